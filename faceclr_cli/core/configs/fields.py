@@ -1,0 +1,101 @@
+"""What a config field knows about itself beside its type and default."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+_KEY = "faceclr"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The command-line face of a field.
+
+    Attributes:
+        help: One sentence, without a full stop.
+        positional: An argument rather than an option.
+        short: A one-letter alias with its dash.
+        panel: The heading under which `--help` lists it.
+        metavar: What stands for the value in `--help`.
+        minimum: Smallest value allowed.
+        maximum: Largest value allowed.
+    """
+
+    help: str
+    positional: bool = False
+    short: str | None = None
+    panel: str | None = None
+    metavar: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class Config(Protocol):
+    """Any of the config dataclasses."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def option(
+    default: object = MISSING,
+    *,
+    help: str,
+    short: str | None = None,
+    panel: str | None = None,
+    metavar: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A field that is an option: `batch_size` becomes `--batch-size`, `FACECLR_BATCH_SIZE` and `batch-size = `."""
+    spec = Spec(help=help, short=short, panel=panel, metavar=metavar, minimum=minimum, maximum=maximum)
+    return field(default=default, metadata={_KEY: spec})
+
+
+def argument(default: object = MISSING, *, help: str, metavar: str | None = None) -> Any:
+    """A field that is a positional argument."""
+    return field(default=default, metadata={_KEY: Spec(help=help, positional=True, metavar=metavar)})
+
+
+def spec_of(config_field: dataclasses.Field[Any]) -> Spec:
+    """The command-line face of a config field."""
+    spec: Spec = config_field.metadata[_KEY]
+    return spec
+
+
+def option_name(field_name: str) -> str:
+    """`batch_size` -> `batch-size`."""
+    return field_name.replace("_", "-")
+
+
+def check_limits(config: Config) -> None:
+    """Compares every number with its field's limits.
+
+    Raises:
+        ValueError: One is outside; the message names the option.
+    """
+    for config_field in dataclasses.fields(config):
+        spec, value = spec_of(config_field), getattr(config, config_field.name)
+        if not isinstance(value, int | float):
+            continue
+        name = f"--{option_name(config_field.name)}"
+        # Written so that NaN fails too.
+        if spec.minimum is not None and not value >= spec.minimum:
+            raise ValueError(f"{name} must be at least {spec.minimum:g}, not {value:g}")
+        if spec.maximum is not None and not value <= spec.maximum:
+            raise ValueError(f"{name} must be at most {spec.maximum:g}, not {value:g}")
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """The config as a JSON object: paths as strings, tuples as lists."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value

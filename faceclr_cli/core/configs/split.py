@@ -1,0 +1,31 @@
+"""Options of `faceclr split`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from faceclr_cli.core.configs.fields import argument, check_limits, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Divide prepared faces into train, validation and test parts."""
+
+    faces: Path | None = argument(None, help="A folder that `faceclr prepare` wrote", metavar="FACES")
+    out: Path | None = option(
+        None, short="-o", metavar="DIR", help="Where the parts go (default: beside FACES, '-faces' made '-splits')"
+    )
+    by: Literal["identity", "image"] = option(
+        "identity", help="'identity': no person is in two parts; 'image': each person's pictures are divided"
+    )
+    train: float = option(0.7, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of the training part")
+    val: float = option(0.1, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of the validation part")
+    test: float = option(0.2, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of the test part")
+    seed: int = option(0, minimum=0, help="The same seed gives the same split on any machine")
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+        if abs(self.train + self.val + self.test - 1.0) > 1e-6:
+            raise ValueError(f"--train, --val and --test must add up to 1, not {self.train + self.val + self.test:g}")

@@ -1,0 +1,1 @@
+"""Folders of faces: layouts, splits, packed crops, augmentation, samplers and pairs."""

@@ -1,0 +1,1 @@
+"""Many crops to an HDF5 store."""

@@ -1,0 +1,79 @@
+"""What was done to a photograph before an encoder saw it, and the refusal to compare unlike with unlike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from faceclr_cli.core.errors import DataError, FingerprintError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """The preprocessing of a crop.
+
+    Crops carry what concerns pictures; `channels` and `normalisation` say how the values are to be
+    read. An encoder carries the same with the channel order and normalisation that its network sees.
+
+    Attributes:
+        detector: Name of the face detector.
+        detector_digest: SHA-256 of its weights, shortened to 16 digits.
+        template: Name of the landmark template that faces are aligned onto.
+        size: Side of the square crop in pixels.
+        interpolation: How the warp samples.
+        channels: `rgb` or `bgr`.
+        normalisation: What became of the values 0-255.
+    """
+
+    detector: str
+    detector_digest: str
+    template: str
+    size: int
+    interpolation: str = "linear"
+    channels: str = "rgb"
+    normalisation: str = "none"
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], origin: str) -> Fingerprint:
+        """Reads what `to_json` gave; `origin` names the artifact in errors.
+
+        Raises:
+            DataError: A field is missing, unknown or of the wrong type.
+        """
+        names = {f.name for f in fields(cls)}
+        if set(content) != names or not isinstance(content.get("size"), int):
+            raise DataError(f"{origin}: its preprocessing fingerprint is damaged or of another version")
+        return cls(**content)
+
+    def require_same(self, other: Fingerprint, this_origin: str, other_origin: str) -> None:
+        """Refuses two artifacts that differ in any field.
+
+        Raises:
+            FingerprintError: They differ; the message names the first field that does.
+        """
+        self._require([f.name for f in fields(self)], other, this_origin, other_origin)
+
+    def require_same_crops(self, other: Fingerprint, this_origin: str, other_origin: str) -> None:
+        """Refuses crops for an encoder that was made for others.
+
+        Channel order and normalisation don't count, since encoders apply them to crops themselves.
+
+        Raises:
+            FingerprintError: They differ; the message names the first field that does.
+        """
+        names = [f.name for f in fields(self) if f.name not in ("channels", "normalisation")]
+        self._require(names, other, this_origin, other_origin)
+
+    def _require(self, names: list[str], other: Fingerprint, this_origin: str, other_origin: str) -> None:
+        for name in names:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise FingerprintError(
+                    f"{this_origin} and {other_origin} were preprocessed differently: "
+                    f"{name} is {mine!r} and {theirs!r}; prepare both the same way"
+                )

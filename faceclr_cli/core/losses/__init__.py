@@ -1,0 +1,1 @@
+"""Losses, and the gathering of embeddings across processes that they need."""

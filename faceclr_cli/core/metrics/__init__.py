@@ -1,0 +1,1 @@
+"""Arrays to numbers. NumPy and scikit-learn, no torch."""
