@@ -2,7 +2,7 @@
 
 ::
 
-    FaceclrError                      1   never raised itself
+    FaceclrError                     70   never raised itself; also what a defect of faceclr ends with
     ├── ConfigError                   2   usage or configuration
     ├── DataError                     3   what was read is missing, unreadable or unusable
     │   ├── UnreadableImageError          a picture that cannot be decoded
@@ -24,7 +24,8 @@ from __future__ import annotations
 class FaceclrError(Exception):
     """The root of every error that faceclr raises on purpose."""
 
-    exit_code = 1
+    # EX_SOFTWARE of sysexits.h. Not 1: that is verify's word for "different people".
+    exit_code = 70
 
 
 class ConfigError(FaceclrError):

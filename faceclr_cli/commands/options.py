@@ -1,0 +1,138 @@
+"""A config dataclass becomes the signature of a Typer command, its environment names and its TOML table."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from faceclr_cli.commands.console import Console, guarded
+from faceclr_cli.core.configs.fields import Config, option_name, spec_of
+from faceclr_cli.core.errors import ConfigError
+
+C = TypeVar("C", bound=Config)
+
+CONFIG_FILE = Path("faceclr.toml")
+_COMMON_PANEL = "Everywhere"
+
+
+def command(body: Callable[[C, Console], int | None]) -> Callable[..., None]:
+    """Makes the function that Typer calls.
+
+    Args:
+        body: Runs the command. The annotation of its parameter `config` is the dataclass in which the
+            options are written; what it returns is the exit code, None meaning 0.
+
+    Returns:
+        A function whose signature is the config's fields and the options that all commands share.
+    """
+    config_class: type[C] = get_type_hints(body)["config"]
+    hints = get_type_hints(config_class)
+    parameters = [_parameter(f, hints[f.name]) for f in dataclasses.fields(config_class)] + _common()
+    own = {f.name for f in dataclasses.fields(config_class)}
+
+    @functools.wraps(body)
+    def run(**values: Any) -> None:
+        config_values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in own}
+        console = Console(json=values["as_json"], quiet=values["quiet"], debug=values["debug"])
+        with guarded(console):
+            try:
+                config = config_class(**config_values)
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
+            exit_code = body(config, console) or 0
+        raise typer.Exit(exit_code)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__ = inspect.getdoc(config_class)
+    return run
+
+
+def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
+    spec, name = spec_of(config_field), config_field.name
+    if get_origin(hint) is tuple:
+        hint = list[get_args(hint)[0]]  # type: ignore[misc]
+    info: Any
+    if spec.positional:
+        info = typer.Argument(help=spec.help, metavar=spec.metavar, show_default=False)
+    else:
+        info = typer.Option(
+            # A switch can also be turned off, since the file or the environment may have turned it on.
+            f"--{option_name(name)}/--no-{option_name(name)}" if hint is bool else f"--{option_name(name)}",
+            *([spec.short] if spec.short else []),
+            help=spec.help,
+            metavar=spec.metavar,
+            min=spec.minimum,
+            max=spec.maximum,
+            envvar=f"FACECLR_{name.upper()}",
+            show_envvar=False,
+            rich_help_panel=spec.panel,
+        )
+    default = config_field.default
+    if default is dataclasses.MISSING:
+        default = inspect.Parameter.empty
+    elif default == ():
+        default = None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, info])
+
+
+def _common() -> list[inspect.Parameter]:
+    """The options of every command."""
+
+    def switch(*names: str, help: str) -> Any:
+        variable = f"FACECLR_{names[0].strip('-').upper()}"
+        return typer.Option(*names, help=help, envvar=variable, show_envvar=False, rich_help_panel=_COMMON_PANEL)
+
+    config_file = typer.Option(
+        "--config",
+        help=f"Defaults from this file (otherwise {CONFIG_FILE} here, if there is one)",
+        metavar="FILE.toml",
+        envvar="FACECLR_CONFIG",
+        show_envvar=False,
+        rich_help_panel=_COMMON_PANEL,
+        is_eager=True,
+        callback=_read_defaults,
+    )
+    declared: list[tuple[str, Any, Any, Any]] = [
+        ("as_json", bool, switch("--json", help="One JSON document on standard output"), False),
+        ("quiet", bool, switch("--quiet", "-q", help="Errors only"), False),
+        ("debug", bool, switch("--debug", help="Show the traceback of an error"), False),
+        ("config_file", Path | None, config_file, None),
+    ]
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, info])
+        for name, hint, info, default in declared
+    ]
+
+
+def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
+    """Puts the command's table of the TOML file below the command line and the environment."""
+    if path is None and not CONFIG_FILE.is_file():
+        return None
+    path = path or CONFIG_FILE
+    known = {p.name for p in context.command.params if p.name} - {p.name for p in _common()} - {"help"}
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise typer.BadParameter(f"{path}: not TOML ({error})") from error
+    table = tables.get(context.info_name or "", {})
+    if not isinstance(table, dict):
+        raise typer.BadParameter(f"{path}: [{context.info_name}] must be a table")
+    defaults = {key.replace("-", "_"): value for key, value in table.items()}
+    for key in defaults:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {option_name(near[0])}?" if near else ""
+            raise typer.BadParameter(f"{path}: [{context.info_name}] has no option {option_name(key)}{hint}")
+    context.default_map = defaults
+    return path

@@ -1,0 +1,182 @@
+"""Three faces of the same events: bars on a terminal, lines in a log, JSON lines for a program."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TextIO
+
+from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskFinished, TaskStarted
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress, TaskID
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class RichProgress:
+    """Bars with rate and remaining time, and a line per epoch."""
+
+    def __init__(self, console: RichConsole) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def report(self, event: Event) -> None:
+        """Shows one event."""
+        match event:
+            case TaskStarted():
+                self._start(event)
+            case TaskAdvanced():
+                if self._progress is not None and event.task in self._tasks:
+                    self._progress.update(self._tasks[event.task], completed=event.done)
+            case TaskFinished():
+                self._finish(event.task)
+            case Notice():
+                style = "yellow" if event.level == "warning" else None
+                prefix = "warning: " if event.level == "warning" else ""
+                self._print(prefix + event.text, style)
+            case EpochFinished():
+                self._print(epoch_line(event), None)
+
+    def close(self) -> None:
+        """Takes the bars off the screen."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+            self._tasks.clear()
+
+    def _start(self, event: TaskStarted) -> None:
+        if self._progress is None:
+            self._progress = _bars(self._console)
+            self._progress.start()
+        self._tasks[event.task] = self._progress.add_task(event.task, total=event.total, unit=event.unit)
+
+    def _finish(self, name: str) -> None:
+        if self._progress is not None and name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(name))
+        if not self._tasks:
+            self.close()
+
+    def _print(self, text: str, style: str | None) -> None:
+        self._console.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def _bars(console: RichConsole) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.0f} {task.fields['unit']}/s" if task.speed else "", style="dim")
+
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
+    return Progress(*columns, Rate(), TimeRemainingColumn(compact=True), console=console, transient=True, expand=True)
+
+
+class _Throttled:
+    """Progress is said every half minute at the most; notices and the last epoch always."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._started: dict[str, tuple[TaskStarted, float]] = {}
+        self._last_line = time.monotonic()
+
+    def report(self, event: Event) -> None:
+        """Writes a line, if it is time for one."""
+        match event:
+            case TaskStarted():
+                self._started[event.task] = (event, time.monotonic())
+            case TaskFinished():
+                self._started.pop(event.task, None)
+            case TaskAdvanced():
+                if event.task in self._started and self._due():
+                    start, since = self._started[event.task]
+                    self._advanced(event, start, max(time.monotonic() - since, 1e-9))
+            case EpochFinished():
+                if self._due() or event.epoch == event.epochs:
+                    self._epoch(event)
+            case Notice():
+                self._notice(event)
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_line < SECONDS_BETWEEN_LINES:
+            return False
+        self._last_line = now
+        return True
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
+        raise NotImplementedError
+
+    def _epoch(self, event: EpochFinished) -> None:
+        raise NotImplementedError
+
+    def _notice(self, event: Notice) -> None:
+        raise NotImplementedError
+
+
+class PlainLines(_Throttled):
+    """For a log, a pipe or a dumb terminal."""
+
+    def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
+        rate = event.done / seconds
+        line = f"{event.task}: {event.done}"
+        if start.total:
+            line += f"/{start.total}"
+        line += f" {start.unit}, {rate:.0f}/s"
+        if start.total and rate:
+            line += f", {_duration((start.total - event.done) / rate)} left"
+        self._write(line)
+
+    def _epoch(self, event: EpochFinished) -> None:
+        self._write(epoch_line(event))
+
+    def _notice(self, event: Notice) -> None:
+        self._write(f"warning: {event.text}" if event.level == "warning" else event.text)
+
+
+class JsonLines(_Throttled):
+    """For a program that reads our standard error: one JSON object a line."""
+
+    def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
+        rate = event.done / seconds
+        self._object(
+            "progress", {"task": event.task, "done": event.done, "total": start.total, "unit": start.unit, "rate": rate}
+        )
+
+    def _epoch(self, event: EpochFinished) -> None:
+        self._object("epoch", {"epoch": event.epoch, "epochs": event.epochs, **event.metrics})
+
+    def _notice(self, event: Notice) -> None:
+        self._object("notice", asdict(event))
+
+    def _object(self, kind: str, content: Mapping[str, object]) -> None:
+        self._write(json.dumps({"event": kind, **content}))
+
+
+def epoch_line(event: EpochFinished) -> str:
+    """`epoch 3/50  loss 4.12  top1 0.31`."""
+    numbers = "  ".join(f"{name} {value:.4g}" for name, value in event.metrics.items())
+    return f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  {numbers}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,125 @@
+"""Messages, exit codes, and which stream gets what."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.options import command
+from faceclr_cli.core import errors
+from faceclr_cli.core.configs.demo import DemoConfig
+from faceclr_cli.core.events import Notice
+
+
+@dataclass(frozen=True)
+class Answer:
+    number: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+
+def invoke(body: Any, *arguments: str) -> Any:
+    def run(config: DemoConfig, console: Console) -> int | None:
+        answer: int | None = body(console)
+        return answer
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(command(run))
+    return CliRunner().invoke(app, list(arguments))
+
+
+def raising(error: BaseException) -> Any:
+    def body(console: Console) -> None:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (errors.ConfigError("x"), 2),
+        (errors.DataError("x"), 3),
+        (errors.UnreadableImageError("x"), 3),
+        (errors.NoFaceError("x"), 3),
+        (errors.FingerprintError("x"), 3),
+        (errors.TooManyBadFilesError("x"), 3),
+        (errors.ModelError("x"), 4),
+        (errors.LockedError("x"), 75),
+        (errors.InterruptedRunError("x"), 130),
+        (errors.TerminatedRunError("x"), 143),
+        (KeyboardInterrupt(), 130),
+        (OSError(28, "No space left on device", "faces.h5"), 3),
+        (ZeroDivisionError("x"), 70),
+    ],
+)
+def test_every_error_has_its_exit_code_and_one_line(error: BaseException, exit_code: int) -> None:
+    result = invoke(raising(error))
+    assert result.exit_code == exit_code
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_adds_the_traceback() -> None:
+    result = invoke(raising(errors.DataError("gone")), "--debug")
+    assert result.exit_code == 3
+    assert "Traceback" in result.stderr
+    assert result.stderr.rstrip().endswith("error: gone")
+
+
+def test_a_long_message_is_not_broken_into_lines() -> None:
+    path = "folder/" * 40 + "face.jpg"
+    assert path in invoke(raising(errors.DataError(f"{path}: empty file"))).stderr
+
+
+def test_sigterm_ends_with_143() -> None:
+    def body(console: Console) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert invoke(body).exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_exit_code_of_the_body_is_the_exit_code_of_the_process() -> None:
+    assert invoke(lambda console: 1).exit_code == 1
+    assert invoke(lambda console: None).exit_code == 0
+
+
+def show(console: Console) -> None:
+    console.reporter.report(Notice(text="three pictures were empty", level="warning"))
+    console.show(Answer(42), facts({"number": "42"}), "a line with [brackets]")
+
+
+def test_tables_go_to_stdout_and_notices_to_stderr() -> None:
+    result = invoke(show)
+    assert "42" in result.stdout
+    assert "[brackets]" in result.stdout
+    assert "three pictures" not in result.stdout
+    assert "warning: three pictures" in result.stderr
+
+
+def test_json_is_one_document_and_nothing_else() -> None:
+    result = invoke(show, "--json")
+    assert json.loads(result.stdout) == {"number": 42}
+    assert json.loads(result.stderr)["event"] == "notice"
+
+
+def test_quiet_leaves_errors_and_asked_for_json() -> None:
+    assert invoke(show, "--quiet").output == ""
+    assert json.loads(invoke(show, "--quiet", "--json").output) == {"number": 42}
+    assert invoke(raising(errors.DataError("gone")), "--quiet").stderr == "error: gone\n"
+
+
+def test_names_that_look_like_markup_survive(tmp_path: Path) -> None:
+    assert "[red]name[/red]" in invoke(raising(errors.DataError("[red]name[/red]: empty"))).stderr

@@ -1,0 +1,112 @@
+"""A config dataclass, its command line, its environment and its table in faceclr.toml."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from faceclr_cli.commands.console import Console
+from faceclr_cli.commands.options import command
+from faceclr_cli.core.configs.fields import to_json
+from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
+from faceclr_cli.core.configs.train import PretrainConfig
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    """Commands that only print their resolved config, run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def pretrain(config: PretrainConfig, console: Console) -> None:
+        typer.echo(json.dumps(to_json(config)))
+
+    def linear_eval(config: LinearEvalConfig, console: Console) -> None:
+        typer.echo(json.dumps(to_json(config)))
+
+    app = typer.Typer()
+    app.command("pretrain")(command(pretrain))
+    app.command("linear-eval")(command(linear_eval))
+    return app
+
+
+def resolved(app: typer.Typer, *arguments: str, env: dict[str, str] | None = None) -> dict[str, object]:
+    result = CliRunner().invoke(app, list(arguments), env=env)
+    assert result.exit_code == 0, result.output
+    content: dict[str, object] = json.loads(result.stdout)
+    return content
+
+
+def test_defaults_are_those_of_the_dataclass(app: typer.Typer) -> None:
+    assert resolved(app, "pretrain") == to_json(PretrainConfig())
+
+
+def test_flag_beats_environment_beats_file_beats_default(app: typer.Typer) -> None:
+    assert resolved(app, "pretrain")["epochs"] == PretrainConfig().epochs
+    Path("faceclr.toml").write_text("[pretrain]\nepochs = 3\n", encoding="utf-8")
+    assert resolved(app, "pretrain")["epochs"] == 3
+    assert resolved(app, "pretrain", env={"FACECLR_EPOCHS": "4"})["epochs"] == 4
+    assert resolved(app, "pretrain", "--epochs", "5", env={"FACECLR_EPOCHS": "4"})["epochs"] == 5
+
+
+def test_a_file_gives_arguments_paths_and_switches(app: typer.Typer) -> None:
+    Path("mine.toml").write_text(
+        '[pretrain]\ndata = "celeba-splits/train"\nresume = true\nbatch-size = 64\ncrop_scale = 0.3\n'
+        '[linear-eval]\nstores = ["a.h5", "b.h5"]\n',
+        encoding="utf-8",
+    )
+    config = resolved(app, "pretrain", "--config", "mine.toml")
+    assert config["data"] == "celeba-splits/train"
+    assert (config["resume"], config["batch_size"], config["crop_scale"]) == (True, 64, 0.3)
+    assert resolved(app, "pretrain", "--config", "mine.toml", "--no-resume")["resume"] is False
+    assert resolved(app, "linear-eval", "--config", "mine.toml")["stores"] == ["a.h5", "b.h5"]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[pretrain]\nepoch = 3\n", "did you mean epochs"),
+        ("[pretrain\n", "not TOML"),
+        ("pretrain = 3\n", "must be a table"),
+    ],
+)
+def test_a_wrong_file_is_a_usage_error_that_names_it(app: typer.Typer, content: str, complaint: str) -> None:
+    Path("faceclr.toml").write_text(content, encoding="utf-8")
+    result = CliRunner().invoke(app, ["pretrain"], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+    assert "faceclr.toml" in result.stderr
+
+
+def test_a_missing_file_is_a_usage_error(app: typer.Typer) -> None:
+    result = CliRunner().invoke(app, ["pretrain", "--config", "nowhere.toml"])
+    assert result.exit_code == 2
+    assert "nowhere.toml" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--epochs", "-1"],
+        ["--epochs", "many"],
+        ["--temperature", "nan"],
+        ["--device", "tpu"],
+        ["--nonsense"],
+        ["--gpus", "1", "--processes", "2"],
+        ["--batch-size", "5", "--processes", "2"],
+    ],
+)
+def test_impossible_values_are_usage_errors(app: typer.Typer, arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, ["pretrain", *arguments])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_the_same_limits_hold_in_python() -> None:
+    with pytest.raises(ValueError, match="--epochs must be at least 0"):
+        PretrainConfig(epochs=-1)
+    with pytest.raises(ValueError, match="--temperature"):
+        PretrainConfig(temperature=float("nan"))

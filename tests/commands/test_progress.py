@@ -1,0 +1,81 @@
+"""What a log, a program and a terminal see of a job."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console as RichConsole
+
+from faceclr_cli.commands import progress
+from faceclr_cli.core.events import EpochFinished, Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted, track
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def job(reporter: Reporter, clock: list[float]) -> None:
+    """A hundred seconds, one photo a second."""
+    reporter.report(TaskStarted(task="detecting", total=100, unit="photos"))
+    for done in range(1, 101):
+        clock[0] += 1.0
+        reporter.report(TaskAdvanced(task="detecting", done=done))
+    reporter.report(TaskFinished(task="detecting"))
+
+
+def test_a_log_gets_a_line_every_half_minute(clock: list[float]) -> None:
+    log = io.StringIO()
+    job(progress.PlainLines(log), clock)
+    assert log.getvalue().splitlines() == [
+        "detecting: 30/100 photos, 1/s, 1:10 left",
+        "detecting: 60/100 photos, 1/s, 0:40 left",
+        "detecting: 90/100 photos, 1/s, 0:10 left",
+    ]
+
+
+def test_epochs_are_throttled_but_the_last_is_said(clock: list[float]) -> None:
+    log = io.StringIO()
+    reporter = progress.PlainLines(log)
+    for epoch in range(1, 41):
+        clock[0] += 2.0
+        reporter.report(EpochFinished(epoch=epoch, epochs=40, metrics={"loss": 1.5}))
+    assert log.getvalue().splitlines() == ["epoch 15/40  loss 1.5", "epoch 30/40  loss 1.5", "epoch 40/40  loss 1.5"]
+
+
+def test_a_program_gets_one_object_a_line(clock: list[float]) -> None:
+    log = io.StringIO()
+    reporter = progress.JsonLines(log)
+    job(reporter, clock)
+    reporter.report(Notice(text="one picture was empty", level="warning"))
+    reporter.report(EpochFinished(epoch=1, epochs=1, metrics={"loss": 1.5}))
+    objects = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [o["event"] for o in objects] == ["progress", "progress", "progress", "notice", "epoch"]
+    assert objects[0] == {
+        "event": "progress", "task": "detecting", "done": 30, "total": 100, "unit": "photos", "rate": 1.0
+    }  # fmt: skip
+    assert objects[-1]["loss"] == 1.5
+
+
+def test_a_terminal_gets_a_bar_that_goes_away() -> None:
+    screen = io.StringIO()
+    reporter = progress.RichProgress(RichConsole(file=screen, force_terminal=True, width=80, highlight=False))
+    list(track(range(5), reporter, "detecting", total=5, unit="photos"))
+    reporter.report(EpochFinished(epoch=1, epochs=2, metrics={"loss": 1.5}))
+    assert "detecting" in screen.getvalue()
+    assert "0/5" in screen.getvalue()
+    assert reporter._progress is None
+    assert screen.getvalue().endswith("epoch 1/2  loss 1.5\n")
+
+
+def test_an_unknown_total_and_a_failing_job_leave_no_bar_behind() -> None:
+    screen = io.StringIO()
+    reporter = progress.RichProgress(RichConsole(file=screen, force_terminal=True, width=80))
+    with pytest.raises(ZeroDivisionError):
+        for _ in track(iter([1]), reporter, "reading"):
+            1 / 0  # noqa: B018
+    assert reporter._progress is None
