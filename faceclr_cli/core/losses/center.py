@@ -1,0 +1,58 @@
+"""The centre loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from faceclr_cli.core.losses.gather import gather_labels
+
+
+class CenterLoss(nn.Module):
+    """Pulls features towards the centre of their person.
+
+    Wen et al. 2016, "A Discriminative Feature Learning Approach for Deep Face Recognition", equations 2 to 4.
+    Half the squared distance of a feature to its centre, averaged over the batch. To the gradient the
+    centres are constants: in training mode, each call moves the centres of the people in the batch
+    after the loss is computed, c_j -= lr * sum_i (c_j - x_i) / (1 + n_j), with the features of all
+    processes, so that all hold the same centres. They need no optimiser, begin at zero and are part of
+    the state dict.
+
+    Features are taken as they are: cross-entropy beside this loss gives them their length, and
+    normalising would change what `lr` and the loss's weight mean in the paper.
+
+    Args:
+        people: How many centres.
+        dim: Length of a feature.
+        lr: Step size of the centres, alpha in the paper; 0 to 1.
+    """
+
+    centers: Tensor
+
+    def __init__(self, people: int, dim: int, lr: float) -> None:
+        super().__init__()
+        self.lr = lr
+        self.register_buffer("centers", torch.zeros(people, dim))
+
+    def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Measures the distances to the centres and, in training mode, moves the centres.
+
+        Args:
+            features: Shape: (N, D), the same on all processes.
+            labels: The person of each, 0 to `people` - 1. Shape: (N,).
+
+        Returns:
+            The loss, a scalar: the mean over the features of this process; and the same as `center`.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.centers.dtype)
+            loss = (features - self.centers[labels]).square().sum(dim=1).mean() / 2
+        if self.training:
+            self._move(gather_labels(features), gather_labels(labels))
+        return loss, {"center": loss.detach()}
+
+    @torch.no_grad()
+    def _move(self, features: Tensor, labels: Tensor) -> None:
+        pictures = (labels[:, None] == labels).sum(dim=1, keepdim=True)
+        steps = (features.detach() - self.centers[labels]) / (1 + pictures)
+        self.centers.index_add_(0, labels, steps, alpha=self.lr)
