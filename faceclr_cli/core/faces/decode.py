@@ -1,0 +1,110 @@
+"""From the bytes of a file to an upright RGB picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.errors import DataError, UnreadableImageError
+from faceclr_cli.core.faces.headers import read_header
+from faceclr_cli.core.faces.reasons import Reason, shown
+
+MAX_PIXELS = 2**27
+"""Larger pictures are refused before decoding: 134 megapixels, 400 MB of memory."""
+
+MAX_BYTES = 2**29
+"""Longer files are refused without reading on."""
+
+
+class BadPictureError(UnreadableImageError):
+    """A picture that cannot be decoded.
+
+    Attributes:
+        reason: Why, from the fixed list.
+    """
+
+    def __init__(self, origin: Path | str, reason: Reason, detail: str) -> None:
+        super().__init__(f"{shown(origin)}: {detail}")
+        self.reason = reason
+
+
+def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str = "picture") -> NDArray[np.uint8]:
+    """Decodes a photograph: JPEG, PNG, WebP, TIFF, BMP, PNM, and what else this OpenCV can (GIF, AVIF, JPEG 2000).
+
+    Grey, palette, CMYK, 16-bit and transparent pictures become plain 8-bit RGB, and the camera's
+    orientation (EXIF) is applied. Of an animation it is the first frame.
+
+    Args:
+        photo: A file, or what is in one.
+        origin: What to call a picture that is not a file, in errors.
+
+    Returns:
+        RGB, 0-255. Shape: (height, width, 3).
+
+    Raises:
+        DataError: The file is missing or cannot be read.
+        UnreadableImageError: It is empty, no picture, truncated, damaged or too large.
+    """
+    if isinstance(photo, Path):
+        return decode(read_bytes(photo), photo)
+    return decode(bytes(photo), origin)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Reads a file, up to just over `MAX_BYTES`.
+
+    Raises:
+        DataError: It is missing or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"{shown(path)}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+
+
+def decode(data: bytes, origin: Path | str) -> NDArray[np.uint8]:
+    """Decodes the content of a file; see `read_photo`.
+
+    Raises:
+        BadPictureError: It is empty, no picture, truncated, damaged or too large.
+    """
+    if not data:
+        raise BadPictureError(origin, Reason.EMPTY, "the file is empty")
+    if len(data) > MAX_BYTES:
+        raise BadPictureError(origin, Reason.TOO_LARGE, f"the file is larger than {MAX_BYTES >> 20} MiB")
+    header = read_header(data)
+    if header is None:
+        raise BadPictureError(origin, Reason.NOT_A_PICTURE, "not a picture (not JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF)")
+    if header.width * header.height > MAX_PIXELS:
+        size = f"{header.width} x {header.height} pixels"
+        raise BadPictureError(
+            origin, Reason.TOO_LARGE, f"the picture is too large ({size}, at most {MAX_PIXELS // 10**6} megapixels)"
+        )
+    if header.flaw is Reason.UNSUPPORTED:
+        raise BadPictureError(origin, Reason.UNSUPPORTED, f"{header.kind} cannot be decoded here; convert it to JPEG")
+    if header.flaw is Reason.TRUNCATED:
+        raise BadPictureError(origin, Reason.TRUNCATED, f"truncated {header.kind}, its end is missing")
+    image = None if header.flaw else _imdecode(data)
+    if image is None:
+        raise BadPictureError(origin, Reason.DAMAGED, f"damaged {header.kind}, cannot be decoded")
+    return image
+
+
+def _imdecode(data: bytes) -> NDArray[np.uint8] | None:
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        image = cast("NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    except (cv2.error, MemoryError):
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    # In place, since a large picture and its copy would be twice the memory. (IMREAD_COLOR_RGB needs OpenCV 4.11.)
+    return None if image is None else cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image))

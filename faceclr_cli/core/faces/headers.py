@@ -1,0 +1,159 @@
+"""What the first bytes of a picture tell before anything is decoded: its size, and whether its end is there.
+
+OpenCV allocates the whole picture before it reads a pixel, and its older releases fill what is missing of a
+truncated JPEG with grey. So both questions are answered here.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from faceclr_cli.core.faces.reasons import Reason
+
+_PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+_JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """A picture before decoding.
+
+    Attributes:
+        kind: The format's name.
+        width: Pixels as stored, before any EXIF rotation; 0 where the header does not get that far.
+        height: See `width`.
+        flaw: `TRUNCATED`, `DAMAGED` or `UNSUPPORTED` where that is plain without decoding.
+    """
+
+    kind: str
+    width: int
+    height: int
+    flaw: Reason | None = None
+
+
+def read_header(data: bytes) -> Header | None:
+    """Reads the header of a picture, or gives None if it is in no format that faceclr knows."""
+    for recognises, parse in _FORMATS:
+        if recognises(data):
+            try:
+                return parse(data)
+            except (struct.error, IndexError):
+                return Header(kind=parse.__name__.removeprefix("_").upper(), width=0, height=0, flaw=Reason.TRUNCATED)
+    return None
+
+
+def _jpeg(data: bytes) -> Header:
+    width = height = 0
+    position = 2
+    while True:
+        position = data.find(b"\xff", position)
+        if position < 0:
+            return Header(kind="JPEG", width=width, height=height, flaw=Reason.TRUNCATED)
+        while data[position] == 0xFF:  # any number of fill bytes may come before a marker
+            position += 1
+        marker = data[position]
+        position += 1
+        if marker == 0 or marker in _JPEG_STANDALONE:
+            continue
+        if marker == 0xD9:
+            return Header(kind="JPEG", width=width, height=height, flaw=Reason.DAMAGED)
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, position + 3)
+        if marker == 0xDA:
+            # Searched from here on: a thumbnail among the segments before has an end-of-image marker too.
+            flaw = None if data.find(b"\xff\xd9", position) >= 0 else Reason.TRUNCATED
+            return Header(kind="JPEG", width=width, height=height, flaw=flaw)
+        position += struct.unpack_from(">H", data, position)[0]
+
+
+def _png(data: bytes) -> Header:
+    width, height = struct.unpack_from(">II", data, 16)
+    position, view = 8, memoryview(data)
+    while True:
+        length, name = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        (checksum,) = struct.unpack_from(">I", data, end)
+        # A capital initial marks the chunks that no decoder can do without.
+        if name[:1].isupper() and zlib.crc32(view[position + 4 : end]) != checksum:
+            return Header(kind="PNG", width=width, height=height, flaw=Reason.DAMAGED)
+        if name == b"IEND":
+            return Header(kind="PNG", width=width, height=height)
+        position = end + 4
+
+
+def _gif(data: bytes) -> Header:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return Header(kind="GIF", width=width, height=height)
+
+
+def _bmp(data: bytes) -> Header:
+    old = struct.unpack_from("<I", data, 14)[0] == 12
+    width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
+    return Header(kind="BMP", width=abs(width), height=abs(height))
+
+
+def _webp(data: bytes) -> Header:
+    flaw = Reason.TRUNCATED if struct.unpack_from("<I", data, 4)[0] + 8 > len(data) else None
+    form = data[12:16]
+    if form == b"VP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    elif form == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    return Header(kind="WEBP", width=width, height=height, flaw=flaw)
+
+
+def _tiff(data: bytes) -> Header:
+    order = "<" if data[:2] == b"II" else ">"
+    (directory,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, directory)
+    sides = {256: 0, 257: 0}
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        if tag in sides:
+            (sides[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+    return Header(kind="TIFF", width=sides[256], height=sides[257])
+
+
+def _avif(data: bytes) -> Header:
+    # The picture may be a grid of tiles, or carry a thumbnail: the largest extent is what gets allocated.
+    extents = [struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data[:65536])]
+    width, height = max(extents, key=lambda extent: extent[0] * extent[1], default=(0, 0))
+    return Header(kind="AVIF", width=width, height=height)
+
+
+def _heic(_: bytes) -> Header:
+    return Header(kind="HEIC", width=0, height=0, flaw=Reason.UNSUPPORTED)
+
+
+def _jp2(data: bytes) -> Header:
+    height, width = struct.unpack_from(">II", data, data[:4096].find(b"ihdr") + 4)
+    return Header(kind="JP2", width=width, height=height)
+
+
+def _pnm(data: bytes) -> Header:
+    found = _PNM.match(data)
+    if found is None:
+        raise IndexError
+    return Header(kind="PNM", width=int(found[1]), height=int(found[2]))
+
+
+_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Header]], ...] = (
+    (lambda data: data.startswith(b"\xff\xd8\xff"), _jpeg),
+    (lambda data: data.startswith(b"\x89PNG\r\n\x1a\n"), _png),
+    (lambda data: data.startswith((b"GIF87a", b"GIF89a")), _gif),
+    (lambda data: data.startswith(b"BM") and data[6:10] == b"\0\0\0\0", _bmp),
+    (lambda data: data.startswith(b"RIFF") and data[8:12] == b"WEBP", _webp),
+    (lambda data: data.startswith((b"II*\0", b"MM\0*")), _tiff),
+    (lambda data: data[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1"), _avif),
+    (lambda data: data[4:12] in (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc"), _heic),
+    (lambda data: data.startswith(b"\0\0\0\x0cjP  \r\n\x87\n"), _jp2),
+    (lambda data: re.match(rb"P[1-6][\s#]", data) is not None, _pnm),
+)

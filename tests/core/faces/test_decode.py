@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from faceclr_cli.core.errors import DataError, UnreadableImageError
+from faceclr_cli.core.faces.decode import BadPictureError, read_photo
+from faceclr_cli.core.faces.headers import read_header
+from faceclr_cli.core.faces.reasons import Reason
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    """Not symmetric in any way, and smooth, so that lossy formats keep it."""
+    y, x = np.mgrid[0:60, 0:90].astype(np.float32)
+    return Image.fromarray(np.dstack([x * 2.5, y * 4, 255 - x - y]).clip(0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def difference(image: NDArray[np.uint8], other: Image.Image) -> float:
+    return float(np.abs(image.astype(int) - np.asarray(other.convert("RGB"), int)).mean())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000"])
+def test_colours_come_as_rgb(picture: Image.Image, kind: str) -> None:
+    image = read_photo(encoded(picture, kind))
+    assert image.shape == (60, 90, 3)
+    assert image.dtype == np.uint8
+    assert difference(image, picture) < 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "JPEG"), ("CMYK", "JPEG"), ("P", "PNG"), ("LA", "PNG"), ("RGBA", "PNG"), ("1", "PNG")]
+)
+def test_every_kind_of_pixel_becomes_rgb(picture: Image.Image, mode: str, kind: str) -> None:
+    stored = picture.convert(mode)
+    assert difference(read_photo(encoded(stored, kind)), stored) < 8
+
+
+def test_sixteen_bits_become_eight(picture: Image.Image) -> None:
+    _, packed = cv2.imencode(".png", np.asarray(picture)[:, :, ::-1].astype(np.uint16) * 257)
+    assert difference(read_photo(packed.tobytes()), picture) < 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_camera_orientation_is_applied(picture: Image.Image, orientation: int) -> None:
+    upright = {
+        1: picture,
+        2: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: picture.transpose(Image.Transpose.ROTATE_180),
+        4: picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: picture.transpose(Image.Transpose.TRANSPOSE),
+        6: picture.transpose(Image.Transpose.ROTATE_270),
+        7: picture.transpose(Image.Transpose.TRANSVERSE),
+        8: picture.transpose(Image.Transpose.ROTATE_90),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert difference(read_photo(encoded(picture, "JPEG", exif=exif, quality=95)), upright) < 4
+
+
+def test_damaged_exif_is_no_reason_to_refuse(picture: Image.Image) -> None:
+    junk = b"Exif\0\0" + bytes(range(40, 90))
+    data = encoded(picture, "JPEG")
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(junk) + 2) + junk + data[2:]
+    assert read_photo(data).shape == (60, 90, 3)
+
+
+def reason_of(data: bytes) -> Reason:
+    with pytest.raises(UnreadableImageError) as caught:
+        read_photo(data, "holiday.jpg")
+    assert isinstance(caught.value, BadPictureError)
+    assert str(caught.value).startswith("holiday.jpg: ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 3
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_truncated_pictures_are_refused(picture: Image.Image, kind: str, share: float) -> None:
+    data = encoded(picture, kind)
+    assert reason_of(data[: int(len(data) * share)]) is Reason.TRUNCATED
+
+
+def test_a_progressive_jpeg_without_its_last_byte_is_truncated(picture: Image.Image) -> None:
+    data = encoded(picture, "JPEG", progressive=True)
+    assert read_photo(data).shape == (60, 90, 3)
+    assert reason_of(data[:-1]) is Reason.TRUNCATED
+
+
+def test_a_whole_thumbnail_does_not_hide_a_truncated_picture(picture: Image.Image) -> None:
+    thumbnail = encoded(picture.resize((30, 20)), "JPEG")
+    data = encoded(picture, "JPEG")
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
+    assert read_photo(data).shape == (60, 90, 3)
+    assert reason_of(data[: len(data) - 200]) is Reason.TRUNCATED
+
+
+def test_what_follows_a_jpeg_is_ignored(picture: Image.Image) -> None:
+    assert read_photo(encoded(picture, "JPEG") + b"maker's own data").shape == (60, 90, 3)
+
+
+def test_files_that_are_no_pictures(picture: Image.Image) -> None:
+    assert reason_of(b"") is Reason.EMPTY
+    assert reason_of(b"This is not a picture.\n") is Reason.NOT_A_PICTURE
+    assert reason_of(b"%PDF-1.7 ...") is Reason.NOT_A_PICTURE
+    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(100)) is Reason.UNSUPPORTED
+    damaged = bytearray(encoded(picture, "PNG"))
+    damaged[len(damaged) // 2] ^= 0xFF
+    assert reason_of(bytes(damaged)) is Reason.DAMAGED
+
+
+def png(width: int, height: int) -> bytes:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(9000))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [30_000, 40_000, 2**31 - 1])
+def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
+    assert reason_of(png(side, side)) is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM"])
+def test_the_size_of_every_format_is_known_before_decoding(picture: Image.Image, kind: str) -> None:
+    header = read_header(encoded(picture, kind))
+    assert header is not None
+    assert (header.width, header.height, header.flaw) == (90, 60, None)
+
+
+def test_any_prefix_of_any_format_is_an_ordinary_error(picture: Image.Image) -> None:
+    for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM"):
+        data = encoded(picture.resize((12, 8)), kind)
+        for length in range(0, len(data) - 1, max(1, len(data) // 60)):
+            try:
+                read_photo(data[:length])
+            except BadPictureError:
+                continue
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nobody\.jpg: no such file"):
+        read_photo(tmp_path / "nobody.jpg")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_photo(tmp_path)
+
+
+def test_names_cannot_break_a_message(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"new\nline \xff.jpg")
+    path.write_bytes(b"text")
+    with pytest.raises(UnreadableImageError) as caught:
+        read_photo(path)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_decoding_prints_nothing(tmp_path: Path, picture: Image.Image) -> None:
+    data = encoded(picture, "PNG")
+    (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    (tmp_path / "half.jpg").write_bytes(encoded(picture, "JPEG")[:500])
+    (tmp_path / "half.tif").write_bytes(encoded(picture, "TIFF")[:5000])
+    (tmp_path / "bomb.png").write_bytes(png(40_000, 40_000))
+    code = (
+        "import sys; from pathlib import Path; from faceclr_cli.core.faces.decode import *\n"
+        "for name in sys.argv[1:]:\n    try: read_photo(Path(name))\n    except UnreadableImageError: pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *tmp_path.iterdir()], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
