@@ -1,0 +1,188 @@
+"""`manifest.sqlite`: what became of every source file. It makes `prepare` resumable and answers questions later."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.faces.reasons import Reason, shown
+
+LEDGER = "manifest.sqlite"
+"""Its name in a folder of faces."""
+
+_SCHEMA = 1
+_COMMIT_SECONDS = 1.0
+
+_TABLES = """
+CREATE TABLE terms (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE photos (
+    path PRIMARY KEY NOT NULL,  -- relative to the source; a BLOB where the name is not UTF-8
+    state TEXT NOT NULL,        -- done, skipped, failed
+    reason TEXT,                -- why it is not done
+    identity,
+    output,                     -- the crop, relative to this folder
+    size INTEGER,               -- of the source file, in bytes
+    mtime_ns INTEGER,
+    sha256 TEXT,                -- of the source file
+    faces INTEGER,              -- how many were found
+    box TEXT,                   -- [left, top, width, height] of the one taken, in pixels of the upright photograph
+    landmarks TEXT,             -- [[x, y], ...]: eyes, nose, mouth corners, from left to right as seen
+    score REAL
+) WITHOUT ROWID;
+"""
+
+
+class State(StrEnum):
+    """What became of a source file."""
+
+    DONE = "done"
+    SKIPPED = "skipped"  # a sound picture, but no face in it
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One source file; the columns of the table `photos`, where they are explained."""
+
+    path: str
+    state: State
+    reason: Reason | None = None
+    identity: str | None = None
+    output: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+    faces: int | None = None
+    box: str | None = None
+    landmarks: str | None = None
+    score: float | None = None
+
+
+_COLUMNS = tuple(field.name for field in fields(Row))
+_INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+class Ledger:
+    """The ledger of one output folder, held open. Made by `Ledger.open`."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self._pending: list[Row] = []
+        self._committed = monotonic()
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, terms: Mapping[str, Any]) -> Iterator[Self]:
+        """Opens the ledger, or begins one, and writes what is pending when the block ends, however it ends.
+
+        Args:
+            path: The file.
+            terms: What all faces of a folder have in common. JSON values.
+
+        Raises:
+            ConfigError: The folder holds faces that were made on other terms.
+            DataError: The file is not a ledger, is of another version, or cannot be written.
+        """
+        try:
+            database = sqlite3.connect(path)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+        try:
+            ledger = cls(path, database)
+            ledger._agree(terms)
+            try:
+                yield ledger
+            finally:
+                ledger.commit()
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+        finally:
+            database.close()
+
+    def _agree(self, terms: Mapping[str, Any]) -> None:
+        asked = {name: json.dumps(value) for name, value in {"schema": _SCHEMA, **terms}.items()}
+        with self._database as database:
+            if not database.execute("SELECT name FROM sqlite_master").fetchone():
+                database.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            found = dict(database.execute("SELECT name, value FROM terms"))
+            different = [name for name in asked if asked[name] != found.get(name)]
+            if found and different and self.counts().get(State.DONE):
+                name = different[0]
+                raise ConfigError(
+                    f"{shown(self.path.parent)}: its faces were made with {name} {found.get(name)}, not {asked[name]}; "
+                    "choose another -o, or remove it"
+                )
+            if different:
+                # Nothing was achieved on the old terms, so nothing is mixed.
+                database.execute("DELETE FROM photos")
+                database.execute("DELETE FROM terms")
+                database.executemany("INSERT INTO terms VALUES (?, ?)", asked.items())
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in the order of their paths."""
+        for values in self._database.execute(f"SELECT {', '.join(_COLUMNS)} FROM photos"):
+            named = dict(zip(_COLUMNS, values, strict=True))
+            for name in ("path", "identity", "output"):
+                if isinstance(named[name], bytes):
+                    named[name] = os.fsdecode(named[name])
+            reason = Reason(named.pop("reason")) if named["reason"] else named.pop("reason")
+            yield Row(state=State(named.pop("state")), reason=reason, **named)
+
+    def add(self, row: Row) -> None:
+        """Notes what became of a file, in place of what was noted before. Committed about once a second."""
+        self._pending.append(row)
+        if monotonic() - self._committed > _COMMIT_SECONDS:
+            self.commit()
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Forgets files, at once."""
+        with self._database as database:
+            database.executemany("DELETE FROM photos WHERE path = ?", ((_storable(path),) for path in paths))
+
+    def commit(self) -> None:
+        """Writes what is pending. A signal that ends it half-way loses nothing: it can be repeated."""
+        with self._database as database:
+            database.executemany(_INSERT, (tuple(map(_storable, astuple(row))) for row in self._pending))
+        self._pending.clear()
+        self._committed = monotonic()
+
+    def counts(self) -> dict[State, int]:
+        """How many files are in each state that occurs."""
+        found = self._database.execute("SELECT state, COUNT(*) FROM photos GROUP BY state ORDER BY state")
+        return {State(state): count for state, count in found}
+
+    def reasons(self) -> dict[Reason, int]:
+        """How many files are not done for each reason that occurs, the most frequent first."""
+        found = self._database.execute(
+            "SELECT reason, COUNT(*) FROM photos WHERE reason IS NOT NULL GROUP BY reason ORDER BY 2 DESC, 1"
+        )
+        return {Reason(reason): count for reason, count in found}
+
+    def people(self) -> int:
+        """How many people have a face."""
+        found = self._database.execute("SELECT COUNT(DISTINCT identity) FROM photos WHERE state = 'done'").fetchone()
+        return int(found[0])
+
+
+def _storable(value: object) -> object:
+    """SQLite's TEXT cannot hold the lone surrogates by which Python carries bytes that are not UTF-8."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+    return value
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> DataError:
+    return DataError(f"{shown(path)}: not usable as a ledger ({error}); free some space, or remove the folder")

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.faces.ledger import Ledger, Row, State
+from faceclr_cli.core.faces.reasons import Reason
+
+TERMS = {"source": "/photos", "size": 112}
+DONE = Row(path="a/1.jpg", state=State.DONE, identity="a", output="a/1.jpg", size=9, score=0.9)
+ODD = Row(
+    path=os.fsdecode(b"caf\xe9/\n.jpg"), state=State.FAILED, reason=Reason.EMPTY, identity=os.fsdecode(b"caf\xe9")
+)
+UNICODE = Row(path="Zoë/笑.png", state=State.SKIPPED, reason=Reason.NO_FACE, identity="Zoë")
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
+        for row in (DONE, ODD, UNICODE):
+            ledger.add(row)
+    with Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
+        assert {row.path: row for row in ledger.rows()} == {row.path: row for row in (DONE, ODD, UNICODE)}
+        assert ledger.counts() == {State.DONE: 1, State.FAILED: 1, State.SKIPPED: 1}
+        assert ledger.reasons() == {Reason.EMPTY: 1, Reason.NO_FACE: 1}
+        assert ledger.people() == 1
+        ledger.remove([ODD.path, DONE.path])
+        assert list(ledger.rows()) == [UNICODE]
+
+
+def test_it_answers_questions_in_sql(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
+        ledger.add(UNICODE)
+    found = sqlite3.connect(tmp_path / "m.sqlite").execute("SELECT path, reason FROM photos WHERE state = 'skipped'")
+    assert found.fetchall() == [("Zoë/笑.png", "no face found")]
+
+
+def test_what_was_added_before_an_error_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
+        ledger.add(DONE)
+        raise KeyboardInterrupt
+    with Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
+        assert list(ledger.rows()) == [DONE]
+
+
+def test_other_terms_are_refused_once_there_are_faces(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    with Ledger.open(path, TERMS) as ledger:
+        ledger.add(UNICODE)
+    with Ledger.open(path, TERMS | {"size": 96}) as ledger:  # nothing to mix with so far
+        assert list(ledger.rows()) == []
+        ledger.add(DONE)
+    with pytest.raises(ConfigError, match="made with size 96, not 112"), Ledger.open(path, TERMS):
+        pass
+
+
+def test_a_file_that_is_no_ledger_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "m.sqlite").write_text("hello" * 500)
+    with pytest.raises(DataError, match="not usable as a ledger"), Ledger.open(tmp_path / "m.sqlite", TERMS):
+        pass

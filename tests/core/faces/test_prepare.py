@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from functools import partial
+from operator import call
+from pathlib import Path
+
+import cv2
+import pytest
+
+from faceclr_cli.core.artifacts import exclusive
+from faceclr_cli.core.configs.prepare import PrepareConfig
+from faceclr_cli.core.datasets.folder import open_faces
+from faceclr_cli.core.datasets.prepare import PrepareResult, default_out, run
+from faceclr_cli.core.errors import ConfigError, DataError, LockedError, TooManyBadFilesError
+from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced
+from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.faces.pool import map_ordered
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    write_people(root, people=3, photos=4, seed=0)
+    return root
+
+
+@pytest.fixture
+def photos(drawn: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(drawn, tmp_path / "photos"))
+
+
+def prepare(photos: Path, **options: object) -> PrepareResult:
+    out = options.pop("out", photos.parent / "faces")
+    return run(PrepareConfig(source=photos, out=out, **options), Silent())  # type: ignore[arg-type]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.sqlite")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_every_photo_gives_a_face_under_its_person(photos: Path) -> None:
+    result = prepare(photos)
+    faces = open_faces(result.out)
+    assert faces.people == ("person-01", "person-02", "person-03")
+    assert faces.paths[0] == "person-01/01.jpg"
+    assert (result.photos, result.faces, result.people, result.bad) == (12, 12, 3, 0)
+    assert all(cv2.imread(str(result.out / path)).shape == (112, 112, 3) for path in faces.paths)
+    assert json.loads(json.dumps(result.to_json()))["states"] == {"done": 12, "skipped": 0, "failed": 0}
+
+
+def test_bad_files_are_recorded_with_their_reason_and_end_nothing(photos: Path) -> None:
+    whole = (photos / "person-01" / "01.jpg").read_bytes()
+    (photos / "person-01" / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "person-01" / "empty.png").touch()
+    (photos / "person-02" / "text.jpg").write_text("not a picture")
+    (photos / "person-02" / "gone.jpg").symlink_to("nowhere.jpg")
+    (photos / "person-02" / "notes.txt").write_text("not even named like a picture")
+    wall = cv2.imencode(".png", cv2.imread(str(photos / "person-03" / "01.jpg"))[:20, :20])[1]
+    (photos / "person-03" / "wall.png").write_bytes(wall.tobytes())
+    result = prepare(photos)
+    assert result.states == {"done": 12, "skipped": 1, "failed": 4}
+    rows = dict(sqlite3.connect(result.ledger).execute("SELECT path, reason FROM photos WHERE state != 'done'"))
+    assert rows == {
+        "person-01/empty.png": "empty file",
+        "person-01/half.jpg": "truncated",
+        "person-02/gone.jpg": "file is missing",
+        "person-02/text.jpg": "not a picture",
+        "person-03/wall.png": "no face found",
+    }
+    with pytest.raises(TooManyBadFilesError, match=r"5 of 17 files .*1 truncated") as caught:
+        prepare(photos, max_bad=0.1)
+    assert caught.value.exit_code == 3
+    assert len(open_faces(result.out)) == 12
+
+
+def test_a_second_run_does_nothing(photos: Path) -> None:
+    first = prepare(photos)
+    before = content(first.out)
+    stamps = {path: path.stat().st_mtime_ns for path in first.out.glob("*/*.jpg")}
+    second = prepare(photos)
+    assert (second.processed, second.faces, second.photos_per_second) == (0, 12, None)
+    assert content(first.out) == before
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_only_what_is_new_changed_or_lost_is_done(photos: Path) -> None:
+    out = prepare(photos).out
+    shutil.copyfile(photos / "person-02" / "01.jpg", photos / "person-01" / "02.jpg")  # changed
+    shutil.copyfile(photos / "person-02" / "02.jpg", photos / "person-01" / "99.jpg")  # new
+    (out / "person-03" / "03.jpg").unlink()  # lost
+    result = prepare(photos)
+    assert (result.processed, result.faces) == (3, 13)
+    assert (out / "person-01" / "02.jpg").read_bytes() == (out / "person-02" / "01.jpg").read_bytes()
+    assert content(out) == content(prepare(photos, out=out).out)
+
+
+def test_faces_of_photos_that_are_gone_go_too(photos: Path) -> None:
+    out = prepare(photos).out
+    shutil.rmtree(photos / "person-03")
+    (photos / "person-01" / "01.jpg").write_bytes(b"")
+    heard: list[Event] = []
+
+    class Ear:
+        def report(self, event: Event) -> None:
+            heard.append(event)
+
+    result = run(PrepareConfig(source=photos, out=out), Ear())
+    assert any(isinstance(event, Notice) and "4 photos are gone" in event.text for event in heard)
+    assert [event.done for event in heard if isinstance(event, TaskAdvanced)] == [1]
+    assert (result.people, result.faces, result.removed) == (2, 7, 4)
+    assert "person-01/01.jpg" not in open_faces(out).paths
+    assert not (out / "person-03").exists()
+
+
+def test_processes_give_the_same_bytes(photos: Path) -> None:
+    write_people(photos, people=3, photos=8, seed=1)
+    alone, together = prepare(photos, workers=1), prepare(photos, workers=2, out=photos.parent / "two")
+    jpegs = [{k: v for k, v in content(result.out).items() if k.endswith("jpg")} for result in (alone, together)]
+    assert len(jpegs[0]) == 24
+    assert jpegs[0] == jpegs[1]
+
+
+def test_names_of_any_kind_survive_and_never_collide(photos: Path) -> None:
+    picture = (photos / "person-01" / "01.jpg").read_bytes()
+    names = [b"a.jpg", b"a.JPG", b"a.jpeg", b"two words.jpg", b"new\nline.jpg", "笑.jpg".encode(), b"caf\xe9.jpg"]
+    names.append(b"x" * 250 + b".jpe")
+    person = photos / "Zoë van 't Hof"
+    person.mkdir()
+    for name in names:
+        (person / os.fsdecode(name)).write_bytes(picture)
+    result = prepare(photos)
+    written = os.listdir(os.fsencode(result.out / "Zoë van 't Hof"))
+    assert result.faces == 12 + len(names)
+    assert len(written) == len(names)
+    assert {b"a.jpg", b"two words.jpg", b"new\nline.jpg", "笑.jpg".encode(), b"caf\xe9.jpg"} < set(written)
+    assert prepare(photos).processed == 0
+
+
+def test_a_single_photo(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos.parent)
+    result = run(PrepareConfig(source=photos / "person-01" / "01.jpg"), Silent())
+    assert result.out == Path("01-faces")
+    assert open_faces(result.out).identities == (None,)
+    (photos / "bad.jpg").write_text("text")
+    with pytest.raises(DataError, match=r"bad\.jpg: not a picture"):
+        run(PrepareConfig(source=photos / "bad.jpg"), Silent())
+    assert not Path("bad-faces").exists()
+
+
+def test_default_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "celeba").mkdir()
+    monkeypatch.chdir(tmp_path / "celeba")
+    assert default_out(Path("../celeba/")) == default_out(Path()) == Path("celeba-faces")
+
+
+def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match="no pictures"):
+        prepare(tmp_path / "photos")
+    assert not (tmp_path / "faces").exists()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "photos" / name).write_text("text")
+    with pytest.raises(DataError, match=r"none of the 2 files gave a face \(2 not a picture\)"):
+        prepare(tmp_path / "photos")
+    with pytest.raises(DataError, match="no such file or folder"):
+        prepare(tmp_path / "nowhere")
+
+
+def test_other_options_or_sources_are_never_mixed(photos: Path) -> None:
+    prepare(photos)
+    with pytest.raises(ConfigError, match="size 112, not 160"):
+        prepare(photos, size=160)
+    other = shutil.copytree(photos, photos.parent / "other")
+    with pytest.raises(ConfigError, match="made with source"):
+        prepare(Path(other))
+
+
+def test_foreign_folders_are_left_alone(photos: Path) -> None:
+    (photos.parent / "faces").mkdir()
+    (photos.parent / "faces" / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match=r"thesis\.tex"):
+        prepare(photos)
+    with pytest.raises(ConfigError, match="inside the photographs"):
+        prepare(photos, out=photos / "faces")
+    with pytest.raises(ConfigError, match="is a file"):
+        prepare(photos, out=photos / "person-01" / "01.jpg")
+
+
+def test_a_second_run_at_the_same_time_is_kept_out(photos: Path) -> None:
+    out = photos.parent / "faces"
+    code = (
+        "import sys; from pathlib import Path; from faceclr_cli.core.artifacts import exclusive\n"
+        "with exclusive(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError) as caught:
+            prepare(photos)
+        assert caught.value.exit_code == 75
+        other.communicate()
+    assert prepare(photos).faces == 12
+    with exclusive(out):
+        pass
+
+
+def test_a_picture_that_kills_the_decoder_costs_that_picture_alone() -> None:
+    items = [partial(int, number) for number in range(40)]
+    items[13] = items[29] = partial(os._exit, 11)  # type: ignore[arg-type]
+    results = list(map_ordered(call, items, 2, lambda _: "crashed"))
+    assert results == ["crashed" if number in (13, 29) else number for number in range(40)]
+
+
+@pytest.mark.real
+def test_the_layout_of_celeba(real_data: Path, tmp_path: Path) -> None:
+    source = tmp_path / "celeba"
+    (source / "img_celeba").mkdir(parents=True)
+    lines = (real_data / "celeba-layout" / "identity_CelebA.txt").read_text().splitlines()[:40]
+    for line in lines:
+        name = line.split()[0]
+        (source / "img_celeba" / name).symlink_to(real_data / "celeba-layout" / "img_celeba" / name)
+    (source / "identity_CelebA.txt").write_text("\n".join([*lines, "999999.jpg 77"]))
+    result = prepare(source)
+    assert result.layout == "celeba"
+    assert result.faces >= 39
+    assert set(open_faces(result.out).people) == {line.split()[1] for line in lines}
