@@ -1,0 +1,197 @@
+"""All crops of a folder in one memory-mapped array, decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.datasets.folder import FaceFolder
+from faceclr_cli.core.errors import DataError, UnreadableImageError
+from faceclr_cli.core.events import Notice, Reporter, track
+from faceclr_cli.core.faces.decode import read_photo
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+
+CACHE_VARIABLE = "FACECLR_CACHE"
+"""The environment variable that names another cache folder."""
+
+_LAYOUT = 1  # Another number where the meaning of a packed file changes.
+_KEPT = 8  # Packed folders that the cache holds at most: those used last.
+_DECODED_AT_ONCE = 1024
+_DAY = 24 * 60 * 60
+
+
+@dataclass(frozen=True, eq=False)
+class PackedFaces:
+    """The crops of a folder, decoded, in the order of its paths.
+
+    To hand them to another process, call `pack` there: it maps the same memory. Sending this object would copy it.
+
+    Attributes:
+        crops: RGB, 0-255, read-only, memory-mapped where there is a cache. Shape: (N, size, size, 3).
+        labels: Index of each crop's person in `people`, -1 where nobody knows. Shape: (N,).
+        people: Their names, sorted.
+        paths: Path of each crop relative to the folder.
+        fingerprint: How the crops were made.
+    """
+
+    crops: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    people: tuple[str, ...]
+    paths: tuple[str, ...]
+    fingerprint: Fingerprint
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def pack(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> PackedFaces:
+    """Decodes all crops, or maps what an earlier call decoded.
+
+    The packed file lies in the user's cache and is found by what the folder holds (see `_key`). Where the cache
+    cannot be written, the crops are kept in memory, and a notice says so.
+
+    Args:
+        folder: The crops.
+        reporter: Hears about progress.
+        cache: Folder for packed files; by default $FACECLR_CACHE, or `faceclr` in the user's cache folder.
+
+    Raises:
+        UnreadableImageError: A crop is missing or damaged; the message names it.
+        DataError: A crop has another size than the folder's fingerprint says.
+    """
+    position = {name: index for index, name in enumerate(folder.people)}
+    labels = [-1 if name is None else position[name] for name in folder.identities]
+    return PackedFaces(
+        crops=_crops(folder, reporter, cache),
+        labels=np.array(labels, dtype=np.int64),
+        people=folder.people,
+        paths=folder.paths,
+        fingerprint=folder.fingerprint,
+    )
+
+
+def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArray[np.uint8]:
+    root = hashlib.sha256(os.fsencode(folder.root.resolve())).hexdigest()[:16]
+    key = _key(folder)
+    try:
+        target = _cache_folder(cache) / f"{root}-{key}.npy"
+        crops = _map(target, _shape(folder))
+        if crops is None:
+            with atomic_path(target) as temporary:
+                _write(temporary, folder, reporter)
+            crops = _map(target, _shape(folder))
+            _tidy(target)
+        if crops is not None:
+            return crops
+        reason = f"{target} was changed meanwhile"
+    except OSError as error:
+        reason = str(error)
+    reporter.report(Notice(level="warning", text=f"decoded faces are kept in memory, not in the cache: {reason}"))
+    decoded = np.empty(_shape(folder), dtype=np.uint8)
+    for index, crop in enumerate(_decoded(folder, reporter)):
+        decoded[index] = crop
+    decoded.flags.writeable = False
+    return decoded
+
+
+def _cache_folder(cache: Path | None) -> Path:
+    named = cache or os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    usual = platformdirs.user_cache_path("faceclr")
+    if not usual.is_absolute():  # "~/.cache" stays as it is where the user has no home.
+        raise FileNotFoundError(f"this user has no home folder; set {CACHE_VARIABLE}")
+    return usual
+
+
+def _key(folder: FaceFolder) -> str:
+    """A digest of how the crops were made and of the name, size and time of change of each file.
+
+    Those three stand for the content, as they do for `make` and `rsync`: hashing the content itself
+    would mean to read every file at every start. A crop that is replaced, added or removed changes the key.
+    """
+    digest = hashlib.sha256(json.dumps([_LAYOUT, folder.fingerprint.to_json()]).encode())
+    for path in folder.paths:
+        try:
+            status = (folder.root / path).stat()
+        except OSError as error:
+            raise UnreadableImageError(f"{folder.root / path}: {error.strerror}") from error
+        digest.update(os.fsencode(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+    return digest.hexdigest()[:32]
+
+
+def _shape(folder: FaceFolder) -> tuple[int, int, int, int]:
+    size = folder.fingerprint.size
+    return len(folder), size, size, 3
+
+
+def _map(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:
+    """Opens a packed file, or returns None where there is none or it is damaged."""
+    try:
+        crops = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    if crops.shape != shape or crops.dtype != np.uint8:
+        return None
+    with suppress(OSError):  # The time of last use, for `_tidy`. A read-only cache can still be read.
+        os.utime(path)
+    return np.asarray(crops)
+
+
+def _write(path: Path, folder: FaceFolder, reporter: Reporter) -> None:
+    """Writes an .npy file through ordinary writes: on a full disk these fail, where a memory map would crash."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": _shape(folder)}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for crop in _decoded(folder, reporter):
+            file.write(crop.data)
+
+
+def _decoded(folder: FaceFolder, reporter: Reporter) -> Iterator[NDArray[np.uint8]]:
+    crops = _decoded_in_parallel(folder)
+    return track(crops, reporter, "decoding faces", total=len(folder), unit="faces")
+
+
+def _decoded_in_parallel(folder: FaceFolder) -> Iterator[NDArray[np.uint8]]:
+    # Threads suffice, since OpenCV releases the interpreter's lock while it decodes.
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(folder), _DECODED_AT_ONCE):
+            paths = [folder.root / path for path in folder.paths[start : start + _DECODED_AT_ONCE]]
+            yield from pool.map(lambda path: _read(path, folder.fingerprint.size), paths)
+
+
+def _read(path: Path, size: int) -> NDArray[np.uint8]:
+    try:
+        picture = read_photo(path)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{error}; prepare the faces again or delete this one") from error
+    if picture.shape != (size, size, 3):
+        height, width = picture.shape[:2]
+        raise DataError(f"{path}: is {width}x{height} where faceclr.json of its folder says {size}x{size}")
+    return picture
+
+
+def _tidy(target: Path) -> None:
+    """Removes what this file supersedes, what was not used for long, and what killed runs left."""
+    root = target.name.split("-")[0]
+    with suppress(OSError):
+        entries = sorted(target.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+        finished = [path for path in entries if not path.name.startswith(".") and path != target]
+        for rank, path in enumerate(finished, start=1):
+            if path.name.startswith(f"{root}-") or rank >= _KEPT:
+                path.unlink(missing_ok=True)
+        for path in entries:
+            if path.name.startswith(".") and path.stat().st_mtime < time.time() - _DAY:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""Crop, rotation and flip of batches: random geometry, sampled once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+TRIES = 10
+"""How often a crop that does not fit into the picture is drawn again, as torchvision does."""
+
+_LARGEST_RATIO = 4 / 3
+
+
+def random_boxes(uniform: Tensor, crop_scale: float) -> Tensor:
+    """Boxes of random area and aspect, wholly inside the picture (the random resized crop of Inception and SimCLR).
+
+    The area is uniform between `crop_scale` and 1, the logarithm of width / height between those of 3/4 and
+    4/3. A box that does not fit is drawn again; where ten don't, the whole picture is taken. Unlike
+    torchvision's, boxes don't begin and end on whole pixels.
+
+    Args:
+        uniform: Random numbers between 0 and 1. Shape: (B, 2 * TRIES + 2).
+        crop_scale: Smallest area, as a share of the picture's.
+
+    Returns:
+        Centre x, centre y, width and height, where the picture reaches from -1 to 1 and so is 2 wide
+        and 2 high. Shape: (B, 4).
+    """
+    area = crop_scale + (1 - crop_scale) * uniform[:, :TRIES]
+    root_of_ratio = (math.log(_LARGEST_RATIO) / 2 * (2 * uniform[:, TRIES : 2 * TRIES] - 1)).exp()
+    sides = torch.stack([area.sqrt() * root_of_ratio, area.sqrt() / root_of_ratio], dim=2)
+    fits = (sides <= 1).all(dim=2)
+    first = fits.int().argmax(dim=1)
+    drawn = sides[torch.arange(len(sides), device=sides.device), first]
+    drawn = torch.where(fits.any(dim=1, keepdim=True), drawn, 1.0)
+    return torch.cat([(1 - drawn) * (2 * uniform[:, 2 * TRIES :] - 1), 2 * drawn], dim=1)
+
+
+def affine(boxes: Tensor, degrees: Tensor, flipped: Tensor) -> Tensor:
+    """The map from places in the view to places in the picture.
+
+    The picture is rotated around the centre of the box, the box is cut out and scaled to the whole view, and
+    the view is flipped left to right.
+
+    Args:
+        boxes: See `random_boxes`. Shape: (B, 4).
+        degrees: Counter-clockwise. Shape: (B,).
+        flipped: Boolean. Shape: (B,).
+
+    Returns:
+        In the coordinates of `torch.nn.functional.affine_grid`. Shape: (B, 2, 3).
+    """
+    angles = degrees * (math.pi / 180)
+    across = boxes[:, 2] / 2 * torch.where(flipped, -1.0, 1.0)
+    down = boxes[:, 3] / 2
+    x = torch.stack([angles.cos() * across, -angles.sin() * down, boxes[:, 0]], dim=1)
+    y = torch.stack([angles.sin() * across, angles.cos() * down, boxes[:, 1]], dim=1)
+    return torch.stack([x, y], dim=1)
+
+
+def sample(pictures: Tensor, maps: Tensor, size: int) -> Tensor:
+    """Draws the views, bilinear; places outside the picture mirror it.
+
+    Pictures of more than twice the view's side are first reduced to that, antialiased, so that bilinear
+    sampling skips no pixel.
+
+    Args:
+        pictures: Square, float32. Shape: (B, 3, H, H).
+        maps: See `affine`. Shape: (B, 2, 3).
+        size: Side of the views in pixels.
+
+    Returns:
+        Shape: (B, 3, size, size), contiguous.
+    """
+    if pictures.shape[2] > 2 * size:
+        pictures = F.interpolate(pictures, (2 * size, 2 * size), mode="bilinear", antialias=True, align_corners=False)
+    places = (2 * torch.arange(size, device=maps.device) + 1) / size - 1
+    across = places[:, None] * maps[:, None, :, 0]
+    down = places[:, None] * maps[:, None, :, 1] + maps[:, None, :, 2]
+    # What affine_grid gives, but without a product of matrices as large as the picture.
+    grid = down[:, :, None] + across[:, None]
+    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False).contiguous()
