@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import faceclr_cli
+from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.drawn import write_people
 
 _PROGRAM = """
@@ -41,7 +42,7 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(faceclr_cli.__file__).paren
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("killed")
     (root / "program.py").write_text(_PROGRAM)
-    write_people(root / "photos", people=4, photos=15, seed=0)
+    write_people(root / "photos", people=4, photos=15, seed=0, reporter=Silent())
     for number in range(6):  # broken ones have their rows too
         (root / "photos" / "person-02" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(number))
     return root

@@ -26,7 +26,7 @@ from faceclr_cli.core.faces.pool import map_ordered
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("drawn")
-    write_people(root, people=3, photos=4, seed=0)
+    write_people(root, people=3, photos=4, seed=0, reporter=Silent())
     return root
 
 
@@ -120,7 +120,7 @@ def test_faces_of_photos_that_are_gone_go_too(photos: Path) -> None:
 
 
 def test_processes_give_the_same_bytes(photos: Path) -> None:
-    write_people(photos, people=3, photos=8, seed=1)
+    write_people(photos, people=3, photos=8, seed=1, reporter=Silent())
     alone, together = prepare(photos, workers=1), prepare(photos, workers=2, out=photos.parent / "two")
     jpegs = [{k: v for k, v in content(result.out).items() if k.endswith("jpg")} for result in (alone, together)]
     assert len(jpegs[0]) == 24

@@ -1,0 +1,1 @@
+"""The parts of a drawn portrait; `faces/drawn.py` puts them together."""
