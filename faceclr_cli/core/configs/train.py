@@ -68,10 +68,14 @@ class PretrainConfig(TrainConfig):
         0.5, minimum=0.05, maximum=1.0, panel=_AUGMENT, help="Smallest area of a random crop, as a share of the face"
     )
     jitter: float = option(
-        0.5, minimum=0.0, maximum=1.0, panel=_AUGMENT, help="Strength of brightness, contrast, saturation and hue"
+        0.5, minimum=0.0, maximum=1.0, panel=_AUGMENT, help="Strength of changes of brightness, contrast and saturation"
+    )
+    hue: float = option(
+        0.1, minimum=0.0, maximum=0.5, panel=_AUGMENT, metavar="TURNS", help="Largest turn of hue, either way"
     )
     grey: float = option(0.2, minimum=0.0, maximum=1.0, panel=_AUGMENT, help="Probability of a grey picture")
     blur: float = option(0.5, minimum=0.0, maximum=1.0, panel=_AUGMENT, help="Probability of Gaussian blur")
+    light: float = option(0.0, minimum=0.0, maximum=2.0, panel=_AUGMENT, help="Strength of light from a random side")
     rotate: float = option(
         0.0, minimum=0.0, maximum=45.0, panel=_AUGMENT, metavar="DEGREES", help="Largest rotation either way"
     )

@@ -115,6 +115,23 @@ def apply(matrices: Tensor, pictures: Tensor) -> Tensor:
     return flat.view(pictures.shape)
 
 
+def side_light(strengths: Tensor, directions: Tensor, size: int) -> Tensor:
+    """Light that falls off across the picture, exponentially, so that it is the same from either side.
+
+    Args:
+        strengths: Logarithm of the brightness at the brightest edge; 0 changes nothing. Shape: (B,).
+        directions: Where it comes from, in radians. Shape: (B,).
+        size: Side of the pictures in pixels.
+
+    Returns:
+        Factors. Shape: (B, 1, size, size).
+    """
+    places = (2 * torch.arange(size, device=strengths.device) + 1) / size - 1
+    across = (strengths * directions.cos())[:, None] * places
+    down = (strengths * directions.sin())[:, None] * places
+    return (across.exp()[:, None, :] * down.exp()[:, :, None])[:, None]
+
+
 def _affine(linear: Tensor) -> Tensor:
     matrices = torch.zeros(len(linear), 4, 4, device=linear.device)
     matrices[:, :3, :3] = linear

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 
 from faceclr_cli.core.datasets import colour, warp
-from faceclr_cli.core.datasets.augment import Augmentation, normalise
+from faceclr_cli.core.datasets.augment import Augmentation
 from faceclr_cli.core.datasets.blur import blur, gaussian_matrices, kernel_size
+from faceclr_cli.core.encoders.network import normalise
 
-OFF = Augmentation(size=48, crop_scale=1.0, jitter=0.0, grey=0.0, blur=0.0, rotate=0.0, flip=0.0)
+OFF = Augmentation(size=48, crop_scale=1.0, jitter=0.0, hue=0.0, grey=0.0, blur=0.0, rotate=0.0, flip=0.0)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -45,20 +47,20 @@ def test_switched_off_it_only_normalises() -> None:
 
 
 def test_views_are_float32_channels_last_and_within_minus_1_and_1() -> None:
-    augmentation = Augmentation(size=40, crop_scale=0.3, jitter=1.0, grey=0.2, blur=0.5, rotate=20.0)
+    augmentation = Augmentation(size=40, crop_scale=0.3, jitter=1.0, hue=0.2, grey=0.2, blur=0.5, rotate=20.0)
     views = augmentation(crops(64), generator())
     assert views.shape == (64, 3, 40, 40) and views.dtype == torch.float32
     assert views.is_contiguous(memory_format=torch.channels_last)
     assert views.abs().max() <= 1 + 1e-6 and views.isfinite().all()
     for blurred in (0.0, 1.0):
-        views = Augmentation(size=40, crop_scale=0.3, jitter=1.0, grey=0.2, blur=blurred, rotate=0.0)(
+        views = Augmentation(size=40, crop_scale=0.3, jitter=1.0, hue=0.2, grey=0.2, blur=blurred, rotate=0.0)(
             crops(3), generator()
         )
         assert views.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_views_depend_on_the_generator_alone() -> None:
-    augmentation = Augmentation(size=48, crop_scale=0.3, jitter=0.5, grey=0.2, blur=0.5, rotate=10.0)
+    augmentation = Augmentation(size=48, crop_scale=0.3, jitter=0.5, hue=0.1, grey=0.2, blur=0.5, rotate=10.0)
     batch, source = crops(8), generator(7)
     torch.manual_seed(1)
     first, second = augmentation(batch, source), augmentation(batch, source)
@@ -67,15 +69,14 @@ def test_views_depend_on_the_generator_alone() -> None:
     assert not torch.equal(first, second)
 
 
-@pytest.mark.parametrize("field", ["crop_scale", "jitter", "grey", "blur", "rotate", "flip"])
+@pytest.mark.parametrize("field", ["crop_scale", "jitter", "hue", "grey", "blur", "rotate", "light", "flip"])
 def test_each_picture_has_parameters_of_its_own(field: str) -> None:
-    strength = {"crop_scale": 0.3, "jitter": 1.0, "grey": 0.5, "blur": 0.5, "rotate": 30.0, "flip": 0.5}[field]
-    fields = {name: getattr(OFF, name) for name in ("size", "crop_scale", "jitter", "grey", "blur", "rotate", "flip")}
-    views = Augmentation(**fields | {field: strength})(crops(1).expand(32, -1, -1, -1), generator())
+    strengths = {"crop_scale": 0.3, "jitter": 1.0, "hue": 0.2, "grey": 0.5, "blur": 0.5, "rotate": 30.0, "light": 0.5}
+    views = replace(OFF, **{field: strengths.get(field, 0.5)})(crops(1).expand(32, -1, -1, -1), generator())
     different = {tuple(view.mul(1000).round().int().flatten().tolist()) for view in views}
     assert len(different) == (2 if field in ("grey", "flip") else len(different))
     assert len(different) >= 2
-    if field in ("crop_scale", "rotate"):
+    if field in ("crop_scale", "rotate", "light"):
         assert len(different) == 32
 
 
@@ -84,8 +85,7 @@ def test_probabilities_are_kept() -> None:
     plain = normalise(batch[:1], 24)
 
     def changed(**fields: float) -> Tensor:
-        settings = {"size": 24, "crop_scale": 1.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0, "rotate": 0.0, "flip": 0.0}
-        views = Augmentation(**settings | fields)(batch, generator())
+        views = replace(OFF, size=24, **fields)(batch, generator())
         return ((views - plain).abs().amax(dim=(1, 2, 3)) > 1e-3).float().mean()
 
     for name, probability in (("flip", 0.3), ("grey", 0.2)):
@@ -218,7 +218,7 @@ def test_a_chain_in_any_order_is_torchvisions() -> None:
 
 def test_jitter_is_as_strong_as_it_says() -> None:
     grey = torch.full((4000, 4, 4, 3), 64, dtype=torch.uint8)
-    views = Augmentation(size=4, crop_scale=1.0, jitter=0.5, grey=0.0, blur=0.0, rotate=0.0)(grey, generator())
+    views = Augmentation(size=4, crop_scale=1.0, jitter=0.5, hue=0.1, grey=0.0, blur=0.0, rotate=0.0)(grey, generator())
     factors = (views[:, 0, 0, 0] + 1) * 127.5 / 64  # Of a grey picture only brightness changes.
     changed = factors[(factors - 1).abs() > 1e-4]
     assert stats.kstest(changed.numpy(), stats.uniform(0.6, 0.8).cdf).pvalue > 1e-3
@@ -242,3 +242,24 @@ def test_blur_keeps_the_mean_of_a_line_of_one_colour() -> None:
         assert kernel_size(size) % 2 == 1 and math.isclose(kernel_size(size), size / 10, rel_tol=0.1, abs_tol=1.0)
         matrices = gaussian_matrices(torch.tensor([0.1, 2.0]), size)
         torch.testing.assert_close(matrices.sum(dim=2), torch.ones(2, size))
+
+
+# Light
+
+
+def test_light_from_a_side_is_a_slope_of_brightness() -> None:
+    factors = colour.side_light(torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.0, torch.pi / 2, 1.0]), 100)
+    across, down, none = factors.squeeze(1)
+    torch.testing.assert_close(across[0], torch.exp(torch.linspace(-0.495, 0.495, 100)))
+    torch.testing.assert_close(down, across.T)
+    assert (none == 1).all()
+
+
+def test_views_are_lit_from_all_sides_with_up_to_the_strength_asked_for() -> None:
+    batch = torch.full((400, 16, 16, 3), 100, dtype=torch.uint8)
+    views = replace(OFF, size=16, light=0.5)(batch, generator()).mean(dim=1) + 1
+    slopes = torch.stack([(views[:, 8, -1] / views[:, 8, 0]).log(), (views[:, -1, 8] / views[:, 0, 8]).log()], dim=1)
+    strengths = slopes.norm(dim=1) / (2 * 15 / 16)
+    assert 0.45 < strengths.max() < 0.51
+    assert strengths.mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (slopes.mean(dim=0).abs() < 0.05).all()
