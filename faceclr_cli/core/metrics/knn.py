@@ -1,0 +1,83 @@
+"""How often a face's nearest neighbours are pictures of the same person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.neighbors import NearestNeighbors
+
+_BLOCK = 1024
+
+
+def knn_accuracy(embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_], k: int = 1) -> float:
+    """Leave-one-out k-nearest-neighbour accuracy by cosine similarity.
+
+    Each picture is recognised among all the others by the vote of its `k` nearest; of people with
+    equally many votes, the one with the nearest picture wins. The picture of a person who has no other
+    can't be recognised: it stays among the candidates and is not itself asked about.
+
+    Args:
+        embeddings: Need not be normalised. Shape: (pictures, dim).
+        labels: The person of each. Shape: (pictures,).
+        k: At least 1.
+
+    Raises:
+        ValueError: The shapes differ, `k` is outside, or nobody has two pictures.
+    """
+    rows = np.asarray(embeddings, np.float32)
+    names, people, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    if rows.ndim != 2 or len(rows) != len(people):
+        raise ValueError(f"embeddings of {rows.shape} and {len(people)} labels don't go together")
+    if not 1 <= k < len(rows):
+        raise ValueError(f"k is at least 1 and below the number of pictures, {len(rows)}; not {k}")
+    asked = np.flatnonzero(counts[people] > 1)
+    if not len(asked):
+        raise ValueError(f"none of the {len(names)} people has two pictures")
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
+    right = 0
+    for start in range(0, len(asked), _BLOCK):
+        block = asked[start : start + _BLOCK]
+        voters = people[_nearest(rows, block, k)]
+        votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
+        elected = voters[np.arange(len(block)), votes.argmax(axis=1)]
+        right += int((elected == people[block]).sum())
+    return right / len(asked)
+
+
+def _nearest(rows: NDArray[np.float32], block: NDArray[np.int_], k: int) -> NDArray[np.int_]:
+    """Which `k` rows are nearest to each row of the block, itself left out, nearest first. Shape: (block, k)."""
+    similarity = rows[block] @ rows.T
+    similarity[np.arange(len(block)), block] = -np.inf
+    some = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(similarity, some, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(some, order, axis=1)
+
+
+def neighbour_purity(points: ArrayLike, labels: Sequence[str], k: int) -> float:
+    """Of each point's `k` nearest others, the mean share that have its label, by Euclidean distance.
+
+    Points whose label nothing else has stay among the neighbours and are not themselves asked about.
+
+    Args:
+        points: Shape: (pictures, dim).
+        labels: Shape: (pictures,).
+        k: At least 1.
+
+    Raises:
+        ValueError: The shapes differ, `k` is outside, or no label occurs twice.
+    """
+    rows, names = np.asarray(points, np.float32), np.asarray(labels)
+    _, people, counts = np.unique(names, return_inverse=True, return_counts=True)
+    if rows.ndim != 2 or len(rows) != len(people):
+        raise ValueError(f"points of {rows.shape} and {len(people)} labels don't go together")
+    if not 1 <= k < len(rows):
+        raise ValueError(f"k is at least 1 and below the number of points, {len(rows)}; not {k}")
+    asked = counts[people] > 1
+    if not asked.any():
+        raise ValueError("no label occurs twice")
+    # Asked about the points that it knows, it leaves each itself out.
+    neighbours = NearestNeighbors(n_neighbors=k).fit(rows).kneighbors(return_distance=False)
+    return float((people[neighbours] == people[:, None])[asked].mean())
