@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from tests.distributed import pool
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from faceclr_cli.core.encoders.heads import GlobalBatchNorm
 from faceclr_cli.core.losses.center import CenterLoss
 from faceclr_cli.core.losses.gather import gather, gather_labels, world
 from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.losses.triplet import TripletLoss
+from tests.distributed import pool
 
 BATCH, INPUTS, DIM, STEPS = 16, 6, 5, 2
 PEOPLE = {
@@ -26,15 +27,16 @@ PEOPLE = {
 }
 MINING = ("batch-hard", "semi-hard", "batch-all")
 TRIPLETS = [f"{mining}, {people}" for mining in MINING for people in PEOPLE]
-CASES = ["nt-xent", "center", *TRIPLETS]
+CASES = ["nt-xent", "nt-xent, batch norm", "center", *TRIPLETS]
 
 
 class Task(nn.Module):
     """A linear network and a loss as one module, which is what DDP wraps."""
 
-    def __init__(self, loss: nn.Module) -> None:
+    def __init__(self, loss: nn.Module, *, batch_norm: bool) -> None:
         super().__init__()
-        self.network = nn.Linear(INPUTS, DIM)
+        norm = GlobalBatchNorm(DIM) if batch_norm else nn.Identity()
+        self.network = nn.Sequential(nn.Linear(INPUTS, DIM), norm)
         self.loss = loss
 
     def forward(self, pictures: Tensor, others: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -45,7 +47,7 @@ class Task(nn.Module):
 
 def make(case: str) -> tuple[nn.Module, Tensor]:
     """The loss, and its second argument for the whole batch."""
-    if case == "nt-xent":
+    if case.startswith("nt-xent"):
         return NTXent(0.2), torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
     if case == "center":
         return CenterLoss(people=10, dim=DIM, lr=0.5), torch.tensor(PEOPLE["uneven"]).repeat(STEPS, 1)
@@ -57,7 +59,7 @@ def train(case: str) -> dict[str, Any]:
     """A few steps on this process's share of each batch: losses, metrics, gradients and state."""
     torch.manual_seed(0)
     loss, others = make(case)
-    task = Task(loss).double()
+    task = Task(loss, batch_norm=case.endswith("batch norm")).double()
     pictures = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
     rank, processes = world()
     mine = slice(rank * BATCH // processes, (rank + 1) * BATCH // processes)

@@ -1,0 +1,123 @@
+"""Backbones: any model that timm knows, as a map from pictures to pooled features."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import socket
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+import huggingface_hub
+import timm
+import torch
+from torch import nn
+
+from faceclr_cli.core.errors import ConfigError, ModelError
+
+# What timm, torch and huggingface_hub raise where a model cannot be built for a size, or its weights not be read.
+_BUILD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
+_WEIGHTS = "model.safetensors"
+
+
+def build_backbone(name: str, *, pretrained: bool, image_size: int) -> nn.Module:
+    """Builds a timm model without its classifier.
+
+    Args:
+        name: As timm spells it, with or without the tag of its weights: `resnet18`, `convnext_atto.d2_in1k`.
+        pretrained: Load ImageNet weights, from the hub's cache or through the hub; otherwise weights are random.
+        image_size: Side of the pictures in pixels.
+
+    Returns:
+        A module that maps (B, 3, image_size, image_size) to pooled features (B, F).
+
+    Raises:
+        ConfigError: timm knows no such model, it takes no pictures of this size, or it has no ImageNet weights.
+        ModelError: The weights are neither in the cache nor to be had from the hub.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        raise ConfigError(f"--backbone {name}: timm knows no such model{hint}")
+    weights = _weights(name) if pretrained else {}
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **_sized(name, image_size))
+        feature_count(model, image_size)
+    except _BUILD_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"--backbone {name} takes no pictures of --image-size {image_size}: {reason}") from error
+    if pretrained:
+        del model
+        return _pretrained(name, image_size, weights)
+    return model
+
+
+def feature_count(backbone: nn.Module, image_size: int) -> int:
+    """How many features a backbone gives for a picture of this size. Shape of its output: (B, this).
+
+    Raises:
+        ValueError: It gives something else than one vector for each picture.
+    """
+    training = backbone.training
+    backbone.eval()
+    with torch.inference_mode():
+        features = backbone(torch.zeros(1, 3, image_size, image_size))
+    backbone.train(training)
+    if features.ndim != 2:
+        raise ValueError(f"it gives {tuple(features.shape)} rather than one vector for a picture")
+    return int(features.shape[1])
+
+
+def _sized(name: str, image_size: int) -> dict[str, Any]:
+    """Transformers are built for one size; convolutional networks don't know the option."""
+    settings = timm.get_pretrained_cfg(name)
+    return {"img_size": image_size} if settings is not None and settings.fixed_input_size else {}
+
+
+def _weights(name: str) -> dict[str, Any]:
+    """Settings by which timm finds the ImageNet weights, without network where they are in the cache."""
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None or not settings.has_weights:
+        raise ConfigError(f"--init imagenet: timm has no ImageNet weights for {name}; choose another --backbone")
+    repository = settings.hf_hub_id
+    if not repository:
+        return {}
+    cached = huggingface_hub.try_to_load_from_cache(repository, _WEIGHTS)
+    if isinstance(cached, str):
+        return {"file": cached}
+    # The hub's client tries for most of a minute before it gives up on a name that does not resolve.
+    host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname or ""
+    if not urllib.request.getproxies() and not _resolves(host):
+        raise _not_to_be_had(name, f"{host} cannot be reached")
+    return {}
+
+
+def _pretrained(name: str, image_size: int, weights: dict[str, Any]) -> nn.Module:
+    client = logging.getLogger("huggingface_hub")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        model: nn.Module = timm.create_model(
+            name, pretrained=True, num_classes=0, pretrained_cfg_overlay=weights or None, **_sized(name, image_size)
+        )
+    except (OSError, *_BUILD_ERRORS) as error:
+        raise _not_to_be_had(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    finally:
+        client.setLevel(level)
+    return model
+
+
+def _not_to_be_had(name: str, reason: str) -> ModelError:
+    return ModelError(
+        f"--init imagenet: the weights of {name} are not in the cache and could not be fetched ({reason})\n"
+        "Connect to the network once, or start from --init random or from a run."
+    )
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True

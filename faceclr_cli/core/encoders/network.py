@@ -1,0 +1,96 @@
+"""The network of an encoder: a backbone and the embedding layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
+from faceclr_cli.core.encoders.heads import embedding_layer
+
+NORMALISATION = "mean 0.5 std 0.5"
+"""What `normalise` does to values, as the fingerprint of an encoder states it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """All that is needed to build the same network again.
+
+    Attributes:
+        backbone: Name of a timm model.
+        embedding_dim: Length of an embedding.
+        image_size: Side in pixels of the pictures that the network sees.
+    """
+
+    backbone: str
+    embedding_dim: int
+    image_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Architecture:
+        """Reads what `to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: A field is missing or of the wrong type.
+        """
+        return cls(
+            backbone=str(content["backbone"]),
+            embedding_dim=int(content["embedding_dim"]),
+            image_size=int(content["image_size"]),
+        )
+
+
+class EncoderNetwork(nn.Module):
+    """Maps pictures to embeddings.
+
+    Args:
+        architecture: What to build.
+        pretrained: Begin with ImageNet weights in the backbone, not random ones.
+
+    Raises:
+        ConfigError, ModelError: As `build_backbone`.
+    """
+
+    def __init__(self, architecture: Architecture, *, pretrained: bool = False) -> None:
+        super().__init__()
+        size = architecture.image_size
+        self.architecture = architecture
+        self.backbone = build_backbone(architecture.backbone, pretrained=pretrained, image_size=size)
+        self.embedding = embedding_layer(feature_count(self.backbone, size), architecture.embedding_dim)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Embeds a batch.
+
+        Args:
+            pictures: Normalised as by `normalise`. Shape: (B, 3, image_size, image_size).
+
+        Returns:
+            Embeddings, not L2-normalised. Shape: (B, embedding_dim).
+        """
+        embeddings: Tensor = self.embedding(self.backbone(pictures))
+        return embeddings
+
+
+def normalise(crops: Tensor, size: int) -> Tensor:
+    """Makes crops ready for the network, without chance. Augmented views have the same range.
+
+    Args:
+        crops: RGB, 0-255, uint8. Shape: (B, H, W, 3).
+        size: Side of the result in pixels; other crops are resized, bilinear and antialiased.
+
+    Returns:
+        Values in [-1, 1], float32, channels_last. Shape: (B, 3, size, size).
+    """
+    pictures = crops.permute(0, 3, 1, 2).float()
+    if pictures.shape[2:] != (size, size):
+        pictures = F.interpolate(pictures, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return pictures.div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)

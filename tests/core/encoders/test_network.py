@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from faceclr_cli.core.datasets.augment import Augmentation
+from faceclr_cli.core.encoders.heads import projection_head
+from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork, normalise
+
+SMALL = Architecture(backbone="test_convnext", embedding_dim=24, image_size=40)
+
+
+def test_pictures_become_embeddings() -> None:
+    embeddings = EncoderNetwork(SMALL)(torch.randn(3, 3, 40, 40))
+    assert embeddings.shape == (3, 24)
+    assert not torch.allclose(embeddings.norm(dim=1), torch.ones(3))
+
+
+def test_an_architecture_survives_json() -> None:
+    assert Architecture.from_json(SMALL.to_json()) == SMALL
+
+
+def test_unchanged_views_of_training_are_the_pictures_of_use() -> None:
+    crops = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
+    unchanged = Augmentation(size=40, crop_scale=1.0, jitter=0.0, hue=0.0, grey=0.0, blur=0.0, rotate=0.0, flip=0.0)
+    torch.testing.assert_close(unchanged(crops, torch.Generator()), normalise(crops, 40), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_projections_of_a_batch_are_standardised(layers: int) -> None:
+    head = projection_head(24, 8, layers).train()
+    features = torch.randn(5, 24)
+    torch.testing.assert_close(head(features).mean(dim=0), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(head(features).square().mean(dim=0), torch.ones(8), atol=1e-2, rtol=0)
+    assert head(features).shape == (5, 8)
+    assert sum(isinstance(module, torch.nn.Linear) for module in head) == layers

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.sface import CALIBRATION, SFaceEncoder
+from faceclr_cli.core.errors import NoFaceError
+from faceclr_cli.core.faces.crop import PhotoCropper
+from faceclr_cli.core.faces.weights import SFACE
+from faceclr_cli.core.metrics.verification import best_threshold
+
+
+@pytest.fixture(scope="module")
+def encoder() -> SFaceEncoder:
+    return SFaceEncoder()
+
+
+def _crops(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 112, 112, 3), np.uint8)
+
+
+def test_it_is_what_opencv_makes_of_the_same_weights(encoder: SFaceEncoder) -> None:
+    crops = _crops(3)
+    reference = cv2.FaceRecognizerSF.create(str(SFACE.path()), "")
+    expected = np.stack([reference.feature(cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))[0].copy() for crop in crops])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.embed(crops), expected, atol=1e-5)
+
+
+def test_embeddings_are_unit_rows_that_don_t_depend_on_the_batch(encoder: SFaceEncoder) -> None:
+    crops = _crops(3)
+    together = encoder.embed(crops)
+    assert together.shape == (3, encoder.dim)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(together[1:2], encoder.embed(crops[1:2]))
+    assert encoder.embed(crops[:0]).shape == (0, encoder.dim)
+
+
+def test_it_says_what_it_is(encoder: SFaceEncoder) -> None:
+    as_protocol: Encoder = encoder
+    assert as_protocol.fingerprint.size == 112
+    assert as_protocol.digest == SFACE.sha256
+    assert as_protocol.calibration is CALIBRATION
+    assert CALIBRATION.far == 1e-3
+    assert "View 1" in CALIBRATION.source
+
+
+def test_crops_of_another_size_are_refused(encoder: SFaceEncoder) -> None:
+    with pytest.raises(ValueError, match="112"):
+        encoder.embed(np.zeros((1, 96, 96, 3), np.uint8))
+
+
+@pytest.mark.real
+def test_it_tells_listed_pairs_of_lfw_apart(encoder: SFaceEncoder, real_data: Path) -> None:
+    lfw = real_data / "lfw-view1"
+    every = read_pairs(lfw / "pairsDevTest.txt")
+    # Genuine pairs come first in the file.
+    pairs = [*every[0:500:10], *every[500::10]]
+    cropper = PhotoCropper(encoder.fingerprint)
+    vectors = {}
+    for name in {name for pair in pairs for name in (pair.a, pair.b)}:
+        try:
+            vectors[name] = encoder.embed(cropper.crop_file(lfw / "images" / name).crop[None])[0]
+        except NoFaceError:
+            vectors[name] = np.zeros(encoder.dim, np.float32)
+    scores = np.array([vectors[pair.a] @ vectors[pair.b] for pair in pairs])
+    same = np.array([pair.same for pair in pairs])
+    assert np.mean((scores >= best_threshold(scores, same)) == same) >= 0.97
+    assert np.mean(scores[~same] >= CALIBRATION.threshold) <= 0.02
+    assert np.mean(scores[same] >= CALIBRATION.threshold) >= 0.94
