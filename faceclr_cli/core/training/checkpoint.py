@@ -1,0 +1,139 @@
+"""All that a run needs to go on as if nothing had happened, in one file without pickle.
+
+Every random choice follows from the seed, the epoch, the step and the rank, and the learning rate from
+the step: so weights, the optimiser's moments, the step and the numbers collected so far are all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from faceclr_cli import __version__
+from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.encoders.tensors import write_tensors
+from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.training.history import Row
+
+_KIND = "checkpoint"
+_NOTE = "faceclr"
+_TASK, _OPTIMISER = "task.", "optimiser."
+
+
+@dataclass
+class State:
+    """How far a run is.
+
+    Attributes:
+        step: Steps made.
+        rows: The epochs that are closed.
+        sums: Sum of each metric over the steps of the open epoch.
+        seconds: Time spent on the steps of the open epoch.
+    """
+
+    step: int = 0
+    rows: list[Row] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a checkpoint belongs to.
+
+    Attributes:
+        config: The resolved options.
+        data: Digest of which pictures are trained on.
+        world: Number of processes.
+    """
+
+    config: Mapping[str, Any]
+    data: str
+    world: int
+
+
+def checkpoint_path(run: Path) -> Path:
+    """The last checkpoint of a run."""
+    return run / "checkpoints" / "last.safetensors"
+
+
+def save_checkpoint(
+    path: Path, state: State, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Writes a checkpoint atomically, in place of the one before."""
+    tensors = {_TASK + name: value for name, value in task.state_dict().items()}
+    for index, parameter in enumerate(_parameters(optimiser)):
+        for name, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"{_OPTIMISER}{index}.{name}"] = value
+    note = {
+        "kind": _KIND,
+        "faceclr": __version__,
+        "config": dict(origin.config),
+        "data": origin.data,
+        "world": origin.world,
+        "step": state.step,
+        "epoch": len(state.rows),
+        "rows": state.rows,
+        "sums": state.sums,
+        "seconds": state.seconds,
+    }
+    with atomic_path(path) as temporary:
+        write_tensors(temporary, tensors, {_NOTE: json.dumps(note)})
+
+
+def load_checkpoint(path: Path, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer) -> State:
+    """Restores weights and optimiser in place.
+
+    Raises:
+        ModelError: The checkpoint is damaged, or belongs to other pictures.
+        ConfigError: It belongs to another number of processes.
+    """
+    note, tensors = _read(path)
+    if note["world"] != origin.world:
+        raise ConfigError(
+            f"{path}: written by {note['world']} process(es), so {origin.world} would not continue the same run; "
+            f"give --processes or --gpus {note['world']}"
+        )
+    if note["data"] != origin.data:
+        raise ModelError(f"{path}: the faces were changed since; start a new run with another -o")
+    try:
+        weights = {name.removeprefix(_TASK): value for name, value in tensors.items() if name.startswith(_TASK)}
+        task.load_state_dict(weights)
+        _restore(optimiser, tensors)
+        return State(step=note["step"], rows=note["rows"], sums=note["sums"], seconds=note["seconds"])
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: does not fit this run ({str(error).splitlines()[0]})") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, "pt") as file:
+            note = json.loads((file.metadata() or {})[_NOTE])
+            if note["kind"] != _KIND:
+                raise KeyError(_KIND)
+            return note, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a whole checkpoint of faceclr; start a new run with another -o") from error
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def _restore(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = _parameters(optimiser)
+    for name, value in tensors.items():
+        if name.startswith(_OPTIMISER):
+            index, entry = name.removeprefix(_OPTIMISER).split(".", 1)
+            parameter = parameters[int(index)]
+            # In the memory format of the parameter: fused steps walk through both side by side.
+            alike = value.shape == parameter.shape
+            restored = torch.empty_like(parameter).copy_(value) if alike else value.to(parameter.device)
+            optimiser.state[parameter][entry] = restored

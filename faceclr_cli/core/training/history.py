@@ -1,0 +1,62 @@
+"""What a run tells of itself, epoch by epoch: `history.csv` and TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from faceclr_cli.core.artifacts import atomic_path
+
+Row = dict[str, float]
+"""The numbers of one epoch, by the name of their column; `epoch` and `step` are whole."""
+
+TABLE = "history.csv"
+
+
+class History:
+    """Writes the rows of a run to its folder.
+
+    The table is written anew each time, so that it is whole at every moment and a run that is resumed
+    from an earlier checkpoint leaves no row twice.
+
+    Args:
+        folder: The run folder.
+        rows: Of the epochs before, where a run is resumed.
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
+        self._table = folder / TABLE
+        # TensorBoard forgets what an interrupted run had written from this step on.
+        step = int(rows[-1]["step"]) if rows else 0
+        self._events = SummaryWriter(str(folder), purge_step=step + 1)
+        if rows:
+            self._write(rows)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Writes all rows to the table and the last one to TensorBoard."""
+        self._write(rows)
+        last = rows[-1]
+        for name, value in last.items():
+            if name != "step":
+                self._events.add_scalar(name, value, int(last["step"]))
+        self._events.flush()
+
+    def close(self) -> None:
+        """Ends the writing of events."""
+        self._events.close()
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        with (
+            atomic_path(self._table) as temporary,
+            open(temporary, "w", newline="", encoding="ascii") as file,
+        ):
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({name: _short(value) for name, value in row.items()} for row in rows)
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

@@ -1,0 +1,87 @@
+"""What a run computes on, checked before anything is started or written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.errors import ConfigError
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where a run computes.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        world: Number of processes, over all nodes.
+        nodes: Number of machines.
+        launched: Whether torchrun started the processes; otherwise they are ours to start.
+        rank: Of this process, where torchrun started it, else 0.
+        precision: As Fabric calls it.
+    """
+
+    device: Literal["cpu", "cuda"]
+    world: int = 1
+    nodes: int = 1
+    launched: bool = False
+    rank: int = 0
+    precision: Precision = "32-true"
+
+
+def find_machine(config: TrainConfig) -> Machine:
+    """Decides where to compute.
+
+    Raises:
+        ConfigError: The machine lacks what the config asks for.
+    """
+    gpus = torch.cuda.device_count()
+    wanted = config.gpus or 0
+    if wanted > gpus:
+        raise ConfigError(f"--gpus {wanted}: torch finds {gpus} here; leave the option out to use the CPU")
+    if config.device == "cuda" and not gpus:
+        raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
+    on_cpu = config.device == "cpu" or config.processes > 1 or not gpus
+    device: Literal["cpu", "cuda"] = "cpu" if on_cpu else "cuda"
+    precision = _precision(config, device)
+    if not torch.distributed.is_torchelastic_launched():
+        return Machine(device=device, world=config.gpus or config.processes, precision=precision)
+    machine = Machine(
+        device=device,
+        world=int(os.environ["WORLD_SIZE"]),
+        nodes=int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]),
+        launched=True,
+        rank=int(os.environ["RANK"]),
+        precision=precision,
+    )
+    _check_launched(config, machine, gpus)
+    return machine
+
+
+def _precision(config: TrainConfig, device: Literal["cpu", "cuda"]) -> Precision:
+    if device == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if config.precision == "bf16" and not able:
+        raise ConfigError(f"--precision bf16: this {device.upper().replace('CUDA', 'GPU')} does not compute in bf16")
+    # On CPUs with bf16 instructions autocast was measured to be slower than float32 for these networks.
+    wanted = config.precision == "bf16" or (config.precision == "auto" and device == "cuda" and able)
+    return "bf16-mixed" if wanted else "32-true"
+
+
+def _check_launched(config: TrainConfig, machine: Machine, gpus: int) -> None:
+    asked = config.gpus or config.processes
+    if asked not in (1, machine.world):
+        raise ConfigError(f"torchrun started {machine.world} processes; leave --gpus and --processes out")
+    if machine.device == "cuda" and int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:
+        raise ConfigError(f"torchrun started more processes than the {gpus} GPUs that torch finds here")
+    pictures = getattr(config, "pictures", 1)
+    if config.batch_size % (machine.world * pictures):
+        raise ConfigError(f"--batch-size {config.batch_size} does not divide among {machine.world} processes")

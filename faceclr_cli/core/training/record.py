@@ -1,0 +1,89 @@
+"""What a run leaves in its folder while it trains."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from faceclr_cli.core.encoders.bundle import Card, save_encoder
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.training.checkpoint import Origin, State, checkpoint_path, save_checkpoint
+from faceclr_cli.core.training.history import History, Row
+from faceclr_cli.core.training.tasks import Task
+from faceclr_cli.core.training.watch import NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Writes checkpoints, the history and the encoder of a run. One process writes; the others' records are mute.
+
+    Attributes:
+        folder: The run folder.
+        writes: Whether this process is the one that writes.
+        task: What is learned.
+        optimiser: Of its parameters.
+        origin: What checkpoints belong to.
+        fingerprint: Of the crops.
+        card: What the encoder is made from.
+        history: The table and the events, where this process writes.
+    """
+
+    folder: Path
+    writes: bool
+    task: Task
+    optimiser: torch.optim.Optimizer
+    origin: Origin
+    fingerprint: Fingerprint
+    card: Card
+    history: History | None
+
+    def epoch_closed(self, state: State) -> None:
+        """Keeps the encoder if it is the best, then the checkpoint, then the history.
+
+        In this order: whatever a crash cuts off, a resumed run does again.
+        """
+        if len(state.rows) == (best_epoch(state.rows) or len(state.rows)):
+            self.encoder()
+        self.checkpoint(state)
+        if self.history is not None:
+            self.history.add(state.rows)
+
+    def checkpoint(self, state: State) -> None:
+        """Writes the checkpoint."""
+        if self.writes:
+            save_checkpoint(checkpoint_path(self.folder), state, self.origin, self.task, self.optimiser)
+
+    def encoder(self) -> None:
+        """Writes the encoder as it is now."""
+        if self.writes:
+            save_encoder(self.folder / "encoder", self.task.encoder, self.fingerprint, card=self.card)
+
+    def last_checkpoint(self) -> Path | None:
+        """Where the last checkpoint is, if there is one."""
+        path = checkpoint_path(self.folder)
+        return path if path.exists() else None
+
+
+def tidy(run: Path) -> None:
+    """Removes what a killed process left half-written. Only for whoever holds the run's lock."""
+    encoder, former = run / "encoder", run / ".encoder.former"
+    if former.exists() and not encoder.exists():
+        # It was killed between the two renames by which an encoder replaces another.
+        former.rename(encoder)
+    for path in [former, *run.glob(".*.encoder"), *run.glob(".*.history.csv"), *run.glob("checkpoints/.*")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def best_epoch(rows: list[Row]) -> int | None:
+    """The epoch, from 1, after which most faces of other people were recognised; None where nobody watched.
+
+    Of equals the last: where few faces are watched, all are soon recognised, and training still helps.
+    """
+    watched = [row for row in rows if NAME in row]
+    return int(max(watched, key=lambda row: (row[NAME], row["epoch"]))["epoch"]) if watched else None

@@ -1,0 +1,135 @@
+"""The three trainers as functions: check everything, then train."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faceclr_cli.core.artifacts import exclusive, stamp, write_json
+from faceclr_cli.core.configs.fields import to_json
+from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
+from faceclr_cli.core.datasets.folder import open_faces
+from faceclr_cli.core.datasets.packed import PackedFaces, pack
+from faceclr_cli.core.datasets.samplers import share
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.training.launch import launch
+from faceclr_cli.core.training.machine import find_machine
+from faceclr_cli.core.training.record import tidy
+from faceclr_cli.core.training.settle import Settled, require_unused, settle
+from faceclr_cli.core.training.tasks import TASKS, build_task
+from faceclr_cli.core.training.watch import NAME, watchable
+from faceclr_cli.core.training.work import Job, initial_network, work
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run came to.
+
+    Attributes:
+        command: `pretrain`, `train-triplet` or `train-center`.
+        run: The run folder.
+        encoder: The encoder in it.
+        epochs: How many epochs were trained, those before a resume included.
+        best_epoch: Whose encoder was kept, by the watched faces; None where nobody watched: then it is the last.
+        best_val_knn: Share of the watched faces recognised in that epoch, 0 to 1.
+        metrics: Of the last epoch: the loss, the task's metrics, and `val_knn` where faces were watched.
+        pictures_per_second: Over all epochs, on all processes, without the watching.
+        seconds: From the call to the result.
+    """
+
+    command: str
+    run: Path
+    encoder: Path
+    epochs: int
+    best_epoch: int | None
+    best_val_knn: float | None
+    metrics: dict[str, float]
+    pictures_per_second: float | None
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return {**asdict(self), "run": str(self.run), "encoder": str(self.encoder)}
+
+
+def run(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporter) -> TrainResult:
+    """Trains an encoder.
+
+    Everything is checked before the run folder is made: bad options and bad data leave nothing behind.
+
+    Args:
+        config: Which of the three trainers, and its options.
+        reporter: Hears about progress.
+
+    Raises:
+        ConfigError: Options that contradict each other, the machine, or the run that is to be continued.
+        DataError: Faces that are missing, unreadable or too few, or that were prepared otherwise than `init`'s.
+        ModelError: `init` or the checkpoint is missing or damaged, or the training diverged.
+        LockedError: Another process trains in the same folder.
+        InterruptedRunError, TerminatedRunError: A signal came; the checkpoint is written.
+    """
+    began = time.perf_counter()
+    machine = find_machine(config)
+    command = TASKS[type(config)].command
+    settled = settle(config, command)
+    if machine.rank == 0:
+        settled = _checked(settled, machine.world, reporter)
+    job = Job(config=settled.config, data=settled.data, val=settled.val, out=settled.out, command=command)
+    # Processes that torchrun started wait in `launch` until the first of them is there.
+    with exclusive(job.out) if machine.rank == 0 else nullcontext():
+        if machine.rank == 0:
+            tidy(job.out)
+            write_json(job.out / "config.json", {**stamp("run", to_json(job.config)), "command": command})
+        outcome = launch(work, machine, job, reporter)
+    seconds = sum(row["seconds"] for row in outcome.rows)
+    pictures = sum(row["seconds"] * row["pictures_per_second"] for row in outcome.rows)
+    return TrainResult(
+        command=command,
+        run=job.out,
+        encoder=job.out / "encoder",
+        epochs=len(outcome.rows),
+        best_epoch=outcome.best_epoch,
+        best_val_knn=outcome.rows[outcome.best_epoch - 1][NAME] if outcome.best_epoch else None,
+        metrics=outcome.metrics,
+        pictures_per_second=pictures / seconds if seconds else None,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _checked(settled: Settled, world: int, reporter: Reporter) -> Settled:
+    """Whatever can be found wrong without training is found here."""
+    config = settled.config
+    folder = open_faces(settled.data)
+    if settled.origin is not None:
+        settled.origin.fingerprint.require_same_crops(folder.fingerprint, config.init, str(settled.data))
+    if not config.resume:
+        require_unused(settled.out)
+    faces = pack(folder, reporter)
+    with torch.random.fork_rng(devices=[]):
+        task = build_task(config, initial_network(config), faces.labels)
+    share(task.batches(0)[0], 0, world)
+    return _checked_val(settled, faces, reporter)
+
+
+def _checked_val(settled: Settled, faces: PackedFaces, reporter: Reporter) -> Settled:
+    if settled.val is None:
+        return settled
+    folder = open_faces(settled.val)
+    folder.fingerprint.require_same(faces.fingerprint, str(settled.val), str(settled.data))
+    if not len(watchable(pack(folder, reporter))):
+        text = f"{settled.val}: shows nobody twice, so there is nobody to recognise"
+        if settled.val_was_named:
+            raise DataError(f"{text}; give --val faces of known people, or leave it out")
+        reporter.report(Notice(text=f"{text}; the last epoch's encoder will be kept"))
+        return replace(settled, val=None, config=replace(settled.config, val=None))
+    known = sorted(set(folder.people) & set(faces.people))
+    if known:
+        text = f"{settled.val}: {len(known)} of its people are trained on too ({known[0]}, ...): val_knn will flatter"
+        reporter.report(Notice(level="warning", text=text))
+    return settled

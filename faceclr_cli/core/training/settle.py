@@ -1,0 +1,126 @@
+"""From the options as given to the options that hold: paths found, the architecture of `init`, the run resumed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from faceclr_cli.core.artifacts import read_json
+from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
+from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.datasets.discover import found_faces
+from faceclr_cli.core.encoders.bundle import Description, describe
+from faceclr_cli.core.errors import ConfigError, DataError, ModelError
+from faceclr_cli.core.training.watch import val_beside
+
+# What may differ between a run and its continuation.
+_MAY_DIFFER = frozenset({"epochs", "out", "resume"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """Options that hold.
+
+    Attributes:
+        config: With absolute paths, and with the architecture of the encoder that it starts from.
+        data: The faces to train on.
+        val: The faces to watch, or None.
+        val_was_named: Rather than found beside the data.
+        out: The run folder.
+        origin: The encoder that the run starts from, if it is one.
+    """
+
+    config: TrainConfig
+    data: Path
+    val: Path | None
+    val_was_named: bool
+    out: Path
+    origin: Description | None
+
+
+def settle(config: TrainConfig, command: str) -> Settled:
+    """Decides what the options leave open. Reads, but writes nothing.
+
+    Raises:
+        ConfigError: Nothing says what to train on, or where the run to continue is, or an option differs from it.
+        ModelError: There is no run to continue, or no encoder to start from.
+    """
+    if config.resume and config.out is None:
+        raise ConfigError("--resume: give the run to continue with -o RUN")
+    out = config.out or _free(command)
+    former = _former(out, command) if config.resume else None
+    data = config.data or (Path(former["data"]) if former else None)
+    if data is None:
+        raise _no_data(command)
+    val = config.val or val_beside(data)
+    settled = replace(config, data=data.resolve(), out=out, val=val.resolve() if val else None)
+    origin = None
+    if config.init not in ("random", "imagenet"):
+        settled = replace(settled, init=str(Path(config.init).resolve()))
+        if former is None:
+            origin = describe(Path(config.init))
+            settled = replace(settled, **origin.architecture.to_json())
+        else:
+            settled = replace(settled, **{name: former[name] for name in ("backbone", "embedding_dim", "image_size")})
+    if former is not None:
+        _require_same(settled, former, out)
+    return Settled(config=settled, data=data, val=val, val_was_named=config.val is not None, out=out, origin=origin)
+
+
+def require_unused(out: Path) -> None:
+    """Refuses to write a run into a folder that holds something.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: exists and is not empty; continue that run with --resume, or choose another -o")
+
+
+def _free(command: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{command}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _former(out: Path, command: str) -> Mapping[str, Any]:
+    """The options of the run that is to be continued."""
+    try:
+        content = read_json(out / "config.json")
+    except DataError as error:
+        raise ModelError(f"{out}: no run to continue ({error}); leave --resume out to start one") from error
+    if content.get("kind") != "run" or not isinstance(content.get("config"), dict):
+        raise ModelError(f"{out}: its config.json is not that of a run")
+    if content.get("command") != command:
+        raise ConfigError(f"{out}: a run of {content.get('command')}, which {command} cannot continue")
+    former: dict[str, Any] = content["config"]
+    return former
+
+
+def _require_same(config: TrainConfig, former: Mapping[str, Any], out: Path) -> None:
+    now = to_json(config)
+    for field in fields(config):
+        name = field.name
+        if name not in _MAY_DIFFER and now[name] != former.get(name):
+            label = spec_of(field).metavar if spec_of(field).positional else f"--{option_name(name)}"
+            raise ConfigError(
+                f"{label}: the run in {out} has {former.get(name)}, so it cannot be continued with {now[name]}"
+            )
+
+
+def _no_data(command: str) -> ConfigError:
+    here = Path.cwd()
+    found = [os.path.relpath(path, here) for path in found_faces(here)]
+    if not found:
+        return ConfigError(
+            f"{command} needs faces to train on, and none are prepared here\nFirst type: faceclr prepare PHOTOS"
+        )
+    return ConfigError(
+        f"{command} needs faces to train on; found here: {', '.join(found)}\n"
+        f"Type: faceclr {command} {shlex.quote(found[0])}"
+    )

@@ -1,0 +1,170 @@
+"""A run that was stopped and continued ends as one that was not, to the last bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faceclr_cli.core.configs.train import CenterConfig, TrainConfig, TripletConfig
+from faceclr_cli.core.errors import ConfigError, InterruptedRunError, ModelError, TerminatedRunError
+from faceclr_cli.core.events import Event, TaskAdvanced
+from faceclr_cli.core.training.run import run
+from tests.core.training.toy import Heard, make_faces, pretrain, train_elsewhere, wait_for_step, weights
+
+OPTIONS: dict[str, Any] = {"epochs": 3, "backbone": "test_resnet", "batch_size": 16}
+
+
+class Stopper(Heard):
+    """Sends a signal to this process at each of some steps, counted from the start of the run in this process."""
+
+    def __init__(self, number: int, *steps: int) -> None:
+        super().__init__()
+        self._number, self._steps, self._step = number, steps, 0
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        if isinstance(event, TaskAdvanced) and event.task.startswith("epoch"):
+            self._step += 1
+            if self._step in self._steps:
+                os.kill(os.getpid(), self._number)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    torch.set_num_threads(1)
+    return pretrain(split, tmp_path_factory.mktemp("whole") / "run", **OPTIONS).run
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGTERM, TerminatedRunError), (signal.SIGINT, InterruptedRunError)]
+)
+@pytest.mark.parametrize("step", [2, 4, 11])
+def test_stopped_and_continued_is_bit_identical(
+    number: int, error: type[Exception], step: int, uninterrupted: Path, split: Path, tmp_path: Path
+) -> None:
+    before = signal.getsignal(number)
+    # The loop hears of the signal after the next step, or, where the epoch is over, while it watches.
+    stopped_after = step if step % 4 == 0 else step + 1
+    with pytest.raises(error, match=rf"after step {stopped_after};.*\n.*--resume"):
+        pretrain(split, tmp_path / "run", Stopper(number, step), **OPTIONS)
+    assert signal.getsignal(number) is before
+    result = pretrain(split, tmp_path / "run", resume=True, **OPTIONS)
+    assert weights(result.run) == weights(uninterrupted)
+    keep = [0, 1, 2, 3, 4, 7]  # All columns but those of time.
+    former, latter = (
+        [line.split(",") for line in (folder / "history.csv").read_text().splitlines()]
+        for folder in (uninterrupted, result.run)
+    )
+    assert [[line[column] for column in keep] for line in former] == [
+        [line[column] for column in keep] for line in latter
+    ]
+
+
+@pytest.mark.parametrize("config", [TripletConfig(pictures=4, **OPTIONS), CenterConfig(**OPTIONS)])
+def test_every_task_continues_bit_identically(config: TrainConfig, split: Path, tmp_path: Path) -> None:
+    def train(out: str, reporter: Heard, **options: Any) -> Path:
+        from dataclasses import replace
+
+        changed: Any = replace(config, data=split, out=tmp_path / out, image_size=32, embedding_dim=32, **options)
+        return run(changed, reporter).run
+
+    whole = train("whole", Heard())
+    with pytest.raises(TerminatedRunError):
+        train("parts", Stopper(signal.SIGTERM, 5))
+    assert weights(train("parts", Heard(), resume=True)) == weights(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_was_killed_continues_bit_identically(
+    number: int, uninterrupted: Path, split: Path, tmp_path: Path
+) -> None:
+    process = train_elsewhere(split, tmp_path / "run", **OPTIONS)
+    wait_for_step(process, 6)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        assert "TerminatedRunError: stopped after step" in errors
+    result = pretrain(split, tmp_path / "run", resume=True, **OPTIONS)
+    assert weights(result.run) == weights(uninterrupted)
+
+
+def test_a_second_signal_ends_the_run_at_once(split: Path, tmp_path: Path) -> None:
+    class Impatient(Stopper):
+        def report(self, event: Event) -> None:
+            super().report(event)
+            if self._step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError, match="at once"):
+        pretrain(split, tmp_path / "run", Impatient(signal.SIGINT, 2), **OPTIONS)
+
+
+def test_more_epochs_may_follow(uninterrupted: Path, split: Path) -> None:
+    longer = pretrain(split, uninterrupted, resume=True, **{**OPTIONS, "epochs": 4})
+    assert (uninterrupted / "history.csv").read_text().count("\n") == 5
+    assert longer.epochs == 4
+
+
+@pytest.mark.parametrize(("option", "value"), [("seed", 1), ("lr", 0.5), ("temperature", 0.5), ("batch_size", 8)])
+def test_another_option_is_refused(option: str, value: float, split: Path, tmp_path: Path) -> None:
+    out = pretrain(split, tmp_path / "run", epochs=0).run
+    with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')}"):
+        pretrain(split, out, epochs=0, resume=True, **{option: value})
+
+
+def test_other_faces_are_refused(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", 4, 4)
+    out = pretrain(faces, tmp_path / "run", epochs=1).run
+    (faces / "person_000" / "0.png").unlink()
+    with pytest.raises(ModelError, match="faces were changed"):
+        pretrain(faces, out, epochs=2, resume=True)
+
+
+def test_another_command_is_refused(split: Path, tmp_path: Path) -> None:
+    out = pretrain(split, tmp_path / "run", epochs=0).run
+    with pytest.raises(ConfigError, match="train-center cannot continue"):
+        run(CenterConfig(data=split, out=out, resume=True), Heard())
+
+
+def test_without_a_folder_there_is_nothing_to_continue(split: Path) -> None:
+    with pytest.raises(ConfigError, match="-o RUN"):
+        run(CenterConfig(data=split, resume=True), Heard())
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
+def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Path) -> None:
+    out = pretrain(split, tmp_path / "run", epochs=1).run
+    path = out / "checkpoints" / "last.safetensors"
+    content = {
+        "truncated": path.read_bytes()[:-100],
+        "empty": b"",
+        "foreign": (out / "encoder" / "weights.safetensors").read_bytes(),
+    }
+    path.write_bytes(content[damage])
+    with pytest.raises(ModelError, match="not a whole checkpoint"):
+        pretrain(split, out, epochs=2, resume=True)
+
+
+def test_what_a_killed_run_left_is_swept_away(split: Path, tmp_path: Path) -> None:
+    out = pretrain(split, tmp_path / "run", epochs=1).run
+    names = sorted(path.name for path in out.rglob("*"))
+    (out / "encoder").rename(out / ".encoder.former")
+    (out / ".99.encoder").mkdir()
+    (out / "checkpoints" / ".99.last.safetensors").touch()
+    pretrain(split, out, epochs=1, resume=True)
+    left = sorted(path.name for path in out.rglob("*") if not path.name.startswith("events"))
+    assert left == [name for name in names if not name.startswith("events")]
+
+
+def test_faces_are_remembered(split: Path, tmp_path: Path) -> None:
+    out = pretrain(split, tmp_path / "run", epochs=1).run
+    from faceclr_cli.core.configs.train import PretrainConfig
+    from tests.core.training.toy import SMALL
+
+    assert run(PretrainConfig(out=out, epochs=2, resume=True, **SMALL), Heard()).epochs == 2

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceclr_cli.core.artifacts import exclusive
+from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
+from faceclr_cli.core.encoders.bundle import load_bundle
+from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
+from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced
+from faceclr_cli.core.training.run import run
+from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
+
+
+def rows(run_folder: Path) -> list[dict[str, float]]:
+    with open(run_folder / "history.csv", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_pretraining_learns_and_leaves_a_whole_run(split: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    result = pretrain(split, tmp_path / "run", heard, epochs=8, lr=3e-3)
+    table = rows(result.run)
+    assert list(table[0]) == ["epoch", "step", "loss", "top1", "lr", "pictures_per_second", "seconds", "val_knn"]
+    assert [row["epoch"] for row in table] == list(range(1, 9))
+    assert [row["step"] for row in table] == [4 * epoch for epoch in range(1, 9)]
+    assert table[-1]["loss"] < 0.8 * table[0]["loss"]
+    assert table[-1]["top1"] > table[0]["top1"]
+    assert len(heard.of(EpochFinished)) == result.epochs == 8
+    assert heard.of(TaskAdvanced)[-1].done == 64
+    config = json.loads((result.run / "config.json").read_text())
+    assert (config["kind"], config["command"], config["config"]["epochs"]) == ("run", "pretrain", 8)
+    assert json.loads(json.dumps(result.to_json()))["metrics"]["loss"] == pytest.approx(table[-1]["loss"], rel=1e-5)
+
+
+def test_tensorboard_reads_the_numbers_of_the_table(split: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = pretrain(split, tmp_path / "run", epochs=2)
+    events = accumulator.EventAccumulator(str(result.run))
+    events.Reload()
+    losses = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert losses == [(row["step"], pytest.approx(row["loss"], rel=1e-5)) for row in rows(result.run)]
+
+
+def test_triplets_become_rarer(split: Path, tmp_path: Path) -> None:
+    config = TripletConfig(data=split, out=tmp_path / "run", pictures=4, epochs=8, lr=3e-3, **SMALL)
+    table = rows(run(config, Heard()).run)
+    assert table[-1]["active"] < 0.6 * table[0]["active"]
+
+
+def test_people_are_told_apart(split: Path, tmp_path: Path) -> None:
+    config = CenterConfig(data=split, out=tmp_path / "run", epochs=8, lr=3e-3, **SMALL)
+    table = rows(run(config, Heard()).run)
+    assert table[-1]["accuracy"] > 0.9
+    assert table[-1]["loss"] < 0.5 * table[0]["loss"]
+
+
+def test_the_best_encoder_is_kept(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracies = iter([0.5, 0.9, 0.9, 0.7])
+    monkeypatch.setattr("faceclr_cli.core.training.watch.knn_accuracy", lambda *_: next(accuracies))
+    kept: list[str] = []
+
+    class Onlooker(Heard):
+        def report(self, event: Event) -> None:
+            if isinstance(event, EpochFinished):
+                kept.append(weights(tmp_path / "run"))
+
+    result = pretrain(split, tmp_path / "run", Onlooker(), epochs=4)
+    assert (result.best_epoch, result.best_val_knn) == (3, 0.9)  # Of equals the later.
+    assert len(set(kept[:3])) == 3
+    assert weights(result.run) == kept[3] == kept[2]
+
+
+def test_without_other_people_the_last_encoder_is_kept(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", 4, 4)
+    result = pretrain(faces, tmp_path / "run", epochs=2)
+    assert result.best_epoch is None
+    assert "val_knn" not in rows(result.run)[0]
+    assert load_bundle(result.run).dim == 32
+
+
+def test_no_epochs_write_the_untrained_network(split: Path, tmp_path: Path) -> None:
+    result = pretrain(split, tmp_path / "run", epochs=0)
+    again = pretrain(split, tmp_path / "again", epochs=0)
+    other = pretrain(split, tmp_path / "other", epochs=0, seed=1)
+    assert result.epochs == 0
+    assert 0 <= result.metrics["val_knn"] <= 1
+    assert load_bundle(result.encoder).digest == load_bundle(again.encoder).digest
+    assert load_bundle(result.encoder).digest != load_bundle(other.encoder).digest
+
+
+def test_the_card_says_who_was_seen(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", 3, 4)
+    card = load_bundle(pretrain(faces, tmp_path / "run", epochs=0).encoder).card
+    assert (card.command, card.data, card.pictures) == ("pretrain", "faces", 12)
+    assert card.people == {"person_000": 4, "person_001": 4, "person_002": 4}
+    assert card.config["data"] == str(faces.resolve())
+
+
+def test_a_run_starts_from_another(split: Path, tmp_path: Path) -> None:
+    first = pretrain(split, tmp_path / "first", epochs=1)
+    config = CenterConfig(data=split, out=tmp_path / "second", init=str(first.run), epochs=0)
+    second = run(config, Heard())
+    former, latter = load_bundle(first.encoder), load_bundle(second.encoder)
+    assert latter.dim == 32  # The architecture comes with the weights.
+    crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    assert np.array_equal(former.embed(crops), latter.embed(crops))
+    assert json.loads((second.run / "config.json").read_text())["config"]["backbone"] == "test_convnext"
+
+
+def test_a_run_does_not_start_from_other_crops(split: Path, tmp_path: Path) -> None:
+    first = pretrain(split, tmp_path / "first", epochs=0)
+    other = make_faces(tmp_path / "other", 3, 4, template="another")
+    with pytest.raises(FingerprintError, match="template"):
+        pretrain(other, tmp_path / "second", init=str(first.run), epochs=0)
+    assert not (tmp_path / "second").exists()
+
+
+def test_random_numbers_of_the_caller_stay(split: Path, tmp_path: Path) -> None:
+    import torch
+
+    before = torch.get_rng_state()
+    pretrain(split, tmp_path / "run", epochs=1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"gpus": 64, "batch_size": 64}, ConfigError, "--gpus 64"),
+        ({"backbone": "resnet19"}, ConfigError, "resnet18"),
+        ({"init": "no-such-run"}, ModelError, "no-such-run"),
+        ({"val": Path("no-such-val")}, DataError, "no-such-val"),
+        ({"data": Path("no-such-faces")}, DataError, "no-such-faces"),
+        ({"resume": True}, ModelError, "no run to continue"),
+    ],
+)
+def test_what_is_wrong_leaves_nothing_behind(
+    options: dict[str, object], error: type[Exception], text: str, split: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=text):
+        pretrain(**{"data": split, "out": tmp_path / "run", "epochs": 1, **options})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_that_is_not_there_is_refused(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(ConfigError, match="--device cuda"):
+        pretrain(split, tmp_path / "run", device="cuda")
+
+
+def test_faces_without_names_teach_no_names(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", 1, 16)
+    (faces / "person_000").rename(faces / "_")
+    for config in (
+        TripletConfig(data=faces, out=tmp_path / "run", **SMALL),
+        CenterConfig(data=faces, out=tmp_path / "run", **SMALL),
+    ):
+        with pytest.raises(DataError, match="no face here has a name"):
+            run(config, Heard())
+    assert pretrain(faces, tmp_path / "run", epochs=1).epochs == 1
+
+
+def test_a_damaged_picture_leaves_nothing_behind(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", 2, 4)
+    (faces / "person_001" / "2.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2\.png"):
+        pretrain(faces, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_files_is_not_written_into(split: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="--resume"):
+        pretrain(split, tmp_path / "run")
+
+
+def test_one_folder_takes_one_run_at_a_time(split: Path, tmp_path: Path) -> None:
+    with exclusive(tmp_path / "run"), pytest.raises(LockedError):
+        pretrain(split, tmp_path / "run")
+
+
+def test_runs_are_numbered(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = PretrainConfig(data=split, epochs=0, **SMALL)
+    assert [str(run(config, Heard()).run) for _ in range(2)] == ["runs/pretrain-1", "runs/pretrain-2"]
+
+
+def test_without_faces_it_says_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_split(tmp_path / "celeba-splits", 2, 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="faceclr pretrain celeba-splits/train"):
+        run(PretrainConfig(), Heard())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(split: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"step \d+: .*person_\d+/\d.png.*\n.*last good checkpoint"):
+        pretrain(split, tmp_path / "run", epochs=4, lr=1e30, warmup=0.0)
+
+
+def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> None:
+    train = make_split(tmp_path / "split", 3, 4)
+    shutil.copytree(train / "person_001", train.parent / "val" / "person_001")
+    heard = Heard()
+    pretrain(train, tmp_path / "run", heard, epochs=0)
+    assert any(notice.level == "warning" and "person_001" in notice.text for notice in heard.of(Notice))
+
+
+def test_a_val_part_that_shows_nobody_twice_is_left_out(tmp_path: Path) -> None:
+    train = make_split(tmp_path / "split", 3, 4)
+    shutil.rmtree(train.parent / "val")
+    make_faces(train.parent / "val", 3, 1, first=50)
+    assert pretrain(train, tmp_path / "run", epochs=1).best_epoch is None
+    with pytest.raises(DataError, match="nobody twice"):
+        pretrain(train, tmp_path / "other", val=train.parent / "val")
+
+
+def test_val_was_prepared_otherwise(tmp_path: Path) -> None:
+    train = make_split(tmp_path / "split", 3, 4)
+    describe_faces(train.parent / "val", template="another")
+    with pytest.raises(FingerprintError, match="template"):
+        pretrain(train, tmp_path / "run")

@@ -1,0 +1,130 @@
+"""Small folders of faces that are no faces, and small trainings on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from lightning_fabric import Fabric
+
+from faceclr_cli.core.artifacts import digest_file
+from faceclr_cli.core.configs.train import PretrainConfig
+from faceclr_cli.core.events import Event, Reporter
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.training import work
+from faceclr_cli.core.training.checkpoint import State
+from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.record import Record
+from faceclr_cli.core.training.run import TrainResult, run
+from faceclr_cli.core.training.stopping import Stop
+from faceclr_cli.core.training.work import Job, Outcome
+
+SIZE = 32
+FINGERPRINT = Fingerprint(detector="none", detector_digest="0" * 16, template="toy", size=SIZE)
+SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "batch_size": 16}
+
+
+class Heard:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def report(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def make_faces(root: Path, people: int, pictures: int, *, first: int = 0, template: str = "toy") -> Path:
+    """Each person is a pattern of coarse colours; pictures differ in light, place and noise."""
+    for person in range(first, first + people):
+        rng = np.random.default_rng(person)
+        pattern = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        face = cv2.resize(pattern, (SIZE + 8, SIZE + 8), interpolation=cv2.INTER_CUBIC).astype(float)
+        folder = root / f"person_{person:03d}"
+        folder.mkdir(parents=True)
+        for number in range(pictures):
+            x, y = rng.integers(0, 8, 2)
+            picture = face[y : y + SIZE, x : x + SIZE] + rng.normal(0, 25) + rng.normal(0, 12, (SIZE, SIZE, 3))
+            cv2.imwrite(str(folder / f"{number}.png"), picture.clip(0, 255).astype(np.uint8))
+    describe_faces(root, template)
+    return root
+
+
+def describe_faces(root: Path, template: str = "toy") -> None:
+    fingerprint = replace(FINGERPRINT, template=template)
+    (root / "faceclr.json").write_text(json.dumps({"kind": "faces", "fingerprint": fingerprint.to_json()}))
+
+
+def make_split(root: Path, people: int = 8, pictures: int = 8) -> Path:
+    """A train part and a val part; returns the first."""
+    make_faces(root / "val", 5, 4, first=100)
+    (root / "split.json").write_text("{}")
+    return make_faces(root / "train", people, pictures)
+
+
+def pretrain(data: Path, out: Path, reporter: Heard | None = None, **options: Any) -> TrainResult:
+    return run(PretrainConfig(data=data, out=out, **{**SMALL, **options}), reporter or Heard())
+
+
+def weights(run_folder: Path) -> str:
+    return digest_file(run_folder / "encoder" / "weights.safetensors")
+
+
+class Loud:
+    """A reporter for another process to listen to."""
+
+    def report(self, event: Event) -> None:
+        sys.stdout.write(f"{event}\n")
+        sys.stdout.flush()
+
+
+def train_elsewhere(split: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
+    """The same training in a process of its own, which leads a process group."""
+    program = (
+        "import sys, json, torch; from pathlib import Path; from tests.core.training.toy import *\n"
+        "torch.set_num_threads(1)\n"
+        "pretrain(Path(sys.argv[1]), Path(sys.argv[2]), Loud(), **json.loads(sys.argv[3]))\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(split), str(out), json.dumps(options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+
+
+def wait_for_step(process: subprocess.Popen[str], steps: int) -> None:
+    """Until so many steps of training are made there."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        steps -= line.startswith("TaskAdvanced") and "task='epoch" in line
+        if steps <= 0:
+            return
+    raise AssertionError(process.communicate()[1])
+
+
+def spied(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
+    """The work of a process, which also writes down which weights it ended with."""
+    fit = work.fit
+
+    def spying(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
+        yield from fit(trainee, state, record)
+        digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in trainee.task.parameters()))
+        (job.out.parent / f"rank_{fabric.global_rank}").write_text(digest.hexdigest())
+
+    work.fit = spying
+    return work.work(fabric, stop, job, reporter)

@@ -1,0 +1,87 @@
+"""Training on two processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faceclr_cli.core.configs.train import PretrainConfig
+from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError
+from faceclr_cli.core.events import EpochFinished, Notice, TaskStarted
+from faceclr_cli.core.training import run as run_module
+from faceclr_cli.core.training.launch import launch
+from faceclr_cli.core.training.machine import find_machine
+from tests.core.training.failing import failing
+from tests.core.training.toy import Heard, make_split, pretrain, spied, train_elsewhere, wait_for_step, weights
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = {"epochs": 2, "processes": 2, "backbone": "test_resnet"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_split(tmp_path_factory.mktemp("split"))
+
+
+@pytest.fixture(scope="module")
+def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Heard]:
+    heard, folder = Heard(), tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "work", spied)
+        pretrain(split, folder / "run", heard, **OPTIONS)
+    return folder, heard
+
+
+def test_both_processes_end_with_the_same_weights(trained: tuple[Path, Heard]) -> None:
+    folder, _ = trained
+    assert (folder / "rank_0").read_text() == (folder / "rank_1").read_text()
+
+
+def test_what_happens_is_told_once(trained: tuple[Path, Heard]) -> None:
+    folder, heard = trained
+    assert [event.epoch for event in heard.of(EpochFinished)] == [1, 2]
+    assert [event.task for event in heard.of(TaskStarted)][-2:] == ["epoch 1/2", "epoch 2/2"]
+    assert sum("2 processes on cpu" in notice.text for notice in heard.of(Notice)) == 1
+    assert len((folder / "run" / "history.csv").read_text().splitlines()) == 3
+    assert len(list((folder / "run").glob("events.out.tfevents*"))) == 1
+
+
+def test_stopped_and_continued_is_bit_identical(trained: tuple[Path, Heard], split: Path, tmp_path: Path) -> None:
+    """SIGTERM goes to all processes at once here, as from a service manager."""
+    process = train_elsewhere(split, tmp_path / "run", **OPTIONS)
+    wait_for_step(process, 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert "TerminatedRunError: stopped after step" in errors
+    with pytest.raises(ConfigError, match="--processes"):
+        pretrain(split, tmp_path / "run", resume=True, **{**OPTIONS, "processes": 1})
+    result = pretrain(split, tmp_path / "run", resume=True, **OPTIONS)
+    assert weights(result.run) == weights(trained[0] / "run")
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "text"),
+    [
+        ("data", DataError, "the disk is on fire"),
+        ("killed", ModelError, "process 1 of 2 was ended by SIGKILL"),
+    ],
+)
+def test_a_failing_process_ends_the_others(how: str, error: type[FaceclrError], text: str) -> None:
+    machine = find_machine(PretrainConfig(processes=2))
+    began = time.monotonic()
+    with pytest.raises(error, match=text):
+        launch(failing, machine, how, Heard())
+    assert time.monotonic() - began < 60  # Rank 0 would wait for half an hour.
