@@ -1,0 +1,202 @@
+"""A map of faces: every face a point, every person a colour and a shape."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+# Paul Tol's "muted" scheme (its sand darker, for paper), which stays apart for the colour-blind. Its nine
+# colours and seven shapes don't share a divisor, so that 63 people have a sign of their own.
+_COLOURS = ("#332288", "#CC6677", "#117733", "#88CCEE", "#D4B13F", "#882255", "#44AA99", "#AA4499", "#999933")
+_SHAPES = ("o", "^", "s", "D", "v", "P", "X")
+_AREA_OF = {"o": 1.0, "^": 1.15, "s": 0.8, "D": 0.72, "v": 1.15, "P": 1.15, "X": 1.15}
+_NOBODY = "#7A8794"
+_INK, _QUIET, _PAPER, _GROUND = "#1F2933", "#5F6C7B", "#FFFFFF", "#F5F6F8"
+
+_SIDE, _HEAD, _MARGIN, _COLUMN = 8.0, 0.62, 0.3, 2.1
+"""Inches: the map's side, the title above it, the paper around it, a column of the legend beside it."""
+_LINES = 32
+_NAMED_ON_THE_MAP = 40
+_CROWD = 0.08
+"""Share of the map's side within which half of a person's faces lie if they keep together."""
+_DATELESS = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def draw_map(
+    path: Path, points: NDArray[np.floating[Any]], people: Sequence[str | None], *, title: str, subtitle: str
+) -> None:
+    """Draws the map; the same arguments give the same bytes.
+
+    Args:
+        path: The picture to write: .png, .svg or .pdf.
+        points: Shape: (faces, 2).
+        people: Name of each face's person, or None where nobody knows. Shape: (faces,).
+        title: One line.
+        subtitle: One line in smaller type.
+
+    Raises:
+        ValueError: The shapes differ, or there are no faces.
+    """
+    if points.shape != (len(people), 2) or not len(people):
+        raise ValueError(f"points of {points.shape} and {len(people)} people make no map")
+    names = sorted({name for name in people if name is not None})
+    suffix = path.suffix.lower().removeprefix(".")
+    # The user's own matplotlibrc must not change the picture, and what a font lacks is no news to the user.
+    with matplotlib.style.context("default"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        matplotlib.rcParams.update({"svg.hashsalt": "faceclr", "font.family": "DejaVu Sans"})
+        figure = _compose(points, people, names, title, subtitle)
+        figure.savefig(path, format=suffix, dpi=160, metadata=_DATELESS[suffix])
+
+
+def _compose(
+    points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str], title: str, subtitle: str
+) -> Figure:
+    columns = -(-len(names) // _LINES)
+    width, height = 2 * _MARGIN + _SIDE + columns * _COLUMN, 2 * _MARGIN + _SIDE + _HEAD
+    figure = Figure(figsize=(width, height), facecolor=_PAPER)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((_MARGIN / width, _MARGIN / height, _SIDE / width, _SIDE / height), facecolor=_GROUND)
+    axes.set(xticks=[], yticks=[], aspect="equal", **_limits(points))
+    for side in axes.spines.values():
+        side.set_visible(False)
+    _scatter(axes, points, people, names)
+    if len(names) <= _NAMED_ON_THE_MAP:
+        _name_crowds(axes, points, people, names)
+    for text, y, size, colour, weight in ((title, 0.17, 15, _INK, "bold"), (subtitle, 0.46, 10, _QUIET, "normal")):
+        figure.text(
+            _MARGIN / width,
+            1 - (_MARGIN + y) / height,
+            _printable(text),
+            size=size,
+            color=colour,
+            weight=weight,
+            va="baseline",
+            parse_math=False,
+        )
+    if names:
+        _legend(axes, people, names, columns)
+    return figure
+
+
+def _limits(points: NDArray[np.floating[Any]]) -> dict[str, tuple[float, float]]:
+    """A square with some air around the points."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre, reach = (low + high) / 2, float((high - low).max()) * 0.54 or 1.0
+    return {
+        "xlim": (float(centre[0]) - reach, float(centre[0]) + reach),
+        "ylim": (float(centre[1]) - reach, float(centre[1]) + reach),
+    }
+
+
+def _sign(number: int) -> tuple[str, str]:
+    return _COLOURS[number % len(_COLOURS)], _SHAPES[number % len(_SHAPES)]
+
+
+def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
+    # Smaller where there are more, so that a crowd does not become a blot.
+    area = float(np.clip(26_000 / len(people), 5, 90))
+    owners = np.array([-1 if name is None else names.index(name) for name in people])
+    for number in range(-1, len(names)):
+        mine = points[owners == number]
+        colour, shape = _sign(number) if number >= 0 else (_NOBODY, "o")
+        size = area * _AREA_OF[shape]
+        line = min(0.7, 0.08 * np.sqrt(area))
+        axes.scatter(
+            mine[:, 0], mine[:, 1], s=size, c=colour, marker=shape, alpha=0.9, linewidths=line, edgecolors=_PAPER
+        )
+
+
+def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
+    """Writes names above the faces of their people, where those keep together."""
+    places, owners = axes.transLimits.transform(points), np.array(people, dtype=object)
+    anchors, texts = [], []
+    for name in names:
+        mine = places[owners == name]
+        middle = np.median(mine, axis=0)
+        if np.median(np.linalg.norm(mine - middle, axis=1)) < _CROWD:
+            anchors.append((middle[0], middle[1] + 2.5 * np.median(np.abs(mine[:, 1] - middle[1])) + 0.014))
+            texts.append(_shortened(_printable(name)))
+    for text, (x, y) in zip(texts, _apart(np.array(anchors).reshape(-1, 2), texts), strict=True):
+        axes.text(
+            x,
+            y,
+            text,
+            transform=axes.transAxes,
+            size=8.5,
+            weight="bold",
+            color=_INK,
+            ha="center",
+            va="bottom",
+            parse_math=False,
+            path_effects=[withStroke(linewidth=2.6, foreground=_GROUND, alpha=0.85)],
+        )
+
+
+def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64]:
+    """Moves labels up and down until none covers another, and into the map. Units: the map's side."""
+    places, high = anchors.copy(), 0.02
+    half = np.array([0.5 * 0.0108 * len(text) for text in texts])
+    for _ in range(100):
+        moved = False
+        for i, j in combinations(range(len(texts)), 2):
+            overlap = high - abs(places[i, 1] - places[j, 1])
+            if overlap > 1e-6 and abs(places[i, 0] - places[j, 0]) < half[i] + half[j]:
+                push = overlap / 2 if places[i, 1] >= places[j, 1] else -overlap / 2
+                places[i, 1] += push
+                places[j, 1] -= push
+                moved = True
+        if not moved:
+            break
+    places[:, 0] = np.clip(places[:, 0], half, np.maximum(half, 1 - half))
+    places[:, 1] = np.clip(places[:, 1], 0.0, 1 - high)
+    return places
+
+
+def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: int) -> None:
+    counts = Counter(people)
+    signs = []
+    for number in range(len(names)):
+        colour, shape = _sign(number)
+        signs.append(
+            Line2D([], [], color=colour, marker=shape, linestyle="", markersize=8, markeredgecolor=_PAPER, mew=0.6)
+        )
+    legend = axes.legend(
+        signs,
+        # Set below: as a label, a name that begins with an underscore would be left out.
+        [str(number) for number in range(len(names))],
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0.0,
+        frameon=False,
+        ncols=columns,
+        handletextpad=0.4,
+        labelspacing=0.62,
+        labelcolor=_INK,
+        fontsize=10,
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(f"{_shortened(_printable(name))}  {counts[name]}")
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 20 else name[:19] + "…"
+
+
+def _printable(text: str) -> str:
+    """Names of folders need be neither UTF-8 nor on one line."""
+    whole = text.encode("utf-8", "replace").decode()
+    return "".join(letter if letter.isprintable() else "?" for letter in whole)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from faceclr_cli import __version__
+from faceclr_cli.core.embeddings.store import Store, ask_for_store, read_store, rows_of_most_pictured, write_store
+from faceclr_cli.core.encoders.base import Calibration
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+
+FINGERPRINT = Fingerprint(detector="yunet", detector_digest="0" * 16, template="arcface", size=112)
+
+
+def make_store(identities: list[str | None], dim: int = 4) -> Store:
+    count = len(identities)
+    rows = np.random.default_rng(0).normal(size=(count, dim)).astype(np.float32)
+    return Store(
+        embeddings=rows / np.linalg.norm(rows, axis=1, keepdims=True),
+        paths=tuple(f"{name or '_'}/{number:02d}.jpg" for number, name in enumerate(identities)),
+        identities=tuple(identities),
+        content_hashes=tuple(f"{number:064x}" for number in range(count)),
+        detection_scores=np.linspace(0.6, 1, count).astype(np.float32),
+        fingerprint=FINGERPRINT,
+        encoder="sface",
+        encoder_digest="ab",
+        calibration=Calibration(threshold=0.36, far=1e-3, tar=0.98, source="somewhere"),
+        config={"faces": "faces", "max_bad": 0.5},
+    )
+
+
+def _same(one: Store, other: Store) -> bool:
+    np.testing.assert_array_equal(one.embeddings, other.embeddings)
+    np.testing.assert_array_equal(one.detection_scores, other.detection_scores)
+    blank = np.zeros((len(one), 1), np.float32)
+    blanks = {"embeddings": blank, "detection_scores": blank[:, 0]}
+    ours, theirs = (replace(store, **blanks).__dict__ for store in (one, other))
+    return {k: v for k, v in ours.items() if k not in blanks} == {k: v for k, v in theirs.items() if k not in blanks}
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    store = make_store(["a", None, "b", "a"])
+    store = replace(store, detection_scores=np.array([0.5, np.nan, 1, 0], np.float32))
+    write_store(tmp_path / "faces.h5", store)
+    assert _same(read_store(tmp_path / "faces.h5"), store)
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.h5"]
+    assert store.people == ("a", "b")
+
+
+def test_other_tools_find_what_the_documentation_says(tmp_path: Path) -> None:
+    write_store(tmp_path / "faces.h5", make_store(["a", None]))
+    with h5py.File(tmp_path / "faces.h5") as file:
+        assert set(file) == {"embedding", "path", "identity", "content_hash", "detection_score"}
+        assert (file["embedding"].shape, file["embedding"].dtype) == ((2, 4), np.float32)
+        assert list(file["identity"].asstr()) == ["a", ""]
+        assert file.attrs["faceclr"] == __version__
+        assert {"schema", "fingerprint", "encoder", "encoder_digest", "config", "calibration"} <= set(file.attrs)
+
+
+def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
+    store = make_store(["caf\udce9", "李雷"])
+    store = replace(store, paths=("caf\udce9/01.jpg", "李雷/01.jpg"), encoder="r\udce9n", calibration=None)
+    write_store(tmp_path / "faces.h5", store)
+    back = read_store(tmp_path / "faces.h5")
+    assert (back.paths, back.identities, back.calibration) == (store.paths, store.identities, None)
+    assert back.encoder == "r\\udce9n"
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _change(name: str, value: object):
+    def change(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            file[name] = value
+
+    return change
+
+
+def _attribute(name: str, value: object):
+    def change(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            if value is None:
+                del file.attrs[name]
+            else:
+                file.attrs[name] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("not HDF5"),
+        lambda path: path.unlink(),
+        lambda path: (path.unlink(), path.mkdir()),
+        lambda path: h5py.File(path, "w").close(),
+        _truncate,
+        _change("embedding", np.zeros((2, 4), np.float32)),
+        _change("embedding", np.zeros(3, np.float32)),
+        _change("embedding", np.full((3, 4), np.nan, np.float32)),
+        _change("embedding", np.full((3, 4), b"text")),
+        _change("path", np.arange(3)),
+        _change("detection_score", np.array([b"a", b"b", b"c"])),
+        _attribute("schema", 99),
+        _attribute("schema", None),
+        _attribute("kind", "faces"),
+        _attribute("fingerprint", "{}"),
+        _attribute("fingerprint", "[1"),
+        _attribute("fingerprint", 3),
+        _attribute("calibration", "{}"),
+        _attribute("config", "[1"),
+    ],
+)
+def test_what_is_not_a_sound_store_is_refused_in_one_line(tmp_path: Path, damage) -> None:
+    path = tmp_path / "faces.h5"
+    write_store(path, make_store(["a", "b", None]))
+    damage(path)
+    with pytest.raises(DataError) as caught:
+        read_store(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_store_whose_columns_differ_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="differ in length"):
+        replace(make_store(["a", "b"]), paths=("one",))
+
+
+def test_the_people_with_the_most_pictures() -> None:
+    store = make_store(["c", "a", "b", None, "b", "a", "c", "c", None, None, None])
+    chosen = store.take(rows_of_most_pictured(store, 2))
+    assert chosen.identities == ("c", "a", "a", "c", "c")
+    assert chosen.paths == tuple(store.paths[row] for row in (0, 1, 5, 6, 7))
+    np.testing.assert_array_equal(chosen.embeddings, store.embeddings[[0, 1, 5, 6, 7]])
+    assert store.take(rows_of_most_pictured(store, None, 3)).people == ("c",)
+
+
+def test_a_user_without_a_store_is_told_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "faceclr embed" in ask_for_store("tsne")
+    (tmp_path / "test.h5").touch()
+    assert "type: faceclr tsne test.h5" in ask_for_store("tsne")

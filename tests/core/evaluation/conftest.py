@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from faceclr_cli.core.embeddings.store import Store
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+
+
+def _crowd(people: int, pictures: int, noise: float, dim: int = 16) -> Store:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(people, dim))
+    rows = np.concatenate([centre + noise * rng.normal(size=(pictures, dim)) for centre in centres])
+    names = [(f"p{who:02d}", f"p{who:02d}/{number}.jpg") for who in range(people) for number in range(pictures)]
+    return Store(
+        embeddings=(rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32),
+        paths=tuple(path for _, path in names),
+        identities=tuple(name for name, _ in names),
+        content_hashes=tuple(path for _, path in names),
+        detection_scores=np.full(len(names), np.nan, np.float32),
+        fingerprint=Fingerprint(detector="yunet", detector_digest="0" * 16, template="arcface", size=112),
+        encoder="crowd",
+        encoder_digest="",
+        calibration=None,
+        config={},
+    )
+
+
+@pytest.fixture(scope="session")
+def crowd() -> Callable[..., Store]:
+    """Makes a store of `people` with `pictures` each, scattered by `noise`: `crowd(people, pictures, noise[, dim])`."""
+    return _crowd

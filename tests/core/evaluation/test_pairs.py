@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from faceclr_cli.core.configs.verify import VerifyConfig
+from faceclr_cli.core.embeddings.store import Store, write_store
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.pairs import PairsResult
+from faceclr_cli.core.evaluation.verify import run
+from faceclr_cli.core.events import Silent
+
+
+@pytest.fixture(name="crowd")
+def _crowd(crowd: Callable[..., Store]) -> Callable[..., Store]:
+    def make(people: int = 20, pictures: int = 4, noise: float = 0.8, dim: int = 16) -> Store:
+        return crowd(people, pictures, noise, dim)
+
+    return make
+
+
+def _lines(store: Store, count: int = 100) -> list[tuple[str, str, int]]:
+    genuine = [
+        (f"p{who:02d}/{a}.jpg", f"p{who:02d}/{b}.jpg", 1) for who in range(20) for a in range(4) for b in range(a)
+    ]
+    rng = np.random.default_rng(1)
+    impostor = []
+    while len(impostor) < count:
+        a, b = rng.integers(0, len(store), 2)
+        if store.identities[a] != store.identities[b]:
+            impostor.append((store.paths[a], store.paths[b], 0))
+    return genuine[:count] + impostor
+
+
+def _measure(tmp_path: Path, store: Store, lines: list[tuple], **options) -> PairsResult:
+    write_store(tmp_path / "faces.h5", store)
+    (tmp_path / "pairs.csv").write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
+    config = VerifyConfig(embeddings=tmp_path / "faces.h5", pairs=tmp_path / "pairs.csv", **options)
+    result = run(config, Silent())
+    assert isinstance(result, PairsResult)
+    return result
+
+
+def test_the_numbers_are_those_of_the_scores(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    lines = _lines(store)
+    result = _measure(tmp_path, store, lines)
+    row = {path: store.embeddings[number] for number, path in enumerate(store.paths)}
+    scores, same = [float(row[a] @ row[b]) for a, b, _ in lines], [bool(label) for *_, label in lines]
+    assert result.auc == pytest.approx(roc_auc_score(same, scores), abs=1e-6)
+    assert (result.genuine, result.impostor, result.missing, result.found) == (100, 100, 0, 200)
+    assert 0.8 < result.accuracy <= 1
+    assert 0 < result.standard_error < 0.1
+    assert result.precision is not None
+    tenth, hundredth, thousandth = result.tar_at_far
+    assert tenth.tar == pytest.approx(np.mean(np.array(scores)[:100] >= sorted(scores[100:])[-11] + 1e-9), abs=1e-6)
+    assert hundredth.tar is not None
+    assert (thousandth.tar, thousandth.reason) == (None, "needs 1,000 impostor pairs, there are 100")
+    assert json.loads(json.dumps(result.to_json()))["found"] == 200
+
+
+def test_missing_pictures_count_as_wrong_and_are_named(tmp_path: Path, crowd) -> None:
+    store = crowd(noise=0.05)
+    lines = _lines(store)
+    assert _measure(tmp_path, store, lines).accuracy == 1.0
+    lines[0] = ("gone/1.jpg", "p00/1.jpg", 1)
+    lines[-1] = ("p00/1.jpg", "gone/2.jpg", 0)
+    result = _measure(tmp_path, store, lines)
+    assert (result.missing, result.first_missing) == (2, "gone/1.jpg")
+    assert result.accuracy == pytest.approx(198 / 200)
+    assert result.recall == pytest.approx(0.99)
+    assert result.tar_at_far[0].tar == pytest.approx(0.99)
+    assert result.auc == pytest.approx(0.99)
+
+
+def test_pairs_that_cannot_be_measured_are_refused(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    lines = _lines(store)
+    with pytest.raises(DataError, match=r"holds none of the 2 pairs.*x/1\.jpg.*the store has p00/0\.jpg"):
+        _measure(tmp_path, store, [("x/1.jpg", "x/2.jpg", 1), ("x/1.jpg", "y/2.jpg", 0)])
+    with pytest.raises(DataError, match="without a label"):
+        _measure(tmp_path, store, [line[:2] for line in lines])
+    with pytest.raises(DataError, match="10 folds need"):
+        _measure(tmp_path, store, lines[:5] + lines[-5:])
+    with pytest.raises(DataError, match="both genuine and impostor"):
+        _measure(tmp_path, store, lines[:50])
+    with pytest.raises(ConfigError, match="--threshold"):
+        _measure(tmp_path, store, lines, threshold=0.3)
+
+
+def test_a_store_without_faces_is_no_reason_for_a_traceback(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    lines = _lines(store)
+    empty = store.take([])
+    assert len(replace(empty)) == 0
+    with pytest.raises(DataError, match="the store has nothing"):
+        _measure(tmp_path, empty, lines)
