@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress
-from faceclr_cli.core.errors import FaceclrError, TerminatedRunError
+from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3
 _CLOSED_PIPE = 128 + signal.SIGPIPE
-
-
-class Result(Protocol):
-    """What the core gives back."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as a JSON object."""
-        ...
 
 
 class Console:
@@ -88,6 +80,12 @@ class Console:
         """Says one sentence beside the data."""
         self.reporter.report(Notice(text=text))
 
+    def command(self, line: str) -> None:
+        """Shows a command line as one that could be typed."""
+        if not self.quiet and not self.json:
+            self.close()
+            self.out.print(f"\n$ {line}", style="bold", markup=False, soft_wrap=True)
+
     def error(self, message: str) -> None:
         """Says what went wrong."""
         self.close()
@@ -128,6 +126,11 @@ def facts(rows: Mapping[str, str]) -> Any:
     return built
 
 
+def percent(share: float | None) -> str:
+    """`0.9137` -> `91.4%`; a dash for what could not be measured."""
+    return "-" if share is None else f"{100 * share:.1f}%"
+
+
 @contextmanager
 def guarded(console: Console) -> Iterator[None]:
     """Turns what goes wrong inside into a message and an exit code."""
@@ -135,6 +138,9 @@ def guarded(console: Console) -> Iterator[None]:
         try:
             yield
         except FaceclrError as error:
+            if isinstance(error, TooManyBadFilesError):
+                # The work is done and its numbers stand; only the verdict on them is an error.
+                console.show(error.result)
             _fail(console, str(error), error.exit_code)
         except KeyboardInterrupt:
             _fail(console, "interrupted", 130)

@@ -20,6 +20,8 @@ A message is one or two lines: what is wrong, where, and what to do.
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 
 class FaceclrError(Exception):
     """The root of every error that faceclr raises on purpose."""
@@ -52,8 +54,24 @@ class FingerprintError(DataError):
     """Two artifacts were preprocessed differently, so comparing them would mean nothing."""
 
 
+class Result(Protocol):
+    """What a command of the core gives back."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        ...
+
+
 class TooManyBadFilesError(DataError):
-    """The work was finished, but more files failed than the user allows."""
+    """The work was finished, but more files failed than the user allows.
+
+    Attributes:
+        result: What the work came to.
+    """
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class ModelError(FaceclrError):

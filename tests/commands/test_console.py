@@ -53,7 +53,7 @@ def raising(error: BaseException) -> Any:
         (errors.UnreadableImageError("x"), 3),
         (errors.NoFaceError("x"), 3),
         (errors.FingerprintError("x"), 3),
-        (errors.TooManyBadFilesError("x"), 3),
+        (errors.TooManyBadFilesError("x", Answer(42)), 3),
         (errors.ModelError("x"), 4),
         (errors.LockedError("x"), 75),
         (errors.InterruptedRunError("x"), 130),
@@ -123,3 +123,9 @@ def test_quiet_leaves_errors_and_asked_for_json() -> None:
 
 def test_names_that_look_like_markup_survive(tmp_path: Path) -> None:
     assert "[red]name[/red]" in invoke(raising(errors.DataError("[red]name[/red]: empty"))).stderr
+
+
+def test_too_many_bad_files_still_give_their_numbers_as_json() -> None:
+    result = invoke(raising(errors.TooManyBadFilesError("9 of 10 failed", Answer(42))), "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == {"number": 42}

@@ -1,0 +1,14 @@
+"""`faceclr train-center`."""
+
+from __future__ import annotations
+
+from faceclr_cli.commands.console import Console
+from faceclr_cli.commands.trained import train
+from faceclr_cli.core.configs.train import CenterConfig
+
+EXAMPLE = "faceclr train-center celeba-splits/train --init run -o run-c"
+
+
+def run(config: CenterConfig, console: Console) -> None:
+    """Runs the command and shows its result."""
+    train(config, console)

@@ -1,0 +1,14 @@
+"""`faceclr train-triplet`."""
+
+from __future__ import annotations
+
+from faceclr_cli.commands.console import Console
+from faceclr_cli.commands.trained import train
+from faceclr_cli.core.configs.train import TripletConfig
+
+EXAMPLE = "faceclr train-triplet celeba-splits/train --init run -o run-t"
+
+
+def run(config: TripletConfig, console: Console) -> None:
+    """Runs the command and shows its result."""
+    train(config, console)

@@ -1,0 +1,25 @@
+"""What the three trainers have in common on the screen."""
+
+from __future__ import annotations
+
+from faceclr_cli.commands.console import Console, facts, percent
+from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
+
+
+def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Console) -> None:
+    """Trains and shows the result."""
+    from faceclr_cli.core.training.run import run
+
+    result = run(config, console.reporter)
+    if result.epochs:
+        rows = {"trained": f"{result.epochs} epochs in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}
+        rows["last epoch"] = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+    else:
+        rows = {"trained": "not at all: an untrained network, to compare with"}
+    if result.best_epoch is not None:
+        rows["best epoch"] = f"{result.best_epoch}, k-NN {percent(result.best_val_knn)} on the watched people"
+    console.show(result, facts(rows | {"encoder": str(result.encoder)}))
+
+
+def _speed(pictures_per_second: float | None) -> str:
+    return f"{pictures_per_second:.0f} pictures a second" if pictures_per_second else "no steps"
