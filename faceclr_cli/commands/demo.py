@@ -16,7 +16,7 @@ from faceclr_cli.core.errors import ConfigError
 
 EXAMPLE = "faceclr demo"
 
-_PEOPLE, _PHOTOS = 200, 10
+_PEOPLE, _PHOTOS = 240, 10
 
 _CONFIG = """\
 # A small network on small pictures, so that a laptop trains it in about a minute.
@@ -31,7 +31,8 @@ temperature = 0.07
 hue = 0.025
 light = 0.5
 rotate = 8.0
-blur = 0.3
+blur = 0.2
+crop-scale = 0.4
 """
 
 _STEPS = """\

@@ -78,7 +78,7 @@ class Augmentation:
         box, angle, flip, light, jittered, factors, order, grey, _, sigma = torch.split(drawn, _DRAWS, dim=1)
         boxes, degrees = warp.random_boxes(box, self.crop_scale), self.rotate * (2 * angle[:, 0] - 1)
         maps = warp.affine(boxes, degrees, flip[:, 0] < self.flip)
-        views = warp.sample(crops.permute(0, 3, 1, 2).float(), maps, self.size)
+        views = warp.sample(crops.permute(0, 3, 1, 2), maps, self.size)
         if self.light:
             views *= colour.side_light(self.light * light[:, 0], 2 * math.pi * light[:, 1], self.size)
         matrices = self._colours(jittered, factors, order, grey, views.mean(dim=(2, 3)))
