@@ -20,6 +20,7 @@ from faceclr_cli.commands import (
     tsne,
     verify,
 )
+from faceclr_cli.commands.help import Command, Group
 from faceclr_cli.commands.options import command
 
 _PANELS = {
@@ -38,14 +39,18 @@ app = typer.Typer(
     name="faceclr",
     help="From a folder of photographs to a face encoder that you can trust.",
     epilog="Exit codes: 0 done or same person, 1 different person, 2 usage, 3 data, 4 model, 75 locked.",
-    no_args_is_help=True,
+    cls=Group,
+    invoke_without_command=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 for _panel, _modules in _PANELS.items():
     for _name, _module in _modules.items():
-        app.command(_name, rich_help_panel=_panel, epilog=f"Example: {_module.EXAMPLE}")(command(_module.run))
+        app.command(_name, cls=Command, rich_help_panel=_panel, epilog=f"Example: {_module.EXAMPLE}")(
+            command(_module.run)
+        )
 
 
 def _print_version(wanted: bool) -> None:
@@ -56,11 +61,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", help="Print the version", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 def main() -> None:
@@ -71,11 +79,9 @@ def main() -> None:
     try:
         exit_code = app(standalone_mode=False)
     except typer.TyperException as error:
-        # Typer has printed the help where there was nothing else to say.
-        if message := error.format_message():
-            context = getattr(error, "ctx", None)
-            path = context.command_path if context else "faceclr"
-            typer.echo(f"error: {message}\nTry: {path} --help", err=True)
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "faceclr"
+        typer.echo(f"error: {error.format_message()}\nTry: {path} --help", err=True)
         exit_code = error.exit_code
     except typer.Abort:
         exit_code = 130

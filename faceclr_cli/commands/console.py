@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json as json_module
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn, TextIO
 
 import typer
 
 from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
-
-if TYPE_CHECKING:
-    from rich.console import Console as RichConsole
 
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3
@@ -43,38 +42,21 @@ class Console:
         self.debug = debug
 
     @cached_property
-    def out(self) -> RichConsole:
-        """Standard output."""
-        from rich.console import Console as RichConsole
-
-        # In a pipe nothing must be cut to an imagined width of 80 columns.
-        return RichConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 200)
-
-    @cached_property
-    def err(self) -> RichConsole:
-        """Standard error."""
-        from rich.console import Console as RichConsole
-
-        return RichConsole(stderr=True, highlight=False, emoji=False)
-
-    @cached_property
     def reporter(self) -> Reporter:
         """The listener for core code that suits where standard error goes."""
         if self.quiet:
             return Silent()
-        if self.err.is_terminal and not self.err.is_dumb_terminal:
-            return RichProgress(self.err)
+        if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+            return RichProgress()
         return JsonLines(sys.stderr) if self.json else PlainLines(sys.stderr)
 
-    def show(self, result: Result, *parts: Any) -> None:
+    def show(self, result: Result, *parts: str) -> None:
         """Prints a result: as JSON, or else as the given tables and lines."""
         self.close()
         if self.json:
-            sys.stdout.write(json_module.dumps(result.to_json(), allow_nan=False) + "\n")
+            _write(sys.stdout, json_module.dumps(result.to_json(), allow_nan=False))
         elif not self.quiet:
-            for part in parts:
-                self.out.print(part, soft_wrap=isinstance(part, str), markup=False)
-        sys.stdout.flush()
+            _write(sys.stdout, "\n".join(parts))
 
     def note(self, text: str) -> None:
         """Says one sentence beside the data."""
@@ -84,14 +66,12 @@ class Console:
         """Shows a command line as one that could be typed."""
         if not self.quiet and not self.json:
             self.close()
-            self.out.print(f"\n$ {line}", style="bold", markup=False, soft_wrap=True)
+            _write(sys.stdout, _styled(f"\n$ {line}", sys.stdout, bold=True))
 
     def error(self, message: str) -> None:
         """Says what went wrong."""
         self.close()
-        from rich.text import Text
-
-        self.err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+        _write(sys.stderr, _styled("error:", sys.stderr, bold=True, fg="red") + f" {message}")
 
     def close(self) -> None:
         """Takes a progress bar off the terminal."""
@@ -99,31 +79,46 @@ class Console:
             self.reporter.close()
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> Any:
-    """A table whose first column is text and whose others are numbers, aligned right."""
-    from rich import box
-    from rich.table import Table
-
-    built = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(columns):
-        built.add_column(column, justify="left" if index == 0 else "right", no_wrap=index > 0, overflow="fold")
-    for row in rows:
-        built.add_row(*row)
-    return built
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()
 
 
-def facts(rows: Mapping[str, str]) -> Any:
-    """A list of names and values."""
-    from rich.table import Table
-    from rich.text import Text
+def _styled(text: str, stream: TextIO, *, bold: bool, fg: str | None = None) -> str:
+    plain = not stream.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return text if plain else typer.style(text, bold=bold, fg=fg)
 
-    built = Table.grid(padding=(0, 2))
-    built.add_column(style="dim", no_wrap=True)
-    built.add_column(overflow="fold")
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers, aligned right. No cell is ever cut."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return "  ".join([cells[0].ljust(widths[0]), *numbers]).rstrip()
+
+    rule = _rule() * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join(["", line(columns), rule, *map(line, rows), ""])
+
+
+def facts(rows: Mapping[str, str]) -> str:
+    """A list of names and values; long values go on below themselves, at the width of the terminal."""
+    margin = max(map(len, rows)) + 2
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    lines = []
     for name, value in rows.items():
-        # Text, so that a file called [red] is no markup.
-        built.add_row(name, Text(value))
-    return built
+        # Words are not broken: a path must stay one that can be copied.
+        wrapped = textwrap.wrap(value, max(20, width - margin), break_long_words=False, break_on_hyphens=False)
+        lines.append(f"{name.ljust(margin)}{(chr(10) + ' ' * margin).join(wrapped)}")
+    return "\n".join(lines)
+
+
+def _rule() -> str:
+    try:
+        "─".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "-"
+    return "─"
 
 
 def percent(share: float | None) -> str:

@@ -14,13 +14,15 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from faceclr_cli.commands.console import Console, guarded
+from faceclr_cli.commands.help import COMMON_PANEL
 from faceclr_cli.core.configs.fields import Config, option_name, spec_of
 from faceclr_cli.core.errors import ConfigError
 
 C = TypeVar("C", bound=Config)
 
 CONFIG_FILE = Path("faceclr.toml")
-_COMMON_PANEL = "Everywhere"
+
+_METAVARS = {int: "N", int | None: "N", float: "X", float | None: "X", str: "TEXT"}
 
 
 def command(body: Callable[[C, Console], int | None]) -> Callable[..., None]:
@@ -69,9 +71,7 @@ def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Param
             f"--{option_name(name)}/--no-{option_name(name)}" if hint is bool else f"--{option_name(name)}",
             *([spec.short] if spec.short else []),
             help=spec.help,
-            metavar=spec.metavar,
-            min=spec.minimum,
-            max=spec.maximum,
+            metavar=spec.metavar or _METAVARS.get(hint),
             envvar=f"FACECLR_{name.upper()}",
             show_envvar=False,
             rich_help_panel=spec.panel,
@@ -89,7 +89,7 @@ def _common() -> list[inspect.Parameter]:
 
     def switch(*names: str, help: str) -> Any:
         variable = f"FACECLR_{names[0].strip('-').upper()}"
-        return typer.Option(*names, help=help, envvar=variable, show_envvar=False, rich_help_panel=_COMMON_PANEL)
+        return typer.Option(*names, help=help, envvar=variable, show_envvar=False, rich_help_panel=COMMON_PANEL)
 
     config_file = typer.Option(
         "--config",
@@ -97,7 +97,7 @@ def _common() -> list[inspect.Parameter]:
         metavar="FILE.toml",
         envvar="FACECLR_CONFIG",
         show_envvar=False,
-        rich_help_panel=_COMMON_PANEL,
+        rich_help_panel=COMMON_PANEL,
         is_eager=True,
         callback=_read_defaults,
     )

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskFinished, TaskStarted
@@ -18,12 +19,24 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class RichProgress:
-    """Bars with rate and remaining time, and a line per epoch."""
+    """Bars with rate and remaining time, and a line per epoch.
 
-    def __init__(self, console: RichConsole) -> None:
-        self._console = console
+    Rich is imported with the first event, since a command that reports nothing should not wait for it.
+
+    Args:
+        console: Where to, if not to standard error.
+    """
+
+    def __init__(self, console: RichConsole | None = None) -> None:
+        self._given = console
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+
+    @cached_property
+    def _console(self) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        return self._given or RichConsole(stderr=True, highlight=False, emoji=False)
 
     def report(self, event: Event) -> None:
         """Shows one event."""
