@@ -77,7 +77,7 @@ def main() -> None:
         # Names of files need not be printable: a locale without UTF-8 or a name that is not UTF-8 must not end a job.
         cast(TextIO, stream).reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
     try:
-        exit_code = app(standalone_mode=False)
+        exit_code = app(prog_name="faceclr", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "faceclr"

@@ -55,7 +55,7 @@ class Console:
         self.close()
         if self.json:
             _write(sys.stdout, json_module.dumps(result.to_json(), allow_nan=False))
-        elif not self.quiet:
+        elif parts and not self.quiet:
             _write(sys.stdout, "\n".join(parts))
 
     def note(self, text: str) -> None:

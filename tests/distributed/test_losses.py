@@ -70,7 +70,7 @@ def train(case: str) -> dict[str, Any]:
         task.zero_grad()
         value.backward()
         seen["losses"].append(value.detach())
-        seen["gradients"].append(task.network.weight.grad.clone())
+        seen["gradients"].append(task.network[0].weight.grad.clone())
         seen.setdefault("metrics", []).append(torch.stack([*metrics.values()]))
     return seen | {"state": task.state_dict()}
 
