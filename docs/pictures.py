@@ -1,4 +1,4 @@
-"""Draws docs/people.jpg: six people who do not exist, as photographs and as aligned crops. `python docs/pictures.py`."""
+"""Draws docs/people.jpg: six people who do not exist, photographs and aligned crops. `python docs/pictures.py`."""
 
 from pathlib import Path
 
