@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from faceclr_cli.commands.console import Console, facts, percent
 from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
 
@@ -11,6 +13,8 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
     from faceclr_cli.core.training.run import run
 
     result = run(config, console.reporter)
+    if os.environ.get("RANK", "0") != "0":
+        return  # torchrun runs this command in every process; the first of them speaks for all
     if result.epochs:
         rows = {"trained": f"{result.epochs} epochs in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}
         rows["last epoch"] = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())

@@ -72,7 +72,8 @@ class YuNet:
         ModelError: The weights are missing or not the expected ones.
     """
 
-    name = "yunet"
+    # On pictures of another size it finds landmarks a little elsewhere, so the sizes belong to its name.
+    name = f"yunet {SHORTEST_LONG_SIDE}-{LONG_SIDE}"
 
     def __init__(self, min_score: float = 0.6) -> None:
         weights = np.frombuffer(YUNET.read(), np.uint8)

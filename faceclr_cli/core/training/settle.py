@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
 from faceclr_cli.core.configs.train import TrainConfig
-from faceclr_cli.core.datasets.discover import found_faces
+from faceclr_cli.core.datasets.discover import found_faces, no_faces_given
 from faceclr_cli.core.encoders.bundle import Description, describe
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.training.watch import val_beside
@@ -55,7 +53,7 @@ def settle(config: TrainConfig, command: str) -> Settled:
     former = _former(out, command) if config.resume else None
     data = config.data or (Path(former["data"]) if former else None)
     if data is None:
-        raise _no_data(command)
+        raise no_faces_given(command, found_faces(Path()))
     val = config.val or val_beside(data)
     settled = replace(config, data=data.resolve(), out=out, val=val.resolve() if val else None)
     origin = None
@@ -111,16 +109,3 @@ def _require_same(config: TrainConfig, former: Mapping[str, Any], out: Path) -> 
             raise ConfigError(
                 f"{label}: the run in {out} has {former.get(name)}, so it cannot be continued with {now[name]}"
             )
-
-
-def _no_data(command: str) -> ConfigError:
-    here = Path.cwd()
-    found = [os.path.relpath(path, here) for path in found_faces(here)]
-    if not found:
-        return ConfigError(
-            f"{command} needs faces to train on, and none are prepared here\nFirst type: faceclr prepare PHOTOS"
-        )
-    return ConfigError(
-        f"{command} needs faces to train on; found here: {', '.join(found)}\n"
-        f"Type: faceclr {command} {shlex.quote(found[0])}"
-    )

@@ -1,0 +1,66 @@
+"""What holds for the options of every command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from faceclr_cli.core.configs import demo, embed, linear_eval, prepare, split, train, tsne, verify
+from faceclr_cli.core.configs.fields import spec_of, to_json
+
+CONFIGS = [
+    demo.DemoConfig,
+    embed.EmbedConfig,
+    linear_eval.LinearEvalConfig,
+    prepare.PrepareConfig,
+    split.SplitConfig,
+    train.PretrainConfig,
+    train.TripletConfig,
+    train.CenterConfig,
+    tsne.TsneConfig,
+    verify.VerifyConfig,
+]
+NEEDED = {
+    prepare.PrepareConfig: {"source": Path("photos")},
+    verify.VerifyConfig: {"photos": (Path("a.jpg"), Path("b.jpg"))},
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_option_has_a_help_text_and_defaults_survive_json(config: type) -> None:
+    made = config(**NEEDED.get(config, {}))
+    assert json.loads(json.dumps(to_json(made))).keys() == {field.name for field in dataclasses.fields(config)}
+    for field in dataclasses.fields(config):
+        assert len(spec_of(field).help) > 10
+        assert not spec_of(field).help.endswith("."), field.name
+    letters = [spec_of(field).short for field in dataclasses.fields(config) if spec_of(field).short]
+    assert len(letters) == len(set(letters))
+    # -q and -h are taken in every command.
+    assert not {"-q", "-h"} & set(letters)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_limits_are_enforced_and_named(config: type) -> None:
+    for field in dataclasses.fields(config):
+        for limit, step in ((spec_of(field).minimum, -1), (spec_of(field).maximum, 1)):
+            if limit is not None:
+                with pytest.raises(ValueError, match=f"--{field.name.replace('_', '-')} "):
+                    config(**NEEDED.get(config, {}) | {field.name: type(limit)(limit + step)})
+
+
+def test_contradictions_are_refused() -> None:
+    with pytest.raises(ValueError, match="add up to 1"):
+        split.SplitConfig(train=0.5, val=0.1, test=0.1)
+    with pytest.raises(ValueError, match="at least two people"):
+        train.TripletConfig(batch_size=8, pictures=8)
+    with pytest.raises(ValueError, match="two photographs"):
+        verify.VerifyConfig(photos=(Path("a.jpg"),))
+    with pytest.raises(ValueError, match="go together"):
+        verify.VerifyConfig(pairs=Path("pairs.csv"))
+    with pytest.raises(ValueError, match="not both"):
+        verify.VerifyConfig(photos=(Path("a"), Path("b")), embeddings=Path("a.h5"), pairs=Path("pairs.csv"))
+    with pytest.raises(ValueError, match=r"\.png"):
+        tsne.TsneConfig(out=Path("map.gif"))
