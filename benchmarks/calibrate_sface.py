@@ -1,6 +1,6 @@
 """Where the calibration in `faceclr_cli/core/encoders/sface.py` comes from.
 
-    python benchmarks/calibrate_sface.py ../shared/data/lfw-view1
+    python benchmarks/calibrate_sface.py LFW   # a folder with images/, pairsDevTrain.txt and pairsDevTest.txt
 
 View 1 of Labeled Faces in the Wild (Huang et al. 2007) is the part to choose and calibrate on. Its training and
 its test pictures show different people. The threshold comes from every genuine and every impostor pair among the

@@ -71,7 +71,8 @@ class Console:
     def error(self, message: str) -> None:
         """Says what went wrong."""
         self.close()
-        _write(sys.stderr, _styled("error:", sys.stderr, bold=True, fg="red") + f" {message}")
+        text = "\n".join(_wrapped(line, 0, sys.stderr) for line in f"error: {message}".splitlines())
+        _write(sys.stderr, text.replace("error:", _styled("error:", sys.stderr, bold=True, fg="red"), 1))
 
     def close(self) -> None:
         """Takes a progress bar off the terminal."""
@@ -104,13 +105,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def facts(rows: Mapping[str, str]) -> str:
     """A list of names and values; long values go on below themselves, at the width of the terminal."""
     margin = max(map(len, rows)) + 2
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-    lines = []
-    for name, value in rows.items():
-        # Words are not broken: a path must stay one that can be copied.
-        wrapped = textwrap.wrap(value, max(20, width - margin), break_long_words=False, break_on_hyphens=False)
-        lines.append(f"{name.ljust(margin)}{(chr(10) + ' ' * margin).join(wrapped)}")
-    return "\n".join(lines)
+    return "\n".join(f"{name.ljust(margin)}{_wrapped(value, margin, sys.stdout)}" for name, value in rows.items())
+
+
+def _wrapped(text: str, margin: int, stream: TextIO) -> str:
+    """On a terminal, breaks lines between words; never inside one, since a path must stay one to be copied."""
+    if not stream.isatty():
+        return text
+    width = max(20, shutil.get_terminal_size().columns - margin)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * margin}".join(lines)
 
 
 def _rule() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from faceclr_cli.commands.console import Console, facts, percent
+from faceclr_cli.commands.progress import numbers
 from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
 
 
@@ -17,7 +18,7 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
         return  # torchrun runs this command in every process; the first of them speaks for all
     if result.epochs:
         rows = {"trained": f"{result.epochs} epochs in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}
-        rows["last epoch"] = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
+        rows["last epoch"] = numbers(result.metrics)
     else:
         rows = {"trained": "not at all: an untrained network, to compare with"}
     if result.best_epoch is not None:

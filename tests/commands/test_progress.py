@@ -79,3 +79,13 @@ def test_an_unknown_total_and_a_failing_job_leave_no_bar_behind() -> None:
         for _ in track(iter([1]), reporter, "reading"):
             1 / 0  # noqa: B018
     assert reporter._progress is None
+
+
+def test_an_epoch_is_one_line_with_its_speed_last() -> None:
+    metrics = {
+        "loss": 7.98612, "top1": 0.035161, "lr": 0.00012345, "pictures_per_second": 512.3, "seconds": 12.43,
+        "val_knn": 0.559322,
+    }  # fmt: skip
+    line = progress.epoch_line(EpochFinished(epoch=7, epochs=100, metrics=metrics))
+    assert line.startswith("epoch   7/100  loss 7.986  top1 0.03516  lr 0.0001234")
+    assert line.endswith("  val_knn 0.5593  512/s  12 s")
