@@ -191,7 +191,9 @@ def epoch_line(event: EpochFinished) -> str:
 def numbers(metrics: Mapping[str, float]) -> str:
     """The numbers of an epoch: those that say how good it was, then how fast."""
     speed = {"pictures_per_second": "{:.0f}/s", "seconds": "{:.0f} s"}
-    quality = [f"{name} {value:.4g}" for name, value in metrics.items() if name not in speed]
+    quality = [
+        f"{name} {value:.{4 if abs(value) >= 1 else 3}g}" for name, value in metrics.items() if name not in speed
+    ]
     return "  ".join(quality + [text.format(metrics[name]) for name, text in speed.items() if name in metrics])
 
 

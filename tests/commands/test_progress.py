@@ -87,5 +87,5 @@ def test_an_epoch_is_one_line_with_its_speed_last() -> None:
         "val_knn": 0.559322,
     }  # fmt: skip
     line = progress.epoch_line(EpochFinished(epoch=7, epochs=100, metrics=metrics))
-    assert line.startswith("epoch   7/100  loss 7.986  top1 0.03516  lr 0.0001234")
-    assert line.endswith("  val_knn 0.5593  512/s  12 s")
+    assert line.startswith("epoch   7/100  loss 7.986  top1 0.0352  lr 0.000123")
+    assert line.endswith("  val_knn 0.559  512/s  12 s")

@@ -42,6 +42,8 @@ def people_batches(
 ) -> list[NDArray[np.int64]]:
     """Batches of P people with K pictures each, P = batch_size // pictures, as the triplet loss needs them.
 
+    Where there are fewer than P people, all of them are in every batch, which is smaller then.
+
     People are dealt like cards: all have their turn before one comes again, except for the few left
     over when fewer than P remain. So are the pictures of a person. People with fewer than K
     pictures give each of theirs before they give one a second time; people with a single picture
@@ -59,16 +61,13 @@ def people_batches(
         Indices of pictures, those of a person side by side. Shape of each: (P * K,).
 
     Raises:
-        DataError: There are fewer than P people with two pictures or more.
+        DataError: There are fewer than two people with two pictures or more.
     """
     generator = _generator(seed, epoch)
     owned = _pictures_of_people(labels)
-    people = batch_size // pictures
-    if len(owned) < people:
-        raise DataError(
-            f"{len(owned)} people have two or more pictures, but a batch of {batch_size} with {pictures} of each needs "
-            f"{people}: lower --batch-size, raise --pictures or add people"
-        )
+    if len(owned) < 2:
+        raise DataError(f"{len(owned)} people have two or more pictures; triplets need at least 2 such people")
+    people = max(2, min(batch_size // pictures, len(owned)))
     decks = [_Deck(own, generator) for own in owned]
     batches: list[NDArray[np.int64]] = []
     wanted = max(1, sum(map(len, owned)) // (people * pictures))

@@ -182,7 +182,8 @@ def _opening(trainee: Trainee, state: State) -> str:
     millions = sum(parameter.numel() for parameter in trainee.task.encoder.parameters()) / 1e6
     text = (
         f"{trainee.task.command}: {config.backbone} ({millions:.1f} M parameters) on {len(trainee.task.pictures)} "
-        f"pictures, {fabric.world_size} process{'es' if fabric.world_size > 1 else ''} on {fabric.device.type}"
+        f"pictures in batches of {len(trainee.task.batches(0)[0])}, "
+        f"{fabric.world_size} process{'es' if fabric.world_size > 1 else ''} on {fabric.device.type}"
     )
     if trainee.watch is not None:
         text += f", watching {len(trainee.watch)} pictures of other people"
