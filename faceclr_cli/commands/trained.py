@@ -17,7 +17,8 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
     if os.environ.get("RANK", "0") != "0":
         return  # torchrun runs this command in every process; the first of them speaks for all
     if result.epochs:
-        rows = {"trained": f"{result.epochs} epochs in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}
+        epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
+        rows = {"trained": f"{epochs} in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}
         rows["last epoch"] = numbers(result.metrics)
     else:
         rows = {"trained": "not at all: an untrained network, to compare with"}
