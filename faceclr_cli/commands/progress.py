@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -98,7 +99,7 @@ def _bars(console: RichConsole) -> Progress:
     return Progress(*columns, Rate(), TimeRemainingColumn(compact=True), console=console, transient=True, expand=True)
 
 
-class _Throttled:
+class _Throttled(ABC):
     """Progress is said every half minute at the most; notices and the last epoch always."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -134,14 +135,14 @@ class _Throttled:
         self._stream.write(line + "\n")
         self._stream.flush()
 
-    def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None: ...
 
-    def _epoch(self, event: EpochFinished) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _epoch(self, event: EpochFinished) -> None: ...
 
-    def _notice(self, event: Notice) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _notice(self, event: Notice) -> None: ...
 
 
 class PlainLines(_Throttled):
