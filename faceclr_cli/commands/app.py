@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Annotated, TextIO, cast
 
@@ -85,4 +86,6 @@ def main() -> None:
         exit_code = error.exit_code
     except typer.Abort:
         exit_code = 130
+    # The process ends here, and its memory with it: a last collection would only make the user wait.
+    gc.freeze()
     sys.exit(exit_code or 0)
