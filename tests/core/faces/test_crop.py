@@ -74,4 +74,7 @@ def test_crops_that_cannot_be_made_here_are_refused(field: str) -> None:
 
 
 def test_channels_and_normalisation_are_the_encoders_business() -> None:
-    PhotoCropper(replace(default_fingerprint(), channels="bgr", normalisation="imagenet"))
+    photo = draw_photo(invent_person(1), 1).image
+    plain = PhotoCropper(default_fingerprint()).crop(photo)
+    other = PhotoCropper(replace(default_fingerprint(), channels="bgr", normalisation="imagenet")).crop(photo)
+    assert np.array_equal(plain.crop, other.crop)
