@@ -17,7 +17,7 @@ def main() -> None:
     rows = []
     for who in range(1, PEOPLE + 1):
         photos = [draw_photo(invent_person(who), number).image for number in range(1, PHOTOS + 1)]
-        crops = [cropper.crop(photo).crop for photo in photos[:2]]
+        crops = [cropper.crop_data(cv2.imencode(".png", photo[..., ::-1])[1].tobytes())[0].crop for photo in photos[:2]]
         small = [cv2.resize(photo, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for photo in photos[2:]]
         faces = [cv2.resize(crop, (HEIGHT, HEIGHT), interpolation=cv2.INTER_AREA) for crop in crops]
         gap = np.full((HEIGHT, 12, 3), 255, np.uint8)

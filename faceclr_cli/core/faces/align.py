@@ -1,13 +1,16 @@
-"""From landmarks to an aligned crop."""
+"""From a detected face to a square crop, in three ways: by five landmarks, by the eyes, by the box."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-TEMPLATE = "arcface"
-"""What fingerprints call the template below."""
+from faceclr_cli.core.faces.detect import Face
 
 TEMPLATE_SIZE = 112
 
@@ -18,14 +21,109 @@ ARCFACE: NDArray[np.float64] = np.array(
 ARCFACE.setflags(write=False)
 
 INTERPOLATION = "area-linear"
-"""How `align` samples: halved by area averaging while that leaves more pixels than the crop needs, then bilinear."""
+"""How crops are sampled: halved by averaging while that leaves more pixels than the crop needs, then bilinear."""
+
+DEFAULT_MARGIN = 0.2
+
+Method = Literal["arcface", "eyes", "box"]
+Padding = Literal["black", "reflect"]
+_BORDERS = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """How a face is cut out.
+
+    Attributes:
+        method: `arcface` takes five landmarks onto the template by a similarity transform. `eyes` turns the
+            picture about the middle between the eyes until they are level, and centres it between them.
+            `box` cuts the detector's box as it is.
+        margin: With `eyes` and `box`: what is added on each side of the box, as a share of its width or height.
+        padding: What fills a crop beyond the photograph, and beside a face that is not square.
+        size: Side of the crop in pixels.
+    """
+
+    method: Method = "arcface"
+    margin: float = DEFAULT_MARGIN
+    padding: Padding = "black"
+    size: int = TEMPLATE_SIZE
+
+    @property
+    def template(self) -> str:
+        """What fingerprints call it: `arcface`, `eyes 0.2`, `box 0.2`."""
+        return self.method if self.method == "arcface" else f"{self.method} {self.margin:g}"
+
+    @classmethod
+    def named(cls, template: str, padding: str, size: int) -> Alignment:
+        """The alignment that a fingerprint names.
+
+        Raises:
+            ValueError: There is none of that name here.
+        """
+        method, _, margin = template.partition(" ")
+        if method in get_args(Method) and padding in get_args(Padding):
+            wanted = cls(
+                method=cast(Method, method),
+                margin=float(margin or DEFAULT_MARGIN),
+                padding=cast(Padding, padding),
+                size=size,
+            )
+            if wanted.template == template:
+                return wanted
+        raise ValueError(template)
+
+    def place(self, face: Face) -> tuple[NDArray[np.float64], tuple[int, int]]:
+        """Where the face comes to lie.
+
+        Returns:
+            The matrix that takes (x, y, 1) in the picture to the part of the crop that the face fills, shape
+            (2, 3), and the width and height of that part in pixels, the longer of which is `size`.
+
+        Raises:
+            ValueError: The face has no landmarks and the method needs them, or they coincide.
+        """
+        if self.method == "box":
+            return _fit(face.box, self.margin, self.size)
+        if face.landmarks is None:
+            raise ValueError(f"alignment by {self.method} needs landmarks, and the detector gives none")
+        if self.method == "arcface":
+            return similarity(face.landmarks, template(self.size)), (self.size, self.size)
+        return _level(face, face.landmarks, self.margin, self.size)
+
+    def cut(self, image: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
+        """Cuts a face out of a picture, and never stretches it.
+
+        Args:
+            image: RGB. Shape: (height, width, 3).
+            face: In pixels of the image.
+
+        Returns:
+            RGB. Shape: (size, size, 3).
+
+        Raises:
+            ValueError: See `place`.
+        """
+        matrix, (width, height) = self.place(face)
+        part = _warp(image, matrix, (width, height), _BORDERS[self.padding])
+        if (width, height) == (self.size, self.size):
+            return part
+        left, top = (self.size - width) // 2, (self.size - height) // 2
+        right, bottom = self.size - width - left, self.size - height - top
+        return np.asarray(cv2.copyMakeBorder(part, top, bottom, left, right, _BORDERS[self.padding]), np.uint8)
+
+
+def reduction(matrix: NDArray[np.float64]) -> int:
+    """The power of two by which a picture may shrink and still have as many pixels as the crop of it needs."""
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    return 1 << max(0, math.floor(math.log2(1 / scale)))
 
 
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
     """The rotation, scale and shift that take points nearest to others, in least squares.
 
-    Closed form of S. Umeyama, "Least-squares estimation of transformation parameters between two point
-    patterns", IEEE TPAMI 13(4), 1991, equations 40-43. Reflections are excluded.
+    The solution of S. Umeyama, "Least-squares estimation of transformation parameters between two point
+    patterns", IEEE TPAMI 13(4), 1991, without reflections. In the plane, where points are complex numbers and a
+    rotation with a scale is a factor, it is that of one linear equation.
 
     Args:
         source: Shape: (points, 2).
@@ -37,16 +135,15 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     Raises:
         ValueError: The source points coincide.
     """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
-    spread, aimed = source - source_mean, target - target_mean
-    variance = spread.var(axis=0).sum()
+    seen, aimed = (np.asarray(points, np.float64) @ [1, 1j] for points in (source, target))
+    seen_mean, aimed_mean = seen.mean(), aimed.mean()
+    spread = seen - seen_mean
+    variance = np.vdot(spread, spread).real
     if variance <= 0:
         raise ValueError("landmarks that coincide give no alignment")
-    left, singular, right = np.linalg.svd(aimed.T @ spread / len(source))
-    signs = np.array([1.0, np.sign(np.linalg.det(left) * np.linalg.det(right)) or 1.0])
-    turned = (left * signs) @ right * (singular @ signs / variance)
-    return np.column_stack([turned, target_mean - turned @ source_mean])
+    factor = np.vdot(spread, aimed - aimed_mean) / variance
+    shift = aimed_mean - factor * seen_mean
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
 def template(size: int) -> NDArray[np.float64]:
@@ -54,32 +151,50 @@ def template(size: int) -> NDArray[np.float64]:
     return ARCFACE * (size / TEMPLATE_SIZE)
 
 
-def align(image: NDArray[np.uint8], landmarks: NDArray[np.floating], size: int = TEMPLATE_SIZE) -> NDArray[np.uint8]:
-    """Warps a face so that its landmarks come to lie on the template. What is outside the picture is black.
+def _fit(
+    box: tuple[float, float, float, float], margin: float, size: int
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    left, top, width, height = box
+    if not min(width, height) > 0:
+        raise ValueError("a box without area gives no crop")
+    whole_width, whole_height = width * (1 + 2 * margin), height * (1 + 2 * margin)
+    scale = size / max(whole_width, whole_height)
+    filled = max(1, round(whole_width * scale)), max(1, round(whole_height * scale))
+    # Edges of a box lie between pixels, and the coordinates of pixels are those of their centres.
+    shift = [scale * (0.5 - left + margin * width) - 0.5, scale * (0.5 - top + margin * height) - 0.5]
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), filled
 
-    Args:
-        image: RGB. Shape: (height, width, 3).
-        landmarks: As in `Face.landmarks`, in pixels of the image. Shape: (5, 2).
-        size: Side of the crop in pixels.
 
-    Returns:
-        RGB. Shape: (size, size, 3).
+def _level(
+    face: Face, landmarks: NDArray[np.float32], margin: float, size: int
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    eyes = landmarks[:2].astype(np.float64)
+    across, middle = eyes[1] - eyes[0], eyes.mean(axis=0)
+    distance = float(np.hypot(*across))
+    if distance <= 0:
+        raise ValueError("eyes that coincide give no alignment")
+    cosine, sine = across / distance
+    turn = np.array([[cosine, sine], [-sine, cosine]])
+    turned = np.column_stack([turn, middle - turn @ middle])
+    # The box is that of the upright face, so it turns about its own centre. That of the crop lies below the eyes.
+    below = (turned @ [*face.centre, 1])[1]
+    width, height = face.box[2:]
+    matrix, filled = _fit((float(middle[0]) - width / 2, float(below) - height / 2, width, height), margin, size)
+    return matrix @ np.vstack([turned, [0, 0, 1]]), filled
 
-    Raises:
-        ValueError: The landmarks coincide.
-    """
-    matrix = similarity(landmarks, template(size))
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+
+def _warp(
+    image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int], border: int
+) -> NDArray[np.uint8]:
     # Bilinear sampling looks at four pixels only. On a face much larger than the crop it would skip most
     # of them and alias, so such a picture is first averaged down by a power of two.
-    factor = 1
-    while factor * 2 * scale <= 1 and factor * 2 <= min(image.shape[:2]):
-        factor *= 2
+    factor = reduction(matrix)
+    while factor > min(image.shape[:2]):
+        factor //= 2
     if factor > 1:
         height, width = (side // factor for side in image.shape[:2])
         whole = image[: height * factor, : width * factor]
         image = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         # The centre of a reduced pixel lies between the centres of those that it averages.
         matrix = np.column_stack([matrix[:, :2] * factor, matrix @ [(factor - 1) / 2, (factor - 1) / 2, 1]])
-    crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(crop, np.uint8)
+    return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)

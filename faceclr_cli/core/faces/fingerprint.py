@@ -9,6 +9,10 @@ from typing import Any
 from faceclr_cli.core.errors import DataError, FingerprintError
 
 
+UNKNOWN = "unknown"
+"""What a fingerprint says of a step that was done elsewhere, before faceclr saw the crops."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
     """The preprocessing of a crop.
@@ -17,11 +21,12 @@ class Fingerprint:
     read. An encoder carries the same with the channel order and normalisation that its network sees.
 
     Attributes:
-        detector: Name of the face detector.
-        detector_digest: SHA-256 of its weights, shortened to 16 digits.
-        template: Name of the landmark template that faces are aligned onto.
+        detector: Name of the face detector, or `unknown` for crops that were made elsewhere.
+        detector_digest: SHA-256 of its weights, shortened to 16 digits, or `unknown`.
+        template: Name of the alignment: the landmark template, or the way and its margin.
         size: Side of the square crop in pixels.
-        interpolation: How the warp samples.
+        interpolation: How the warp samples, or `unknown`.
+        padding: What fills a crop beyond its photograph, or `unknown`.
         channels: `rgb` or `bgr`.
         normalisation: What became of the values 0-255.
     """
@@ -30,7 +35,8 @@ class Fingerprint:
     detector_digest: str
     template: str
     size: int
-    interpolation: str = "linear"
+    interpolation: str
+    padding: str
     channels: str = "rgb"
     normalisation: str = "none"
 
@@ -61,13 +67,15 @@ class Fingerprint:
     def require_same_crops(self, other: Fingerprint, this_origin: str, other_origin: str) -> None:
         """Refuses crops for an encoder that was made for others.
 
-        Channel order and normalisation don't count, since encoders apply them to crops themselves.
+        Channel order and normalisation don't count, since encoders apply them to crops themselves. Neither
+        does what is unknown of crops that were made elsewhere, except for the template: who prepared them
+        has named it.
 
         Raises:
             FingerprintError: They differ; the message names the first field that does.
         """
-        names = [f.name for f in fields(self) if f.name not in ("channels", "normalisation")]
-        self._require(names, other, this_origin, other_origin)
+        known = [name for name in _MAY_BE_UNKNOWN if UNKNOWN not in (getattr(self, name), getattr(other, name))]
+        self._require([*known, "template", "size"], other, this_origin, other_origin)
 
     def _require(self, names: list[str], other: Fingerprint, this_origin: str, other_origin: str) -> None:
         for name in names:
@@ -77,3 +85,6 @@ class Fingerprint:
                     f"{this_origin} and {other_origin} were preprocessed differently: "
                     f"{name} is {mine!r} and {theirs!r}; prepare both the same way"
                 )
+
+
+_MAY_BE_UNKNOWN = ("detector", "detector_digest", "interpolation", "padding")

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from faceclr_cli.core.faces.align import ARCFACE, align, similarity, template
+from faceclr_cli.core.faces.align import ARCFACE, Alignment, reduction, similarity, template
+from faceclr_cli.core.faces.detect import Face
+
+
+def align(image: np.ndarray, landmarks: np.ndarray, size: int = 112) -> np.ndarray:
+    face = Face(box=(0, 0, 1, 1), landmarks=landmarks.astype(np.float32), score=1)
+    return Alignment(size=size).cut(image, face)
 
 
 def moved(points: np.ndarray, scale: float, degrees: float, shift: tuple[float, float]) -> np.ndarray:
@@ -73,3 +79,80 @@ def test_fine_patterns_do_not_alias() -> None:
     crop = align(image, moved(ARCFACE, 9.0, 0.0, (60.0, 60.0)))
     assert abs(float(crop.mean()) - 127) < 3
     assert crop.std() < 6
+
+
+def portrait(angle: float) -> tuple[np.ndarray, Face]:
+    """A face of 100 x 140 pixels with dots for eyes, turned about its centre in a grey picture."""
+    image = np.full((400, 400, 3), 60, np.uint8)
+    corners = moved(np.array([[-50, -70], [50, -70], [50, 70], [-50, 70]]), 1, angle, (200, 180))
+    cv2.fillPoly(image, [np.round(corners).astype(np.int32)], (200, 200, 200))
+    landmarks = moved(np.array([[-22, -15], [26, -15], [0, 10], [-15, 40], [17, 40]]), 1, angle, (200, 180))
+    for point, colour in zip(landmarks[:2], ((255, 0, 0), (0, 255, 0)), strict=True):
+        cv2.circle(image, np.round(point).astype(int).tolist(), 5, colour, -1)
+    return image, Face(box=(150, 110, 100, 140), landmarks=landmarks.astype(np.float32), score=1)
+
+
+@pytest.mark.parametrize("angle", [-35.0, 0.0, 20.0])
+@pytest.mark.parametrize("size", [96, 240])
+def test_eyes_come_to_lie_level_and_centred(angle: float, size: int) -> None:
+    image, face = portrait(angle)
+    crop = Alignment(method="eyes", margin=0.3, size=size).cut(image, face).astype(int)
+    assert crop.shape == (size, size, 3)
+    left = centre_of(np.maximum(crop[:, :, :1] - crop[:, :, 1:2], 0).clip(0, 255), 0)
+    right = centre_of(np.maximum(crop[:, :, 1:2] - crop[:, :, :1], 0).clip(0, 255), 0)
+    assert abs(left[1] - right[1]) < size / 100
+    assert abs((left[0] + right[0]) / 2 - (size - 1) / 2) < size / 100
+    # Nothing is stretched: eyes 48 pixels apart, in a face of 140 with margins of 0.3 on both sides.
+    assert right[0] - left[0] == pytest.approx(48 * size / (140 * 1.6), rel=0.03)
+
+
+@pytest.mark.parametrize("padding", ["black", "reflect"])
+def test_a_box_is_cut_with_its_margin_and_letterboxed(padding: str) -> None:
+    image, face = portrait(0)
+    crop = Alignment(method="box", margin=0.0, padding=padding, size=140).cut(image, face)  # type: ignore[arg-type]
+    assert crop.shape == (140, 140, 3)
+    assert (crop[5:-5, 25:35] == 200).all()
+    if padding == "black":
+        assert crop[:, :20].max() == crop[:, 120:].max() == 0
+    else:
+        np.testing.assert_array_equal(crop[:, 19::-1], crop[:, 21:41])
+    wide = Alignment(method="box", margin=0.5, size=280).cut(image, face)
+    assert wide[140, 40 + 30, 0] == 60
+    assert wide[140, 40 + 60, 0] == 200
+
+
+def test_reflection_leaves_no_black_beyond_the_picture() -> None:
+    image = np.full((112, 112, 3), 200, np.uint8)
+    face = Face(box=(60, 60, 80, 80), landmarks=(ARCFACE + 60).astype(np.float32), score=1)
+    for method in ("arcface", "eyes", "box"):
+        assert Alignment(method=method, padding="black").cut(image, face).min() == 0  # type: ignore[arg-type]
+        assert Alignment(method=method, padding="reflect").cut(image, face).min() == 200  # type: ignore[arg-type]
+
+
+def test_the_name_of_an_alignment_finds_it_again() -> None:
+    for alignment in (Alignment(size=160), Alignment(method="eyes", margin=0.25, padding="reflect", size=96)):
+        again = Alignment.named(alignment.template, alignment.padding, alignment.size)
+        assert again.template == alignment.template
+        assert (again.padding, again.size) == (alignment.padding, alignment.size)
+    for template_name, padding in (
+        ("arcface 0.3", "black"),
+        ("other", "black"),
+        ("box 0.2", "grey"),
+        ("box x", "black"),
+    ):
+        with pytest.raises(ValueError):
+            Alignment.named(template_name, padding, 112)
+
+
+def test_without_landmarks_only_the_box_can_be_cut() -> None:
+    face = Face(box=(10, 10, 50, 50), landmarks=None, score=1)
+    image = np.full((90, 90, 3), 120, np.uint8)
+    assert Alignment(method="box").cut(image, face).max() == 120
+    for method in ("arcface", "eyes"):
+        with pytest.raises(ValueError, match="needs landmarks"):
+            Alignment(method=method).cut(image, face)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(2.0, 1), (1.0, 1), (0.51, 1), (0.5, 2), (0.2, 4), (0.1, 8)])
+def test_how_far_a_picture_may_shrink(scale: float, factor: int) -> None:
+    assert reduction(np.array([[0.0, -scale, 3], [scale, 0.0, 5]])) == factor

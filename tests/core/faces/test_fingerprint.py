@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from faceclr_cli.core.errors import DataError, FingerprintError
-from faceclr_cli.core.faces.crop import default_fingerprint
+from faceclr_cli.core.faces.crop import default_fingerprint, made_elsewhere
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 OURS = default_fingerprint()
@@ -38,3 +38,14 @@ def test_crops_may_differ_from_an_encoder_in_what_it_does_itself() -> None:
         OURS.require_same(encoder, "faces", "run")
     with pytest.raises(FingerprintError, match="size"):
         OURS.require_same_crops(replace(encoder, size=160), "faces", "run")
+
+
+def test_what_is_unknown_of_crops_made_elsewhere_does_not_count_but_their_template_does() -> None:
+    theirs = made_elsewhere("arcface", 112)
+    OURS.require_same_crops(theirs, "encoder", "faces")
+    theirs.require_same_crops(OURS, "encoder", "faces")
+    with pytest.raises(FingerprintError, match="detector"):
+        OURS.require_same(theirs, "a.h5", "b.h5")
+    for other, field in ((made_elsewhere(None, 112), "template"), (made_elsewhere("arcface", 96), "size")):
+        with pytest.raises(FingerprintError, match=field):
+            OURS.require_same_crops(other, "encoder", "faces")
