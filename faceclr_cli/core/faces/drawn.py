@@ -35,7 +35,7 @@ from faceclr_cli.core.faces.drawing.scene import (
     photograph,
     random_colour,
 )
-from faceclr_cli.core.faces.pool import map_ordered
+from faceclr_cli.core.faces.pool import Processes, map_ordered
 
 __all__ = ["DrawnPhoto", "Person", "draw_photo", "invent_person", "write_people"]
 
@@ -140,7 +140,9 @@ def write_people(root: Path, people: int, photos: int, seed: int, reporter: Repo
     folders = [root / f"person-{who:0{width}d}" for who in range(1, people + 1)]
     work = list(zip((invent_person(seed * 100_003 + who) for who in range(1, people + 1)), folders, strict=True))
     write = partial(_write_person, photos)
-    for _ in track(map_ordered(write, work, workers, _crashed), reporter, "drawing", total=people, unit="people"):
+    for _ in track(
+        map_ordered(write, work, Processes(workers), _crashed), reporter, "drawing", total=people, unit="people"
+    ):
         pass
 
 

@@ -6,8 +6,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from functools import partial
-from operator import call
 from pathlib import Path
 
 import cv2
@@ -20,7 +18,6 @@ from faceclr_cli.core.datasets.prepare import PrepareResult, default_out, run
 from faceclr_cli.core.errors import ConfigError, DataError, LockedError, TooManyBadFilesError
 from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.faces.drawn import write_people
-from faceclr_cli.core.faces.pool import map_ordered
 
 
 @pytest.fixture(scope="session")
@@ -209,13 +206,6 @@ def test_a_second_run_at_the_same_time_is_kept_out(photos: Path) -> None:
     assert prepare(photos).faces == 12
     with exclusive(out):
         pass
-
-
-def test_a_picture_that_kills_the_decoder_costs_that_picture_alone() -> None:
-    items = [partial(int, number) for number in range(40)]
-    items[13] = items[29] = partial(os._exit, 11)  # type: ignore[arg-type]
-    results = list(map_ordered(call, items, 2, lambda _: "crashed"))
-    assert results == ["crashed" if number in (13, 29) else number for number in range(40)]
 
 
 @pytest.mark.real
