@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from faceclr_cli.core.datasets.folder import NOBODY
+from faceclr_cli.core.configs.prepare import STANDARD_INPUT
+from faceclr_cli.core.datasets import signs
+from faceclr_cli.core.datasets.lists import find_listed, read_identities, read_parts, read_paths
+from faceclr_cli.core.datasets.people import by_file, by_folder, by_parent, is_lfw, part_by_folder
+from faceclr_cli.core.datasets.trees import Tree, open_tree, read_file
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.faces.archive import Archive, is_archive
+from faceclr_cli.core.faces.reasons import Reason, shown
 
-Layout = Literal["identities", "celeba", "flat"]
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif"}
-)
-"""Files in folders that count as photographs, in lower case. HEIC does so that nobody misses it silently."""
-
-CELEBA_LIST = "identity_CelebA.txt"
-_CELEBA_PICTURES = ("img_align_celeba", "img_celeba")
+Layout = Literal["identities", "celeba", "list", "lfw", "flat"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +27,25 @@ class Photo:
     """One photograph of a source.
 
     Attributes:
-        path: The file.
+        path: The file, or the archive that it is in.
         identity: The name of its person, or None where nobody knows.
-        name: The file's path relative to the source, with forward slashes: unique, and the same on any machine.
+        name: Its path relative to the source, with forward slashes: unique, and the same on any machine. In an archive
+            the member's name, and from standard input the path as it was given.
+        part: `train`, `val` or `test` where the source divides its photographs itself.
+        member: Its name in the archive, if it is in one.
+        position: Its rank in the archive; reading in this order is cheapest.
+        size: Bytes, where an archive's directory says so.
+        refused: Why it must not even be opened.
     """
 
     path: Path
     identity: str | None
     name: str
+    part: str | None = None
+    member: str | None = None
+    position: int = 0
+    size: int | None = None
+    refused: Reason | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,135 +56,210 @@ class Photos:
         layout: How people are told apart; `flat` also for a single file.
         photos: All of them.
         notices: What the user should hear: one sentence each.
+        is_complete: Whether these are all that there are. A list on standard input may be a part of them.
     """
 
     layout: Layout
     photos: tuple[Photo, ...]
     notices: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
-def find_photos(source: Path, layout: Layout | Literal["auto"] = "auto") -> Photos:
-    """Lists the photographs of a folder, or a single file as it is.
+def find_photos(source: Path, layout: Layout | Literal["auto"] = "auto", *, null: bool = False) -> Photos:
+    """Lists the photographs of a folder or of a zip or tar archive, those that a list names, or a single file as it is.
 
     - `identities`: a folder for each person, the first one on the way to the picture; where no such
-      folder holds pictures itself (VGGFace2's `train/` and `test/`), the last one.
+      folder holds pictures itself (VGGFace2's `train/` and `test/`), that of the level with the most names.
     - `celeba`: `img_align_celeba/` or `img_celeba/` beside `identity_CelebA.txt`.
+    - `list`: pictures anywhere below `identities.txt` or the like, with lines of 'file identity'.
+    - `lfw`: `<person>_0001.jpg`.
     - `flat`: pictures of nobody knows whom.
 
     Hidden files, other files than pictures, and folders that a symbolic link leads to a second time are
     left out.
 
     Args:
-        source: A folder or a file.
+        source: A folder, an archive, a list of the layout `list`, a picture, or `-` for paths on standard input.
         layout: `auto` looks which it is.
+        null: Whether paths on standard input end with NUL.
 
     Raises:
         DataError: There is no such source, it holds no pictures, or its list of identities is malformed.
         ConfigError: The source is not laid out as said.
     """
-    if not source.exists():
-        raise DataError(f"{shown(source)}: no such file or folder")
-    if not source.is_dir():
-        return Photos(layout="flat", photos=(Photo(path=source, identity=None, name=source.name),))
-    if layout == "celeba" or (layout == "auto" and _celeba_pictures(source) is not None):
-        return _celeba(source)
-    names, notices = _walk(source)
-    if not names:
-        raise DataError(f"{shown(source)}: no pictures in this folder (looked for .jpg, .png, .webp and the like)")
-    has_people = any("/" in name for name in names)
-    if layout == "identities" and not has_people:
-        raise ConfigError(f"{shown(source)}: holds no folders of people; try --layout flat")
-    if layout == "auto":
-        layout = "identities" if has_people else "flat"
-    identities = _people(names) if layout == "identities" else [None] * len(names)
+    if source == STANDARD_INPUT:
+        return _from_paths(read_paths(sys.stdin.buffer.read(), null=null), layout)
+    try:
+        source.stat()
+    except FileNotFoundError:
+        raise DataError(f"{shown(source)}: no such file or folder") from None
+    except OSError as error:
+        raise DataError(f"{shown(source)}: cannot be read ({error.strerror})") from error
+    if source.is_dir() or is_archive(source):
+        with open_tree(source) as tree:
+            return _from_tree(tree, layout)
+    if source.is_file() and (layout in ("celeba", "list") or (layout == "auto" and signs.is_list(source.name))):
+        root = signs.root_of(source)
+        with open_tree(root) as tree:
+            return _from_list(tree, layout, source.relative_to(root).as_posix())
+    return Photos(layout="flat", photos=(Photo(path=source, identity=None, name=source.name),))
+
+
+@contextmanager
+def reading(source: Path) -> Iterator[Callable[[str], bytes]]:
+    """Gives a function from the names of photographs, as `find_photos` called them, to their content.
+
+    It raises a DataError for one that is gone or cannot be read.
+
+    Args:
+        source: As for `find_photos`.
+    """
+    if is_archive(source):
+        with Archive(source) as archive:
+            yield archive.read
+        return
+
+    def read(name: str) -> bytes:
+        if source == STANDARD_INPUT:
+            return read_file(Path(name))
+        if source.is_dir():
+            return read_file(source / name)
+        return read_file(source if name == source.name else signs.root_of(source) / name)
+
+    yield read
+
+
+def _from_paths(paths: Sequence[str], layout: Layout | Literal["auto"]) -> Photos:
+    if not paths:
+        raise DataError("standard input: the list of paths is empty")
+    if layout in ("celeba", "list"):
+        raise ConfigError(f"standard input: paths alone have no layout {layout}; try --layout identities, lfw or flat")
+    paths = sorted(paths)
+    identities: list[str | None] = [None] * len(paths)
+    if layout == "identities":
+        # A path may be relative, and then the name of its folder is not in it.
+        identities = by_parent([os.path.normpath(Path.cwd() / path) for path in paths])
+    elif layout == "lfw":
+        identities = by_file(paths)
     photos = (
-        Photo(path=source / name, identity=identity, name=name)
-        for name, identity in zip(names, identities, strict=True)
+        Photo(path=Path(path), identity=identity, name=path) for path, identity in zip(paths, identities, strict=True)
     )
-    return Photos(layout=layout, photos=tuple(photos), notices=tuple(notices))
+    notices = (
+        "a list of paths does not say who is who; --layout identities takes each picture's folder as its person",
+    )
+    return Photos(
+        layout="flat" if layout == "auto" else layout,
+        photos=tuple(photos),
+        notices=notices if layout == "auto" else (),
+        is_complete=False,
+    )
 
 
-def _people(names: list[str]) -> list[str | None]:
-    folders = [name.split("/")[:-1] for name in names]
-    depth = 0 if any(len(folder) == 1 for folder in folders) else -1
-    people = [folder[depth] if folder else None for folder in folders]
-    return [None if person == NOBODY else person for person in people]
+def _from_tree(tree: Tree, layout: Layout | Literal["auto"]) -> Photos:
+    if not tree.pictures and not tree.unsafe:
+        kind = "folder" if tree.archive is None else "archive"
+        raise DataError(f"{shown(tree.root)}: no pictures in this {kind} (looked for .jpg, .png, .webp and the like)")
+    found = _look(tree) if layout == "auto" else layout
+    if found in ("celeba", "list"):
+        return _from_list(tree, found, signs.require_celeba(tree) if found == "celeba" else signs.require_list(tree))
+    people: list[str | None] = [None] * len(tree.pictures)
+    if found == "identities":
+        people = by_folder(_to_divide(tree))
+    elif found == "lfw":
+        people = by_file(tree.pictures)
+        if tree.pictures and not any(people):
+            raise ConfigError(f"{shown(tree.root)}: no picture is called like LFW's, such as Ann_Lee_0001.jpg")
+    notices = []
+    if layout == "auto" and found == "flat" and signs.wrapper(tree):
+        notices.append(
+            f"{shown(signs.wrapper(tree))} is not taken for a person, as the archive has that name too; "
+            "--layout identities does so"
+        )
+    who = dict(zip(tree.pictures, people, strict=True))
+    return _gather(tree, found, who, _parts(tree, who), notices)
 
 
-def _walk(root: Path) -> tuple[list[str], list[str]]:
-    """The pictures below a folder by relative name, sorted, and what could not be listed."""
-    names: list[str] = []
-    notices: list[str] = []
-    seen: set[tuple[int, int]] = set()
-    waiting: deque[str] = deque([""])
-    while waiting:
-        folder = waiting.popleft()
-        try:
-            about = os.stat(root / folder)
-            if (about.st_dev, about.st_ino) in seen:
-                continue
-            seen.add((about.st_dev, about.st_ino))
-            entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
-        except OSError as error:
-            notices.append(f"{shown(root / folder)}: left out, cannot be listed ({error.strerror})")
-            continue
-        real: list[str] = []
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                real.append(name)
-            elif entry.is_dir():
-                waiting.append(name)  # behind all real folders, so that a folder goes by its own name
-            elif _is_photo(entry):
-                names.append(name)
-        waiting.extendleft(reversed(real))
-    return sorted(names), notices
-
-
-def _is_photo(entry: os.DirEntry[str]) -> bool:
-    # A broken link counts, to be recorded as missing. A pipe does not: it would be waited for.
-    is_sound = entry.is_file() or not Path(entry.path).exists()
-    return is_sound and os.path.splitext(entry.name)[1].lower() in SUFFIXES
-
-
-def _celeba_pictures(source: Path) -> Path | None:
-    for above in (source, source / "Img"):
-        for name in _CELEBA_PICTURES:
-            # Kaggle's archive has the folder twice.
-            for pictures in (above / name / name, above / name):
-                if pictures.is_dir():
-                    return pictures
-    return None
-
-
-def _celeba(source: Path) -> Photos:
-    pictures = _celeba_pictures(source)
-    listing = next((path for path in (source / CELEBA_LIST, source / "Anno" / CELEBA_LIST) if path.is_file()), None)
-    if pictures is None:
-        raise ConfigError(f"{shown(source)}: not CelebA's layout, it has neither {' nor '.join(_CELEBA_PICTURES)}")
-    if listing is None:
-        raise ConfigError(f"{shown(source)}: CelebA's {CELEBA_LIST} is missing; put it there, or say --layout flat")
-    names, notices = _walk(pictures)
+def _from_list(tree: Tree, layout: Layout | Literal["auto"], listing: str) -> Photos:
+    name = PurePosixPath(listing).name
+    if layout == "auto":
+        layout = "celeba" if signs.celeba_pictures(tree) and name == signs.CELEBA_LIST else "list"
+    if layout == "celeba":
+        folder = signs.require_celeba_pictures(tree)
+    else:
+        above = signs.root_of(PurePosixPath(listing)).as_posix()
+        folder = "" if above == "." else f"{above}/"
+    names = [picture for picture in tree.pictures if picture.startswith(folder)]
     if not names:
-        raise DataError(f"{shown(pictures)}: no pictures in this folder")
-    identities = dict(_read_identities(listing))
-    absent = identities.keys() - set(names)
-    if absent:
-        notices.append(f"{len(absent)} of the {len(identities)} pictures that {CELEBA_LIST} lists are not here")
-    below = pictures.relative_to(source).as_posix()
-    photos = (Photo(path=pictures / name, identity=identities.get(name), name=f"{below}/{name}") for name in names)
-    return Photos(layout="celeba", photos=tuple(photos), notices=tuple(notices))
+        raise DataError(f"{shown(tree.root / folder)}: no pictures in this folder")
+    listed = read_identities(tree.read(listing), shown(tree.root / listing))
+    found = find_listed(listed, names, folder)
+    if not found.words:
+        raise DataError(f"{shown(tree.root / listing)}: none of the {len(listed)} pictures that it lists is here")
+    notices = []
+    if found.absent:
+        notices.append(f"{found.absent} of the {len(listed)} pictures that {shown(name)} lists are not here")
+    if found.unclear:
+        notices.append(f"{found.unclear} of the names in {shown(name)} fit several pictures each; add their folders")
+    who = {picture: found.words.get(picture) for picture in names}
+    parts = _parts(tree, who)
+    division = signs.celeba_parts(tree)
+    if division is not None:
+        parts |= find_listed(read_parts(tree.read(division), shown(tree.root / division)), names, folder).words
+    return _gather(tree, layout, who, parts, notices)
 
 
-def _read_identities(listing: Path) -> Iterator[tuple[str, str]]:
-    text = listing.read_text(encoding="utf-8", errors="surrogateescape")
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.split()
-        if not words:
-            continue
-        # The identity becomes the name of a folder.
-        if len(words) != 2 or "/" in words[1] or words[1].startswith(".") or words[1] == NOBODY:
-            raise DataError(f"{shown(listing)}:{number}: not of the form 'file identity'")
-        yield words[0], words[1]
+def _look(tree: Tree) -> Layout:
+    """Which layout it is, by the most telling sign."""
+    if signs.lists(tree):
+        return "celeba" if signs.celeba_pictures(tree) and signs.celeba_list(tree) else "list"
+    if signs.celeba_pictures(tree):
+        return "celeba"  # without its list, which is then asked for
+    if tree.pictures and is_lfw(tree.pictures):
+        return "lfw"
+    around = len(signs.wrapper(tree))
+    return "identities" if any("/" in name[around:] for name in tree.pictures) else "flat"
+
+
+def _to_divide(tree: Tree) -> Sequence[str]:
+    """The names of the pictures, from where folders of people begin."""
+    around = len(signs.wrapper(tree))
+    inside = [name[around:] for name in tree.pictures]
+    for names in (inside, tree.pictures):
+        if not names or any("/" in name for name in names):
+            return names
+    raise ConfigError(f"{shown(tree.root)}: holds no folders of people; try --layout flat")
+
+
+def _parts(tree: Tree, who: Mapping[str, str | None]) -> dict[str, str]:
+    parts = {}
+    for top in {0, len(signs.own_folder(tree))}:
+        for name, identity in who.items():
+            part = part_by_folder(name[top:], identity)
+            if part is not None:
+                parts[name] = part
+    return parts
+
+
+def _gather(
+    tree: Tree, layout: Layout, who: Mapping[str, str | None], parts: Mapping[str, str], notices: Sequence[str]
+) -> Photos:
+    if tree.archive is None:
+        photos = [Photo(path=tree.root / name, identity=who[name], name=name, part=parts.get(name)) for name in who]
+    else:
+        names = sorted([*who, *tree.unsafe])
+        photos = [_in_archive(tree, name, who.get(name), parts.get(name)) for name in names]
+    return Photos(layout=layout, photos=tuple(photos), notices=(*tree.notices, *notices))
+
+
+def _in_archive(tree: Tree, name: str, identity: str | None, part: str | None) -> Photo:
+    member = tree.members[name]
+    return Photo(
+        path=tree.root,
+        identity=identity,
+        name=name,
+        part=part,
+        member=name,
+        position=member.position,
+        size=member.size,
+        refused=member.refused,
+    )

@@ -108,7 +108,7 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
 
 def default_out(faces: Path, encoder: Encoder) -> Path:
     """`celeba-faces` and `sface` -> `celeba-faces-sface.h5` in the working directory."""
-    name = faces.stem if faces.is_file() else faces.resolve().name
+    name = faces.stem.removesuffix(".tar") if faces.is_file() else faces.resolve().name.strip("-")
     return Path(f"{name or 'faces'}-{encoder.name}.h5")
 
 
@@ -138,7 +138,7 @@ def _embed(source: Source, encoder: Encoder, config: EmbedConfig, reporter: Repo
         identities=tuple(item.identity for item in loaded),
         content_hashes=tuple(item.content_hash for item in loaded),
         detection_scores=np.array([item.detection_score for item in loaded], np.float32),
-        fingerprint=encoder.fingerprint,
+        fingerprint=source.fingerprint,
         encoder=encoder.name,
         encoder_digest=encoder.digest,
         calibration=encoder.calibration,

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import io
 import math
+import os
+import shutil
+import tarfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from faceclr_cli.core.datasets.layouts import Photo
-from faceclr_cli.core.embeddings.source import Loaded, Source
+from faceclr_cli.core.datasets.layouts import Photo, find_photos
+from faceclr_cli.core.embeddings.source import Failed, Loaded, Source, open_source
+from faceclr_cli.core.events import Event
+from faceclr_cli.core.faces.crop import default_fingerprint
+
+FINGERPRINT = default_fingerprint()
 
 
 def test_no_more_is_read_ahead_than_allowed_and_the_order_is_kept(tmp_path: Path) -> None:
@@ -26,7 +35,7 @@ def test_no_more_is_read_ahead_than_allowed_and_the_order_is_kept(tmp_path: Path
         time.sleep(0.002 * (data[0] % 3))
         return np.full((1, 1, 3), data[0], np.uint8), math.nan
 
-    source = Source(tuple(photos), cut)
+    source = Source(tuple(photos), cut, FINGERPRINT)
     names = []
     for taken, item in enumerate(source.load(ahead=4), start=1):
         assert isinstance(item, Loaded)
@@ -40,8 +49,63 @@ def test_a_reader_that_stops_early_leaves_nothing_running(tmp_path: Path) -> Non
     path = tmp_path / "a.jpg"
     path.write_bytes(b"a")
     photo = Photo(path=path, identity=None, name="a.jpg")
-    source = Source((photo,) * 50, lambda data, path: (np.zeros((1, 1, 3), np.uint8), math.nan))
+    source = Source((photo,) * 50, lambda data, path: (np.zeros((1, 1, 3), np.uint8), math.nan), FINGERPRINT)
     items = source.load(ahead=8)
     next(items)
     items.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("load")]
+
+
+class Ignored:
+    def report(self, event: Event) -> None:
+        pass
+
+
+def test_an_archive_is_read_in_its_own_order_and_what_is_refused_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "photos.tar.gz"
+    link = tarfile.TarInfo("link.jpg")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    names = [f"{(7 * number) % 30:02d}.jpg" for number in range(30)]
+    with tarfile.open(path, "w:gz") as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(name)
+            tar.addfile(info, io.BytesIO(name.encode()))
+        tar.addfile(link)
+    photos = sorted(find_photos(path).photos, key=lambda photo: photo.position)
+    source = Source(
+        tuple(photos), lambda data, path: (np.full((1, 1, 3), int(data[:2]), np.uint8), math.nan), FINGERPRINT
+    )
+    *items, last = source.load(ahead=20)
+    assert [item.name for item in items if isinstance(item, Loaded)] == names
+    assert [item.crop[0, 0, 0] for item in items if isinstance(item, Loaded)] == [int(name[:2]) for name in names]
+    assert isinstance(last, Failed)
+    assert last.reason.endswith("photos.tar.gz: link.jpg: unsafe archive member")
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    source = Source(
+        find_photos(tmp_path).photos, lambda data, path: (np.zeros((1, 1, 3), np.uint8), math.nan), FINGERPRINT
+    )
+    (item,) = source.load(ahead=4)
+    assert isinstance(item, Failed)
+    assert item.reason.endswith("pipe.jpg: not a regular file")
+
+
+@pytest.mark.real
+def test_an_archive_of_photographs_gives_the_crops_of_its_folder(tmp_path: Path, real_data: Path) -> None:
+    people = sorted(path for path in (real_data / "lfw-view1" / "images").iterdir() if path.is_dir())[:6]
+    for person in people:
+        shutil.copytree(person, tmp_path / "lfw" / person.name)
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "lfw"))
+    crops = []
+    for root in (tmp_path / "lfw", archive):
+        items = open_source(root, default_fingerprint(), "sface", Ignored()).load(ahead=4)
+        crops.append({item.name: item for item in items if isinstance(item, Loaded)})
+    folder, packed = crops
+    assert folder.keys() == packed.keys()
+    assert len(folder) >= 6
+    for name, item in folder.items():
+        assert (packed[name].identity, packed[name].content_hash) == (item.identity, item.content_hash)
+        assert np.array_equal(packed[name].crop, item.crop)

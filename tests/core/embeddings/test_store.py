@@ -13,7 +13,9 @@ from faceclr_cli.core.encoders.base import Calibration
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
-FINGERPRINT = Fingerprint(detector="yunet", detector_digest="0" * 16, template="arcface", size=112)
+FINGERPRINT = Fingerprint(
+    detector="yunet", detector_digest="0" * 16, template="arcface", size=112, interpolation="linear", padding="black"
+)
 
 
 def make_store(identities: list[str | None], dim: int = 4) -> Store:
