@@ -73,7 +73,7 @@ def _root(
 
 
 def main() -> None:
-    """The entry point `faceclr`."""
+    """Runs a command line, and ends the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         # Names of files need not be printable: a locale without UTF-8 or a name that is not UTF-8 must not end a job.
         cast(TextIO, stream).reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]

@@ -74,6 +74,7 @@ def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Param
             metavar=spec.metavar or _METAVARS.get(hint),
             envvar=f"FACECLR_{name.upper()}",
             show_envvar=False,
+            show_default=config_field.default is not False,
             rich_help_panel=spec.panel,
         )
     default = config_field.default

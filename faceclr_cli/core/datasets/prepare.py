@@ -6,23 +6,31 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
 from faceclr_cli.core.configs.fields import to_json
-from faceclr_cli.core.configs.prepare import PrepareConfig
+from faceclr_cli.core.configs.prepare import STANDARD_INPUT, PrepareConfig
 from faceclr_cli.core.datasets.folder import DESCRIPTION, NOBODY
 from faceclr_cli.core.datasets.layouts import Layout, Photo, Photos, find_photos
 from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.faces.crop import default_fingerprint
+from faceclr_cli.core.faces.align import DEFAULT_MARGIN, Alignment
+from faceclr_cli.core.faces.assume import require_arcface
+from faceclr_cli.core.faces.crop import fingerprint_of, made_elsewhere
+from faceclr_cli.core.faces.detect import Selection
+from faceclr_cli.core.faces.enough import Bounds
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.ledger import LEDGER, Ledger, State
-from faceclr_cli.core.faces.prepare import Effort, Recipe, Work, make_faces
-from faceclr_cli.core.faces.reasons import shown
-from faceclr_cli.core.faces.weights import YUNET
+from faceclr_cli.core.faces.make import Recipe, Work
+from faceclr_cli.core.faces.pool import Crew, Processes
+from faceclr_cli.core.faces.prepare import Effort, Standing, first_round, look, make_faces
+from faceclr_cli.core.faces.reasons import WANTED, shown
+
+_PASSING = ("sheet", "plot", "dry_run", "retry", "workers", "cluster")
+"""Options that have no part in what the faces are."""
 
 _LONGEST_STEM = 255 - len(".jpg")
 
@@ -35,11 +43,11 @@ class PrepareResult:
         out: The folder.
         ledger: The SQLite file with one row for each photograph.
         layout: How people were told apart.
-        photos: How many photographs the source holds.
-        faces: How many of them gave a face.
+        photos: How many photographs the ledger has.
+        faces: How many crops there are; one of each photograph that is `done`, or more with `--face all`.
         people: How many people have a face.
         states: Photographs by state; the three add up to `photos`.
-        reasons: Photographs without a face by reason, the most frequent first.
+        reasons: Photographs without a crop by reason, the most frequent first.
         processed: Photographs that this run worked on; the others were done before.
         removed: Photographs that are gone from the source since.
         seconds: What this run took for them.
@@ -64,8 +72,9 @@ class PrepareResult:
 
     @property
     def bad(self) -> int:
-        """Photographs without a face: unreadable ones and those that show none."""
-        return self.photos - self.faces
+        """Photographs that gave no crop although none of the user's own filters left them out."""
+        wanted = sum(self.reasons.get(reason.value, 0) for reason in WANTED)
+        return self.photos - self.states[State.DONE] - wanted
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -73,8 +82,35 @@ class PrepareResult:
         return content | {"photos_per_second": self.photos_per_second}
 
 
-def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
-    """Detects, aligns and writes the largest face of every photograph.
+@dataclass(frozen=True, kw_only=True)
+class PreparePlan:
+    """What `prepare` would do: the outcome of a dry run.
+
+    Attributes:
+        out: The folder that it would write to.
+        layout: How people would be told apart.
+        photos: How many photographs the source holds.
+        people: How many people it names.
+        todo: How many photographs it would look at; more, where some of a person's turn out to be no good.
+        finished: How many photographs have their crops already.
+        removed: How many photographs are gone from the source, whose crops would be removed.
+    """
+
+    out: Path
+    layout: Layout
+    photos: int
+    people: int
+    todo: int
+    finished: int
+    removed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self) | {"out": str(self.out), "dry_run": True}
+
+
+def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePlan:
+    """Detects, aligns and writes the faces of photographs.
 
     A second run does only what is new or changed since, and an interrupted one is continued. A file that
     cannot be decoded (`failed`) or shows no face (`skipped`) does not end the run: it is in the ledger
@@ -85,70 +121,101 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult:
         config: What to do; `out=None` writes `SOURCE-faces` in the working directory.
         reporter: Told of every photograph.
 
+    Returns:
+        What the folder holds now, or of a dry run what would be done.
+
     Raises:
-        ConfigError: The output folder holds something else, or faces that were made otherwise.
+        ConfigError: The output folder holds something else, or faces that were made otherwise; or a detector
+            or cluster is not here, or the crops are not what `assume` says.
         DataError: There is no such source, it holds no pictures, or none of them gave a face.
         TooManyBadFilesError: Everything was written, but more files are bad than `max_bad` allows.
         LockedError: Another run is writing the same folder.
         ModelError: The detector's weights are missing.
     """
     out = config.out or default_out(config.source)
-    found = find_photos(config.source, config.layout)
+    found = find_photos(config.source, config.layout, null=config.null)
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))
-    _require_fit(config.source, out)
-    YUNET.path()  # if the weights are missing, before anything is made
-    is_new, is_file = not out.exists(), not config.source.is_dir()
+    _require_fit(config, found, out)
+    recipe, work = _recipe(config, out.absolute() if config.cluster else out), plan(found, f".{config.format}")
+    if config.dry_run:
+        return _dry_run(config, found, work, recipe)
+    if config.assume is not None:
+        require_arcface(work, shown(config.source))
+    is_new, is_single = not out.exists(), found.layout == "flat" and len(found.photos) == 1
     try:
         with exclusive(out):
-            result = _fill(config, found, out, reporter)
-            if result.faces == 0 and is_new and is_file:
+            result = replace(_fill(config, found, work, recipe, reporter), out=out, ledger=out / LEDGER)
+            if result.faces == 0 and is_new and is_single:
                 # Of a single file the message says all.
                 result.ledger.unlink()
                 out.rmdir()
     except OSError as error:
         raise DataError(f"{shown(error.filename or out)}: cannot be written ({error.strerror or error})") from error
-    _judge(config, result, is_file=is_file)
+    _judge(config, result, is_single=is_single)
     return result
 
 
 def default_out(source: Path) -> Path:
-    """`celeba/` -> `celeba-faces`, `me.jpg` -> `me-faces`, in the working directory."""
-    name = source.resolve().name if source.is_dir() else source.stem
+    """`celeba/` -> `celeba-faces`, `lfw.tar.gz` -> `lfw-faces`, in the working directory."""
+    if source == STANDARD_INPUT:
+        return Path("faces")
+    name = source.resolve().name if source.is_dir() else source.stem.removesuffix(".tar")
     return Path(f"{name}-faces" if name else "faces")
 
 
-def plan(photos: Sequence[Photo]) -> list[Work]:
+def plan(found: Photos, suffix: str = ".jpg") -> list[Work]:
     """Gives every photograph the place of its crop: `<identity>/<name>.jpg`.
 
     Where several would have the same place (`a.jpg` and `a.png`), the first keeps it and the others
-    get a few digits that depend on their own names alone.
+    get a few digits that depend on their own names alone. Of a source that is not complete all get them,
+    since nobody knows what else there will be.
     """
     rivals: dict[tuple[str, str], list[Photo]] = defaultdict(list)
-    for photo in photos:
+    for photo in found.photos:
         stem = os.path.splitext(photo.name.rsplit("/", 1)[-1])[0].lstrip(".")
         rivals[photo.identity or NOBODY, stem].append(photo)
     work = []
+    archives: dict[Path, int] = {}
     for (folder, stem), group in rivals.items():
         for rank, photo in enumerate(sorted(group, key=lambda photo: photo.name)):
-            output = f"{folder}/{_crop_name(stem, photo.name, is_first=rank == 0)}"
-            work.append(Work(source=photo.path, path=photo.name, identity=photo.identity, output=output))
+            name = _crop_name(stem, photo.name, suffix, is_first=rank == 0 and found.is_complete)
+            work.append(_work(photo, f"{folder}/{name}", archives))
     return sorted(work, key=lambda item: item.path)
 
 
-def _crop_name(stem: str, name: str, *, is_first: bool) -> str:
+def _work(photo: Photo, output: str, archives: dict[Path, int]) -> Work:
+    stamp = None
+    if photo.member is not None:
+        if photo.path not in archives:
+            archives[photo.path] = photo.path.stat().st_mtime_ns
+        stamp = (photo.size or 0, archives[photo.path])
+    return Work(
+        source=photo.path.absolute(),  # workers of a cluster have a working directory of their own
+        path=photo.name,
+        identity=photo.identity,
+        part=photo.part,
+        output=output,
+        member=photo.member,
+        position=photo.position,
+        refused=photo.refused,
+        stamp=stamp,
+    )
+
+
+def _crop_name(stem: str, name: str, suffix: str, *, is_first: bool) -> str:
     if is_first and stem and len(os.fsencode(stem)) <= _LONGEST_STEM:
-        return f"{stem}.jpg"
+        return f"{stem}{suffix}"
     digits = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
     while len(os.fsencode(stem)) > _LONGEST_STEM - len(digits) - 1:
         stem = stem[:-1]
-    return f"{stem}-{digits}.jpg"
+    return f"{stem}-{digits}{suffix}"
 
 
-def _require_fit(source: Path, out: Path) -> None:
+def _require_fit(config: PrepareConfig, found: Photos, out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{shown(out)}: is a file, not a folder; choose another -o")
-    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+    if config.source.is_dir() and out.resolve().is_relative_to(config.source.resolve()):
         raise ConfigError(
             f"{shown(out)}: lies inside the photographs, so its faces would become photographs; choose another -o"
         )
@@ -158,25 +225,92 @@ def _require_fit(source: Path, out: Path) -> None:
             raise ConfigError(
                 f"{shown(out)}: holds {shown(foreign[0])}, which prepare did not write; choose another -o, or remove it"
             )
+    if (config.min_images or config.max_per_identity) and not any(photo.identity for photo in found.photos):
+        raise ConfigError(
+            f"{shown(config.source)}: nobody's name is known here, so --min-images and --max-per-identity have "
+            "nothing to count; name a --layout that tells people apart"
+        )
 
 
-def _fill(config: PrepareConfig, found: Photos, out: Path, reporter: Reporter) -> PrepareResult:
-    fingerprint = default_fingerprint(config.size)
-    terms = {
-        "source": str(config.source.resolve()),
-        **fingerprint.to_json(),
-        "min_score": config.min_score,
-        "quality": config.quality,
-    }
-    recipe = Recipe(out=out, fingerprint=fingerprint, min_score=config.min_score, quality=config.quality)
-    with Ledger.open(out / LEDGER, terms) as ledger:
-        effort = make_faces(plan(found.photos), recipe, ledger, reporter, config.workers)
-        ledger.commit()
-        result = _summary(out, found, ledger, effort)
-    if result.faces:
-        _describe(config, fingerprint, result)
+def _recipe(config: PrepareConfig, out: Path) -> Recipe:
+    if config.detector == "none":
+        fingerprint = made_elsewhere(config.assume, config.size)
     else:
-        (out / DESCRIPTION).unlink(missing_ok=True)
+        margin = DEFAULT_MARGIN if config.margin is None else config.margin
+        alignment = Alignment(method=config.align, margin=margin, padding=config.pad, size=config.size)
+        fingerprint = fingerprint_of(config.detector, alignment)
+    return Recipe(
+        out=out,
+        fingerprint=fingerprint,
+        selection=Selection(choice=config.face, min_size=config.min_size, min_score=config.min_score),
+        suffix=f".{config.format}",
+        quality=config.quality,
+        min_sharpness=config.min_sharpness,
+    )
+
+
+def _terms(config: PrepareConfig, fingerprint: Fingerprint) -> dict[str, Any]:
+    """What all faces of a folder have in common."""
+    is_list = config.source == STANDARD_INPUT
+    names = ("face", "min_size", "min_score", "min_sharpness", "format", "quality")
+    return {
+        # The paths of a list are as they were given, so they mean what they mean in the working directory.
+        "source": "standard input" if is_list else str(config.source.resolve()),
+        **fingerprint.to_json(),
+        **{name: getattr(config, name) for name in names},
+    }
+
+
+def _bounds(config: PrepareConfig) -> Bounds:
+    return Bounds(least=config.min_images, most=config.max_per_identity)
+
+
+def _crew(config: PrepareConfig, out: Path) -> Crew:
+    if config.cluster is None:
+        return Processes(config.workers)
+    from faceclr_cli.core.faces.cluster import DaskCluster
+
+    # The ledger shows that workers see the folder that they write to, and not another of that name.
+    source = () if config.source == STANDARD_INPUT else (config.source.absolute(),)
+    return DaskCluster(config.cluster, (*source, out.absolute() / LEDGER))
+
+
+def _look(config: PrepareConfig, found: Photos, work: Sequence[Work], out: Path, ledger: Ledger | None) -> Standing:
+    retry = None if config.retry is None else State(config.retry)
+    rows = () if ledger is None else ledger.rows()
+    return look(work, out, rows, retry, is_complete=found.is_complete)
+
+
+def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[Work], recipe: Recipe) -> PreparePlan:
+    path = recipe.out / LEDGER
+    if path.is_file():
+        with Ledger.open_to_read(path, _terms(config, recipe.fingerprint)) as ledger:
+            standing = _look(config, found, work, recipe.out, ledger)
+    else:
+        standing = _look(config, found, work, recipe.out, None)
+    return PreparePlan(
+        out=recipe.out,
+        layout=found.layout,
+        photos=len(work),
+        people=len({item.identity for item in work} - {None}),
+        todo=len(first_round(work, _bounds(config), standing)),
+        finished=sum(standing.is_finished(row) for row in standing.rows.values()),
+        removed=standing.gone,
+    )
+
+
+def _fill(
+    config: PrepareConfig, found: Photos, work: Sequence[Work], recipe: Recipe, reporter: Reporter
+) -> PrepareResult:
+    with Ledger.open(recipe.out / LEDGER, _terms(config, recipe.fingerprint)) as ledger:
+        standing = _look(config, found, work, recipe.out, ledger)
+        effort = make_faces(work, recipe, _bounds(config), ledger, standing, reporter, _crew(config, recipe.out))
+        ledger.commit()
+        result = _summary(recipe.out, found, ledger, effort)
+    if result.faces:
+        _describe(config, recipe.fingerprint, result)
+    else:
+        (recipe.out / DESCRIPTION).unlink(missing_ok=True)
     return result
 
 
@@ -187,7 +321,7 @@ def _summary(out: Path, found: Photos, ledger: Ledger, effort: Effort) -> Prepar
         ledger=ledger.path,
         layout=found.layout,
         photos=sum(counts.values()),
-        faces=counts.get(State.DONE, 0),
+        faces=ledger.faces(),
         people=ledger.people(),
         states={state.value: counts.get(state, 0) for state in State},
         reasons={reason.value: count for reason, count in ledger.reasons().items()},
@@ -198,9 +332,10 @@ def _summary(out: Path, found: Photos, ledger: Ledger, effort: Effort) -> Prepar
 
 
 def _describe(config: PrepareConfig, fingerprint: Fingerprint, result: PrepareResult) -> None:
-    # Nothing here depends on when or in how many attempts the folder came about.
+    # Nothing here depends on when, where or in how many attempts the folder came about.
+    lasting = {name: value for name, value in to_json(config).items() if name not in _PASSING}
     content = {
-        **stamp("faces", to_json(config)),
+        **stamp("faces", lasting),
         "fingerprint": fingerprint.to_json(),
         "faces": result.faces,
         "people": result.people,
@@ -210,8 +345,8 @@ def _describe(config: PrepareConfig, fingerprint: Fingerprint, result: PrepareRe
     write_json(result.out / DESCRIPTION, content)
 
 
-def _judge(config: PrepareConfig, result: PrepareResult, *, is_file: bool) -> None:
-    if is_file and result.faces == 0:
+def _judge(config: PrepareConfig, result: PrepareResult, *, is_single: bool) -> None:
+    if is_single and result.faces == 0:
         raise DataError(f"{shown(config.source)}: {next(iter(result.reasons))}")
     reasons = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
     if result.faces == 0:

@@ -6,12 +6,14 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
+from urllib.parse import quote
 
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.reasons import Reason, shown
@@ -19,7 +21,7 @@ from faceclr_cli.core.faces.reasons import Reason, shown
 LEDGER = "manifest.sqlite"
 """Its name in a folder of faces."""
 
-_SCHEMA = 1
+_SCHEMA = 2
 _COMMIT_SECONDS = 1.0
 
 _TABLES = """
@@ -29,6 +31,7 @@ CREATE TABLE photos (
     state TEXT NOT NULL,        -- done, skipped, failed
     reason TEXT,                -- why it is not done
     identity,
+    part TEXT,                  -- train, val or test, where the source divides its photographs itself
     output,                     -- the crop, relative to this folder
     size INTEGER,               -- of the source file, in bytes
     mtime_ns INTEGER,
@@ -36,7 +39,9 @@ CREATE TABLE photos (
     faces INTEGER,              -- how many were found
     box TEXT,                   -- [left, top, width, height] of the one taken, in pixels of the upright photograph
     landmarks TEXT,             -- [[x, y], ...]: eyes, nose, mouth corners, from left to right as seen
-    score REAL
+    score REAL,
+    sharpness REAL,             -- variance of the Laplacian of the crop's grey values
+    more TEXT                   -- with --face all the other faces, as a list of objects with the columns that differ
 ) WITHOUT ROWID;
 """
 
@@ -45,7 +50,7 @@ class State(StrEnum):
     """What became of a source file."""
 
     DONE = "done"
-    SKIPPED = "skipped"  # a sound picture, but no face in it
+    SKIPPED = "skipped"  # a sound picture, but no face in it that is wanted
     FAILED = "failed"
 
 
@@ -57,6 +62,7 @@ class Row:
     state: State
     reason: Reason | None = None
     identity: str | None = None
+    part: str | None = None
     output: str | None = None
     size: int | None = None
     mtime_ns: int | None = None
@@ -65,9 +71,18 @@ class Row:
     box: str | None = None
     landmarks: str | None = None
     score: float | None = None
+    sharpness: float | None = None
+    more: str | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All crops of this file, relative to the folder; none unless it is done."""
+        others = (str(face["output"]) for face in json.loads(self.more or "[]"))
+        return () if self.output is None else (self.output, *others)
 
 
 _COLUMNS = tuple(field.name for field in fields(Row))
+_values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
@@ -109,24 +124,54 @@ class Ledger:
         finally:
             database.close()
 
+    @classmethod
+    @contextmanager
+    def open_to_read(cls, path: Path, terms: Mapping[str, Any] | None = None) -> Iterator[Self]:
+        """Opens a ledger without changing it, beside a run that writes it if need be.
+
+        Args:
+            path: The file.
+            terms: What faces that are to be added have in common, if any are.
+
+        Raises:
+            ConfigError: The folder holds faces that were made on other terms.
+            DataError: The file is missing, not a ledger, or of another version.
+        """
+        if not path.is_file():
+            raise DataError(f"{shown(path)}: no such ledger")
+        # As bytes, since a name that is not UTF-8 must be quoted as what it is.
+        address = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as database:
+                ledger = cls(path, database)
+                ledger._require({"schema": _SCHEMA, **(terms or {})})
+                yield ledger
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+
     def _agree(self, terms: Mapping[str, Any]) -> None:
-        asked = {name: json.dumps(value) for name, value in {"schema": _SCHEMA, **terms}.items()}
         with self._database as database:
             if not database.execute("SELECT name FROM sqlite_master").fetchone():
                 database.executescript(f"BEGIN; {_TABLES} COMMIT;")
-            found = dict(database.execute("SELECT name, value FROM terms"))
-            different = [name for name in asked if asked[name] != found.get(name)]
-            if found and different and self.counts().get(State.DONE):
-                name = different[0]
-                raise ConfigError(
-                    f"{shown(self.path.parent)}: its faces were made with {name} {found.get(name)}, not {asked[name]}; "
-                    "choose another -o, or remove it"
-                )
-            if different:
+            if self._require({"schema": _SCHEMA, **terms}):
                 # Nothing was achieved on the old terms, so nothing is mixed.
-                database.execute("DELETE FROM photos")
-                database.execute("DELETE FROM terms")
-                database.executemany("INSERT INTO terms VALUES (?, ?)", asked.items())
+                database.executescript(f"BEGIN; DROP TABLE terms; DROP TABLE photos; {_TABLES} COMMIT;")
+                asked = {"schema": _SCHEMA, **terms}
+                database.executemany(
+                    "INSERT INTO terms VALUES (?, ?)", ((name, json.dumps(value)) for name, value in asked.items())
+                )
+
+    def _require(self, asked: Mapping[str, Any]) -> bool:
+        """Whether any term differs, which is an error as soon as there are faces."""
+        found = {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM terms")}
+        different = [name for name in asked if asked[name] != found.get(name)]
+        if found and different and self.counts().get(State.DONE):
+            name = different[0]
+            raise ConfigError(
+                f"{shown(self.path.parent)}: its faces were made with {name.replace('_', ' ')} {found.get(name)}, "
+                f"not {asked[name]}; choose another -o, or remove it"
+            )
+        return bool(different)
 
     def rows(self) -> Iterator[Row]:
         """All rows, in the order of their paths."""
@@ -152,7 +197,7 @@ class Ledger:
     def commit(self) -> None:
         """Writes what is pending. A signal that ends it half-way loses nothing: it can be repeated."""
         with self._database as database:
-            database.executemany(_INSERT, (tuple(map(_storable, astuple(row))) for row in self._pending))
+            database.executemany(_INSERT, (tuple(map(_storable, _values(row))) for row in self._pending))
         self._pending.clear()
         self._committed = monotonic()
 
@@ -167,6 +212,10 @@ class Ledger:
             "SELECT reason, COUNT(*) FROM photos WHERE reason IS NOT NULL GROUP BY reason ORDER BY 2 DESC, 1"
         )
         return {Reason(reason): count for reason, count in found}
+
+    def faces(self) -> int:
+        """How many crops there are."""
+        return sum(len(row.outputs) for row in self.rows())
 
     def people(self) -> int:
         """How many people have a face."""

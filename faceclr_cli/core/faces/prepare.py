@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-import cv2
-
-from faceclr_cli.core.errors import DataError, NoFaceError
+from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter, track
-from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper
-from faceclr_cli.core.faces.decode import MAX_BYTES, BadPictureError, decode
-from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.faces.archive import Archive
+from faceclr_cli.core.faces.crop import PhotoCropper
+from faceclr_cli.core.faces.enough import Bounds, needed
+from faceclr_cli.core.faces.fingerprint import UNKNOWN
 from faceclr_cli.core.faces.ledger import Ledger, Row, State
-from faceclr_cli.core.faces.pool import map_ordered
+from faceclr_cli.core.faces.make import PART, Recipe, Work, further_mark, make_face, stamp_of
+from faceclr_cli.core.faces.pool import Crew, Processes, map_ordered
 from faceclr_cli.core.faces.reasons import PASSING, Reason
 
-_PART = ".part"
 _WORTH_A_PROCESS = 16
 """Photographs for which starting one more process pays."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """One photograph to make a crop of.
-
-    Attributes:
-        source: The file.
-        path: What the ledger calls it.
-        identity: Its person, or None where nobody knows.
-        output: Where the crop goes, relative to the output folder, with forward slashes.
-    """
-
-    source: Path
-    path: str
-    identity: str | None
-    output: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How the crops of a folder are made."""
-
-    out: Path
-    fingerprint: Fingerprint
-    min_score: float
-    quality: int
+_FURTHER = re.compile(r"-([0-9a-f]{8})-\d+\.(?:jpg|png)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +37,71 @@ class Effort:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What of an earlier run still holds.
+
+    Attributes:
+        rows: Of photographs that are as they were, by path.
+        stale: Rows of photographs that changed or are gone.
+        gone: How many are gone.
+        present: All crops in the folder.
+        unfinished: What a killed run was writing.
+    """
+
+    rows: dict[str, Row]
+    stale: list[Row]
+    gone: int
+    present: set[str]
+    unfinished: list[Path]
+
+    def is_finished(self, row: Row) -> bool:
+        """Whether all crops of a photograph are in their places."""
+        return row.state is State.DONE and self.present.issuperset(row.outputs)
+
+
+def look(
+    work: Sequence[Work], out: Path, known: Iterable[Row], retry: State | None = None, *, is_complete: bool = True
+) -> Standing:
+    """Compares the photographs with what the ledger says of them.
+
+    Args:
+        work: All photographs, each path and each output once.
+        out: The folder of crops, which need not exist.
+        known: The rows of its ledger.
+        retry: Photographs in this state are to be tried again.
+        is_complete: Whether photographs that are not in the list are gone.
+    """
+    present, unfinished = _scan(out)
+    asked = {item.path: item for item in work}
+    rows, stale, gone = {}, [], 0
+    for row in known:
+        item = asked.get(row.path)
+        if item is None:
+            if is_complete:
+                stale.append(row)
+                gone += 1
+        elif row.state is not retry and _is_current(item, row, present):
+            rows[row.path] = row
+        else:
+            stale.append(row)
+    return Standing(rows=rows, stale=stale, gone=gone, present=present, unfinished=unfinished)
+
+
+def first_round(work: Sequence[Work], bounds: Bounds, standing: Standing) -> list[Work]:
+    """The photographs that a run would look at first; all of them, unless somebody's turn out to be no good."""
+    good, bad, finished = _verdicts(standing.rows.values(), standing)
+    return needed(work, bounds, good, bad, finished).todo
+
+
 def make_faces(
-    work: Sequence[Work], recipe: Recipe, ledger: Ledger, reporter: Reporter, workers: int | None = None
+    work: Sequence[Work],
+    recipe: Recipe,
+    bounds: Bounds,
+    ledger: Ledger,
+    standing: Standing,
+    reporter: Reporter,
+    crew: Crew | None = None,
 ) -> Effort:
     """Brings an output folder and its ledger up to date with a list of photographs.
 
@@ -76,143 +112,153 @@ def make_faces(
     Args:
         work: All photographs, each path and each output once.
         recipe: How crops are made.
+        bounds: How many photographs each person is to have.
         ledger: The open ledger of the output folder.
+        standing: What of it still holds.
         reporter: Told of every photograph.
-        workers: Processes; None for one per core.
+        crew: Who does it; None for one process per core.
 
     Raises:
         DataError: A crop cannot be written, for instance because the disk is full.
         ModelError: The recipe asks for what is not here.
+        ConfigError: The detector or the cluster is not here.
     """
-    _cropper(recipe.fingerprint, recipe.min_score)  # a missing model shows here, not in every worker
-    todo, removed = _clear(work, recipe.out, ledger)
-    if removed:
-        reporter.report(Notice(text=f"{removed} photos are gone from the source; their faces were removed"))
-    limit = -(-len(todo) // _WORTH_A_PROCESS)
-    workers = max(1, min(workers or _cores(), limit))
-    begun = perf_counter()
-    make = partial(make_face, recipe)
+    if recipe.fingerprint.detector != UNKNOWN:
+        PhotoCropper(recipe.fingerprint)  # a missing model shows here, not in every worker
+    if standing.gone:
+        reporter.report(Notice(text=f"{standing.gone} photos are gone from the source; their faces were removed"))
+    begun, processed = perf_counter(), 0
+    rows = dict(standing.rows)
     try:
-        with closing(map_ordered(make, todo, workers, _crashed)) as rows:
-            for row in track(rows, reporter, "detecting faces", total=len(todo), unit="photos"):
+        _clear(work, recipe.out, ledger, standing)
+        good, bad, finished = _verdicts(rows.values(), standing)
+        while (plan := needed(work, bounds, good, bad, finished)).todo:
+            for row in _round(plan.todo, recipe, reporter, crew):
                 ledger.add(row)
+                rows[row.path] = row
+                processed += 1
+                if row.state is State.DONE:
+                    good.add(row.path)
+                    finished.add(row.path)
+                else:
+                    bad.add(row.path)
+        _leave_out(work, plan.left_out, rows, recipe.out, ledger)
     except OSError as error:
         raise DataError(
             f"{recipe.out}: a face cannot be written ({error.strerror or error}); "
             "the same command continues from here once that is mended"
         ) from error
-    return Effort(processed=len(todo), removed=removed, seconds=perf_counter() - begun)
+    return Effort(processed=processed, removed=standing.gone, seconds=perf_counter() - begun)
 
 
-def make_face(recipe: Recipe, work: Work) -> Row:
-    """Makes the crop of one photograph and says what became of it.
-
-    Raises:
-        OSError: The crop cannot be written.
-    """
-    row = Row(path=work.path, identity=work.identity, state=State.FAILED)
-    try:
-        with open(work.source, "rb") as file:
-            about = os.fstat(file.fileno())
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return replace(row, reason=Reason.MISSING)
-    except OSError:
-        return replace(row, reason=Reason.UNREADABLE)
-    row = replace(row, size=about.st_size, mtime_ns=about.st_mtime_ns, sha256=hashlib.sha256(data).hexdigest(), faces=0)
-    try:
-        image = decode(data, work.source)
-        aligned = _cropper(recipe.fingerprint, recipe.min_score).crop(image, work.source)
-    except BadPictureError as error:
-        return replace(row, reason=error.reason, faces=None)
-    except NoFaceError:
-        return replace(row, state=State.SKIPPED, reason=Reason.NO_FACE)
-    except (cv2.error, MemoryError):
-        return replace(row, reason=Reason.CRASHED, faces=None)
-    _write(aligned, recipe, work.output)
-    face = aligned.face
-    return replace(
-        row,
-        state=State.DONE,
-        output=work.output,
-        faces=aligned.faces_found,
-        box=json.dumps([round(side, 2) for side in face.box]),
-        landmarks=json.dumps([[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks]),
-        score=round(face.score, 4),
-    )
+def _round(todo: Sequence[Work], recipe: Recipe, reporter: Reporter, crew: Crew | None) -> Iterator[Row]:
+    todo = sorted(todo, key=lambda item: (item.position, item.path))
+    crew = (crew or Processes()).at_most(-(-len(todo) // _WORTH_A_PROCESS))
+    with ExitStack() as open_archives:
+        items = _with_data(todo, open_archives)
+        with closing(map_ordered(partial(make_face, recipe), items, crew, _crashed)) as rows:
+            yield from track(rows, reporter, "detecting faces", total=len(todo), unit="photos")
 
 
-def _cores() -> int:
-    # Only Linux knows which cores this process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@lru_cache(maxsize=1)
-def _cropper(fingerprint: Fingerprint, min_score: float) -> PhotoCropper:
-    return PhotoCropper(fingerprint, min_score=min_score)
+def _with_data(todo: Iterable[Work], open_archives: ExitStack) -> Iterator[Work]:
+    """Reads members of archives here, one after the other, since a compressed one can be read in its order alone."""
+    archives: dict[Path, Archive] = {}
+    for item in todo:
+        if item.member is None or item.refused is not None:
+            yield item
+            continue
+        if item.source not in archives:
+            archives[item.source] = open_archives.enter_context(Archive(item.source))
+        try:
+            yield replace(item, data=archives[item.source].read(item.member))
+        except DataError:
+            yield replace(item, refused=Reason.UNREADABLE)
 
 
 def _crashed(work: Work) -> Row:
-    return Row(path=work.path, identity=work.identity, state=State.FAILED, reason=Reason.CRASHED)
+    return Row(path=work.path, identity=work.identity, part=work.part, state=State.FAILED, reason=Reason.CRASHED)
 
 
-def _write(aligned: AlignedFace, recipe: Recipe, output: str) -> None:
-    crop = cv2.cvtColor(aligned.crop, cv2.COLOR_RGB2BGR)
-    fine, packed = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, recipe.quality])
-    if not fine:
-        raise OSError(f"OpenCV cannot encode {output}")
-    target = recipe.out / output
-    # A short name of its own, since the target's may be as long as names can be.
-    part = target.parent / f".{os.getpid()}{_PART}"
-    try:
-        part.write_bytes(packed.data)
-    except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(packed.data)
-    os.replace(part, target)
-
-
-def _clear(work: Sequence[Work], out: Path, ledger: Ledger) -> tuple[list[Work], int]:
-    """Removes what is out of date, and says what is to do and how many photographs are gone."""
-    present = _present(out)
-    known = {row.path: row for row in ledger.rows()}
-    todo = [item for item in work if not _is_current(item, known.get(item.path), present)]
-    redone = {item.path for item in todo}
-    gone = known.keys() - {item.path for item in work}
-    stale = [row for row in known.values() if row.path in redone or row.path in gone]
-    _unlink(out, (row.output for row in stale if row.output in present))
-    ledger.remove(row.path for row in stale)
-    return todo, len(gone)
-
-
-def _is_current(item: Work, row: Row | None, present: set[str]) -> bool:
-    if row is None or row.identity != item.identity or row.reason in PASSING:
+def _is_current(item: Work, row: Row, present: set[str]) -> bool:
+    if (row.identity, row.part) != (item.identity, item.part) or row.reason in PASSING:
         return False
-    if row.state is State.DONE and (row.output != item.output or row.output not in present):
+    if row.state is State.DONE and (row.output != item.output or not present.issuperset(row.outputs)):
         return False
-    try:
-        about = os.stat(item.source)
-    except OSError:
-        return False
-    return (row.size, row.mtime_ns) == (about.st_size, about.st_mtime_ns)
+    return (row.size, row.mtime_ns) == stamp_of(item)
 
 
-def _present(out: Path) -> set[str]:
-    """The crops in a folder. What a killed run was writing just then is removed."""
-    found = set()
-    for person in os.scandir(out):
+def _verdicts(rows: Iterable[Row], standing: Standing) -> tuple[set[str], set[str], set[str]]:
+    """The paths that give a face, those that give none, and those whose crops are there."""
+    good, bad, finished = set(), set(), set()
+    for row in rows:
+        if row.state is State.DONE:
+            good.add(row.path)
+            if standing.is_finished(row):
+                finished.add(row.path)
+        elif row.reason is Reason.FEW and row.sha256 is not None:
+            good.add(row.path)
+        elif row.reason not in (Reason.FEW, Reason.SURPLUS):
+            bad.add(row.path)
+    return good, bad, finished
+
+
+def _clear(work: Sequence[Work], out: Path, ledger: Ledger, standing: Standing) -> None:
+    """Removes what is out of date, and what a killed run wrote without noting it."""
+    stale = {output for row in standing.stale for output in row.outputs}
+    unnoted = [item for item in work if item.path not in standing.rows]
+    stale.update(item.output for item in unnoted)
+    marks = {further_mark(item) for item in unnoted}
+    stale.update(name for name in standing.present if (found := _FURTHER.search(name)) and found[1] in marks)
+    kept = {output for row in standing.rows.values() for output in row.outputs}
+    _unlink(out, (stale & standing.present) - kept)
+    for path in standing.unfinished:
+        path.unlink(missing_ok=True)
+    ledger.remove(row.path for row in standing.stale)
+
+
+def _leave_out(
+    work: Iterable[Work], left_out: Mapping[str, Reason], rows: Mapping[str, Row], out: Path, ledger: Ledger
+) -> None:
+    for item in work:
+        reason = left_out.get(item.path)
+        if reason is None:
+            continue
+        row = rows.get(item.path)
+        if row is not None and row.reason is reason:
+            continue
+        if row is not None:
+            _unlink(out, row.outputs)
+        if row is None or reason is Reason.SURPLUS:
+            # Nobody has to look at it, and whether somebody did must not show.
+            size, mtime_ns = stamp_of(item) or (None, None)
+            row = Row(
+                path=item.path,
+                identity=item.identity,
+                part=item.part,
+                state=State.SKIPPED,
+                size=size,
+                mtime_ns=mtime_ns,
+            )
+        ledger.add(replace(row, state=State.SKIPPED, reason=reason, output=None, more=None))
+
+
+def _scan(out: Path) -> tuple[set[str], list[Path]]:
+    """The crops in a folder, and what a killed run was writing just then."""
+    found: set[str] = set()
+    unfinished: list[Path] = []
+    for person in os.scandir(out) if out.is_dir() else ():
         if person.is_dir(follow_symlinks=False) and not person.name.startswith("."):
             for entry in os.scandir(person.path):
-                if entry.name.startswith(".") and entry.name.endswith(_PART):
-                    Path(entry.path).unlink(missing_ok=True)
-                found.add(f"{person.name}/{entry.name}")
-    return found
+                if entry.name.startswith(".") and entry.name.endswith(PART):
+                    unfinished.append(Path(entry.path))
+                else:
+                    found.add(f"{person.name}/{entry.name}")
+    return found, unfinished
 
 
-def _unlink(out: Path, outputs: Iterable[str | None]) -> None:
+def _unlink(out: Path, outputs: Iterable[str]) -> None:
     for output in outputs:
-        if output is not None:
-            crop = out / output
-            crop.unlink(missing_ok=True)
-            if not any(crop.parent.iterdir()):
-                crop.parent.rmdir()
+        crop = out / output
+        crop.unlink(missing_ok=True)
+        if crop.parent.is_dir() and not any(crop.parent.iterdir()):
+            crop.parent.rmdir()

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+
+from faceclr_cli.core.plots.paper import GROUND, INK, NOBODY_COLOUR, PAPER, QUIET, blank, plain_style, printable, save
 
 # Paul Tol's "muted" scheme (its sand darker, for paper), which stays apart for the colour-blind. Its nine
 # colours and seven shapes don't share a divisor, so that 63 people have a sign of their own.
 _COLOURS = ("#332288", "#CC6677", "#117733", "#88CCEE", "#D4B13F", "#882255", "#44AA99", "#AA4499", "#999933")
 _SHAPES = ("o", "^", "s", "D", "v", "P", "X")
 _AREA_OF = {"o": 1.0, "^": 1.15, "s": 0.8, "D": 0.72, "v": 1.15, "P": 1.15, "X": 1.15}
-_NOBODY = "#7A8794"
-_INK, _QUIET, _PAPER, _GROUND = "#1F2933", "#5F6C7B", "#FFFFFF", "#F5F6F8"
 
 _SIDE, _HEAD, _MARGIN, _COLUMN = 8.0, 0.62, 0.3, 2.1
 """Inches: the map's side, the title above it, the paper around it, a column of the legend beside it."""
@@ -31,7 +28,6 @@ _LINES = 32
 _NAMED_ON_THE_MAP = 40
 _CROWD = 0.08
 """Share of the map's side within which half of a person's faces lie if they keep together."""
-_DATELESS = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def draw_map(
@@ -52,13 +48,8 @@ def draw_map(
     if points.shape != (len(people), 2) or not len(people):
         raise ValueError(f"points of {points.shape} and {len(people)} people make no map")
     names = sorted({name for name in people if name is not None})
-    suffix = path.suffix.lower().removeprefix(".")
-    # The user's own matplotlibrc must not change the picture, and what a font lacks is no news to the user.
-    with matplotlib.style.context("default"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        matplotlib.rcParams.update({"svg.hashsalt": "faceclr", "font.family": "DejaVu Sans"})
-        figure = _compose(points, people, names, title, subtitle)
-        figure.savefig(path, format=suffix, dpi=160, metadata=_DATELESS[suffix])
+    with plain_style():
+        save(_compose(points, people, names, title, subtitle), path)
 
 
 def _compose(
@@ -66,20 +57,19 @@ def _compose(
 ) -> Figure:
     columns = -(-len(names) // _LINES)
     width, height = 2 * _MARGIN + _SIDE + columns * _COLUMN, 2 * _MARGIN + _SIDE + _HEAD
-    figure = Figure(figsize=(width, height), facecolor=_PAPER)
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((_MARGIN / width, _MARGIN / height, _SIDE / width, _SIDE / height), facecolor=_GROUND)
+    figure = blank(width, height)
+    axes = figure.add_axes((_MARGIN / width, _MARGIN / height, _SIDE / width, _SIDE / height), facecolor=GROUND)
     axes.set(xticks=[], yticks=[], aspect="equal", **_limits(points))
     for side in axes.spines.values():
         side.set_visible(False)
     _scatter(axes, points, people, names)
     if len(names) <= _NAMED_ON_THE_MAP:
         _name_crowds(axes, points, people, names)
-    for text, y, size, colour, weight in ((title, 0.17, 15, _INK, "bold"), (subtitle, 0.46, 10, _QUIET, "normal")):
+    for text, y, size, colour, weight in ((title, 0.17, 15, INK, "bold"), (subtitle, 0.46, 10, QUIET, "normal")):
         figure.text(
             _MARGIN / width,
             1 - (_MARGIN + y) / height,
-            _printable(text),
+            printable(text),
             size=size,
             color=colour,
             weight=weight,
@@ -111,11 +101,11 @@ def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str 
     owners = np.array([-1 if name is None else names.index(name) for name in people])
     for number in range(-1, len(names)):
         mine = points[owners == number]
-        colour, shape = _sign(number) if number >= 0 else (_NOBODY, "o")
+        colour, shape = _sign(number) if number >= 0 else (NOBODY_COLOUR, "o")
         size = area * _AREA_OF[shape]
         line = min(0.7, 0.08 * np.sqrt(area))
         axes.scatter(
-            mine[:, 0], mine[:, 1], s=size, c=colour, marker=shape, alpha=0.9, linewidths=line, edgecolors=_PAPER
+            mine[:, 0], mine[:, 1], s=size, c=colour, marker=shape, alpha=0.9, linewidths=line, edgecolors=PAPER
         )
 
 
@@ -128,7 +118,7 @@ def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[
         middle = np.median(mine, axis=0)
         if np.median(np.linalg.norm(mine - middle, axis=1)) < _CROWD:
             anchors.append((middle[0], middle[1] + 2.5 * np.median(np.abs(mine[:, 1] - middle[1])) + 0.014))
-            texts.append(_shortened(_printable(name)))
+            texts.append(_shortened(printable(name)))
     for text, (x, y) in zip(texts, _apart(np.array(anchors).reshape(-1, 2), texts), strict=True):
         axes.text(
             x,
@@ -137,11 +127,11 @@ def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[
             transform=axes.transAxes,
             size=8.5,
             weight="bold",
-            color=_INK,
+            color=INK,
             ha="center",
             va="bottom",
             parse_math=False,
-            path_effects=[withStroke(linewidth=2.6, foreground=_GROUND, alpha=0.85)],
+            path_effects=[withStroke(linewidth=2.6, foreground=GROUND, alpha=0.85)],
         )
 
 
@@ -171,7 +161,7 @@ def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: 
     for number in range(len(names)):
         colour, shape = _sign(number)
         signs.append(
-            Line2D([], [], color=colour, marker=shape, linestyle="", markersize=8, markeredgecolor=_PAPER, mew=0.6)
+            Line2D([], [], color=colour, marker=shape, linestyle="", markersize=8, markeredgecolor=PAPER, mew=0.6)
         )
     legend = axes.legend(
         signs,
@@ -184,19 +174,13 @@ def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: 
         ncols=columns,
         handletextpad=0.4,
         labelspacing=0.62,
-        labelcolor=_INK,
+        labelcolor=INK,
         fontsize=10,
     )
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
-        text.set_text(f"{_shortened(_printable(name))}  {counts[name]}")
+        text.set_text(f"{_shortened(printable(name))}  {counts[name]}")
 
 
 def _shortened(name: str) -> str:
     return name if len(name) <= 20 else name[:19] + "…"
-
-
-def _printable(text: str) -> str:
-    """Names of folders need be neither UTF-8 nor on one line."""
-    whole = text.encode("utf-8", "replace").decode()
-    return "".join(letter if letter.isprintable() else "?" for letter in whole)

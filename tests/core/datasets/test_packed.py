@@ -43,7 +43,9 @@ def write_crop(path: Path, seed: int, size: int = SIZE) -> None:
 def make_faces(root: Path, names: tuple[str, ...] = ("ann/1.png", "ann/2.jpg", "bob/1.png", "_/1.png")) -> FaceFolder:
     for seed, name in enumerate(names):
         write_crop(root / name, seed)
-    fingerprint = Fingerprint(detector="none", detector_digest="0" * 16, template="none", size=SIZE)
+    fingerprint = Fingerprint(
+        detector="none", detector_digest="0" * 16, template="none", size=SIZE, interpolation="none", padding="none"
+    )
     write_json(root / "faceclr.json", {"kind": "faces", "fingerprint": fingerprint.to_json()})
     return open_faces(root)
 

@@ -18,7 +18,9 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 SMALL = Architecture(backbone="test_convnext", embedding_dim=24, image_size=40)
-FINGERPRINT = Fingerprint(detector="none", detector_digest="0" * 16, template="toy", size=48)
+FINGERPRINT = Fingerprint(
+    detector="none", detector_digest="0" * 16, template="toy", size=48, interpolation="none", padding="none"
+)
 CARD = Card(command="pretrain", config={"lr": 0.5}, data="train", pictures=3, people={"Zoë": 2, "Ann": 1})
 CALIBRATION = Calibration(threshold=0.25, far=0.001, tar=0.75, source="pairs")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,26 @@ def test_a_file_that_is_no_ledger_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "m.sqlite").write_text("hello" * 500)
     with pytest.raises(DataError, match="not usable as a ledger"), Ledger.open(tmp_path / "m.sqlite", TERMS):
         pass
+
+
+def test_reading_changes_nothing_and_needs_a_ledger(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"a caf\xe9?") / "m.sqlite"
+    path.parent.mkdir()
+    with pytest.raises(DataError, match="no such ledger"), Ledger.open_to_read(path):
+        pass
+    with Ledger.open(path, TERMS) as ledger:
+        ledger.add(DONE)
+        ledger.commit()
+        with Ledger.open_to_read(path, TERMS) as reader:
+            assert list(reader.rows()) == [DONE]
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                reader.remove([DONE.path])
+    with pytest.raises(ConfigError, match="size 112, not 96"), Ledger.open_to_read(path, TERMS | {"size": 96}):
+        pass
+
+
+def test_all_crops_of_a_photograph_are_counted() -> None:
+    group = replace(DONE, more='[{"output": "a/1-2.jpg"}, {"output": "a/1-3.jpg"}]')
+    assert DONE.outputs == ("a/1.jpg",)
+    assert group.outputs == ("a/1.jpg", "a/1-2.jpg", "a/1-3.jpg")
+    assert ODD.outputs == ()

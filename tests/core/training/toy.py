@@ -29,7 +29,9 @@ from faceclr_cli.core.training.stopping import Stop
 from faceclr_cli.core.training.work import Job, Outcome
 
 SIZE = 32
-FINGERPRINT = Fingerprint(detector="none", detector_digest="0" * 16, template="toy", size=SIZE)
+FINGERPRINT = Fingerprint(
+    detector="none", detector_digest="0" * 16, template="toy", size=SIZE, interpolation="none", padding="none"
+)
 SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "batch_size": 16}
 
 

@@ -1,0 +1,123 @@
+"""Photographs per second of `faceclr prepare`, beside facenet-pytorch's MTCNN and beside the least that it could take.
+
+The ceiling reads, decodes, detects (YuNet) and warps in one process per core, and neither writes nor notes anything.
+MTCNN is facenet-pytorch's own, `MTCNN(keep_all=False)` with its `save_path`, in one process per core with one thread
+each, on a part of the same photographs, since all would take minutes. All three are run in turns, each as whole
+processes; the rates of the ceiling and of MTCNN leave the loading of their networks out, that of prepare leaves
+nothing out.
+
+    python benchmarks/prepare.py lfw/ [--rounds 3]
+    python benchmarks/prepare.py --memory 12-megapixels.jpg
+
+With `--memory`: the most memory that a worker takes for copies of one large photograph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def bare(photos: list[Path]) -> float:
+    """Reads, decodes, detects and warps. Seconds."""
+    from faceclr_cli.core.faces.align import Alignment
+    from faceclr_cli.core.faces.decode import decode
+    from faceclr_cli.core.faces.yunet import YuNet
+
+    cv2.setNumThreads(1)
+    detector, alignment = YuNet(), Alignment()
+    began = time.perf_counter()
+    for photo in photos:
+        image = decode(photo.read_bytes(), photo)
+        faces = detector.detect(image)
+        if faces:
+            alignment.cut(image, max(faces, key=lambda face: face.area))
+    return time.perf_counter() - began
+
+
+def mtcnn(photos: list[Path]) -> float:
+    """Detects, crops and saves as facenet-pytorch's users do. Seconds."""
+    import torch
+    from facenet_pytorch import MTCNN
+    from PIL import Image
+
+    torch.set_num_threads(1)
+    network = MTCNN(image_size=160, device="cpu")
+    with tempfile.TemporaryDirectory() as out:
+        began = time.perf_counter()
+        for number, photo in enumerate(photos):
+            network(Image.open(photo).convert("RGB"), save_path=f"{out}/{number}.jpg")
+        return time.perf_counter() - began
+
+
+def rate(work: Callable[[list[Path]], float], photos: list[Path]) -> float:
+    """Photographs per second in one process per core."""
+    workers = len(os.sched_getaffinity(0))
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        return len(photos) / max(pool.map(work, [photos[start::workers] for start in range(workers)], chunksize=1))
+
+
+def prepare(source: Path, *options: str) -> float:
+    """Seconds of the whole command, from an empty folder to the end of the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "faceclr_cli", "prepare", str(source), "-o", f"{folder}/faces", "--quiet"]
+        began = time.perf_counter()
+        subprocess.run([*command, *options], check=True)
+        return time.perf_counter() - began
+
+
+def memory(photo: Path) -> None:
+    """Prints the most memory that any one process took for 200 copies of a photograph."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(200):
+            shutil.copy(photo, f"{folder}/{number:03}{photo.suffix}")
+        seconds = prepare(Path(folder))
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    height, width = cv2.imread(str(photo)).shape[:2]
+    print(f"{width} x {height}: at most {most:.0f} MiB in one process, {200 / seconds:.0f} photographs a second")
+
+
+def main() -> None:
+    """Prints the rates of each round, their medians, and the medians of their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="a folder of photographs, or with --memory one photograph")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mtcnn-share", type=int, default=6, help="MTCNN sees every so many-th photograph")
+    parser.add_argument("--memory", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.memory:
+        memory(arguments.source)
+        return
+    photos = sorted(path for path in arguments.source.rglob("*") if path.suffix.lower() in PICTURES)
+    rounds = []
+    for number in range(arguments.rounds):
+        ceiling = rate(bare, photos)
+        ours = len(photos) / prepare(arguments.source)
+        peer = rate(mtcnn, photos[:: arguments.mtcnn_share])
+        rounds.append((ceiling, ours, peer))
+        print(f"round {number + 1}: ceiling {ceiling:.0f}, prepare {ours:.0f}, MTCNN {peer:.0f} photographs a second")
+    ceiling, ours, peer = (statistics.median(column) for column in zip(*rounds, strict=True))
+    of_ceiling = statistics.median(ours / ceiling for ceiling, ours, _ in rounds)
+    of_peer = statistics.median(ours / peer for _, ours, peer in rounds)
+    print(f"{len(photos)} photographs, {len(os.sched_getaffinity(0))} cores, medians of {len(rounds)} rounds")
+    print(f"ceiling  {ceiling:6.0f} a second")
+    print(f"prepare  {ours:6.0f} a second  {of_ceiling:.2f} of the ceiling")
+    print(f"MTCNN    {peer:6.0f} a second  prepare is {of_peer:.1f} times as fast")
+
+
+if __name__ == "__main__":
+    main()
