@@ -23,6 +23,20 @@ class SplitConfig:
     train: float = option(0.7, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of the training part")
     val: float = option(0.1, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of the validation part")
     test: float = option(0.2, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of the test part")
+    official: bool = option(
+        False,
+        help="Divide as the source did itself (CelebA's list_eval_partition.txt, VGGFace2's train/ and test/); "
+        "--by and the shares don't count then",
+    )
+    exclude: Path | None = option(
+        None,
+        metavar="FILE",
+        help="Keep out the people that this file names, a line each (such as LFW's people.txt); case, accents, "
+        "_ - and . don't count",
+    )
+    drop_duplicates: bool = option(
+        False, help="Leave near-duplicates out of the earlier part (train before val before test)"
+    )
     seed: int = option(0, minimum=0, help="The same seed gives the same split on any machine")
 
     def __post_init__(self) -> None:

@@ -3,44 +3,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from faceclr_cli.core.artifacts import stamp, write_json
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.datasets import split as room
 from faceclr_cli.core.datasets.folder import open_faces
 from faceclr_cli.core.datasets.pairs import read_pairs
-from faceclr_cli.core.datasets.split import SplitResult, default_out, run
+from faceclr_cli.core.datasets.split import default_out, run
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.crop import default_fingerprint
-
-Make = Callable[..., Path]
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    def make(name: str = "celeba-faces", people: int = 20, photos: int = 5, nobody: int = 0) -> Path:
-        names = [f"p{who:02d}/{number}.jpg" for who in range(people) for number in range(photos)]
-        for path in names + [f"_/{number}.jpg" for number in range(nobody)]:
-            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name / path).write_text(path)
-        about = {**stamp("faces", {}), "fingerprint": default_fingerprint().to_json()}
-        write_json(tmp_path / name / "faceclr.json", about)
-        return tmp_path / name
-
-    return make
-
-
-def split(faces: Path, **options: object) -> SplitResult:
-    return run(SplitConfig(faces=faces, **options), Silent())  # type: ignore[arg-type]
-
-
-def members(result: SplitResult) -> dict[str, set[str]]:
-    return {part: set(open_faces(result.out / part).paths) for part in result.parts}
+from tests.core.datasets.dividing import Ear, Make, members, split, write_ledger
 
 
 def test_no_person_is_in_two_parts_and_nobody_is_lost(make: Make) -> None:
@@ -173,3 +147,32 @@ def test_an_error_leaves_nothing_behind(make: Make, tmp_path: Path, monkeypatch:
 def test_default_names() -> None:
     assert default_out(Path("data/celeba-faces")) == Path("data/celeba-splits")
     assert default_out(Path("people")) == Path("people-splits")
+
+
+def test_faces_that_cannot_be_compared_are_counted(make: Make) -> None:
+    ear = Ear()
+    result = run(SplitConfig(faces=make()), ear)
+    assert result.audit.unreadable == 100
+    assert any("100 faces cannot be read" in text for text in ear.warnings)
+
+
+def test_other_audit_options_are_another_split(make: Make, tmp_path: Path) -> None:
+    faces, names = make(), tmp_path / "names.txt"
+    names.write_text("p01\n")
+    write_ledger(faces, dict.fromkeys(open_faces(faces).paths, "train"))
+    first = split(faces, exclude=names)
+    assert split(faces, exclude=Path(shutil.copyfile(names, tmp_path / "copy.txt"))).audit == first.audit
+    names.write_text("p02\n")
+    for options, message in (
+        ({"exclude": names}, "with another --exclude"),
+        ({}, "with another --exclude, or without one"),
+        ({"exclude": names, "official": True}, "without --official"),
+        ({"exclude": names, "drop_duplicates": True}, "without --drop-duplicates"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            split(faces, **options)
+    official = split(faces, official=True, out=tmp_path / "official")
+    assert split(faces, official=True, by="image", out=tmp_path / "official").was_there
+    write_ledger(faces, {"p00/0.jpg": "test"})
+    with pytest.raises(ConfigError, match="changed since"):
+        split(faces, official=True, out=official.out)

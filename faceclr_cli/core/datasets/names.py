@@ -1,0 +1,53 @@
+"""Names of people from a file, compared as people mean them rather than as they are spelt."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.reasons import shown
+
+# Letters that Unicode takes for letters of their own, not for others with an accent.
+_PLAIN = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "’": "'", "`": "'"}
+)
+
+
+def name_key(name: str) -> str:
+    """What two spellings of a name have in common: `George_W_Bush` and `george w. bush` have the same key.
+
+    Case, accents, and the difference between `_`, `-`, `.` and space don't count.
+    """
+    letters = unicodedata.normalize("NFKD", name.casefold())
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter)).translate(_PLAIN)
+    return " ".join(re.split(r"[\s_.-]+", plain)).strip()
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Reads a list of people: a name a line, or LFW's `people.txt` and `peopleDev*.txt`.
+
+    In LFW's files a name is followed by a tab and a count, and lines of a number alone say how many follow.
+
+    Raises:
+        DataError: The file cannot be read, holds no names, or a line is malformed (the message has its number).
+    """
+    try:
+        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+    # Not splitlines(), since that divides at characters that may be part of a name.
+    lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text)]
+    is_lfw = any("\t" in line for line in lines)
+    names = []
+    for number, line in enumerate(lines, start=1):
+        name, _, count = (cell.strip() for cell in line.partition("\t"))
+        if count and not count.isdecimal():
+            raise DataError(f"{shown(path)}:{number}: neither a name nor 'name<TAB>count'")
+        # Without tabs a number is a name, as CelebA's are.
+        if name_key(name) and not (is_lfw and not count and name.isdecimal()):
+            names.append(name)
+    if not names:
+        raise DataError(f"{shown(path)}: holds no names")
+    return tuple(names)
