@@ -8,7 +8,6 @@ from typing import Any
 
 from faceclr_cli.core.errors import DataError, FingerprintError
 
-
 UNKNOWN = "unknown"
 """What a fingerprint says of a step that was done elsewhere, before faceclr saw the crops."""
 

@@ -30,7 +30,7 @@ class Mtcnn:
 
     def __init__(self, min_score: float | None = None) -> None:
         try:
-            from facenet_pytorch import MTCNN as Network
+            import facenet_pytorch
         except ImportError as error:
             raise ConfigError(
                 f"--detector mtcnn is not installed ({error}); type: pip install 'faceclr[mtcnn]'"
@@ -38,7 +38,9 @@ class Mtcnn:
         for weights in MTCNN:
             weights.read()
         self._min_score = 0.9 if min_score is None else min_score
-        self._network = Network(keep_all=True, select_largest=False, min_face_size=_SMALLEST, device="cpu")
+        self._network = facenet_pytorch.MTCNN(
+            keep_all=True, select_largest=False, min_face_size=_SMALLEST, device="cpu"
+        )
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """The faces of a picture, the surest first; see `Detector.detect`."""
