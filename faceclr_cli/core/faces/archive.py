@@ -32,7 +32,7 @@ class Member:
         name: Its path with forward slashes, without `./` where it stays inside the archive.
         position: Its rank in the archive; reading in this order is cheapest.
         size: Bytes, as the archive announces it.
-        refused: Why it is not read: `UNSAFE` for what leads out of the archive, links and devices,
+        refused: Why it is not read: `TOO_LARGE`, `UNSAFE` for what leads out of the archive, links and devices,
             `UNREADABLE` for what is encrypted, or sparse in a tar.
     """
 
@@ -173,7 +173,7 @@ def _member(name: str, position: int, size: int, *, is_plain: bool, is_closed: b
     parts = [part for part in name.split("/") if part not in ("", ".")]
     stays_inside = not name.startswith("/") and ".." not in parts
     has_names = "\0" not in name and all(len(os.fsencode(part)) <= _LONGEST_NAME for part in parts)
-    refused = Reason.UNREADABLE if is_closed else None
+    refused = Reason.UNREADABLE if is_closed else Reason.TOO_LARGE if size > MAX_BYTES else None
     if not (stays_inside and has_names and is_plain):
         refused = Reason.UNSAFE
     return Member(name="/".join(parts) if stays_inside else name, position=position, size=size, refused=refused)

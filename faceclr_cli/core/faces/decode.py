@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +16,7 @@ from faceclr_cli.core.faces.headers import Header, read_header
 from faceclr_cli.core.faces.reasons import Reason, shown
 
 MAX_PIXELS = 2**27
-"""Larger pictures are refused before decoding: 134 megapixels, 400 MB of memory."""
+"""Larger pictures are refused before decoding: 134 megapixels, 400 MB of memory, of a PNG twice that for a moment."""
 
 MAX_BYTES = 2**29
 """Longer files are refused without reading on."""
@@ -62,7 +64,9 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            return file.read(MAX_BYTES + 1)
+            about = os.fstat(file.fileno())
+            # Not more than there is, since memory is set aside for what is asked for. Only files say how much that is.
+            return file.read((min(about.st_size, MAX_BYTES) if stat.S_ISREG(about.st_mode) else MAX_BYTES) + 1)
     except FileNotFoundError:
         raise DataError(f"{shown(path)}: no such file") from None
     except OSError as error:

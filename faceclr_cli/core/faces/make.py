@@ -171,7 +171,8 @@ def _read(work: Work, row: Row) -> tuple[bytes | None, Row]:
             return None, replace(row, reason=Reason.NOT_A_FILE)
         with open(os.open(work.source, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             about = os.fstat(file.fileno())
-            data = file.read(MAX_BYTES + 1)
+            # Not more than there is, since memory is set aside for what is asked for.
+            data = file.read(min(about.st_size, MAX_BYTES) + 1)
     except FileNotFoundError:
         return None, replace(row, reason=Reason.MISSING)
     except (OSError, ValueError):

@@ -146,7 +146,7 @@ def test_encrypted_members_are_named_but_not_read(tmp_path: Path) -> None:
         data[data.index(header) + flags] |= 1
     path.write_bytes(data)
     assert refused(path) == {"a.jpg": Reason.UNREADABLE}
-    with Archive(path) as archive, pytest.raises(DataError, match=r"a\.jpg: file cannot be read"):
+    with Archive(path) as archive, pytest.raises(DataError, match=r"a\.jpg: cannot be read"):
         archive.read("a.jpg")
 
 
@@ -214,8 +214,25 @@ def test_no_more_is_read_than_a_picture_may_have(tmp_path: Path, monkeypatch: py
     for kind in ("zip", "tar", "tar.gz"):
         path = pack(tmp_path / f"bomb.{kind}", {"a.jpg": bytes(10_000_000), "b.jpg": b"b"})
         with Archive(path) as archive:
-            assert len(archive.read("a.jpg")) == 10_001
+            assert [member.refused for member in archive.members()] == [Reason.TOO_LARGE, None]
+            with pytest.raises(DataError, match=r"a\.jpg: too large"):
+                archive.read("a.jpg")
             assert archive.read("b.jpg") == b"b"
+
+
+def test_a_zip_that_announces_less_than_it_holds_is_not_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(tmp_path / "bomb.zip", {"a.jpg": bytes(10_000_000)})
+    data = bytearray(path.read_bytes())
+    size = (10_000_000).to_bytes(4, "little")
+    while size in data:
+        at = data.index(size)
+        data[at : at + 4] = (500).to_bytes(4, "little")
+    path.write_bytes(data)
+    monkeypatch.setattr(module, "MAX_BYTES", 10_000)
+    with Archive(path) as archive, pytest.raises(DataError, match=r"a\.jpg: cannot be read"):
+        archive.read("a.jpg")
 
 
 def test_names_that_are_not_text_survive(tmp_path: Path) -> None:
