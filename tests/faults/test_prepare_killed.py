@@ -2,145 +2,187 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import shutil
 import signal
-import sqlite3
 import subprocess
-import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 import pytest
 
-import faceclr_cli
-from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.faces.make import PART
+from tests.faults.prepare_runs import Outcome, outcome, prepare, rows_of, start
 
-_PROGRAM = """
-import signal, sys
-from pathlib import Path
-from faceclr_cli.core.configs.prepare import PrepareConfig
-from faceclr_cli.core.datasets.prepare import run
-from faceclr_cli.core.errors import StoppedError, TerminatedRunError
-from faceclr_cli.core.events import Silent
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for left-over processes in /proc")
 
-def stop(*_):
-    raise TerminatedRunError("stopped")
+_PHOTOS = "../photos"
+_ALL = ("--workers", "2")
+_BOUNDED = (*_ALL, "--max-per-identity", "9", "--min-images", "5")
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        run(PrepareConfig(source=Path("../photos"), out=Path("faces"), workers=2), Silent())
-    except StoppedError as error:
-        sys.exit(error.exit_code)
-"""
 
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(faceclr_cli.__file__).parents[1])}
+@dataclass(frozen=True, kw_only=True)
+class Undisturbed:
+    outcome: Outcome
+    faces: int
+    seconds: float
+
+
+def finish(place: Path, *options: str) -> Outcome:
+    ended = prepare(place, _PHOTOS, *options)
+    assert (ended.code, ended.complained) == (0, "")
+    return outcome(place)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("killed")
-    (root / "program.py").write_text(_PROGRAM)
-    write_people(root / "photos", people=4, photos=15, seed=0, reporter=Silent())
-    for number in range(6):  # broken ones have their rows too
-        (root / "photos" / "person-02" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(number))
-    return root
+def undisturbed(place: Path) -> dict[tuple[str, ...], Undisturbed]:
+    runs: dict[tuple[str, ...], Undisturbed] = {}
+    for options, faces in ((_ALL, 60), (_BOUNDED, 36)):
+        begun = time.monotonic()
+        found = finish(place / f"undisturbed-{faces}", *options)
+        assert len(found.files) == faces + 1
+        assert not any(
+            part.startswith(".") or part.endswith(".part") for name in found.files for part in Path(name).parts
+        )
+        runs[options] = Undisturbed(outcome=found, faces=faces, seconds=time.monotonic() - begun)
+    return runs
 
 
-def start(place: Path, folder: str) -> subprocess.Popen[bytes]:
-    (place / folder).mkdir(exist_ok=True)
-    command = [sys.executable, place / "program.py"]
-    return subprocess.Popen(command, cwd=place / folder, env=_ENVIRONMENT, stderr=subprocess.PIPE)
+def living(group: int) -> list[int]:
+    """The processes of a group, without those that ended and that nobody has asked about yet."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:  # it ended just now
+            continue
+        if int(its_group) == group and state not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
 
 
-def finish(place: Path, folder: str) -> None:
-    process = start(place, folder)
-    _, complaint = process.communicate(timeout=60)
-    assert (process.returncode, complaint) == (0, b"")
-
-
-def outcome(place: Path, folder: str) -> tuple[dict[str, bytes], list[tuple[object, ...]]]:
-    root = place / folder / "faces"
-    files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    del files["manifest.sqlite"]
-    rows = sqlite3.connect(root / "manifest.sqlite").execute("SELECT * FROM photos").fetchall()
-    return files, rows
-
-
-def faces_so_far(place: Path, folder: str) -> int:
-    return len(list((place / folder).glob("faces/*/*.jpg")))
-
-
-def wait_for_faces(process: subprocess.Popen[bytes], place: Path, folder: str, count: int) -> None:
-    limit = time.monotonic() + 60
-    while faces_so_far(place, folder) < count and process.poll() is None and time.monotonic() < limit:
-        time.sleep(0.002)
-
-
-def children_of(process: subprocess.Popen[bytes]) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
-def wait_for_end(pids: list[int]) -> None:
+def require_nobody_left(group: int) -> None:
     limit = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}/exe").exists() for pid in pids):
+    while living(group):
         assert time.monotonic() < limit, "workers outlive their parent"
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(place: Path) -> tuple[dict[str, bytes], list[tuple[object, ...]]]:
-    finish(place, "undisturbed")
-    files, rows = outcome(place, "undisturbed")
-    assert len(files) == 60 + 1
-    assert len(rows) == 66
-    return files, rows
+def wait_until(happens: Callable[[], bool], process: subprocess.Popen[bytes], pause: float = 0.002) -> None:
+    limit = time.monotonic() + 60
+    while not happens() and process.poll() is None and time.monotonic() < limit:
+        time.sleep(pause)
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for left-over processes in /proc")
-def test_killed_runs_are_continued(place: Path, undisturbed: object) -> None:
-    for count in (1, 20, 45):
-        process = start(place, "killed")
-        wait_for_faces(process, place, "killed", count)
-        workers = children_of(process)
+def faces_in(place: Path) -> int:
+    # pathlib's would stumble over folders that vanish meanwhile.
+    return len(glob("faces/*/*.jpg", root_dir=place))  # noqa: PTH207
+
+
+def wait_for_moment(
+    attempt: int, share: float, process: subprocess.Popen[bytes], folder: Path, whole: Undisturbed
+) -> None:
+    """By the clock, which also hits the start; or by the crops that are still to be made, and then often until the
+    ledger is being written.
+    """
+    before = faces_in(folder)
+    if attempt % 2 == 0:
+        until = time.monotonic() + share * whole.seconds
+        wait_until(lambda: time.monotonic() > until, process)
+    else:
+        wait_until(lambda: faces_in(folder) > before + share * (whole.faces - before - 1), process)
+    if attempt % 4 == 3:
+        wait_until((folder / "faces" / "manifest.sqlite-journal").exists, process, pause=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("options", "kills"), [(_ALL, 20), (_BOUNDED, 8)], ids=["all", "bounded"])
+def test_a_run_that_is_killed_again_and_again_loses_nothing(
+    place: Path, undisturbed: dict[tuple[str, ...], Undisturbed], options: tuple[str, ...], kills: int
+) -> None:
+    whole, chance = undisturbed[options], random.Random(kills)
+    folder = place / f"killed-{kills}"
+    found_after: list[int] = []
+    for attempt in range(4 * kills):
+        if len(found_after) == kills:
+            break
+        process = start(folder, _PHOTOS, *options)
+        wait_for_moment(attempt, chance.random(), process, folder, whole)
         process.kill()
+        process.wait()
+        require_nobody_left(process.pid)
         process.communicate()
-        wait_for_end(workers)
-        assert not (place / "killed" / "faces" / "faceclr.json").exists()
-    assert faces_so_far(place, "killed") < 60
-    finish(place, "killed")
-    assert outcome(place, "killed") == undisturbed
+        if process.returncode == 0:  # it was sooner done, and the next one begins anew
+            assert outcome(folder) == whole.outcome
+            shutil.rmtree(folder)
+        else:
+            found_after.append(faces_in(folder))
+    assert len(found_after) == kills
+    assert finish(folder, *options) == whole.outcome, found_after
 
 
-def test_a_terminated_run_ends_soon_and_is_continued(place: Path, undisturbed: object) -> None:
-    process = start(place, "terminated")
-    wait_for_faces(process, place, "terminated", 35)
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=10)[1] == b""
-    assert process.returncode == 143
-    done = sqlite3.connect(place / "terminated" / "faces" / "manifest.sqlite").execute("SELECT COUNT(*) FROM photos")
-    assert 0 < done.fetchone()[0] < 66
-    finish(place, "terminated")
-    assert outcome(place, "terminated") == undisturbed
+def test_a_crop_that_was_just_being_written_is_written_again(
+    place: Path, undisturbed: dict[tuple[str, ...], Undisturbed]
+) -> None:
+    """A kill in the middle of writing one is too rare to wait for, so what it leaves is put there."""
+    folder = place / "writing"
+    process = start(folder, _PHOTOS, *_ALL)
+    wait_until(lambda: faces_in(folder) >= 20, process)
+    everybody(process, signal.SIGKILL)
+    process.communicate()
+    noted = {output for (output,) in rows_of(folder, "SELECT output FROM photos WHERE output IS NOT NULL")}
+    crops = set(glob("*/*.jpg", root_dir=folder / "faces"))  # noqa: PTH207
+    assert noted <= crops
+    for name in crops - noted:
+        (folder / "faces" / name).write_bytes(b"\xff\xd8")
+    (folder / "faces" / "person-01" / f".0a1b2c3d7f01{PART}").write_bytes(b"\xff\xd8")
+    assert finish(folder, *_ALL) == undisturbed[_ALL].outcome
 
 
-def test_a_full_disk_is_one_error_and_no_loss(place: Path, undisturbed: object) -> None:
-    """Stood for by a limit on the size of files: crops are small enough, the ledger is not."""
-    program = (
-        (place / "program.py")
-        .read_text()
-        .replace(
-            "signal.signal(signal.SIGTERM, stop)",
-            "import resource; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))",
-        )
-    )
-    (place / "limited.py").write_text(program)
-    (place / "full").mkdir()
-    command = [sys.executable, place / "limited.py"]
-    done = subprocess.run(command, cwd=place / "full", env=_ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "faceclr_cli.core.errors.DataError" in done.stderr.splitlines()[-1]
-    finish(place, "full")
-    assert outcome(place, "full") == undisturbed
+def everybody(process: subprocess.Popen[bytes], number: int) -> None:
+    os.killpg(process.pid, number)
+
+
+def leader(process: subprocess.Popen[bytes], number: int) -> None:
+    process.send_signal(number)
+
+
+@pytest.mark.parametrize("faces", [1, 35])
+@pytest.mark.parametrize(
+    ("whom", "number", "code", "complaint"),
+    [
+        (everybody, signal.SIGINT, 130, "error: interrupted\n"),
+        (leader, signal.SIGTERM, 143, "error: terminated\n"),
+        (everybody, signal.SIGTERM, 143, "error: terminated\n"),
+    ],
+    ids=["ctrl-c", "kill", "kill group"],
+)
+def test_a_stopped_run_ends_soon_and_is_continued(
+    place: Path,
+    request: pytest.FixtureRequest,
+    undisturbed: dict[tuple[str, ...], Undisturbed],
+    whom: Callable[[subprocess.Popen[bytes], int], None],
+    number: int,
+    code: int,
+    complaint: str,
+    faces: int,
+) -> None:
+    folder = place / f"stopped-{request.node.callspec.id}"
+    process = start(folder, _PHOTOS, *_ALL)
+    wait_until(lambda: faces_in(folder) >= faces, process)
+    whom(process, number)
+    _, complained = process.communicate(timeout=10)
+    assert (process.returncode, complained.decode()) == (code, complaint)
+    require_nobody_left(process.pid)
+    assert not list(folder.rglob(".*"))
+    assert not (folder / "faces" / "faceclr.json").exists()
+    noted = len(rows_of(folder, "SELECT path FROM photos"))
+    ended = prepare(folder, _PHOTOS, *_ALL)
+    assert json.loads(ended.said)["processed"] == 66 - noted  # what was done is not done again
+    assert outcome(folder) == undisturbed[_ALL].outcome

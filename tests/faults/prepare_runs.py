@@ -1,0 +1,117 @@
+"""`faceclr prepare` as a user runs it: a process with its own streams, exit code and memory."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faceclr_cli
+from faceclr_cli.core.faces.ledger import LEDGER
+
+_ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("FACECLR_")},
+    "PYTHONPATH": str(Path(faceclr_cli.__file__).parents[1]),
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        code: Its exit code; negative for a signal that nobody caught.
+        said: Standard output.
+        complained: Standard error.
+        peak: Most memory that it or one of its workers held, in bytes.
+    """
+
+    code: int
+    said: str
+    complained: str
+    peak: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a folder of faces holds, apart from the pages of the database.
+
+    Attributes:
+        files: Content by name, without the ledger.
+        rows: Of the ledger, both tables.
+    """
+
+    files: dict[str, bytes]
+    rows: list[tuple[Any, ...]]
+
+
+def start(
+    place: Path,
+    photos: str,
+    *options: str,
+    out: int = subprocess.DEVNULL,
+    complaints: int = subprocess.PIPE,
+    before: Callable[[], None] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts `faceclr prepare PHOTOS -o faces` in a folder, as the leader of a process group as a shell would.
+
+    Names are relative and the same in every place, since what is written says where it came from.
+    """
+    place.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "faceclr_cli", "prepare", photos, "-o", "faces", "--json", *options]
+    return subprocess.Popen(
+        command,
+        cwd=place,
+        env=_ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=complaints,
+        start_new_session=True,
+        preexec_fn=before,
+    )
+
+
+def prepare(
+    place: Path, photos: str, *options: str, seconds: float = 60, before: Callable[[], None] | None = None
+) -> Ended:
+    """Runs it to its end, and kills it where that takes longer than allowed."""
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        process = start(place, photos, *options, out=said.fileno(), complaints=complained.fileno(), before=before)
+        alarm = threading.Timer(seconds, process.kill)
+        alarm.start()
+        _, status, usage = os.wait4(process.pid, 0)  # communicate() would not tell the memory
+        alarm.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        complained.seek(0)
+        return Ended(
+            code=process.returncode,
+            said=said.read().decode(),
+            complained=complained.read().decode(),
+            peak=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        )
+
+
+def outcome(place: Path) -> Outcome:
+    """What is in the folder of faces of a place."""
+    root = place / "faces"
+    files = {os.fspath(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    del files[LEDGER]
+    return Outcome(files=files, rows=rows_of(place, "SELECT * FROM terms") + rows_of(place, "SELECT * FROM photos"))
+
+
+def rows_of(place: Path, query: str) -> list[tuple[Any, ...]]:
+    """What the ledger of a place answers."""
+    database = sqlite3.connect(place / "faces" / LEDGER)
+    try:
+        return database.execute(query).fetchall()
+    finally:
+        database.close()
