@@ -1,10 +1,10 @@
 """Photographs per second of `faceclr prepare`, beside facenet-pytorch's MTCNN and beside the least that it could take.
 
 The ceiling reads, decodes, detects (YuNet) and warps in one process per core, and neither writes nor notes anything.
-MTCNN is facenet-pytorch's own, `MTCNN(keep_all=False)` with its `save_path`, in one process per core with one thread
-each, on a part of the same photographs, since all would take minutes. All three are run in turns, each as whole
-processes; the rates of the ceiling and of MTCNN leave the loading of their networks out, that of prepare leaves
-nothing out.
+MTCNN is facenet-pytorch's own, `MTCNN(image_size=160)` with its `save_path`, on a part of the same photographs, since
+all would take minutes: in one process, as its own examples use it, and in one process per core with one thread each,
+which its users would have to build. All are run in turns; the rates of the ceiling and of MTCNN leave the loading of their
+networks out, that of prepare is of the whole command and leaves nothing out.
 
     python benchmarks/prepare.py lfw/ [--rounds 3]
     python benchmarks/prepare.py --memory 12-megapixels.jpg
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -49,13 +50,14 @@ def bare(photos: list[Path]) -> float:
     return time.perf_counter() - began
 
 
-def mtcnn(photos: list[Path]) -> float:
+def mtcnn(photos: list[Path], *, is_alone: bool = False) -> float:
     """Detects, crops and saves as facenet-pytorch's users do. Seconds."""
     import torch
     from facenet_pytorch import MTCNN
     from PIL import Image
 
-    torch.set_num_threads(1)
+    if not is_alone:
+        torch.set_num_threads(1)
     network = MTCNN(image_size=160, device="cpu")
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
@@ -64,9 +66,8 @@ def mtcnn(photos: list[Path]) -> float:
         return time.perf_counter() - began
 
 
-def rate(work: Callable[[list[Path]], float], photos: list[Path]) -> float:
-    """Photographs per second in one process per core."""
-    workers = len(os.sched_getaffinity(0))
+def rate(work: Callable[[list[Path]], float], photos: list[Path], workers: int) -> float:
+    """Photographs per second in so many processes."""
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         return len(photos) / max(pool.map(work, [photos[start::workers] for start in range(workers)], chunksize=1))
 
@@ -103,20 +104,27 @@ def main() -> None:
         memory(arguments.source)
         return
     photos = sorted(path for path in arguments.source.rglob("*") if path.suffix.lower() in PICTURES)
-    rounds = []
+    some, cores = photos[:: arguments.mtcnn_share], len(os.sched_getaffinity(0))
+    rounds: dict[str, list[float]] = {
+        "ceiling": [],
+        "prepare": [],
+        "MTCNN, 1 process": [],
+        f"MTCNN, {cores} processes": [],
+    }
     for number in range(arguments.rounds):
-        ceiling = rate(bare, photos)
-        ours = len(photos) / prepare(arguments.source)
-        peer = rate(mtcnn, photos[:: arguments.mtcnn_share])
-        rounds.append((ceiling, ours, peer))
-        print(f"round {number + 1}: ceiling {ceiling:.0f}, prepare {ours:.0f}, MTCNN {peer:.0f} photographs a second")
-    ceiling, ours, peer = (statistics.median(column) for column in zip(*rounds, strict=True))
-    of_ceiling = statistics.median(ours / ceiling for ceiling, ours, _ in rounds)
-    of_peer = statistics.median(ours / peer for _, ours, peer in rounds)
-    print(f"{len(photos)} photographs, {len(os.sched_getaffinity(0))} cores, medians of {len(rounds)} rounds")
-    print(f"ceiling  {ceiling:6.0f} a second")
-    print(f"prepare  {ours:6.0f} a second  {of_ceiling:.2f} of the ceiling")
-    print(f"MTCNN    {peer:6.0f} a second  prepare is {of_peer:.1f} times as fast")
+        figures = (
+            rate(bare, photos, cores),
+            len(photos) / prepare(arguments.source),
+            rate(partial(mtcnn, is_alone=True), some, 1),
+            rate(mtcnn, some, cores),
+        )
+        for column, figure in zip(rounds.values(), figures, strict=True):
+            column.append(figure)
+        print(f"round {number + 1}:", ", ".join(f"{column[-1]:.0f} {name}" for name, column in rounds.items()))
+    print(f"{len(photos)} photographs, {cores} cores, medians of {arguments.rounds} rounds")
+    for name, column in rounds.items():
+        ratio = statistics.median(ours / theirs for ours, theirs in zip(rounds["prepare"], column, strict=True))
+        print(f"{name:20} {statistics.median(column):6.0f} a second   prepare is {ratio:5.2f} times as fast")
 
 
 if __name__ == "__main__":

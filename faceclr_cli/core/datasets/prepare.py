@@ -136,6 +136,9 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
     found = find_photos(config.source, config.layout, null=config.null)
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))
+    if config.face == "all" and any(photo.identity for photo in found.photos):
+        text = "with --face all, every face in a photograph counts as the person of that photograph"
+        reporter.report(Notice(text=text, level="warning"))
     _require_fit(config, found, out)
     recipe, work = _recipe(config, out.absolute() if config.cluster else out), plan(found, f".{config.format}")
     if config.dry_run:
