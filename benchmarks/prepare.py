@@ -3,8 +3,8 @@
 The ceiling reads, decodes, detects (YuNet) and warps in one process per core, and neither writes nor notes anything.
 MTCNN is facenet-pytorch's own, `MTCNN(image_size=160)` with its `save_path`, on a part of the same photographs, since
 all would take minutes: in one process, as its own examples use it, and in one process per core with one thread each,
-which its users would have to build. All are run in turns; the rates of the ceiling and of MTCNN leave the loading of their
-networks out, that of prepare is of the whole command and leaves nothing out.
+which its users would have to build. All are run in turns; the rates of the ceiling and of MTCNN leave the loading of
+their networks out, that of prepare is of the whole command and leaves nothing out.
 
     python benchmarks/prepare.py lfw/ [--rounds 3]
     python benchmarks/prepare.py --memory 12-megapixels.jpg
@@ -37,9 +37,11 @@ def bare(photos: list[Path]) -> float:
     """Reads, decodes, detects and warps. Seconds."""
     from faceclr_cli.core.faces.align import Alignment
     from faceclr_cli.core.faces.decode import decode
+    from faceclr_cli.core.faces.pool import keep_memory
     from faceclr_cli.core.faces.yunet import YuNet
 
     cv2.setNumThreads(1)
+    keep_memory()
     detector, alignment = YuNet(), Alignment()
     began = time.perf_counter()
     for photo in photos:

@@ -237,7 +237,7 @@ def _settle_in(ears: Connection) -> None:
     # The processes use the cores already. The variable is for libraries that are not loaded yet.
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    _keep_memory()
+    keep_memory()
     # Decoders write about damaged pictures straight to the descriptor; the ledger says it better.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -245,7 +245,7 @@ def _settle_in(ears: Connection) -> None:
     threading.Thread(target=_listen, args=(ears,), daemon=True).start()
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Has the C library keep what is freed for the next picture: to give it back and ask again takes a twentieth."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
     if mallopt is not None:
