@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -23,12 +24,22 @@ _ENVIRONMENT = {
 }
 
 
+# A process counts the memory of the one that started it as its own, and pytest may be large by now.
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ended:
     """How a command ended.
 
     Attributes:
-        code: Its exit code; negative for a signal that nobody caught.
+        code: Its exit code; above 128 for a signal that nobody caught.
         said: Standard output.
         complained: Standard error.
         peak: Most memory that it or one of its workers held, in bytes.
@@ -60,13 +71,14 @@ def start(
     out: int = subprocess.DEVNULL,
     complaints: int = subprocess.PIPE,
     before: Callable[[], None] | None = None,
+    within: tuple[str, ...] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts `faceclr prepare PHOTOS -o faces` in a folder, as the leader of a process group as a shell would.
 
     Names are relative and the same in every place, since what is written says where it came from.
     """
     place.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "faceclr_cli", "prepare", photos, "-o", "faces", "--json", *options]
+    command = [*within, sys.executable, "-m", "faceclr_cli", "prepare", photos, "-o", "faces", "--json", *options]
     return subprocess.Popen(
         command,
         cwd=place,
@@ -83,20 +95,25 @@ def prepare(
     place: Path, photos: str, *options: str, seconds: float = 60, before: Callable[[], None] | None = None
 ) -> Ended:
     """Runs it to its end, and kills it where that takes longer than allowed."""
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
-        process = start(place, photos, *options, out=said.fileno(), complaints=complained.fileno(), before=before)
-        alarm = threading.Timer(seconds, process.kill)
+    with (
+        tempfile.TemporaryFile() as said,
+        tempfile.TemporaryFile() as complained,
+        tempfile.NamedTemporaryFile() as peak,
+    ):
+        streams = {"out": said.fileno(), "complaints": complained.fileno()}
+        within = (sys.executable, "-c", _MEASURE, peak.name)
+        process = start(place, photos, *options, **streams, before=before, within=within)
+        alarm = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
         alarm.start()
-        _, status, usage = os.wait4(process.pid, 0)  # communicate() would not tell the memory
+        process.wait()
         alarm.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
         complained.seek(0)
         return Ended(
             code=process.returncode,
             said=said.read().decode(),
             complained=complained.read().decode(),
-            peak=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            peak=int(peak.read() or 0) * (1 if sys.platform == "darwin" else 1024),
         )
 
 

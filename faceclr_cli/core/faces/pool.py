@@ -223,6 +223,16 @@ def _spawn(workers: int) -> Iterator[ProcessPoolExecutor]:
         ears.close()
 
 
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Processes that are started in the block are deaf to Ctrl-C from their first moment; this one hears it after."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _LEAVING = threading.Event()
 """Set in a worker once nobody waits for its results."""
 
