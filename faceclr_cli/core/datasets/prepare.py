@@ -136,6 +136,8 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
     found = find_photos(config.source, config.layout, null=config.null)
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))
+    if not found.is_complete:
+        found = _without_faces(found, out, reporter)
     if config.face == "all" and any(photo.identity for photo in found.photos):
         text = "with --face all, every face in a photograph counts as the person of that photograph"
         reporter.report(Notice(text=text, level="warning"))
@@ -233,6 +235,21 @@ def _require_fit(config: PrepareConfig, found: Photos, out: Path) -> None:
             f"{shown(config.source)}: nobody's name is known here, so --min-images and --max-per-identity have "
             "nothing to count; name a --layout that tells people apart"
         )
+
+
+def _without_faces(found: Photos, out: Path, reporter: Reporter) -> Photos:
+    """Takes from a list what an earlier run wrote, which `find .` lists with the rest."""
+    folder = f"{out.absolute()}{os.sep}"
+    # By name: where a link leads does not matter.
+    within = (os.path.abspath(photo.path).startswith(folder) for photo in found.photos)  # noqa: PTH100
+    photos = tuple(photo for photo, is_face in zip(found.photos, within, strict=True) if not is_face)
+    if len(photos) == len(found.photos):
+        return found
+    text = f"{len(found.photos) - len(photos)} of the paths lie in {shown(out)}, which is for faces; they are left out"
+    reporter.report(Notice(text=text, level="warning"))
+    if not photos:
+        raise DataError(f"{shown(out)}: all paths of the list lie in it")
+    return replace(found, photos=photos)
 
 
 def _recipe(config: PrepareConfig, out: Path) -> Recipe:

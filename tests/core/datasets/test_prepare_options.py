@@ -244,6 +244,7 @@ def test_a_list_on_standard_input_only_adds(people: Path, tmp_path: Path, monkey
     everything = sorted(people.glob("*/*.jpg"))
     first = listed([*everything[:3], odd])
     assert (first.faces, first.people) == (4, 0)
-    second = listed(everything[3:5])
+    crops = list((tmp_path / "faces").glob("*/*.jpg"))  # as `find .` lists them with the rest
+    second = listed([*everything[3:5], *crops])
     assert (second.processed, second.removed, second.faces) == (2, 0, 6)
     assert len(open_faces(second.out)) == 6
