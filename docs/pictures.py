@@ -1,18 +1,29 @@
-"""Draws docs/people.jpg: six people who do not exist, photographs and aligned crops. `python docs/pictures.py`."""
+"""Draws docs/people.jpg and docs/sheet.jpg, of people who do not exist. `python docs/pictures.py`."""
 
+import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from faceclr_cli.core.configs.prepare import PrepareConfig
+from faceclr_cli.core.datasets.prepare import run
+from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
-from faceclr_cli.core.faces.drawn import draw_photo, invent_person
+from faceclr_cli.core.faces.drawn import draw_photo, invent_person, write_people
+from faceclr_cli.core.plots.sheet import draw_sheet
 
 PEOPLE, PHOTOS, HEIGHT, WIDTH = 6, 7, 120, 100
 
 
 def main() -> None:
-    """Writes the picture beside this file: five photographs of each person and the crops of two others."""
+    """Writes the pictures beside this file."""
+    people()
+    sheet()
+
+
+def people() -> None:
+    """Five photographs of each person and the crops of two others."""
     cropper = PhotoCropper(default_fingerprint())
     rows = []
     for who in range(1, PEOPLE + 1):
@@ -24,6 +35,21 @@ def main() -> None:
         rows.append(np.hstack([*small, gap, *faces]))
     sheet = cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(Path(__file__).with_name("people.jpg")), sheet, [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def sheet() -> None:
+    """A contact sheet of what `prepare` made of some people and of a few files that are not as they should be."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos, faces = Path(folder) / "photos", Path(folder) / "faces"
+        write_people(photos, people=6, photos=4, seed=0, reporter=Silent())
+        whole = (photos / "person-01" / "01.jpg").read_bytes()
+        (photos / "person-01" / "half.jpg").write_bytes(whole[: len(whole) // 2])
+        (photos / "person-02" / "letter.jpg").write_text("Dear all, ...")
+        photo = cv2.imread(str(photos / "person-03" / "02.jpg"))
+        cv2.imwrite(str(photos / "person-03" / "blurred.jpg"), cv2.GaussianBlur(photo, (0, 0), 6))
+        cv2.imwrite(str(photos / "person-04" / "background.jpg"), cv2.flip(photo[:60], -1))
+        run(PrepareConfig(source=photos, out=faces, min_sharpness=20.0), Silent())
+        draw_sheet(faces, photos, Path(__file__).with_name("sheet.jpg"))
 
 
 if __name__ == "__main__":
