@@ -86,6 +86,8 @@ def main() -> None:
         exit_code = error.exit_code
     except typer.Abort:
         exit_code = 130
-    # The process ends here, and its memory with it: a last collection would only make the user wait.
-    gc.freeze()
+    # The process ends here, and its memory with it: a last collection would only make the user wait. What comes with
+    # torch complains about what is left, though.
+    if "torch" not in sys.modules:
+        gc.freeze()
     sys.exit(exit_code or 0)

@@ -13,7 +13,8 @@ EXAMPLE = "faceclr prepare celeba/ -o celeba-faces --sheet sheet.jpg"
 
 def run(config: PrepareConfig, console: Console) -> None:
     """Runs the command, draws what is asked for, and shows its result."""
-    from faceclr_cli.core.datasets.prepare import PreparePlan, default_out, run
+    from faceclr_cli.core.datasets.places import default_out
+    from faceclr_cli.core.datasets.prepare import PreparePlan, run
 
     _draw(config, None)  # a name that cannot be drawn to shows before hours of work
     try:

@@ -42,4 +42,5 @@ class SplitConfig:
     def __post_init__(self) -> None:
         check_limits(self)
         if abs(self.train + self.val + self.test - 1.0) > 1e-6:
-            raise ValueError(f"--train, --val and --test must add up to 1, not {self.train + self.val + self.test:g}")
+            total = f"{self.train:g} + {self.val:g} + {self.test:g} = {self.train + self.val + self.test:g}"
+            raise ValueError(f"--train, --val and --test must add up to 1, not {total}; 0 leaves a part out")

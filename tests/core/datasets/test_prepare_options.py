@@ -93,9 +93,10 @@ def test_crops_that_are_there_already_keep_their_bytes_and_name_their_template(p
     assert rows(larger, "box, landmarks, score")[0] == (None, None, None)
 
 
-def test_a_template_that_pictures_do_not_have_is_not_believed(people: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--assume arcface does not hold"):
-        prepare(people, tmp_path / "faces", detector="none", assume="arcface")
+def test_a_template_that_pictures_do_not_have_is_not_believed(people: Path, real_data: Path, tmp_path: Path) -> None:
+    for loose in (people, real_data / "celeba-layout"):
+        with pytest.raises(ConfigError, match=r"--assume arcface does not hold"):
+            prepare(loose, tmp_path / "faces", detector="none", assume="arcface")
     assert not (tmp_path / "faces").exists()
     out = prepare(people, tmp_path / "faces", detector="none").out
     with pytest.raises(FingerprintError, match="template is 'unknown'"):

@@ -14,7 +14,8 @@ import pytest
 from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.datasets.folder import open_faces
-from faceclr_cli.core.datasets.prepare import PrepareResult, default_out, run
+from faceclr_cli.core.datasets.places import default_out
+from faceclr_cli.core.datasets.prepare import PrepareResult, run
 from faceclr_cli.core.errors import ConfigError, DataError, LockedError, TooManyBadFilesError
 from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.faces.drawn import write_people
