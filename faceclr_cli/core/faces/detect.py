@@ -104,11 +104,13 @@ class UnfitError(NoFaceError):
 
     Attributes:
         reason: Why, from the fixed list.
+        faces_found: How many faces it shows.
     """
 
-    def __init__(self, origin: Path | str, reason: Reason, detail: str = "") -> None:
+    def __init__(self, origin: Path | str, reason: Reason, detail: str = "", faces_found: int = 0) -> None:
         super().__init__(f"{shown(origin)}: {detail or reason}")
         self.reason = reason
+        self.faces_found = faces_found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +147,10 @@ class Selection:
         fit = [face for face in faces if min(face.box[2:]) >= self.min_size]
         if not fit:
             side = max(min(face.box[2:]) for face in faces)
-            raise UnfitError(origin, Reason.SMALL, f"face too small ({side:.0f} pixels, at least {self.min_size})")
+            detail = f"face too small ({side:.0f} pixels, at least {self.min_size})"
+            raise UnfitError(origin, Reason.SMALL, detail, len(faces))
         if self.choice == "only" and len(fit) > 1:
-            raise UnfitError(origin, Reason.SEVERAL, f"{len(fit)} faces found, and only one is allowed")
+            raise UnfitError(origin, Reason.SEVERAL, f"{len(fit)} faces found, and only one is allowed", len(faces))
         if self.choice == "all":
             return sorted(fit, key=_size, reverse=True)
         if self.choice == "best":

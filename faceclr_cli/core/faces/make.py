@@ -90,17 +90,17 @@ def make_face(recipe: Recipe, work: Work) -> Row:
     data, row = _read(work, row)
     if data is None:
         return row
-    row = replace(row, sha256=hashlib.sha256(data).hexdigest(), faces=0)
+    row = replace(row, sha256=hashlib.sha256(data).hexdigest())
     try:
         found = _crops(recipe, data, work.source)
         sharp = [(aligned, grade) for aligned in found if (grade := sharpness(aligned.crop)) >= recipe.min_sharpness]
     except BadPictureError as error:
-        return replace(row, reason=error.reason, faces=None)
+        return replace(row, reason=error.reason)
     except UnfitError as error:
         state = State.FAILED if error.reason is Reason.SEVERAL else State.SKIPPED
-        return replace(row, state=state, reason=error.reason)
+        return replace(row, state=state, reason=error.reason, faces=error.faces_found)
     except (cv2.error, MemoryError):
-        return replace(row, reason=Reason.CRASHED, faces=None)
+        return replace(row, reason=Reason.CRASHED)
     row = replace(row, faces=found[0].faces_found)
     if not sharp:
         return replace(row, state=State.SKIPPED, reason=Reason.BLURRED)

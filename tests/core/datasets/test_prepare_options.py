@@ -120,6 +120,7 @@ def test_group_photographs(real_data: Path, tmp_path: Path) -> None:
     with pytest.raises(TooManyBadFilesError):
         prepare(tmp_path / "photos", tmp_path / "only", face="only", max_bad=0)
     assert rows(tmp_path / "only") == [("astronaut.png", None), ("solvay_1927_group.jpg", "more than one face")]
+    assert int(str(rows(tmp_path / "only", "faces")[1][0])) >= 25
     large = prepare(tmp_path / "photos", tmp_path / "large", face="all", min_size=100)
     assert 1 <= large.faces < 20
     boxes = [json.loads(str(box)) for (box,) in rows(large.out, "box") if box]
