@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.datasets.folder import FaceFolder
 from faceclr_cli.core.errors import DataError, UnreadableImageError
-from faceclr_cli.core.events import Notice, Reporter, track
+from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
@@ -28,7 +28,7 @@ CACHE_VARIABLE = "FACECLR_CACHE"
 
 _LAYOUT = 1  # Another number where the meaning of a packed file changes.
 _KEPT = 8  # Packed folders that the cache holds at most: those used last.
-_DECODED_AT_ONCE = 1024
+_BLOCK = 32  # Crops that a thread decodes and stores before it says so: to hand over each would take longer.
 _DAY = 24 * 60 * 60
 
 
@@ -100,8 +100,11 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
         reason = str(error)
     reporter.report(Notice(level="warning", text=f"decoded faces are kept in memory, not in the cache: {reason}"))
     decoded = np.empty(_shape(folder), dtype=np.uint8)
-    for index, crop in enumerate(_decoded(folder, reporter)):
-        decoded[index] = crop
+
+    def store(start: int, block: NDArray[np.uint8]) -> None:
+        decoded[start : start + len(block)] = block
+
+    _decode(folder, store, reporter)
     decoded.flags.writeable = False
     return decoded
 
@@ -155,21 +158,37 @@ def _write(path: Path, folder: FaceFolder, reporter: Reporter) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": _shape(folder)}
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for crop in _decoded(folder, reporter):
-            file.write(crop.data)
+        begin = file.tell()
+
+    def store(start: int, block: NDArray[np.uint8]) -> None:
+        with open(path, "r+b") as file:
+            file.seek(begin + start * block[0].nbytes)
+            file.write(block.data)
+
+    _decode(folder, store, reporter)
 
 
-def _decoded(folder: FaceFolder, reporter: Reporter) -> Iterator[NDArray[np.uint8]]:
-    crops = _decoded_in_parallel(folder)
-    return track(crops, reporter, "decoding faces", total=len(folder), unit="faces")
+def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None], reporter: Reporter) -> None:
+    """Decodes all crops and hands them to `store` in blocks, each with the place of its first, in several threads."""
 
+    def work(start: int) -> int:
+        paths = folder.paths[start : start + _BLOCK]
+        block = np.empty((len(paths), *_shape(folder)[1:]), dtype=np.uint8)
+        for place, path in enumerate(paths):
+            block[place] = _read(folder.root / path, folder.fingerprint.size)
+        store(start, block)
+        return start + len(paths)
 
-def _decoded_in_parallel(folder: FaceFolder) -> Iterator[NDArray[np.uint8]]:
+    task = "decoding faces"
+    reporter.report(TaskStarted(task=task, total=len(folder), unit="faces"))
     # Threads suffice, since OpenCV releases the interpreter's lock while it decodes.
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(folder), _DECODED_AT_ONCE):
-            paths = [folder.root / path for path in folder.paths[start : start + _DECODED_AT_ONCE]]
-            yield from pool.map(lambda path: _read(path, folder.fingerprint.size), paths)
+    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+    try:
+        for done in pool.map(work, range(0, len(folder), _BLOCK)):
+            reporter.report(TaskAdvanced(task=task, done=done))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        reporter.report(TaskFinished(task=task))
 
 
 def _read(path: Path, size: int) -> NDArray[np.uint8]:

@@ -6,10 +6,13 @@ in mid-epoch, and every process computes the same global batches and takes its s
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from itertools import pairwise
 
-from faceclr_cli.core.errors import DataError
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from faceclr_cli.core.errors import ConfigError, DataError
 
 
 def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -35,6 +38,59 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> l
     order = _generator(seed, epoch).permutation(count).astype(np.int64)
     size = min(batch_size, count)
     return [order[start : start + size] for start in range(0, count - size + 1, size)]
+
+
+def weighted_batches(
+    sources: NDArray[np.int64], weights: Sequence[float], batch_size: int, *, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Batches that hold the pictures of several folders in given proportions, whatever the folders' sizes.
+
+    An epoch has as many pictures as all folders together, less an incomplete last batch. Every batch has the
+    proportions as nearly as whole pictures allow. Each picture of a folder has its turn before one comes
+    again, across epochs too, and none is in a batch twice. A set no larger than a batch gives one batch of all.
+
+    Args:
+        sources: The folder of each picture, counted from 0. Shape: (N,).
+        weights: Of each folder, above zero; twice the weight, twice the pictures.
+        batch_size: Pictures in a batch, over all processes.
+        seed: Of the run.
+        epoch: Each has its own batches.
+
+    Returns:
+        Indices of pictures in random order. Shape of each: (batch_size,).
+
+    Raises:
+        ConfigError: A folder has no weight, or one that is not above zero; or its share of a batch is none, or more
+            than half of its pictures.
+        DataError: There are fewer than two pictures.
+    """
+    sizes = np.bincount(sources, minlength=len(weights))
+    if len(sizes) != len(weights) or not all(weight > 0 for weight in weights):
+        raise ConfigError(f"{len(sizes)} folders need a weight above zero each, not {list(weights)}")
+    if len(sources) <= batch_size:
+        return shuffled_batches(len(sources), batch_size, seed=seed, epoch=epoch)
+    count = len(sources) // batch_size
+    quotas = apportion(count * batch_size, weights)
+    # Each folder's pictures spread evenly over the epoch, from 0 to 1, and then cut into batches.
+    when = np.concatenate([(np.arange(quota) + 0.5) / quota for quota in quotas if quota])
+    slots = np.argsort(when, kind="stable").reshape(count, batch_size)
+    folders = np.repeat(np.arange(len(quotas)), quotas)[slots]
+    dealt = []
+    for folder, (size, quota) in enumerate(zip(sizes.tolist(), quotas.tolist(), strict=True)):
+        most = int((folders == folder).sum(axis=1).max())
+        _check_share(folder, size, most)
+        turns = _turns(size, epoch * quota, quota, apart=most, seed=seed, folder=folder)
+        dealt.append(np.flatnonzero(sources == folder)[turns])
+    # Shuffled, since the parts of a batch that processes work on are not to be of one folder alone.
+    batches = _generator(seed, epoch).permuted(np.concatenate(dealt)[slots], axis=1)
+    return list(batches)
+
+
+def apportion(total: int, weights: ArrayLike) -> NDArray[np.int64]:
+    """Whole numbers in the proportion of the weights, each at most one off, that add up to `total`."""
+    reached = np.cumsum(np.asarray(weights, dtype=np.float64))
+    counts: NDArray[np.int64] = np.diff(np.rint(reached / reached[-1] * total).astype(np.int64), prepend=0)
+    return counts
 
 
 def people_batches(
@@ -100,6 +156,36 @@ def share(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
     if size == 0:
         raise DataError(f"{len(batch)} pictures don't suffice for {world} processes")
     return batch[rank * size : (rank + 1) * size]
+
+
+def _check_share(folder: int, size: int, most: int) -> None:
+    if most == 0:
+        raise ConfigError(f"folder {folder + 1} would give no picture in a whole epoch: raise its weight")
+    if most > size // 2:
+        raise ConfigError(
+            f"folder {folder + 1} would give {most} of its {size} pictures to one batch, and half of them is the most: "
+            "lower its weight or --batch-size"
+        )
+
+
+def _turns(size: int, start: int, count: int, *, apart: int, seed: int, folder: int) -> NDArray[np.int64]:
+    """A stretch of a folder's endless sequence of permutations, in which any `apart` pictures in a row differ.
+
+    Across the seam of two permutations they do because those pictures that end the first and begin the second
+    begin it in the order in which they ended the first, behind the others of its beginning.
+    """
+
+    def shuffled(number: int) -> NDArray[np.int64]:
+        return np.random.default_rng([seed, folder, number, 1]).permutation(size)
+
+    first, last = start // size, (start + count - 1) // size
+    orders = [shuffled(number) for number in range(max(0, first - 1), last + 1)]
+    # The ends stay as they are (apart is at most half), so no permutation depends on those before the last one.
+    for before, order in pairwise(orders):
+        end, begin = before[-apart:], order[:apart]
+        order[:apart] = np.concatenate([begin[~np.isin(begin, end)], end[np.isin(end, begin)]])
+    turns = np.concatenate(orders[-(last - first + 1) :])
+    return turns[start - first * size :][:count]
 
 
 class _Deck:

@@ -16,8 +16,8 @@ from faceclr_cli.core.datasets import packed
 from faceclr_cli.core.datasets.folder import FaceFolder, open_faces
 from faceclr_cli.core.datasets.packed import PackedFaces, pack
 from faceclr_cli.core.errors import DataError, UnreadableImageError
-from faceclr_cli.core.events import Event, Notice, Silent
-from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 
 SIZE = 24
 
@@ -89,6 +89,37 @@ def test_crops_are_rgb_with_labels_and_paths_in_order(faces: FaceFolder, cache: 
     assert_holds(result, faces)
     assert isinstance(result.crops.base, np.memmap)
     assert not result.crops.flags.writeable
+
+
+def test_many_crops_are_in_order_and_are_counted(tmp_path: Path, cache: Path) -> None:
+    count = 2 * packed._BLOCK + 3
+    folder = make_faces(tmp_path / "faces", tuple(f"_/{number:03d}.png" for number in range(count)))
+    listener = Listener()
+    assert_holds(pack(folder, listener, cache), folder)
+    assert isinstance(listener.events[0], TaskStarted) and listener.events[0].total == count
+    advances = [event.done for event in listener.events if isinstance(event, TaskAdvanced)]
+    assert advances == sorted(advances) and advances[-1] == count
+    assert isinstance(listener.events[-1], TaskFinished)
+
+
+@pytest.mark.real
+def test_real_crops_are_packed_as_opencv_reads_them(real_data: Path, tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    for person in ("aaron_hernandez", "aaron_rodgers"):
+        (tmp_path / "faces" / person).symlink_to(real_data / "faces-train" / person)
+    fingerprint = Fingerprint(
+        detector=UNKNOWN,
+        detector_digest=UNKNOWN,
+        template="arcface",
+        size=112,
+        interpolation=UNKNOWN,
+        padding=UNKNOWN,
+    )
+    write_json(tmp_path / "faces" / "faceclr.json", {"kind": "faces", "fingerprint": fingerprint.to_json()})
+    folder = open_faces(tmp_path / "faces")
+    result = pack(folder, Silent(), cache)
+    assert result.people == ("aaron_hernandez", "aaron_rodgers") and len(result) > 20
+    assert_holds(result, folder)
 
 
 def test_a_second_call_decodes_nothing(faces: FaceFolder, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

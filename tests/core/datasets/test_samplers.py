@@ -5,8 +5,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from faceclr_cli.core.datasets.samplers import people_batches, share, shuffled_batches
-from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.datasets.samplers import (
+    apportion,
+    people_batches,
+    share,
+    shuffled_batches,
+    weighted_batches,
+)
+from faceclr_cli.core.errors import ConfigError, DataError
 
 # 30 people with 1 to 30 pictures each, and 20 pictures of nobody known, in no order.
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(-1, 30), [20, *range(1, 31)]))
@@ -31,6 +37,122 @@ def test_an_incomplete_batch_is_left_out_unless_it_is_the_only_one() -> None:
 def test_one_picture_is_too_few(count: int) -> None:
     with pytest.raises(DataError, match="at least 2"):
         shuffled_batches(count, 4, seed=0, epoch=0)
+
+
+def sources_of(*sizes: int) -> np.ndarray:
+    """The folder of each picture, in no order."""
+    return np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+
+
+def random_case(number: int) -> tuple[np.ndarray, list[float], int]:
+    """Folders, weights and a batch size for which no folder gives more than half of its pictures to a batch."""
+    generator = np.random.default_rng(number)
+    sizes = generator.integers(20, 150, size=generator.integers(2, 5))
+    weights = generator.uniform(0.3, 3, size=len(sizes))
+    batch_size = int((sizes / 2 * weights.sum() / weights).min()) - 4
+    return sources_of(*sizes), weights.tolist(), max(5, batch_size // generator.integers(1, 4))
+
+
+@pytest.mark.parametrize("number", range(25))
+def test_weighted_batches_deal_each_folder_out_evenly_over_epochs(number: int) -> None:
+    sources, weights, batch_size = random_case(number)
+    epochs = [weighted_batches(sources, weights, batch_size, seed=number, epoch=epoch) for epoch in range(12)]
+    for batches in epochs:
+        assert len(batches) == len(sources) // batch_size
+        assert all(len(set(batch.tolist())) == len(batch) == batch_size for batch in batches)
+    per_epoch = [np.bincount(sources[np.concatenate(batches)], minlength=len(weights)) for batches in epochs]
+    wanted = np.array(weights) / sum(weights) * len(epochs[0]) * batch_size
+    for counts in per_epoch:
+        np.testing.assert_array_equal(counts, per_epoch[0])
+        assert (np.abs(counts - wanted) <= 1).all()
+    for folder in range(len(weights)):
+        # After any epoch, no picture was seen twice more than another.
+        uses = np.zeros(len(sources), dtype=int)
+        for batches in epochs:
+            np.add.at(uses, np.concatenate(batches), 1)
+            own = uses[sources == folder]
+            assert own.max() - own.min() <= 1
+
+
+@pytest.mark.parametrize("number", range(25))
+def test_every_weighted_batch_has_the_proportions(number: int) -> None:
+    sources, weights, batch_size = random_case(number)
+    wanted = np.array(weights) / sum(weights) * batch_size
+    for batch in weighted_batches(sources, weights, batch_size, seed=0, epoch=3):
+        assert (np.abs(np.bincount(sources[batch], minlength=len(weights)) - wanted) < 2).all()
+
+
+def test_two_folders_of_weight_one_to_three_make_up_a_quarter_and_three_quarters_of_each_batch() -> None:
+    sources = sources_of(100, 60)
+    for epoch in range(5):
+        for batch in weighted_batches(sources, [1, 3], 32, seed=0, epoch=epoch):
+            assert np.bincount(sources[batch]).tolist() == [8, 24]
+
+
+def test_half_of_a_folder_in_each_batch_is_never_twice_the_same_picture() -> None:
+    """The narrowest case: each batch takes half of the small folder, and permutations end within batches."""
+    sources = sources_of(11, 200)
+    for epoch in range(100):
+        for batch in weighted_batches(sources, [1, 3], 20, seed=1, epoch=epoch):
+            assert len(set(batch.tolist())) == 20
+
+
+def test_weighted_batches_depend_on_seed_and_epoch_alone() -> None:
+    sources = sources_of(50, 90)
+    first = weighted_batches(sources, [1, 2], 20, seed=3, epoch=5)
+    np.testing.assert_array_equal(first, weighted_batches(sources, [1, 2], 20, seed=3, epoch=5))
+    np.testing.assert_array_equal(first, weighted_batches(sources, [10, 20], 20, seed=3, epoch=5))
+    assert not np.array_equal(first, weighted_batches(sources, [1, 2], 20, seed=3, epoch=6))
+    assert not np.array_equal(first, weighted_batches(sources, [1, 2], 20, seed=4, epoch=5))
+
+
+def test_each_picture_of_a_folder_falls_anywhere_in_its_permutations() -> None:
+    """Keeping repetitions apart at the seams must not keep pictures in their places."""
+    sources = sources_of(8, 400)
+    epochs = [weighted_batches(sources, [1, 9], 40, seed=0, epoch=epoch) for epoch in range(200)]
+    hands = [frozenset(batch[sources[batch] == 0].tolist()) for batches in epochs for batch in batches]
+    assert {len(hand) for hand in hands} == {4}
+    assert len(set(hands)) == 70, "not all choices of 4 of 8 pictures occur"
+
+
+def test_the_processes_share_of_a_weighted_batch_has_pictures_of_all_folders() -> None:
+    sources = sources_of(500, 500)
+    for batch in weighted_batches(sources, [1, 1], 128, seed=0, epoch=0):
+        for rank in range(2):
+            assert 10 < (sources[share(batch, rank, 2)] == 0).sum() < 54
+
+
+def test_a_folder_too_small_for_its_weight_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"folder 2 would give 16 of its 30 pictures .* lower its weight or --batch"):
+        weighted_batches(sources_of(100, 30), [1, 1], 32, seed=0, epoch=0)
+    assert weighted_batches(sources_of(100, 32), [1, 1], 32, seed=0, epoch=0)
+
+
+def test_a_folder_that_would_never_be_seen_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"folder 1 would give no picture .* raise its weight"):
+        weighted_batches(sources_of(100, 100), [1e-6, 1], 10, seed=0, epoch=0)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")]])
+def test_each_folder_needs_a_weight_above_zero(weights: list[float]) -> None:
+    with pytest.raises(ConfigError, match="2 folders need a weight above zero each"):
+        weighted_batches(sources_of(50, 50), weights, 10, seed=0, epoch=0)
+
+
+@pytest.mark.parametrize("batch_size", [8, 20])
+def test_folders_no_larger_than_a_batch_make_one_batch_of_all(batch_size: int) -> None:
+    (batch,) = weighted_batches(sources_of(3, 5), [1, 1], batch_size, seed=0, epoch=0)
+    assert sorted(batch) == list(range(8))
+
+
+def test_whole_numbers_in_proportion_add_up() -> None:
+    assert apportion(10, [1, 1, 2]).tolist() in ([2, 3, 5], [3, 2, 5])
+    for number in range(100):
+        generator = np.random.default_rng(number)
+        weights = generator.uniform(0, 5, size=7)
+        counts = apportion(number, weights)
+        assert counts.sum() == number and counts.min() >= 0
+        assert (np.abs(counts - weights / weights.sum() * number) <= 1).all()
 
 
 def test_people_batches_hold_p_people_side_by_side_with_k_pictures_each() -> None:

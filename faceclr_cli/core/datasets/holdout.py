@@ -1,0 +1,80 @@
+"""Pictures that are never trained on, for when there is nothing else to watch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.datasets.joined import JoinedFaces
+from faceclr_cli.core.datasets.samplers import apportion
+
+_MOST = 2000  # More would make what is watched hardly more certain, and the watching slower.
+_FEWEST = 32  # With fewer, what is watched would be noise.
+
+
+def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divides pictures into those to train on and those to watch.
+
+    People with several pictures are held out as a whole, so that nobody is in both; all other pictures singly.
+    Who is held out is drawn by a hash of the person's name or the picture's path, in each folder, among people
+    with names and pictures without, in proportion: more pictures change it little. Two people are always left
+    to train on, if possible two with several pictures.
+
+    Args:
+        faces: What to divide.
+        share: How many of the pictures to hold out: about this share, never more, and at most 2,000. A person
+            with more pictures than that is never held out.
+        seed: Draws others.
+
+    Returns:
+        Indices of the pictures to train on and of those held out, each sorted. None are held out where they would
+        be fewer than 32, or where fewer than two would be left.
+    """
+    pictures = np.arange(len(faces))
+    wanted = min(round(share * len(faces)), _MOST)
+    if wanted < _FEWEST:
+        return pictures, pictures[:0]
+    unit, first, sizes = _units(faces)
+    keys = [_key(faces, place, size, seed) for place, size in zip(first.tolist(), sizes.tolist(), strict=True)]
+    drawn = np.argsort(np.array(keys, dtype=np.uint64), kind="stable")
+    is_named = faces.labels[first] >= 0
+    people = drawn[is_named[drawn]]
+    stay = people[np.argsort(sizes[people] > 1, kind="stable")][-2:]
+    drawn = drawn[~np.isin(drawn, stay)]
+    group = 2 * faces.sources[first] + is_named
+    quotas = apportion(wanted, np.bincount(group, weights=sizes))
+    is_held = np.zeros(len(first), dtype=bool)
+    for number, quota in enumerate(quotas.tolist()):
+        is_held[_fitting(drawn[group[drawn] == number], sizes, quota)] = True
+    kept, held = pictures[~is_held[unit]], pictures[is_held[unit]]
+    return (pictures, held[:0]) if len(held) < _FEWEST or len(kept) < 2 else (kept, held)
+
+
+def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """What is held out together: the unit of each picture; the first picture and the size of each unit."""
+    counts = np.bincount(faces.labels + 1)
+    counts[0] = 0  # of nobody known
+    alone = counts[faces.labels + 1] < 2
+    owners = np.where(alone, len(faces.people) + np.arange(len(faces)), faces.labels)
+    _, first, unit, sizes = np.unique(owners, return_index=True, return_inverse=True, return_counts=True)
+    return unit, first, sizes
+
+
+def _key(faces: JoinedFaces, place: int, size: int, seed: int) -> int:
+    name = faces.people[faces.labels[place]] if size > 1 else faces.paths[place]
+    return int.from_bytes(hashlib.sha256(b"%d\0%s" % (seed, os.fsencode(name))).digest()[:8], "big")
+
+
+def _fitting(units: NDArray[np.intp], sizes: NDArray[np.intp], quota: int) -> list[int]:
+    """The units, in their order, that together are no more than `quota` pictures."""
+    chosen = []
+    for unit in units.tolist():
+        if quota == 0:
+            break
+        if sizes[unit] <= quota:
+            chosen.append(unit)
+            quota -= int(sizes[unit])
+    return chosen
