@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -9,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from faceclr_cli.core.encoders.heads import GlobalBatchNorm
+from faceclr_cli.core.encoders.heads import projection_head
 from faceclr_cli.core.losses.center import CenterLoss
 from faceclr_cli.core.losses.gather import gather, gather_labels, world
+from faceclr_cli.core.losses.moco import QueueContrast
 from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.losses.triplet import TripletLoss
 from tests.distributed import pool
 
-BATCH, INPUTS, DIM, STEPS = 16, 6, 5, 2
+BATCH, INPUTS, DIM, STEPS = 16, 6, 5, 3
 PEOPLE = {
     # Whole people on each process, as people_batches and share deal them.
     "dealt": [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7],
@@ -27,51 +29,75 @@ PEOPLE = {
 }
 MINING = ("batch-hard", "semi-hard", "batch-all")
 TRIPLETS = [f"{mining}, {people}" for mining in MINING for people in PEOPLE]
-CASES = ["nt-xent", "nt-xent, batch norm", "center", *TRIPLETS]
+CONTRASTS = {
+    "plain": {"margin": 0.0, "decoupled": False},
+    "margin": {"margin": 0.2, "decoupled": False},
+    "decoupled": {"margin": 0.0, "decoupled": True},
+}
+CONTRASTIVE = [f"nt-xent, {kind}, {layers}" for kind in CONTRASTS for layers in (0, 2, 3)]
+CONTRASTIVE += ["queue, plain, 2", "queue, margin, 0", "queue, decoupled, 3"]
+CASES = ["center", *TRIPLETS, *CONTRASTIVE]
 
 
 class Task(nn.Module):
-    """A linear network and a loss as one module, which is what DDP wraps."""
+    """A small network and a loss as one module, which is what DDP wraps."""
 
-    def __init__(self, loss: nn.Module, *, batch_norm: bool) -> None:
+    def __init__(self, loss: nn.Module, layers: int) -> None:
         super().__init__()
-        norm = GlobalBatchNorm(DIM) if batch_norm else nn.Identity()
-        self.network = nn.Sequential(nn.Linear(INPUTS, DIM), norm)
+        self.network = nn.Sequential(nn.Linear(INPUTS, DIM), projection_head(DIM, DIM, layers))
         self.loss = loss
+        if isinstance(loss, QueueContrast):
+            self.slow_network = copy.deepcopy(self.network).requires_grad_(False)
 
-    def forward(self, pictures: Tensor, others: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, pictures: Tensor, *others: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if isinstance(self.loss, NTXent):
-            others = self.network(others)
-        return self.loss(self.network(pictures), others)
+            return self.loss(self.network(pictures), self.network(others[0]))
+        if isinstance(self.loss, QueueContrast):
+            return self.loss(self.network(pictures), self.slow_network(others[0]), others[1])
+        return self.loss(self.network(pictures), others[0])
+
+    @torch.no_grad()
+    def descend(self) -> None:
+        for parameter in self.network.parameters():
+            parameter -= 0.3 * parameter.grad
+        if isinstance(self.loss, QueueContrast):
+            for slow, fast in zip(self.slow_network.parameters(), self.network.parameters(), strict=True):
+                slow.lerp_(fast, 0.5)
 
 
-def make(case: str) -> tuple[nn.Module, Tensor]:
-    """The loss, and its second argument for the whole batch."""
-    if case.startswith("nt-xent"):
-        return NTXent(0.2), torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+def make(case: str) -> tuple[nn.Module, list[Tensor]]:
+    """The loss, and its further arguments for the whole batch of each step."""
     if case == "center":
-        return CenterLoss(people=10, dim=DIM, lr=0.5), torch.tensor(PEOPLE["uneven"]).repeat(STEPS, 1)
-    mining, people = case.split(", ")
-    return TripletLoss(0.3, mining), torch.tensor(PEOPLE[people]).repeat(STEPS, 1)
+        return CenterLoss(people=10, dim=DIM, lr=0.5), [torch.tensor(PEOPLE["uneven"]).repeat(STEPS, 1)]
+    if case in TRIPLETS:
+        mining, people = case.split(", ")
+        return TripletLoss(0.3, mining), [torch.tensor(PEOPLE[people]).repeat(STEPS, 1)]
+    views = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
+    name, kind, _ = case.split(", ")
+    if name == "nt-xent":
+        return NTXent(0.2, **CONTRASTS[kind]), [views]
+    # A queue that batches don't divide, and pictures that come again while their older keys are in it.
+    return QueueContrast(DIM, 25, 0.2, **CONTRASTS[kind]), [views, torch.arange(STEPS * BATCH).view(STEPS, -1) % 20]
 
 
 def train(case: str) -> dict[str, Any]:
     """A few steps on this process's share of each batch: losses, metrics, gradients and state."""
     torch.manual_seed(0)
     loss, others = make(case)
-    task = Task(loss, batch_norm=case.endswith("batch norm")).double()
+    task = Task(loss, int(case.split(", ")[2]) if case in CONTRASTIVE else 0).double()
     pictures = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
     rank, processes = world()
     mine = slice(rank * BATCH // processes, (rank + 1) * BATCH // processes)
     module = task if processes == 1 else DistributedDataParallel(task)
-    seen: dict[str, Any] = {"losses": [], "gradients": []}
+    seen: dict[str, Any] = {"losses": [], "gradients": [], "metrics": []}
     for step in range(STEPS):
-        value, metrics = module(pictures[step, mine], others[step, mine])
+        value, metrics = module(pictures[step, mine], *(other[step, mine] for other in others))
         task.zero_grad()
         value.backward()
         seen["losses"].append(value.detach())
-        seen["gradients"].append(task.network[0].weight.grad.clone())
-        seen.setdefault("metrics", []).append(torch.stack([*metrics.values()]))
+        seen["gradients"].append(torch.cat([p.grad.flatten() for p in task.network.parameters()]))
+        seen["metrics"].append(torch.stack([*metrics.values()]))
+        task.descend()
     return seen | {"state": task.state_dict()}
 
 

@@ -26,22 +26,32 @@ class GlobalBatchNorm(nn.BatchNorm1d):
         return super().forward(gather(features))[own] if self.training else super().forward(features)
 
 
-def projection_head(embedding_dim: int, projection_dim: int, layers: int) -> nn.Sequential:
+def projection_head(embedding_dim: int, projection_dim: int, layers: int, *, batch_norm: bool = True) -> nn.Module:
     """The MLP between the embedding and the contrastive loss, thrown away after training (SimCLR, arXiv 2002.05709).
 
-    Each layer is followed by batch norm over the batch of all processes, as in the paper's code: with the
-    statistics of its own part alone, a process would tell a picture by them which of the others is its twin.
+    With `batch_norm`, each layer is followed by batch norm over the batch of all processes, as in SimCLR's code:
+    with the statistics of its own part alone, a process would tell a picture by them which of the others is its
+    twin. Without, layers have biases instead, as in MoCo v2 (arXiv 2003.04297): where queries and keys make two
+    batches, a query could tell its key by the statistics of the batch that it was in.
 
     Args:
         embedding_dim: Length of what comes in, and of hidden layers.
-        projection_dim: Length of what the loss compares.
-        layers: 1 to 3; 1 is linear.
+        projection_dim: Length of what the loss compares; without layers that is `embedding_dim`.
+        layers: 0 to 3. 1 is linear; with 0 the loss compares the embedding itself.
+        batch_norm: Whether batch norm follows each layer.
 
     Returns:
         A module. Shape: (B, embedding_dim) -> (B, projection_dim).
     """
-    hidden: list[nn.Module] = []
+    if layers == 0:
+        return nn.Identity()
+    modules: list[nn.Module] = []
     for _ in range(layers - 1):
-        hidden += [nn.Linear(embedding_dim, embedding_dim, bias=False), GlobalBatchNorm(embedding_dim), nn.ReLU()]
-    last = nn.Linear(embedding_dim, projection_dim, bias=False)
-    return nn.Sequential(*hidden, last, GlobalBatchNorm(projection_dim, affine=False))
+        modules.append(nn.Linear(embedding_dim, embedding_dim, bias=not batch_norm))
+        if batch_norm:
+            modules.append(GlobalBatchNorm(embedding_dim))
+        modules.append(nn.ReLU())
+    modules.append(nn.Linear(embedding_dim, projection_dim, bias=not batch_norm))
+    if batch_norm:
+        modules.append(GlobalBatchNorm(projection_dim, affine=False))
+    return nn.Sequential(*modules)

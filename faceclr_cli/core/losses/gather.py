@@ -36,7 +36,7 @@ def gather(x: Tensor) -> Tensor:
 
 
 def gather_labels(y: Tensor) -> Tensor:
-    """Like `gather`, without gradients.
+    """Like `gather`, without gradients: for labels, and for whatever else nothing is learned through.
 
     Args:
         y: The tensor of this process. Shape: (N, ...), the same on all processes.

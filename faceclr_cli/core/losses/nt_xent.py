@@ -1,4 +1,4 @@
-"""NT-Xent, the contrastive loss of SimCLR."""
+"""NT-Xent, the contrastive loss of SimCLR, and what all contrastive losses here make of similarities."""
 
 from __future__ import annotations
 
@@ -7,6 +7,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faceclr_cli.core.losses.gather import gather, world
+
+
+def contrast(logits: Tensor, positives: Tensor, *, margin: float, decoupled: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of finding the positive among all candidates, averaged over the anchors.
+
+    Args:
+        logits: Similarity of each anchor to each candidate, over the temperature; -inf where a candidate
+            does not count. Overwritten where there is a margin. Shape: (N, M).
+        positives: The column of each anchor's positive. Shape: (N,).
+        margin: Subtracted from the logit of the positive, also where it stands among the candidates.
+        decoupled: Whether the positive is left out of the candidates that it is compared with, of which
+            there must then be another.
+
+    Returns:
+        The loss, a scalar, and the shares of anchors whose positive is the nearest candidate (`top1`) or among
+        the five nearest (`top5`), before the margin. A tie counts against: a network that maps all
+        pictures to one point knows nothing.
+    """
+    columns = positives[:, None]
+    with torch.no_grad():
+        places = (logits >= logits.gather(1, columns)).sum(dim=1, dtype=torch.int32)
+    if margin:
+        logits.scatter_add_(1, columns, torch.full_like(columns, -margin, dtype=logits.dtype))
+    if decoupled:
+        negatives = logits.scatter(1, columns, -torch.inf)
+        loss = (negatives.logsumexp(dim=1) - logits.gather(1, columns).squeeze(1)).mean()
+    else:
+        loss = F.cross_entropy(logits, positives)
+    return loss, {"top1": (places <= 1).float().mean(), "top5": (places <= 5).float().mean()}
 
 
 class NTXent(nn.Module):
@@ -21,11 +50,18 @@ class NTXent(nn.Module):
 
     Args:
         temperature: What similarities are divided by; above 0.
+        margin: By how much more similar a positive must be, in cosine: it is subtracted from the positive's
+            similarity (as USynthFace has it, Boutros et al. 2022, arXiv 2211.07371).
+        decoupled: Compare the positive with the negatives alone (Yeh et al. 2021, arXiv 2110.06848, L_DC).
+            With the positive among them, as in SimCLR, pictures whose views are already alike teach little, the
+            more so the smaller the batch.
     """
 
-    def __init__(self, temperature: float) -> None:
+    def __init__(self, temperature: float, *, margin: float = 0.0, decoupled: bool = False) -> None:
         super().__init__()
         self.temperature = temperature
+        self.margin = margin
+        self.decoupled = decoupled
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compares the two views of each picture with those of all others.
@@ -35,8 +71,8 @@ class NTXent(nn.Module):
             second: Projections of the second views, in the same order. Shape: (N, D).
 
         Returns:
-            The loss, a scalar, and `top1`: the share of the local anchors for which the other view is the
-            nearest in the global batch. In float32 at least, also under autocast.
+            The loss, a scalar, in float32 at least, also under autocast; and `top1` and `top5`: the shares of the
+            local anchors for which the other view is the nearest in the global batch, or among the five nearest.
 
         Raises:
             ValueError: The views differ in shape.
@@ -51,8 +87,6 @@ class NTXent(nn.Module):
             # One gather for both views: columns come as (first, second) of rank 0, of rank 1, ...
             logits = (anchors / self.temperature) @ gather(anchors).T
             own = torch.arange(len(views), device=views.device) + world()[0] * len(views)
-            positives = own.roll(len(first))
             logits.scatter_(1, own[:, None], -torch.inf)
-            loss = (logits.logsumexp(dim=1) - logits.gather(1, positives[:, None]).squeeze(1)).mean()
-        top1 = (logits.detach().argmax(dim=1) == positives).float().mean()
-        return loss, {"top1": top1}
+            positives = own.roll(len(first))
+            return contrast(logits, positives, margin=self.margin / self.temperature, decoupled=self.decoupled)

@@ -10,16 +10,25 @@ from torch import Tensor
 from faceclr_cli.core.losses.nt_xent import NTXent
 
 
-def equation_1(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """The paper's algorithm 1, number by number: z_2k-1 and z_2k are the views of picture k."""
+def similarity(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b / (a.norm() * b.norm())
+
+
+def slow(first: Tensor, second: Tensor, temperature: float, *, margin: float = 0.0, decoupled: bool = False) -> Tensor:
+    """SimCLR's algorithm 1, number by number: z_2k-1 and z_2k are the views of picture k.
+
+    With the margin of USynthFace, equation 2, on the positive; or with DCL's equation 6, where the positive is not
+    in the denominator.
+    """
     z = [view for pair in zip(first, second, strict=True) for view in pair]
 
-    def similarity(i: int, j: int) -> Tensor:
-        return z[i] @ z[j] / (z[i].norm() * z[j].norm())
+    def exponential(i: int, j: int) -> Tensor:
+        is_positive = i // 2 == j // 2
+        return ((similarity(z[i], z[j]) - (margin if is_positive else 0)) / temperature).exp()
 
     def loss(i: int, j: int) -> Tensor:
-        others = [(similarity(i, k) / temperature).exp() for k in range(len(z)) if k != i]
-        return -((similarity(i, j) / temperature).exp() / sum(others)).log()
+        others = [exponential(i, k) for k in range(len(z)) if k != i and not (decoupled and k == j)]
+        return -(exponential(i, j) / sum(others)).log()
 
     terms = [loss(2 * k, 2 * k + 1) + loss(2 * k + 1, 2 * k) for k in range(len(first))]
     return sum(terms[1:], terms[0]) / len(z)
@@ -36,13 +45,39 @@ def views(n: int = 7, dim: int = 5) -> tuple[Tensor, Tensor]:
 def test_loss_and_gradients_are_those_of_the_paper_and_of_another_library(temperature: float) -> None:
     first, second = views()
     loss, _ = NTXent(temperature)(first, second)
-    slow = equation_1(first, second, temperature)
     pictures = torch.arange(len(first)).repeat(2)
     library = SupConLoss(temperature=temperature)(torch.cat([first, second]), pictures)
     ours = torch.autograd.grad(loss, (first, second))
-    for other in (slow, library):
+    for other in (slow(first, second, temperature), library):
         torch.testing.assert_close(loss, other)
         torch.testing.assert_close(ours, torch.autograd.grad(other, (first, second)))
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.35])
+def test_margin_and_decoupling_are_those_of_their_papers(margin: float, decoupled: bool) -> None:
+    first, second = views()
+    loss, _ = NTXent(0.2, margin=margin, decoupled=decoupled)(first, second)
+    expected = slow(first, second, 0.2, margin=margin, decoupled=decoupled)
+    torch.testing.assert_close(loss, expected)
+    inputs = (first, second)
+    torch.testing.assert_close(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs))
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_gradients_are_those_of_small_differences(decoupled: bool) -> None:
+    module = NTXent(0.3, margin=0.1, decoupled=decoupled)
+    assert torch.autograd.gradcheck(lambda *pair: module(*pair)[0], views(3, 4))
+
+
+def test_decoupled_pictures_teach_however_alike_their_views_are() -> None:
+    first, _ = (view.detach() for view in views(2, 16))
+    strengths = {}
+    for decoupled in (False, True):
+        query = (first + 0.01 * first.roll(1, dims=0)).requires_grad_()
+        loss, _ = NTXent(0.1, decoupled=decoupled)(query, first)
+        strengths[decoupled] = float(torch.autograd.grad(loss, query)[0].norm())
+    assert strengths[True] > 100 * strengths[False]
 
 
 def test_a_collapsed_network_has_the_loss_of_guessing() -> None:
@@ -50,6 +85,8 @@ def test_a_collapsed_network_has_the_loss_of_guessing() -> None:
     loss, metrics = NTXent(0.1)(same, same)
     assert loss.item() == pytest.approx(math.log(15), abs=1e-5)
     assert metrics["top1"] <= 1 / 8
+    assert metrics["top5"] <= 5 / 8
+    assert NTXent(0.1, decoupled=True)(same, same)[0].item() == pytest.approx(math.log(14), abs=1e-5)
 
 
 def test_top1_is_the_share_of_views_whose_nearest_is_the_other_view() -> None:
@@ -59,11 +96,30 @@ def test_top1_is_the_share_of_views_whose_nearest_is_the_other_view() -> None:
     assert NTXent(0.1)(corners, corners[[1, 0, 2, 3]])[1]["top1"] == 0.5
 
 
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("margin", [0.0, 1.5])
+def test_shares_of_nearest_views_are_counted_without_the_margin(margin: float, decoupled: bool) -> None:
+    first, second = views(20, 5)
+    metrics = NTXent(0.1, margin=margin, decoupled=decoupled)(first, second)[1]
+    z, places = [*first.detach(), *second.detach()], []
+    for i, anchor in enumerate(z):
+        nearest = sorted((j for j in range(40) if j != i), key=lambda j, a=anchor: -float(similarity(a, z[j])))
+        places.append(nearest.index((i + 20) % 40))
+    assert 0 < sum(place < 1 for place in places) < sum(place < 5 for place in places) < 40
+    assert metrics["top1"].item() == pytest.approx(sum(place < 1 for place in places) / 40)
+    assert metrics["top5"].item() == pytest.approx(sum(place < 5 for place in places) / 40)
+
+
+def test_among_five_candidates_the_other_view_is_always_one_of_the_five_nearest() -> None:
+    first, second = views(3)
+    assert NTXent(0.1)(first, -second)[1] == {"top1": 0, "top5": 1}
+
+
 def test_autocast_does_not_lower_the_precision() -> None:
     first, second = (view.detach().bfloat16().float() for view in views(32, 16))
-    expected, _ = NTXent(0.05)(first, second)
+    expected, _ = NTXent(0.05, margin=0.1)(first, second)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss, _ = NTXent(0.05)(first.bfloat16(), second.bfloat16())
+        loss, _ = NTXent(0.05, margin=0.1)(first.bfloat16(), second.bfloat16())
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, expected)
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from faceclr_cli.core.encoders.heads import projection_head
+
+
+def test_without_layers_the_embedding_itself_is_compared() -> None:
+    embeddings = torch.randn(3, 24)
+    head = projection_head(24, 8, 0)
+    assert head(embeddings) is embeddings
+    assert not list(head.parameters())
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_without_batch_norm_a_projection_is_independent_of_the_rest_of_its_batch(layers: int) -> None:
+    head = projection_head(24, 8, layers, batch_norm=False).train()
+    embeddings = torch.randn(6, 24)
+    assert head(embeddings).shape == (6, 8)
+    torch.testing.assert_close(head(embeddings[:2]), head(embeddings)[:2])
+    assert not list(head.buffers())
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_layers_have_biases_where_no_norm_would_undo_them(layers: int, batch_norm: bool) -> None:
+    linear = [m for m in projection_head(24, 8, layers, batch_norm=batch_norm).modules() if isinstance(m, nn.Linear)]
+    assert len(linear) == layers
+    assert all((layer.bias is None) == batch_norm for layer in linear)
