@@ -1,30 +1,58 @@
-"""Random views of crops: a batch as one tensor, each picture with parameters of its own."""
+"""Random views of crops: a batch as one tensor, each view with parameters of its own."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from faceclr_cli.core.datasets import colour, warp
 from faceclr_cli.core.datasets.blur import blur
+from faceclr_cli.core.datasets.operations import Chains
 
+_SIMCLR_DRAWS = [2 * warp.TRIES + 2, 1, 1, 2, 1, 4, 4, 1, 1, 1]
 _JITTERED = 0.8
 _SIGMAS = (0.1, 2.0)
 _CPU_BLOCK = 32  # Pictures at a time, so that what lies between two steps stays in the processor's cache.
-_DRAWS = [2 * warp.TRIES + 2, 1, 1, 2, 1, 4, 4, 1, 1, 1]
+
+
+class Views(Protocol):
+    """Makes random views of crops.
+
+    All that is random comes from numbers that the caller draws, so that processes that share out the rows of one
+    draw make the views that a single process would.
+    """
+
+    @property
+    def draws(self) -> int:
+        """How many random numbers a view takes."""
+        ...
+
+    def __call__(self, crops: Tensor, drawn: Tensor) -> Tensor:
+        """Makes some views of each crop.
+
+        Args:
+            crops: Square, RGB, 0-255, uint8. Shape: (B, H, H, 3).
+            drawn: Uniform between 0 and 1, float32, on the CPU, wherever the crops are. Shape: (B, V, draws).
+
+        Returns:
+            Values in [-1, 1], as an encoder's `normalise` gives them, float32, channels_last: the first views of
+            all crops, then the second, ... Shape: (V * B, 3, size, size).
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class SimCLRViews:
     """The random views of SimCLR (Chen et al. 2020, arXiv 2002.05709, appendix A).
 
     In this order: random resized crop, rotation and flip, sampled once; light from a side, which the paper
     has not, but faces do; colour jitter with probability 0.8; greyscale; Gaussian blur with a sigma of 0.1 to
-    2 pixels. See `warp`, `colour` and `blur` for what each
-    does, and for where it differs from torchvision's.
+    2 pixels. See `warp`, `colour` and `blur` for what each does, and for where it differs from torchvision's.
 
     Attributes:
         size: Side of the views in pixels.
@@ -49,52 +77,113 @@ class Augmentation:
     light: float = 0.0
     flip: float = 0.5
 
+    @property
+    def draws(self) -> int:
+        """See `Views`."""
+        return sum(_SIMCLR_DRAWS)
+
     @torch.no_grad()
-    def __call__(self, crops: Tensor, generator: torch.Generator) -> Tensor:
-        """Makes one view of each crop.
-
-        Args:
-            crops: Square, RGB, 0-255, uint8. Shape: (B, H, H, 3).
-            generator: On the CPU, wherever the crops are; the views depend on its state alone.
-
-        Returns:
-            Values in [-1, 1], as an encoder's `normalise` gives them, float32, channels_last.
-            Shape: (B, 3, size, size).
-        """
-        drawn = torch.rand(len(crops), sum(_DRAWS), generator=generator)
-        shape = (len(crops), 3, self.size, self.size)
-        views = torch.empty(shape, device=crops.device, memory_format=torch.channels_last)
-        step = _CPU_BLOCK if crops.device.type == "cpu" else max(1, len(crops))
-        for start in range(0, len(crops), step):
-            block = slice(start, start + step)
-            views[block] = self._views(crops[block], drawn[block])
-        return views
-
-    def _views(self, crops: Tensor, drawn: Tensor) -> Tensor:
-        """The views that random numbers between 0 and 1 on the CPU, of shape (B, sum(_DRAWS)), stand for."""
+    def __call__(self, crops: Tensor, drawn: Tensor) -> Tensor:
+        """See `Views`."""
+        drawn = _in_order_of_views(drawn)
         # Which views are blurred is found out on the CPU, where it does not make a GPU wait.
-        blurred = (torch.split(drawn, _DRAWS, dim=1)[-2][:, 0] < self.blur).nonzero()[:, 0].to(crops.device)
+        blurred = torch.split(drawn, _SIMCLR_DRAWS, dim=1)[-2][:, 0] < self.blur
         drawn = drawn.to(crops.device, non_blocking=True)
-        box, angle, flip, light, jittered, factors, order, grey, _, sigma = torch.split(drawn, _DRAWS, dim=1)
+        box, angle, flip, light, jittered, factors, order, grey, _, sigma = torch.split(drawn, _SIMCLR_DRAWS, dim=1)
         boxes, degrees = warp.random_boxes(box, self.crop_scale), self.rotate * (2 * angle[:, 0] - 1)
         maps = warp.affine(boxes, degrees, flip[:, 0] < self.flip)
-        views = warp.sample(crops.permute(0, 3, 1, 2), maps, self.size)
-        if self.light:
-            views *= colour.side_light(self.light * light[:, 0], 2 * math.pi * light[:, 1], self.size)
-        matrices = self._colours(jittered, factors, order, grey, views.mean(dim=(2, 3)))
-        views = colour.apply(matrices, views).clamp_(-1, 1)
-        return blur(views, blurred, _SIGMAS[0] + (_SIGMAS[1] - _SIGMAS[0]) * sigma[blurred, 0])
+        colours = self._colours(jittered, factors, order, grey)
+        strengths, directions = self.light * light[:, 0], 2 * math.pi * light[:, 1]
+        sigmas = _SIGMAS[0] + (_SIGMAS[1] - _SIGMAS[0]) * sigma[:, 0]
 
-    def _colours(self, jittered: Tensor, factors: Tensor, order: Tensor, grey: Tensor, means: Tensor) -> Tensor:
-        """The colour matrix of each view, from random numbers; maps 0-255 to [-1, 1]."""
-        reach = torch.tensor([0.8 * self.jitter] * 3 + [self.hue], device=means.device)
-        centre = torch.tensor([1.0, 1.0, 1.0, 0.0], device=means.device)
-        chain = colour.jitter(centre + reach * (2 * factors - 1), order.argsort(dim=1), means)
-        chain = torch.where(jittered[:, :, None] < _JITTERED, chain, colour.identity(means))
-        chain = torch.where(
-            grey[:, :, None] < self.grey, colour.saturation(torch.zeros_like(grey[:, 0])) @ chain, chain
-        )
-        chain = chain.clone()
-        chain[:, :3] /= 127.5
-        chain[:, :3, 3] -= 1
-        return chain
+        def write(source: Tensor, rows: slice, result: Tensor) -> None:
+            views = warp.sample(source, maps[rows], self.size, inside=self.rotate == 0)
+            if self.light:
+                views *= colour.side_light(strengths[rows], directions[rows], self.size)
+            views = colour.apply(colours[rows], views, scale=1 / 127.5, offset=-1).clamp_(-1, 1)
+            result.copy_(views)
+            which = blurred[rows].nonzero()[:, 0].to(crops.device, non_blocking=True)
+            if len(which):
+                result[which] = blur(views[which], sigmas[rows][which])
+
+        return _fill(crops, len(drawn), self.size, write)
+
+    def _colours(self, jittered: Tensor, factors: Tensor, order: Tensor, grey: Tensor) -> Tensor:
+        """The colour matrix of each view, from random numbers."""
+        reach = torch.tensor([0.8 * self.jitter] * 3 + [self.hue], device=factors.device)
+        centre = torch.tensor([1.0, 1.0, 1.0, 0.0], device=factors.device)
+        chain = colour.jitter(centre + reach * (2 * factors - 1), order.argsort(dim=1))
+        chain = torch.where(jittered[:, :, None] < _JITTERED, chain, colour.identity(factors))
+        greyed = colour.saturation(torch.zeros_like(grey[:, 0])) @ chain
+        return torch.where(grey[:, :, None] < self.grey, greyed, chain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceViews:
+    """Random views that keep the geometry of an aligned face: no crop, but a flip and some operations.
+
+    After the recipe of USynthFace (Boutros et al. 2022, arXiv 2211.07371): a chain of operations like that of
+    RandAugment (arXiv 1909.13719), each drawn from those of `operations.NAMES`, with replacement, and with a
+    magnitude of its own, uniform from 0 to `magnitude`; either sign is as likely where an operation has one. What
+    a magnitude stands for is torchvision's. See `operations` for where the views differ from a strict chain.
+
+    Attributes:
+        size: Side of the views in pixels.
+        operations: How many operations a view goes through.
+        magnitude: Largest magnitude, of 30.
+        flip: Probability of a mirrored view.
+    """
+
+    size: int
+    operations: int = 4
+    magnitude: float = 16
+    flip: float = 0.5
+
+    @property
+    def draws(self) -> int:
+        """See `Views`."""
+        return 1 + 3 * self.operations
+
+    @torch.no_grad()
+    def __call__(self, crops: Tensor, drawn: Tensor) -> Tensor:
+        """See `Views`."""
+        drawn = _in_order_of_views(drawn)
+        flipped = (drawn[:, 0] < self.flip).to(crops.device, non_blocking=True)
+        uniform = drawn[:, 1:].reshape(len(drawn), self.operations, 3)
+        chains = Chains.drawn(uniform, self.magnitude, crops.device)
+        maps = warp.mirror(flipped) @ chains.maps
+
+        def write(source: Tensor, rows: slice, result: Tensor) -> None:
+            views = warp.sample(source, maps[rows], self.size)
+            result.copy_(chains.part(rows).recolour(views))
+
+        return _fill(crops, len(drawn), self.size, write)
+
+
+def _in_order_of_views(drawn: Tensor) -> Tensor:
+    """Shape (B, V, draws) to (V * B, draws)."""
+    return drawn.transpose(0, 1).flatten(0, 1)
+
+
+def _fill(crops: Tensor, count: int, size: int, write: Callable[[Tensor, slice, Tensor], None]) -> Tensor:
+    """Makes all views, some pictures at a time.
+
+    Args:
+        crops: See `Views`.
+        count: Of all views, a multiple of the crops'.
+        size: Side of the views in pixels.
+        write: Makes the views that have their place in some rows of the result, from what `warp.source` gives, and
+            writes them into those rows.
+
+    Returns:
+        See `Views`.
+    """
+    shape = (count, 3, size, size)
+    result = torch.empty(shape, device=crops.device, memory_format=torch.channels_last)
+    step = _CPU_BLOCK if crops.device.type == "cpu" else max(1, len(crops))
+    for start in range(0, len(crops), step):
+        source = warp.source(crops[start : start + step], size)
+        for first in range(start, count, len(crops)):
+            rows = slice(first, first + len(source))
+            write(source, rows, result[rows])
+    return result

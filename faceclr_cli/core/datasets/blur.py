@@ -1,4 +1,4 @@
-"""Gaussian blur of batches, each picture with a sigma of its own."""
+"""Gaussian blur and sharpness of batches, each picture with a strength of its own."""
 
 from __future__ import annotations
 
@@ -35,26 +35,39 @@ def gaussian_matrices(sigmas: Tensor, size: int) -> Tensor:
     return (weights @ shifts.flatten(1)).view(-1, size, size)
 
 
-def blur(pictures: Tensor, which: Tensor, sigmas: Tensor) -> Tensor:
-    """Blurs some pictures of a batch.
+def blur(pictures: Tensor, sigmas: Tensor) -> Tensor:
+    """Blurs pictures.
 
     Args:
-        pictures: Changed in place. Shape: (B, 3, S, S), contiguous.
-        which: Indices of the pictures to blur. Shape: (b,).
-        sigmas: In pixels. Shape: (b,).
+        pictures: Shape: (B, 3, S, S).
+        sigmas: In pixels. Shape: (B,).
 
     Returns:
-        All pictures, channels_last. Shape: (B, 3, S, S).
+        channels_last. Shape: (B, 3, S, S).
     """
     size = pictures.shape[2]
-    if len(which) == 0:
-        return pictures.contiguous(memory_format=torch.channels_last)
     matrices = gaussian_matrices(sigmas, size)
-    # Rows are blurred channel by channel and columns after the change of layout, so that each is one
-    # product for each picture of matrices that lie in memory as they are.
-    chosen = pictures[which].view(len(which), 3 * size, size)
-    pictures[which] = torch.bmm(chosen, matrices.transpose(1, 2)).view(-1, 3, size, size)
-    pictures = pictures.contiguous(memory_format=torch.channels_last)
-    lines = pictures.permute(0, 2, 3, 1).view(len(pictures), size, 3 * size)
-    lines[which] = torch.bmm(matrices, lines[which])
-    return pictures
+    # Each product takes the last axis to the front and blurs along it: from (colour, y, x) to (x, colour, y), and
+    # from there to (y, x, colour), which is channels_last. So nothing is copied in between.
+    lines = torch.bmm(matrices, pictures.reshape(-1, 3 * size, size).transpose(1, 2))
+    lines = torch.bmm(matrices, lines.view(-1, 3 * size, size).transpose(1, 2))
+    return lines.view(-1, size, size, 3).permute(0, 3, 1, 2)
+
+
+def sharpen(pictures: Tensor, factors: Tensor) -> Tensor:
+    """Moves pictures away from, or towards, a slightly blurred one (Pillow's `SMOOTH`); the outermost pixels stay.
+
+    Args:
+        pictures: Shape: (B, 3, S, S).
+        factors: 1 changes nothing, 0 gives the blurred picture. Shape: (B,).
+
+    Returns:
+        Not clamped. Shape: (B, 3, S, S).
+    """
+    columns = (pictures[:, :, :-2] + pictures[:, :, 1:-1]).add_(pictures[:, :, 2:])
+    around = (columns[..., :-2] + columns[..., 1:-1]).add_(columns[..., 2:])
+    # The kernel is ones around a five, of thirteen: all nine pixels once, and the middle one four times more.
+    blurriness = (1 - factors)[:, None, None, None] / 13
+    result = pictures.clone()
+    result[..., 1:-1, 1:-1].mul_(1 - 9 * blurriness).add_(around.mul_(blurriness))
+    return result

@@ -1,9 +1,10 @@
 """Colour operations on batches, as matrices: any chain of them costs one pass over the pixels.
 
-Each operation is affine in the colour of a pixel, so each is a 4x4 matrix on (red, green, blue, 1), one
-for each picture, and a chain is a product. This differs from torchvision's chain of the same operations
-in two ways: values are clamped once, at the end of the chain, rather than after each operation; and hue is
-turned around the axis of greys, a circle, where HSV turns it on a hexagon (on faces, which HSV moves by 14
+Each operation is linear in the colour of a pixel and, where it is contrast, the mean colour of its picture. So each
+is a 6x6 matrix on (red, green, blue, mean red, mean green, mean blue), one for each picture, and a chain is a
+product, which needs to know no mean before it is applied. This differs from torchvision's chain of the same
+operations in two ways: values are clamped once, at the end of the chain, rather than after each operation; and hue
+is turned around the axis of greys, a circle, where HSV turns it on a hexagon (on faces, which HSV moves by 14
 and 27 of 1000 for 0.05 and 0.1 turns, the two differ by 12 and 17 of 1000, nearly all of it brightness).
 """
 
@@ -18,8 +19,8 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def identity(like: Tensor) -> Tensor:
-    """Leaves colours as they are. Shape: (B, 4, 4) for a `like` of shape (B, ...)."""
-    return torch.eye(4, device=like.device).expand(len(like), 4, 4)
+    """Leaves colours as they are. Shape: (B, 6, 6) for a `like` of shape (B, ...)."""
+    return torch.eye(6, device=like.device).expand(len(like), 6, 6)
 
 
 def brightness(factors: Tensor) -> Tensor:
@@ -29,25 +30,22 @@ def brightness(factors: Tensor) -> Tensor:
         factors: 1 changes nothing. Shape: (B,).
 
     Returns:
-        Shape: (B, 4, 4).
+        Shape: (B, 6, 6).
     """
-    return _affine(factors[:, None, None] * torch.eye(3, device=factors.device))
+    return factors[:, None, None] * identity(factors)
 
 
-def contrast(factors: Tensor, means: Tensor) -> Tensor:
-    """Moves colours away from, or towards, the mean luma of the picture.
+def contrast(factors: Tensor) -> Tensor:
+    """Moves colours away from, or towards, the mean luma of the picture at this point of the chain.
 
     Args:
         factors: 1 changes nothing. Shape: (B,).
-        means: Mean colour of each picture at this point of the chain. Shape: (B, 3).
 
     Returns:
-        Shape: (B, 4, 4).
+        Shape: (B, 6, 6).
     """
-    matrices = brightness(factors)
-    luma = means @ torch.tensor(LUMA, device=means.device)
-    matrices[:, :3, 3] = ((1 - factors) * luma)[:, None]
-    return matrices
+    strengths = factors[:, None, None]
+    return _operation(strengths * torch.eye(3, device=factors.device), (1 - strengths) * _grey(factors))
 
 
 def saturation(factors: Tensor) -> Tensor:
@@ -57,11 +55,10 @@ def saturation(factors: Tensor) -> Tensor:
         factors: 1 changes nothing. Shape: (B,).
 
     Returns:
-        Shape: (B, 4, 4).
+        Shape: (B, 6, 6).
     """
-    grey = torch.tensor(LUMA, device=factors.device).expand(3, 3)
     strengths = factors[:, None, None]
-    return _affine(strengths * torch.eye(3, device=factors.device) + (1 - strengths) * grey)
+    return _operation(strengths * torch.eye(3, device=factors.device) + (1 - strengths) * _grey(factors))
 
 
 def hue(turns: Tensor) -> Tensor:
@@ -71,48 +68,46 @@ def hue(turns: Tensor) -> Tensor:
         turns: Share of a full turn, positive from red towards green. Shape: (B,).
 
     Returns:
-        Shape: (B, 4, 4).
+        Shape: (B, 6, 6).
     """
     cosine, sine = (turns * (2 * math.pi)).cos(), (turns * (2 * math.pi)).sin()
     along, across = (1 - cosine) / 3, sine / math.sqrt(3)
     # Each row is the one above it, moved on by one colour.
     first = torch.stack([cosine + along, along - across, along + across], dim=1)
-    return _affine(torch.stack([first, first.roll(1, dims=1), first.roll(2, dims=1)], dim=1))
+    return _operation(torch.stack([first, first.roll(1, dims=1), first.roll(2, dims=1)], dim=1))
 
 
-def jitter(factors: Tensor, orders: Tensor, means: Tensor) -> Tensor:
+def jitter(factors: Tensor, orders: Tensor) -> Tensor:
     """Brightness, contrast, saturation and hue, in an order of each picture's own.
 
     Args:
         factors: Of the four operations, in the order of their names above. Shape: (B, 4).
         orders: Each row a permutation of 0 to 3: which operation comes first, second, ... Shape: (B, 4).
-        means: Mean colour of each picture. Shape: (B, 3).
 
     Returns:
-        Shape: (B, 4, 4).
+        Shape: (B, 6, 6).
     """
-    rows = torch.arange(len(factors), device=factors.device)
-    start = torch.cat([means, torch.ones_like(means[:, :1])], dim=1)[:, :, None]
-    bright, saturated, turned = brightness(factors[:, 0]), saturation(factors[:, 2]), hue(factors[:, 3])
-    chain = identity(factors)
-    for which in orders.unbind(dim=1):
-        contrasted = contrast(factors[:, 1], (chain @ start)[:, :3, 0])
-        chain = torch.stack([bright, contrasted, saturated, turned], dim=1)[rows, which] @ chain
-    return chain
+    bright, contrasted, saturated, turned = factors.unbind(dim=1)
+    named = torch.stack([brightness(bright), contrast(contrasted), saturation(saturated), hue(turned)], dim=1)
+    first, second, third, last = named[torch.arange(len(factors), device=factors.device)[:, None], orders].unbind(dim=1)
+    return last @ third @ second @ first
 
 
-def apply(matrices: Tensor, pictures: Tensor) -> Tensor:
-    """Maps every pixel by the matrix of its picture.
+def apply(matrices: Tensor, pictures: Tensor, *, scale: float = 1.0, offset: float = 0.0) -> Tensor:
+    """Maps every pixel by the matrix of its picture, and the result to `scale` times it plus `offset`.
 
     Args:
-        matrices: Shape: (B, 4, 4).
+        matrices: Shape: (B, 6, 6).
         pictures: Shape: (B, 3, H, W).
+        scale: Of all colours.
+        offset: To all colours.
 
     Returns:
         Shape: (B, 3, H, W), contiguous.
     """
-    flat = torch.baddbmm(matrices[:, :3, 3:], matrices[:, :3, :3], pictures.flatten(2))
-    return flat.view(pictures.shape)
+    flat = pictures.flatten(2)
+    of_means = matrices[:, :3, 3:] @ flat.mean(dim=2, keepdim=True)
+    return torch.baddbmm(scale * of_means + offset, matrices[:, :3, :3], flat, alpha=scale).view(pictures.shape)
 
 
 def side_light(strengths: Tensor, directions: Tensor, size: int) -> Tensor:
@@ -132,8 +127,16 @@ def side_light(strengths: Tensor, directions: Tensor, size: int) -> Tensor:
     return (across.exp()[:, None, :] * down.exp()[:, :, None])[:, None]
 
 
-def _affine(linear: Tensor) -> Tensor:
-    matrices = torch.zeros(len(linear), 4, 4, device=linear.device)
-    matrices[:, :3, :3] = linear
-    matrices[:, 3, 3] = 1
+def _grey(like: Tensor) -> Tensor:
+    """The map of a colour to the grey of the same luma. Shape: (3, 3)."""
+    return torch.tensor(LUMA, device=like.device).expand(3, 3)
+
+
+def _operation(of_colour: Tensor, of_mean: Tensor | None = None) -> Tensor:
+    """The matrix of an operation, from what it makes of a colour and of the mean colour. Shapes: (B, 3, 3)."""
+    matrices = torch.zeros(len(of_colour), 6, 6, device=of_colour.device)
+    matrices[:, :3, :3] = matrices[:, 3:, 3:] = of_colour
+    if of_mean is not None:
+        matrices[:, :3, 3:] = of_mean
+        matrices[:, 3:, 3:] += of_mean
     return matrices
