@@ -21,8 +21,8 @@ from faceclr_cli.commands import (
     tsne,
     verify,
 )
-from faceclr_cli.commands.help import Command, Group
-from faceclr_cli.commands.options import command
+from faceclr_cli.commands.help import Group
+from faceclr_cli.commands.options import command, command_class
 
 _PANELS = {
     "Start here": {"demo": demo},
@@ -49,9 +49,9 @@ app = typer.Typer(
 
 for _panel, _modules in _PANELS.items():
     for _name, _module in _modules.items():
-        app.command(_name, cls=Command, rich_help_panel=_panel, epilog=f"Example: {_module.EXAMPLE}")(
-            command(_module.run)
-        )
+        app.command(
+            _name, cls=command_class(_module.run), rich_help_panel=_panel, epilog=f"Example: {_module.EXAMPLE}"
+        )(command(_module.run))
 
 
 def _print_version(wanted: bool) -> None:

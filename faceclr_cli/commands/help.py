@@ -5,6 +5,7 @@ Typer's own boxes come from Rich, whose import and layout would take longer than
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -15,7 +16,24 @@ COMMON_PANEL = "Everywhere"
 
 
 class Command(TyperCommand):
-    """A command whose options stand under the headings of their panels."""
+    """A command whose options stand under the headings of their panels, and may have a value or none."""
+
+    bare: Mapping[str, tuple[str, frozenset[str]]] = {}
+    """Options that may stand alone: the value that this means, and the values that may follow."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Reads `--resume` as `--resume yes`, where what follows is no value of it."""
+        whole = list[str]()
+        for place, word in enumerate(args):
+            whole.append(word)
+            if word == "--":
+                whole += args[place + 1 :]
+                break
+            if word in self.bare:
+                value, values = self.bare[word]
+                if place + 1 == len(args) or args[place + 1] not in values:
+                    whole.append(value)
+        return super().parse_args(ctx, whole)
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Writes arguments, plain options, panels in the order of the config, and last what all commands have."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from faceclr_cli.commands.console import Console, guarded
-from faceclr_cli.commands.help import COMMON_PANEL
+from faceclr_cli.commands.help import COMMON_PANEL, Command
 from faceclr_cli.core.configs.fields import Config, option_name, spec_of
 from faceclr_cli.core.errors import ConfigError
 
@@ -39,10 +39,11 @@ def command(body: Callable[[C, Console], int | None]) -> Callable[..., None]:
     hints = get_type_hints(config_class)
     parameters = [_parameter(f, hints[f.name]) for f in dataclasses.fields(config_class)] + _common()
     own = {f.name for f in dataclasses.fields(config_class)}
+    many = {name for name in own if get_origin(hints[name]) is tuple}
 
     @functools.wraps(body)
     def run(**values: Any) -> None:
-        config_values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in own}
+        config_values = {k: tuple(v or ()) if k in many else v for k, v in values.items() if k in own}
         console = Console(json=values["as_json"], quiet=values["quiet"], debug=values["debug"])
         with guarded(console):
             try:
@@ -56,6 +57,14 @@ def command(body: Callable[[C, Console], int | None]) -> Callable[..., None]:
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     run.__doc__ = inspect.getdoc(config_class)
     return run
+
+
+def command_class(body: Callable[[C, Console], int | None]) -> type[Command]:
+    """The class of the command that runs `body`: it knows which of the config's options may stand without a value."""
+    hints = get_type_hints(get_type_hints(body)["config"])
+    fields = [f for f in dataclasses.fields(get_type_hints(body)["config"]) if spec_of(f).bare is not None]
+    alone = {f"--{option_name(f.name)}": (str(spec_of(f).bare), frozenset(get_args(hints[f.name]))) for f in fields}
+    return type("Command", (Command,), {"bare": alone}) if alone else Command
 
 
 def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
@@ -74,7 +83,7 @@ def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Param
             metavar=spec.metavar or _METAVARS.get(hint),
             envvar=f"FACECLR_{name.upper()}",
             show_envvar=False,
-            show_default=config_field.default is not False,
+            show_default=config_field.default is not False and not spec.bare,
             rich_help_panel=spec.panel,
         )
     default = config_field.default
@@ -129,7 +138,14 @@ def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     table = tables.get(context.info_name or "", {})
     if not isinstance(table, dict):
         raise typer.BadParameter(f"{path}: [{context.info_name}] must be a table")
+    alone = getattr(context.command, "bare", {})
+    many = {p.name for p in context.command.params if getattr(p, "multiple", False) or p.nargs == -1}
     defaults = {key.replace("-", "_"): value for key, value in table.items()}
+    for key, value in defaults.items():
+        if key in many and not isinstance(value, list):
+            defaults[key] = [value]
+        if value is True and f"--{option_name(key)}" in alone:
+            defaults[key] = alone[f"--{option_name(key)}"][0]
     for key in defaults:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console
+from faceclr_cli.commands.console import Console, facts
 from faceclr_cli.commands.trained import train
-from faceclr_cli.core.configs.train import PretrainConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 
 EXAMPLE = "faceclr pretrain celeba-splits/train -o run"
 
 
 def run(config: PretrainConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    train(config, console)
+    if config.show_views is None:
+        train(config, console)
+        return
+    from faceclr_cli.core.training.preview import show_views
+
+    preview = show_views(config, config.show_views, console.reporter)
+    shown = f"{preview.views} views ({preview.augment}) of each of {preview.pictures} faces"
+    console.show(preview, facts({"picture": str(preview.picture), "shows": shown}))

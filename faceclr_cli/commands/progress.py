@@ -67,7 +67,9 @@ class RichProgress:
         if self._progress is None:
             self._progress = _bars(self._console)
             self._progress.start()
-        self._tasks[event.task] = self._progress.add_task(event.task, total=event.total, unit=event.unit)
+        self._tasks[event.task] = self._progress.add_task(
+            event.task, total=event.total, completed=event.done, unit=event.unit
+        )
 
     def _finish(self, name: str) -> None:
         if self._progress is not None and name in self._tasks:
@@ -149,7 +151,7 @@ class PlainLines(_Throttled):
     """For a log, a pipe or a dumb terminal."""
 
     def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
-        rate = event.done / seconds
+        rate = (event.done - start.done) / seconds
         line = f"{event.task}: {event.done}"
         if start.total:
             line += f"/{start.total}"
@@ -169,7 +171,7 @@ class JsonLines(_Throttled):
     """For a program that reads our standard error: one JSON object a line."""
 
     def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
-        rate = event.done / seconds
+        rate = (event.done - start.done) / seconds
         self._object(
             "progress", {"task": event.task, "done": event.done, "total": start.total, "unit": start.unit, "rate": rate}
         )

@@ -6,7 +6,8 @@ import os
 
 from faceclr_cli.commands.console import Console, facts, percent
 from faceclr_cli.commands.progress import numbers
-from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.train import CenterConfig, TripletConfig
 
 
 def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Console) -> None:

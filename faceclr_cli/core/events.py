@@ -17,16 +17,18 @@ class TaskStarted:
         task: What is done, as a label: `detecting faces`.
         total: How many units there are, or None where nobody knows yet.
         unit: What one unit is, in the plural: `photos`.
+        done: Units that were finished by an earlier process.
     """
 
     task: str
     total: int | None = None
     unit: str = "items"
+    done: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskAdvanced:
-    """`done` units of the task are finished, counted from its start."""
+    """`done` units of the task are finished, those before this process included."""
 
     task: str
     done: int

@@ -10,10 +10,10 @@ import typer
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.console import Console
-from faceclr_cli.commands.options import command
+from faceclr_cli.commands.options import command, command_class
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
-from faceclr_cli.core.configs.train import PretrainConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
         typer.echo(json.dumps(to_json(config)))
 
     app = typer.Typer()
-    app.command("pretrain")(command(pretrain))
+    app.command("pretrain", cls=command_class(pretrain))(command(pretrain))
     app.command("linear-eval")(command(linear_eval))
     return app
 
@@ -59,10 +59,27 @@ def test_a_file_gives_arguments_paths_and_switches(app: typer.Typer) -> None:
         encoding="utf-8",
     )
     config = resolved(app, "pretrain", "--config", "mine.toml")
-    assert config["data"] == "celeba-splits/train"
-    assert (config["resume"], config["batch_size"], config["crop_scale"]) == (True, 64, 0.3)
-    assert resolved(app, "pretrain", "--config", "mine.toml", "--no-resume")["resume"] is False
+    assert config["data"] == ["celeba-splits/train"]
+    assert (config["resume"], config["batch_size"], config["crop_scale"]) == ("yes", 64, 0.3)
+    assert resolved(app, "pretrain", "--config", "mine.toml", "--resume", "never")["resume"] == "never"
     assert resolved(app, "linear-eval", "--config", "mine.toml")["stores"] == ["a.h5", "b.h5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "data", "resume"),
+    [
+        (["--resume", "-o", "run", "faces"], ["faces"], "yes"),
+        (["faces", "-o", "run", "--resume"], ["faces"], "yes"),
+        (["--resume", "auto", "faces", "more"], ["faces", "more"], "auto"),
+        (["--resume", "faces"], ["faces"], "yes"),
+        (["--", "--resume"], ["--resume"], "never"),
+    ],
+)
+def test_an_option_may_stand_without_its_value(
+    arguments: list[str], data: list[str], resume: str, app: typer.Typer
+) -> None:
+    config = resolved(app, "pretrain", *arguments)
+    assert (config["data"], config["resume"]) == (data, resume)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faceclr_cli.core.configs.train import PretrainConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError
 from faceclr_cli.core.events import EpochFinished, Notice, TaskStarted
 from faceclr_cli.core.training import run as run_module
@@ -67,8 +67,8 @@ def test_stopped_and_continued_is_bit_identical(trained: tuple[Path, Heard], spl
     _, errors = process.communicate(timeout=60)
     assert "TerminatedRunError: stopped after step" in errors
     with pytest.raises(ConfigError, match="--processes"):
-        pretrain(split, tmp_path / "run", resume=True, **{**OPTIONS, "processes": 1})
-    result = pretrain(split, tmp_path / "run", resume=True, **OPTIONS)
+        pretrain(split, tmp_path / "run", resume="yes", **{**OPTIONS, "processes": 1})
+    result = pretrain(split, tmp_path / "run", resume="yes", **OPTIONS)
     assert weights(result.run) == weights(trained[0] / "run")
 
 

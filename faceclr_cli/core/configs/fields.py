@@ -22,6 +22,7 @@ class Spec:
         metavar: What stands for the value in `--help`.
         minimum: Smallest value allowed.
         maximum: Largest value allowed.
+        bare: The value where the option is named and none is given.
     """
 
     help: str
@@ -31,6 +32,7 @@ class Spec:
     metavar: str | None = None
     minimum: float | None = None
     maximum: float | None = None
+    bare: str | None = None
 
 
 class Config(Protocol):
@@ -48,9 +50,10 @@ def option(
     metavar: str | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    bare: str | None = None,
 ) -> Any:
     """A field that is an option: `batch_size` becomes `--batch-size`, `FACECLR_BATCH_SIZE` and `batch-size = `."""
-    spec = Spec(help=help, short=short, panel=panel, metavar=metavar, minimum=minimum, maximum=maximum)
+    spec = Spec(help=help, short=short, panel=panel, metavar=metavar, minimum=minimum, maximum=maximum, bare=bare)
     return field(default=default, metadata={_KEY: spec})
 
 

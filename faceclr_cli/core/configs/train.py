@@ -1,4 +1,4 @@
-"""Options of the three trainers: what they share, then what each adds."""
+"""Options that all trainers share."""
 
 from __future__ import annotations
 
@@ -6,47 +6,86 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.fields import argument, check_limits, option
 
-_MODEL, _OPTIM, _MACHINE, _AUGMENT = "Model", "Optimisation", "Machine", "Augmentation"
+MODEL, OPTIM, MACHINE, AUGMENT, WORK = "Model", "Optimisation", "Machine", "Augmentation", "Keeping work"
+
+Optimizer = Literal["adamw", "lars", "sgd"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """What every trainer is told."""
 
-    data: Path | None = argument(None, help="Prepared faces, or the train part of a split", metavar="FACES")
+    data: tuple[Path, ...] = argument((), help="Prepared faces, or the train part of a split", metavar="FACES")
     out: Path | None = option(None, short="-o", metavar="RUN", help="The run folder (default: runs/COMMAND-N)")
-    val: Path | None = option(
-        None, metavar="DIR", help="Faces of other people to watch (default: the val part beside FACES)"
+    val: tuple[Path, ...] = option(
+        (), metavar="DIR", help="Faces of other people to watch (default: the val part beside FACES)"
     )
-    resume: bool = option(False, help="Continue the run in -o from its last checkpoint")
+    hold_out: float = option(
+        0.02,
+        minimum=0.0,
+        maximum=0.5,
+        metavar="SHARE",
+        help="Where there is no val part: share of FACES to watch and never train on",
+    )
 
-    backbone: str = option("convnext_atto", panel=_MODEL, metavar="TIMM", help="Any timm model by name")
+    resume: Literal["never", "yes", "auto"] = option(
+        "never",
+        bare="yes",
+        panel=WORK,
+        metavar="[auto]",
+        help="Continue the run in -o from its last checkpoint; 'auto': or start it if there is none",
+    )
+    elastic: bool = option(False, panel=WORK, help="Let --resume go on with another number of processes")
+    time_budget: str | None = option(
+        None, panel=WORK, metavar="TIME", help="End by then (6h, 90m), the learning rate fitted to it; --epochs at most"
+    )
+    checkpoint_every: str = option("10m", panel=WORK, metavar="TIME", help="A checkpoint also within an epoch")
+    keep: int = option(2, minimum=1, panel=WORK, help="Checkpoints to keep")
+
+    backbone: str = option("convnext_atto", panel=MODEL, metavar="TIMM", help="Any timm model by name")
     init: str = option(
-        "random", panel=_MODEL, metavar="random|imagenet|RUN", help="Where the backbone's weights come from"
+        "random", panel=MODEL, metavar="random|imagenet|RUN", help="Where the backbone's weights come from"
     )
-    embedding_dim: int = option(512, minimum=2, panel=_MODEL, help="Length of an embedding")
-    image_size: int = option(112, minimum=32, panel=_MODEL, metavar="PIXELS", help="Crops are resized to this side")
+    embedding_dim: int = option(512, minimum=2, panel=MODEL, help="Length of an embedding")
+    image_size: int = option(112, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side")
 
-    epochs: int = option(50, minimum=0, panel=_OPTIM, help="Passes over the data; 0 writes the untrained network")
-    batch_size: int = option(256, minimum=2, panel=_OPTIM, help="Pictures per step, over all processes")
-    lr: float = option(1e-3, minimum=0.0, panel=_OPTIM, help="Peak learning rate of AdamW")
-    weight_decay: float = option(0.05, minimum=0.0, panel=_OPTIM, help="On weights; never on norms and biases")
+    epochs: int = option(50, minimum=0, panel=OPTIM, help="Passes over the data; 0 writes the untrained network")
+    batch_size: int = option(256, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
+    accumulate: int = option(1, minimum=1, panel=OPTIM, help="Batches per step of the optimiser")
+    optimizer: Optimizer = option("adamw", panel=OPTIM, help="How weights follow gradients")
+    lr: float | None = option(
+        None,
+        minimum=0.0,
+        panel=OPTIM,
+        help="Peak learning rate (default: adamw 0.001; for 256 pictures per step: sgd 0.05, lars 0.3)",
+    )
+    weight_decay: float | None = option(
+        None,
+        minimum=0.0,
+        panel=OPTIM,
+        help="On weights, never on norms and biases (default: adamw 0.05, sgd 0.0005, lars 1e-6)",
+    )
     warmup: float = option(
-        0.1, minimum=0.0, maximum=1.0, panel=_OPTIM, metavar="SHARE", help="Share of all steps with a rising rate"
+        0.1, minimum=0.0, panel=OPTIM, metavar="STEPS", help="Steps with a rising rate; below 1: their share of all"
     )
-    seed: int = option(0, minimum=0, panel=_OPTIM, help="Fixes every random choice")
+    clip: float = option(5.0, minimum=0.0, panel=OPTIM, metavar="NORM", help="Longest gradient; 0: any")
+    seed: int = option(0, minimum=0, panel=OPTIM, help="Fixes every random choice")
 
-    device: Literal["auto", "cpu", "cuda"] = option("auto", panel=_MACHINE, help="'auto': the GPU if there is one")
-    gpus: int | None = option(None, minimum=1, panel=_MACHINE, help="GPUs to train on, one process each")
-    processes: int = option(1, minimum=1, panel=_MACHINE, help="Processes on the CPU (DDP over gloo)")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", panel=MACHINE, help="'auto': the GPU if there is one")
+    gpus: int | None = option(None, minimum=1, panel=MACHINE, help="GPUs to train on, one process each")
+    processes: int = option(1, minimum=1, panel=MACHINE, help="Processes on the CPU (DDP over gloo)")
     precision: Literal["auto", "32", "bf16"] = option(
-        "auto", panel=_MACHINE, help="'auto': bf16 on a GPU that has it, else 32"
+        "auto", panel=MACHINE, help="'auto': bf16 on a GPU that has it, else 32"
     )
+    compile: bool = option(False, panel=MACHINE, help="Compile the backbone first: minutes, then faster steps")
 
     def __post_init__(self) -> None:
         check_limits(self)
+        for name in ("time_budget", "checkpoint_every"):
+            _require_time(name, getattr(self, name))
         if self.gpus is not None and self.processes > 1:
             raise ValueError("--gpus starts one process per GPU; --processes is for the CPU: give one of them")
         if self.gpus is not None and self.device == "cpu":
@@ -55,30 +94,8 @@ class TrainConfig:
             raise ValueError("--processes is for the CPU; on GPUs give --gpus")
         if self.batch_size % (self.gpus or self.processes):
             raise ValueError(f"--batch-size {self.batch_size} does not divide among the processes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig(TrainConfig):
-    """Learn an encoder from unlabelled faces (SimCLR)."""
-
-    temperature: float = option(0.1, minimum=1e-3, panel=_OPTIM, help="NT-Xent's temperature")
-    projection_dim: int = option(128, minimum=2, panel=_MODEL, help="Length of what the loss compares")
-    projection_layers: int = option(2, minimum=1, maximum=3, panel=_MODEL, help="Layers of the projection head")
-    crop_scale: float = option(
-        0.5, minimum=0.05, maximum=1.0, panel=_AUGMENT, help="Smallest area of a random crop, as a share of the face"
-    )
-    jitter: float = option(
-        0.5, minimum=0.0, maximum=1.0, panel=_AUGMENT, help="Strength of changes of brightness, contrast and saturation"
-    )
-    hue: float = option(
-        0.1, minimum=0.0, maximum=0.5, panel=_AUGMENT, metavar="TURNS", help="Largest turn of hue, either way"
-    )
-    grey: float = option(0.2, minimum=0.0, maximum=1.0, panel=_AUGMENT, help="Probability of a grey picture")
-    blur: float = option(0.5, minimum=0.0, maximum=1.0, panel=_AUGMENT, help="Probability of Gaussian blur")
-    light: float = option(0.0, minimum=0.0, maximum=2.0, panel=_AUGMENT, help="Strength of light from a random side")
-    rotate: float = option(
-        0.0, minimum=0.0, maximum=45.0, panel=_AUGMENT, metavar="DEGREES", help="Largest rotation either way"
-    )
+        if self.elastic and self.resume == "never":
+            raise ValueError("--elastic is about --resume: give both")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +103,16 @@ class TripletConfig(TrainConfig):
     """Learn an encoder from labelled faces with the triplet loss."""
 
     pictures: int = option(
-        4, minimum=2, panel=_OPTIM, metavar="K", help="Pictures of each person in a batch, of batch-size / K people"
+        4, minimum=2, panel=OPTIM, metavar="K", help="Pictures of each person in a batch, of batch-size / K people"
     )
-    margin: float = option(
-        0.2, minimum=0.0, panel=_OPTIM, help="By how much a negative must be farther than a positive"
-    )
+    margin: float = option(0.2, minimum=0.0, panel=OPTIM, help="By how much a negative must be farther than a positive")
     mining: Literal["batch-hard", "semi-hard", "batch-all"] = option(
-        "semi-hard", panel=_OPTIM, help="Which triplets of a batch count"
+        "semi-hard", panel=OPTIM, help="Which triplets of a batch count"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require_one_folder(self.data)
         processes = self.gpus or self.processes
         if self.batch_size % (self.pictures * processes) or self.batch_size // self.pictures < 2 * processes:
             raise ValueError(
@@ -109,5 +125,25 @@ class TripletConfig(TrainConfig):
 class CenterConfig(TrainConfig):
     """Learn an encoder from labelled faces with cross-entropy and centre loss."""
 
-    center_weight: float = option(0.003, minimum=0.0, panel=_OPTIM, help="Weight of the centre loss")
-    center_lr: float = option(0.5, minimum=0.0, maximum=1.0, panel=_OPTIM, help="Step size of the centres")
+    center_weight: float = option(0.003, minimum=0.0, panel=OPTIM, help="Weight of the centre loss")
+    center_lr: float = option(0.5, minimum=0.0, maximum=1.0, panel=OPTIM, help="Step size of the centres")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_one_folder(self.data)
+
+
+def _require_time(name: str, text: str | None) -> None:
+    if text is not None:
+        try:
+            seconds(text)
+        except ValueError as error:
+            raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
+
+
+def _require_one_folder(data: tuple[Path, ...]) -> None:
+    if len(data) > 1:
+        raise ValueError(
+            "names of people in several folders may or may not mean the same: give one folder "
+            "(faceclr prepare makes one of several sources)"
+        )

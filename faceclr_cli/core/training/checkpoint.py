@@ -1,7 +1,8 @@
 """All that a run needs to go on as if nothing had happened, in one file without pickle.
 
 Every random choice follows from the seed, the epoch, the step and the rank, and the learning rate from
-the step: so weights, the optimiser's moments, the step and the numbers collected so far are all.
+the step: so weights, the optimiser's moments, the step and the numbers collected so far are all. There is
+no gradient scaler to keep either: bf16 has the range of float32 and needs none.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ class State:
     """How far a run is.
 
     Attributes:
-        step: Steps made.
+        step: Batches learned from, from the start of the run.
         rows: The epochs that are closed.
-        sums: Sum of each metric over the steps of the open epoch.
-        seconds: Time spent on the steps of the open epoch.
+        sums: Sum of each metric over the batches of the open epoch.
+        seconds: Time spent on the batches of the open epoch.
+        elapsed: Time spent on the whole run, in this and former processes: batches, watching, writing.
     """
 
     step: int = 0
     rows: list[Row] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    elapsed: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +62,15 @@ class Origin:
     world: int
 
 
-def checkpoint_path(run: Path) -> Path:
-    """The last checkpoint of a run."""
-    return run / "checkpoints" / "last.safetensors"
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, the latest first."""
+    return sorted((run / "checkpoints").glob("step-*.safetensors"), reverse=True)
 
 
 def save_checkpoint(
-    path: Path, state: State, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer
+    run: Path, state: State, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer, keep: int
 ) -> None:
-    """Writes a checkpoint atomically, in place of the one before."""
+    """Writes a checkpoint atomically, then removes all but the latest `keep`."""
     tensors = {_TASK + name: value for name, value in task.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimiser)):
         for name, value in optimiser.state.get(parameter, {}).items():
@@ -83,23 +86,38 @@ def save_checkpoint(
         "rows": state.rows,
         "sums": state.sums,
         "seconds": state.seconds,
+        "elapsed": state.elapsed,
     }
-    with atomic_path(path) as temporary:
+    with atomic_path(run / "checkpoints" / f"step-{state.step:09d}.safetensors") as temporary:
         write_tensors(temporary, tensors, {_NOTE: json.dumps(note)})
+    for former in checkpoints(run)[keep:]:
+        former.unlink()
 
 
-def load_checkpoint(path: Path, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer) -> State:
+def load_checkpoint(
+    path: Path, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer, *, elastic: bool
+) -> tuple[State, int]:
     """Restores weights and optimiser in place.
+
+    Args:
+        path: The checkpoint.
+        origin: What this run is.
+        task: As it was built.
+        optimiser: Of its parameters.
+        elastic: Whether the number of processes may have changed.
+
+    Returns:
+        How far the run was, and the number of processes that wrote the checkpoint.
 
     Raises:
         ModelError: The checkpoint is damaged, or belongs to other pictures.
         ConfigError: It belongs to another number of processes.
     """
     note, tensors = _read(path)
-    if note["world"] != origin.world:
+    if note["world"] != origin.world and not elastic:
         raise ConfigError(
             f"{path}: written by {note['world']} process(es), so {origin.world} would not continue the same run; "
-            f"give --processes or --gpus {note['world']}"
+            f"give --processes or --gpus {note['world']}, or --elastic to go on otherwise"
         )
     if note["data"] != origin.data:
         raise ModelError(f"{path}: the faces were changed since; start a new run with another -o")
@@ -107,20 +125,37 @@ def load_checkpoint(path: Path, origin: Origin, task: nn.Module, optimiser: torc
         weights = {name.removeprefix(_TASK): value for name, value in tensors.items() if name.startswith(_TASK)}
         task.load_state_dict(weights)
         _restore(optimiser, tensors)
-        return State(step=note["step"], rows=note["rows"], sums=note["sums"], seconds=note["seconds"])
+        state = State(**{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed")})
+        return state, int(note["world"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: does not fit this run ({str(error).splitlines()[0]})") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def is_whole(path: Path) -> bool:
+    """Whether a file is a checkpoint that can be read; nothing is loaded."""
     try:
+        _note(path)
+    except ModelError:
+        return False
+    return True
+
+
+def _note(path: Path) -> dict[str, Any]:
+    try:
+        # Opening checks that the file is as long as its header says.
         with safe_open(path, "pt") as file:
-            note = json.loads((file.metadata() or {})[_NOTE])
+            note: dict[str, Any] = json.loads((file.metadata() or {})[_NOTE])
             if note["kind"] != _KIND:
                 raise KeyError(_KIND)
-            return note, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return note
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not a whole checkpoint of faceclr; start a new run with another -o") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    note = _note(path)
+    with safe_open(path, "pt") as file:
+        return note, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:

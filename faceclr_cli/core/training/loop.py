@@ -1,15 +1,17 @@
 """The loop: one for all tasks, a generator of events.
 
-Every random choice is a pure function of the seed and of where it is made: batches of (seed, epoch),
-augmentation and dropout of (seed, step, rank). So a run that was stopped after any step goes on as if it had
-not been, to the last bit on the CPU. It also means that N processes augment otherwise than one: their losses
-and gradients agree for the same views (the losses see to that), but the views are others.
+Every random choice is a pure function of the seed and of where it is made: batches of (seed, epoch), views of
+(seed, step), dropout of (seed, step, rank). So a run that was stopped after any step goes on as if it had not
+been, to the last bit on the CPU. Views are drawn for the whole batch, of which each process makes its share: N
+processes see what one sees.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,20 +22,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from faceclr_cli.core.configs.train import TrainConfig
-from faceclr_cli.core.datasets.packed import PackedFaces
+from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.datasets.samplers import share
 from faceclr_cli.core.errors import ModelError
-from faceclr_cli.core.events import EpochFinished, Event, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.training.alarm import alarms
 from faceclr_cli.core.training.checkpoint import State
 from faceclr_cli.core.training.history import Row
-from faceclr_cli.core.training.optim import MAX_NORM, learning_rate
+from faceclr_cli.core.training.optim import learning_rate
+from faceclr_cli.core.training.plan import Clock, Plan
 from faceclr_cli.core.training.record import Record
 from faceclr_cli.core.training.stopping import Stop, agree, stopped
+from faceclr_cli.core.training.sums import Sums
+from faceclr_cli.core.training.supply import Supply
 from faceclr_cli.core.training.tasks import Task
-from faceclr_cli.core.training.watch import NAME, Watch
+from faceclr_cli.core.training.watch import Watch
 
+_WHOLE = "training"
 _LOOK_EVERY = 16
-"""Steps between looks at the GPU's numbers and at signals. To look is to wait for the GPU; a CPU never lags."""
+"""Batches between looks at the GPU's numbers and at signals. To look is to wait for the GPU; a CPU never lags."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,7 @@ class Trainee:
         module: The task as Fabric wrapped it; called for its loss.
         optimiser: Of the task's parameters.
         faces: What it is trained on.
+        supply: Their crops, batch by batch.
         watch: Faces to look at after each epoch, or None.
         stop: Whether a signal came.
     """
@@ -56,14 +64,19 @@ class Trainee:
     task: Task
     module: Any
     optimiser: torch.optim.Optimizer
-    faces: PackedFaces
+    faces: JoinedFaces
+    supply: Supply
     watch: Watch | None
     stop: Stop
 
-    @property
-    def looks_every(self) -> int:
-        """Steps between looks at what the device computed."""
-        return 1 if self.fabric.device.type == "cpu" else _LOOK_EVERY
+    def looks(self, place: int, plan: Plan) -> bool:
+        """Whether it is time, after a batch of an epoch, to look at what the device computed and at signals.
+
+        Only between steps of the optimiser, since gradients are in no checkpoint.
+        """
+        step = place // plan.accumulate
+        every = 1 if self.fabric.device.type == "cpu" else _LOOK_EVERY
+        return plan.group(place)[1] and (step % every == every - 1 or place + 1 == plan.batches)
 
 
 def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
@@ -73,82 +86,115 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
         ModelError: The loss or a gradient was not finite.
         InterruptedRunError, TerminatedRunError: A signal came; the checkpoint is written.
     """
-    for epoch in range(len(state.rows), trainee.config.epochs):
-        batches = trainee.task.batches(epoch)
-        yield from _train(trainee, state, record, epoch, batches)
-        row = _close(trainee, state, record, epoch, batches)
+    first = trainee.task.batches(0)
+    size = len(first[0])
+    plan, clock = Plan.of(trainee.config, len(first), size), Clock(state.elapsed)
+    total = None if plan.budget else plan.epochs * plan.batches * size
+    yield TaskStarted(task=_WHOLE, total=total, unit="pictures", done=state.step * size)
+    for epoch in range(len(state.rows), plan.epochs):
+        yield from _train(trainee, state, record, plan, clock)
+        if not state.sums:
+            break  # No time was left for a single batch.
+        began = time.perf_counter()
+        is_whole = state.step == plan.before(epoch + 1)
+        if not is_whole:
+            record.checkpoint(state)  # With the epoch open, for those who give it more time.
+        row = _close(trainee, state, record, plan, clock)
         state.rows.append(row)
-        state.sums, state.seconds = {}, 0.0
-        record.epoch_closed(state)
+        state.sums, state.seconds, state.elapsed = {}, 0.0, clock.now()
+        record.epoch_closed(state, is_whole)
         metrics = {name: value for name, value in row.items() if name not in ("epoch", "step")}
-        yield EpochFinished(epoch=epoch + 1, epochs=trainee.config.epochs, metrics=metrics)
-
-
-def _train(
-    trainee: Trainee, state: State, record: Record, epoch: int, batches: list[NDArray[np.int64]]
-) -> Iterator[Event]:
-    """Makes the steps of an epoch that are not made yet."""
-    first, size = state.step - epoch * len(batches), len(batches[0])
-    label = f"epoch {epoch + 1}/{trainee.config.epochs}"
-    yield TaskStarted(task=label, total=len(batches) * size, unit="pictures")
-    if first:
-        yield TaskAdvanced(task=label, done=first * size)
-    trainee.module.train()
-    sums = _Sums(state, trainee.fabric.device)
-    began, signal = time.perf_counter(), 0
-    for place in range(first, len(batches)):
-        sums.add(state.step, *_step(trainee, state.step, trainee.config.epochs * len(batches), batches[place]))
-        state.step += 1
-        if state.step % trainee.looks_every == 0 or place + 1 == len(batches):
-            signal, bad = agree(trainee.fabric.device, trainee.stop.flag.value, sums.bad())
-            if bad:
-                raise _diverged(trainee, record, epoch, bad, batches[bad - 1 - epoch * len(batches)])
-        yield TaskAdvanced(task=label, done=(place + 1) * size)
-        if signal:
+        yield EpochFinished(epoch=epoch + 1, epochs=plan.epochs, metrics=metrics)
+        for text in alarms(state.rows, trainee.task.blind_loss(size), plan):
+            yield Notice(level="warning", text=text)
+        clock.closing = time.perf_counter() - began
+        if not is_whole:
             break
-    state.sums, state.seconds = sums.mean_over_processes(), state.seconds + time.perf_counter() - began
+    yield TaskFinished(task=_WHOLE)
+
+
+def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Iterator[Event]:
+    """Learns from the batches of an epoch that are not learned from yet."""
+    epoch, device = len(state.rows), trainee.fabric.device
+    batches, first = trainee.task.batches(epoch), state.step - plan.before(epoch)
+    size, label = len(batches[0]), f"epoch {epoch + 1}/{plan.epochs}"
+    yield TaskStarted(task=label, total=len(batches) * size, unit="pictures", done=first * size)
+    trainee.module.train()
+    sums, signal = Sums(state, device), 0
+    coming = batches[first:] if not clock.is_over(plan) else []
+    rank, world = trainee.fabric.global_rank, trainee.fabric.world_size
+    with closing(trainee.supply(share(batch, rank, world) for batch in coming)) as supply:
+        for place, crops in enumerate(supply, start=first):
+            sums.add(state.step, *_step(trainee, plan, clock, state.step, crops, batches[place]))
+            state.step += 1
+            if trainee.looks(place, plan):
+                signal, bad, milliseconds = agree(device, trainee.stop.flag.value, sums.bad(), int(clock.now() * 1000))
+                clock.agreed = milliseconds / 1000
+                if bad:
+                    raise _diverged(trainee, record, epoch, bad, batches[bad - 1 - plan.before(epoch)])
+            if signal or (trainee.looks(place, plan) and clock.is_over(plan)):
+                break
+            if trainee.looks(place, plan) and clock.is_due(plan):
+                sums.settle()
+                state.elapsed = clock.saved = clock.agreed
+                record.checkpoint(state)
+            yield TaskAdvanced(task=_WHOLE, done=state.step * size)
+            yield TaskAdvanced(task=label, done=(place + 1) * size)
+    sums.settle()
+    state.elapsed = clock.now()
     yield TaskFinished(task=label)
     if signal:
         _stop(state, record, signal)
 
 
-def _step(trainee: Trainee, step: int, total: int, batch: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step of the optimiser. Returns the norm of the gradient and the metrics, on the device."""
-    config, device, faces = trainee.config, trainee.fabric.device, trainee.faces
-    own = share(batch, trainee.fabric.global_rank, trainee.fabric.world_size)
-    crops = torch.from_numpy(faces.crops[own]).to(device, non_blocking=True)
-    labels = torch.from_numpy(faces.labels[own]).to(device, non_blocking=True)
+def _step(
+    trainee: Trainee, plan: Plan, clock: Clock, step: int, crops: Tensor, batch: NDArray[np.int64]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Learns from one batch. Returns the norm of the gradient and the metrics, on the device."""
+    fabric, task, optimiser = trainee.fabric, trainee.task, trainee.optimiser
+    rank, world = fabric.global_rank, fabric.world_size
     # Dropout and stochastic depth draw from torch's own generator, views from theirs.
-    seeds = np.random.SeedSequence([config.seed, step, trainee.fabric.global_rank]).generate_state(2)
-    torch.manual_seed(int(seeds[0]))
-    generator = torch.Generator().manual_seed(int(seeds[1]))
-    for group in trainee.optimiser.param_groups:
-        group["lr"] = learning_rate(step, total, config.lr, config.warmup)
-    loss, metrics = trainee.module(crops, labels, generator)
-    trainee.fabric.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(trainee.task.parameters(), MAX_NORM)
-    trainee.optimiser.step()
-    trainee.optimiser.zero_grad()
+    seeds = [_seed(trainee.config.seed, step, stream) for stream in (0, 1 + rank)]
+    generator = torch.Generator().manual_seed(seeds[0])
+    torch.manual_seed(seeds[1])
+    chance = torch.rand(len(batch), task.views, task.augment.draws, generator=generator)
+    places = share(np.arange(len(batch)), rank, world)
+    own = batch[places]
+    labels, pictures = (torch.from_numpy(x).to(fabric.device) for x in (trainee.faces.labels[own], own))
+    size, ends = plan.group(step % plan.batches)
+    with fabric.no_backward_sync(trainee.module, enabled=not ends):
+        loss, metrics = trainee.module(crops, labels, pictures, chance[places])
+        fabric.backward(loss / size)
+    norm = loss.detach()
+    if ends:
+        norm = torch.nn.utils.clip_grad_norm_(task.parameters(), trainee.config.clip or math.inf)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(plan.done(step, clock.agreed), plan.peak, plan.warmup)
+        optimiser.step()
+        optimiser.zero_grad()
     return norm, {"loss": loss.detach(), **metrics}
 
 
-def _close(trainee: Trainee, state: State, record: Record, epoch: int, batches: list[NDArray[np.int64]]) -> Row:
-    """The row of an epoch whose steps are made. Rank 0 watches while the others wait for it to agree."""
-    device, steps = trainee.fabric.device, len(batches)
-    accuracy = None
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _close(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Row:
+    """The row of an epoch. Rank 0 watches while the others wait for it to agree."""
+    device, epoch = trainee.fabric.device, len(state.rows)
+    steps = state.step - plan.before(epoch)
+    seen: Row | None = {}
     if trainee.watch is not None and trainee.fabric.global_rank == 0:
-        accuracy = trainee.watch.accuracy(trainee.task.encoder, device, trainee.stop)
+        seen = trainee.watch.look(trainee.task, device, trainee.stop)
     (signal,) = agree(device, trainee.stop.flag.value)
     if signal:
         _stop(state, record, signal)
     row: Row = {"epoch": epoch + 1, "step": state.step}
     row.update({name: value / steps for name, value in state.sums.items()})
-    row["lr"] = learning_rate(state.step - 1, trainee.config.epochs * steps, trainee.config.lr, trainee.config.warmup)
-    row["pictures_per_second"] = steps * len(batches[0]) / state.seconds
+    row["lr"] = learning_rate(plan.done(state.step - 1, clock.agreed), plan.peak, plan.warmup)
+    row["pictures_per_second"] = steps * len(trainee.task.batches(epoch)[0]) / state.seconds
     row["seconds"] = state.seconds
-    if accuracy is not None:
-        row[NAME] = accuracy
-    return row
+    return {**row, **(seen or {})}
 
 
 def _stop(state: State, record: Record, signal: int) -> None:
@@ -161,37 +207,9 @@ def _stop(state: State, record: Record, signal: int) -> None:
 
 
 def _diverged(trainee: Trainee, record: Record, epoch: int, step: int, batch: NDArray[np.int64]) -> ModelError:
-    names = ", ".join(trainee.faces.paths[index] for index in batch[:3])
+    names = record.culprits([trainee.faces.paths[index] for index in batch])
     return ModelError(
-        f"epoch {epoch + 1}, step {step}: the loss or its gradient is not finite, on a batch with {names}, ...\n"
+        f"epoch {epoch + 1}, step {step}: the loss or its gradient is not finite, on the batch of pictures named in "
+        f"{names}\n"
         f"Lower --lr or use --precision 32; the last good checkpoint: {record.last_checkpoint() or 'none yet'}"
     )
-
-
-class _Sums:
-    """Sums of the metrics of an epoch, on the device, so that no step waits for them."""
-
-    def __init__(self, state: State, device: torch.device) -> None:
-        self._names = list(state.sums)
-        self._sums = torch.tensor(list(state.sums.values()), dtype=torch.float64, device=device)
-        self._bad = torch.zeros((), dtype=torch.int64, device=device)
-
-    def add(self, step: int, norm: Tensor, metrics: dict[str, Tensor]) -> None:
-        """Adds the metrics of a step, and notes the first step with a loss or gradient that is not finite."""
-        values = torch.stack([value.detach().double() for value in metrics.values()])
-        if not self._names:
-            self._names, self._sums = list(metrics), torch.zeros_like(values)
-        self._sums += values
-        is_bad = ~(norm.isfinite() & values[0].isfinite())
-        self._bad = torch.where(is_bad & (self._bad == 0), step + 1, self._bad)
-
-    def bad(self) -> int:
-        """The first bad step, counted from 1, or 0."""
-        return int(self._bad)
-
-    def mean_over_processes(self) -> dict[str, float]:
-        """The sums by name, averaged over the processes."""
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self._sums)
-            self._sums /= torch.distributed.get_world_size()
-        return dict(zip(self._names, self._sums.tolist(), strict=True))

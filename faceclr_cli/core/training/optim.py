@@ -1,45 +1,86 @@
-"""The optimiser, and the learning rate as a function of the step."""
+"""The optimiser, and the learning rate as a function of how much of the run is done."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
+from timm.optim.lars import Lars
 from torch import nn
 
-MAX_NORM = 5.0
-"""Gradients are scaled down to this L2 norm. AdamW is blind to the scale of gradients, but not to a single
-batch whose gradients are far larger than those before it: clipping is for those."""
+Optimiser = Literal["adamw", "lars", "sgd"]
+
+_MOMENTUM = 0.9
 
 
-def adamw(module: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) that spares norms and biases from weight decay.
+def build_optimizer(module: nn.Module, name: Optimiser, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """An optimiser that spares norms and biases from weight decay.
+
+    - `adamw`: Loshchilov & Hutter 2019, arXiv 1711.05101.
+    - `lars`: You et al. 2017, arXiv 1708.03888, with momentum 0.9. Each weight moves by a step that is a share
+      of its own norm, so that batches of thousands can be learned from; norms and biases take plain
+      steps, as in SimCLR's code.
+    - `sgd`: With momentum 0.9.
 
     Args:
         module: Its parameters that require gradients are optimised. They must be on their device already.
+        name: Which one.
         lr: Learning rate of the first step; `learning_rate` gives it for all others.
         weight_decay: On parameters of two dimensions or more.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    weights = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
+    others = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+    if name == "lars":
+        # On its own, timm's adapts steps where there is weight decay, and nowhere if that is set to 0.
+        weights["always_adapt"] = True
+    groups = [group for group in (weights, others) if group["params"]]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=fused)
+    match name:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=lr, fused=fused)
+        case "lars":
+            optimiser: torch.optim.Optimizer = Lars(groups, lr=lr, momentum=_MOMENTUM)
+            return optimiser
+        case "sgd":
+            return torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, fused=fused)
 
 
-def learning_rate(step: int, total: int, peak: float, warmup: float) -> float:
-    """A linear rise, then half a cosine down to zero, from the step alone: nothing has to be saved.
+def default_lr(name: Optimiser, batch_size: int) -> float:
+    """The peak learning rate that an optimiser is used with.
+
+    AdamW's steps have the size of the rate, however large the gradient is, and its rate is one for all batches. The
+    others' grow with the batch: LARS's as in SimCLR (arXiv 2002.05709, section 2.2), 0.3 for 256 pictures; SGD's as
+    in USynthFace (arXiv 2211.07371), 0.1 for 512.
 
     Args:
-        step: Steps that were made before this one, from 0.
-        total: Steps of the whole run.
-        peak: Highest rate.
-        warmup: Share of the steps during which the rate rises; 0 to 1.
+        name: Which one.
+        batch_size: Pictures per step, over all processes.
     """
-    rising = round(total * warmup)
-    if step < rising:
-        return peak * (step + 1) / rising
-    progress = (step - rising) / max(1, total - rising)
-    return peak * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+    match name:
+        case "adamw":
+            return 1e-3
+        case "lars":
+            return 0.3 * batch_size / 256
+        case "sgd":
+            return 0.1 * batch_size / 512
+
+
+def default_weight_decay(name: Optimiser) -> float:
+    """The weight decay that an optimiser is used with: LARS's is SimCLR's, SGD's USynthFace's."""
+    return {"adamw": 0.05, "lars": 1e-6, "sgd": 5e-4}[name]
+
+
+def learning_rate(done: float, peak: float, warmup: float) -> float:
+    """A linear rise, then half a cosine down to zero, from the place in the run alone: nothing has to be saved.
+
+    Args:
+        done: Share of the run, 0 to 1. At both ends the rate is 0, so a step should pass a place within it.
+        peak: Highest rate.
+        warmup: Share of the run during which the rate rises; 0 to 1.
+    """
+    if done < warmup:
+        return peak * done / warmup
+    fallen = (done - warmup) / (1 - warmup) if warmup < 1 else 0.0
+    return peak * (1 + math.cos(math.pi * fallen)) / 2

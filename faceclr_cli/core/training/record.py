@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.encoders.bundle import Card, save_encoder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.training.checkpoint import Origin, State, checkpoint_path, save_checkpoint
+from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, save_checkpoint
 from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.tasks import Task
 from faceclr_cli.core.training.watch import NAME
@@ -28,6 +30,7 @@ class Record:
         origin: What checkpoints belong to.
         fingerprint: Of the crops.
         card: What the encoder is made from.
+        keep: How many checkpoints to keep.
         history: The table and the events, where this process writes.
     """
 
@@ -38,23 +41,25 @@ class Record:
     origin: Origin
     fingerprint: Fingerprint
     card: Card
+    keep: int
     history: History | None
 
-    def epoch_closed(self, state: State) -> None:
-        """Keeps the encoder if it is the best, then the checkpoint, then the history.
+    def epoch_closed(self, state: State, is_whole: bool) -> None:
+        """Keeps the encoder if it is the best, then the checkpoint of a whole epoch, then the history.
 
         In this order: whatever a crash cuts off, a resumed run does again.
         """
         if len(state.rows) == (best_epoch(state.rows) or len(state.rows)):
             self.encoder()
-        self.checkpoint(state)
+        if is_whole:
+            self.checkpoint(state)
         if self.history is not None:
             self.history.add(state.rows)
 
     def checkpoint(self, state: State) -> None:
         """Writes the checkpoint."""
         if self.writes:
-            save_checkpoint(checkpoint_path(self.folder), state, self.origin, self.task, self.optimiser)
+            save_checkpoint(self.folder, state, self.origin, self.task, self.optimiser, self.keep)
 
     def encoder(self) -> None:
         """Writes the encoder as it is now."""
@@ -63,8 +68,16 @@ class Record:
 
     def last_checkpoint(self) -> Path | None:
         """Where the last checkpoint is, if there is one."""
-        path = checkpoint_path(self.folder)
-        return path if path.exists() else None
+        return next(iter(checkpoints(self.folder)), None)
+
+    def culprits(self, names: Sequence[str]) -> Path:
+        """Writes down the pictures of a batch that training failed on, and says where."""
+        path = self.folder / "not-finite.txt"
+        if self.writes:
+            with atomic_path(path) as temporary:
+                text = "".join(f"{name}\n" for name in names)
+                temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        return path
 
 
 def tidy(run: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,17 @@ import torch
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
 from faceclr_cli.core.configs.fields import to_json
-from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
-from faceclr_cli.core.datasets.folder import open_faces
-from faceclr_cli.core.datasets.packed import PackedFaces, pack
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.train import CenterConfig, TripletConfig
+from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.datasets.samplers import share
-from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.training.launch import launch
 from faceclr_cli.core.training.machine import find_machine
 from faceclr_cli.core.training.record import tidy
-from faceclr_cli.core.training.settle import Settled, require_unused, settle
-from faceclr_cli.core.training.tasks import TASKS, build_task
+from faceclr_cli.core.training.sets import opened, trained_and_watched
+from faceclr_cli.core.training.settle import Settled, require_unused, resumes, settle
+from faceclr_cli.core.training.tasks import COMMANDS, build_task
 from faceclr_cli.core.training.watch import NAME, watchable
 from faceclr_cli.core.training.work import Job, initial_network, work
 
@@ -76,7 +76,7 @@ def run(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporte
     """
     began = time.perf_counter()
     machine = find_machine(config)
-    command = TASKS[type(config)].command
+    command = COMMANDS[type(config)]
     settled = settle(config, command)
     if machine.rank == 0:
         settled = _checked(settled, machine.world, reporter)
@@ -105,31 +105,31 @@ def run(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporte
 def _checked(settled: Settled, world: int, reporter: Reporter) -> Settled:
     """Whatever can be found wrong without training is found here."""
     config = settled.config
-    folder = open_faces(settled.data)
-    if settled.origin is not None:
-        settled.origin.fingerprint.require_same_crops(folder.fingerprint, config.init, str(settled.data))
-    if not config.resume:
+    if not resumes(config, settled.out):
         require_unused(settled.out)
-    faces = pack(folder, reporter)
+    everything = opened(settled.data, reporter)
+    if settled.origin is not None:
+        settled.origin.fingerprint.require_same_crops(everything.fingerprint, config.init, str(settled.data[0]))
+    settled = _checked_val(settled, everything, reporter)
+    faces, _ = trained_and_watched(settled.config, settled.data, settled.val, reporter)
     with torch.random.fork_rng(devices=[]):
-        task = build_task(config, initial_network(config), faces.labels)
+        task = build_task(config, initial_network(config), faces)
     share(task.batches(0)[0], 0, world)
-    return _checked_val(settled, faces, reporter)
+    return settled
 
 
-def _checked_val(settled: Settled, faces: PackedFaces, reporter: Reporter) -> Settled:
-    if settled.val is None:
+def _checked_val(settled: Settled, faces: JoinedFaces, reporter: Reporter) -> Settled:
+    if not settled.val:
         return settled
-    folder = open_faces(settled.val)
-    folder.fingerprint.require_same(faces.fingerprint, str(settled.val), str(settled.data))
-    if not len(watchable(pack(folder, reporter))):
-        text = f"{settled.val}: shows nobody twice, so there is nobody to recognise"
-        if settled.val_was_named:
-            raise DataError(f"{text}; give --val faces of known people, or leave it out")
-        reporter.report(Notice(text=f"{text}; the last epoch's encoder will be kept"))
-        return replace(settled, val=None, config=replace(settled.config, val=None))
-    known = sorted(set(folder.people) & set(faces.people))
+    names = ", ".join(map(str, settled.val))
+    val = opened(settled.val, reporter)
+    val.fingerprint.require_same(faces.fingerprint, names, str(settled.data[0]))
+    if not len(watchable(val)):
+        text = f"{names}: shows nobody twice, so there is nobody to recognise; the last epoch's encoder will be kept"
+        reporter.report(Notice(text=text))
+        return settled
+    known = sorted(set(val.people) & set(faces.people))
     if known:
-        text = f"{settled.val}: {len(known)} of its people are trained on too ({known[0]}, ...): val_knn will flatter"
+        text = f"{names}: {len(known)} of its people are trained on too ({known[0]}, ...): val_knn will flatter"
         reporter.report(Notice(level="warning", text=text))
     return settled

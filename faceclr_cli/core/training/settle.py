@@ -16,7 +16,10 @@ from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.training.watch import val_beside
 
 # What may differ between a run and its continuation.
-_MAY_DIFFER = frozenset({"epochs", "out", "resume"})
+_MAY_DIFFER = frozenset(
+    {"epochs", "out", "resume", "elastic", "time_budget", "checkpoint_every", "keep", "show_views", "compile"}
+)
+_ELASTIC = frozenset({"processes", "gpus", "device"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +29,14 @@ class Settled:
     Attributes:
         config: With absolute paths, and with the architecture of the encoder that it starts from.
         data: The faces to train on.
-        val: The faces to watch, or None.
-        val_was_named: Rather than found beside the data.
+        val: The faces to watch; none: some of `data` are held out.
         out: The run folder.
         origin: The encoder that the run starts from, if it is one.
     """
 
     config: TrainConfig
-    data: Path
-    val: Path | None
-    val_was_named: bool
+    data: tuple[Path, ...]
+    val: tuple[Path, ...]
     out: Path
     origin: Description | None
 
@@ -47,15 +48,15 @@ def settle(config: TrainConfig, command: str) -> Settled:
         ConfigError: Nothing says what to train on, or where the run to continue is, or an option differs from it.
         ModelError: There is no run to continue, or no encoder to start from.
     """
-    if config.resume and config.out is None:
+    if config.resume != "never" and config.out is None:
         raise ConfigError("--resume: give the run to continue with -o RUN")
     out = config.out or _free(command)
-    former = _former(out, command) if config.resume else None
-    data = config.data or (Path(former["data"]) if former else None)
-    if data is None:
+    former = _former(out, command) if resumes(config, out) else None
+    data = config.data or tuple(Path(path) for path in (former or {}).get("data", ()))
+    if not data:
         raise no_faces_given(command, found_faces(Path()))
-    val = config.val or val_beside(data)
-    settled = replace(config, data=data.resolve(), out=out, val=val.resolve() if val else None)
+    val = config.val or tuple(path for path in map(val_beside, data) if path is not None)
+    settled = replace(config, data=_absolute(data), out=out, val=_absolute(val))
     origin = None
     if config.init not in ("random", "imagenet"):
         settled = replace(settled, init=str(Path(config.init).resolve()))
@@ -66,7 +67,12 @@ def settle(config: TrainConfig, command: str) -> Settled:
             settled = replace(settled, **{name: former[name] for name in ("backbone", "embedding_dim", "image_size")})
     if former is not None:
         _require_same(settled, former, out)
-    return Settled(config=settled, data=data, val=val, val_was_named=config.val is not None, out=out, origin=origin)
+    return Settled(config=settled, data=data, val=val, out=out, origin=origin)
+
+
+def resumes(config: TrainConfig, out: Path) -> bool:
+    """Whether a run is to be continued: if that is asked for, or if `auto` finds one."""
+    return config.resume == "yes" or (config.resume == "auto" and (out / "config.json").exists())
 
 
 def require_unused(out: Path) -> None:
@@ -77,6 +83,10 @@ def require_unused(out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out}: exists and is not empty; continue that run with --resume, or choose another -o")
+
+
+def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(path.resolve() for path in paths)
 
 
 def _free(command: str) -> Path:
@@ -102,9 +112,10 @@ def _former(out: Path, command: str) -> Mapping[str, Any]:
 
 def _require_same(config: TrainConfig, former: Mapping[str, Any], out: Path) -> None:
     now = to_json(config)
+    may_differ = _MAY_DIFFER | (_ELASTIC if config.elastic else frozenset())
     for field in fields(config):
         name = field.name
-        if name not in _MAY_DIFFER and now[name] != former.get(name):
+        if name not in may_differ and now[name] != former.get(name):
             label = spec_of(field).metavar if spec_of(field).positional else f"--{option_name(name)}"
             raise ConfigError(
                 f"{label}: the run in {out} has {former.get(name)}, so it cannot be continued with {now[name]}"

@@ -1,73 +1,36 @@
-"""What is learned: three tasks. Each is one module that owns the encoder, its head and its loss.
+"""What is learned. Each task is one module that owns the encoder, its head and its loss.
 
 So DDP wraps all that learns, and the loop knows none of them. A task also says which pictures make the
-batches of an epoch, since that depends on what its loss needs.
+batches of an epoch, since that depends on what its loss needs, and how many views of each picture it sees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TrainConfig, TripletConfig
-from faceclr_cli.core.datasets.augment import Augmentation
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.train import CenterConfig, TrainConfig, TripletConfig
+from faceclr_cli.core.datasets.augment import SimCLRViews
+from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.datasets.samplers import people_batches, shuffled_batches
-from faceclr_cli.core.encoders.heads import projection_head
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.losses.center import CenterLoss
-from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.losses.triplet import TripletLoss
-
-Outcome = tuple[Tensor, dict[str, Tensor]]
-"""The loss, a scalar with gradients, and named scalars without."""
-
-
-class SimCLR(nn.Module):
-    """Two random views of a picture are to be nearer to each other than to those of others (arXiv 2002.05709)."""
-
-    command = "pretrain"
-
-    def __init__(self, config: PretrainConfig, encoder: EncoderNetwork, labels: NDArray[np.int64]) -> None:
-        super().__init__()
-        self.config = config
-        self.pictures = np.arange(len(labels))
-        self.encoder = encoder
-        self.head = projection_head(config.embedding_dim, config.projection_dim, config.projection_layers)
-        self.loss = NTXent(config.temperature)
-        self.augment = Augmentation(
-            size=encoder.architecture.image_size,
-            crop_scale=config.crop_scale,
-            jitter=config.jitter,
-            hue=config.hue,
-            grey=config.grey,
-            blur=config.blur,
-            rotate=config.rotate,
-            light=config.light,
-        )
-
-    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """All pictures in random order."""
-        return shuffled_batches(len(self.pictures), self.config.batch_size, seed=self.config.seed, epoch=epoch)
-
-    def forward(self, crops: Tensor, labels: Tensor, generator: torch.Generator) -> Outcome:
-        """One step on the part of a batch that this process has; labels are ignored."""
-        del labels
-        views = _exactly(crops, lambda: self.augment(torch.cat([crops, crops]), generator))
-        first, second = self.head(self.encoder(views)).chunk(2)
-        outcome: Outcome = self.loss(first, second)
-        return outcome
+from faceclr_cli.core.training.contrastive import MoCo, Outcome, SimCLR
+from faceclr_cli.core.training.exactly import exactly
 
 
 class Triplet(nn.Module):
     """A face is to be nearer to another of the same person than to those of other people (arXiv 1503.03832)."""
 
     command = "train-triplet"
+    views = 1
 
     def __init__(self, config: TripletConfig, encoder: EncoderNetwork, labels: NDArray[np.int64]) -> None:
         super().__init__()
@@ -83,10 +46,15 @@ class Triplet(nn.Module):
         config = self.config
         return people_batches(self.labels, config.batch_size, config.pictures, seed=config.seed, epoch=epoch)
 
-    def forward(self, crops: Tensor, labels: Tensor, generator: torch.Generator) -> Outcome:
+    def blind_loss(self, batch: int) -> float:
+        """The loss of an encoder to which everybody looks the same."""
+        del batch
+        return self.config.margin
+
+    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
         """One step on the part of a batch that this process has."""
-        views = _exactly(crops, lambda: self.augment(crops, generator))
-        outcome: Outcome = self.loss(self.encoder(views), labels)
+        del pictures
+        outcome: Outcome = self.loss(self.encoder(exactly(self.augment, crops, chance)), labels)
         return outcome
 
 
@@ -94,6 +62,7 @@ class Center(nn.Module):
     """Tell people apart, and keep the faces of each close together (Wen et al. 2016)."""
 
     command = "train-center"
+    views = 1
 
     def __init__(self, config: CenterConfig, encoder: EncoderNetwork, labels: NDArray[np.int64]) -> None:
         super().__init__()
@@ -102,9 +71,10 @@ class Center(nn.Module):
         people = int(labels.max()) + 1
         if people < 2:
             raise DataError("one person alone cannot be told apart: train-center needs faces of two people or more")
+        width = encoder.architecture.embedding_dim
         self.encoder = encoder
-        self.classifier = nn.Linear(config.embedding_dim, people)
-        self.center = CenterLoss(people, config.embedding_dim, config.center_lr)
+        self.classifier = nn.Linear(width, people)
+        self.center = CenterLoss(people, width, config.center_lr)
         self.augment = _lightly(encoder)
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -113,10 +83,15 @@ class Center(nn.Module):
         batches = shuffled_batches(count, config.batch_size, seed=config.seed, epoch=epoch)
         return [self.pictures[batch] for batch in batches]
 
-    def forward(self, crops: Tensor, labels: Tensor, generator: torch.Generator) -> Outcome:
+    def blind_loss(self, batch: int) -> float:
+        """The loss of an encoder to which everybody looks the same."""
+        del batch
+        return math.log(self.classifier.out_features)
+
+    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
         """One step on the part of a batch that this process has."""
-        views = _exactly(crops, lambda: self.augment(crops, generator))
-        embeddings = self.encoder(views)
+        del pictures
+        embeddings = self.encoder(exactly(self.augment, crops, chance))
         scores = self.classifier(embeddings).float()
         loss = F.cross_entropy(scores, labels)
         center_loss, metrics = self.center(embeddings, labels)
@@ -124,27 +99,36 @@ class Center(nn.Module):
         return loss + self.config.center_weight * center_loss, {"accuracy": accuracy, **metrics}
 
 
-Task = SimCLR | Triplet | Center
+Task = SimCLR | MoCo | Triplet | Center
 
-TASKS: dict[type[TrainConfig], type[SimCLR] | type[Triplet] | type[Center]] = {
-    PretrainConfig: SimCLR,
-    TripletConfig: Triplet,
-    CenterConfig: Center,
+COMMANDS: dict[type[TrainConfig], str] = {
+    PretrainConfig: SimCLR.command,
+    TripletConfig: Triplet.command,
+    CenterConfig: Center.command,
 }
 
 
-def build_task(config: TrainConfig, encoder: EncoderNetwork, labels: NDArray[np.int64]) -> Task:
+def build_task(config: TrainConfig, encoder: EncoderNetwork, faces: JoinedFaces) -> Task:
     """The task that a config asks for.
 
     Args:
         config: Of one of the three trainers.
         encoder: What is to be trained; its architecture must be the config's.
-        labels: The person of each picture, -1 where nobody knows. Shape: (N,).
+        faces: What it is to be trained on.
 
     Raises:
         DataError: The task needs people, and the pictures don't show enough of them.
     """
-    return TASKS[type(config)](config, encoder, labels)  # type: ignore[arg-type]
+    match config:
+        case PretrainConfig(method="moco"):
+            return MoCo(config, encoder, faces.sources)
+        case PretrainConfig():
+            return SimCLR(config, encoder, faces.sources)
+        case TripletConfig():
+            return Triplet(config, encoder, faces.labels)
+        case CenterConfig():
+            return Center(config, encoder, faces.labels)
+    raise TypeError(f"{type(config).__name__} is no config of a trainer")
 
 
 def _labelled(labels: NDArray[np.int64], command: str) -> NDArray[np.int64]:
@@ -154,14 +138,8 @@ def _labelled(labels: NDArray[np.int64], command: str) -> NDArray[np.int64]:
     return pictures
 
 
-def _lightly(encoder: EncoderNetwork) -> Augmentation:
+def _lightly(encoder: EncoderNetwork) -> SimCLRViews:
     """Where people are known, pictures need little change: mirroring, a slight crop, other light."""
-    return Augmentation(
+    return SimCLRViews(
         size=encoder.architecture.image_size, crop_scale=0.9, jitter=0.2, hue=0.02, grey=0.0, blur=0.0, rotate=0.0
     )
-
-
-def _exactly(crops: Tensor, augment: Callable[[], Tensor]) -> Tensor:
-    """Augments in float32 also under autocast, in which matrices of colours and maps would lose digits."""
-    with torch.autocast(crops.device.type, enabled=False):
-        return augment()

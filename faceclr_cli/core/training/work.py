@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +13,23 @@ from timm.layers.norm_act import convert_sync_batchnorm
 
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.train import TrainConfig
-from faceclr_cli.core.datasets.folder import open_faces
-from faceclr_cli.core.datasets.packed import PackedFaces, pack
+from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.bundle import Card, load_network
 from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter, Silent
-from faceclr_cli.core.training.checkpoint import Origin, State, checkpoint_path, load_checkpoint
+from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, is_whole, load_checkpoint
 from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.loop import Trainee, fit
-from faceclr_cli.core.training.optim import adamw
+from faceclr_cli.core.training.opening import elastic_notice, opening
+from faceclr_cli.core.training.optim import build_optimizer, default_weight_decay
 from faceclr_cli.core.training.record import Record, best_epoch
+from faceclr_cli.core.training.sets import trained_and_watched
+from faceclr_cli.core.training.settle import resumes
 from faceclr_cli.core.training.stopping import Stop
+from faceclr_cli.core.training.supply import Supply
 from faceclr_cli.core.training.tasks import Task, build_task
-from faceclr_cli.core.training.watch import NAME, Watch
+from faceclr_cli.core.training.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,8 @@ class Job:
     """
 
     config: TrainConfig
-    data: Path
-    val: Path | None
+    data: tuple[Path, ...]
+    val: tuple[Path, ...]
     out: Path
     command: str
 
@@ -98,13 +100,10 @@ def work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 
 def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
     # Packed by now: this maps what the first process decoded.
-    faces = pack(open_faces(job.data), Silent())
-    watch = Watch(pack(open_faces(job.val), Silent())) if job.val else None
+    faces, watched = trained_and_watched(job.config, job.data, job.val, Silent())
     task, module, optimiser = _built(fabric, job, faces)
-    origin = Origin(config=to_json(job.config), data=_digest(faces), world=fabric.world_size)
-    last, state = checkpoint_path(job.out), State()
-    if job.config.resume and last.exists():
-        state = load_checkpoint(last, origin, task, optimiser)
+    origin = Origin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
+    state = _restored(job, origin, task, optimiser, reporter) if resumes(job.config, job.out) else State()
     trainee = Trainee(
         config=job.config,
         fabric=fabric,
@@ -112,7 +111,8 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
         module=module,
         optimiser=optimiser,
         faces=faces,
-        watch=watch,
+        supply=Supply(faces, fabric.device),
+        watch=Watch(watched) if watched is not None else None,
         stop=stop,
     )
     writes = fabric.global_rank == 0
@@ -124,9 +124,10 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
         origin=origin,
         fingerprint=faces.fingerprint,
         card=_card(job, task, faces, origin.config),
+        keep=job.config.keep,
         history=History(job.out, state.rows) if writes and job.config.epochs else None,
     )
-    reporter.report(Notice(text=_opening(trainee, state)))
+    reporter.report(Notice(text=opening(trainee, state)))
     try:
         outcome: Outcome = fabric.broadcast(_train(trainee, state, record, reporter))
         return outcome
@@ -138,59 +139,53 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 def _train(trainee: Trainee, state: State, record: Record, reporter: Reporter) -> Outcome:
     if trainee.config.epochs == 0:
         record.encoder()
-        metrics = {}
-        if trainee.watch is not None:
-            accuracy = trainee.watch.accuracy(trainee.task.encoder, trainee.fabric.device, trainee.stop)
-            metrics = {} if accuracy is None else {NAME: accuracy}
-        return Outcome(rows=[], best_epoch=None, metrics=metrics)
+        seen = None
+        if trainee.watch is not None and trainee.fabric.global_rank == 0:
+            seen = trainee.watch.look(trainee.task, trainee.fabric.device, trainee.stop)
+        return Outcome(rows=[], best_epoch=None, metrics=seen or {})
     for event in fit(trainee, state, record):
         reporter.report(event)
     metrics = {name: value for name, value in state.rows[-1].items() if name not in ("epoch", "step")}
     return Outcome(rows=state.rows, best_epoch=best_epoch(state.rows), metrics=metrics)
 
 
-def _built(fabric: Fabric, job: Job, faces: PackedFaces) -> tuple[Task, Any, torch.optim.Optimizer]:
+def _built(fabric: Fabric, job: Job, faces: JoinedFaces) -> tuple[Task, Any, torch.optim.Optimizer]:
     """The task on its device, wrapped for the other processes, and its optimiser."""
-    task = build_task(job.config, initial_network(job.config), faces.labels)
+    config = job.config
+    task = build_task(config, initial_network(config), faces)
     task = task.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # torch synchronises batch norm on GPUs alone. On the CPU the running statistics are those of rank 0.
         task = convert_sync_batchnorm(task)  # type: ignore[no-untyped-call]
-    optimiser = adamw(task, lr=job.config.lr, weight_decay=job.config.weight_decay)
+    if config.compile:
+        task.encoder.backbone.compile()
+    decay = default_weight_decay(config.optimizer) if config.weight_decay is None else config.weight_decay
+    optimiser = build_optimizer(task, config.optimizer, lr=0.0, weight_decay=decay)
     module, _ = fabric.setup(task, optimiser)
     return task, module, optimiser
 
 
-def _card(job: Job, task: Task, faces: PackedFaces, config: Any) -> Card:
+def _restored(job: Job, origin: Origin, task: Task, optimiser: torch.optim.Optimizer, reporter: Reporter) -> State:
+    """Where the run was, by its latest whole checkpoint; at the start, if it was stopped before its first."""
+    found = checkpoints(job.out)
+    if not found:
+        return State()
+    whole = next((path for path in found if is_whole(path)), found[0])
+    if whole != found[0]:
+        text = f"{found[0]}: damaged; going on from the checkpoint before it, {whole.name}"
+        reporter.report(Notice(level="warning", text=text))
+    state, world = load_checkpoint(whole, origin, task, optimiser, elastic=job.config.elastic)
+    if world != origin.world:
+        reporter.report(Notice(level="warning", text=elastic_notice(task, world, origin.world)))
+    return state
+
+
+def _card(job: Job, task: Task, faces: JoinedFaces, config: Any) -> Card:
     counts = Counter(int(label) for label in faces.labels[task.pictures] if label >= 0)
     return Card(
         command=job.command,
         config=config,
-        data=job.data.resolve().name,
+        data=", ".join(folder.resolve().name for folder in job.data),
         pictures=len(task.pictures),
         people={faces.people[label]: count for label, count in sorted(counts.items())},
     )
-
-
-def _digest(faces: PackedFaces) -> str:
-    """Which pictures these are, and of whom; their order decides which picture is in which batch."""
-    return hashlib.sha256("\n".join(faces.paths).encode(errors="surrogateescape")).hexdigest()
-
-
-def _opening(trainee: Trainee, state: State) -> str:
-    config, fabric = trainee.config, trainee.fabric
-    millions = sum(parameter.numel() for parameter in trainee.task.encoder.parameters()) / 1e6
-    text = (
-        f"{trainee.task.command}: {config.backbone} ({millions:.1f} M parameters) on {len(trainee.task.pictures)} "
-        f"pictures in batches of {len(trainee.task.batches(0)[0])}, "
-        f"{fabric.world_size} process{'es' if fabric.world_size > 1 else ''} on {fabric.device.type}"
-    )
-    if trainee.watch is not None:
-        text += f", watching {len(trainee.watch)} pictures of other people"
-    if fabric.world_size > 1 and fabric.device.type == "cpu" and _has_batch_norm(trainee.task.encoder):
-        text += "; on the CPU each process normalises the backbone's batches by its own pictures alone"
-    return text + (f"; continuing from step {state.step}" if state.step else "")
-
-
-def _has_batch_norm(network: torch.nn.Module) -> bool:
-    return any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in network.modules())

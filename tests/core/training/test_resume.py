@@ -54,9 +54,9 @@ def test_stopped_and_continued_is_bit_identical(
     with pytest.raises(error, match=rf"after step {stopped_after};.*\n.*--resume"):
         pretrain(split, tmp_path / "run", Stopper(number, step), **OPTIONS)
     assert signal.getsignal(number) is before
-    result = pretrain(split, tmp_path / "run", resume=True, **OPTIONS)
+    result = pretrain(split, tmp_path / "run", resume="yes", **OPTIONS)
     assert weights(result.run) == weights(uninterrupted)
-    keep = [0, 1, 2, 3, 4, 7]  # All columns but those of time.
+    keep = [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12]  # All columns but those of time.
     former, latter = (
         [line.split(",") for line in (folder / "history.csv").read_text().splitlines()]
         for folder in (uninterrupted, result.run)
@@ -71,13 +71,13 @@ def test_every_task_continues_bit_identically(config: TrainConfig, split: Path, 
     def train(out: str, reporter: Heard, **options: Any) -> Path:
         from dataclasses import replace
 
-        changed: Any = replace(config, data=split, out=tmp_path / out, image_size=32, embedding_dim=32, **options)
+        changed: Any = replace(config, data=(split,), out=tmp_path / out, image_size=32, embedding_dim=32, **options)
         return run(changed, reporter).run
 
     whole = train("whole", Heard())
     with pytest.raises(TerminatedRunError):
         train("parts", Stopper(signal.SIGTERM, 5))
-    assert weights(train("parts", Heard(), resume=True)) == weights(whole)
+    assert weights(train("parts", Heard(), resume="yes")) == weights(whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -90,7 +90,7 @@ def test_a_process_that_was_killed_continues_bit_identically(
     _, errors = process.communicate(timeout=60)
     if number == signal.SIGTERM:
         assert "TerminatedRunError: stopped after step" in errors
-    result = pretrain(split, tmp_path / "run", resume=True, **OPTIONS)
+    result = pretrain(split, tmp_path / "run", resume="yes", **OPTIONS)
     assert weights(result.run) == weights(uninterrupted)
 
 
@@ -106,7 +106,7 @@ def test_a_second_signal_ends_the_run_at_once(split: Path, tmp_path: Path) -> No
 
 
 def test_more_epochs_may_follow(uninterrupted: Path, split: Path) -> None:
-    longer = pretrain(split, uninterrupted, resume=True, **{**OPTIONS, "epochs": 4})
+    longer = pretrain(split, uninterrupted, resume="yes", **{**OPTIONS, "epochs": 4})
     assert (uninterrupted / "history.csv").read_text().count("\n") == 5
     assert longer.epochs == 4
 
@@ -115,7 +115,7 @@ def test_more_epochs_may_follow(uninterrupted: Path, split: Path) -> None:
 def test_another_option_is_refused(option: str, value: float, split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=0).run
     with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')}"):
-        pretrain(split, out, epochs=0, resume=True, **{option: value})
+        pretrain(split, out, epochs=0, resume="yes", **{option: value})
 
 
 def test_other_faces_are_refused(tmp_path: Path) -> None:
@@ -123,24 +123,24 @@ def test_other_faces_are_refused(tmp_path: Path) -> None:
     out = pretrain(faces, tmp_path / "run", epochs=1).run
     (faces / "person_000" / "0.png").unlink()
     with pytest.raises(ModelError, match="faces were changed"):
-        pretrain(faces, out, epochs=2, resume=True)
+        pretrain(faces, out, epochs=2, resume="yes")
 
 
 def test_another_command_is_refused(split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=0).run
     with pytest.raises(ConfigError, match="train-center cannot continue"):
-        run(CenterConfig(data=split, out=out, resume=True), Heard())
+        run(CenterConfig(data=(split,), out=out, resume="yes"), Heard())
 
 
 def test_without_a_folder_there_is_nothing_to_continue(split: Path) -> None:
     with pytest.raises(ConfigError, match="-o RUN"):
-        run(CenterConfig(data=split, resume=True), Heard())
+        run(CenterConfig(data=(split,), resume="yes"), Heard())
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
 def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=1).run
-    path = out / "checkpoints" / "last.safetensors"
+    (path,) = (out / "checkpoints").iterdir()
     content = {
         "truncated": path.read_bytes()[:-100],
         "empty": b"",
@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Pat
     }
     path.write_bytes(content[damage])
     with pytest.raises(ModelError, match="not a whole checkpoint"):
-        pretrain(split, out, epochs=2, resume=True)
+        pretrain(split, out, epochs=2, resume="yes")
 
 
 def test_what_a_killed_run_left_is_swept_away(split: Path, tmp_path: Path) -> None:
@@ -156,15 +156,15 @@ def test_what_a_killed_run_left_is_swept_away(split: Path, tmp_path: Path) -> No
     names = sorted(path.name for path in out.rglob("*"))
     (out / "encoder").rename(out / ".encoder.former")
     (out / ".99.encoder").mkdir()
-    (out / "checkpoints" / ".99.last.safetensors").touch()
-    pretrain(split, out, epochs=1, resume=True)
+    (out / "checkpoints" / ".99.step-000000009.safetensors").touch()
+    pretrain(split, out, epochs=1, resume="yes")
     left = sorted(path.name for path in out.rglob("*") if not path.name.startswith("events"))
     assert left == [name for name in names if not name.startswith("events")]
 
 
 def test_faces_are_remembered(split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=1).run
-    from faceclr_cli.core.configs.train import PretrainConfig
+    from faceclr_cli.core.configs.pretrain import PretrainConfig
     from tests.core.training.toy import SMALL
 
-    assert run(PretrainConfig(out=out, epochs=2, resume=True, **SMALL), Heard()).epochs == 2
+    assert run(PretrainConfig(out=out, epochs=2, resume="yes", **SMALL), Heard()).epochs == 2

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.artifacts import exclusive
-from faceclr_cli.core.configs.train import CenterConfig, PretrainConfig, TripletConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.train import CenterConfig, TripletConfig
 from faceclr_cli.core.encoders.bundle import load_bundle
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced
@@ -26,7 +27,8 @@ def test_pretraining_learns_and_leaves_a_whole_run(split: Path, tmp_path: Path) 
     heard = Heard()
     result = pretrain(split, tmp_path / "run", heard, epochs=8, lr=3e-3)
     table = rows(result.run)
-    assert list(table[0]) == ["epoch", "step", "loss", "top1", "lr", "pictures_per_second", "seconds", "val_knn"]
+    of_steps = ["epoch", "step", "loss", "top1", "top5", "lr", "pictures_per_second", "seconds"]
+    assert list(table[0]) == [*of_steps, "val_knn", "val_rank", "val_alignment", "val_uniformity", "val_top1"]
     assert [row["epoch"] for row in table] == list(range(1, 9))
     assert [row["step"] for row in table] == [4 * epoch for epoch in range(1, 9)]
     assert table[-1]["loss"] < 0.8 * table[0]["loss"]
@@ -48,13 +50,13 @@ def test_tensorboard_reads_the_numbers_of_the_table(split: Path, tmp_path: Path)
 
 
 def test_triplets_become_rarer(split: Path, tmp_path: Path) -> None:
-    config = TripletConfig(data=split, out=tmp_path / "run", pictures=4, epochs=8, lr=3e-3, **SMALL)
+    config = TripletConfig(data=(split,), out=tmp_path / "run", pictures=4, epochs=8, lr=3e-3, **SMALL)
     table = rows(run(config, Heard()).run)
     assert table[-1]["active"] < 0.6 * table[0]["active"]
 
 
 def test_people_are_told_apart(split: Path, tmp_path: Path) -> None:
-    config = CenterConfig(data=split, out=tmp_path / "run", epochs=8, lr=3e-3, **SMALL)
+    config = CenterConfig(data=(split,), out=tmp_path / "run", epochs=8, lr=3e-3, **SMALL)
     table = rows(run(config, Heard()).run)
     assert table[-1]["accuracy"] > 0.9
     assert table[-1]["loss"] < 0.5 * table[0]["loss"]
@@ -99,12 +101,12 @@ def test_the_card_says_who_was_seen(tmp_path: Path) -> None:
     card = load_bundle(pretrain(faces, tmp_path / "run", epochs=0).encoder).card
     assert (card.command, card.data, card.pictures) == ("pretrain", "faces", 12)
     assert card.people == {"person_000": 4, "person_001": 4, "person_002": 4}
-    assert card.config["data"] == str(faces.resolve())
+    assert card.config["data"] == [str(faces.resolve())]
 
 
 def test_a_run_starts_from_another(split: Path, tmp_path: Path) -> None:
     first = pretrain(split, tmp_path / "first", epochs=1)
-    config = CenterConfig(data=split, out=tmp_path / "second", init=str(first.run), epochs=0)
+    config = CenterConfig(data=(split,), out=tmp_path / "second", init=str(first.run), epochs=0)
     second = run(config, Heard())
     former, latter = load_bundle(first.encoder), load_bundle(second.encoder)
     assert latter.dim == 32  # The architecture comes with the weights.
@@ -135,9 +137,9 @@ def test_random_numbers_of_the_caller_stay(split: Path, tmp_path: Path) -> None:
         ({"gpus": 64, "batch_size": 64}, ConfigError, "--gpus 64"),
         ({"backbone": "resnet19"}, ConfigError, "resnet18"),
         ({"init": "no-such-run"}, ModelError, "no-such-run"),
-        ({"val": Path("no-such-val")}, DataError, "no-such-val"),
+        ({"val": (Path("no-such-val"),)}, DataError, "no-such-val"),
         ({"data": Path("no-such-faces")}, DataError, "no-such-faces"),
-        ({"resume": True}, ModelError, "no run to continue"),
+        ({"resume": "yes"}, ModelError, "no run to continue"),
     ],
 )
 def test_what_is_wrong_leaves_nothing_behind(
@@ -158,8 +160,8 @@ def test_faces_without_names_teach_no_names(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", 1, 16)
     (faces / "person_000").rename(faces / "_")
     for config in (
-        TripletConfig(data=faces, out=tmp_path / "run", **SMALL),
-        CenterConfig(data=faces, out=tmp_path / "run", **SMALL),
+        TripletConfig(data=(faces,), out=tmp_path / "run", **SMALL),
+        CenterConfig(data=(faces,), out=tmp_path / "run", **SMALL),
     ):
         with pytest.raises(DataError, match="no face here has a name"):
             run(config, Heard())
@@ -188,7 +190,7 @@ def test_one_folder_takes_one_run_at_a_time(split: Path, tmp_path: Path) -> None
 
 def test_runs_are_numbered(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = PretrainConfig(data=split, epochs=0, **SMALL)
+    config = PretrainConfig(data=(split,), epochs=0, **SMALL)
     assert [str(run(config, Heard()).run) for _ in range(2)] == ["runs/pretrain-1", "runs/pretrain-2"]
 
 
@@ -200,8 +202,11 @@ def test_without_faces_it_says_what_would_do(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(split: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"step \d+: .*person_\d+/\d.png.*\n.*last good checkpoint"):
+    with pytest.raises(ModelError, match=r"step \d+: .*not-finite.txt.*\n.*last good checkpoint"):
         pretrain(split, tmp_path / "run", epochs=4, lr=1e30, warmup=0.0)
+    names = (tmp_path / "run" / "not-finite.txt").read_text().splitlines()
+    assert len(names) == 16
+    assert all((split / name).exists() for name in names)
 
 
 def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> None:
@@ -212,13 +217,15 @@ def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> Non
     assert any(notice.level == "warning" and "person_001" in notice.text for notice in heard.of(Notice))
 
 
-def test_a_val_part_that_shows_nobody_twice_is_left_out(tmp_path: Path) -> None:
+def test_a_val_part_that_shows_nobody_twice_names_no_best_epoch(tmp_path: Path) -> None:
     train = make_split(tmp_path / "split", 3, 4)
     shutil.rmtree(train.parent / "val")
     make_faces(train.parent / "val", 3, 1, first=50)
-    assert pretrain(train, tmp_path / "run", epochs=1).best_epoch is None
-    with pytest.raises(DataError, match="nobody twice"):
-        pretrain(train, tmp_path / "other", val=train.parent / "val")
+    heard = Heard()
+    result = pretrain(train, tmp_path / "run", heard, epochs=1)
+    assert result.best_epoch is None
+    assert "val_rank" in result.metrics and "val_knn" not in result.metrics
+    assert any("nobody twice" in notice.text for notice in heard.of(Notice))
 
 
 def test_val_was_prepared_otherwise(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from lightning_fabric import Fabric
 
 from faceclr_cli.core.artifacts import digest_file
-from faceclr_cli.core.configs.train import PretrainConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.events import Event, Reporter
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.training import work
@@ -77,7 +77,7 @@ def make_split(root: Path, people: int = 8, pictures: int = 8) -> Path:
 
 
 def pretrain(data: Path, out: Path, reporter: Heard | None = None, **options: Any) -> TrainResult:
-    return run(PretrainConfig(data=data, out=out, **{**SMALL, **options}), reporter or Heard())
+    return run(PretrainConfig(data=(data,), out=out, **{**SMALL, **options}), reporter or Heard())
 
 
 def weights(run_folder: Path) -> str:

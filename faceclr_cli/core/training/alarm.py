@@ -1,0 +1,66 @@
+"""What the numbers of a run should make its owner worry about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from faceclr_cli.core.training.history import Row
+from faceclr_cli.core.training.plan import Plan
+from faceclr_cli.core.training.watch import NAME, RANK, TOP1
+
+_ALL_ALIKE = 1.5
+"""Effective rank below which embeddings are one direction, whatever the picture."""
+_NEAR_BLIND = 0.001
+_PATIENCE = 3
+_NOISE = 0.01
+
+
+def alarms(rows: Sequence[Row], blind_loss: float, plan: Plan) -> list[str]:
+    """Warnings that the last epoch gives cause for and the one before it did not.
+
+    Args:
+        rows: The numbers of all epochs so far.
+        blind_loss: The loss of an encoder to which all pictures look the same.
+        plan: Of the run.
+    """
+    found = []
+    if collapsed(rows, blind_loss, plan) and not collapsed(rows[:-1], blind_loss, plan):
+        row = rows[-1]
+        rank = f"effective rank {row[RANK]:.1f}, " if RANK in row else ""
+        found.append(
+            f"epoch {len(rows)}: the embeddings COLLAPSE ({rank}loss {row['loss']:.2f}; {blind_loss:.2f} is that of an "
+            "encoder to which all pictures look the same): stop, and start anew with a lower --lr, a longer --warmup "
+            "or a larger --batch-size"
+        )
+    if overfits(rows) and not overfits(rows[:-1]):
+        name, best = _quality(rows)[0], max(_quality(rows)[1])
+        found.append(
+            f"epoch {len(rows)}: it overfits: the loss still falls, but {name} was {best:.3f} and has been lower for "
+            f"{_PATIENCE} epochs; give it more pictures or fewer --epochs"
+        )
+    return found
+
+
+def collapsed(rows: Sequence[Row], blind_loss: float, plan: Plan) -> bool:
+    """Whether all embeddings of the last epoch are alike, after the rate has risen to its peak."""
+    if not rows or rows[-1]["step"] / (plan.epochs * plan.batches) < plan.warmup:
+        return False
+    blind = abs(rows[-1]["loss"] - blind_loss) < _NEAR_BLIND * blind_loss
+    return blind or rows[-1].get(RANK, _ALL_ALIKE) < _ALL_ALIKE
+
+
+def overfits(rows: Sequence[Row]) -> bool:
+    """Whether the watched pictures were recognised worse than before for some epochs while the loss fell."""
+    _, quality = _quality(rows)
+    if len(quality) <= _PATIENCE or len(quality) < len(rows):
+        return False
+    losses = [row["loss"] for row in rows[-_PATIENCE - 1 :]]
+    falls = all(later < former for former, later in pairwise(losses))
+    return falls and max(quality[-_PATIENCE:]) < max(quality[:-_PATIENCE]) - _NOISE
+
+
+def _quality(rows: Sequence[Row]) -> tuple[str, list[float]]:
+    """The best measure of recognition there is, and its value in each epoch that has it."""
+    name = NAME if rows and NAME in rows[-1] else TOP1
+    return name, [row[name] for row in rows if name in row]

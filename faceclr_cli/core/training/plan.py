@@ -1,0 +1,96 @@
+"""How long a run is, and how far it is: what learning rates, checkpoints and the end follow from."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from faceclr_cli.core.configs.duration import seconds
+from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.training.optim import default_lr
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The shape of a run.
+
+    Attributes:
+        epochs: Passes over the data, at most.
+        batches: In an epoch.
+        accumulate: Batches for each step of the optimiser.
+        peak: Highest learning rate.
+        warmup: Share of the run during which the rate rises, 0 to 1.
+        budget: Seconds after which the run ends, whatever the epochs; None: no matter how long it takes.
+        checkpoint_every: Seconds between checkpoints within an epoch.
+    """
+
+    epochs: int
+    batches: int
+    accumulate: int
+    peak: float
+    warmup: float
+    budget: float | None
+    checkpoint_every: float
+
+    @classmethod
+    def of(cls, config: TrainConfig, batches: int, batch_size: int) -> Self:
+        """The plan that follows from the options and the size of the data."""
+        total = max(1, config.epochs * batches)
+        peak = default_lr(config.optimizer, batch_size * config.accumulate) if config.lr is None else config.lr
+        return cls(
+            epochs=config.epochs,
+            batches=batches,
+            accumulate=config.accumulate,
+            peak=peak,
+            warmup=min(1.0, config.warmup if config.warmup < 1 else config.warmup / total),
+            budget=None if config.time_budget is None else seconds(config.time_budget),
+            checkpoint_every=seconds(config.checkpoint_every),
+        )
+
+    def before(self, epoch: int) -> int:
+        """Batches before an epoch, counted from 0."""
+        return epoch * self.batches
+
+    def done(self, step: int, elapsed: float) -> float:
+        """Share of the run that is over in the middle of a step: of its batches, or of its time if that is more."""
+        by_batches = (step + 0.5) / (self.epochs * self.batches)
+        return by_batches if self.budget is None else min(1.0, max(by_batches, elapsed / self.budget))
+
+    def group(self, place: int) -> tuple[int, bool]:
+        """The step of the optimiser that batch `place` of an epoch is part of; the last of an epoch may be smaller.
+
+        Returns:
+            How many batches share it, and whether this is the last of them.
+        """
+        start = place - place % self.accumulate
+        size = min(self.accumulate, self.batches - start)
+        return size, place + 1 == start + size
+
+
+class Clock:
+    """The time of a run, over all processes that worked on it.
+
+    Attributes:
+        agreed: Seconds of the run that all processes last agreed on.
+        closing: Seconds that it took to close the last epoch: watching, checkpoint, encoder.
+        saved: When the last checkpoint was written.
+    """
+
+    def __init__(self, before: float) -> None:
+        self._began = time.perf_counter() - before
+        self.agreed = before
+        self.closing = 0.0
+        self.saved = before
+
+    def now(self) -> float:
+        """Seconds of the run so far."""
+        return time.perf_counter() - self._began
+
+    def is_over(self, plan: Plan) -> bool:
+        """Whether the budget holds no more than what it takes to close the epoch."""
+        return plan.budget is not None and self.agreed + self.closing >= plan.budget
+
+    def is_due(self, plan: Plan) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self.agreed - self.saved >= plan.checkpoint_every

@@ -1,0 +1,64 @@
+"""What the network would see, as a picture."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.events import Reporter
+from faceclr_cli.core.plots.views import draw_views
+from faceclr_cli.core.training.contrastive import build_views
+from faceclr_cli.core.training.sets import opened
+from faceclr_cli.core.training.settle import settle
+
+_PICTURES, _VIEWS = 8, 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """Views as a picture.
+
+    Attributes:
+        picture: Where it is.
+        pictures: How many faces it shows.
+        views: How many views of each.
+        augment: Of which recipe.
+    """
+
+    picture: Path
+    pictures: int
+    views: int
+    augment: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return {**asdict(self), "picture": str(self.picture)}
+
+
+def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Preview:
+    """Draws random views of some faces, as training would make them. Nothing is trained.
+
+    Args:
+        config: The augmentation, the faces and the seed.
+        picture: Where to.
+        reporter: Hears about progress.
+
+    Raises:
+        ConfigError: Nothing says which faces, or the picture has no format that can be written.
+        DataError: The faces are missing or damaged.
+    """
+    settled = settle(config, "pretrain")
+    faces = opened(settled.data, reporter)
+    chosen = np.random.default_rng(config.seed).permutation(len(faces))[:_PICTURES]
+    crops = faces.crops(chosen)
+    make = build_views(config, settled.config.image_size)
+    chance = torch.rand(len(chosen), _VIEWS, make.draws, generator=torch.Generator().manual_seed(config.seed))
+    views = make(torch.from_numpy(crops), chance).add_(1).mul_(127.5).round_().clamp_(0, 255).byte().contiguous()
+    views = views.view(_VIEWS, len(chosen), *views.shape[1:]).permute(1, 0, 3, 4, 2)
+    draw_views(crops, np.ascontiguousarray(views.numpy()), picture)
+    return Preview(picture=picture, pictures=len(chosen), views=_VIEWS, augment=config.augment)
