@@ -79,7 +79,7 @@ class SimCLR(_Contrastive):
             crops: RGB, 0-255, uint8. Shape: (B, S, S, 3).
             labels: Ignored.
             pictures: Ignored.
-            chance: Uniform random numbers. Shape: (B, 2, draws of a view).
+            chance: See `chances`. Shape: (B, 2, draws of a view).
         """
         del labels, pictures
         first, second = self.head(self.encoder(exactly(self.augment, crops, chance))).chunk(2)

@@ -28,6 +28,7 @@ from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.training.alarm import alarms
 from faceclr_cli.core.training.checkpoint import State
+from faceclr_cli.core.training.exactly import chances
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.optim import learning_rate
 from faceclr_cli.core.training.plan import Clock, Plan
@@ -157,7 +158,7 @@ def _step(
     seeds = [_seed(trainee.config.seed, step, stream) for stream in (0, 1 + rank)]
     generator = torch.Generator().manual_seed(seeds[0])
     torch.manual_seed(seeds[1])
-    chance = torch.rand(len(batch), task.views, task.augment.draws, generator=generator)
+    chance = chances(len(batch), task.views, task.augment.draws, generator)
     places = share(np.arange(len(batch)), rank, world)
     own = batch[places]
     labels, pictures = (torch.from_numpy(x).to(fabric.device) for x in (trainee.faces.labels[own], own))

@@ -14,7 +14,7 @@ from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
 from faceclr_cli.core.metrics.contrast import alignment, effective_rank, uniformity, views_top1
 from faceclr_cli.core.metrics.knn import knn_accuracy
-from faceclr_cli.core.training.exactly import exactly
+from faceclr_cli.core.training.exactly import chances, exactly
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.stopping import Stop
 
@@ -91,7 +91,7 @@ class Watch:
     def _viewed(self, task: Task, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embeddings of two views of some of the faces, the same views each time."""
         some = np.linspace(0, len(self._faces) - 1, min(_VIEWED, len(self._faces))).round().astype(np.int64)
-        chance = torch.rand(len(some), 2, task.augment.draws, generator=torch.Generator().manual_seed(0))
+        chance = chances(len(some), 2, task.augment.draws, torch.Generator().manual_seed(0))
         parts = []
         for start in range(0, len(some), _BATCH):
             block = slice(start, start + _BATCH)

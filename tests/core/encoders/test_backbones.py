@@ -2,13 +2,32 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterator
 
 import huggingface_hub
 import pytest
 import torch
 
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
+from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
 from faceclr_cli.core.errors import ConfigError, ModelError
+
+QUICK = (
+    "convnext_atto convnext_femto convnext_pico convnext_nano convnextv2_atto convnextv2_femto convnextv2_pico "
+    "convnextv2_nano resnet18 resnet34 resnet50 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3"
+)
+SLOWER = "convnext_tiny convnext_small convnextv2_tiny resnet101 resnet152 inception_resnet_v2"
+LARGE = "convnext_base convnext_large convnextv2_base convnextv2_large"
+LEAST_SIZES = {"inception_resnet_v2": 75}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """For two pictures, threads cost more than they bring, and many times more where tests share the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit", "resnet18", "convnext_atto"])
@@ -17,6 +36,48 @@ def test_pictures_become_one_vector_each(name: str) -> None:
     features = backbone(torch.zeros(2, 3, 48, 48))
     assert features.shape == (2, feature_count(backbone, 48))
     assert backbone.training
+
+
+def makes_a_step(name: str) -> None:
+    """Builds an encoder, makes one step of SGD, and finds that all of it took part."""
+    size = LEAST_SIZES.get(name, 64)
+    torch.manual_seed(0)
+    network = EncoderNetwork(Architecture(backbone=name, embedding_dim=32, image_size=size)).train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    first = next(parameter for parameter in network.backbone.parameters() if parameter.ndim == 4)
+    before = [weights.detach().clone() for weights in (first, network.embedding.weight)]
+    loss = network(torch.randn(2, 3, size, size)).square().mean()
+    loss.backward()
+    optimiser.step()
+    assert loss.isfinite()
+    for where, parameter in network.named_parameters():
+        assert parameter.grad is not None, where
+        assert parameter.grad.isfinite().all(), where
+    for old, new in zip(before, (first, network.embedding.weight), strict=True):
+        assert new.isfinite().all()
+        assert not torch.equal(old, new)
+
+
+@pytest.mark.parametrize("name", QUICK.split())
+def test_backbones_learn(name: str) -> None:
+    makes_a_step(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOWER.split())
+def test_larger_backbones_learn(name: str) -> None:
+    makes_a_step(name)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", LARGE.split())
+def test_the_largest_backbones_learn(name: str) -> None:
+    makes_a_step(name)
+
+
+def test_pictures_too_small_for_the_network_are_refused() -> None:
+    with pytest.raises(ConfigError, match="inception_resnet_v2 takes no pictures of --image-size 64"):
+        build_backbone("inception_resnet_v2", pretrained=False, image_size=64)
 
 
 def test_a_misspelt_name_brings_the_near_ones() -> None:
@@ -42,8 +103,9 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_without_network_imagenet_weights_are_an_error_never_random() -> None:
-    with pytest.raises(ModelError, match="cannot be reached"):
+    with pytest.raises(ModelError, match="cannot be reached") as caught:
         build_backbone("test_resnet", pretrained=True, image_size=64)
+    assert caught.value.exit_code == 4
     assert logging.getLogger("huggingface_hub").level != logging.ERROR
 
 

@@ -15,6 +15,7 @@ from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.training.contrastive import MoCo, SimCLR
+from faceclr_cli.core.training.exactly import chances
 from tests.core.training.toy import SIZE, make_faces, pretrain
 
 
@@ -36,6 +37,10 @@ def losses(run: Path) -> list[float]:
         {"optimizer": "sgd", "lr": 0.3},
         {"optimizer": "lars", "lr": 2.0},
         {"accumulate": 2},
+        pytest.param(
+            {"precision": "bf16"},
+            marks=pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="no bf16 here"),
+        ),
         {"method": "moco", "queue": 32, "epochs": 12},
         {"method": "moco", "queue": 40, "loss": "dcl", "epochs": 12},
     ],
@@ -58,7 +63,7 @@ def network() -> EncoderNetwork:
 def batch(task: SimCLR | MoCo, count: int, first: int = 0) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(first)
     crops = torch.randint(0, 256, (count, SIZE, SIZE, 3), dtype=torch.uint8, generator=generator)
-    chance = torch.rand(count, 2, task.augment.draws, generator=generator)
+    chance = chances(count, 2, task.augment.draws, generator)
     return crops, torch.full((count,), -1), torch.arange(first, first + count), chance
 
 

@@ -1,0 +1,84 @@
+"""The step of pretraining that `pretrain.py` measures by itself and behind both input pipelines.
+
+It imports only what lightly's own virtual environment has too: torch, timm, and those modules of faceclr that need
+no more than these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from faceclr_cli.core.encoders.heads import projection_head
+from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
+from faceclr_cli.core.losses.nt_xent import NTXent
+from faceclr_cli.core.training.optim import build_optimizer
+
+EMBEDDING, PROJECTION, LAYERS, TEMPERATURE = 512, 128, 2, 0.1
+"""The defaults of `faceclr pretrain`."""
+
+
+class Step:
+    """Network, head, NT-Xent and AdamW, as `faceclr pretrain` has them, and nothing around them.
+
+    Args:
+        options: Of the benchmark.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.manual_seed(0)
+        architecture = Architecture(backbone=options.backbone, embedding_dim=EMBEDDING, image_size=options.size)
+        head = projection_head(EMBEDDING, PROJECTION, LAYERS)
+        self.module = torch.nn.Sequential(EncoderNetwork(architecture), head).to(options.device).train()
+        self.module.to(memory_format=torch.channels_last)
+        self.loss = NTXent(TEMPERATURE)
+        self.optimiser = build_optimizer(self.module, "adamw", lr=1e-4, weight_decay=0.05)
+        self._autocast = torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16")
+
+    def gradients(self, views: Tensor) -> None:
+        """Forward and backward. Views: all first ones, then all second ones, shape (2 B, 3, size, size)."""
+        with self._autocast:
+            loss, _ = self.loss(*self.module(views).chunk(2))
+        loss.backward()
+
+    def __call__(self, views: Tensor) -> None:
+        """One step of the optimiser."""
+        self.gradients(views)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+
+def rate(batches: Iterable[object], options: argparse.Namespace, *, skip: int, steps: int) -> float:
+    """Pictures per second of `steps` batches after the first `skip`; taking an item does all the work for a batch."""
+    began = 0.0
+    for number, _ in enumerate(batches, start=1):
+        if number in (skip, skip + steps):
+            finished(options.device)
+            now = time.perf_counter()
+            if number > skip:
+                return float(steps * options.batch / (now - began))
+            began = now
+    raise RuntimeError(f"{skip + steps} batches were expected")
+
+
+def finished(device: str) -> None:
+    """Waits for all that the device was told to do."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def options_of_part() -> argparse.Namespace:
+    """What `pretrain.py` told this process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part")
+    parser.add_argument("options", type=json.loads)
+    arguments = parser.parse_args()
+    options = argparse.Namespace(part=arguments.part, **arguments.options)
+    options.faces = Path(options.faces)
+    return options
