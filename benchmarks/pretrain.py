@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--augment", choices=("simclr", "faces"), default="simclr", help="lightly has the first alone")
     parser.add_argument("--precision", choices=("bf16", "32"), help="default: bf16 on a GPU, 32 on a CPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, help="steps that count; default: 100 on a GPU, 4 on a CPU")
@@ -196,6 +197,7 @@ def main() -> None:
             backbone=arguments.backbone,
             batch=arguments.batch,
             size=arguments.size,
+            augment=arguments.augment,
             precision=precision,
             device=arguments.device,
             skip=skip,

@@ -32,6 +32,7 @@ hue = 0.025
 light = 0.5
 rotate = 8.0
 blur = 0.2
+augment = "simclr"
 crop-scale = 0.4
 """
 

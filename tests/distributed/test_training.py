@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +75,57 @@ def test_stopped_and_continued_is_bit_identical(trained: tuple[Path, Heard], spl
         pretrain(split, tmp_path / "run", resume="yes", **{**OPTIONS, "processes": 1})
     result = pretrain(split, tmp_path / "run", resume="yes", **OPTIONS)
     assert weights(result.run) == weights(trained[0] / "run")
+
+
+def test_killed_at_any_step_and_continued_is_bit_identical(
+    trained: tuple[Path, Heard], split: Path, tmp_path: Path
+) -> None:
+    """SIGKILL to all processes, as from a power cut, with a checkpoint after every batch."""
+    options = {**OPTIONS, "checkpoint_every": "0.001s"}
+    process = train_elsewhere(split, tmp_path / "run", **options)
+    wait_for_step(process, random.randint(1, 7))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    result = pretrain(split, tmp_path / "run", resume="auto", **options)
+    assert weights(result.run) == weights(trained[0] / "run")
+
+
+def numbers(run: Path, *columns: str) -> list[list[float]]:
+    with open(run / "history.csv", newline="") as file:
+        return [[float(row[column]) for column in columns] for row in csv.DictReader(file)]
+
+
+def test_two_processes_learn_what_one_learns_and_may_change_places(split: Path, tmp_path: Path) -> None:
+    """Without batch norm and dropout what is left is the order of sums."""
+    options = {"epochs": 3, "backbone": "test_convnext"}
+    one = pretrain(split, tmp_path / "one", **options)
+    process = train_elsewhere(split, tmp_path / "two", processes=2, **options)
+    wait_for_step(process, 5)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    with pytest.raises(ConfigError, match="--processes"):
+        pretrain(split, tmp_path / "two", resume="yes", **options)
+    heard = Heard()
+    other = pretrain(split, tmp_path / "two", heard, resume="yes", elastic=True, **options)
+    assert any("with 1 process what 2 began" in notice.text for notice in heard.of(Notice))
+    expected = numbers(one.run, "step", "loss", "lr")
+    assert numbers(other.run, "step", "loss", "lr") == [pytest.approx(row, rel=2e-3) for row in expected]
+
+
+def test_torchrun_launches_processes_that_meet_over_loopback(split: Path, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2"),
+        *("--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),
+        *("-m", "faceclr_cli", "pretrain", str(split), "-o", str(tmp_path / "run"), "--epochs", "1", "--device", "cpu"),
+        *("--backbone", "test_convnext", "--image-size", "32", "--embedding-dim", "32", "--batch-size", "16", "--json"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epochs"] == 1  # One document: the first process speaks for both.
+    assert "2 processes on cpu" in done.stderr
+    here = pretrain(split, tmp_path / "here", epochs=1, processes=2, backbone="test_convnext")
+    assert weights(tmp_path / "run") == weights(here.run)
 
 
 @pytest.mark.parametrize(
