@@ -1,17 +1,21 @@
-"""Draws docs/people.jpg and docs/sheet.jpg, of people who do not exist. `python docs/pictures.py`."""
+"""Draws people.jpg, sheet.jpg and views.jpg of docs/, of people who do not exist. `python docs/pictures.py`."""
 
 import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from faceclr_cli.core.configs.prepare import PrepareConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.datasets.prepare import run
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.drawn import draw_photo, invent_person, write_people
 from faceclr_cli.core.plots.sheet import draw_sheet
+from faceclr_cli.core.plots.views import draw_views
+from faceclr_cli.core.training.contrastive import build_views
 
 PEOPLE, PHOTOS, HEIGHT, WIDTH = 6, 7, 120, 100
 
@@ -20,6 +24,7 @@ def main() -> None:
     """Writes the pictures beside this file."""
     people()
     sheet()
+    views()
 
 
 def people() -> None:
@@ -50,6 +55,22 @@ def sheet() -> None:
         cv2.imwrite(str(photos / "person-04" / "background.jpg"), cv2.flip(photo[:60], -1))
         run(PrepareConfig(source=photos, out=faces, min_sharpness=20.0), Silent())
         draw_sheet(faces, photos, Path(__file__).with_name("sheet.jpg"))
+
+
+def views() -> None:
+    """What `pretrain --augment faces` and `--augment simclr` make of drawn faces."""
+    cropper = PhotoCropper(default_fingerprint())
+    photos = [draw_photo(invent_person(who), 1).image for who in (1, 4, 5, 6)]
+    crops = np.stack(
+        [cropper.crop_data(cv2.imencode(".png", photo[..., ::-1])[1].tobytes())[0].crop for photo in photos]
+    )
+    rows = []
+    for augment, some in (("faces", crops[:2]), ("simclr", crops[2:])):
+        make = build_views(PretrainConfig(augment=augment), 112)
+        chance = torch.rand(len(some), 8, make.draws, generator=torch.Generator().manual_seed(0))
+        made = make(torch.from_numpy(some), chance).add(1).mul(127.5).round().clamp(0, 255).byte()
+        rows.append(made.view(8, len(some), 3, 112, 112).permute(1, 0, 3, 4, 2).numpy())
+    draw_views(crops, np.concatenate(rows), Path(__file__).with_name("views.jpg"))
 
 
 if __name__ == "__main__":

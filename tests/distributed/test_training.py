@@ -114,8 +114,8 @@ def test_two_processes_learn_what_one_learns_and_may_change_places(split: Path, 
 
 def test_torchrun_launches_processes_that_meet_over_loopback(split: Path, tmp_path: Path) -> None:
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2"),
-        *("--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),
         *("-m", "faceclr_cli", "pretrain", str(split), "-o", str(tmp_path / "run"), "--epochs", "1", "--device", "cpu"),
         *("--backbone", "test_convnext", "--image-size", "32", "--embedding-dim", "32", "--batch-size", "16", "--json"),
     ]

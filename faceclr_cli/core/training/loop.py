@@ -133,12 +133,12 @@ def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
                 clock.agreed = milliseconds / 1000
                 if bad:
                     raise _diverged(trainee, record, epoch, bad, batches[bad - 1 - plan.before(epoch)])
-            if signal or (trainee.looks(place, plan) and clock.is_over(plan)):
-                break
-            if trainee.looks(place, plan) and clock.is_due(plan):
-                sums.settle()
-                state.elapsed = clock.saved = clock.agreed
-                record.checkpoint(state)
+                if signal or clock.is_over(plan):
+                    break
+                if clock.is_due(plan):
+                    sums.settle()
+                    state.elapsed = clock.saved = clock.agreed
+                    record.checkpoint(state)
             yield TaskAdvanced(task=_WHOLE, done=state.step * size)
             yield TaskAdvanced(task=label, done=(place + 1) * size)
     sums.settle()
