@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faceclr_cli.core.configs import demo, embed, linear_eval, prepare, split, train, tsne, verify
+from faceclr_cli.core.configs import demo, embed, linear_eval, prepare, pretrain, split, train, tsne, verify
 from faceclr_cli.core.configs.fields import spec_of, to_json
 
 CONFIGS = [
@@ -17,7 +17,7 @@ CONFIGS = [
     linear_eval.LinearEvalConfig,
     prepare.PrepareConfig,
     split.SplitConfig,
-    train.PretrainConfig,
+    pretrain.PretrainConfig,
     train.TripletConfig,
     train.CenterConfig,
     tsne.TsneConfig,
