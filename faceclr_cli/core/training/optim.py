@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from timm.optim.lars import Lars
 from torch import nn
 
-Optimiser = Literal["adamw", "lars", "sgd"]
+from faceclr_cli.core.configs.train import Optimizer
 
 _MOMENTUM = 0.9
 
 
-def build_optimizer(module: nn.Module, name: Optimiser, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """An optimiser that spares norms and biases from weight decay.
 
     - `adamw`: Loshchilov & Hutter 2019, arXiv 1711.05101.
@@ -47,7 +46,7 @@ def build_optimizer(module: nn.Module, name: Optimiser, *, lr: float, weight_dec
             return torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, fused=fused)
 
 
-def default_lr(name: Optimiser, batch_size: int) -> float:
+def default_lr(name: Optimizer, batch_size: int) -> float:
     """The peak learning rate that an optimiser is used with.
 
     AdamW's steps have the size of the rate, however large the gradient is, and its rate is one for all batches. The
@@ -67,7 +66,7 @@ def default_lr(name: Optimiser, batch_size: int) -> float:
             return 0.1 * batch_size / 512
 
 
-def default_weight_decay(name: Optimiser) -> float:
+def default_weight_decay(name: Optimizer) -> float:
     """The weight decay that an optimiser is used with: LARS's is SimCLR's, SGD's USynthFace's."""
     return {"adamw": 0.05, "lars": 1e-6, "sgd": 5e-4}[name]
 

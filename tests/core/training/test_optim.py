@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from faceclr_cli.core.configs.train import Optimizer
 from faceclr_cli.core.training.optim import (
-    Optimiser,
     build_optimizer,
     default_lr,
     default_weight_decay,
     learning_rate,
 )
 
-NAMES: list[Optimiser] = ["adamw", "lars", "sgd"]
+NAMES: list[Optimizer] = ["adamw", "lars", "sgd"]
 
 
 def torch_rates(rising: int, falling: int, peak: float) -> list[float]:
@@ -105,7 +105,7 @@ def test_sgd_has_momentum_and_decays_weights_alone() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_norms_and_biases_do_not_decay(name: Optimiser) -> None:
+def test_norms_and_biases_do_not_decay(name: Optimizer) -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4))
     optimiser = build_optimizer(module, name, lr=0.1, weight_decay=0.5)
     for parameter in module.parameters():
@@ -117,7 +117,7 @@ def test_norms_and_biases_do_not_decay(name: Optimiser) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_continued_optimiser_goes_on_as_if_it_had_not_stopped(name: Optimiser) -> None:
+def test_a_continued_optimiser_goes_on_as_if_it_had_not_stopped(name: Optimizer) -> None:
     module, other = network(), network()
     optimiser = build_optimizer(module, name, lr=0.1, weight_decay=0.01)
     take(optimiser, module, 0)
@@ -131,7 +131,7 @@ def test_a_continued_optimiser_goes_on_as_if_it_had_not_stopped(name: Optimiser)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_needs_no_gradient_is_left_alone(name: Optimiser) -> None:
+def test_what_needs_no_gradient_is_left_alone(name: Optimizer) -> None:
     module = nn.Linear(3, 3, bias=False)
     module.weight.requires_grad_(False)
     with pytest.raises(ValueError, match="empty"):
