@@ -45,9 +45,14 @@ class TrainConfig:
     checkpoint_every: str = option("10m", panel=WORK, metavar="TIME", help="A checkpoint also within an epoch")
     keep: int = option(2, minimum=1, panel=WORK, help="Checkpoints to keep")
 
-    backbone: str = option("convnext_atto", panel=MODEL, metavar="TIMM", help="Any timm model by name")
+    backbone: str = option("resnet18", panel=MODEL, metavar="TIMM", help="Any timm model by name")
     init: str = option(
         "random", panel=MODEL, metavar="random|imagenet|RUN", help="Where the backbone's weights come from"
+    )
+    pool: Literal["none", "mean"] = option(
+        "none",
+        panel=MODEL,
+        help="What the embedding is made of: 'none': all of the last feature map, place by place; 'mean': its mean",
     )
     embedding_dim: int = option(512, minimum=2, panel=MODEL, help="Length of an embedding")
     image_size: int = option(112, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side")

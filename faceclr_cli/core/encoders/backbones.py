@@ -1,12 +1,13 @@
-"""Backbones: any model that timm knows, as a map from pictures to pooled features."""
+"""Backbones: any model that timm knows, without its classifier."""
 
 from __future__ import annotations
 
 import difflib
 import logging
+import math
 import socket
 import urllib.request
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import huggingface_hub
@@ -20,20 +21,25 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 _BUILD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
 _WEIGHTS = "model.safetensors"
 
+Pool = Literal["none", "mean"]
 
-def build_backbone(name: str, *, pretrained: bool, image_size: int) -> nn.Module:
+
+def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool) -> nn.Module:
     """Builds a timm model without its classifier.
 
     Args:
         name: As timm spells it, with or without the tag of its weights: `resnet18`, `convnext_atto.d2_in1k`.
         pretrained: Load ImageNet weights, from the hub's cache or through the hub; otherwise weights are random.
         image_size: Side of the pictures in pixels.
+        pool: `none` keeps the last map of features, `mean` pools it as the model does for its classifier.
 
     Returns:
-        A module that maps (B, 3, image_size, image_size) to pooled features (B, F).
+        A module that maps (B, 3, image_size, image_size) to a map of features, of four dimensions, or to
+        pooled features (B, F).
 
     Raises:
-        ConfigError: timm knows no such model, it takes no pictures of this size, or it has no ImageNet weights.
+        ConfigError: timm knows no such model, it takes no pictures of this size, it has no map of features to
+            keep, or it has no ImageNet weights.
         ModelError: The weights are neither in the cache nor to be had from the hub.
     """
     if not timm.is_model(name):
@@ -41,32 +47,34 @@ def build_backbone(name: str, *, pretrained: bool, image_size: int) -> nn.Module
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ConfigError(f"--backbone {name}: timm knows no such model{hint}")
     weights = _weights(name) if pretrained else {}
+    settings = {"num_classes": 0, **_sized(name, image_size), **({"global_pool": ""} if pool == "none" else {})}
     try:
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **_sized(name, image_size))
-        feature_count(model, image_size)
+        model: nn.Module = timm.create_model(name, pretrained=False, **settings)
+        shape = _feature_shape(model, image_size)
     except _BUILD_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"--backbone {name} takes no pictures of --image-size {image_size}: {reason}") from error
+    if len(shape) != (3 if pool == "none" else 1):
+        hint = "; it needs --pool mean" if pool == "none" else ""
+        raise ConfigError(f"--backbone {name} gives features of shape {shape} with --pool {pool}{hint}")
     if pretrained:
         del model
-        return _pretrained(name, image_size, weights)
+        return _pretrained(name, settings, weights)
     return model
 
 
 def feature_count(backbone: nn.Module, image_size: int) -> int:
-    """How many features a backbone gives for a picture of this size. Shape of its output: (B, this).
+    """How many features a backbone gives for a picture of this size, over all places of its map."""
+    return math.prod(_feature_shape(backbone, image_size))
 
-    Raises:
-        ValueError: It gives something else than one vector for each picture.
-    """
+
+def _feature_shape(backbone: nn.Module, image_size: int) -> tuple[int, ...]:
     training = backbone.training
     backbone.eval()
     with torch.inference_mode():
         features = backbone(torch.zeros(1, 3, image_size, image_size))
     backbone.train(training)
-    if features.ndim != 2:
-        raise ValueError(f"it gives {tuple(features.shape)} rather than one vector for a picture")
-    return int(features.shape[1])
+    return tuple(features.shape[1:])
 
 
 def _sized(name: str, image_size: int) -> dict[str, Any]:
@@ -93,14 +101,12 @@ def _weights(name: str) -> dict[str, Any]:
     return {}
 
 
-def _pretrained(name: str, image_size: int, weights: dict[str, Any]) -> nn.Module:
+def _pretrained(name: str, settings: dict[str, Any], weights: dict[str, Any]) -> nn.Module:
     client = logging.getLogger("huggingface_hub")
     level = client.level
     client.setLevel(logging.ERROR)
     try:
-        model: nn.Module = timm.create_model(
-            name, pretrained=True, num_classes=0, pretrained_cfg_overlay=weights or None, **_sized(name, image_size)
-        )
+        model: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=weights or None, **settings)
     except (OSError, *_BUILD_ERRORS) as error:
         raise _not_to_be_had(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     finally:

@@ -8,8 +8,21 @@ from faceclr_cli.core.losses.gather import gather, world
 
 
 def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
-    """Maps pooled features to the embedding. Shape: (B, features) -> (B, embedding_dim)."""
-    return nn.Linear(features, embedding_dim)
+    """Maps features to the embedding; at first a random projection, which keeps lengths and angles.
+
+    It keeps them exactly where there are at most as many features as dimensions, and else about, with an error that
+    falls with the root of `embedding_dim` (the lemma of Johnson and Lindenstrauss).
+
+    Args:
+        features: How many come in.
+        embedding_dim: How many go out.
+
+    Returns:
+        A layer without bias. Shape: (B, features) -> (B, embedding_dim).
+    """
+    layer = nn.Linear(features, embedding_dim, bias=False)
+    nn.init.orthogonal_(layer.weight, gain=max(1.0, (features / embedding_dim) ** 0.5))
+    return layer
 
 
 class GlobalBatchNorm(nn.BatchNorm1d):

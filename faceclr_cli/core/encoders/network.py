@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
+from faceclr_cli.core.encoders.backbones import Pool, build_backbone, feature_count
 from faceclr_cli.core.encoders.heads import embedding_layer
 
 NORMALISATION = "mean 0.5 std 0.5"
 """What `normalise` does to values, as the fingerprint of an encoder states it."""
+
+_POOLS: dict[str, Pool] = {"none": "none", "mean": "mean"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +27,13 @@ class Architecture:
         backbone: Name of a timm model.
         embedding_dim: Length of an embedding.
         image_size: Side in pixels of the pictures that the network sees.
+        pool: What lies between the backbone's map of features and the embedding layer; see `build_backbone`.
     """
 
     backbone: str
     embedding_dim: int
     image_size: int
+    pool: Pool = "none"
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -46,6 +50,7 @@ class Architecture:
             backbone=str(content["backbone"]),
             embedding_dim=int(content["embedding_dim"]),
             image_size=int(content["image_size"]),
+            pool=_POOLS[content["pool"]],
         )
 
 
@@ -64,7 +69,9 @@ class EncoderNetwork(nn.Module):
         super().__init__()
         size = architecture.image_size
         self.architecture = architecture
-        self.backbone = build_backbone(architecture.backbone, pretrained=pretrained, image_size=size)
+        self.backbone = build_backbone(
+            architecture.backbone, pretrained=pretrained, image_size=size, pool=architecture.pool
+        )
         self.embedding = embedding_layer(feature_count(self.backbone, size), architecture.embedding_dim)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -76,7 +83,7 @@ class EncoderNetwork(nn.Module):
         Returns:
             Embeddings, not L2-normalised. Shape: (B, embedding_dim).
         """
-        embeddings: Tensor = self.embedding(self.backbone(pictures))
+        embeddings: Tensor = self.embedding(self.backbone(pictures).flatten(1))
         return embeddings
 
 

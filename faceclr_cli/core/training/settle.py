@@ -12,6 +12,7 @@ from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.datasets.discover import found_faces, no_faces_given
 from faceclr_cli.core.encoders.bundle import Description, describe
+from faceclr_cli.core.encoders.network import Architecture
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.training.watch import val_beside
 
@@ -64,7 +65,8 @@ def settle(config: TrainConfig, command: str) -> Settled:
             origin = describe(Path(config.init))
             settled = replace(settled, **origin.architecture.to_json())
         else:
-            settled = replace(settled, **{name: former[name] for name in ("backbone", "embedding_dim", "image_size")})
+            architecture = [field.name for field in fields(Architecture)]
+            settled = replace(settled, **{name: former[name] for name in architecture})
     if former is not None:
         _require_same(settled, former, out)
     return Settled(config=settled, data=data, val=val, out=out, origin=origin)

@@ -74,7 +74,7 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
     if config.init not in ("random", "imagenet"):
         return load_network(Path(config.init))[0]
     architecture = Architecture(
-        backbone=config.backbone, embedding_dim=config.embedding_dim, image_size=config.image_size
+        backbone=config.backbone, embedding_dim=config.embedding_dim, image_size=config.image_size, pool=config.pool
     )
     return EncoderNetwork(architecture, pretrained=config.init == "imagenet")
 

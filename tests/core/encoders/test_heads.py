@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from faceclr_cli.core.encoders.heads import projection_head
+from faceclr_cli.core.encoders.heads import embedding_layer, projection_head
+
+
+@pytest.mark.parametrize(("features", "tolerance"), [(64, 1e-5), (256, 1e-5), (4096, 0.15)])
+def test_embeddings_lie_to_each_other_as_features_do(features: int, tolerance: float) -> None:
+    torch.manual_seed(0)
+    pictures = torch.rand(20, features)
+    embeddings = embedding_layer(features, 256)(pictures)
+    torch.testing.assert_close(
+        torch.cdist(embeddings, embeddings), torch.cdist(pictures, pictures), rtol=tolerance, atol=0.01
+    )
 
 
 def test_without_layers_the_embedding_itself_is_compared() -> None:

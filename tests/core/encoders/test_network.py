@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,7 +19,11 @@ def test_pictures_become_embeddings() -> None:
 
 
 def test_an_architecture_survives_json() -> None:
+    pooled = replace(SMALL, pool="mean")
     assert Architecture.from_json(SMALL.to_json()) == SMALL
+    assert Architecture.from_json(pooled.to_json()) == pooled
+    with pytest.raises(KeyError):
+        Architecture.from_json({**SMALL.to_json(), "pool": "gem"})
 
 
 def test_unchanged_views_of_training_are_the_pictures_of_use() -> None:
