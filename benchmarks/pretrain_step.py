@@ -20,7 +20,7 @@ from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
 from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.training.optim import build_optimizer
 
-EMBEDDING, PROJECTION, LAYERS, TEMPERATURE = 512, 128, 2, 0.1
+EMBEDDING, PROJECTION, LAYERS, TEMPERATURE = 512, 128, 1, 0.1
 """The defaults of `faceclr pretrain`."""
 
 
@@ -35,7 +35,9 @@ class Step:
         torch.manual_seed(0)
         architecture = Architecture(backbone=options.backbone, embedding_dim=EMBEDDING, image_size=options.size)
         head = projection_head(EMBEDDING, PROJECTION, LAYERS)
-        self.module = torch.nn.Sequential(EncoderNetwork(architecture), head).to(options.device).train()
+        encoder = EncoderNetwork(architecture)
+        encoder.embedding.requires_grad_(False)
+        self.module = torch.nn.Sequential(encoder, head).to(options.device).train()
         self.module.to(memory_format=torch.channels_last)
         self.loss = NTXent(TEMPERATURE)
         self.optimiser = build_optimizer(self.module, "adamw", lr=1e-4, weight_decay=0.05)

@@ -27,6 +27,9 @@ class PretrainConfig(TrainConfig):
         None, metavar="PICTURE", help="Write what the network would see (.png, .jpg), and stop there"
     )
 
+    # The size at which the default recipe was chosen; see README.md.
+    image_size: int = option(64, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side")
+
     method: Literal["simclr", "moco"] = option(
         "simclr",
         panel=CONTRAST,
@@ -41,15 +44,15 @@ class PretrainConfig(TrainConfig):
     momentum: float = option(
         0.999, minimum=0.0, maximum=1.0, panel=CONTRAST, help="Of moco's key encoder; it rises to this from 0.1"
     )
-    head: Literal["2", "3", "none"] = option(
-        "2", panel=MODEL, help="Layers of the projection head; 'none': the loss compares embeddings"
+    head: Literal["1", "2", "3", "none"] = option(
+        "1", panel=MODEL, help="Layers of the projection head; 'none': the loss compares embeddings"
     )
     projection_dim: int = option(128, minimum=2, panel=MODEL, help="Length of what the head gives")
 
-    augment: Literal["simclr", "faces"] = option(
-        "simclr",
+    augment: Literal["faces", "simclr"] = option(
+        "faces",
         panel=AUGMENT,
-        help="'simclr': crop, flip, colours, blur; 'faces': flip and random operations that keep the face in place",
+        help="'faces': flip and random operations that keep the face in place; 'simclr': crop, flip, colours, blur",
     )
     operations: int = option(4, minimum=0, maximum=16, panel=AUGMENT, help="faces: operations for each view")
     magnitude: float = option(

@@ -23,7 +23,7 @@ from faceclr_cli.core.training.exactly import exactly
 Outcome = tuple[Tensor, dict[str, Tensor]]
 """The loss, a scalar with gradients, and named scalars without."""
 
-_LAYERS = {"none": 0, "2": 2, "3": 3}
+_LAYERS = {"none": 0, "1": 1, "2": 2, "3": 3}
 
 
 def build_views(config: PretrainConfig, size: int) -> Views:
@@ -43,7 +43,12 @@ def build_views(config: PretrainConfig, size: int) -> Views:
 
 
 class _Contrastive(nn.Module):
-    """What both methods have: two views of all pictures, in random order."""
+    """What both methods have: two views of all pictures, in random order.
+
+    The embedding layer stays the random projection that it is at first, so that embeddings are as the backbone's
+    features are. If it learned, it would give up what the loss has no use for, as the head does, which is thrown away
+    for that reason (arXiv 2002.05709, section 4.2): the more so, the nearer the loss is.
+    """
 
     command = "pretrain"
     views = 2
@@ -54,6 +59,7 @@ class _Contrastive(nn.Module):
         self.sources = sources
         self.pictures = np.arange(len(sources))
         self.encoder = encoder
+        self.encoder.embedding.requires_grad_(False)
         self.augment = build_views(config, encoder.architecture.image_size)
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:

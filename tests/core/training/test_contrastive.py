@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.encoders.bundle import load_network
 from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.training.contrastive import MoCo, SimCLR
@@ -30,8 +31,10 @@ def losses(run: Path) -> list[float]:
         {"temperature": 0.5},
         {"temperature": 0.07},
         {"loss": "dcl"},
+        {"head": "2"},
         {"head": "3"},
         {"head": "none"},
+        {"pool": "mean"},
         {"augment": "faces"},
         {"margin": 0.1, "temperature": 0.2},
         {"optimizer": "sgd", "lr": 0.3},
@@ -47,12 +50,19 @@ def losses(run: Path) -> list[float]:
     ids=lambda options: " ".join(map(str, options.values())),
 )
 def test_every_recipe_learns(options: dict[str, Any], split: Path, tmp_path: Path) -> None:
-    result = pretrain(split, tmp_path / "run", **{"epochs": 8, "lr": 3e-3, **options})
+    result = pretrain(split, tmp_path / "run", **{"augment": "simclr", "epochs": 8, "lr": 3e-3, **options})
     course = losses(result.run)
     # The first epochs of moco have few negatives, and so a small loss.
     begun = max(course[:4])
     assert course[-1] < begun - 0.2 * abs(begun)
     assert result.metrics["top1"] > 0.2  # By chance 1 of 31.
+
+
+@pytest.mark.nightly
+def test_a_compiled_backbone_learns_the_same(split: Path, tmp_path: Path) -> None:
+    plain = pretrain(split, tmp_path / "plain", epochs=2)
+    compiled = pretrain(split, tmp_path / "compiled", epochs=2, compile=True)
+    assert losses(compiled.run) == pytest.approx(losses(plain.run), rel=1e-3)
 
 
 def network() -> EncoderNetwork:
@@ -71,7 +81,7 @@ def test_the_key_encoder_follows_the_encoder_and_never_learns_by_itself() -> Non
     task = MoCo(PretrainConfig(method="moco", queue=8, batch_size=4), network(), np.zeros(16, np.int64)).train()
     assert not task.key_encoder.training
     optimiser = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=0.1)
-    name = "embedding.weight"
+    name = "backbone.conv1.0.weight"
     key, query = dict(task.key_encoder[0].named_parameters())[name], dict(task.encoder.named_parameters())[name]
     expected = key.detach().clone()
     for step in range(4):
@@ -97,6 +107,15 @@ def test_momentum_rises_to_what_was_asked_for() -> None:
     torch.testing.assert_close(key.detach(), before + 0.5)
 
 
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+def test_the_embedding_layer_stays_the_projection_that_it_was(method: str, split: Path, tmp_path: Path) -> None:
+    def layer(epochs: int) -> torch.Tensor:
+        result = pretrain(split, tmp_path / str(epochs), method=method, queue=32, epochs=epochs)
+        return load_network(result.encoder)[0].embedding.weight
+
+    assert torch.equal(layer(0), layer(1))
+
+
 @pytest.mark.parametrize("loss", ["nt-xent", "dcl"])
 @pytest.mark.parametrize("method", ["simclr", "moco"])
 def test_the_blind_loss_is_that_of_an_encoder_that_sees_nothing(loss: str, method: str) -> None:
@@ -104,7 +123,6 @@ def test_the_blind_loss_is_that_of_an_encoder_that_sees_nothing(loss: str, metho
     task = (MoCo if method == "moco" else SimCLR)(config, network(), np.zeros(640, np.int64))
     for part in [task.encoder, *([task.key_encoder[0]] if isinstance(task, MoCo) else [])]:
         torch.nn.init.zeros_(part.embedding.weight)
-        torch.nn.init.ones_(part.embedding.bias)
     for number in range(20):  # Until the queue is full.
         value, _ = task(*batch(task, 8, first=8 * number))
     assert value.item() == pytest.approx(task.blind_loss(8), abs=0.02 if method == "moco" else 1e-5)
