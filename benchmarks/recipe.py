@@ -1,0 +1,108 @@
+"""How far each way to pretrain gets on real faces in the same time, measured on LFW's View 1.
+
+    python benchmarks/recipe.py LFW FACES... -o runs --budget 20m
+
+LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES are folders of prepared faces. Nobody's
+name is used: all crops are linked into one folder without names first, so that no epoch is chosen by them either.
+Accuracy is that on the pairs of pairsDevTest with the best threshold on those of pairsDevTrain, whose people are
+others; a pair with a picture that shows no face counts as wrong. Runs that are in the output folder are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.embeddings.store import Store, read_store
+from faceclr_cli.core.metrics.verification import auc, best_threshold, cosine_scores
+
+RECIPES = {
+    "untrained": ["--epochs", "0"],
+    "simclr-faces": ["--method", "simclr", "--augment", "faces"],
+    "simclr-simclr": ["--method", "simclr", "--augment", "simclr"],
+    "moco-faces": ["--method", "moco", "--augment", "faces"],
+    "moco-simclr": ["--method", "moco", "--augment", "simclr"],
+}
+"""Options of `faceclr pretrain` beside its defaults."""
+
+
+def faceclr(*arguments: str | Path) -> None:
+    """Runs a command of faceclr; its progress goes to the terminal."""
+    command = [sys.executable, "-m", "faceclr_cli", *map(str, arguments)]
+    print("$ faceclr", *map(str, arguments), flush=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def nameless(faces: Path, out: Path) -> Path:
+    """A folder with the same crops and nobody's name."""
+    folder = out / f"{faces.resolve().name}-nameless"
+    if not folder.exists():
+        (folder / "_").mkdir(parents=True)
+        for number, path in enumerate(sorted(faces.glob("*/*.*g"))):
+            os.link(path, folder / "_" / f"{number:07d}{path.suffix}")
+        shutil.copy(faces / "faceclr.json", folder)
+    return folder
+
+
+def listed(store: Store, file: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
+    """Similarities of the listed pairs, which are genuine, and how many could not be compared."""
+    rows = {Path(path).with_suffix("").as_posix(): row for row, path in enumerate(store.paths)}
+    pairs = read_pairs(file)
+    found = [
+        (rows.get(Path(p.a).with_suffix("").as_posix()), rows.get(Path(p.b).with_suffix("").as_posix())) for p in pairs
+    ]
+    there = [place for place, (a, b) in enumerate(found) if a is not None and b is not None]
+    left, right = (store.embeddings[[found[place][side] for place in there]] for side in (0, 1))
+    same = np.array([bool(pairs[place].same) for place in there])
+    return cosine_scores(left, right), same, len(pairs) - len(there)
+
+
+def measure(store: Path, lfw: Path) -> dict[str, float]:
+    """Accuracy and area under the ROC on pairsDevTest."""
+    embeddings = read_store(store)
+    train, train_same, _ = listed(embeddings, lfw / "pairsDevTrain.txt")
+    test, test_same, missing = listed(embeddings, lfw / "pairsDevTest.txt")
+    right = int(((test >= best_threshold(train, train_same)) == test_same).sum())
+    return {"accuracy": right / (len(test) + missing), "auc": auc(test, test_same)}
+
+
+def main() -> None:
+    """Trains what is not there yet, measures all, and prints a table."""
+    parser = argparse.ArgumentParser(description="How far each recipe of pretraining gets")
+    parser.add_argument("lfw", type=Path, help="folder with images/, pairsDevTrain.txt and pairsDevTest.txt")
+    parser.add_argument("faces", type=Path, nargs="+", help="prepared faces to learn from")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")
+    parser.add_argument("--budget", default="20m", help="time for each run (default: 20m)")
+    parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=RECIPES, help="leave the others out")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    crops, faces = options.out / "lfw-faces", [nameless(folder, options.out) for folder in options.faces]
+    if not (crops / "faceclr.json").exists():
+        faceclr("prepare", options.lfw / "images", "-o", crops, "--quiet")
+    models = {"pixels": "pixels"}
+    for name in options.only:
+        run = options.out / name
+        if not (run / "encoder").exists():
+            faceclr("pretrain", *faces, "-o", run, "--time-budget", options.budget, *RECIPES[name])
+        models[name] = str(run)
+    print(f"\n{'':16}accuracy     AUC")
+    for name, model in models.items():
+        store = options.out / f"{name}.h5"
+        if not store.exists():
+            faceclr("embed", crops, "--model", model, "-o", store, "--quiet")
+        found = measure(store, options.lfw)
+        print(f"{name:16}{found['accuracy']:8.3f}{found['auc']:8.3f}")
+        print(json.dumps({"model": name, **found}), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
