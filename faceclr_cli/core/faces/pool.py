@@ -171,7 +171,9 @@ class _Pool:
         if self._executor is None:
             self._executor = self._stack.enter_context(_spawn(self._workers))
         try:
-            return self._executor.submit(_each, function, items)
+            # The first work starts the processes.
+            with _ctrl_c_later():
+                return self._executor.submit(_each, function, items)
         except BrokenProcessPool:  # of earlier work
             self.close()
             return self.submit(function, items)
