@@ -232,3 +232,38 @@ def _checked(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Flags]:
     if genuine.all() or not genuine.any():
         raise ValueError("verification needs both genuine and impostor pairs")
     return values, genuine
+
+
+def every_pair(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Floats, Flags]:
+    """The cosine similarity of every two rows, each pair once, and whether it is genuine.
+
+    Holds all pairs in memory: for some thousand rows.
+
+    Args:
+        embeddings: Shape: (N, D).
+        labels: The person of each row. Shape: (N,).
+
+    Returns:
+        Shape of each: (N * (N - 1) / 2,).
+    """
+    rows, people = np.asarray(embeddings, np.float64), np.asarray(labels)
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    above = np.triu_indices(len(rows), 1)
+    return np.clip((rows @ rows.T)[above], -1, 1), people[above[0]] == people[above[1]]
+
+
+def balanced_threshold(scores: ArrayLike, same: ArrayLike) -> tuple[float, float]:
+    """The threshold at which most pairs are judged right if genuine and impostor pairs count the same in all.
+
+    Returns:
+        The threshold, and the mean of the shares of genuine pairs accepted and of impostor pairs refused. Of several
+        equally good thresholds the strictest.
+
+    Raises:
+        ValueError: As for `roc`.
+    """
+    curve = roc(scores, same)
+    right = (curve.tar + 1 - curve.far) / 2
+    best = int(np.argmax(np.round(right, 12)))
+    low = curve.thresholds[best + 1] if best + 1 < len(right) else curve.thresholds[best]
+    return float((low + curve.thresholds[best]) / 2), float(right[best])

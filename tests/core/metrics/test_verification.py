@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from faceclr_cli.core.metrics.verification import (
     auc,
+    balanced_threshold,
     best_threshold,
     cosine_scores,
     eer,
+    every_pair,
     k_fold_accuracy,
     roc,
     tar_at_far,
@@ -129,3 +133,25 @@ def test_cosine_of_rows() -> None:
     np.testing.assert_allclose(cosine_scores(left, right), [0, 1, 0])
     with pytest.raises(ValueError, match="pairs"):
         cosine_scores([[1, 0]], [[1, 0], [0, 1]])
+
+
+def test_every_pair_is_there_once_with_its_cosine() -> None:
+    rng = np.random.default_rng(0)
+    embeddings, labels = rng.normal(size=(9, 4)), rng.integers(0, 3, 9)
+    scores, same = every_pair(embeddings, labels)
+    expected = [
+        (a @ b / np.linalg.norm(a) / np.linalg.norm(b), p == q)
+        for (a, p), (b, q) in combinations(zip(embeddings, labels, strict=True), 2)
+    ]
+    np.testing.assert_allclose(scores, [score for score, _ in expected])
+    assert same.tolist() == [genuine for _, genuine in expected]
+
+
+def test_the_balanced_threshold_weighs_both_kinds_the_same() -> None:
+    rng = np.random.default_rng(1)
+    same = rng.random(500) < 0.05
+    scores = rng.normal(size=500) + 1.5 * same
+    threshold, accuracy = balanced_threshold(scores, same)
+    by_hand = {t: (np.mean(scores[same] >= t) + np.mean(scores[~same] < t)) / 2 for t in [*scores, threshold]}
+    assert by_hand[threshold] == pytest.approx(accuracy)
+    assert accuracy == pytest.approx(max(by_hand.values()))
