@@ -53,6 +53,7 @@ class CenterLoss(nn.Module):
 
     @torch.no_grad()
     def _move(self, features: Tensor, labels: Tensor) -> None:
-        pictures = (labels[:, None] == labels).sum(dim=1, keepdim=True)
-        steps = (features.detach() - self.centers[labels]) / (1 + pictures)
-        self.centers.index_add_(0, labels, steps, alpha=self.lr)
+        # Summed by a product, since adding row by row gives other bits each time on a GPU.
+        same = (labels[:, None] == labels).to(features.dtype)
+        steps = same @ (features.detach() - self.centers[labels]) / (1 + same.sum(dim=1, keepdim=True))
+        self.centers[labels] += self.lr * steps

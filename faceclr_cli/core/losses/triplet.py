@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from faceclr_cli.core.losses.gather import gather, gather_labels, total, world
 
 Mining = Literal["batch-hard", "semi-hard", "batch-all"]
+Distance = Literal["euclidean", "cosine"]
 
 
 class Triplets(NamedTuple):
@@ -24,30 +25,34 @@ class Triplets(NamedTuple):
 class TripletLoss(nn.Module):
     """Margin loss on triplets (Schroff et al. 2015, FaceNet, arXiv 1503.03832, equation 3).
 
-    max(0, margin + d(anchor, positive) - d(anchor, negative)), with squared Euclidean distances of
-    L2-normalised embeddings. Anchors are those of this process, positives and negatives those of all
-    processes. Which triplets count:
+    max(0, margin + d(anchor, positive) - d(anchor, negative)), with distances of L2-normalised embeddings: squared
+    Euclidean ones, 2 - 2 cos, or cosine ones, 1 - cos. Without a margin, the soft margin of Hermans et al. 2017
+    (arXiv 1703.07737, section 3): ln(1 + exp(d(anchor, positive) - d(anchor, negative))).
 
-    - `batch-hard` (Hermans et al. 2017, arXiv 1703.07737, equation 5): for each anchor, the farthest
-      positive and the closest negative. The mean over all anchors that have both.
-    - `semi-hard` (FaceNet, section 3.2): for each anchor and positive, the closest of the negatives that
-      are farther than the positive; where none is, the farthest negative, which is the one least closer
-      than the positive. The mean over the active triplets.
-    - `batch-all` (Hermans et al., equation 6): all triplets. The mean over the active ones.
+    Either the triplets are listed (`listed`), or chosen in the batch (`forward`). Then anchors are those of this
+    process, positives and negatives those of all processes. Which triplets of a batch count:
 
-    A triplet is active if its loss is above zero. The divisor is counted over all processes and divided
-    by their number, so that the average of the losses over processes is that of one process with the
-    global batch, however unevenly active triplets fall, and so are the gradients that DDP averages.
+    - `batch-hard` (Hermans et al., equation 5): for each anchor, the farthest positive and the closest negative.
+    - `semi-hard` (FaceNet, section 3.2): for each anchor and positive, the closest of the negatives that are farther
+      than the positive; where none is, the farthest negative, which is the one least closer than the positive.
+    - `batch-all` (Hermans et al., equation 6): all triplets.
+
+    The result is the mean over the active triplets, those with a loss above zero; of `batch-hard` and with a soft
+    margin over all that count. The divisor is counted over all processes and divided by their number, so that the
+    average of the losses over processes is that of one process with the global batch, however unevenly active
+    triplets fall, and so are the gradients that DDP averages.
 
     Args:
-        margin: By how much a negative must be farther than a positive, in squared distance (0 to 4).
-        mining: Which triplets count.
+        margin: By how much a negative must be farther than a positive; None: the soft margin.
+        mining: Which triplets of a batch count.
+        distance: Which one.
     """
 
-    def __init__(self, margin: float, mining: Mining) -> None:
+    def __init__(self, margin: float | None, mining: Mining = "semi-hard", distance: Distance = "euclidean") -> None:
         super().__init__()
         self.margin = margin
         self.mining = mining
+        self.distance = distance
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Chooses the triplets of the batch and averages their losses.
@@ -58,21 +63,64 @@ class TripletLoss(nn.Module):
 
         Returns:
             The loss, a scalar, zero with zero gradients where the batch has no triplet; and `active`: the
-            share of active triplets among those chosen, over all processes.
+            share of active triplets among those chosen, over all processes. With a soft margin those count as
+            active whose negative is no farther than the positive.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-            anchors = F.normalize(embeddings, dim=1)
-            distances = 2 - 2 * anchors @ gather(anchors).T
+            anchors = _normalised(embeddings)
+            distances = self._of(anchors @ gather(anchors).T)
             with torch.no_grad():
                 same = labels[:, None] == gather_labels(labels)
                 chosen = choose(distances, same, world()[0] * len(labels), self.mining)
             nearer, farther = distances[chosen.anchor, chosen.positive], distances[chosen.anchor, chosen.negative]
-            losses = F.relu(self.margin + nearer - farther)
-        counts = total(torch.stack([(losses > 0).sum(), torch.tensor(losses.numel(), device=losses.device)]))
-        divisor = counts[1] if self.mining == "batch-hard" else counts[0]
-        loss = losses.sum() * (world()[1] / divisor.clamp(min=1))
+            return self._mean(nearer - farther, over_all=self.mining == "batch-hard")
+
+    def listed(self, embeddings: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Averages the losses of triplets that were chosen before.
+
+        Args:
+            embeddings: Anchor, positive, negative, anchor, ... Shape: (3 T, D), the same on all processes.
+
+        Returns:
+            See `forward`.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            anchor, positive, negative = _normalised(embeddings).view(-1, 3, embeddings.shape[1]).unbind(dim=1)
+            return self._mean(self._differences(anchor, positive, negative), over_all=False)
+
+    def each(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """The loss of each triplet.
+
+        Args:
+            anchor: Embeddings of any length. Shape: (T, D).
+            positive: Shape: (T, D).
+            negative: Shape: (T, D).
+
+        Returns:
+            Shape: (T,).
+        """
+        return self._losses(self._differences(_normalised(anchor), _normalised(positive), _normalised(negative)))
+
+    def _differences(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return self._of((anchor * positive).sum(dim=1)) - self._of((anchor * negative).sum(dim=1))
+
+    def _losses(self, differences: Tensor) -> Tensor:
+        return F.softplus(differences) if self.margin is None else F.relu(differences + self.margin)
+
+    def _of(self, cosines: Tensor) -> Tensor:
+        return 1 - cosines if self.distance == "cosine" else 2 - 2 * cosines
+
+    def _mean(self, differences: Tensor, *, over_all: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        losses = self._losses(differences)
+        active = losses > 0 if self.margin is not None else differences >= 0
+        over_all = over_all or self.margin is None
+        counts = total(torch.stack([active.sum(), torch.tensor(losses.numel(), device=losses.device)]))
+        loss = losses.sum() * (world()[1] / counts[int(over_all)].clamp(min=1))
         return loss, {"active": counts[0] / counts[1].clamp(min=1)}
+
+
+def _normalised(embeddings: Tensor) -> Tensor:
+    return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
 
 
 def choose(distances: Tensor, same: Tensor, offset: int, mining: Mining) -> Triplets:

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner, TripletMarginMiner
 from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer
 from torch import Tensor
 
-from faceclr_cli.core.losses.triplet import Mining, TripletLoss, choose
+from faceclr_cli.core.losses.triplet import Distance, Mining, TripletLoss, choose
 
 MINING: list[Mining] = ["batch-hard", "semi-hard", "batch-all"]
 SQUARED = LpDistance(normalize_embeddings=True, p=2, power=2)
@@ -117,3 +117,31 @@ def test_autocast_does_not_lower_the_precision() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss, _ = TripletLoss(0.2, "batch-all")(half, labels)
     torch.testing.assert_close(loss, TripletLoss(0.2, "batch-all")(half.float(), labels)[0])
+
+
+@pytest.mark.parametrize("margin", [0.2, None])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_listed_triplets_cost_what_another_library_says(distance: Distance, margin: float | None) -> None:
+    generator = torch.Generator().manual_seed(5)
+    embeddings = torch.randn(21, 6, dtype=torch.float64, generator=generator, requires_grad=True)
+    loss, metrics = TripletLoss(margin, distance=distance).listed(embeddings)
+    places = torch.arange(21).view(7, 3)
+    library = TripletMarginLoss(
+        margin=margin or 0.0,
+        distance=SQUARED if distance == "euclidean" else CosineSimilarity(),
+        reducer=AvgNonZeroReducer() if margin else MeanReducer(),
+        smooth_loss=margin is None,
+    )
+    expected = library(embeddings, torch.arange(21), tuple(places.unbind(dim=1)))
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, embeddings), torch.autograd.grad(expected, embeddings))
+    assert 0 < metrics["active"] < 1
+
+
+@pytest.mark.parametrize("mining", MINING)
+def test_a_soft_margin_counts_every_triplet(mining: Mining) -> None:
+    embeddings, labels = batch()
+    loss, _ = TripletLoss(None, mining)(embeddings, labels)
+    library = TripletMarginLoss(margin=0.0, distance=SQUARED, reducer=MeanReducer(), smooth_loss=True)
+    expected = library(embeddings, labels, ours(embeddings, labels, mining))
+    torch.testing.assert_close(loss, expected)

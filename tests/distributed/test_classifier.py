@@ -1,0 +1,137 @@
+"""A classifier whose people are divided among processes learns what a whole one learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from faceclr_cli.core.losses import classifier as classifier_module
+from faceclr_cli.core.losses.classifier import Classifier
+from faceclr_cli.core.losses.gather import world
+from tests.distributed import pool
+
+BATCH, DIM, PEOPLE, STEPS = 8, 6, 21, 3
+HEADS = ("softmax", "cosface", "adaface")
+CASES = [
+    f"{head}, {share}, {how}"
+    for head in ("softmax", "cosface", "arcface", "adaface")
+    for share in (1.0, 0.4)
+    for how in ("whole", "sharded")
+]
+
+
+class Task(nn.Module):
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.network = nn.Linear(DIM, DIM)
+        self.classifier = classifier
+
+    def forward(self, pictures: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> Any:
+        return self.classifier(self.network(pictures), labels, 0.2, generator)
+
+
+def train(case: str) -> dict[str, Any]:
+    head, share, how = case.split(", ")
+    torch.manual_seed(0)
+    network = nn.Linear(DIM, DIM)
+    rank, processes = world()
+    classifier = Classifier(
+        DIM, PEOPLE, head, scale=4, share=float(share), sharded=how == "sharded" and processes > 1  # type: ignore[arg-type]
+    )  # fmt: skip
+    task = Task(classifier).double()
+    task.network.load_state_dict(network.state_dict())
+    module: nn.Module = task
+    if processes > 1:
+        alone = [f"classifier.{name}" for name, _ in classifier.named_parameters()] if classifier.sharded else []
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, alone)
+        module = DistributedDataParallel(task)
+    chance = torch.Generator().manual_seed(1)
+    pictures = torch.randn(STEPS, BATCH, DIM, dtype=torch.float64, generator=chance)
+    labels = torch.randint(0, PEOPLE, (STEPS, BATCH), generator=chance)
+    mine = slice(rank * BATCH // processes, (rank + 1) * BATCH // processes)
+    seen: dict[str, Any] = {"losses": [], "accuracies": [], "gradients": [], "rows": []}
+    for step in range(STEPS):
+        generator = torch.Generator().manual_seed(step)
+        loss, metrics = module(pictures[step, mine], labels[step, mine], generator)
+        task.zero_grad()
+        loss.backward()
+        seen["losses"].append(loss.detach())
+        seen["accuracies"].append(metrics["accuracy"])
+        seen["gradients"].append(torch.cat([p.grad.flatten() for p in task.network.parameters()]))
+        seen["rows"].append(torch.cat([p.grad.view(len(p), -1) for p in classifier.parameters()], dim=1))
+        with torch.no_grad():
+            for parameter in task.parameters():
+                parameter -= 0.5 * parameter.grad
+    return seen
+
+
+def unknown() -> tuple[torch.Tensor, torch.Tensor]:
+    chance = torch.Generator().manual_seed(2)
+    embeddings = 3 * torch.randn(40, DIM, dtype=torch.float64, generator=chance)
+    return embeddings, torch.randint(0, PEOPLE, (40,), generator=chance)
+
+
+def judge(head: str, *, sharded: bool) -> dict[str, Any]:
+    torch.manual_seed(0)
+    classifier = Classifier(DIM, PEOPLE, head, scale=4, sharded=sharded).double()  # type: ignore[arg-type]
+    if classifier.bias is not None:
+        bias = torch.linspace(-1, 1, PEOPLE, dtype=torch.float64)
+        classifier.bias.data.copy_(bias[classifier.first : classifier.first + len(classifier.weight)])
+    places, loss = classifier.judge(*unknown())
+    return {"places": places, "loss": loss, "weight": classifier.weight.detach()}
+
+
+def train_and_judge() -> dict[str, Any]:
+    # Several blocks, of which the last is smaller.
+    classifier_module._SCORES = 7 * PEOPLE
+    judged = {f"judge {head}": judge(head, sharded=True) for head in HEADS}
+    return judged | {case: train(case) for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def ranks() -> list[dict[str, Any]]:
+    return pool.run(train_and_judge, 2)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_processes_give_the_loss_and_gradients_of_one(ranks: list[dict[str, Any]], case: str) -> None:
+    alone, found = train(case), [rank[case] for rank in ranks]
+    close = {"rtol": 0, "atol": 1e-10}
+    for step in range(STEPS):
+        torch.testing.assert_close(sum(each["losses"][step] for each in found) / 2, alone["losses"][step], **close)
+        mean = sum(each["accuracies"][step] for each in found) / 2
+        torch.testing.assert_close(mean, alone["accuracies"][step], check_dtype=False)
+        for each in found:
+            torch.testing.assert_close(each["gradients"][step], alone["gradients"][step], **close)
+        rows = [each["rows"][step] for each in found]
+        whole = torch.cat(rows) if case.endswith("sharded") else rows[0]
+        torch.testing.assert_close(whole, alone["rows"][step], **close)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_people_are_ranked_among_those_of_all_processes(ranks: list[dict[str, Any]], head: str) -> None:
+    alone, found = judge(head, sharded=False), [rank[f"judge {head}"] for rank in ranks]
+    embeddings, labels = unknown()
+    if head == "softmax":
+        scores = F.linear(embeddings, alone["weight"], torch.linspace(-1, 1, PEOPLE, dtype=torch.float64))
+    else:
+        scores = 4 * F.cosine_similarity(embeddings[:, None], alone["weight"][None], dim=2)
+    for each in [alone, *found]:
+        torch.testing.assert_close(each["loss"], F.cross_entropy(scores, labels))
+        for count in range(1, PEOPLE + 1):
+            best = scores.topk(count, dim=1).indices
+            assert torch.equal(each["places"] < count, (best == labels[:, None]).any(dim=1))
+    assert len({len(each["weight"]) for each in found}) == 2  # The shares differ.
+
+
+def test_an_embedding_that_is_no_number_is_recognised_by_nobody() -> None:
+    classifier = Classifier(DIM, PEOPLE, "cosface")
+    embeddings = torch.full((2, DIM), torch.nan)
+    places, loss = classifier.judge(embeddings, torch.tensor([0, 20]))
+    assert (places >= PEOPLE).all()
+    assert loss.isnan()
