@@ -1,4 +1,4 @@
-"""Backbones: any model that timm knows, without its classifier."""
+"""Backbones: any model that timm knows, without its classifier, and NN4-small2."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import timm
 import torch
 from torch import nn
 
+from faceclr_cli.core.encoders.nn4 import NAME as NN4
+from faceclr_cli.core.encoders.nn4 import NN4Small2
 from faceclr_cli.core.errors import ConfigError, ModelError
 
 # What timm, torch and huggingface_hub raise where a model cannot be built for a size, or its weights not be read.
@@ -25,10 +27,11 @@ Pool = Literal["none", "mean"]
 
 
 def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool) -> nn.Module:
-    """Builds a timm model without its classifier.
+    """Builds a network without a classifier.
 
     Args:
-        name: As timm spells it, with or without the tag of its weights: `resnet18`, `convnext_atto.d2_in1k`.
+        name: As timm spells it, with or without the tag of its weights: `resnet18`, `convnext_atto.d2_in1k`; or
+            `nn4_small2`.
         pretrained: Load ImageNet weights, from the hub's cache or through the hub; otherwise weights are random.
         image_size: Side of the pictures in pixels.
         pool: `none` keeps the last map of features, `mean` pools it as the model does for its classifier.
@@ -38,15 +41,17 @@ def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool) 
         pooled features (B, F).
 
     Raises:
-        ConfigError: timm knows no such model, it takes no pictures of this size, it has no map of features to
+        ConfigError: There is no such model, it takes no pictures of this size, it has no map of features to
             keep, or it has no ImageNet weights.
         ModelError: The weights are neither in the cache nor to be had from the hub.
     """
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+    if name != NN4 and not timm.is_model(name):
+        near = difflib.get_close_matches(name, [NN4, *timm.list_models()], n=3, cutoff=0.5)
         hint = f"; near it: {', '.join(near)}" if near else ""
         raise ConfigError(f"--backbone {name}: timm knows no such model{hint}")
     weights = _weights(name) if pretrained else {}
+    if name == NN4:
+        return nn.Sequential(NN4Small2(), *([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pool == "mean" else []))
     settings = {"num_classes": 0, **_sized(name, image_size), **({"global_pool": ""} if pool == "none" else {})}
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, **settings)
@@ -87,7 +92,7 @@ def _weights(name: str) -> dict[str, Any]:
     """Settings by which timm finds the ImageNet weights, without network where they are in the cache."""
     settings = timm.get_pretrained_cfg(name)
     if settings is None or not settings.has_weights:
-        raise ConfigError(f"--init imagenet: timm has no ImageNet weights for {name}; choose another --backbone")
+        raise ConfigError(f"--init imagenet: there are no ImageNet weights for {name}; choose another --backbone")
     repository = settings.hf_hub_id
     if not repository:
         return {}

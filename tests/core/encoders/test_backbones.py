@@ -15,11 +15,11 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 QUICK = (
     "convnext_atto convnext_femto convnext_pico convnext_nano convnextv2_atto convnextv2_femto convnextv2_pico "
     "convnextv2_nano resnet18 resnet34 resnet50 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 "
-    "inception_resnet_v2"
+    "inception_resnet_v2 nn4_small2"
 )
 LARGE = (
-    "convnext_tiny convnext_small convnext_base convnext_large convnextv2_tiny convnextv2_base convnextv2_large "
-    "resnet101 resnet152"
+    "convnext_tiny convnext_small convnext_base convnext_large convnextv2_tiny convnextv2_small convnextv2_base "
+    "convnextv2_large resnet101 resnet152"
 )
 LEAST_SIZES = {"inception_resnet_v2": 75}
 
@@ -33,7 +33,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit", "resnet18", "convnext_atto"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_convnext", "test_vit", "resnet18", "convnext_atto", "nn4_small2"]
+)
 def test_pictures_become_one_vector_each(name: str) -> None:
     backbone = build_backbone(name, pretrained=False, image_size=48, pool="mean")
     features = backbone(torch.zeros(2, 3, 48, 48))
@@ -41,7 +43,9 @@ def test_pictures_become_one_vector_each(name: str) -> None:
     assert backbone.training
 
 
-@pytest.mark.parametrize(("name", "channels"), [("resnet18", 512), ("convnext_atto", 320), ("efficientnet_b0", 1280)])
+@pytest.mark.parametrize(
+    ("name", "channels"), [("resnet18", 512), ("convnext_atto", 320), ("efficientnet_b0", 1280), ("nn4_small2", 736)]
+)
 def test_without_pooling_every_place_of_the_map_is_kept(name: str, channels: int) -> None:
     backbone = build_backbone(name, pretrained=False, image_size=64, pool="none")
     assert backbone(torch.zeros(2, 3, 64, 64)).shape == (2, channels, 2, 2)
@@ -90,9 +94,10 @@ def test_pictures_too_small_for_the_network_are_refused() -> None:
         build_backbone("inception_resnet_v2", pretrained=False, image_size=64, pool="none")
 
 
-def test_a_misspelt_name_brings_the_near_ones() -> None:
-    with pytest.raises(ConfigError, match=r"convnext_atoo.*convnext_atto"):
-        build_backbone("convnext_atoo", pretrained=False, image_size=112, pool="none")
+@pytest.mark.parametrize(("name", "near"), [("convnext_atoo", "convnext_atto"), ("nn4.small2", "nn4_small2")])
+def test_a_misspelt_name_brings_the_near_ones(name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--backbone {name}.*{near}"):
+        build_backbone(name, pretrained=False, image_size=112, pool="none")
 
 
 def test_a_size_that_does_not_fit_is_refused() -> None:
@@ -119,9 +124,10 @@ def test_without_network_imagenet_weights_are_an_error_never_random() -> None:
     assert logging.getLogger("huggingface_hub").level != logging.ERROR
 
 
-def test_a_model_without_imagenet_weights_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no ImageNet weights for convnextv2_small"):
-        build_backbone("convnextv2_small", pretrained=True, image_size=64, pool="none")
+@pytest.mark.parametrize("name", ["convnextv2_small", "nn4_small2"])
+def test_a_model_without_imagenet_weights_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"no ImageNet weights for {name}"):
+        build_backbone(name, pretrained=True, image_size=64, pool="none")
 
 
 def test_weights_in_the_cache_need_no_network(

@@ -11,9 +11,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from faceclr_cli.core.encoders.backbones import Pool
 from faceclr_cli.core.encoders.base import Calibration
 from faceclr_cli.core.encoders.bundle import Card, load_bundle, load_network, save_encoder
-from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
+from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork, normalise
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
@@ -63,6 +64,15 @@ def test_what_was_saved_comes_back(run: Path, crops: NDArray[np.uint8]) -> None:
     # Of the run or of the folder in it, of one crop or of several.
     assert np.array_equal(embeddings, load_bundle(run / "encoder").embed(crops))
     assert embeddings[:1] == pytest.approx(encoder.embed(crops[:1]), abs=1e-5)
+
+
+@pytest.mark.parametrize(("pool", "size"), [("none", 96), ("mean", 96), ("none", 32)])
+def test_an_encoder_with_nn4_comes_back(pool: Pool, size: int, tmp_path: Path, crops: NDArray[np.uint8]) -> None:
+    network = EncoderNetwork(Architecture(backbone="nn4_small2", embedding_dim=24, image_size=size, pool=pool)).eval()
+    save_encoder(tmp_path / "encoder", network, FINGERPRINT, card=CARD)
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(network(normalise(torch.from_numpy(crops), size)), dim=1).numpy()
+    assert load_bundle(tmp_path / "encoder", "cpu").embed(crops) == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_encoder_folder_may_be_moved(run: Path, tmp_path: Path, crops: NDArray[np.uint8]) -> None:

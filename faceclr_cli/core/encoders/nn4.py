@@ -1,0 +1,101 @@
+"""NN4-small2, the inception network of OpenFace for faces of 96x96 (Amos et al. 2016, CMU-CS-16-118)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NAME = "nn4_small2"
+CHANNELS = 736
+
+
+class NN4Small2(nn.Module):
+    """Maps pictures to a map of features: 736 channels, a thirty-second of the side (3x3 for 96x96).
+
+    With the mean over places and a linear layer to 128 dimensions behind it, it is the network of OpenFace's table of
+    nn4.small2, with 3,733,968 parameters. Pooling by L2 norm has stride 1, as the table says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            _conv(3, 64, 7, stride=2),
+            nn.MaxPool2d(3, 2, padding=1),
+            nn.LocalResponseNorm(5),
+            _conv(64, 64, 1),
+            _conv(64, 192, 3),
+            nn.LocalResponseNorm(5),
+            nn.MaxPool2d(3, 2, padding=1),
+        )
+        self.inception_3a = Inception(192, one=64, three=(96, 128), five=(16, 32), pool=("max", 32))
+        self.inception_3b = Inception(256, one=64, three=(96, 128), five=(32, 64), pool=("l2", 64))
+        self.inception_3c = Inception(320, three=(128, 256), five=(32, 64), stride=2)
+        self.inception_4a = Inception(640, one=256, three=(96, 192), five=(32, 64), pool=("l2", 128))
+        self.inception_4e = Inception(640, three=(160, 256), five=(64, 128), stride=2)
+        self.inception_5a = Inception(1024, one=256, three=(96, 384), pool=("l2", 96))
+        self.inception_5b = Inception(736, one=256, three=(96, 384), pool=("max", 96))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Shape: (B, 3, S, S) -> (B, 736, ceil(S / 32), ceil(S / 32))."""
+        features: Tensor = self.stem(pictures)
+        for name, block in self.named_children():
+            if name != "stem":
+                features = block(features)
+        return features
+
+
+class Inception(nn.Module):
+    """Branches side by side: 3x3 and 5x5 convolutions behind 1x1 ones that reduce, pooling, a 1x1 convolution.
+
+    Args:
+        channels: That come in.
+        one: Of the 1x1 convolution; 0: there is none.
+        three: Of the reduction before the 3x3 convolution, and of that.
+        five: The same for 5x5, or None.
+        pool: `max` or `l2`, and the channels of the 1x1 convolution behind it; None: the maximum alone.
+        stride: Of all branches.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        three: tuple[int, int],
+        one: int = 0,
+        five: tuple[int, int] | None = None,
+        pool: tuple[str, int] | None = None,
+        stride: int = 1,
+    ) -> None:
+        super().__init__()
+        branches: list[nn.Module] = [nn.Sequential(_conv(channels, three[0], 1), _conv(*three, 3, stride=stride))]
+        if five is not None:
+            branches.append(nn.Sequential(_conv(channels, five[0], 1), _conv(*five, 5, stride=stride)))
+        if pool is None:
+            branches.append(nn.MaxPool2d(3, stride, padding=1))
+        else:
+            kind, width = pool
+            pooling = nn.MaxPool2d(3, stride, padding=1) if kind == "max" else L2Pool()
+            branches.append(nn.Sequential(pooling, _conv(channels, width, 1)))
+        if one:
+            branches.append(_conv(channels, one, 1))
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Shape: (B, C, H, W) -> (B, sum of the branches' channels, ceil(H / stride), ceil(W / stride))."""
+        return torch.cat([branch(features) for branch in self.branches], dim=1)
+
+
+class L2Pool(nn.Module):
+    """The root of the sum of squares of 3x3 places, around each. Shape: (B, C, H, W) -> (B, C, H, W)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        sums = 9 * F.avg_pool2d(features.square(), 3, 1, padding=1)
+        # The slope of the root at 0 is infinite.
+        return sums.clamp(min=1e-12).sqrt()
+
+
+def _conv(channels: int, width: int, side: int, *, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(channels, width, side, stride, padding=side // 2)
+    return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
