@@ -13,6 +13,7 @@ from faceclr_cli.core.datasets.samplers import apportion
 
 _MOST = 2000  # More would make what is watched hardly more certain, and the watching slower.
 _FEWEST = 32  # With fewer, what is watched would be noise.
+_FEWEST_OF_ONE = 5  # Whoever has fewer pictures needs them all for training.
 
 
 def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -53,6 +54,33 @@ def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.in
     return (pictures, held[:0]) if len(held) < _FEWEST or len(kept) < 2 else (kept, held)
 
 
+def hold_out_pictures(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divides the pictures of each person into those to train on and those to recognise afterwards.
+
+    Which ones is drawn by a hash of their paths. Of a person with fewer than five pictures, or without a name, all are
+    trained on; of each other one at least is held out.
+
+    Args:
+        faces: What to divide.
+        share: How many of the pictures of a person to hold out, about; at most 2,000 in all.
+        seed: Draws others.
+
+    Returns:
+        Indices of the pictures to train on and of those held out, each sorted.
+    """
+    keys = np.array([_hash(path, seed) for path in faces.paths], dtype=np.uint64)
+    order = np.lexsort((keys, faces.labels))
+    labels = faces.labels[order]
+    own, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
+    place = np.arange(len(order)) - np.searchsorted(labels, labels)
+    quotas = np.where(counts < _FEWEST_OF_ONE, 0, np.maximum(1, np.rint(share * counts)))[own]
+    drawn = np.flatnonzero((place < quotas) & (labels >= 0) & (share > 0))
+    # One of each person before a second of anybody.
+    drawn = drawn[np.lexsort((keys[order[drawn]], place[drawn]))][:_MOST]
+    held = np.sort(order[drawn]).astype(np.int64)
+    return np.setdiff1d(np.arange(len(faces)), held), held
+
+
 def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """What is held out together: the unit of each picture; the first picture and the size of each unit."""
     counts = np.bincount(faces.labels + 1)
@@ -64,7 +92,10 @@ def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDAr
 
 
 def _key(faces: JoinedFaces, place: int, size: int, seed: int) -> int:
-    name = faces.people[faces.labels[place]] if size > 1 else faces.paths[place]
+    return _hash(faces.people[faces.labels[place]] if size > 1 else faces.paths[place], seed)
+
+
+def _hash(name: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(b"%d\0%s" % (seed, os.fsencode(name))).digest()[:8], "big")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceclr_cli.core.datasets.holdout import hold_out
+from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
 from faceclr_cli.core.datasets.joined import JoinedFaces, join
 from faceclr_cli.core.datasets.packed import PackedFaces
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -145,3 +145,26 @@ def test_real_people_are_held_out_whole(real_data: Path) -> None:
     assert 0.045 * len(faces) < len(held) <= 0.05 * len(faces) + 1
     assert not people(faces, kept) & people(faces, held)
     assert len(people(faces, held)) > 5
+
+
+def test_some_pictures_of_everybody_with_five_or_more_are_held_out() -> None:
+    faces = faces_of({"few": 4, "five": 5, "many": 100, "one": 1, "_": 50})
+    kept, held = hold_out_pictures(faces, 0.1, seed=0)
+    assert sorted([*kept, *held]) == list(range(len(faces)))
+    assert Counter(Path(path).parent.name for path in paths(faces, held)) == {"five": 1, "many": 10}
+    assert not np.array_equal(held, hold_out_pictures(faces, 0.1, seed=1)[1])
+    # Which ones depends on their names alone.
+    fewer = faces_of({"few": 2, "five": 5, "many": 100})
+    assert paths(fewer, hold_out_pictures(fewer, 0.1, seed=0)[1]) == paths(faces, held)
+
+
+def test_no_pictures_are_held_out_where_none_are_wanted() -> None:
+    faces = faces_of({"many": 100})
+    kept, held = hold_out_pictures(faces, 0.0, seed=0)
+    assert (len(kept), len(held)) == (100, 0)
+
+
+def test_of_more_people_than_are_watched_each_gives_one_picture_at_most() -> None:
+    faces = faces_of({f"p{who:04d}": 10 for who in range(2500)})
+    _, held = hold_out_pictures(faces, 0.3, seed=0)
+    assert len(held) == len(people(faces, held)) == 2000
