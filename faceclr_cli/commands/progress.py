@@ -186,18 +186,37 @@ class JsonLines(_Throttled):
         self._write(json.dumps({"event": kind, **content}))
 
 
+_WIDTH = 80
+_LEAST_WANTED = (
+    "uses_mean", "uses_sd", "never_used", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2", "val_tar@1e-3",
+    "val_threshold", "val_alignment", "val_uniformity", "top5", "val_top3", "val_top5", "lfw_threshold", "lfw_auc",
+    "val_rank", "lr", "center", "val_top1", "val_knn", "seconds", "active", "top1", "accuracy", "val_loss",
+)  # fmt: skip
+"""What a line does without where it would be too long, first the first: history.csv has all."""
+
+
 def epoch_line(event: EpochFinished) -> str:
     """`epoch  3/50  loss 4.12  top1 0.31  lr 0.001  512/s  14 s`, which fits into 80 columns."""
-    return f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  {numbers(event.metrics)}"
+    start = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  "
+    return start + numbers(event.metrics, _WIDTH - len(start))
 
 
-def numbers(metrics: Mapping[str, float]) -> str:
-    """The numbers of an epoch: those that say how good it was, then how fast."""
+def numbers(metrics: Mapping[str, float], width: int) -> str:
+    """The numbers of an epoch: those that say how good it was, then how fast.
+
+    Args:
+        metrics: By name.
+        width: Columns that they may take; what matters least is left out.
+    """
     speed = {"pictures_per_second": "{:.0f}/s", "seconds": "{:.0f} s"}
-    quality = [
-        f"{name} {value:.{4 if abs(value) >= 1 else 3}g}" for name, value in metrics.items() if name not in speed
-    ]
-    return "  ".join(quality + [text.format(metrics[name]) for name, text in speed.items() if name in metrics])
+    parts = {
+        name: f"{name} {value:.{4 if abs(value) >= 1 else 3}g}" for name, value in metrics.items() if name not in speed
+    }
+    parts |= {name: text.format(metrics[name]) for name, text in speed.items() if name in metrics}
+    for name in _LEAST_WANTED:
+        if len("  ".join(parts.values())) > width:
+            parts.pop(name, None)
+    return "  ".join(parts.values())
 
 
 def _duration(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faceclr_cli.commands.console import Console
 from faceclr_cli.commands.trained import train
-from faceclr_cli.core.configs.train import CenterConfig
+from faceclr_cli.core.configs.center import CenterConfig
 
 EXAMPLE = "faceclr train-center celeba-splits/train --init run -o run-c"
 

@@ -11,7 +11,7 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 
 MODEL, OPTIM, MACHINE, AUGMENT, WORK = "Model", "Optimisation", "Machine", "Augmentation", "Keeping work"
 
-Optimizer = Literal["adamw", "lars", "sgd"]
+Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class TrainConfig:
     checkpoint_every: str = option("10m", panel=WORK, metavar="TIME", help="A checkpoint also within an epoch")
     keep: int = option(2, minimum=1, panel=WORK, help="Checkpoints to keep")
 
-    backbone: str = option("resnet18", panel=MODEL, metavar="TIMM", help="Any timm model by name")
+    backbone: str = option("resnet18", panel=MODEL, metavar="NAME", help="Any timm model by name, or nn4_small2")
     init: str = option(
         "random", panel=MODEL, metavar="random|imagenet|RUN", help="Where the backbone's weights come from"
     )
@@ -65,13 +65,14 @@ class TrainConfig:
         None,
         minimum=0.0,
         panel=OPTIM,
-        help="Peak learning rate (default: adamw 0.001; for 256 pictures per step: sgd 0.05, lars 0.3)",
+        help="Peak learning rate (default: adamw, adam 0.001, rmsprop 0.0001, adagrad 0.05; for 256 pictures per step: "
+        "sgd 0.05, lars 0.3)",
     )
     weight_decay: float | None = option(
         None,
         minimum=0.0,
         panel=OPTIM,
-        help="On weights, never on norms and biases (default: adamw 0.05, sgd 0.0005, lars 1e-6)",
+        help="On weights, never on norms and biases (default: adamw 0.05, sgd 0.0005, lars 1e-6, others 0)",
     )
     warmup: float = option(
         0.1, minimum=0.0, panel=OPTIM, metavar="STEPS", help="Steps with a rising rate; below 1: their share of all"
@@ -104,38 +105,32 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TripletConfig(TrainConfig):
-    """Learn an encoder from labelled faces with the triplet loss."""
+class LabelledConfig(TrainConfig):
+    """What trainers are told that need to know who is who."""
 
-    pictures: int = option(
-        4, minimum=2, panel=OPTIM, metavar="K", help="Pictures of each person in a batch, of batch-size / K people"
+    hold_out: float = option(
+        0.05,
+        minimum=0.0,
+        maximum=0.5,
+        metavar="SHARE",
+        help="Share of FACES to watch and never train on, whole people, where there is no val part",
     )
-    margin: float = option(0.2, minimum=0.0, panel=OPTIM, help="By how much a negative must be farther than a positive")
-    mining: Literal["batch-hard", "semi-hard", "batch-all"] = option(
-        "semi-hard", panel=OPTIM, help="Which triplets of a batch count"
+    best_by: Literal["loss", "accuracy"] = option(
+        "loss", help="Which encoder to keep: with the least loss on watched people, or telling most pairs of them right"
     )
+    lfw: Path | None = option(None, metavar="DIR", help="Prepared faces to verify the --pairs of")
+    pairs: Path | None = option(None, metavar="FILE", help="Pairs of --lfw: LFW's lists, CSV or TSV")
+    lfw_every: int = option(1, minimum=1, metavar="EPOCHS", help="How often to verify the --pairs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_one_folder(self.data)
-        processes = self.gpus or self.processes
-        if self.batch_size % (self.pictures * processes) or self.batch_size // self.pictures < 2 * processes:
+        if len(self.data) > 1:
             raise ValueError(
-                f"--batch-size {self.batch_size} does not hold at least two people with --pictures {self.pictures} "
-                "each in every process"
+                "names of people in several folders may or may not mean the same: give one folder "
+                "(faceclr prepare makes one of several sources)"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CenterConfig(TrainConfig):
-    """Learn an encoder from labelled faces with cross-entropy and centre loss."""
-
-    center_weight: float = option(0.003, minimum=0.0, panel=OPTIM, help="Weight of the centre loss")
-    center_lr: float = option(0.5, minimum=0.0, maximum=1.0, panel=OPTIM, help="Step size of the centres")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_one_folder(self.data)
+        if (self.lfw is None) != (self.pairs is None):
+            raise ValueError("--lfw and --pairs belong together: pictures, and which of them to compare")
 
 
 def _require_time(name: str, text: str | None) -> None:
@@ -144,11 +139,3 @@ def _require_time(name: str, text: str | None) -> None:
             seconds(text)
         except ValueError as error:
             raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
-
-
-def _require_one_folder(data: tuple[Path, ...]) -> None:
-    if len(data) > 1:
-        raise ValueError(
-            "names of people in several folders may or may not mean the same: give one folder "
-            "(faceclr prepare makes one of several sources)"
-        )

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.plan import Plan
-from faceclr_cli.core.training.watch import NAME, RANK, TOP1
+from faceclr_cli.core.training.watch import KNN, LOSS, RANK, TOP1
 
 _ALL_ALIKE = 1.5
 """Effective rank below which embeddings are one direction, whatever the picture."""
@@ -34,9 +34,10 @@ def alarms(rows: Sequence[Row], blind_loss: float, plan: Plan) -> list[str]:
             "or a larger --batch-size"
         )
     if overfits(rows) and not overfits(rows[:-1]):
-        name, best = _quality(rows)[0], max(_quality(rows)[1])
+        name, quality = _quality(rows)
+        best, worse = abs(max(quality)), "higher" if name == LOSS else "lower"
         found.append(
-            f"epoch {len(rows)}: it overfits: the loss still falls, but {name} was {best:.3f} and has been lower for "
+            f"epoch {len(rows)}: it overfits: the loss still falls, but {name} was {best:.3f} and has been {worse} for "
             f"{_PATIENCE} epochs; give it more pictures or fewer --epochs"
         )
     return found
@@ -51,16 +52,18 @@ def collapsed(rows: Sequence[Row], blind_loss: float, plan: Plan) -> bool:
 
 
 def overfits(rows: Sequence[Row]) -> bool:
-    """Whether the watched pictures were recognised worse than before for some epochs while the loss fell."""
+    """Whether what is watched was worse than before for some epochs while the loss fell."""
     _, quality = _quality(rows)
     if len(quality) <= _PATIENCE or len(quality) < len(rows):
         return False
-    losses = [row["loss"] for row in rows[-_PATIENCE - 1 :]]
+    # Of triplets the active ones alone are averaged: as they become rare, those that are left are hard.
+    losses = [row["loss"] * row.get("active", 1.0) for row in rows[-_PATIENCE - 1 :]]
     falls = all(later < former for former, later in pairwise(losses))
-    return falls and max(quality[-_PATIENCE:]) < max(quality[:-_PATIENCE]) - _NOISE
+    best = max(quality[:-_PATIENCE])
+    return falls and max(quality[-_PATIENCE:]) < best - max(_NOISE, _NOISE * abs(best))
 
 
 def _quality(rows: Sequence[Row]) -> tuple[str, list[float]]:
-    """The best measure of recognition there is, and its value in each epoch that has it."""
-    name = NAME if rows and NAME in rows[-1] else TOP1
-    return name, [row[name] for row in rows if name in row]
+    """The best measure of what is watched that there is, and its value in each epoch that has it; more is better."""
+    name = next((name for name in (LOSS, KNN, TOP1) if rows and name in rows[-1]), TOP1)
+    return name, [-row[name] if name == LOSS else row[name] for row in rows if name in row]

@@ -15,13 +15,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from faceclr_cli import __version__
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.encoders.tensors import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.losses.shards import own_rows, whole
 from faceclr_cli.core.training.history import Row
+from faceclr_cli.core.training.task import TaskModule
 
 _KIND = "checkpoint"
 _NOTE = "faceclr"
@@ -38,6 +40,7 @@ class State:
         sums: Sum of each metric over the batches of the open epoch.
         seconds: Time spent on the batches of the open epoch.
         elapsed: Time spent on the whole run, in this and former processes: batches, watching, writing.
+        closing: Time that it took to close the last epoch: watching, writing.
     """
 
     step: int = 0
@@ -45,6 +48,7 @@ class State:
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     elapsed: float = 0.0
+    closing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +71,18 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("step-*.safetensors"), reverse=True)
 
 
-def save_checkpoint(
-    run: Path, state: State, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer, keep: int
-) -> None:
-    """Writes a checkpoint atomically, then removes all but the latest `keep`."""
+def collect(task: TaskModule, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors of a checkpoint. All processes call it together: rank 0 gets the whole of what is divided."""
     tensors = {_TASK + name: value for name, value in task.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimiser)):
         for name, value in optimiser.state.get(parameter, {}).items():
             tensors[f"{_OPTIMISER}{index}.{name}"] = value
+    divided = _divided(task, optimiser)
+    return {name: whole(x) if name.startswith(divided) and x.ndim else x for name, x in tensors.items()}
+
+
+def save_checkpoint(run: Path, state: State, origin: Origin, tensors: Mapping[str, Tensor], keep: int) -> None:
+    """Writes a checkpoint atomically, then removes all but the latest `keep`. `tensors` are what `collect` gave."""
     note = {
         "kind": _KIND,
         "faceclr": __version__,
@@ -87,6 +95,7 @@ def save_checkpoint(
         "sums": state.sums,
         "seconds": state.seconds,
         "elapsed": state.elapsed,
+        "closing": state.closing,
     }
     with atomic_path(run / "checkpoints" / f"step-{state.step:09d}.safetensors") as temporary:
         write_tensors(temporary, tensors, {_NOTE: json.dumps(note)})
@@ -95,7 +104,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, origin: Origin, task: nn.Module, optimiser: torch.optim.Optimizer, *, elastic: bool
+    path: Path, origin: Origin, task: TaskModule, optimiser: torch.optim.Optimizer, *, elastic: bool
 ) -> tuple[State, int]:
     """Restores weights and optimiser in place.
 
@@ -113,7 +122,7 @@ def load_checkpoint(
         ModelError: The checkpoint is damaged, or belongs to other pictures.
         ConfigError: It belongs to another number of processes.
     """
-    note, tensors = _read(path)
+    note, tensors = _read(path, _divided(task, optimiser))
     if note["world"] != origin.world and not elastic:
         raise ConfigError(
             f"{path}: written by {note['world']} process(es), so {origin.world} would not continue the same run; "
@@ -125,7 +134,7 @@ def load_checkpoint(
         weights = {name.removeprefix(_TASK): value for name, value in tensors.items() if name.startswith(_TASK)}
         task.load_state_dict(weights)
         _restore(optimiser, tensors)
-        state = State(**{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed")})
+        state = State(**{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed", "closing")})
         return state, int(note["world"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: does not fit this run ({str(error).splitlines()[0]})") from error
@@ -152,10 +161,26 @@ def _note(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a whole checkpoint of faceclr; start a new run with another -o") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    note = _note(path)
+def _read(path: Path, divided: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    note, tensors = _note(path), {}
     with safe_open(path, "pt") as file:
-        return note, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        for name in file.keys():  # noqa: SIM118 - not a mapping
+            on_disk = file.get_slice(name)
+            shape = on_disk.get_shape()
+            is_divided = name.startswith(divided) and shape
+            tensors[name] = on_disk[own_rows(shape[0])] if is_divided else file.get_tensor(name)
+    return note, tensors
+
+
+def _divided(task: TaskModule, optimiser: torch.optim.Optimizer) -> tuple[str, ...]:
+    """How the names in a checkpoint begin of tensors of which each process has its share of the rows.
+
+    Scalars, as an optimiser's count of steps, are of no share.
+    """
+    local = task.local_names()
+    names = {parameter: name for name, parameter in task.named_parameters() if name in local}
+    indices = [index for index, parameter in enumerate(_parameters(optimiser)) if parameter in names]
+    return (*(_TASK + name for name in names.values()), *(f"{_OPTIMISER}{index}." for index in indices))
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:

@@ -19,9 +19,7 @@ from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.losses.moco import QueueContrast
 from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.training.exactly import exactly
-
-Outcome = tuple[Tensor, dict[str, Tensor]]
-"""The loss, a scalar with gradients, and named scalars without."""
+from faceclr_cli.core.training.task import Outcome, TaskModule
 
 _LAYERS = {"none": 0, "1": 1, "2": 2, "3": 3}
 
@@ -42,7 +40,7 @@ def build_views(config: PretrainConfig, size: int) -> Views:
     )
 
 
-class _Contrastive(nn.Module):
+class _Contrastive(TaskModule):
     """What both methods have: two views of all pictures, in random order.
 
     The embedding layer stays the random projection that it is at first, so that embeddings are as the backbone's
@@ -123,6 +121,14 @@ class MoCo(_Contrastive):
         self.key_encoder = copy.deepcopy(nn.Sequential(self.encoder, self.head)).requires_grad_(False).eval()
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def local_names(self) -> set[str]:
+        """The queue: the same keys enter it everywhere.
+
+        Not the averages in the key encoder's batch norms. They follow those of the encoder, which on CPUs each process
+        has its own of until the next step, and where batches are accumulated until the one after several.
+        """
+        return {f"loss.{name}" for name, _ in self.loss.named_buffers()}
 
     def train(self, mode: bool = True) -> Self:
         """As every module's, but the key encoder never trains."""

@@ -53,7 +53,9 @@ class History:
             atomic_path(self._table) as temporary,
             open(temporary, "w", newline="", encoding="ascii") as file,
         ):
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            # Not all epochs have all columns.
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows({name: _short(value) for name, value in row.items()} for row in rows)
 

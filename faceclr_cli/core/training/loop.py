@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.training.alarm import alarms
 from faceclr_cli.core.training.checkpoint import State
+from faceclr_cli.core.training.embedded import embedded_by_all
 from faceclr_cli.core.training.exactly import chances
+from faceclr_cli.core.training.gradients import average_gradients, clip_gradient
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.optim import learning_rate
 from faceclr_cli.core.training.plan import Clock, Plan
@@ -56,7 +59,7 @@ class Trainee:
         optimiser: Of the task's parameters.
         faces: What it is trained on.
         supply: Their crops, batch by batch.
-        watch: Faces to look at after each epoch, or None.
+        watch: Looks at what is not trained on after each epoch.
         stop: Whether a signal came.
     """
 
@@ -67,7 +70,7 @@ class Trainee:
     optimiser: torch.optim.Optimizer
     faces: JoinedFaces
     supply: Supply
-    watch: Watch | None
+    watch: Watch
     stop: Stop
 
     def looks(self, place: int, plan: Plan) -> bool:
@@ -89,7 +92,7 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
     """
     first = trainee.task.batches(0)
     size = len(first[0])
-    plan, clock = Plan.of(trainee.config, len(first), size), Clock(state.elapsed)
+    plan, clock = Plan.of(trainee.config, len(first), size), Clock(state.elapsed, state.closing)
     total = None if plan.budget else plan.epochs * plan.batches * size
     yield TaskStarted(task=_WHOLE, total=total, unit="pictures", done=state.step * size)
     for epoch in range(len(state.rows), plan.epochs):
@@ -108,7 +111,9 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
         yield EpochFinished(epoch=epoch + 1, epochs=plan.epochs, metrics=metrics)
         for text in alarms(state.rows, trainee.task.blind_loss(size), plan):
             yield Notice(level="warning", text=text)
-        clock.closing = time.perf_counter() - began
+        # When time is over is to be the same for all processes.
+        (milliseconds,) = agree(trainee.fabric.device, int(1000 * (time.perf_counter() - began)))
+        state.closing = clock.closing = milliseconds / 1000
         if not is_whole:
             break
     yield TaskFinished(task=_WHOLE)
@@ -117,7 +122,10 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
 def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Iterator[Event]:
     """Learns from the batches of an epoch that are not learned from yet."""
     epoch, device = len(state.rows), trainee.fabric.device
-    batches, first = trainee.task.batches(epoch), state.step - plan.before(epoch)
+    first = state.step - plan.before(epoch)
+    if first == 0:
+        yield from _begin(trainee, state, record)
+    batches = trainee.task.batches(epoch)
     size, label = len(batches[0]), f"epoch {epoch + 1}/{plan.epochs}"
     yield TaskStarted(task=label, total=len(batches) * size, unit="pictures", done=first * size)
     trainee.module.train()
@@ -148,6 +156,18 @@ def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
         _stop(state, record, signal)
 
 
+def _begin(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
+    """Has the task get ready for an epoch."""
+    network, device, stop = trainee.task.encoder, trainee.fabric.device, trainee.stop
+    embed = partial(embedded_by_all, network, trainee.faces, device=device, stop=stop)
+    note = trainee.task.begin(len(state.rows), state.rows, embed)
+    (signal,) = agree(device, stop.flag.value)
+    if signal:
+        _stop(state, record, signal)
+    if note is not None:
+        yield Notice(text=note)
+
+
 def _step(
     trainee: Trainee, plan: Plan, clock: Clock, step: int, crops: Tensor, batch: NDArray[np.int64]
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -162,15 +182,19 @@ def _step(
     places = share(np.arange(len(batch)), rank, world)
     own = batch[places]
     labels, pictures = (torch.from_numpy(x).to(fabric.device) for x in (trainee.faces.labels[own], own))
+    task.step, task.done = step, plan.done(step, clock.agreed)
     size, ends = plan.group(step % plan.batches)
-    with fabric.no_backward_sync(trainee.module, enabled=not ends):
+    with fabric.no_backward_sync(trainee.module, enabled=not ends or task.frozen):
         loss, metrics = trainee.module(crops, labels, pictures, chance[places])
         fabric.backward(loss / size)
     norm = loss.detach()
     if ends:
-        norm = torch.nn.utils.clip_grad_norm_(task.parameters(), trainee.config.clip or math.inf)
+        local = task.local_names()
+        if task.frozen:
+            average_gradients(task, local)
+        norm = clip_gradient(task, local, trainee.config.clip or math.inf)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(plan.done(step, clock.agreed), plan.peak, plan.warmup)
+            group["lr"] = learning_rate(task.done, plan.peak, plan.warmup)
         optimiser.step()
         optimiser.zero_grad()
     return norm, {"loss": loss.detach(), **metrics}
@@ -181,21 +205,21 @@ def _seed(*numbers: int) -> int:
 
 
 def _close(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Row:
-    """The row of an epoch. Rank 0 watches while the others wait for it to agree."""
+    """The row of an epoch."""
     device, epoch = trainee.fabric.device, len(state.rows)
     steps = state.step - plan.before(epoch)
-    seen: Row | None = {}
-    if trainee.watch is not None and trainee.fabric.global_rank == 0:
-        seen = trainee.watch.look(trainee.task, device, trainee.stop)
+    seen = trainee.watch.look(trainee.task, epoch + 1, device, trainee.stop)
     (signal,) = agree(device, trainee.stop.flag.value)
     if signal:
         _stop(state, record, signal)
+    # What the task makes of it must be the same everywhere, to the last bit.
+    seen = trainee.fabric.broadcast(seen)
     row: Row = {"epoch": epoch + 1, "step": state.step}
     row.update({name: value / steps for name, value in state.sums.items()})
     row["lr"] = learning_rate(plan.done(state.step - 1, clock.agreed), plan.peak, plan.warmup)
     row["pictures_per_second"] = steps * len(trainee.task.batches(epoch)[0]) / state.seconds
     row["seconds"] = state.seconds
-    return {**row, **(seen or {})}
+    return {**row, **trainee.task.numbers(epoch), **seen}
 
 
 def _stop(state: State, record: Record, signal: int) -> None:

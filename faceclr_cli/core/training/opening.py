@@ -20,7 +20,7 @@ def opening(trainee: Trainee, state: State) -> str:
     )
     if config.time_budget is not None:
         text += f", for {config.time_budget} at most"
-    if trainee.watch is not None:
+    if len(trainee.watch):
         text += f", watching {len(trainee.watch)} pictures that it never sees"
     if fabric.world_size > 1 and fabric.device.type == "cpu" and _has_batch_norm(trainee.task.encoder):
         text += "; on the CPU each process normalises the backbone's batches by its own pictures alone"

@@ -20,7 +20,8 @@ def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_dec
     - `lars`: You et al. 2017, arXiv 1708.03888, with momentum 0.9. Each weight moves by a step that is a share
       of its own norm, so that batches of thousands can be learned from; norms and biases take plain
       steps, as in SimCLR's code.
-    - `sgd`: With momentum 0.9.
+    - `sgd`, `rmsprop`: With momentum 0.9.
+    - `adam`, `adagrad` (Duchi et al. 2011, with which FaceNet was trained): As torch has them.
 
     Args:
         module: Its parameters that require gradients are optimised. They must be on their device already.
@@ -39,6 +40,12 @@ def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_dec
     match name:
         case "adamw":
             return torch.optim.AdamW(groups, lr=lr, fused=fused)
+        case "adam":
+            return torch.optim.Adam(groups, lr=lr, fused=fused)
+        case "adagrad":
+            return torch.optim.Adagrad(groups, lr=lr)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=lr, momentum=_MOMENTUM)
         case "lars":
             optimiser: torch.optim.Optimizer = Lars(groups, lr=lr, momentum=_MOMENTUM)
             return optimiser
@@ -58,8 +65,12 @@ def default_lr(name: Optimizer, batch_size: int) -> float:
         batch_size: Pictures per step, over all processes.
     """
     match name:
-        case "adamw":
+        case "adamw" | "adam":
             return 1e-3
+        case "rmsprop":
+            return 1e-4
+        case "adagrad":
+            return 0.05
         case "lars":
             return 0.3 * batch_size / 256
         case "sgd":
@@ -68,7 +79,7 @@ def default_lr(name: Optimizer, batch_size: int) -> float:
 
 def default_weight_decay(name: Optimizer) -> float:
     """The weight decay that an optimiser is used with: LARS's is SimCLR's, SGD's USynthFace's."""
-    return {"adamw": 0.05, "lars": 1e-6, "sgd": 5e-4}[name]
+    return {"adamw": 0.05, "lars": 1e-6, "sgd": 5e-4}.get(name, 0.0)
 
 
 def learning_rate(done: float, peak: float, warmup: float) -> float:

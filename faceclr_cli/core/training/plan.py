@@ -77,10 +77,10 @@ class Clock:
         saved: When the last checkpoint was written.
     """
 
-    def __init__(self, before: float) -> None:
+    def __init__(self, before: float, closing: float) -> None:
         self._began = time.perf_counter() - before
         self.agreed = before
-        self.closing = 0.0
+        self.closing = closing
         self.saved = before
 
     def now(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from pathlib import Path
 import torch
 
 from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
+from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.bundle import Card, save_encoder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, save_checkpoint
+from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, collect, save_checkpoint
 from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.tasks import Task
-from faceclr_cli.core.training.watch import NAME
+from faceclr_cli.core.training.watch import ACCURACY, KNN, LOSS, calibration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,23 +27,27 @@ class Record:
 
     Attributes:
         folder: The run folder.
+        config: The resolved options.
         writes: Whether this process is the one that writes.
         task: What is learned.
         optimiser: Of its parameters.
         origin: What checkpoints belong to.
         fingerprint: Of the crops.
         card: What the encoder is made from.
+        strangers: Whom its threshold is measured on, if anybody.
         keep: How many checkpoints to keep.
         history: The table and the events, where this process writes.
     """
 
     folder: Path
+    config: TrainConfig
     writes: bool
     task: Task
     optimiser: torch.optim.Optimizer
     origin: Origin
     fingerprint: Fingerprint
     card: Card
+    strangers: JoinedFaces | None
     keep: int
     history: History | None
 
@@ -49,22 +56,29 @@ class Record:
 
         In this order: whatever a crash cuts off, a resumed run does again.
         """
-        if len(state.rows) == (best_epoch(state.rows) or len(state.rows)):
-            self.encoder()
+        if len(state.rows) == (best_epoch(state.rows, self.config) or len(state.rows)):
+            self.encoder(state.rows[-1])
         if is_whole:
             self.checkpoint(state)
         if self.history is not None:
             self.history.add(state.rows)
 
     def checkpoint(self, state: State) -> None:
-        """Writes the checkpoint."""
+        """Writes the checkpoint. All processes call it together, since each may have a part of it."""
+        tensors = collect(self.task, self.optimiser)
         if self.writes:
-            save_checkpoint(self.folder, state, self.origin, self.task, self.optimiser, self.keep)
+            save_checkpoint(self.folder, state, self.origin, tensors, self.keep)
 
-    def encoder(self) -> None:
-        """Writes the encoder as it is now."""
+    def encoder(self, row: Row) -> None:
+        """Writes the encoder as it is now, with the threshold of its epoch."""
         if self.writes:
-            save_encoder(self.folder / "encoder", self.task.encoder, self.fingerprint, card=self.card)
+            save_encoder(
+                self.folder / "encoder",
+                self.task.encoder,
+                self.fingerprint,
+                card=self.card,
+                calibration=calibration(row, self.strangers),
+            )
 
     def last_checkpoint(self) -> Path | None:
         """Where the last checkpoint is, if there is one."""
@@ -93,10 +107,26 @@ def tidy(run: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def best_epoch(rows: list[Row]) -> int | None:
-    """The epoch, from 1, after which most faces of other people were recognised; None where nobody watched.
+def criterion(rows: Sequence[Row], config: TrainConfig) -> str | None:
+    """The column that says which epoch is the best: what `--best-by` asks for, or what there is; None: none is.
+
+    Args:
+        rows: The numbers of all epochs.
+        config: The resolved options.
+    """
+    wanted = [KNN]
+    if isinstance(config, LabelledConfig):
+        wanted = [LOSS, ACCURACY, KNN] if config.best_by == "loss" else [ACCURACY, KNN, LOSS]
+    return next((name for name in wanted if rows and name in rows[-1]), None)
+
+
+def best_epoch(rows: Sequence[Row], config: TrainConfig) -> int | None:
+    """The best epoch, from 1, by `criterion`; None where that has no column.
 
     Of equals the last: where few faces are watched, all are soon recognised, and training still helps.
     """
-    watched = [row for row in rows if NAME in row]
-    return int(max(watched, key=lambda row: (row[NAME], row["epoch"]))["epoch"]) if watched else None
+    name = criterion(rows, config)
+    if name is None:
+        return None
+    sign = -1 if name == LOSS else 1
+    return int(max(rows, key=lambda row: (sign * row.get(name, -math.inf * sign), row["epoch"]))["epoch"])

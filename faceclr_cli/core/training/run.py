@@ -11,19 +11,20 @@ from typing import Any
 import torch
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
+from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.configs.train import CenterConfig, TripletConfig
+from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.datasets.samplers import share
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.training.launch import launch
 from faceclr_cli.core.training.machine import find_machine
 from faceclr_cli.core.training.record import tidy
-from faceclr_cli.core.training.sets import opened, trained_and_watched
+from faceclr_cli.core.training.sets import open_sets, opened
 from faceclr_cli.core.training.settle import Settled, require_unused, resumes, settle
 from faceclr_cli.core.training.tasks import COMMANDS, build_task
-from faceclr_cli.core.training.watch import NAME, watchable
+from faceclr_cli.core.training.watch import watchable
 from faceclr_cli.core.training.work import Job, initial_network, work
 
 
@@ -36,9 +37,10 @@ class TrainResult:
         run: The run folder.
         encoder: The encoder in it.
         epochs: How many epochs were trained, those before a resume included.
-        best_epoch: Whose encoder was kept, by the watched faces; None where nobody watched: then it is the last.
-        best_val_knn: Share of the watched faces recognised in that epoch, 0 to 1.
-        metrics: Of the last epoch: the loss, the task's metrics, and `val_knn` where faces were watched.
+        best_epoch: Whose encoder was kept, by what was watched; None where nothing was: then it is the last.
+        best_by: By which column of the history: `val_knn`, `val_loss` or `val_accuracy`.
+        best: The numbers of that epoch.
+        metrics: Of the last epoch, or of the untrained network: the columns of the history.
         pictures_per_second: Over all epochs, on all processes, without the watching.
         seconds: From the call to the result.
     """
@@ -48,7 +50,8 @@ class TrainResult:
     encoder: Path
     epochs: int
     best_epoch: int | None
-    best_val_knn: float | None
+    best_by: str | None
+    best: dict[str, float] | None
     metrics: dict[str, float]
     pictures_per_second: float | None
     seconds: float
@@ -95,7 +98,8 @@ def run(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporte
         encoder=job.out / "encoder",
         epochs=len(outcome.rows),
         best_epoch=outcome.best_epoch,
-        best_val_knn=outcome.rows[outcome.best_epoch - 1][NAME] if outcome.best_epoch else None,
+        best_by=outcome.best_by,
+        best=outcome.rows[outcome.best_epoch - 1] if outcome.best_epoch else None,
         metrics=outcome.metrics,
         pictures_per_second=pictures / seconds if seconds else None,
         seconds=time.perf_counter() - began,
@@ -111,10 +115,12 @@ def _checked(settled: Settled, world: int, reporter: Reporter) -> Settled:
     if settled.origin is not None:
         settled.origin.fingerprint.require_same_crops(everything.fingerprint, config.init, str(settled.data[0]))
     settled = _checked_val(settled, everything, reporter)
-    faces, _ = trained_and_watched(settled.config, settled.data, settled.val, reporter)
+    sets = open_sets(config, settled.data, settled.val, reporter)
     with torch.random.fork_rng(devices=[]):
-        task = build_task(config, initial_network(config), faces)
+        task = build_task(config, initial_network(config), sets.trained)
     share(task.batches(0)[0], 0, world)
+    for text in task.remarks():
+        reporter.report(Notice(text=text))
     return settled
 
 
@@ -130,6 +136,6 @@ def _checked_val(settled: Settled, faces: JoinedFaces, reporter: Reporter) -> Se
         return settled
     known = sorted(set(val.people) & set(faces.people))
     if known:
-        text = f"{names}: {len(known)} of its people are trained on too ({known[0]}, ...): val_knn will flatter"
+        text = f"{names}: {len(known)} of its people are trained on too ({known[0]}, ...): the numbers will flatter"
         reporter.report(Notice(level="warning", text=text))
     return settled

@@ -9,7 +9,8 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
-from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
+from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.discover import found_faces, no_faces_given
 from faceclr_cli.core.encoders.bundle import Description, describe
 from faceclr_cli.core.encoders.network import Architecture
@@ -57,7 +58,7 @@ def settle(config: TrainConfig, command: str) -> Settled:
     if not data:
         raise no_faces_given(command, found_faces(Path()))
     val = config.val or tuple(path for path in map(val_beside, data) if path is not None)
-    settled = replace(config, data=_absolute(data), out=out, val=_absolute(val))
+    settled = _absolute_files(replace(config, data=_absolute(data), out=out, val=_absolute(val)))
     origin = None
     if config.init not in ("random", "imagenet"):
         settled = replace(settled, init=str(Path(config.init).resolve()))
@@ -89,6 +90,14 @@ def require_unused(out: Path) -> None:
 
 def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(path.resolve() for path in paths)
+
+
+def _absolute_files(config: TrainConfig) -> TrainConfig:
+    if isinstance(config, LabelledConfig) and config.lfw is not None and config.pairs is not None:
+        config = replace(config, lfw=config.lfw.resolve(), pairs=config.pairs.resolve())
+    if isinstance(config, TripletConfig) and config.triplets is not None:
+        config = replace(config, triplets=config.triplets.resolve())
+    return config
 
 
 def _free(command: str) -> Path:

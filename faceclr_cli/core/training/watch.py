@@ -1,4 +1,4 @@
-"""A look at held-out faces after each epoch: is each recognised among the others, and do they differ at all?"""
+"""A look at faces that are not trained on, after each epoch: is each recognised, and do they differ at all?"""
 
 from __future__ import annotations
 
@@ -11,19 +11,35 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
+from faceclr_cli.core.encoders.base import Calibration
 from faceclr_cli.core.metrics.contrast import alignment, effective_rank, uniformity, views_top1
 from faceclr_cli.core.metrics.knn import knn_accuracy
+from faceclr_cli.core.metrics.verification import (
+    auc,
+    balanced_threshold,
+    best_threshold,
+    cosine_scores,
+    every_pair,
+    k_fold_accuracy,
+    tar_at_far,
+)
+from faceclr_cli.core.training.embedded import embedded_by_all
 from faceclr_cli.core.training.exactly import chances, exactly
 from faceclr_cli.core.training.history import Row
-from faceclr_cli.core.training.stopping import Stop
+from faceclr_cli.core.training.sets import ListedPairs, Sets
+from faceclr_cli.core.training.stopping import Stop, agree
+from faceclr_cli.core.training.task import Seen
 
 if TYPE_CHECKING:
     from faceclr_cli.core.training.tasks import Task
 
-NAME, RANK, TOP1 = "val_knn", "val_rank", "val_top1"
+KNN, RANK, TOP1, ACCURACY, LOSS = "val_knn", "val_rank", "val_top1", "val_accuracy", "val_loss"
+_THRESHOLD, _FAR, _TAR = "val_threshold", "val_far", "val_tar"
+_FARS = ("1e-1", "1e-2", "1e-3")
 _BATCH = 256
 _VIEWED = 512  # Pictures of which views are compared: enough to tell epochs apart.
+_PAIRED = 2000  # Faces of which all pairs are verified: two million.
+_FOLDS = 10
 
 
 def val_beside(data: Path) -> Path | None:
@@ -33,73 +49,136 @@ def val_beside(data: Path) -> Path | None:
 
 
 class Watch:
-    """Faces that training never sees.
+    """Looks at what training never sees.
 
     Args:
-        faces: What to look at. `val_knn` needs people with two or more pictures.
+        sets: What there is to look at. Numbers about people need strangers with two or more pictures.
+        lfw_every: Epochs from one verification of the listed pairs to the next.
     """
 
-    def __init__(self, faces: JoinedFaces) -> None:
-        self._faces = faces
-        self._known = watchable(faces)
+    def __init__(self, sets: Sets, lfw_every: int) -> None:
+        self._sets = sets
+        self._lfw_every = lfw_every
+        self._known = watchable(sets.strangers) if sets.strangers is not None else np.empty(0, np.int64)
 
     def __len__(self) -> int:
-        return len(self._faces)
+        return sum(len(faces) for faces in (self._sets.strangers, self._sets.fellows) if faces is not None)
 
-    @property
-    def known(self) -> int:
-        """How many of them are of people of whom there are two or more."""
-        return len(self._known)
+    def look(self, task: Task, epoch: int, device: torch.device, stop: Stop) -> Row:
+        """Measures the encoder of a task. All processes do it together.
 
-    @torch.inference_mode()
-    def look(self, task: Task, device: torch.device, stop: Stop) -> Row | None:
-        """Measures the encoder of a task.
+        Args:
+            task: What is learned.
+            epoch: Counted from 1.
+            device: Of the encoder.
+            stop: Cuts it short; then nothing is measured.
 
         Returns:
-            - `val_knn`: share of the faces whose nearest other face, by cosine similarity, is of the same person;
-              where there are people with two or more pictures.
+            - `val_loss`, and what else the task measures; see `TaskModule.measure`.
+            - `val_knn`: share of the strangers whose nearest other face, by cosine similarity, is of the same person.
+            - `val_accuracy`: share of their pairs judged right at `val_threshold`, the best one, if genuine pairs count
+              as much as impostor pairs; `val_far`, `val_tar`: shares of impostor and of genuine pairs accepted there.
+            - `val_tar@1e-1`, ...: share of genuine pairs accepted where that share of impostor pairs is.
             - `val_rank`: effective rank of the embeddings, 1 to the smaller of their number and length.
             - `val_alignment`, `val_uniformity` of random views and `val_top1`, the share of views whose twin is the
               nearest; where the task makes two views.
-
-            None where a signal asked to stop meanwhile.
+            - `lfw_accuracy`, by folds, `lfw_auc` and `lfw_threshold`, the best one, of the listed pairs.
         """
-        network = task.encoder
-        network.eval()
-        plain = self._embedded(network, device, stop)
-        if plain is None:
-            return None
-        row: Row = {NAME: knn_accuracy(plain[self._known], self._faces.labels[self._known])} if self.known else {}
-        row[RANK] = effective_rank(plain)
-        if task.views == 2:
+        sets = self._sets
+        due = sets.lfw is not None and epoch % self._lfw_every == 0
+        strangers, fellows, listed = (
+            self._seen(faces, task, device, stop)
+            for faces in (sets.strangers, sets.fellows, sets.lfw.faces if sets.lfw is not None and due else None)
+        )
+        if any(agree(device, stop.flag.value)):
+            return {}
+        row = task.measure(strangers if len(self._known) else None, fellows)
+        if strangers is not None:
+            rows = strangers.embeddings.cpu().numpy()
+            if len(self._known):
+                row |= _people(rows[self._known], strangers.labels.cpu().numpy()[self._known])
+            row[RANK] = effective_rank(rows)
+        if strangers is not None and task.views == 2:
             first, second = self._viewed(task, device)
             row["val_alignment"] = alignment(first, second)
             row["val_uniformity"] = uniformity(first)
             row[TOP1] = views_top1(first, second)
+        if sets.lfw is not None and listed is not None:
+            row |= _pairs(sets.lfw, listed)
         return row
 
-    def _embedded(self, network: EncoderNetwork, device: torch.device, stop: Stop) -> NDArray[np.float32] | None:
-        parts = []
-        for start in range(0, len(self._faces), _BATCH):
-            if stop.requested():
-                return None
-            crops = torch.from_numpy(self._faces.crops(np.arange(start, min(start + _BATCH, len(self._faces)))))
-            pictures = normalise(crops.to(device), network.architecture.image_size)
-            parts.append(network(pictures).float().cpu().numpy())
-        return np.concatenate(parts)
+    def _seen(self, faces: JoinedFaces | None, task: Task, device: torch.device, stop: Stop) -> Seen | None:
+        if faces is None:
+            return None
+        embeddings = embedded_by_all(task.encoder, faces, np.arange(len(faces)), device, stop)
+        return Seen(embeddings, torch.from_numpy(faces.labels).to(device))
 
+    @torch.inference_mode()
     def _viewed(self, task: Task, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embeddings of two views of some of the faces, the same views each time."""
-        some = np.linspace(0, len(self._faces) - 1, min(_VIEWED, len(self._faces))).round().astype(np.int64)
+        faces = self._sets.strangers
+        if faces is None:
+            raise ValueError("nothing is watched")
+        some = np.linspace(0, len(faces) - 1, min(_VIEWED, len(faces))).round().astype(np.int64)
         chance = chances(len(some), 2, task.augment.draws, torch.Generator().manual_seed(0))
         parts = []
         for start in range(0, len(some), _BATCH):
             block = slice(start, start + _BATCH)
-            crops = torch.from_numpy(self._faces.crops(some[block])).to(device)
+            crops = torch.from_numpy(faces.crops(some[block])).to(device)
             embeddings = task.encoder(exactly(task.augment, crops, chance[block])).float().cpu().numpy()
             parts.append(np.stack(np.split(embeddings, 2)))
         first, second = np.concatenate(parts, axis=1)
         return first, second
+
+
+def calibration(row: Row, faces: JoinedFaces | None) -> Calibration | None:
+    """What the strangers of an epoch say of a threshold, for the encoder to keep.
+
+    Args:
+        row: The numbers of the epoch.
+        faces: The strangers.
+    """
+    if faces is None or _THRESHOLD not in row:
+        return None
+    known = watchable(faces)
+    people = len(np.unique(faces.labels[known]))
+    return Calibration(
+        threshold=row[_THRESHOLD],
+        far=row[_FAR],
+        tar=row[_TAR],
+        source=f"all pairs of {min(_PAIRED, len(known))} pictures of {people} people watched in training",
+    )
+
+
+def _people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Row:
+    """How well people are recognised. Shapes: (N, D) and (N,)."""
+    row: Row = {KNN: knn_accuracy(embeddings, labels)}
+    # People are whole where there are too many for all pairs, so that there are genuine ones.
+    some = np.argsort(labels, kind="stable")[:_PAIRED]
+    scores, same = every_pair(embeddings[some], labels[some])
+    if same.all() or not same.any():
+        return row
+    row[_THRESHOLD], row[ACCURACY] = balanced_threshold(scores, same)
+    accepted = scores >= row[_THRESHOLD]
+    row[_FAR], row[_TAR] = float(accepted[~same].mean()), float(accepted[same].mean())
+    for far in _FARS:
+        # A rate that allows for not a single pair cannot be measured.
+        if float(far) * (~same).sum() >= 1:
+            row[f"val_tar@{far}"] = tar_at_far(scores, same, float(far)).tar
+    return row
+
+
+def _pairs(pairs: ListedPairs, seen: Seen) -> Row:
+    """The listed pairs; in the accuracy one with a missing picture is judged wrong."""
+    embeddings, missing = seen.embeddings.cpu().numpy(), pairs.missing
+    scores = np.zeros(len(missing))
+    scores[~missing] = cosine_scores(embeddings[pairs.left[~missing]], embeddings[pairs.right[~missing]])
+    folds = min(_FOLDS, int(pairs.same.sum()), int((~pairs.same).sum()))
+    return {
+        "lfw_accuracy": k_fold_accuracy(scores, pairs.same, folds, missing).mean,
+        "lfw_auc": auc(scores[~missing], pairs.same[~missing]),
+        "lfw_threshold": best_threshold(scores[~missing], pairs.same[~missing]),
+    }
 
 
 def watchable(faces: JoinedFaces) -> NDArray[np.int64]:

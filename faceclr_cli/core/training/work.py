@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from timm.layers.norm_act import convert_sync_batchnorm
+from torch.nn.parallel import DistributedDataParallel
 
 from faceclr_cli.core.configs.fields import to_json
-from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
 from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.bundle import Card, load_network
 from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
@@ -23,8 +24,8 @@ from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.loop import Trainee, fit
 from faceclr_cli.core.training.opening import elastic_notice, opening
 from faceclr_cli.core.training.optim import build_optimizer, default_weight_decay
-from faceclr_cli.core.training.record import Record, best_epoch
-from faceclr_cli.core.training.sets import trained_and_watched
+from faceclr_cli.core.training.record import Record, best_epoch, criterion
+from faceclr_cli.core.training.sets import open_sets
 from faceclr_cli.core.training.settle import resumes
 from faceclr_cli.core.training.stopping import Stop
 from faceclr_cli.core.training.supply import Supply
@@ -55,12 +56,14 @@ class Outcome:
 
     Attributes:
         rows: The numbers of each epoch.
-        best_epoch: Whose encoder was kept because of the watched faces; None where nobody watched.
+        best_epoch: Whose encoder was kept because of what was watched; None where nothing was.
+        best_by: The column of the history by which it is the best.
         metrics: Of the last epoch, or of the untrained network.
     """
 
     rows: list[Row]
     best_epoch: int | None
+    best_by: str | None
     metrics: dict[str, float]
 
 
@@ -100,7 +103,8 @@ def work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 
 def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
     # Packed by now: this maps what the first process decoded.
-    faces, watched = trained_and_watched(job.config, job.data, job.val, Silent())
+    sets = open_sets(job.config, job.data, job.val, Silent())
+    faces = sets.trained
     task, module, optimiser = _built(fabric, job, faces)
     origin = Origin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
     state = _restored(job, origin, task, optimiser, reporter) if resumes(job.config, job.out) else State()
@@ -112,18 +116,20 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
         optimiser=optimiser,
         faces=faces,
         supply=Supply(faces, fabric.device),
-        watch=Watch(watched) if watched is not None else None,
+        watch=Watch(sets, job.config.lfw_every if isinstance(job.config, LabelledConfig) else 1),
         stop=stop,
     )
     writes = fabric.global_rank == 0
     record = Record(
         folder=job.out,
+        config=job.config,
         writes=writes,
         task=task,
         optimiser=optimiser,
         origin=origin,
         fingerprint=faces.fingerprint,
         card=_card(job, task, faces, origin.config),
+        strangers=sets.strangers,
         keep=job.config.keep,
         history=History(job.out, state.rows) if writes and job.config.epochs else None,
     )
@@ -138,15 +144,15 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 
 def _train(trainee: Trainee, state: State, record: Record, reporter: Reporter) -> Outcome:
     if trainee.config.epochs == 0:
-        record.encoder()
-        seen = None
-        if trainee.watch is not None and trainee.fabric.global_rank == 0:
-            seen = trainee.watch.look(trainee.task, trainee.fabric.device, trainee.stop)
-        return Outcome(rows=[], best_epoch=None, metrics=seen or {})
+        seen = trainee.watch.look(trainee.task, 0, trainee.fabric.device, trainee.stop)
+        record.encoder(seen)
+        return Outcome(rows=[], best_epoch=None, best_by=None, metrics=seen)
     for event in fit(trainee, state, record):
         reporter.report(event)
     metrics = {name: value for name, value in state.rows[-1].items() if name not in ("epoch", "step")}
-    return Outcome(rows=state.rows, best_epoch=best_epoch(state.rows), metrics=metrics)
+    config = trainee.config
+    best, by = best_epoch(state.rows, config), criterion(state.rows, config)
+    return Outcome(rows=state.rows, best_epoch=best, best_by=by, metrics=metrics)
 
 
 def _built(fabric: Fabric, job: Job, faces: JoinedFaces) -> tuple[Task, Any, torch.optim.Optimizer]:
@@ -161,6 +167,12 @@ def _built(fabric: Fabric, job: Job, faces: JoinedFaces) -> tuple[Task, Any, tor
         task.encoder.backbone.compile()
     decay = default_weight_decay(config.optimizer) if config.weight_decay is None else config.weight_decay
     optimiser = build_optimizer(task, config.optimizer, lr=0.0, weight_decay=decay)
+    if task.frozen and config.optimizer == "sgd":
+        # Its fused step wants the momentum of all parameters or of none; 0 is what that of the first step is made from.
+        for parameter in [parameter for group in optimiser.param_groups for parameter in group["params"]]:
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    # Private in torch, which has no other way to say so.
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, task.local_names())  # type: ignore[no-untyped-call]
     module, _ = fabric.setup(task, optimiser)
     return task, module, optimiser
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faceclr_cli.core.configs import demo, embed, linear_eval, prepare, pretrain, split, train, tsne, verify
+from faceclr_cli.core.configs import center, demo, embed, linear_eval, prepare, pretrain, split, triplet, tsne, verify
 from faceclr_cli.core.configs.fields import spec_of, to_json
 
 CONFIGS = [
@@ -18,8 +18,8 @@ CONFIGS = [
     prepare.PrepareConfig,
     split.SplitConfig,
     pretrain.PretrainConfig,
-    train.TripletConfig,
-    train.CenterConfig,
+    triplet.TripletConfig,
+    center.CenterConfig,
     tsne.TsneConfig,
     verify.VerifyConfig,
 ]
@@ -52,10 +52,18 @@ def test_limits_are_enforced_and_named(config: type) -> None:
 
 
 def test_contradictions_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing is frozen"):
+        center.CenterConfig(unfreeze_after=2)
+    with pytest.raises(ValueError, match="softmax has none"):
+        center.CenterConfig(head="softmax", margin=0.3)
+    with pytest.raises(ValueError, match="--lfw and --pairs belong together"):
+        triplet.TripletConfig(lfw=Path("lfw"))
+    with pytest.raises(ValueError, match="chooses triplets anew"):
+        triplet.TripletConfig(mining="batch-hard", triplets=Path("triplets.npy"))
     with pytest.raises(ValueError, match="add up to 1"):
         split.SplitConfig(train=0.5, val=0.1, test=0.1)
     with pytest.raises(ValueError, match="at least two people"):
-        train.TripletConfig(batch_size=8, pictures=8)
+        triplet.TripletConfig(mining="semi-hard", batch_size=8, pictures=8)
     with pytest.raises(ValueError, match="two photographs"):
         verify.VerifyConfig(photos=(Path("a.jpg"),))
     with pytest.raises(ValueError, match="go together"):

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from faceclr_cli.core.configs.train import CenterConfig, TrainConfig, TripletConfig
+from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.errors import ConfigError, InterruptedRunError, ModelError, TerminatedRunError
 from faceclr_cli.core.events import Event, TaskAdvanced
 from faceclr_cli.core.training.run import run
@@ -66,7 +68,18 @@ def test_stopped_and_continued_is_bit_identical(
     ]
 
 
-@pytest.mark.parametrize("config", [TripletConfig(pictures=4, **OPTIONS), CenterConfig(**OPTIONS)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        TripletConfig(**OPTIONS),
+        TripletConfig(mining="bank", candidates=4, **OPTIONS),
+        TripletConfig(mining="batch-hard", soft_margin=True, distance="cosine", **OPTIONS),
+        CenterConfig(**OPTIONS),
+        CenterConfig(head="adaface", sample_classes=0.5, optimizer="rmsprop", **OPTIONS),
+        CenterConfig(head="softmax", freeze="backbone", unfreeze_after=1, optimizer="adagrad", **OPTIONS),
+    ],
+    ids=["random-then-hard", "bank", "batch-hard", "cosface", "adaface", "unfrozen"],
+)
 def test_every_task_continues_bit_identically(config: TrainConfig, split: Path, tmp_path: Path) -> None:
     def train(out: str, reporter: Heard, **options: Any) -> Path:
         from dataclasses import replace

@@ -4,16 +4,21 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from faceclr_cli.core.artifacts import exclusive
+from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.configs.train import CenterConfig, TripletConfig
+from faceclr_cli.core.configs.triplet import Mining, TripletConfig
+from faceclr_cli.core.datasets.folder import open_faces
+from faceclr_cli.core.datasets.packed import pack
 from faceclr_cli.core.encoders.bundle import load_bundle
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
-from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced
+from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
+from faceclr_cli.core.losses.triplet import Mining as Chosen
 from faceclr_cli.core.training.run import run
 from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
 
@@ -28,7 +33,8 @@ def test_pretraining_learns_and_leaves_a_whole_run(split: Path, tmp_path: Path) 
     result = pretrain(split, tmp_path / "run", heard, epochs=8, lr=3e-3)
     table = rows(result.run)
     of_steps = ["epoch", "step", "loss", "top1", "top5", "lr", "pictures_per_second", "seconds"]
-    assert list(table[0]) == [*of_steps, "val_knn", "val_rank", "val_alignment", "val_uniformity", "val_top1"]
+    of_people = ["val_knn", "val_threshold", "val_accuracy", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2"]
+    assert list(table[0]) == [*of_steps, *of_people, "val_rank", "val_alignment", "val_uniformity", "val_top1"]
     assert [row["epoch"] for row in table] == list(range(1, 9))
     assert [row["step"] for row in table] == [4 * epoch for epoch in range(1, 9)]
     assert table[-1]["loss"] < 0.8 * table[0]["loss"]
@@ -49,10 +55,35 @@ def test_tensorboard_reads_the_numbers_of_the_table(split: Path, tmp_path: Path)
     assert losses == [(row["step"], pytest.approx(row["loss"], rel=1e-5)) for row in rows(result.run)]
 
 
-def test_triplets_become_rarer(split: Path, tmp_path: Path) -> None:
-    config = TripletConfig(data=(split,), out=tmp_path / "run", pictures=4, epochs=8, lr=3e-3, **SMALL)
+@pytest.mark.parametrize("mining", get_args(Chosen))
+def test_triplets_become_rarer(mining: Chosen, split: Path, tmp_path: Path) -> None:
+    config = TripletConfig(data=(split,), out=tmp_path / "run", mining=mining, pictures=4, epochs=8, lr=3e-3, **SMALL)
     table = rows(run(config, Heard()).run)
     assert table[-1]["active"] < 0.6 * table[0]["active"]
+
+
+def random_triplets_cost(run_folder: Path, faces: Path) -> float:
+    """The mean loss of many random triplets of these faces, by the encoder of a run."""
+    packed, rng = pack(open_faces(faces), Silent()), np.random.default_rng(0)
+    embeddings, losses = load_bundle(run_folder).embed(packed.crops), []
+    for _ in range(2000):
+        anchor, positive = rng.choice(np.flatnonzero(packed.labels == rng.choice(packed.labels)), 2, replace=False)
+        negative = rng.choice(np.flatnonzero(packed.labels != packed.labels[anchor]))
+        near, far = (np.square(embeddings[anchor] - embeddings[other]).sum() for other in (positive, negative))
+        losses.append(max(0.0, 0.2 + near - far))
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize("mining", ["random", "bank", "random-then-hard"])
+def test_listed_triplets_make_others_easy(mining: Mining, split: Path, tmp_path: Path) -> None:
+    # How many are active says nothing where each epoch has other triplets, and harder ones.
+    options = {**SMALL, "batch_size": 48}
+    untrained = run(TripletConfig(data=(split,), out=tmp_path / "untrained", epochs=0, **options), Heard()).run
+    config = TripletConfig(
+        data=(split,), out=tmp_path / "run", mining=mining, candidates=4, epochs=8, lr=1e-3, **options
+    )
+    trained = run(config, Heard()).run
+    assert random_triplets_cost(trained, split) < 0.5 * random_triplets_cost(untrained, split)
 
 
 def test_people_are_told_apart(split: Path, tmp_path: Path) -> None:
@@ -73,7 +104,8 @@ def test_the_best_encoder_is_kept(split: Path, tmp_path: Path, monkeypatch: pyte
                 kept.append(weights(tmp_path / "run"))
 
     result = pretrain(split, tmp_path / "run", Onlooker(), epochs=4)
-    assert (result.best_epoch, result.best_val_knn) == (3, 0.9)  # Of equals the later.
+    assert (result.best_epoch, result.best_by) == (3, "val_knn")  # Of equals the later.
+    assert result.best is not None and result.best["val_knn"] == 0.9
     assert len(set(kept[:3])) == 3
     assert weights(result.run) == kept[3] == kept[2]
 

@@ -1,0 +1,61 @@
+"""Options of `faceclr train-center`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from faceclr_cli.core.configs.fields import option
+from faceclr_cli.core.configs.train import MODEL, LabelledConfig
+
+CLASSES = "Classification"
+Head = Literal["softmax", "cosface", "arcface", "adaface"]
+
+MARGINS = {"softmax": 0.0, "cosface": 0.35, "arcface": 0.5, "adaface": 0.4}
+"""Those of the papers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CenterConfig(LabelledConfig):
+    """Learn an encoder from labelled faces by telling people apart, with centre loss if asked for."""
+
+    hold_out: float = option(
+        0.05,
+        minimum=0.0,
+        maximum=0.5,
+        metavar="SHARE",
+        help="Share of FACES to watch and never train on: pictures of everybody, and whole people too where there is "
+        "no val part",
+    )
+    # A classifier is so soon sure of the people that it knows that its loss says little of others.
+    best_by: Literal["loss", "accuracy"] = option(
+        "accuracy",
+        help="Which encoder to keep: with the least loss on held-out pictures, or telling most pairs of watched people "
+        "right",
+    )
+
+    head: Head = option("cosface", panel=CLASSES, help="How people are told apart; all but softmax by angles")
+    scale: float = option(30.0, minimum=1.0, panel=CLASSES, help="What cosines are multiplied by; not for softmax")
+    margin: float | None = option(
+        None, minimum=0.0, panel=CLASSES, help="On the true person (default: cosface 0.35, arcface 0.5, adaface 0.4)"
+    )
+    margin_warmup: float = option(
+        0.3, minimum=0.0, maximum=1.0, panel=CLASSES, metavar="SHARE", help="Share of the run in which it rises from 0"
+    )
+    center_weight: float = option(0.007, minimum=0.0, panel=CLASSES, help="Weight of the centre loss; 0: none")
+    center_lr: float = option(0.5, minimum=0.0, maximum=1.0, panel=CLASSES, help="Step size of the centres")
+    sample_classes: float = option(
+        1.0, minimum=0.0, maximum=1.0, panel=CLASSES, metavar="SHARE",
+        help="Compare with this share of the people, and always with those of the batch",
+    )  # fmt: skip
+    freeze: Literal["none", "backbone"] = option(
+        "none", panel=MODEL, help="'backbone': train what lies behind it alone"
+    )
+    unfreeze_after: int | None = option(None, minimum=1, panel=MODEL, metavar="EPOCHS", help="And then all")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unfreeze_after is not None and self.freeze == "none":
+            raise ValueError("--unfreeze-after: nothing is frozen; give --freeze backbone")
+        if self.margin is not None and self.head == "softmax":
+            raise ValueError("--margin: softmax has none; choose another --head")

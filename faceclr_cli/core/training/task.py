@@ -1,0 +1,91 @@
+"""What every task is, for the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from faceclr_cli.core.training.history import Row
+
+Outcome = tuple[Tensor, dict[str, Tensor]]
+"""The loss, a scalar with gradients, and named scalars without."""
+
+Embedder = Callable[[NDArray[np.int64]], Tensor]
+"""From indices of pictures to their embeddings by the encoder as it is, on the device. Shape: (N, D)."""
+
+
+class Seen(NamedTuple):
+    """Pictures that are not trained on.
+
+    Attributes:
+        embeddings: As the encoder gives them. Shape: (N, D).
+        labels: Their people, -1 where nobody knows. Shape: (N,).
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+
+
+class TaskModule(nn.Module):
+    """A task to which all epochs are alike; see `tasks.py` for what each task does within them.
+
+    Attributes:
+        step: Batches of the run before the present one; the loop sets it.
+        done: Share of the run that is over, 0 to 1; the loop sets it.
+        frozen: Whether some parameters that learn in other epochs get no gradients now.
+    """
+
+    step = 0
+    done = 0.0
+    frozen = False
+
+    def local_names(self) -> set[str]:
+        """Names of what processes don't exchange as they do all else.
+
+        They are the parameters of which each process has its share of the rows, as `own_rows` divides them, and the
+        buffers that all processes compute from the same numbers: to broadcast these at every step would be in vain.
+        """
+        return set()
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Which pictures make the batches of an epoch, counted from 0, by the seed alone: those of all processes."""
+        raise NotImplementedError
+
+    def begin(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
+        """Gets ready for an epoch. Not called again where a run is resumed within it.
+
+        Args:
+            epoch: Counted from 0.
+            rows: The numbers of all epochs before, the same on all processes.
+            embed: Embeds pictures, all processes together.
+
+        Returns:
+            What there is to say about it.
+        """
+        del epoch, rows, embed
+        return None
+
+    def measure(self, strangers: Seen | None, fellows: Seen | None) -> Row:
+        """Measures the encoder on pictures that are not trained on; `val_loss` is what training lessens.
+
+        All processes do it together, each with all pictures.
+
+        Args:
+            strangers: Of people who are not trained on, if two pictures are known of two of them.
+            fellows: Of people who are, with the labels of training.
+        """
+        del strangers, fellows
+        return {}
+
+    def numbers(self, epoch: int) -> Row:
+        """What the history should have of the open epoch, counted from 0, beside the means over its batches."""
+        del epoch
+        return {}
+
+    def remarks(self) -> list[str]:
+        """What there is to say of the pictures before the first step."""
+        return []

@@ -1,0 +1,207 @@
+"""People who are divided between two processes, in the real loop."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.encoders.bundle import load_network
+from faceclr_cli.core.errors import TerminatedRunError
+from faceclr_cli.core.training import center, run, work
+from faceclr_cli.core.training.checkpoint import State, checkpoints
+from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.record import Record
+from faceclr_cli.core.training.run import TrainResult
+from faceclr_cli.core.training.spawn import _address
+from tests.core.training.test_resume import Stopper
+from tests.core.training.toy import Heard, Loud, make_faces, make_split, spied, wait_for_step, weights
+
+pytestmark = pytest.mark.slow
+
+PEOPLE = 9  # Four for one process, five for the other.
+SMALL = {"backbone": "test_convnext", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "epochs": 3}
+LIKE_ONE = {"head": "cosface", "sample_classes": 0.5, "optimizer": "sgd", "lr": 0.1, "clip": 0.5, "accumulate": 2}
+RESUMED = {"head": "softmax", "optimizer": "adamw", "checkpoint_every": "0.001s", "resume": "auto"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_split(tmp_path_factory.mktemp("split"), people=PEOPLE)
+
+
+def train(data: Path, out: Path, reporter: Any = None, **options: Any) -> TrainResult:
+    return run.run(CenterConfig(data=(data,), out=out, **{**SMALL, **options}), reporter or Heard())
+
+
+def as_one_of_two() -> None:
+    """What each of two processes does: few people are many here. It writes down what its encoder is in the end."""
+    fit = work.fit
+
+    def spying(trainee: Trainee, state: State, record: Record) -> Iterator[Any]:
+        yield from fit(trainee, state, record)
+        tensors = [*trainee.task.encoder.parameters(), *trainee.task.buffers()]
+        digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors))
+        record.folder.with_name(f"{record.folder.name}-{trainee.fabric.global_rank}").write_text(digest.hexdigest())
+
+    work.fit = spying
+    center._SHARDED_ABOVE = PEOPLE - 1
+    torch.set_num_threads(1)
+    train(Path(sys.argv[1]), Path(sys.argv[2]), Loud(), **json.loads(sys.argv[3]))
+
+
+class Pair:
+    """Two processes as torchrun would start them, and nobody else to look after them."""
+
+    def __init__(self, data: Path, out: Path, **options: Any) -> None:
+        place = _address() | {"TORCHELASTIC_RUN_ID": "pair", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        place |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+        program = "from tests.distributed.test_center import as_one_of_two; as_one_of_two()"
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", program, str(data), str(out), json.dumps(options)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(2)
+        ]
+
+    def end(self) -> list[tuple[int, str]]:
+        """The exit code of each, and what it said on standard error."""
+        errors = [process.communicate(timeout=100)[1] for process in self.processes]
+        return [(process.returncode, text) for process, text in zip(self.processes, errors, strict=True)]
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[Pair]]:
+    """Pairs that don't outlive a test."""
+    started: list[Pair] = []
+    yield started
+    for pair in started:
+        pair.kill()
+        pair.end()
+
+
+def train_divided(data: Path, out: Path, **options: Any) -> Path:
+    pair = Pair(data, out, **options)
+    try:
+        ends = pair.end()
+    finally:
+        pair.kill()
+    assert [code for code, _ in ends] == [0, 0], ends
+    return out
+
+
+def numbers(folder: Path) -> list[list[float]]:
+    columns = ("step", "loss", "accuracy", "center", "lr", "val_loss", "val_top1", "val_top3")
+    with open(folder / "history.csv", newline="") as file:
+        return [[float(row[column]) for column in columns] for row in csv.DictReader(file)]
+
+
+def divided_tensors(folder: Path) -> dict[str, list[int]]:
+    """The shapes of whatever a checkpoint has of all people."""
+    from safetensors import safe_open
+
+    with safe_open(checkpoints(folder)[0], "pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a mapping
+    return {name: shape for name, shape in shapes.items() if shape[:1] == [PEOPLE] and "center" not in name}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_divided(split, tmp_path_factory.mktemp("whole") / "run", **RESUMED)
+
+
+def test_divided_people_are_learned_as_by_one_process(split: Path, tmp_path: Path) -> None:
+    """Without batch norm what is left is the order of sums; steps are of two batches, gradients are clipped."""
+    one = train(split, tmp_path / "one", **LIKE_ONE).run
+    two = train_divided(split, tmp_path / "two", **LIKE_ONE)
+    assert numbers(two) == [pytest.approx(row, rel=1e-4) for row in numbers(one)]
+    former, latter = (load_network(folder / "encoder")[0].state_dict() for folder in (one, two))
+    for name, value in former.items():
+        torch.testing.assert_close(latter[name], value, rtol=1e-3, atol=1e-5)
+    assert (tmp_path / "two-0").read_text() == (tmp_path / "two-1").read_text()
+
+
+def test_killed_and_continued_is_bit_identical_with_divided_people(
+    uninterrupted: Path, split: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    pair = Pair(split, tmp_path / "run", **RESUMED)
+    pairs.append(pair)
+    wait_for_step(pair.processes[0], 6)  # Of four steps an epoch.
+    pair.kill()
+    pair.end()
+    shutil.copytree(tmp_path / "run", tmp_path / "elastic")
+    # Nothing of the second process is lost: weights, bias and two moments of each.
+    assert sorted(divided_tensors(tmp_path / "elastic").values()) == 3 * [[PEOPLE]] + 3 * [[PEOPLE, 16]]
+    train_divided(split, tmp_path / "run", **RESUMED)
+    assert weights(tmp_path / "run") == weights(uninterrupted)
+    assert numbers(tmp_path / "run") == numbers(uninterrupted)
+    # One process goes on with what two began.
+    train(split, tmp_path / "elastic", **{**RESUMED, "elastic": True})
+    assert numbers(tmp_path / "elastic") == [pytest.approx(row, rel=2e-3) for row in numbers(uninterrupted)]
+
+
+def test_two_processes_go_on_with_what_one_began(uninterrupted: Path, split: Path, tmp_path: Path) -> None:
+    with pytest.raises(TerminatedRunError):
+        train(split, tmp_path / "run", Stopper(signal.SIGTERM, 5), **RESUMED)
+    train_divided(split, tmp_path / "run", **{**RESUMED, "elastic": True})
+    assert numbers(tmp_path / "run") == [pytest.approx(row, rel=2e-3) for row in numbers(uninterrupted)]
+
+
+@pytest.mark.parametrize("after", [1, None])
+def test_a_backbone_that_waits_is_the_same_on_both_processes(
+    after: int | None, split: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "work", spied)
+    faces = make_faces(tmp_path / "faces", 4, 8)  # Nobody is watched, so the last encoder is kept.
+    options = {"freeze": "backbone", "unfreeze_after": after, "backbone": "test_resnet", "hold_out": 0.0}
+
+    def backbone(epochs: int, out: str, **more: Any) -> dict[str, torch.Tensor]:
+        result = train(faces, tmp_path / out, **{**options, **more, "epochs": epochs})
+        return load_network(result.encoder)[0].backbone.state_dict()
+
+    before, later = backbone(0, "before"), backbone(2, "run", processes=2)
+    assert all(torch.equal(later[name], value) == (after is None) for name, value in before.items())
+    assert (tmp_path / "rank_0").read_text() == (tmp_path / "rank_1").read_text()
+    assert not capfd.readouterr().err  # torch has nothing to complain of.
+
+
+def test_frozen_or_not_two_processes_learn_what_one_learns(split: Path, tmp_path: Path) -> None:
+    options = {**LIKE_ONE, "freeze": "backbone", "unfreeze_after": 1}
+    one = train(split, tmp_path / "one", **options).run
+    two = train(split, tmp_path / "two", processes=2, **options).run
+    assert numbers(two) == [pytest.approx(row, rel=1e-4) for row in numbers(one)]

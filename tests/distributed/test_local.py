@@ -1,0 +1,61 @@
+"""What processes don't send to each other at every step, since all compute it alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning_fabric import Fabric
+
+from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.events import Event, Reporter
+from faceclr_cli.core.training import run, work
+from faceclr_cli.core.training.checkpoint import State
+from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.record import Record
+from faceclr_cli.core.training.stopping import Stop
+from faceclr_cli.core.training.work import Job, Outcome
+from tests.core.training.toy import Heard, make_faces
+
+pytestmark = pytest.mark.slow
+
+SMALL: dict[str, Any] = {
+    "backbone": "test_resnet", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "hold_out": 0.0,
+}  # fmt: skip
+
+
+def told(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
+    """The work of a process, which also writes down digests of what is not sent, and of MoCo's key encoder."""
+    fit = work.fit
+
+    def spying(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
+        yield from fit(trainee, state, record)
+        tensors = trainee.task.state_dict()
+        names = sorted(name for name in tensors if name in trainee.task.local_names() or name.startswith("key_encoder"))
+        lines = [f"{name} {hashlib.sha256(tensors[name].numpy().tobytes()).hexdigest()}" for name in names]
+        (job.out.parent / f"rank_{fabric.global_rank}").write_text("\n".join(lines))
+
+    work.fit = spying
+    return work.work(fabric, stop, job, reporter)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (PretrainConfig(method="moco", queue=64, epochs=2, processes=2, **SMALL), "loss.keys"),
+        (CenterConfig(epochs=2, processes=2, **SMALL), "center.centers"),
+    ],
+)
+def test_it_is_the_same_everywhere(config: Any, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr(run, "work", told)
+    monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
+    run.run(replace(config, data=(make_faces(tmp_path / "faces", 6, 8),), out=tmp_path / "run"), Heard())
+    first, second = ((tmp_path / f"rank_{rank}").read_text() for rank in range(2))
+    assert expected in first
+    assert first == second
