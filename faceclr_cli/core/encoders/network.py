@@ -24,7 +24,7 @@ class Architecture:
     """All that is needed to build the same network again.
 
     Attributes:
-        backbone: Name of a timm model.
+        backbone: What `build_backbone` builds.
         embedding_dim: Length of an embedding.
         image_size: Side in pixels of the pictures that the network sees.
         pool: What lies between the backbone's map of features and the embedding layer; see `build_backbone`.

@@ -47,8 +47,10 @@ def collapsed(rows: Sequence[Row], blind_loss: float, plan: Plan) -> bool:
     """Whether all embeddings of the last epoch are alike, after the rate has risen to its peak."""
     if not rows or rows[-1]["step"] / (plan.epochs * plan.batches) < plan.warmup:
         return False
-    blind = abs(rows[-1]["loss"] - blind_loss) < _NEAR_BLIND * blind_loss
-    return blind or rows[-1].get(RANK, _ALL_ALIKE) < _ALL_ALIKE
+    row = rows[-1]
+    # Of triplets the mean loss of the active ones may be that of a blind encoder by chance, unless all are active.
+    blind = abs(row["loss"] - blind_loss) < _NEAR_BLIND * blind_loss and row.get("active", 1.0) > 1 - _NEAR_BLIND
+    return blind or row.get(RANK, _ALL_ALIKE) < _ALL_ALIKE
 
 
 def overfits(rows: Sequence[Row]) -> bool:

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -117,7 +118,13 @@ class Center(TaskModule):
         loss, metrics = self.classifier(embeddings, labels, self._margin(), self._generator())
         if self.center is None:
             return loss, metrics
-        center_loss, center_metrics = self.center(embeddings, labels)
+        # Where people are told apart by angles, lengths mean nothing, and centres are those of directions.
+        features = (
+            embeddings
+            if self.config.head == "softmax"
+            else F.normalize(embeddings.to(self.center.centers.dtype), dim=1)
+        )
+        center_loss, center_metrics = self.center(features, labels)
         return loss + self.config.center_weight * center_loss, {**metrics, **center_metrics}
 
     def _margin(self) -> float:

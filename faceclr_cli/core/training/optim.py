@@ -50,7 +50,12 @@ def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_dec
             optimiser: torch.optim.Optimizer = Lars(groups, lr=lr, momentum=_MOMENTUM)
             return optimiser
         case "sgd":
-            return torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, fused=fused)
+            sgd = torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, fused=fused)
+            # The fused step wants the momentum of all parameters or of none, also where some have no gradients yet;
+            # 0 is what the first step would begin with.
+            for parameter in parameters:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return sgd
 
 
 def default_lr(name: Optimizer, batch_size: int) -> float:

@@ -167,10 +167,6 @@ def _built(fabric: Fabric, job: Job, faces: JoinedFaces) -> tuple[Task, Any, tor
         task.encoder.backbone.compile()
     decay = default_weight_decay(config.optimizer) if config.weight_decay is None else config.weight_decay
     optimiser = build_optimizer(task, config.optimizer, lr=0.0, weight_decay=decay)
-    if task.frozen and config.optimizer == "sgd":
-        # Its fused step wants the momentum of all parameters or of none; 0 is what that of the first step is made from.
-        for parameter in [parameter for group in optimiser.param_groups for parameter in group["params"]]:
-            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     # Private in torch, which has no other way to say so.
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, task.local_names())  # type: ignore[no-untyped-call]
     module, _ = fabric.setup(task, optimiser)

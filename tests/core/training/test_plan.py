@@ -193,6 +193,12 @@ def test_a_collapse_is_called_out_once() -> None:
     assert alarms([row(1, loss=6.236)], math.log(511), plan(warmup=0.15)) == []
 
 
+def test_triplets_of_which_few_are_active_have_not_collapsed() -> None:
+    """Those that are active cost 0.2 on average, as all would cost a blind encoder."""
+    assert alarms([row(2, loss=0.2, active=0.4, val_rank=10.0)], 0.2, plan()) == []
+    assert "COLLAPSE" in alarms([row(2, loss=0.2, active=1.0, val_rank=10.0)], 0.2, plan())[0]
+
+
 def test_overfitting_is_called_out_once() -> None:
     quality = [0.3, 0.5, 0.6, 0.58, 0.57, 0.55, 0.54]
     rows = [row(epoch, loss=5.0 - 0.1 * epoch, val_knn=value) for epoch, value in enumerate(quality, start=1)]
