@@ -175,6 +175,7 @@ def test_killed_and_continued_is_bit_identical_with_divided_people(
     assert numbers(tmp_path / "elastic") == [pytest.approx(row, rel=2e-3) for row in numbers(uninterrupted)]
 
 
+@pytest.mark.nightly
 def test_two_processes_go_on_with_what_one_began(uninterrupted: Path, split: Path, tmp_path: Path) -> None:
     with pytest.raises(TerminatedRunError):
         train(split, tmp_path / "run", Stopper(signal.SIGTERM, 5), **RESUMED)
@@ -182,7 +183,7 @@ def test_two_processes_go_on_with_what_one_began(uninterrupted: Path, split: Pat
     assert numbers(tmp_path / "run") == [pytest.approx(row, rel=2e-3) for row in numbers(uninterrupted)]
 
 
-@pytest.mark.parametrize("after", [1, None])
+@pytest.mark.parametrize("after", [1, pytest.param(None, marks=pytest.mark.nightly)])
 def test_a_backbone_that_waits_is_the_same_on_both_processes(
     after: int | None, split: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def test_a_backbone_that_waits_is_the_same_on_both_processes(
     assert not capfd.readouterr().err  # torch has nothing to complain of.
 
 
+@pytest.mark.nightly
 def test_frozen_or_not_two_processes_learn_what_one_learns(split: Path, tmp_path: Path) -> None:
     options = {**LIKE_ONE, "freeze": "backbone", "unfreeze_after": 1}
     one = train(split, tmp_path / "one", **options).run

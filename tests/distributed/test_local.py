@@ -46,7 +46,11 @@ def told(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (PretrainConfig(method="moco", queue=64, epochs=2, processes=2, **SMALL), "loss.keys"),
+        pytest.param(
+            PretrainConfig(method="moco", queue=64, epochs=2, processes=2, **SMALL),
+            "loss.keys",
+            marks=pytest.mark.nightly,
+        ),
         (CenterConfig(epochs=2, processes=2, **SMALL), "center.centers"),
     ],
 )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.neighbors import NearestNeighbors
 
 _BLOCK = 1024
 
@@ -69,6 +68,9 @@ def neighbour_purity(points: ArrayLike, labels: Sequence[str], k: int) -> float:
     Raises:
         ValueError: The shapes differ, `k` is outside, or no label occurs twice.
     """
+    # It takes two seconds to import, for which training need not wait.
+    from sklearn.neighbors import NearestNeighbors
+
     rows, names = np.asarray(points, np.float32), np.asarray(labels)
     _, people, counts = np.unique(names, return_inverse=True, return_counts=True)
     if rows.ndim != 2 or len(rows) != len(people):

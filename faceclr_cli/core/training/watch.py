@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.base import Calibration
+from faceclr_cli.core.losses.gather import world
 from faceclr_cli.core.metrics.contrast import alignment, effective_rank, uniformity, views_top1
 from faceclr_cli.core.metrics.knn import knn_accuracy
 from faceclr_cli.core.metrics.verification import (
@@ -65,7 +66,7 @@ class Watch:
         return sum(len(faces) for faces in (self._sets.strangers, self._sets.fellows) if faces is not None)
 
     def look(self, task: Task, epoch: int, device: torch.device, stop: Stop) -> Row:
-        """Measures the encoder of a task. All processes do it together.
+        """Measures the encoder of a task. All processes embed together; what the first returns is all.
 
         Args:
             task: What is learned.
@@ -93,6 +94,8 @@ class Watch:
         if any(agree(device, stop.flag.value)):
             return {}
         row = task.measure(strangers if len(self._known) else None, fellows)
+        if world()[0]:
+            return row
         if strangers is not None:
             rows = strangers.embeddings.cpu().numpy()
             if len(self._known):
