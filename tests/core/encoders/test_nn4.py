@@ -49,4 +49,9 @@ def test_l2_pooling_is_the_norm_of_nine_places() -> None:
 
 @pytest.mark.parametrize("size", [64, 96, 112])
 def test_it_learns_from_other_sizes_too(size: int) -> None:
-    NN4Small2()(torch.randn(2, 3, size, size)).square().mean().backward()
+    network = NN4Small2()
+    features = network(torch.randn(2, 3, size, size))
+    assert features.shape == (2, 736, -(-size // 32), -(-size // 32))
+    features.square().mean().backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
