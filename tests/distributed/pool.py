@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,12 @@ def run(function: Callable[[], Any], processes: int) -> list[Any]:
     The function must live in a module, since each process imports it; it must return what
     `torch.load(weights_only=True)` reads: tensors, numbers, strings, lists, dicts.
     """
+    # To import torch takes a process seconds; these are copies of one that has.
+    multiprocessing.set_forkserver_preload(["torch.distributed", "faceclr_cli.core.training.work"])
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_work, (processes, folder, function), nprocs=processes)
+        torch.multiprocessing.start_processes(
+            _work, (processes, folder, function), nprocs=processes, start_method="forkserver"
+        )
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(processes)]
 
 

@@ -64,20 +64,17 @@ def test_what_happens_is_told_once(trained: tuple[Path, Heard]) -> None:
     assert len(list((folder / "run").glob("events.out.tfevents*"))) == 1
 
 
-def test_stopped_killed_and_continued_is_bit_identical(
-    trained: tuple[Path, Heard], split: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL])
+def test_stopped_or_killed_and_continued_is_bit_identical(
+    number: signal.Signals, trained: tuple[Path, Heard], split: Path, tmp_path: Path
 ) -> None:
-    """SIGTERM to all processes, as from a service manager; then SIGKILL to all, as from a power cut, at any step."""
+    """SIGTERM to all processes, as from a service manager; or SIGKILL to all, as from a power cut; at any step."""
     options = {**OPTIONS, "checkpoint_every": "0.001s", "resume": "auto"}
     process = train_elsewhere(split, tmp_path / "run", **options)
-    wait_for_step(process, 2)
-    os.killpg(process.pid, signal.SIGTERM)
+    wait_for_step(process, random.randint(1, 6))
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert "TerminatedRunError: stopped after step" in errors
-    process = train_elsewhere(split, tmp_path / "run", **options)
-    wait_for_step(process, random.randint(1, 4))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    assert number == signal.SIGKILL or "TerminatedRunError: stopped after step" in errors
     result = pretrain(split, tmp_path / "run", **options)
     assert weights(result.run) == weights(trained[0] / "run")
 

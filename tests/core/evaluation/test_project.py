@@ -35,7 +35,7 @@ def _draw(tmp_path: Path, store: Store, out: str = "map.png", **options) -> MapR
     return run(TsneConfig(store=tmp_path / "faces.h5", out=tmp_path / out, **options), Silent())
 
 
-@pytest.mark.parametrize("method", ["tsne", "pca", pytest.param("umap", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["tsne", "pca", pytest.param("umap", marks=pytest.mark.nightly)])
 def test_people_apart_are_apart_on_the_map_which_a_seed_draws_again(
     tmp_path: Path, method: str, crowd, recwarn
 ) -> None:
