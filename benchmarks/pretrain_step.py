@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.heads import projection_head
-from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
+from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.training.optim import build_optimizer
 

@@ -7,7 +7,7 @@ import logging
 import math
 import socket
 import urllib.request
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import huggingface_hub
@@ -15,6 +15,7 @@ import timm
 import torch
 from torch import nn
 
+from faceclr_cli.core.encoders.architecture import Pool
 from faceclr_cli.core.encoders.nn4 import NAME as NN4
 from faceclr_cli.core.encoders.nn4 import NN4Small2
 from faceclr_cli.core.errors import ConfigError, ModelError
@@ -22,8 +23,6 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 # What timm, torch and huggingface_hub raise where a model cannot be built for a size, or its weights not be read.
 _BUILD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
 _WEIGHTS = "model.safetensors"
-
-Pool = Literal["none", "mean"]
 
 
 def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool) -> nn.Module:

@@ -13,7 +13,8 @@ import torch
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.encoders.bundle import Card, save_encoder
+from faceclr_cli.core.encoders.bundle import save_encoder
+from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, collect, save_checkpoint
 from faceclr_cli.core.training.history import History, Row

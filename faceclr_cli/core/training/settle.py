@@ -12,8 +12,8 @@ from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
 from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.discover import found_faces, no_faces_given
-from faceclr_cli.core.encoders.bundle import Description, describe
-from faceclr_cli.core.encoders.network import Architecture
+from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.description import Description, describe
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.training.watch import val_beside
 

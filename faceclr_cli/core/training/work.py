@@ -15,8 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.encoders.bundle import Card, load_network
-from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
+from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.bundle import load_network
+from faceclr_cli.core.encoders.description import Card
+from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter, Silent
 from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, is_whole, load_checkpoint

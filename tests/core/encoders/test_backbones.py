@@ -8,8 +8,9 @@ import huggingface_hub
 import pytest
 import torch
 
+from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
-from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
+from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import ConfigError, ModelError
 
 QUICK = (

@@ -11,10 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.backbones import Pool
 from faceclr_cli.core.encoders.base import Calibration
-from faceclr_cli.core.encoders.bundle import Card, load_bundle, load_network, save_encoder
-from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork, normalise
+from faceclr_cli.core.encoders.bundle import load_bundle, load_network, save_encoder
+from faceclr_cli.core.encoders.description import Card
+from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 

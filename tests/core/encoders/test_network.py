@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from faceclr_cli.core.datasets.augment import SimCLRViews
+from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.heads import projection_head
-from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork, normalise
+from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
 
 SMALL = Architecture(backbone="test_convnext", embedding_dim=24, image_size=40)
 

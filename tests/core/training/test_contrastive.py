@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.bundle import load_network
-from faceclr_cli.core.encoders.network import Architecture, EncoderNetwork
+from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.training.contrastive import MoCo, SimCLR
 from faceclr_cli.core.training.exactly import chances
