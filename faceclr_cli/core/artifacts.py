@@ -82,13 +82,25 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         LockedError: Another process holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = _locked(folder)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(f"{folder}: another run is writing here; wait for it or choose another -o") from None
         yield
     finally:
+        os.close(descriptor)
+
+
+def _locked(folder: Path) -> int:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The run that had the lock may have removed the folder in the meantime.
+            if folder.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            raise LockedError(f"{folder}: another run is writing here; wait for it or choose another -o") from None
         os.close(descriptor)

@@ -7,45 +7,60 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.datasets.folder import is_face_folder, open_faces
+from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.datasets.folder import FaceFolder, is_face_folder, open_faces
 from faceclr_cli.core.datasets.layouts import Photo, find_photos
 from faceclr_cli.core.datasets.trees import read_file
-from faceclr_cli.core.errors import DataError, FingerprintError
+from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.archive import Archive
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.decode import decode
+from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.reasons import shown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Cut:
+    """A face, cut out.
+
+    Attributes:
+        crop: RGB, 0-255. Shape: (size, size, 3).
+        score: How sure the detector was, 0 to 1; NaN where the face was found by an earlier run.
+        box: x, y, width and height in pixels of the photograph; NaN likewise.
+    """
+
+    crop: NDArray[np.uint8]
+    score: float = math.nan
+    box: tuple[float, float, float, float] = (math.nan,) * 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Loaded:
-    """A face, ready for an encoder.
+    """A picture, ready for an encoder.
 
     Attributes:
         name: Its path below the folder, with forward slashes.
         identity: Its person, or None where nobody knows.
         content_hash: SHA-256 of the file.
-        crop: RGB, 0-255. Shape: (size, size, 3).
-        detection_score: 0 to 1, or NaN where the face was found by an earlier run.
+        faces: What was cut out of it; empty where its embeddings are known already.
     """
 
     name: str
     identity: str | None
     content_hash: str
-    crop: NDArray[np.uint8]
-    detection_score: float
+    faces: tuple[Cut, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,41 +70,48 @@ class Failed:
     reason: str
 
 
-class _Cut(Protocol):
-    """Makes a crop and its detection score of the content of a file. Called from several threads."""
+class _Cutter(Protocol):
+    """Cuts faces out of the content of a file. Called from several threads."""
 
-    def __call__(self, data: bytes, path: Path) -> tuple[NDArray[np.uint8], float]: ...
+    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]: ...
+
+
+Known = Callable[[str], str | None]
+"""From a picture's name to the content hash of the picture of that name that was embedded before."""
 
 
 class Source:
-    """Faces to embed, in an order that depends on their names alone, or in that of the archive they are in.
+    """Pictures to embed, in an order that depends on their names alone, or in that of the archive they are in.
 
     Attributes:
+        photos: Which.
         fingerprint: How the crops were made, and what the encoder does to them.
     """
 
-    def __init__(self, photos: tuple[Photo, ...], cut: _Cut, fingerprint: Fingerprint) -> None:
+    def __init__(self, photos: Sequence[Photo], cut: _Cutter, fingerprint: Fingerprint) -> None:
+        self.photos = photos
         self.fingerprint = fingerprint
-        self._photos, self._cut = photos, cut
+        self._cut = cut
 
-    def __len__(self) -> int:
-        return len(self._photos)
-
-    def load(self, ahead: int) -> Iterator[Loaded | Failed]:
-        """Reads the files on threads, in order.
+    def load(
+        self, ahead: int, known: Known = lambda _: None, photos: Iterable[Photo] | None = None
+    ) -> Iterator[Loaded | Failed]:
+        """Reads files on threads, in order.
 
         Args:
             ahead: How many may be ready before they are asked for, which bounds the memory.
+            known: A picture that was not changed since is not even decoded.
+            photos: Some of the source's, in its order; None for all.
         """
         waiting: deque[Future[Loaded | Failed]] = deque()
         threads = min(8, os.cpu_count() or 1)
         # OpenCV lets go of Python's lock, so that threads are enough.
         with self._open_archive() as archive, ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
             try:
-                for photo in self._photos:
+                for photo in self.photos if photos is None else photos:
                     if archive is not None and len(waiting) >= 2 * threads:
                         wait([waiting[-2 * threads]])  # photographs are larger than crops: few are held at a time
-                    waiting.append(pool.submit(self._load, photo, _member(archive, photo)))
+                    waiting.append(pool.submit(self._load, photo, _member(archive, photo), known))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
                 while waiting:
@@ -99,24 +121,20 @@ class Source:
                     future.cancel()
 
     def _open_archive(self) -> AbstractContextManager[Archive | None]:
-        path = next((photo.path for photo in self._photos if photo.member is not None), None)
-        return nullcontext() if path is None else Archive(path)
+        first = self.photos[0]
+        return nullcontext() if first.member is None else Archive(first.path)
 
-    def _load(self, photo: Photo, content: bytes | Failed | None) -> Loaded | Failed:
+    def _load(self, photo: Photo, content: bytes | Failed | None, known: Known) -> Loaded | Failed:
         if isinstance(content, Failed):
             return content
         try:
             data = read_file(photo.path) if content is None else content
-            crop, score = self._cut(data, photo.path if photo.member is None else photo.path / photo.member)
+            digest = hashlib.sha256(data).hexdigest()
+            path = photo.path if photo.member is None else photo.path / photo.member
+            faces = () if known(photo.name) == digest else self._cut(data, path)
         except DataError as error:
             return Failed(reason=str(error))
-        return Loaded(
-            name=photo.name,
-            identity=photo.identity,
-            content_hash=hashlib.sha256(data).hexdigest(),
-            crop=crop,
-            detection_score=score,
-        )
+        return Loaded(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)
 
 
 def _member(archive: Archive | None, photo: Photo) -> bytes | Failed | None:
@@ -129,35 +147,62 @@ def _member(archive: Archive | None, photo: Photo) -> bytes | Failed | None:
         return Failed(reason=str(error))
 
 
-def open_source(root: Path, wanted: Fingerprint, encoder: str, reporter: Reporter) -> Source:
-    """Opens a folder of prepared faces, a folder or archive of photographs, or a single photograph.
+def open_source(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter) -> Source:
+    """Opens prepared faces, or a folder, archive or list of photographs, or a single photograph.
 
     Args:
-        root: The folder or file.
+        config: The encoder's name, and how photographs are to be read.
+        root: The folder or file, or `-` for paths on standard input.
         wanted: The encoder's fingerprint.
-        encoder: What to call the encoder in errors.
         reporter: Told of what could not be listed.
 
     Raises:
         DataError: It is missing or holds no pictures.
         FingerprintError: The faces were prepared in another way than the encoder needs.
         ModelError: Photographs can't be aligned here in the way that the encoder needs.
+        ConfigError: Options are for photographs, and these are faces.
     """
     if is_face_folder(root):
-        faces = open_faces(root)
-        faces.fingerprint.require_same_crops(wanted, shown(root), f"the encoder {encoder}")
-        named = zip(faces.paths, faces.identities, strict=True)
-        photos = tuple(Photo(path=root / name, identity=identity, name=name) for name, identity in named)
-        if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
-            text = "the faces and those that the encoder was made for have only their template in common"
-            reporter.report(Notice(text=f"{shown(root)}: {text}; the numbers may be a little worse for it"))
-        made = replace(faces.fingerprint, channels=wanted.channels, normalisation=wanted.normalisation)
-        return Source(photos, _Crops(wanted.size), made)
-    found = find_photos(root)
+        return _prepared(config, root, wanted, reporter)
+    found = find_photos(root, config.layout, null=config.null)
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))
-    aligned = _Aligned(wanted)
-    return Source(tuple(sorted(found.photos, key=lambda photo: photo.position)), aligned, aligned.fingerprint)
+    aligned = _Aligned(wanted, Selection(choice=config.face))
+    return Source(sorted(found.photos, key=lambda photo: photo.position), aligned, aligned.fingerprint)
+
+
+def _prepared(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter) -> Source:
+    if config.face != "largest" or config.layout != "auto":
+        raise ConfigError(f"{shown(root)}: faces that are cut out already; --face and --layout are for photographs")
+    faces = open_faces(root)
+    faces.fingerprint.require_same_crops(wanted, shown(root), f"the encoder {config.model}")
+    if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
+        text = "the faces and those that the encoder was made for have only their template in common"
+        reporter.report(Notice(text=f"{shown(root)}: {text}; the numbers may be a little worse for it"))
+    made = replace(faces.fingerprint, channels=wanted.channels, normalisation=wanted.normalisation)
+    return Source(_Prepared(faces), _Crops(wanted.size), made)
+
+
+class _Prepared(Sequence[Photo]):
+    """Prepared faces as photographs, each made when it is asked for: there may be millions."""
+
+    def __init__(self, faces: FaceFolder) -> None:
+        self._faces = faces
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    @overload
+    def __getitem__(self, place: int) -> Photo: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Photo]: ...
+
+    def __getitem__(self, place: int | slice) -> Photo | list[Photo]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        name = self._faces.paths[place]
+        return Photo(path=self._faces.root / name, identity=self._faces.identities[place], name=name)
 
 
 class _Crops:
@@ -166,28 +211,36 @@ class _Crops:
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def __call__(self, data: bytes, path: Path) -> tuple[NDArray[np.uint8], float]:
+    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]:
         crop = decode(data, path)
         if crop.shape[:2] != (self._size, self._size):
             height, width = crop.shape[:2]
             raise FingerprintError(
                 f"{shown(path)}: {width} x {height} pixels, not a crop of {self._size} x {self._size}"
             )
-        return crop, math.nan
+        return (Cut(crop=crop),)
 
 
 class _Aligned:
-    """Photographs, of which it finds the largest face."""
+    """Photographs, in which it finds faces."""
 
-    def __init__(self, fingerprint: Fingerprint) -> None:
-        self._wanted = fingerprint
+    def __init__(self, fingerprint: Fingerprint, selection: Selection) -> None:
+        self._wanted, self._selection = fingerprint, selection
         # A detector serves one picture at a time. The first is made here, so that errors come early.
         self._own = threading.local()
-        self._own.cropper = PhotoCropper(fingerprint)
-        self.fingerprint = self._own.cropper.fingerprint
+        self.fingerprint = self._cropper().fingerprint
 
-    def __call__(self, data: bytes, path: Path) -> tuple[NDArray[np.uint8], float]:
+    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]:
+        faces = self._cropper().crop_data(data, path)
+        return tuple(Cut(crop=face.crop, score=face.face.score, box=_box(face.face.box)) for face in faces)
+
+    def _cropper(self) -> PhotoCropper:
         if not hasattr(self._own, "cropper"):
-            self._own.cropper = PhotoCropper(self._wanted)
-        aligned = self._own.cropper.crop_data(data, path)[0]
-        return aligned.crop, aligned.face.score
+            self._own.cropper = PhotoCropper(self._wanted, self._selection)
+        cropper: PhotoCropper = self._own.cropper
+        return cropper
+
+
+def _box(box: Sequence[float]) -> tuple[float, float, float, float]:
+    x, y, width, height = (float(number) for number in box)
+    return x, y, width, height

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,142 +16,168 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path, stamp
+from faceclr_cli.core.embeddings import columns
+from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.encoders.base import Calibration
-from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.errors import DataError, FaceclrError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.faces.reasons import shown
 
 _KIND, _SCHEMA = "embeddings", 1
 _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
 """What h5py raises over files that are damaged or not its own, and what decoding their text adds."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Store:
-    """Embeddings and what is known of each; row i of one field belongs to row i of the others.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Origin:
+    """What made embeddings.
 
     Attributes:
-        embeddings: L2-normalised. Shape: (faces, dim).
-        paths: Where each face was found below the folder that was embedded, with forward slashes. Bytes that
-            are not UTF-8 are surrogate escapes, as in `os.fsdecode`. Nothing here ever opens them.
-        identities: The person of each face, or None where nobody knows.
-        content_hashes: SHA-256 of each file.
-        detection_scores: How sure the detector was, 0 to 1; NaN where that is not known. Shape: (faces,).
         fingerprint: What was done to the photographs, up to the network's input.
         encoder: The encoder's name.
         encoder_digest: SHA-256 of its weights.
-        calibration: Its threshold, or None.
-        config: The resolved config of the run that made the store.
+        flip: Whether each is the mean of a face and its mirror image.
+        calibration: The encoder's threshold, or None.
+        config: The resolved config of the run that made them.
     """
 
-    embeddings: NDArray[np.float32]
-    paths: tuple[str, ...]
-    identities: tuple[str | None, ...]
-    content_hashes: tuple[str, ...]
-    detection_scores: NDArray[np.float32]
     fingerprint: Fingerprint
     encoder: str
     encoder_digest: str
+    flip: bool = False
     calibration: Calibration | None
     config: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        columns = (self.paths, self.identities, self.content_hashes, self.detection_scores)
-        if self.embeddings.ndim != 2 or any(len(column) != len(self) for column in columns):
-            raise ValueError("its columns differ in length")
-        if not np.isfinite(self.embeddings).all():
-            raise ValueError("an embedding is not finite")
+    def to_attributes(self) -> dict[str, Any]:
+        """As the attributes of a file; objects as JSON."""
+        about = stamp(_KIND, self.config) | {
+            "schema": _SCHEMA,
+            "encoder": self.encoder.encode("utf-8", "backslashreplace").decode(),
+            "encoder_digest": self.encoder_digest,
+            "flip": self.flip,
+            "fingerprint": self.fingerprint.to_json(),
+        }
+        if self.calibration:
+            about["calibration"] = self.calibration.to_json()
+        return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in about.items()}
 
-    def __len__(self) -> int:
-        return len(self.embeddings)
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> Origin:
+        """Reads what `to_attributes` gave; `path` names the file in errors.
 
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        return int(self.embeddings.shape[1])
-
-    @property
-    def people(self) -> tuple[str, ...]:
-        """The names of the people, each once, sorted."""
-        return tuple(sorted({name for name in self.identities if name is not None}))
-
-    def take(self, rows: Sequence[int] | NDArray[np.int_]) -> Store:
-        """The same store with these rows alone, in this order."""
-        return replace(
-            self,
-            embeddings=self.embeddings[rows],
-            paths=tuple(self.paths[row] for row in rows),
-            identities=tuple(self.identities[row] for row in rows),
-            content_hashes=tuple(self.content_hashes[row] for row in rows),
-            detection_scores=self.detection_scores[rows],
+        Raises:
+            DataError, KeyError, TypeError, ValueError: They are no such attributes.
+        """
+        if attributes.get("kind") != _KIND:
+            raise DataError(f"{path}: an HDF5 file, but not a store that `faceclr embed` wrote")
+        if (schema := int(attributes["schema"])) > _SCHEMA:
+            raise DataError(f"{path}: written by a later faceclr (schema {schema}); upgrade to read it")
+        calibration = attributes.get("calibration")
+        return Origin(
+            fingerprint=Fingerprint.from_json(json.loads(attributes["fingerprint"]), str(path)),
+            encoder=str(attributes["encoder"]),
+            encoder_digest=str(attributes["encoder_digest"]),
+            flip=bool(attributes["flip"]),
+            calibration=None if calibration is None else Calibration.from_json(json.loads(calibration)),
+            config=json.loads(attributes["config"]),
         )
 
 
-def write_store(path: Path, store: Store) -> None:
-    """Writes a store, whole or not at all."""
-    about = stamp(_KIND, store.config) | {
-        "schema": _SCHEMA,
-        "encoder": store.encoder.encode("utf-8", "backslashreplace").decode(),
-        "encoder_digest": store.encoder_digest,
-        "fingerprint": store.fingerprint.to_json(),
-    }
-    if store.calibration:
-        about["calibration"] = store.calibration.to_json()
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, value in about.items():
-            file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
-        file["embedding"] = store.embeddings.astype(np.float32, copy=False)
-        file["detection_score"] = store.detection_scores.astype(np.float32, copy=False)
-        _write_texts(file, "path", store.paths)
-        _write_texts(file, "identity", [name or "" for name in store.identities])
-        _write_texts(file, "content_hash", store.content_hashes)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Store(Origin, Rows):
+    """Embeddings, what is known of each, and what made them."""
 
 
-def read_store(path: Path) -> Store:
-    """Reads a store and checks it.
+@dataclass(frozen=True)
+class OpenStore:
+    """A store that is open for reading and was found to be sound.
+
+    Attributes:
+        file: Its file.
+        origin: What made it.
+        shape: How large it is.
+    """
+
+    file: h5py.File
+    origin: Origin
+    shape: columns.Shape
+
+    def rows(self, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
+        """Some rows; as numbers, in ascending order."""
+        return columns.get(self.file, where)
+
+
+def parts_of(path: Path) -> Path:
+    """The folder of the parts of a store: those it is made of, or those of one that is not finished."""
+    return path.with_name(f"{path.name}.parts")
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[OpenStore]:
+    """Opens a store that anybody may have made, after checking it.
 
     Raises:
-        DataError: There is no such file, or it is not a store, damaged, or of a later version.
+        DataError: There is no such file, or it is not a store, damaged, or of a later version. Also where
+            reading on fails within the block.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    # A part lies in the folder of parts itself.
+    parts = path.parent if path.parent.suffix == ".parts" else parts_of(path)
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("kind") != _KIND:
-                raise DataError(f"{path}: an HDF5 file, but not a store that `faceclr embed` wrote")
-            if (schema := int(file.attrs["schema"])) > _SCHEMA:
-                raise DataError(f"{path}: written by a later faceclr (schema {schema}); upgrade to read it")
-            return _read(file, str(path))
+            origin = Origin.from_attributes(file.attrs, path)
+            yield OpenStore(file, origin, columns.require_sound(file, parts))
+    except FaceclrError:
+        raise
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0].strip("'\"") if str(error) else type(error).__name__
         raise DataError(f"{path}: not a store of embeddings, or a damaged one ({reason})") from error
 
 
-def _read(file: h5py.File, origin: str) -> Store:
-    calibration = file.attrs.get("calibration")
-    if file["embedding"].dtype.kind != "f" or file["detection_score"].dtype.kind != "f":
-        raise ValueError("its numbers are of another type")
-    return Store(
-        embeddings=file["embedding"][:].astype(np.float32, copy=False),
-        paths=tuple(_read_texts(file["path"])),
-        identities=tuple(name or None for name in _read_texts(file["identity"])),
-        content_hashes=tuple(_read_texts(file["content_hash"])),
-        detection_scores=file["detection_score"][:].astype(np.float32, copy=False),
-        fingerprint=Fingerprint.from_json(json.loads(file.attrs["fingerprint"]), origin),
-        encoder=str(file.attrs["encoder"]),
-        encoder_digest=str(file.attrs["encoder_digest"]),
-        calibration=None if calibration is None else Calibration.from_json(json.loads(calibration)),
-        config=json.loads(file.attrs["config"]),
-    )
+def read_store(path: Path) -> Store:
+    """Reads a store into memory and checks it.
+
+    Raises:
+        DataError: There is no such file, or it is not a store, damaged, or of a later version.
+    """
+    with open_store(path) as store:
+        return Store(**_shallow(store.origin), **_shallow(store.rows()))
 
 
-def _write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
-    # Names of files need not be UTF-8; as bytes they all pass.
-    packed = np.array([text.encode("utf-8", "surrogateescape") for text in texts], dtype=object)
-    file.create_dataset(name, data=packed, dtype=h5py.string_dtype())
+def write_store(path: Path, store: Store) -> None:
+    """Writes a store, whole or not at all.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    with new_store(path, store) as file:
+        columns.create(file, columns.Shape.of(store))
+        columns.put(file, 0, store)
 
 
-def _read_texts(dataset: h5py.Dataset) -> list[str]:
-    return [text.decode("utf-8", "surrogateescape") for text in dataset[:]]
+@contextmanager
+def new_store(path: Path, origin: Origin) -> Iterator[h5py.File]:
+    """Gives the file of a store without datasets yet. It gets its name, or replaces another, when the block ends.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    try:
+        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs.update(origin.to_attributes())
+            yield file
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be written ({_reason(error)})") from error
+
+
+def _reason(error: OSError) -> str:
+    """Why, in the system's words: HDF5's own are many."""
+    return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+
+
+def _shallow(value: Origin | Rows) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def rows_of_most_pictured(store: Store, people: int | None, min_images: int = 1) -> NDArray[np.int_]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import shutil
 import tarfile
@@ -12,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.layouts import Photo, find_photos
-from faceclr_cli.core.embeddings.source import Failed, Loaded, Source, open_source
+from faceclr_cli.core.embeddings.source import Cut, Failed, Loaded, Source, open_source
 from faceclr_cli.core.events import Event
 from faceclr_cli.core.faces.crop import default_fingerprint
 
@@ -33,13 +33,13 @@ def test_no_more_is_read_ahead_than_allowed_and_the_order_is_kept(tmp_path: Path
         with lock:
             started += 1
         time.sleep(0.002 * (data[0] % 3))
-        return np.full((1, 1, 3), data[0], np.uint8), math.nan
+        return (Cut(crop=np.full((1, 1, 3), data[0], np.uint8)),)
 
     source = Source(tuple(photos), cut, FINGERPRINT)
     names = []
     for taken, item in enumerate(source.load(ahead=4), start=1):
         assert isinstance(item, Loaded)
-        assert item.crop[0, 0, 0] == len(names)
+        assert item.faces[0].crop[0, 0, 0] == len(names)
         names.append(item.name)
         assert started <= taken + 4 + 1
     assert names == [photo.name for photo in photos]
@@ -49,7 +49,7 @@ def test_a_reader_that_stops_early_leaves_nothing_running(tmp_path: Path) -> Non
     path = tmp_path / "a.jpg"
     path.write_bytes(b"a")
     photo = Photo(path=path, identity=None, name="a.jpg")
-    source = Source((photo,) * 50, lambda data, path: (np.zeros((1, 1, 3), np.uint8), math.nan), FINGERPRINT)
+    source = Source((photo,) * 50, lambda data, path: (Cut(crop=np.zeros((1, 1, 3), np.uint8)),), FINGERPRINT)
     items = source.load(ahead=8)
     next(items)
     items.close()
@@ -74,11 +74,13 @@ def test_an_archive_is_read_in_its_own_order_and_what_is_refused_is_said(tmp_pat
         tar.addfile(link)
     photos = sorted(find_photos(path).photos, key=lambda photo: photo.position)
     source = Source(
-        tuple(photos), lambda data, path: (np.full((1, 1, 3), int(data[:2]), np.uint8), math.nan), FINGERPRINT
+        tuple(photos), lambda data, path: (Cut(crop=np.full((1, 1, 3), int(data[:2]), np.uint8)),), FINGERPRINT
     )
     *items, last = source.load(ahead=20)
     assert [item.name for item in items if isinstance(item, Loaded)] == names
-    assert [item.crop[0, 0, 0] for item in items if isinstance(item, Loaded)] == [int(name[:2]) for name in names]
+    assert [item.faces[0].crop[0, 0, 0] for item in items if isinstance(item, Loaded)] == [
+        int(name[:2]) for name in names
+    ]
     assert isinstance(last, Failed)
     assert last.reason.endswith("photos.tar.gz: link.jpg: unsafe archive member")
 
@@ -86,7 +88,7 @@ def test_an_archive_is_read_in_its_own_order_and_what_is_refused_is_said(tmp_pat
 def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     source = Source(
-        find_photos(tmp_path).photos, lambda data, path: (np.zeros((1, 1, 3), np.uint8), math.nan), FINGERPRINT
+        find_photos(tmp_path).photos, lambda data, path: (Cut(crop=np.zeros((1, 1, 3), np.uint8)),), FINGERPRINT
     )
     (item,) = source.load(ahead=4)
     assert isinstance(item, Failed)
@@ -101,11 +103,29 @@ def test_an_archive_of_photographs_gives_the_crops_of_its_folder(tmp_path: Path,
     archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "lfw"))
     crops = []
     for root in (tmp_path / "lfw", archive):
-        items = open_source(root, default_fingerprint(), "sface", Ignored()).load(ahead=4)
+        items = open_source(EmbedConfig(), root, default_fingerprint(), Ignored()).load(ahead=4)
         crops.append({item.name: item for item in items if isinstance(item, Loaded)})
     folder, packed = crops
     assert folder.keys() == packed.keys()
     assert len(folder) >= 6
     for name, item in folder.items():
         assert (packed[name].identity, packed[name].content_hash) == (item.identity, item.content_hash)
-        assert np.array_equal(packed[name].crop, item.crop)
+        assert np.array_equal(packed[name].faces[0].crop, item.faces[0].crop)
+
+
+def test_what_is_known_is_read_but_not_decoded(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    cut = [Cut(crop=np.zeros((1, 1, 3), np.uint8))]
+    decoded = []
+
+    def cutter(data: bytes, path: Path):
+        decoded.append(path.name)
+        return tuple(cut)
+
+    source = Source(find_photos(tmp_path).photos, cutter, FINGERPRINT)
+    hashes = {item.name: item.content_hash for item in source.load(ahead=2) if isinstance(item, Loaded)}
+    (tmp_path / "b.jpg").write_bytes(b"changed")
+    decoded.clear()
+    faces = {item.name: len(item.faces) for item in source.load(2, hashes.get) if isinstance(item, Loaded)}
+    assert (decoded, faces) == (["b.jpg"], {"a.jpg": 0, "b.jpg": 1})

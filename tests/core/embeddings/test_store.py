@@ -27,6 +27,7 @@ def make_store(identities: list[str | None], dim: int = 4) -> Store:
         identities=tuple(identities),
         content_hashes=tuple(f"{number:064x}" for number in range(count)),
         detection_scores=np.linspace(0.6, 1, count).astype(np.float32),
+        boxes=np.arange(4 * count, dtype=np.float32).reshape(-1, 4),
         fingerprint=FINGERPRINT,
         encoder="sface",
         encoder_digest="ab",
@@ -36,12 +37,11 @@ def make_store(identities: list[str | None], dim: int = 4) -> Store:
 
 
 def _same(one: Store, other: Store) -> bool:
-    np.testing.assert_array_equal(one.embeddings, other.embeddings)
-    np.testing.assert_array_equal(one.detection_scores, other.detection_scores)
-    blank = np.zeros((len(one), 1), np.float32)
-    blanks = {"embeddings": blank, "detection_scores": blank[:, 0]}
-    ours, theirs = (replace(store, **blanks).__dict__ for store in (one, other))
-    return {k: v for k, v in ours.items() if k not in blanks} == {k: v for k, v in theirs.items() if k not in blanks}
+    arrays = {"embeddings", "detection_scores", "boxes"}
+    for name in arrays:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    ours, theirs = (vars(store) for store in (one, other))
+    return {k: v for k, v in ours.items() if k not in arrays} == {k: v for k, v in theirs.items() if k not in arrays}
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_other_tools_find_what_the_documentation_says(tmp_path: Path) -> None:
     write_store(tmp_path / "faces.h5", make_store(["a", None]))
     with h5py.File(tmp_path / "faces.h5") as file:
-        assert set(file) == {"embedding", "path", "identity", "content_hash", "detection_score"}
+        assert set(file) == {"embedding", "path", "identity", "content_hash", "detection_score", "box"}
         assert (file["embedding"].shape, file["embedding"].dtype) == ((2, 4), np.float32)
         assert list(file["identity"].asstr()) == ["a", ""]
         assert file.attrs["faceclr"] == __version__
@@ -96,9 +96,87 @@ def _attribute(name: str, value: object):
     return change
 
 
+def _elsewhere(name: str, link: object):
+    """Puts a link where a column was."""
+
+    def change(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            file.move(name, "there")
+            file[name] = link
+
+    return change
+
+
+def _outside(path: Path) -> None:
+    """The numbers come out of any file of the reader's."""
+    secret = path.with_name("secret")
+    secret.write_bytes(bytes(48))
+    with h5py.File(path, "r+") as file:
+        del file["embedding"]
+        file.create_dataset("embedding", (3, 4), np.float32, external=[(str(secret), 0, 48)])
+
+
+def _virtual(name: str):
+    """The rows come out of another store, which may lie anywhere."""
+
+    def change(path: Path) -> None:
+        target = path.parent / name
+        for folder in ("faces.h5.parts", "other.parts"):
+            (path.parent / folder).mkdir()
+        with h5py.File(target, "w") as other:
+            other["embedding"] = np.eye(3, 4, dtype=np.float32)
+        layout = h5py.VirtualLayout((3, 4), np.float32)
+        layout[:] = h5py.VirtualSource(name, "embedding", (3, 4))
+        with h5py.File(path, "r+") as file:
+            del file["embedding"]
+            file.create_virtual_dataset("embedding", layout)
+
+    return change
+
+
+def _claim(path: Path) -> None:
+    """A file of some kilobytes says that it holds terabytes."""
+    with h5py.File(path, "r+") as file:
+        for name in list(file):
+            del file[name]
+        rows = 10**9
+        for name, tail, kind in (
+            ("embedding", (512,), np.float32),
+            ("box", (4,), np.float32),
+            ("detection_score", (), np.float32),
+            ("path", (), "S100"),
+            ("identity", (), "S100"),
+            ("content_hash", (), "S64"),
+        ):
+            file.create_dataset(name, (rows, *tail), kind, chunks=(1024, *tail), compression="gzip")
+
+
+def _group(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["embedding"]
+        file.create_group("embedding")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        _elsewhere("embedding", h5py.SoftLink("/there")),
+        _elsewhere("path", h5py.ExternalLink("/etc/passwd", "/path")),
+        _elsewhere("path", h5py.ExternalLink("faces.h5", "/there")),
+        _outside,
+        _virtual("other.h5"),
+        _virtual("faces.h5.parts/../other.h5"),
+        _virtual("other.parts/0.h5"),
+        _virtual("faces.h5.parts/0.h5"),
+        _claim,
+        _group,
+        _change("embedding", np.full((3, 4), 7, np.float32)),
+        _change("embedding", np.eye(3, 4)[:, :, None]),
+        _change("embedding", np.zeros((3, 0), np.float32)),
+        _change("box", np.zeros((3, 5), np.float32)),
+        _change("box", np.zeros((3, 4), np.int32)),
+        _change("identity", np.array([b"a"] * 4)),
+        _attribute("flip", None),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_text("not HDF5"),
         lambda path: path.unlink(),

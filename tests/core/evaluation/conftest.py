@@ -20,6 +20,7 @@ def _crowd(people: int, pictures: int, noise: float, dim: int = 16) -> Store:
         identities=tuple(name for name, _ in names),
         content_hashes=tuple(path for _, path in names),
         detection_scores=np.full(len(names), np.nan, np.float32),
+        boxes=np.full((len(names), 4), np.nan, np.float32),
         fingerprint=Fingerprint(
             detector="yunet",
             detector_digest="0" * 16,

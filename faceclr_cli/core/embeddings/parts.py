@@ -1,0 +1,159 @@
+"""The folder beside a store in which its parts are made, each whole or not there, until they are joined."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+
+from faceclr_cli.core.artifacts import exclusive
+from faceclr_cli.core.embeddings import columns
+from faceclr_cli.core.embeddings.block import Block
+from faceclr_cli.core.embeddings.columns import Shape, read_texts
+from faceclr_cli.core.embeddings.store import Origin, new_store, open_store, parts_of
+
+_LEAST, _MOST_PARTS = 2048, 256
+NAMED_FAILURES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What all parts came to.
+
+    Attributes:
+        faces: Rows.
+        people: Of how many people; 0 where nobody knows whose they are.
+        kept: How many rows an earlier run had made.
+        bad: Pictures that gave none.
+        failures: The first of them, each with its reason.
+        gone: Rows of the former store whose picture is not among those that were given.
+    """
+
+    faces: int
+    people: int
+    kept: int
+    bad: int
+    failures: tuple[str, ...]
+    gone: int = 0
+
+
+def part_size(pictures: int) -> int:
+    """Pictures for each part: what a run that is killed loses at most, but no more files than can be open at once."""
+    return max(_LEAST, -(-pictures // _MOST_PARTS))
+
+
+@contextmanager
+def making_parts(out: Path) -> Iterator[Parts]:
+    """Keeps other runs from writing the same store for as long as the block lasts.
+
+    What parts there are at the end stay, for the next run.
+
+    Raises:
+        LockedError: Another run writes it.
+    """
+    folder = parts_of(out)
+    with exclusive(folder):
+        for left in (*out.parent.glob(f".*.{out.name}"), *folder.glob(".*.h5")):
+            if re.match(r"\.\d+\.", left.name):  # Half-written, by a run that was killed.
+                left.unlink(missing_ok=True)
+        try:
+            yield Parts(out)
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+class Parts:
+    """The parts of a store that is being made. Earlier runs may have left others, which are not touched.
+
+    Attributes:
+        folder: Where they are.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = parts_of(out)
+        self._out = out
+        runs = [int(path.name.split("-")[0]) for path in self.folder.glob("*-*.h5") if path.name[0].isdigit()]
+        self._run = max(runs, default=0) + 1
+
+    def path(self, number: int) -> Path:
+        """Where a part goes."""
+        return self.folder / f"{self._run:04d}-{number:06d}.h5"
+
+    def write(self, number: int, block: Block, origin: Origin, shape: Shape) -> None:
+        """Writes one part.
+
+        Args:
+            number: Its place in the store.
+            block: What is in it.
+            origin: What made it.
+            shape: Of the whole store, as far as it is known: all but the number of rows.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        with new_store(self.path(number), origin) as file:
+            columns.create(file, replace(shape, rows=len(block.rows)))
+            columns.put(file, 0, block.rows)
+            named = block.failures[:NAMED_FAILURES]
+            file.attrs.update(kept=block.kept, bad=len(block.failures), failures=json.dumps(named))
+
+    def totals(self, count: int) -> Totals:
+        """What the first parts came to."""
+        faces = kept = bad = 0
+        people, failures = set[str](), list[str]()
+        for number in range(count):
+            with open_store(self.path(number)) as part:
+                attributes = part.file.attrs
+                faces, kept, bad = faces + part.shape.rows, kept + int(attributes["kept"]), bad + int(attributes["bad"])
+                people.update(read_texts(part.file["identity"]))
+                failures += json.loads(attributes["failures"])
+        return Totals(
+            faces=faces, people=len(people - {""}), kept=kept, bad=bad, failures=tuple(failures[:NAMED_FAILURES])
+        )
+
+    def join(self, count: int, origin: Origin, *, keep: bool) -> None:
+        """Makes one store of the first parts, and removes all others and, unless they are to be kept, those too.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        paths = [self.path(number) for number in range(count)]
+        shapes = [_shape(path) for path in paths]
+        whole = replace(shapes[0], rows=sum(shape.rows for shape in shapes))
+        with new_store(self._out, origin) as file:
+            if keep:
+                sizes = zip(paths, shapes, strict=True)
+                links = [(f"{self.folder.name}/{path.name}", shape.rows) for path, shape in sizes if shape.rows]
+                columns.link_parts(file, whole, links)
+            else:
+                _copy(paths, file, whole)
+        kept = set(paths) if keep else set()
+        for path in self.folder.iterdir():
+            if path not in kept:
+                path.unlink()
+
+    def discard(self) -> None:
+        """Removes all parts, also those of earlier runs."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
+
+def _shape(path: Path) -> Shape:
+    with open_store(path) as part:
+        return part.shape
+
+
+def _copy(paths: Sequence[Path], file: h5py.File, whole: Shape) -> None:
+    columns.create(file, whole)
+    start = 0
+    for path in paths:
+        with open_store(path) as part:
+            rows = part.rows()
+        columns.put(file, start, rows)
+        start += len(rows)
