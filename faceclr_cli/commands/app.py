@@ -12,6 +12,8 @@ from faceclr_cli import __version__
 from faceclr_cli.commands import (
     demo,
     embed,
+    forget,
+    info,
     linear_eval,
     prepare,
     pretrain,
@@ -34,6 +36,7 @@ _PANELS = {
         "verify": verify,
         "tsne": tsne,
     },
+    "Look after what is there": {"info": info, "forget": forget},
 }
 
 app = typer.Typer(

@@ -82,8 +82,24 @@ def pack(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> P
     )
 
 
+def forget_packed(root: Path, cache: Path | None = None) -> None:
+    """Removes what the cache holds of a folder of faces.
+
+    Args:
+        root: The folder.
+        cache: As for `pack`.
+    """
+    with suppress(OSError):
+        for path in _cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
+            path.unlink(missing_ok=True)
+
+
+def _root_key(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+
+
 def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArray[np.uint8]:
-    root = hashlib.sha256(os.fsencode(folder.root.resolve())).hexdigest()[:16]
+    root = _root_key(folder.root)
     key = _key(folder)
     try:
         target = _cache_folder(cache) / f"{root}-{key}.npy"

@@ -194,6 +194,18 @@ class Ledger:
         with self._database as database:
             database.executemany("DELETE FROM photos WHERE path = ?", ((_storable(path),) for path in paths))
 
+    def forget(self, identity: str) -> int:
+        """Removes all that is noted of a person, so that no byte of it stays in the file.
+
+        Returns:
+            How many source files that were.
+        """
+        with self._database as database:
+            database.execute("PRAGMA secure_delete = ON")
+            gone = database.execute("DELETE FROM photos WHERE identity = ?", (_storable(identity),)).rowcount
+        self._database.execute("VACUUM")
+        return gone
+
     def commit(self) -> None:
         """Writes what is pending. A signal that ends it half-way loses nothing: it can be repeated."""
         with self._database as database:

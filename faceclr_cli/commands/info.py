@@ -1,0 +1,27 @@
+"""`faceclr info`."""
+
+from __future__ import annotations
+
+from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.core.configs.info import InfoConfig
+
+EXAMPLE = "faceclr info runs/pretrain-1"
+
+
+def run(config: InfoConfig, console: Console) -> None:
+    """Runs the command and shows its result."""
+    from faceclr_cli.core.upkeep.info import run
+
+    result = run(config, console.reporter)
+    rows = {name.replace("_", " "): _text(value) for name, value in result.about.items() if value not in (None, [], {})}
+    console.show(result, facts({"kind": result.kind, **rows}))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(part)}" for name, part in value.items() if part is not None)
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

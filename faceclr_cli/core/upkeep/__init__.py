@@ -1,0 +1,1 @@
+"""Artifacts as wholes: what they say of themselves."""

@@ -1,0 +1,187 @@
+"""`faceclr info`: what an artifact says of itself, without loading what it holds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faceclr_cli.core.artifacts import read_json
+from faceclr_cli.core.configs.info import InfoConfig
+from faceclr_cli.core.datasets.folder import DESCRIPTION as FACES
+from faceclr_cli.core.datasets.folder import open_faces
+from faceclr_cli.core.datasets.split import SPLIT
+from faceclr_cli.core.embeddings.columns import read_texts
+from faceclr_cli.core.embeddings.store import open_store
+from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
+from faceclr_cli.core.encoders.description import GRAPH, Description, describe
+from faceclr_cli.core.errors import DataError, ModelError
+from faceclr_cli.core.events import Reporter
+from faceclr_cli.core.faces.reasons import shown
+
+RUN, HISTORY = "config.json", "history.csv"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoResult:
+    """What a file or folder is.
+
+    Attributes:
+        kind: `faces`, `split`, `run`, `encoder` or `embeddings`.
+        path: Which.
+        about: What it says of itself. JSON values.
+    """
+
+    kind: str
+    path: Path
+    about: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        return {"kind": self.kind, "path": str(self.path), **self.about}
+
+
+def run(config: InfoConfig, reporter: Reporter) -> InfoResult:
+    """Finds out what a file or folder is and what it says of itself.
+
+    Raises:
+        DataError: There is nothing, it is nothing that faceclr wrote, or damaged.
+        ModelError: It is an encoder, and damaged.
+    """
+    del reporter
+    path = config.path
+    kind, tell = _kind(path)
+    return InfoResult(kind=kind, path=path, about=tell(path))
+
+
+def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
+    if not path.exists():
+        raise DataError(f"{shown(path)}: no such file or folder")
+    if path.is_dir():
+        for name, kind, tell in ((FACES, "faces", _faces), (SPLIT, "split", _split), (ENCODER, "encoder", _encoder)):
+            if (path / name).is_file():
+                return kind, tell
+        if (path / RUN).is_file():
+            return "run", _run
+    elif path.suffix.lower() == ".onnx":
+        return "encoder", _exported
+    elif _begins_like_hdf5(path):
+        return "embeddings", _embeddings
+    raise DataError(
+        f"{shown(path)}: nothing that faceclr wrote; it describes prepared faces, splits, runs, encoders and embeddings"
+    )
+
+
+def _begins_like_hdf5(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _faces(path: Path) -> dict[str, Any]:
+    said, faces = read_json(path / FACES), open_faces(path)
+    counted = {
+        "source": said.get("config", {}).get("source"),
+        "files": said.get("states"),
+        "reasons": said.get("reasons"),
+    }
+    return {
+        "faces": len(faces),
+        "people": len(faces.people),
+        "fingerprint": faces.fingerprint.to_json(),
+        **{name: value for name, value in counted.items() if value},
+        "faceclr": said.get("faceclr"),
+    }
+
+
+def _split(path: Path) -> dict[str, Any]:
+    said = read_json(path / SPLIT)
+    if said.get("kind") != "split" or not isinstance(said.get("parts"), dict):
+        raise DataError(f"{shown(path / SPLIT)}: does not describe a split")
+    options = said.get("config", {})
+    return {
+        "parts": {name: {"faces": part["faces"], "people": part["people"]} for name, part in said["parts"].items()},
+        "by": options.get("by"),
+        "seed": options.get("seed"),
+        "pairs": said.get("pairs"),
+        "source": options.get("faces"),
+        "fingerprint": said.get("fingerprint"),
+        "faceclr": said.get("faceclr"),
+    }
+
+
+def _run(path: Path) -> dict[str, Any]:
+    said = read_json(path / RUN)
+    if said.get("kind") != "run":
+        raise DataError(f"{shown(path / RUN)}: does not describe a run")
+    options, rows = said.get("config", {}), _history(path / HISTORY)
+    about = {
+        "command": said.get("command"),
+        "data": options.get("data"),
+        "backbone": options.get("backbone"),
+        "init": options.get("init"),
+        "epochs": len(rows),
+        "last_epoch": rows[-1] if rows else None,
+        "checkpoints": sorted(found.name for found in (path / "checkpoints").glob("[!.]*")),
+        "faceclr": said.get("faceclr"),
+    }
+    try:
+        return about | {"encoder": _encoder(path)}
+    except ModelError:
+        return about | {"encoder": None}  # It has not finished an epoch.
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def _encoder(path: Path) -> dict[str, Any]:
+    description = describe(path)
+    graph = description.folder / GRAPH
+    return _described(description) | {"exported": graph.is_file()}
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    try:
+        from faceclr_cli.core.encoders.onnx_file import read_onnx
+    except ImportError as error:
+        raise ModelError(f"{shown(path)}: onnx is missing ({error}); pip install 'faceclr[onnx]' brings it") from error
+    file = read_onnx(path)
+    return _described(file.description) | {"precision": file.precision}
+
+
+def _described(description: Description) -> dict[str, Any]:
+    card = description.card
+    return {
+        "architecture": description.architecture.to_json(),
+        "trained": {"by": card.command, "on": card.data, "pictures": card.pictures, "people": len(card.people)},
+        "calibration": None if description.calibration is None else description.calibration.to_json(),
+        "fingerprint": description.fingerprint.to_json(),
+        "digest": description.digest,
+    }
+
+
+def _embeddings(path: Path) -> dict[str, Any]:
+    with open_store(path) as store:
+        origin, shape = store.origin, store.shape
+        return {
+            "faces": shape.rows,
+            "people": len(set(read_texts(store.file["identity"])) - {""}),
+            "dim": shape.dim,
+            "numbers": "float16" if shape.half else "float32",
+            "encoder": origin.encoder,
+            "encoder_digest": origin.encoder_digest,
+            "flip": origin.flip,
+            "calibration": None if origin.calibration is None else origin.calibration.to_json(),
+            "fingerprint": origin.fingerprint.to_json(),
+            "bytes": path.stat().st_size,
+            "source": origin.config.get("faces"),
+            "faceclr": str(store.file.attrs["faceclr"]),
+        }
