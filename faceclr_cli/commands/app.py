@@ -12,6 +12,7 @@ from faceclr_cli import __version__
 from faceclr_cli.commands import (
     demo,
     embed,
+    export,
     forget,
     info,
     linear_eval,
@@ -35,6 +36,7 @@ _PANELS = {
         "linear-eval": linear_eval,
         "verify": verify,
         "tsne": tsne,
+        "export": export,
     },
     "Look after what is there": {"info": info, "forget": forget},
 }

@@ -12,7 +12,8 @@ from faceclr_cli import __version__
 from faceclr_cli.commands.app import app
 
 COMMANDS = [
-    "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne"
+    "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne",
+    "export", "info", "forget",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "timm", "cv2", "h5py", "sklearn", "matplotlib", "umap", "numpy", "scipy"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 DESCRIPTION = "encoder.json"
 WEIGHTS = "weights.safetensors"
+GRAPH = "encoder.onnx"
 _IN_A_RUN = "encoder"
+_LARGEST_DESCRIPTION = 256 * 2**20
+_LARGEST_WEIGHTS = 4 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class Description:
         calibration: Its threshold and what that means, or None.
         card: What it was made from.
         digest: SHA-256 of the weights.
+        content: The JSON document itself.
     """
 
     folder: Path
@@ -60,6 +64,7 @@ class Description:
     calibration: Calibration | None
     card: Card
     digest: str
+    content: Mapping[str, Any] = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -72,7 +77,7 @@ def describe(folder: Path) -> Description:
     """Reads what an encoder folder, or the encoder in a run folder, says of itself.
 
     Raises:
-        ModelError: There is no encoder, or its description is damaged or foreign.
+        ModelError: There is no encoder, its description is damaged or foreign, or its weights cannot be weights.
     """
     for candidate in (folder, folder / _IN_A_RUN):
         if (candidate / DESCRIPTION).is_file():
@@ -81,25 +86,58 @@ def describe(folder: Path) -> Description:
         state = "holds no encoder" if folder.is_dir() else "no such folder"
         raise ModelError(f"{folder}: {state}; give a run that has finished an epoch, or an encoder folder")
     path = candidate / DESCRIPTION
+    require_size(path, _LARGEST_DESCRIPTION)
+    require_size(candidate / WEIGHTS, _LARGEST_WEIGHTS)
     try:
         content = read_json(path)
+    except (DataError, RecursionError) as error:
+        raise _damaged(str(path), error) from error
+    return parse(content, str(path), candidate)
+
+
+def require_size(path: Path, largest: int) -> None:
+    """Refuses a file that is larger than any that faceclr writes, before anybody reads it. None may be there.
+
+    Raises:
+        ModelError: It has more than `largest` bytes.
+    """
+    if path.is_file() and (size := path.stat().st_size) > largest:
+        raise ModelError(f"{path}: {size / 2**30:.1f} GiB, larger than any that faceclr writes")
+
+
+def parse(content: Mapping[str, Any], origin: str, folder: Path) -> Description:
+    """Makes a description of what was in a JSON document.
+
+    Args:
+        content: The document.
+        origin: Where it was, for errors.
+        folder: Where it lay.
+
+    Raises:
+        ModelError: It is damaged or foreign.
+    """
+    try:
         if content.get("kind") != "encoder":
-            raise ModelError(f"{path}: does not describe an encoder")
-        description = _parse(candidate, content)
-    except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise ModelError(f"{path}: damaged or of another version of faceclr ({reason})") from error
+            raise ModelError(f"{origin}: does not describe an encoder")
+        description = _parse(folder, content, origin)
+    except (DataError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _damaged(origin, error) from error
     if (description.fingerprint.channels, description.fingerprint.normalisation) != ("rgb", NORMALISATION):
-        raise ModelError(f"{path}: its pixels are prepared in a way that this version of faceclr does not know")
+        raise ModelError(f"{origin}: its pixels are prepared in a way that this version of faceclr does not know")
     return description
 
 
-def _parse(folder: Path, content: Mapping[str, Any]) -> Description:
+def _damaged(origin: str, error: Exception) -> ModelError:
+    reason = str(error).removeprefix(f"{origin}: ")
+    return ModelError(f"{origin}: damaged or of another version of faceclr ({reason})")
+
+
+def _parse(folder: Path, content: Mapping[str, Any], origin: str) -> Description:
     card, calibration = content["card"], content["calibration"]
     return Description(
         folder=folder,
         architecture=Architecture.from_json(content["architecture"]),
-        fingerprint=Fingerprint.from_json(content["fingerprint"], str(folder / DESCRIPTION)),
+        fingerprint=Fingerprint.from_json(content["fingerprint"], origin),
         calibration=None if calibration is None else Calibration.from_json(calibration),
         card=Card(
             command=str(card["command"]),
@@ -109,4 +147,5 @@ def _parse(folder: Path, content: Mapping[str, Any]) -> Description:
             people={str(name): int(count) for name, count in card["people"].items()},
         ),
         digest=str(content["weights"]["sha256"]),
+        content=content,
     )

@@ -1,0 +1,21 @@
+"""`faceclr export`."""
+
+from __future__ import annotations
+
+from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.core.configs.export import ExportConfig
+
+EXAMPLE = "faceclr export run -o encoder.onnx"
+
+
+def run(config: ExportConfig, console: Console) -> None:
+    """Runs the command and shows its result."""
+    from faceclr_cli.core.encoders.export import run
+
+    result = run(config, console.reporter)
+    rows = {
+        "graph": f"crops of {result.crop_size} x {result.crop_size} pixels to {result.dim} numbers, {result.precision}",
+        "checked": f"on {result.crops} random crops: cosine with PyTorch's embeddings at least {result.cosine:.7f}",
+        "written to": f"{result.out} ({result.bytes / 1e6:.1f} MB)",
+    }
+    console.show(result, facts(rows))

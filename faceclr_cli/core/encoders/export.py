@@ -1,0 +1,144 @@
+"""`faceclr export`: an encoder becomes one ONNX file, if that gives what PyTorch gives."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.configs.export import ExportConfig
+from faceclr_cli.core.encoders.bundle import TorchEncoder, load_network
+from faceclr_cli.core.encoders.description import GRAPH
+from faceclr_cli.core.errors import ConfigError, DataError, ModelError
+from faceclr_cli.core.events import Reporter, TaskFinished, TaskStarted, track
+from faceclr_cli.core.faces.reasons import shown
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.encoders.onnx_file import Precision
+
+HALF_GRAPH = "encoder-half.onnx"
+CROPS = 256
+LEAST_COSINE = {"float32": 0.9999, "float16": 0.999}
+"""With PyTorch's embeddings, which are float32, by precision."""
+
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")  # the last by torch's exporter
+_TRACING = "tracing the network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        out: The file.
+        bytes: Its size.
+        crop_size: Side in pixels of the crops that it takes.
+        dim: Length of its embeddings.
+        precision: Of weights and network: `float32` or `float16`.
+        crops: On how many random crops it was compared with PyTorch.
+        cosine: The least cosine of its embedding of one of them with PyTorch's.
+    """
+
+    out: Path
+    bytes: int
+    crop_size: int
+    dim: int
+    precision: str
+    crops: int
+    cosine: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        return asdict(self) | {"out": str(self.out)}
+
+
+def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
+    """Exports an encoder. What does not agree with PyTorch on random crops is not written.
+
+    Raises:
+        ModelError: There is no encoder, it is damaged, what exports it is missing or cannot, or the embeddings differ.
+        ConfigError: The file would be a folder.
+        DataError: The file cannot be written.
+    """
+    _require_exporter()
+    from faceclr_cli.core.encoders.graph import ExportedNetwork, trace
+    from faceclr_cli.core.encoders.onnx_file import write_onnx
+
+    network, description = load_network(config.run)
+    out = config.out or description.folder / (HALF_GRAPH if config.half else GRAPH)
+    if out.is_dir():
+        raise ConfigError(f"{shown(out)}: is a folder; -o names the file itself, say {shown(out / GRAPH)}")
+    encoder = TorchEncoder(description, network, torch.device("cpu"))
+    side, precision = description.fingerprint.size, _precision(config)
+    reporter.report(TaskStarted(task=_TRACING))
+    try:
+        model = trace(ExportedNetwork(network, side, half=config.half), side)
+        reporter.report(TaskFinished(task=_TRACING))
+        with atomic_path(out) as temporary:
+            write_onnx(temporary, model, description.content, precision)
+            cosine = _require_like(temporary, encoder, LEAST_COSINE[precision], reporter)
+            size = temporary.stat().st_size
+    except ModelError as error:
+        raise ModelError(f"{shown(config.run)}: not exported: {error}") from error
+    except OSError as error:
+        raise DataError(f"{shown(out)}: cannot be written ({error.strerror or error})") from error
+    return ExportResult(
+        out=out, bytes=size, crop_size=side, dim=encoder.dim, precision=precision, crops=CROPS, cosine=cosine
+    )
+
+
+def _precision(config: ExportConfig) -> Precision:
+    return "float16" if config.half else "float32"
+
+
+def _require_like(path: Path, encoder: TorchEncoder, bound: float, reporter: Reporter) -> float:
+    """Compares the embeddings of random crops by a file and by PyTorch, in batches of several sizes.
+
+    Returns:
+        Their least cosine.
+
+    Raises:
+        ModelError: It is below the bound, or there is something else wrong with the file.
+    """
+    from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
+    batches = np.split(_random_crops(encoder.fingerprint.size), [1, 4, 36, 100, 164, 228])
+    try:
+        exported = OnnxEncoder(read_onnx(path))
+        least = [
+            np.sum(exported.embed(crops).astype(np.float64) * encoder.embed(crops), axis=1).min()
+            for crops in track(batches, reporter, "comparing with PyTorch", total=len(batches), unit="batches")
+        ]
+    except ModelError as error:
+        raise ModelError(str(error).removeprefix(f"{shown(path)}: ")) from error
+    cosine = float(np.min(least))
+    if not cosine >= bound:
+        raise ModelError(
+            f"its graph gives other embeddings than PyTorch (least cosine on {CROPS} random crops {cosine:.6f}, "
+            f"below {bound})"
+        )
+    return cosine
+
+
+def _random_crops(side: int) -> NDArray[np.uint8]:
+    """Noise, from crops of one colour to such as differ in every pixel: in noise alone, networks see no differences."""
+    chance, crops = np.random.default_rng(0), np.empty((CROPS, side, side, 3), np.uint8)
+    for crop, grains in zip(crops, np.geomspace(1, side, CROPS).round().astype(int), strict=True):
+        places = np.arange(side) * grains // side
+        crop[:] = chance.integers(0, 256, (grains, grains, 3), np.uint8)[places[:, None], places]
+    return crops
+
+
+def _require_exporter() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"there is no {' and no '.join(missing)} here, which export needs; pip install 'faceclr[onnx]'"
+        )

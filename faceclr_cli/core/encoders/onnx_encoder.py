@@ -1,0 +1,94 @@
+"""An exported encoder, run by ONNX Runtime. Knows no torch, which takes seconds to import."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+from faceclr_cli.core.encoders.description import Description
+from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
+from faceclr_cli.core.errors import ModelError
+from faceclr_cli.core.faces.reasons import shown
+
+# They have no class in common.
+_RUNTIME_ERRORS = (
+    states.Fail,
+    states.InvalidArgument,
+    states.InvalidGraph,
+    states.InvalidProtobuf,
+    states.NoSuchFile,
+    states.NotImplemented,
+    states.RuntimeException,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+)
+_ONLY_FATAL = 4
+
+
+class OnnxEncoder:
+    """An exported network as an `Encoder`, on the CPU.
+
+    Args:
+        file: What was exported.
+        beside: What its folder says of the same encoder, if it does: the calibration there may be newer.
+
+    Raises:
+        ModelError: ONNX Runtime cannot run it.
+    """
+
+    def __init__(self, file: OnnxFile, beside: Description | None = None) -> None:
+        description = beside or file.description
+        rounded = "-half" if file.precision == "float16" else ""
+        self.name = beside.name + rounded if beside else file.path.stem
+        self.dim = description.architecture.embedding_dim
+        self.fingerprint = description.fingerprint
+        self.digest = file.digest
+        self.calibration = description.calibration
+        self.card = description.card
+        self._path = shown(file.path)
+        try:
+            self._session = onnxruntime.InferenceSession(file.content, _options(), providers=["CPUExecutionProvider"])
+        except _RUNTIME_ERRORS as error:
+            raise ModelError(f"{self._path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `Encoder.embed`.
+
+        Raises:
+            ValueError: The crops have another type or size than the fingerprint says.
+            ModelError: The graph fails, or does not give embeddings.
+        """
+        side = self.fingerprint.size
+        if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
+        try:
+            embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(crops)})[0]
+        except _RUNTIME_ERRORS as error:
+            raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
+        if embeddings.shape != (len(crops), self.dim) or not np.isfinite(embeddings).all():
+            raise ModelError(f"{self._path}: its graph gives no embeddings of {self.dim} finite numbers")
+        return embeddings
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads()
+    options.log_severity_level = _ONLY_FATAL  # what is less is raised as well
+    return options
+
+
+def _threads() -> int:
+    """As many as torch would use: what OMP_NUM_THREADS says, or else one for each core that is ours."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
