@@ -59,7 +59,7 @@ def test_pretraining_leaves_a_run_that_says_how_it_was_made() -> None:
 
 @pytest.mark.parametrize("trainer", ["train-triplet", "train-center"])
 def test_supervised_trainers_go_on_from_a_pretrained_run(trainer: str) -> None:
-    result = faceclr(f"{trainer} celeba-splits/train -o {trainer} --init run --epochs 2 --batch-size 8")
+    result = faceclr(f"{trainer} celeba-splits/train -o {trainer} --init run --image-size 32 --epochs 2 --batch-size 8")
     assert result["epochs"] == 2
     assert faceclr(f"embed celeba-splits/test --model {trainer} -o {trainer}.h5")["dim"] == 16
 

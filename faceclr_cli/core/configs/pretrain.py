@@ -28,7 +28,9 @@ class PretrainConfig(TrainConfig):
     )
 
     # The size at which the default recipe was chosen; see README.md.
-    image_size: int = option(64, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side")
+    image_size: int = option(
+        64, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side, whatever --init had"
+    )
 
     method: Literal["simclr", "moco"] = option(
         "simclr",

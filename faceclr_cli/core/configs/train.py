@@ -55,7 +55,9 @@ class TrainConfig:
         help="What the embedding is made of: 'none': all of the last feature map, place by place; 'mean': its mean",
     )
     embedding_dim: int = option(512, minimum=2, panel=MODEL, help="Length of an embedding")
-    image_size: int = option(112, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side")
+    image_size: int = option(
+        112, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side, whatever --init had"
+    )
 
     epochs: int = option(50, minimum=0, panel=OPTIM, help="Passes over the data; 0 writes the untrained network")
     batch_size: int = option(256, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")

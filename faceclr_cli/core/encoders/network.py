@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
 from faceclr_cli.core.encoders.heads import embedding_layer
+from faceclr_cli.core.errors import ConfigError
 
 
 class EncoderNetwork(nn.Module):
@@ -42,6 +45,29 @@ class EncoderNetwork(nn.Module):
         """
         embeddings: Tensor = self.embedding(self.backbone(pictures).flatten(1))
         return embeddings
+
+    def at_size(self, image_size: int) -> EncoderNetwork:
+        """This network for pictures of another size. Where its map of features changes, the embedding layer is new.
+
+        Args:
+            image_size: Side of the pictures in pixels.
+
+        Raises:
+            ConfigError: The weights of the backbone belong to one size.
+        """
+        own = self.architecture
+        if image_size == own.image_size:
+            return self
+        other = EncoderNetwork(replace(own, image_size=image_size))
+        try:
+            other.backbone.load_state_dict(self.backbone.state_dict())
+        except RuntimeError as error:
+            raise ConfigError(
+                f"--image-size {image_size}: {own.backbone} was trained at {own.image_size} and fits no other size"
+            ) from error
+        if other.embedding.weight.shape == self.embedding.weight.shape:
+            other.embedding = self.embedding
+        return other
 
 
 def normalise(crops: Tensor, size: int) -> Tensor:

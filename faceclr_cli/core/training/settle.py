@@ -29,7 +29,7 @@ class Settled:
     """Options that hold.
 
     Attributes:
-        config: With absolute paths, and with the architecture of the encoder that it starts from.
+        config: With absolute paths, and with the architecture of the encoder that it starts from, but for its size.
         data: The faces to train on.
         val: The faces to watch; none: some of `data` are held out.
         out: The run folder.
@@ -64,7 +64,8 @@ def settle(config: TrainConfig, command: str) -> Settled:
         settled = replace(settled, init=str(Path(config.init).resolve()))
         if former is None:
             origin = describe(Path(config.init))
-            settled = replace(settled, **origin.architecture.to_json())
+            # All but the size, at which a network may go on that has learned at another.
+            settled = replace(settled, **replace(origin.architecture, image_size=config.image_size).to_json())
         else:
             architecture = [field.name for field in fields(Architecture)]
             settled = replace(settled, **{name: former[name] for name in architecture})

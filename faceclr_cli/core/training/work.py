@@ -77,7 +77,7 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
     """
     torch.manual_seed(config.seed)
     if config.init not in ("random", "imagenet"):
-        return load_network(Path(config.init))[0]
+        return load_network(Path(config.init))[0].at_size(config.image_size)
     architecture = Architecture(
         backbone=config.backbone, embedding_dim=config.embedding_dim, image_size=config.image_size, pool=config.pool
     )

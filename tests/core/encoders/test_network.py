@@ -9,6 +9,7 @@ from faceclr_cli.core.datasets.augment import SimCLRViews
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.heads import projection_head
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
+from faceclr_cli.core.errors import ConfigError
 
 SMALL = Architecture(backbone="test_convnext", embedding_dim=24, image_size=40)
 
@@ -17,6 +18,27 @@ def test_pictures_become_embeddings() -> None:
     embeddings = EncoderNetwork(SMALL)(torch.randn(3, 3, 40, 40))
     assert embeddings.shape == (3, 24)
     assert not torch.allclose(embeddings.norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("pool", ["none", "mean"])
+def test_a_network_goes_on_at_another_size(pool: str) -> None:
+    network = EncoderNetwork(replace(SMALL, pool=pool)).eval()
+    larger = network.at_size(72).eval()
+    assert larger.architecture == replace(SMALL, pool=pool, image_size=72)
+    pictures = torch.randn(2, 3, 40, 40)
+    torch.testing.assert_close(larger.backbone(pictures), network.backbone(pictures))
+    assert larger(torch.randn(2, 3, 72, 72)).shape == (2, 24)
+    # Without a place for each feature, the embedding layer is the same too.
+    assert (larger.embedding.weight.shape == network.embedding.weight.shape) == (pool == "mean")
+    assert network.at_size(40) is network
+    if pool == "mean":
+        torch.testing.assert_close(larger(pictures), network(pictures))
+
+
+def test_weights_that_fit_one_size_alone_are_refused() -> None:
+    network = EncoderNetwork(Architecture(backbone="test_vit", embedding_dim=8, image_size=48, pool="mean"))
+    with pytest.raises(ConfigError, match="test_vit was trained at 48"):
+        network.at_size(64)
 
 
 def test_an_architecture_survives_json() -> None:

@@ -138,7 +138,7 @@ def test_the_card_says_who_was_seen(tmp_path: Path) -> None:
 
 def test_a_run_starts_from_another(split: Path, tmp_path: Path) -> None:
     first = pretrain(split, tmp_path / "first", epochs=1)
-    config = CenterConfig(data=(split,), out=tmp_path / "second", init=str(first.run), epochs=0)
+    config = CenterConfig(data=(split,), out=tmp_path / "second", init=str(first.run), epochs=0, image_size=SIZE)
     second = run(config, Heard())
     former, latter = load_bundle(first.encoder), load_bundle(second.encoder)
     assert latter.dim == 32  # The architecture comes with the weights.
