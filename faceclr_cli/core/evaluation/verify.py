@@ -19,6 +19,7 @@ from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.reasons import shown
 
 if TYPE_CHECKING:
+    from faceclr_cli.core.evaluation.all_pairs import AllPairsResult
     from faceclr_cli.core.evaluation.pairs import PairsResult
 
 
@@ -51,8 +52,8 @@ class VerifyResult:
         return asdict(self)
 
 
-def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult:
-    """Compares two photographs, or measures stored embeddings on pairs, as the config asks.
+def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult | AllPairsResult:
+    """Compares two photographs, or measures stored embeddings on pairs or on all pairs, as the config asks.
 
     Raises:
         UnreadableImageError: A photograph cannot be decoded.
@@ -65,6 +66,12 @@ def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult:
         from faceclr_cli.core.evaluation.pairs import measure_pairs
 
         return measure_pairs(config.embeddings, config.pairs, config, reporter)
+    if config.embeddings is not None:
+        from faceclr_cli.core.evaluation.all_pairs import measure_store
+
+        if config.threshold is not None:
+            raise ConfigError("--threshold is for two photographs: leave it out")
+        return measure_store(config.embeddings, reporter)
     return _compare(config, reporter)
 
 

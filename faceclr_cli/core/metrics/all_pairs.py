@@ -13,8 +13,8 @@ from faceclr_cli.core.metrics.verification import OperatingPoint
 Scores = NDArray[np.float32]
 Counts = NDArray[np.int64]
 
-_BINS = 1 << 24
-"""Of cosines from -1 to 1: about as wide as float32 is exact."""
+_BINS = 1 << 22
+"""Of cosines from -1 to 1."""
 
 _AT_ONCE = 1 << 24
 """Pairs that are held at a time."""
@@ -27,7 +27,7 @@ class AllPairs:
     Attributes:
         genuine: Pairs of one person.
         impostor: Pairs of two people.
-        auc: Area under the ROC. Scores that differ by less than 2e-7 may count as equal.
+        auc: Area under the ROC. Scores that differ by less than 5e-7 may count as equal.
         eer: Equal error rate, likewise.
         points: For each false accept rate that was asked for, the laxest threshold that accepts no larger share of the
             impostor pairs. Exact, as `tar_at_far`.
@@ -65,6 +65,25 @@ class Pairs:
 
     def blocks(self) -> Iterator[tuple[Scores, Scores]]:
         """Genuine and impostor scores of some pairs after others; the same at every call."""
+        for _, scores, same, above in self._blocks():
+            yield scores[same & above], scores[~same & above]
+
+    def impostors_from(self, threshold: float) -> tuple[Scores, NDArray[np.int32], Counts]:
+        """The impostor pairs with at least a score.
+
+        Returns:
+            Their scores, the two people of each, as numbers from 0, and how many rows each person has. Shapes:
+            (pairs,), (pairs, 2), (people,).
+        """
+        scores, people = [np.empty(0, np.float32)], [np.empty((0, 2), np.int32)]
+        for start, block, same, above in self._blocks():
+            rows, columns = np.nonzero(~same & above & (block.astype(np.float64) >= threshold))
+            scores.append(block[rows, columns])
+            people.append(np.stack([self._people[start + rows], self._people[start + columns]], axis=1))
+        return np.concatenate(scores), np.concatenate(people), np.bincount(self._people)
+
+    def _blocks(self) -> Iterator[tuple[int, Scores, NDArray[np.bool_], NDArray[np.bool_]]]:
+        """Some rows against all from the first of them on: its place, scores, which are genuine, which count."""
         count = len(self._rows)
         start = 0
         while start < count - 1:
@@ -73,12 +92,12 @@ class Pairs:
             np.clip(scores, -1, 1, out=scores)
             same = self._people[start:stop, None] == self._people[None, start:]
             above = np.arange(start, count)[None] > np.arange(start, stop)[:, None]
-            yield scores[same & above], scores[~same & above]
+            yield start, scores, same, above
             start = stop
 
 
 def measure_all_pairs(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[float]) -> AllPairs:
-    """Measures every pair. Takes two passes over them, and a few hundred megabytes however many they are.
+    """Measures every pair. Takes two passes over them, and some hundred megabytes however many they are.
 
     Args:
         embeddings: Shape: (N, D).

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
+from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.all_pairs import AllPairsResult
 from faceclr_cli.core.evaluation.pairs import PairsResult
 from faceclr_cli.core.evaluation.verify import run
 from faceclr_cli.core.events import Silent
@@ -101,3 +104,32 @@ def test_a_store_without_faces_is_no_reason_for_a_traceback(tmp_path: Path, crow
     assert len(replace(empty)) == 0
     with pytest.raises(DataError, match="the store has nothing"):
         _measure(tmp_path, empty, lines)
+
+
+def test_all_pairs_of_a_store(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    store = replace(store, identities=(None, *store.identities[1:]))
+    write_store(tmp_path / "faces.h5", store)
+    result = run(VerifyConfig(embeddings=tmp_path / "faces.h5", all_pairs=True), Silent())
+    assert isinstance(result, AllPairsResult)
+    rows = np.arange(1, 80)
+    above = np.triu_indices(79, 1)
+    scores = (store.embeddings[rows] @ store.embeddings[rows].T)[above]
+    same = np.array([store.identities[rows[a]] == store.identities[rows[b]] for a, b in zip(*above, strict=True)])
+    assert (result.faces, result.genuine, result.impostor) == (79, same.sum(), (~same).sum())
+    assert result.auc == pytest.approx(roc_auc_score(same, scores), abs=1e-6)
+    assert [row.far for row in result.tar_at_far] == [0.1, 0.01, 0.001]
+    assert result.unmeasured == (1e-4, 1e-5, 1e-6)
+    for row in result.tar_at_far:
+        assert np.mean(scores[~same] >= row.threshold - 1e-6) <= row.far + 1e-9
+        assert row.tar == pytest.approx(np.mean(scores[same] >= row.threshold - 1e-6), abs=1e-3)
+    done = CliRunner().invoke(app, ["verify", "--embeddings", str(tmp_path / "faces.h5"), "--all-pairs"])
+    assert done.exit_code == 0, done.output
+    assert "all of 79 faces" in done.stdout
+    assert "FAR 1e-06 needs 1,000,000 impostor pairs" in done.stdout
+
+
+@pytest.mark.parametrize("options", [{"all_pairs": True}, {"embeddings": Path("a.h5")}])
+def test_all_pairs_need_a_store_and_nothing_else(options: dict) -> None:
+    with pytest.raises(ValueError, match="--embeddings goes with either"):
+        VerifyConfig(**options)
