@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import resource
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,25 +31,6 @@ def require_one_error(ended: Ended) -> None:
     (line,) = ended.complained.splitlines()
     assert line.startswith("error: faces")  # names the folder
     assert ended.said == ""
-
-
-@pytest.fixture
-def small_disk(place: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """A file system of its own, and how to set its size in KiB."""
-    folder = place / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("a tmpfs may not be mounted here")
-
-    def resize(kibibytes: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={kibibytes}k", folder], check=True)
-
-    yield folder, resize
-    # Lazily, since Python's own helper of a process that ended may still have it as its working directory.
-    subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.mark.slow

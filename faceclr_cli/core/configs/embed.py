@@ -27,7 +27,10 @@ class EmbedConfig:
         metavar="FACES",
     )
     model: str = option(
-        "sface", short="-m", metavar="sface|pixels|RUN", help="A built-in encoder, or a run or encoder folder, or .onnx"
+        "sface",
+        short="-m",
+        metavar="sface|RUN|FILE.onnx",
+        help="A built-in encoder (sface, pixels), a run or encoder folder, or .onnx",
     )
     out: Path | None = option(
         None,
@@ -66,15 +69,23 @@ class EmbedConfig:
 
     batch_size: int = option(64, minimum=1, panel=MACHINE, help="Faces per forward pass")
     device: Literal["auto", "cpu", "cuda"] = option("auto", panel=MACHINE, help="'auto': the GPU if there is one")
+    gpus: int | None = option(None, minimum=1, panel=MACHINE, help="GPUs to embed on, one process each")
+    processes: int = option(1, minimum=1, panel=MACHINE, help="Processes on the CPU")
 
     def __post_init__(self) -> None:
         check_limits(self)
+        if self.gpus is not None and (self.processes > 1 or self.device == "cpu"):
+            raise ValueError("--gpus starts one process per GPU; --processes and --device cpu are for the CPU")
+        if self.processes > 1 and self.device == "cuda":
+            raise ValueError("--processes is for the CPU; on GPUs give --gpus")
         if self.null and self.faces != STANDARD_INPUT:
             raise ValueError("--null is for a list of paths on standard input: give - as FACES")
         if self.format == "h5" and self.out == STANDARD_OUTPUT:
             raise ValueError("--format h5: a store must be a file; give -o FILE, or another --format")
-        if self.file_format != "h5" and (self.prune or self.keep_parts or self.half):
-            name = "--prune" if self.prune else "--keep-parts" if self.keep_parts else "--half"
+        for_stores = {"prune": self.prune, "keep-parts": self.keep_parts, "half": self.half, "gpus": self.gpus}
+        for_stores["processes"] = self.processes > 1
+        if self.file_format != "h5" and any(for_stores.values()):
+            name = "--" + next(name for name, given in for_stores.items() if given)
             raise ValueError(f"{name} is for a store; {self.file_format} is written anew, as one file")
 
     @property

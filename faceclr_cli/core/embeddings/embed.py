@@ -14,10 +14,12 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.datasets.discover import no_faces_given, prepared_folders
 from faceclr_cli.core.embeddings.block import Embedding
 from faceclr_cli.core.embeddings.formats import writing
-from faceclr_cli.core.embeddings.making import AHEAD, bring_up_to_date, reported
+from faceclr_cli.core.embeddings.launched import Launched, launched
+from faceclr_cli.core.embeddings.making import AHEAD, reported
 from faceclr_cli.core.embeddings.parts import NAMED_FAILURES, Totals
-from faceclr_cli.core.embeddings.source import Source, open_source
+from faceclr_cli.core.embeddings.source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.store import Origin
+from faceclr_cli.core.embeddings.update import bring_up_to_date, take_part
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
@@ -80,27 +82,40 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
         TooManyBadFilesError: The work is done, but more files are bad than `max_bad` allows.
         ModelError: There is no such encoder, or it is damaged.
     """
+    with launched() as place:
+        if place is not None and config.file_format != "h5":
+            raise ConfigError(
+                f"torchrun started {place.world} processes, which together write a store and nothing else"
+            )
+        if place is None:
+            return _run(config, None, reporter)
+        if place.rank == 0:
+            return place.share(_run(config, place, reporter))
+        take_part(place)
+        return place.share(None)
+
+
+def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> EmbedResult:
     if config.faces is None:
         raise no_faces_given("embed", prepared_folders(Path()))
-    encoder = load_encoder(config.model, config.device)
+    encoder = load_encoder(config.model, _device(config, place))
     out = config.out or default_out(config.faces, encoder)
     if out.is_dir():
         raise ConfigError(f"{shown(out)}: is a folder; -o names the store itself, say {shown(out / 'faces.h5')}")
-    source = open_source(config, config.faces, encoder.fingerprint, reporter)
+    listing = list_pictures(config, config.faces, encoder.fingerprint, reporter)
     origin = Origin(
-        fingerprint=source.fingerprint,
+        fingerprint=open_source(config, listing, encoder.fingerprint).fingerprint,
         encoder=encoder.name,
         encoder_digest=encoder.digest,
         flip=config.flip,
         calibration=encoder.calibration,
         config=to_json(config),
     )
-    embedding = Embedding(encoder, batch_size=config.batch_size, flip=config.flip)
     began = time.perf_counter()
     if config.file_format == "h5":
-        totals = bring_up_to_date(config, out, source, embedding, origin, reporter)
+        totals = bring_up_to_date(config, out, listing, encoder, origin, place, reporter)
     else:
-        totals = _write_rows(config, out, source, embedding, origin, reporter)
+        totals = _write_rows(config, out, listing, encoder, origin, reporter)
     result = EmbedResult(
         out=out,
         encoder=encoder.name,
@@ -108,7 +123,7 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
         faces=totals.faces,
         people=totals.people,
         embedded=totals.faces - totals.kept,
-        pictures=len(source.photos),
+        pictures=len(listing.photos),
         gone=totals.gone,
         bad=totals.bad,
         failures=totals.failures,
@@ -116,6 +131,21 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
     )
     _judge(result, config, reporter)
     return result
+
+
+def _device(config: EmbedConfig, place: Launched | None) -> str:
+    """Of this process."""
+    if place is not None:
+        return place.device(config.device)
+    if config.gpus is None:
+        return "cpu" if config.processes > 1 else config.device
+    import torch
+
+    if torch.cuda.device_count() < config.gpus:
+        raise ConfigError(
+            f"--gpus {config.gpus}: torch finds {torch.cuda.device_count()} here; leave the option out to use the CPU"
+        )
+    return "cuda"
 
 
 def default_out(faces: Path, encoder: Encoder) -> Path:
@@ -127,12 +157,14 @@ def default_out(faces: Path, encoder: Encoder) -> Path:
 
 
 def _write_rows(
-    config: EmbedConfig, out: Path, source: Source, embedding: Embedding, origin: Origin, reporter: Reporter
+    config: EmbedConfig, out: Path, listing: Listing, encoder: Encoder, origin: Origin, reporter: Reporter
 ) -> Totals:
     """Writes rows as they come, in another format than that of stores."""
     faces = bad = 0
     people, failures = set[str | None](), list[str]()
-    total = len(source.photos)
+    total = len(listing.photos)
+    embedding = Embedding(encoder, batch_size=config.batch_size, flip=config.flip)
+    source = open_source(config, listing, encoder.fingerprint)
     items = reported(source.load(AHEAD * config.batch_size), total, config.batch_size, reporter)
     with writing(config.file_format, out, origin) as write:
         for _ in range(0, total, config.batch_size):

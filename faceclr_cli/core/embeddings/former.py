@@ -68,8 +68,8 @@ def _rows(store: OpenStore, rows: Places) -> Rows:
     return store.rows(rows)
 
 
-def find_former(out: Path, origin: Origin, *, half: bool) -> FormerRows:
-    """Looks for rows that were made before and will do.
+def require_fit(out: Path, origin: Origin, *, half: bool) -> None:
+    """Refuses to bring a store up to date that is there and is none, or was made in another way.
 
     Args:
         out: The store that is written.
@@ -77,15 +77,25 @@ def find_former(out: Path, origin: Origin, *, half: bool) -> FormerRows:
         half: Whether they are float16.
 
     Raises:
-        DataError: `out` exists and is no sound store, or was made in another way.
+        DataError: It is no sound store, or of another encoder, or was made with other options.
         FingerprintError: Its pictures were prepared in another way.
     """
     if out.exists():
         with open_store(out) as store:
             _require_like(store, origin, shown(out), half=half)
+
+
+def find_former(out: Path, origin: Origin, *, half: bool) -> FormerRows:
+    """Looks for rows that were made before and will do: in the store, and in parts that a stopped run left.
+
+    Args:
+        out: The store that is written; `require_fit` has found it fit.
+        origin: What makes the new rows.
+        half: Whether they are float16.
+    """
     parts = list[Path]()
     # Those of a store in parts are in it already; to read them twice does no harm.
-    for path in sorted(parts_of(out).glob("*.h5")):
+    for path in sorted(parts_of(out).glob("[0-9]*.h5")):
         try:
             with open_store(path) as part:
                 _require_like(part, origin, shown(path), half=half)

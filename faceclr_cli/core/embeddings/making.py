@@ -1,110 +1,147 @@
-"""A store is brought up to date: what is new is embedded, in parts, which are joined."""
+"""The parts of a store are made: in this process, or a share of them in each of several."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.block import Block, Embedding
-from faceclr_cli.core.embeddings.columns import Shape, read_texts
+from faceclr_cli.core.datasets.layouts import Photo
+from faceclr_cli.core.embeddings.block import Embedding
+from faceclr_cli.core.embeddings.columns import Shape
 from faceclr_cli.core.embeddings.former import find_former
-from faceclr_cli.core.embeddings.parts import Totals, making_parts, part_size
-from faceclr_cli.core.embeddings.source import Failed, Loaded, Source
-from faceclr_cli.core.embeddings.store import Origin, open_store
-from faceclr_cli.core.errors import StoppedError
-from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.embeddings.parts import Parts
+from faceclr_cli.core.embeddings.source import Failed, Listing, Loaded, open_source
+from faceclr_cli.core.embeddings.store import Origin
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.load import load_encoder
+from faceclr_cli.core.errors import ModelError
+from faceclr_cli.core.events import Reporter, Silent, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.pool import shared_out
 
 AHEAD = 2
 """Batches that are loaded ahead of the encoder."""
 
+_TASK = "embedding faces"
+_SECONDS_BETWEEN_LOOKS = 0.5
 
-def bring_up_to_date(
-    config: EmbedConfig, out: Path, source: Source, embedding: Embedding, origin: Origin, reporter: Reporter
-) -> Totals:
-    """Makes a store, or adds to it what is new in the source or was changed.
 
-    Killed at any moment, the store is the old one or the new one; what is done is kept, and the next run goes on.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """What is to be made, as any process is told.
 
-    Args:
-        config: How.
+    Attributes:
+        config: The options.
         out: The store.
-        source: What is to be in it.
-        embedding: Makes rows of pictures.
+        listing: The pictures.
         origin: What the store is to say of itself.
-        reporter: Told of the progress.
-
-    Raises:
-        LockedError: Another run writes the same store.
-        DataError: No picture gave a face, the store cannot be written, or it is there and was made in another way.
-        FingerprintError: It is there, and its pictures were prepared in another way.
+        shape: Of every part, but for the number of its rows.
+        size: Pictures of a part; the last has fewer.
+        run: Of the parts; see `Parts`.
     """
-    with making_parts(out) as parts:
-        former = find_former(out, origin, half=config.half)
-        size = part_size(len(source.photos))
-        count = -(-len(source.photos) // size)
-        shape = _shape(source, out, embedding.dim, half=config.half)
-        loaded = source.load(AHEAD * config.batch_size, former.content_hash)
-        items = reported(loaded, len(source.photos), config.batch_size, reporter)
-        try:
-            for number in range(count):
-                block = embedding.block(islice(items, size), former)
-                parts.write(number, block, origin, shape)
-        except (KeyboardInterrupt, StoppedError):
-            text = f"what is done is kept in {shown(parts.folder)}; the same command goes on from there"
-            reporter.report(Notice(text=text, level="warning"))
-            raise
-        gone = _gone(out, source)
-        for start in range(0, 0 if config.prune else len(gone), size):
-            with open_store(out) as store:
-                rows = store.rows(gone[start : start + size])
-            parts.write(count, Block(rows=rows, kept=len(rows), failures=()), origin, shape)
-            count += 1
-        totals = parts.totals(count)
-        if totals.faces:
-            parts.join(count, origin, keep=config.keep_parts)
-        else:
-            parts.discard()
-        return replace(totals, gone=len(gone))
+
+    config: EmbedConfig
+    out: Path
+    listing: Listing
+    origin: Origin
+    shape: Shape
+    size: int
+    run: int
+
+    @property
+    def count(self) -> int:
+        """How many parts that makes."""
+        return -(-len(self.listing.photos) // self.size)
+
+    def photos(self, part: int) -> Sequence[Photo]:
+        """The pictures of a part."""
+        return self.listing.photos[part * self.size : (part + 1) * self.size]
+
+
+class Maker:
+    """Makes parts in this process."""
+
+    def __init__(self, job: Job, encoder: Encoder) -> None:
+        self._job = job
+        self._source = open_source(job.config, job.listing, encoder.fingerprint)
+        self._embedding = Embedding(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
+        self._former = find_former(job.out, job.origin, half=job.config.half)
+        self._parts = Parts(job.out, job.run)
+
+    def make(self, numbers: Sequence[int], reporter: Reporter) -> None:
+        """Makes some parts, in ascending order. While one is written, the pictures of the next are loaded.
+
+        Raises:
+            DataError: One cannot be written.
+        """
+        job = self._job
+        photos = chain.from_iterable(map(job.photos, numbers))
+        loaded = self._source.load(AHEAD * job.config.batch_size, self._former.content_hash, photos)
+        items = reported(loaded, len(job.listing.photos), job.config.batch_size, reporter)
+        for number in numbers:
+            block = self._embedding.block(islice(items, job.size), self._former)
+            self._parts.write(number, block, job.origin, job.shape)
+        next(items, None)  # So that the end is told.
 
 
 def reported(items: Iterator[Loaded | Failed], total: int, every: int, reporter: Reporter) -> Iterator[Loaded | Failed]:
     """The same items, told of as they are taken."""
-    task = "embedding faces"
-    reporter.report(TaskStarted(task=task, total=total, unit="faces"))
+    reporter.report(TaskStarted(task=_TASK, total=total, unit="faces"))
     try:
         for done, item in enumerate(items, start=1):
             yield item
             if done % every == 0 or done == total:
-                reporter.report(TaskAdvanced(task=task, done=done))
+                reporter.report(TaskAdvanced(task=_TASK, done=done))
     finally:
-        reporter.report(TaskFinished(task=task))
+        reporter.report(TaskFinished(task=_TASK))
 
 
-def _shape(source: Source, out: Path, dim: int, *, half: bool) -> Shape:
-    """That of any part: its texts have room for all those of the store."""
-    path, identity, content_hash = 1, 1, 64
-    for photo in source.photos:
-        path = max(path, len(os.fsencode(photo.name)))
-        identity = max(identity, len(os.fsencode(photo.identity or "")))
-    if out.exists():
-        with open_store(out) as store:
-            before = store.shape.widths
-        path, identity, content_hash = map(max, (path, identity, content_hash), before)
-    return Shape(rows=0, dim=dim, half=half, widths=(path, identity, content_hash))
+def make_in_processes(job: Job, reporter: Reporter) -> None:
+    """Makes all parts in as many processes of this machine as the config asks for.
+
+    Raises:
+        FaceclrError: That of any process.
+        ModelError: A process died.
+    """
+    world = job.config.gpus or job.config.processes
+    shares = [range(rank, job.count, world) for rank in range(world)]
+    devices = [f"cuda:{rank}" if job.config.gpus else "cpu" for rank in range(world)]
+    items = [[(device, number) for number in share] for device, share in zip(devices, shares, strict=True)]
+    parts = Parts(job.out, job.run)
+    reporter.report(TaskStarted(task=_TASK, total=len(job.listing.photos), unit="faces"))
+    try:
+        with shared_out(partial(_make, job), items) as futures:
+            while (ended := wait(futures, _SECONDS_BETWEEN_LOOKS, FIRST_EXCEPTION)).not_done:
+                for future in ended.done:
+                    future.result()
+                done = min(parts.made() * job.size, len(job.listing.photos))
+                reporter.report(TaskAdvanced(task=_TASK, done=done))
+            for future in futures:
+                future.result()
+    except BrokenProcessPool:
+        raise ModelError(
+            "a process was ended from outside, perhaps for lack of memory; the same command goes on"
+        ) from None
+    finally:
+        reporter.report(TaskFinished(task=_TASK))
 
 
-def _gone(out: Path, source: Source) -> NDArray[np.int_]:
-    """The rows of the store whose picture is not in the source."""
-    if not out.exists():
-        return np.empty(0, int)
-    names = {photo.name for photo in source.photos}
-    with open_store(out) as store:
-        return np.flatnonzero([path not in names for path in read_texts(store.file["path"])])
+def _make(job: Job, item: tuple[str, int]) -> None:
+    device, number = item
+    _maker(job, device).make([number], Silent())
+
+
+@lru_cache(maxsize=1)
+def _maker(job: Job, device: str) -> Maker:
+    """Loads the encoder once in each process."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.set_device(device)
+        device = "cuda"
+    return Maker(job, load_encoder(job.config.model, device))

@@ -42,9 +42,12 @@ class Totals:
     gone: int = 0
 
 
-def part_size(pictures: int) -> int:
-    """Pictures for each part: what a run that is killed loses at most, but no more files than can be open at once."""
-    return max(_LEAST, -(-pictures // _MOST_PARTS))
+def part_size(pictures: int, processes: int) -> int:
+    """Pictures for each part: what a process that is killed loses at most.
+
+    There are no more parts than can be open at once, and where there are few pictures each process still has some.
+    """
+    return max(min(_LEAST, -(-pictures // processes)), -(-pictures // _MOST_PARTS))
 
 
 @contextmanager
@@ -71,19 +74,24 @@ def making_parts(out: Path) -> Iterator[Parts]:
 class Parts:
     """The parts of a store that is being made. Earlier runs may have left others, which are not touched.
 
+    Args:
+        out: The store.
+        run: Number of the run, the same in all its processes; None for one more than the last that left parts.
+
     Attributes:
         folder: Where they are.
+        run: Number of the run.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, run: int | None = None) -> None:
         self.folder = parts_of(out)
         self._out = out
-        runs = [int(path.name.split("-")[0]) for path in self.folder.glob("*-*.h5") if path.name[0].isdigit()]
-        self._run = max(runs, default=0) + 1
+        former = (int(path.name.split("-")[0]) for path in self.folder.glob("[0-9]*-*.h5"))
+        self.run = run or max(former, default=0) + 1
 
     def path(self, number: int) -> Path:
         """Where a part goes."""
-        return self.folder / f"{self._run:04d}-{number:06d}.h5"
+        return self.folder / f"{self.run:04d}-{number:06d}.h5"
 
     def write(self, number: int, block: Block, origin: Origin, shape: Shape) -> None:
         """Writes one part.
@@ -102,6 +110,10 @@ class Parts:
             columns.put(file, 0, block.rows)
             named = block.failures[:NAMED_FAILURES]
             file.attrs.update(kept=block.kept, bad=len(block.failures), failures=json.dumps(named))
+
+    def made(self) -> int:
+        """How many of this run there are."""
+        return sum(1 for _ in self.folder.glob(f"{self.run:04d}-*.h5"))
 
     def totals(self, count: int) -> Totals:
         """What the first parts came to."""

@@ -147,8 +147,21 @@ def _member(archive: Archive | None, photo: Photo) -> bytes | Failed | None:
         return Failed(reason=str(error))
 
 
-def open_source(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter) -> Source:
-    """Opens prepared faces, or a folder, archive or list of photographs, or a single photograph.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Listing:
+    """Which pictures are to be embedded.
+
+    Attributes:
+        photos: In an order that depends on their names alone, or in that of the archive they are in.
+        crops: How they were made, if they are prepared faces; None for photographs.
+    """
+
+    photos: Sequence[Photo]
+    crops: Fingerprint | None
+
+
+def list_pictures(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter) -> Listing:
+    """Lists prepared faces, or a folder, archive or list of photographs, or a single photograph.
 
     Args:
         config: The encoder's name, and how photographs are to be read.
@@ -159,19 +172,13 @@ def open_source(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: 
     Raises:
         DataError: It is missing or holds no pictures.
         FingerprintError: The faces were prepared in another way than the encoder needs.
-        ModelError: Photographs can't be aligned here in the way that the encoder needs.
         ConfigError: Options are for photographs, and these are faces.
     """
-    if is_face_folder(root):
-        return _prepared(config, root, wanted, reporter)
-    found = find_photos(root, config.layout, null=config.null)
-    for text in found.notices:
-        reporter.report(Notice(text=text, level="warning"))
-    aligned = _Aligned(wanted, Selection(choice=config.face))
-    return Source(sorted(found.photos, key=lambda photo: photo.position), aligned, aligned.fingerprint)
-
-
-def _prepared(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter) -> Source:
+    if not is_face_folder(root):
+        found = find_photos(root, config.layout, null=config.null)
+        for text in found.notices:
+            reporter.report(Notice(text=text, level="warning"))
+        return Listing(photos=sorted(found.photos, key=lambda photo: photo.position), crops=None)
     if config.face != "largest" or config.layout != "auto":
         raise ConfigError(f"{shown(root)}: faces that are cut out already; --face and --layout are for photographs")
     faces = open_faces(root)
@@ -179,8 +186,20 @@ def _prepared(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Re
     if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
         text = "the faces and those that the encoder was made for have only their template in common"
         reporter.report(Notice(text=f"{shown(root)}: {text}; the numbers may be a little worse for it"))
-    made = replace(faces.fingerprint, channels=wanted.channels, normalisation=wanted.normalisation)
-    return Source(_Prepared(faces), _Crops(wanted.size), made)
+    return Listing(photos=_Prepared(faces), crops=faces.fingerprint)
+
+
+def open_source(config: EmbedConfig, listing: Listing, wanted: Fingerprint) -> Source:
+    """Has what was listed ready to be read.
+
+    Raises:
+        ModelError: Photographs can't be aligned here in the way that the encoder needs.
+    """
+    if listing.crops is not None:
+        made = replace(listing.crops, channels=wanted.channels, normalisation=wanted.normalisation)
+        return Source(listing.photos, _Crops(wanted.size), made)
+    aligned = _Aligned(wanted, Selection(choice=config.face))
+    return Source(listing.photos, aligned, aligned.fingerprint)
 
 
 class _Prepared(Sequence[Photo]):

@@ -169,6 +169,11 @@ def new_store(path: Path, origin: Origin) -> Iterator[h5py.File]:
             yield file
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be written ({_reason(error)})") from error
+    except RuntimeError as error:
+        # What could not be written cannot be closed either, and h5py says no more than that.
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise DataError(f"{shown(path)}: cannot be written ({_reason(error.__context__)})") from error
 
 
 def _reason(error: OSError) -> str:

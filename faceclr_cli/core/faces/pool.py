@@ -159,6 +159,19 @@ def _one_by_one(
         yield from results
 
 
+@contextmanager
+def shared_out(function: Callable[[T], R], shares: Sequence[Sequence[T]]) -> Iterator[list[Future[list[R]]]]:
+    """Gives each share of some items to a process of its own. Those that are not done at the end stop after an item.
+
+    Args:
+        function: What to do with an item; can be sent to another process.
+        shares: A process for each.
+    """
+    with ExitStack() as stack:
+        pools = [stack.enter_context(closing(_Pool(1))) for _ in shares]
+        yield [pool.submit(function, share) for pool, share in zip(pools, shares, strict=True)]
+
+
 class _Pool:
     """Processes, started at the first work, and anew once one of them died."""
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import resource
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -267,3 +272,43 @@ def test_half_the_size_for_three_digits(faces: Path) -> None:
     assert stored(faces).embeddings.dtype == np.float32
     np.testing.assert_allclose(stored(faces).embeddings, full.embeddings, atol=1e-4)
     assert embed(faces, half=True).embedded == 0
+
+
+def test_two_processes_make_the_store_of_one(faces: Path, small_parts: None) -> None:
+    embed(faces)
+    alone = stored(faces)
+    (faces.parent / "faces.h5").unlink()
+    result = embed(faces, processes=2)
+    assert (result.faces, result.embedded) == (20, 20)
+    assert same_rows(alone, stored(faces))
+    assert embed(faces, processes=2).embedded == 0
+
+
+def test_a_process_that_fails_ends_the_run_with_its_error(faces: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # Processes that are started have it too.
+    try:
+        with pytest.raises(DataError, match=r"parts/0001-00000\d\.h5: cannot be written \(File too large\)"):
+            embed(faces, processes=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (faces.parent / "faces.h5").exists()
+    assert embed(faces).faces == 20
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_make_the_store_of_one(faces: Path) -> None:
+    embed(faces)
+    alone = stored(faces)
+    (faces.parent / "faces.h5").unlink()
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--local-addr", "127.0.0.1"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"),
+        *("-m", "faceclr_cli", "embed", str(faces), "-m", "pixels", "-o", str(faces.parent / "faces.h5"), "--json"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["embedded"] == 20  # One document: the first process speaks for both.
+    assert same_rows(alone, stored(faces))
+    assert [path.name for path in sorted(faces.parent.iterdir())] == ["faces", "faces.h5"]

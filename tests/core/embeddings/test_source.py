@@ -13,7 +13,7 @@ import pytest
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.layouts import Photo, find_photos
-from faceclr_cli.core.embeddings.source import Cut, Failed, Loaded, Source, open_source
+from faceclr_cli.core.embeddings.source import Cut, Failed, Loaded, Source, list_pictures, open_source
 from faceclr_cli.core.events import Event
 from faceclr_cli.core.faces.crop import default_fingerprint
 
@@ -103,7 +103,9 @@ def test_an_archive_of_photographs_gives_the_crops_of_its_folder(tmp_path: Path,
     archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "lfw"))
     crops = []
     for root in (tmp_path / "lfw", archive):
-        items = open_source(EmbedConfig(), root, default_fingerprint(), Ignored()).load(ahead=4)
+        items = open_source(
+            EmbedConfig(), list_pictures(EmbedConfig(), root, FINGERPRINT, Ignored()), FINGERPRINT
+        ).load(ahead=4)
         crops.append({item.name: item for item in items if isinstance(item, Loaded)})
     folder, packed = crops
     assert folder.keys() == packed.keys()

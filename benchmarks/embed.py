@@ -1,0 +1,223 @@
+"""How fast faces become a store, beside the encoder alone, and how much memory and disk that takes.
+
+`rate`: an untrained encoder embeds prepared faces, by PyTorch and, exported, by ONNX Runtime: the whole of `faceclr
+embed` but for loading the encoder (files to rows on disk), in turns with the network's bare forward passes over batches
+that lie ready in memory. Same process, threads and batch size.
+
+`size`: `faceclr embed`, as a process, on folders of more and more prepared faces, which are links to a few drawn ones,
+by a network so small that millions are done in minutes: its peak of memory, and the store's bytes beside those of its
+numbers and paths.
+
+    python benchmarks/embed.py rate FACES --rounds 5
+    python benchmarks/embed.py size --rows 10000 100000 1000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.artifacts import stamp, write_json
+from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.configs.export import ExportConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.datasets.folder import DESCRIPTION, open_faces
+from faceclr_cli.core.events import Silent
+from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
+from faceclr_cli.core.faces.decode import read_photo
+from faceclr_cli.core.faces.drawn import write_people
+
+_LINKED = 64  # Different files; ext4 gives one at most 65,000 names.
+_PER_FOLDER = 1000
+
+Crops = NDArray[np.uint8]
+
+
+def untrained(faces: Path, out: Path, backbone: str, size: int, dim: int) -> Path:
+    """An encoder that has learned nothing, for crops like these."""
+    from faceclr_cli.core.training.run import run
+
+    options = {"backbone": backbone, "image_size": size, "embedding_dim": dim}
+    run(PretrainConfig(data=(faces,), out=out, epochs=0, hold_out=0.0, device="cpu", **options), Silent())
+    return out
+
+
+def bare_torch(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
+    """The network alone, in PyTorch, on batches that lie ready."""
+    import torch
+
+    from faceclr_cli.core.encoders.bundle import load_network
+    from faceclr_cli.core.encoders.network import normalise
+
+    network, description = load_network(encoder)
+    network = network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    size = description.architecture.image_size
+    batches = [normalise(torch.tensor(part), size) for part in parts_of(crops, batch)]
+
+    @torch.inference_mode()
+    def forward() -> None:
+        for pictures in batches:
+            network(pictures)
+
+    return forward
+
+
+def bare_onnx(graph: Path, crops: Crops, batch: int) -> Callable[[], None]:
+    """The exported graph alone, in ONNX Runtime, on batches that lie ready."""
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    batches = parts_of(crops, batch)
+
+    def forward() -> None:
+        for part in batches:
+            session.run(None, {"crops": part})
+
+    return forward
+
+
+def parts_of(crops: Crops, batch: int) -> list[Crops]:
+    """The crops in batches."""
+    return [crops[start : start + batch] for start in range(0, len(crops), batch)]
+
+
+def measure_rate(arguments: argparse.Namespace) -> None:
+    """Prints pictures a second, by both engines."""
+    from faceclr_cli.core.embeddings.embed import run
+    from faceclr_cli.core.encoders.export import run as export
+
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        faces = links_to_some(arguments.faces, place / "faces", arguments.pictures)
+        paths = [faces / name for name in open_faces(faces).paths]
+        crops = np.stack([read_photo(path) for path in paths])
+        encoder = untrained(faces, place / "encoder", arguments.backbone, 112, 512)
+        for engine in ("PyTorch", "ONNX Runtime"):
+            if engine == "ONNX Runtime":
+                export(ExportConfig(run=encoder), Silent())  # From here on, embed takes the graph.
+                forward = bare_onnx(encoder / "encoder" / "encoder.onnx", crops, arguments.batch_size)
+            else:
+                forward = bare_torch(encoder, crops, arguments.batch_size)
+            forward()
+            bare, ours = list[float](), list[float]()
+            for number in range(arguments.rounds):
+                began = time.perf_counter()
+                forward()
+                bare.append(len(crops) / (time.perf_counter() - began))
+                out = place / f"{engine}-{number}.h5"
+                config = EmbedConfig(
+                    faces=faces, model=str(encoder), out=out, batch_size=arguments.batch_size, device="cpu"
+                )
+                ours.append(run(config, Silent()).faces_per_second)
+            ratios = [mine / theirs for mine, theirs in zip(ours, bare, strict=True)]
+            print(
+                f"{engine:<13} {arguments.backbone} at 112, batch {arguments.batch_size}: bare forward "
+                f"{statistics.median(bare):.0f}, faceclr embed {statistics.median(ours):.0f} pictures a second; "
+                f"ratio {statistics.median(ratios):.2f} (rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)})",
+                flush=True,
+            )
+
+
+def links_to_some(faces: Path, out: Path, count: int) -> Path:
+    """A folder with links to the first of some prepared faces."""
+    folder = open_faces(faces)
+    for name in islice(folder.paths, count):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).symlink_to((faces / name).resolve())
+    write_json(out / DESCRIPTION, {**stamp("faces", {}), "fingerprint": folder.fingerprint.to_json()})
+    return out
+
+
+def measure_size(arguments: argparse.Namespace) -> None:
+    """Prints peak memory and bytes on disk by the number of rows."""
+    import cv2
+
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        place = Path(scratch)
+        write_people(place / "people", _LINKED // 4, 4, 0, Silent())
+        cropper, crops = PhotoCropper(default_fingerprint()), place / "crops"
+        crops.mkdir()
+        for number, path in enumerate(sorted((place / "people").rglob("*.jpg"))):
+            cv2.imwrite(str(crops / f"{number}.jpg"), cropper.crop_file(path).crop[..., ::-1])
+        describe(crops.parent / "some" / "people", crops, _LINKED)
+        encoder = untrained(place / "some", place / "encoder", "test_resnet", 32, 128)
+        for rows in arguments.rows:
+            faces = place / f"faces-{rows}"
+            describe(faces / "all", crops, rows)
+            out = place / f"{rows}.h5"
+            command = [sys.executable, "-m", "faceclr_cli", "embed", str(faces), "-m", str(encoder), "-o", str(out)]
+            began = time.perf_counter()
+            peak = peak_of([*command, "--batch-size", "256", "--quiet"])
+            paths = sum(len(name) for name in open_faces(faces).paths)
+            numbers = rows * 128 * 4
+            print(
+                f"{rows:>9,} rows: peak {peak / 2**20:,.0f} MiB, store {out.stat().st_size / 2**20:,.1f} MiB, "
+                f"{out.stat().st_size / (numbers + paths):.3f} of its numbers and paths, "
+                f"{time.perf_counter() - began:.0f} s",
+                flush=True,
+            )
+            out.unlink()
+
+
+def describe(people: Path, crops: Path, rows: int) -> None:
+    """A folder of prepared faces: many names of few files."""
+    files = sorted(crops.iterdir())
+    for number in range(rows):
+        folder = people.with_name(f"{people.name}-{number // _PER_FOLDER:06d}")
+        if number % _PER_FOLDER == 0:
+            folder.mkdir(parents=True)
+        os.link(files[number % len(files)], folder / f"{number:09d}.jpg")
+    content = {**stamp("faces", {}), "fingerprint": default_fingerprint().to_json()}
+    write_json(people.parent / DESCRIPTION, content)
+
+
+def peak_of(command: list[str]) -> int:
+    """The most memory that a process held, in bytes."""
+    # By a process in between, since the kernel counts the largest of all children.
+    program = (
+        "import json, resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+        "print(json.dumps([code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *command], stdout=subprocess.PIPE, text=True, check=True)
+    code, kibibytes = json.loads(done.stdout.splitlines()[-1])
+    if code:
+        raise SystemExit(code)
+    return int(kibibytes) * 1024
+
+
+def main() -> None:
+    """Measures what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parsers = parser.add_subparsers(required=True)
+    rate = parsers.add_parser("rate")
+    rate.add_argument("faces", type=Path, help="prepared faces of 112x112")
+    rate.add_argument("--pictures", type=int, default=4000)
+    rate.add_argument("--backbone", default="convnext_atto")
+    rate.add_argument("--batch-size", type=int, default=64)
+    rate.add_argument("--rounds", type=int, default=5)
+    rate.set_defaults(run=measure_rate)
+    size = parsers.add_parser("size")
+    size.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    size.add_argument("--scratch", type=Path, help="where there is room for that many names")
+    size.set_defaults(run=measure_size)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()
