@@ -1,9 +1,11 @@
-"""How far each way to pretrain gets on real faces in the same time, measured on LFW's View 1.
+"""How far each way to train gets on real faces in the same time, measured on LFW's View 1.
 
     python benchmarks/recipe.py LFW FACES... -o runs --budget 20m
+    python benchmarks/recipe.py LFW FACES... -o runs --budget 60m --only simclr-faces center triplet --named FACES
 
-LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES are folders of prepared faces. Nobody's
-name is used: all crops are linked into one folder without names first, so that no epoch is chosen by them either.
+LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES are folders of prepared faces. Pretraining
+uses nobody's name: all crops are linked into one folder without names first, so that no epoch is chosen by them either.
+Where a folder with names is given too, train-center and train-triplet go on from the label-free encoder.
 Accuracy is that on the pairs of pairsDevTest with the best threshold on those of pairsDevTrain, whose people are
 others; a pair with a picture that shows no face counts as wrong. Runs that are in the output folder are not repeated.
 """
@@ -33,6 +35,9 @@ RECIPES = {
     "moco-simclr": ["--method", "moco", "--augment", "simclr"],
 }
 """Options of `faceclr pretrain` beside its defaults."""
+
+NAMED = {"center": "train-center", "triplet": "train-triplet"}
+"""Commands that need names, with their defaults."""
 
 
 def faceclr(*arguments: str | Path) -> None:
@@ -82,8 +87,11 @@ def main() -> None:
     parser.add_argument("faces", type=Path, nargs="+", help="prepared faces to learn from")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")
     parser.add_argument("--budget", default="20m", help="time for each run (default: 20m)")
-    parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=RECIPES, help="leave the others out")
+    parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=[*RECIPES, *NAMED], help="leave others out")
+    parser.add_argument("--named", type=Path, help="prepared faces with names, for center and triplet")
     options = parser.parse_args()
+    if options.named is None and set(options.only) & set(NAMED):
+        parser.error("center and triplet need --named FACES")
     options.out.mkdir(parents=True, exist_ok=True)
     crops, faces = options.out / "lfw-faces", [nameless(folder, options.out) for folder in options.faces]
     if not (crops / "faceclr.json").exists():
@@ -91,8 +99,13 @@ def main() -> None:
     models = {"pixels": "pixels"}
     for name in options.only:
         run = options.out / name
-        if not (run / "encoder").exists():
-            faceclr("pretrain", *faces, "-o", run, "--time-budget", options.budget, *RECIPES[name])
+        train = ["-o", run, "--time-budget", options.budget]
+        if (run / "encoder").exists():
+            pass
+        elif name in NAMED:
+            faceclr(NAMED[name], options.named, *train, "--init", options.out / "simclr-faces")
+        else:
+            faceclr("pretrain", *faces, *train, *RECIPES[name])
         models[name] = str(run)
     print(f"\n{'':16}accuracy     AUC")
     for name, model in models.items():
