@@ -51,7 +51,7 @@ def embed(place: Path, dies_at: int, keep_parts: bool) -> None:
 def in_a_process(place: Path, dies_at: int = 0, keep_parts: bool = False) -> int:
     """The exit code; below zero for a signal."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["faceclr_cli.core.embeddings.embed"])
+    context.set_forkserver_preload([__name__, "faceclr_cli.core.embeddings.embed"])
     process = context.Process(target=embed, args=(place, dies_at, keep_parts))
     process.start()
     process.join()

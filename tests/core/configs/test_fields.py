@@ -66,7 +66,7 @@ def test_contradictions_are_refused() -> None:
         triplet.TripletConfig(mining="semi-hard", batch_size=8, pictures=8)
     with pytest.raises(ValueError, match="two photographs"):
         verify.VerifyConfig(photos=(Path("a.jpg"),))
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="goes with either --pairs or --all-pairs"):
         verify.VerifyConfig(pairs=Path("pairs.csv"))
     with pytest.raises(ValueError, match="not both"):
         verify.VerifyConfig(photos=(Path("a"), Path("b")), embeddings=Path("a.h5"), pairs=Path("pairs.csv"))

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 import pytest
 
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.datasets.folder import open_faces
 from faceclr_cli.core.datasets.prepare import PreparePlan, PrepareResult, run
-from faceclr_cli.core.embeddings.source import open_source
+from faceclr_cli.core.embeddings.source import list_pictures
 from faceclr_cli.core.errors import ConfigError, FingerprintError, TooManyBadFilesError
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
@@ -77,7 +78,7 @@ def test_every_detector_and_alignment(people: Path, tmp_path: Path, detector: st
 def test_crops_of_another_alignment_are_refused_by_an_encoder(people: Path, tmp_path: Path) -> None:
     out = prepare(people, tmp_path / "faces", pad="reflect").out
     with pytest.raises(FingerprintError, match="padding is 'reflect' and 'black'"):
-        open_source(out, default_fingerprint(), "sface", Silent())
+        list_pictures(EmbedConfig(), out, default_fingerprint(), Silent())
 
 
 def test_crops_that_are_there_already_keep_their_bytes_and_name_their_template(people: Path, tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_crops_that_are_there_already_keep_their_bytes_and_name_their_template(p
     assert crops(again) == crops(ready)
     fingerprint = open_faces(again).fingerprint
     assert (fingerprint.template, fingerprint.detector) == ("arcface", "unknown")
-    assert len(open_source(again, default_fingerprint(), "sface", Silent())) == len(open_faces(again))
+    assert len(list_pictures(EmbedConfig(), again, default_fingerprint(), Silent()).photos) == len(open_faces(again))
     larger = prepare(ready, tmp_path / "larger", detector="none", assume="arcface", size=160, format="png").out
     assert {cv2.imread(str(larger / path)).shape for path in open_faces(larger).paths} == {(160, 160, 3)}
     assert rows(larger, "box, landmarks, score")[0] == (None, None, None)
@@ -100,7 +101,7 @@ def test_a_template_that_pictures_do_not_have_is_not_believed(people: Path, real
     assert not (tmp_path / "faces").exists()
     out = prepare(people, tmp_path / "faces", detector="none").out
     with pytest.raises(FingerprintError, match="template is 'unknown'"):
-        open_source(out, default_fingerprint(), "sface", Silent())
+        list_pictures(EmbedConfig(), out, default_fingerprint(), Silent())
 
 
 def test_group_photographs(real_data: Path, tmp_path: Path) -> None:
