@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
+from tests.preload import PRELOADED
+
 
 def run(function: Callable[[], Any], processes: int) -> list[Any]:
     """What `function` returns on each process, by rank.
@@ -20,7 +22,7 @@ def run(function: Callable[[], Any], processes: int) -> list[Any]:
     `torch.load(weights_only=True)` reads: tensors, numbers, strings, lists, dicts.
     """
     # To import torch takes a process seconds; these are copies of one that has.
-    multiprocessing.set_forkserver_preload(["torch.distributed", "faceclr_cli.core.training.work"])
+    multiprocessing.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.start_processes(
             _work, (processes, folder, function), nprocs=processes, start_method="forkserver"

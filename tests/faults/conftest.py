@@ -37,3 +37,4 @@ def small_disk(place: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
     yield folder, resize
     # Lazily, since Python's own helper of a process that ended may still have it as its working directory.
     subprocess.run(["umount", "-l", folder], check=True)
+    folder.rmdir()

@@ -16,6 +16,7 @@ import pytest
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.embeddings.store import Store, read_store, write_store
 from tests.core.embeddings.test_making import draw, faces, same_rows
+from tests.preload import PRELOADED
 
 __all__ = ["faces"]  # The fixture.
 
@@ -51,7 +52,7 @@ def embed(place: Path, dies_at: int, keep_parts: bool) -> None:
 def in_a_process(place: Path, dies_at: int = 0, keep_parts: bool = False) -> int:
     """The exit code; below zero for a signal."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "faceclr_cli.core.embeddings.embed"])
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=embed, args=(place, dies_at, keep_parts))
     process.start()
     process.join()
