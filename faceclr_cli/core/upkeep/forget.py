@@ -148,10 +148,10 @@ def _forget_rows(path: Path, config: ForgetConfig) -> Forgotten:
         theirs, removed = _rows_of(path, config.identity)
         left, others = removed, len(theirs) - removed
         if not config.dry_run:
-            if removed and others:
-                _write_without(path, np.flatnonzero(~theirs))
-            elif removed:
+            if not others:
                 path.unlink()
+            elif removed or any(parts.folder.iterdir()):
+                _write_without(path, np.flatnonzero(~theirs))
             # Those of a store in parts are in the one file now; those of a stopped run are made again.
             parts.discard()
             left = _rows_of(path, config.identity)[1] if path.exists() else 0

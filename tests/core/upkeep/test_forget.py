@@ -93,6 +93,17 @@ def test_what_remains_works_as_before(place: Path) -> None:
     pack(open_faces(place / "faces"), Silent())
 
 
+def test_a_store_in_parts_that_knows_nothing_of_them_keeps_its_rows(place: Path) -> None:
+    before = read_store(place / "parted.h5")
+    embed(
+        EmbedConfig(faces=place / "splits" / "train", model="pixels", out=place / "few.h5", keep_parts=True), Silent()
+    )
+    few = read_store(place / "few.h5")
+    stranger = next(name for name in before.people if name not in few.people)
+    forget(place / "parted.h5", place / "few.h5", identity=stranger)
+    assert np.array_equal(read_store(place / "few.h5").embeddings, few.embeddings)
+
+
 def test_pictures_that_a_split_still_links_are_told_of(place: Path) -> None:
     heard = Heard()
     assert forget(place / "faces", heard=heard).linked == 3
