@@ -185,34 +185,51 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     return float(middle if middle > low else high)
 
 
+def fold_numbers(same: ArrayLike, folds: int) -> NDArray[np.int64]:
+    """Divides pairs into folds: runs of consecutive pairs, each with its share of genuine and of impostor pairs.
+
+    On LFW's `pairs.txt` with ten folds they are its own.
+
+    Args:
+        same: True for genuine pairs. Shape: (pairs,).
+        folds: At least 2.
+
+    Returns:
+        The fold of each pair, from 0. Shape: (pairs,).
+
+    Raises:
+        ValueError: There are fewer genuine or impostor pairs than folds, or fewer than 2 folds.
+    """
+    genuine = np.asarray(same, bool)
+    fewest = int(min(genuine.sum(), (~genuine).sum()))
+    if not 2 <= folds <= fewest:
+        raise ValueError(f"{folds} folds need at least 2 folds and as many pairs of each kind; there are {fewest}")
+    fold_of = np.empty(len(genuine), np.int64)
+    for kind in (genuine, ~genuine):
+        for number, members in enumerate(np.array_split(np.flatnonzero(kind), folds)):
+            fold_of[members] = number
+    return fold_of
+
+
 def k_fold_accuracy(
     scores: ArrayLike, same: ArrayLike, folds: int = 10, failed: Sequence[bool] | Flags | None = None
 ) -> FoldAccuracy:
     """LFW's protocol (Huang et al. 2007): each fold is judged by the best threshold of the others.
 
-    The folds are runs of consecutive pairs, each with its share of genuine and of impostor pairs. On
-    LFW's `pairs.txt` with ten folds they are its own.
-
     Args:
         scores: Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
-        folds: At least 2.
+        folds: As `fold_numbers` divides the pairs.
         failed: True for pairs that could not be compared: their scores don't count, and their verdict is
             wrong. Shape: (pairs,).
 
     Raises:
-        ValueError: As for `roc`, or there are fewer genuine or impostor pairs than folds.
+        ValueError: As for `roc` and `fold_numbers`.
     """
     given = np.asarray(scores, np.float64)
     failures = np.zeros(given.shape, bool) if failed is None else np.asarray(failed, bool)
     values, genuine = _checked(np.where(failures, 0.0, given), same)
-    fewest = int(min(genuine.sum(), (~genuine).sum()))
-    if not 2 <= folds <= fewest:
-        raise ValueError(f"{folds} folds need at least 2 folds and as many pairs of each kind; there are {fewest}")
-    fold_of = np.empty(len(values), int)
-    for kind in (genuine, ~genuine):
-        for number, members in enumerate(np.array_split(np.flatnonzero(kind), folds)):
-            fold_of[members] = number
+    fold_of = fold_numbers(genuine, folds)
     thresholds, accuracies, accepted = np.empty(folds), np.empty(folds), np.zeros(len(values), bool)
     for number in range(folds):
         inside, others = fold_of == number, (fold_of != number) & ~failures
