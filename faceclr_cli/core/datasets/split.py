@@ -18,7 +18,7 @@ from faceclr_cli.core.datasets.discover import no_faces_given, prepared_folders
 from faceclr_cli.core.datasets.divide import PARTS, divide_images, divide_officially, divide_people, official_parts
 from faceclr_cli.core.datasets.folder import DESCRIPTION, FaceFolder, open_faces
 from faceclr_cli.core.datasets.leaks import Audit, audit, drop, keep_out
-from faceclr_cli.core.datasets.pairs import sample_pairs, write_pairs
+from faceclr_cli.core.datasets.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.datasets.summary import PartSummary, summarise
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter, track

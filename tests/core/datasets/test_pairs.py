@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from faceclr_cli.core.datasets.pairs import Pair, read_pairs, sample_pairs, write_pairs
+from faceclr_cli.core.datasets.pairs import Pair, iter_pairs, read_pairs
 from faceclr_cli.core.errors import DataError
 
 
 def read(tmp_path: Path, text: str) -> list[Pair]:
-    (tmp_path / "pairs").write_text(text, encoding="utf-8")
+    (tmp_path / "pairs").write_text(text, encoding="utf-8", newline="")
     return read_pairs(tmp_path / "pairs")
 
 
@@ -24,6 +24,7 @@ def read(tmp_path: Path, text: str) -> list[Pair]:
         "a,b,same\nx/1.jpg,x/2.jpg,1\nx/1.jpg,y/1.jpg,0\n",
         "x/1.jpg,x/2.jpg,true\nx/1.jpg,y/1.jpg,False\n",
         "x/1.jpg\tx/2.jpg\tsame\r\nx/1.jpg\ty/1.jpg\tdifferent\r\n",
+        "x/1.jpg,x/2.jpg,1\rx/1.jpg,y/1.jpg,0\r",
         "\ufeffpath1,path2,label\n\nx/1.jpg,x/2.jpg,1\nx/1.jpg,y/1.jpg,0",
     ],
 )
@@ -73,49 +74,41 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_pairs(Path("-")) == [Pair("x.jpg", "y.jpg", True)]
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    odd = [Pair('a "b", c/\n1.jpg', os.fsdecode(b"caf\xe9/1.jpg"), True), Pair("笑/1.jpg", "x/2.jpg", None)]
-    write_pairs(tmp_path / "pairs.csv", odd)
-    assert read_pairs(tmp_path / "pairs.csv") == odd
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        (b"", b"A/A_0001.jpg,A/A_0002.jpg,1\n"),
+        (b"\xef\xbb\xbf\r\n\r\na,b,same\r\n", b'A/A_0001.jpg,"A/A_0002.jpg",same\r\n'),
+        (b"\n1 1\n", b"A 1 2\n"),
+    ],
+)
+def test_a_pair_is_given_while_the_pipe_is_still_open(
+    monkeypatch: pytest.MonkeyPatch, before: bytes, line: bytes
+) -> None:
+    reading, writing = os.pipe()
+    # The pool is left last, when no producer keeps a reader waiting.
+    with ThreadPoolExecutor() as pool, open(reading) as source, open(writing, "wb", buffering=0) as producer:
+        monkeypatch.setattr(sys, "stdin", source)
+        producer.write(before + line)
+        pairs = iter_pairs(Path("-"))
+        assert pool.submit(next, pairs).result(timeout=30) == Pair("A/A_0001.jpg", "A/A_0002.jpg", True)
+        producer.write(b"B 1 C 1\n" if b"," not in line else b"B/B_0001.jpg,C/C_0001.jpg,0\n")
+        assert pool.submit(next, pairs).result(timeout=30) == Pair("B/B_0001.jpg", "C/C_0001.jpg", False)
+        producer.close()
+        assert list(pairs) == []
+        assert not source.closed
 
 
-def album(**sizes: int) -> tuple[list[str], list[str | None]]:
-    paths = [f"{name}/{number:03d}.jpg" for name, size in sizes.items() for number in range(size)]
-    return paths, [path.split("/")[0] for path in paths]
+def test_pairs_before_a_malformed_line_are_given(tmp_path: Path) -> None:
+    (tmp_path / "pairs").write_text("x.jpg,y.jpg,1\nx.jpg\n")
+    pairs = iter_pairs(tmp_path / "pairs")
+    assert next(pairs) == Pair("x.jpg", "y.jpg", True)
+    with pytest.raises(DataError, match="pairs:2: not of the form"):
+        next(pairs)
 
 
-def test_sampled_pairs_are_balanced_true_and_distinct() -> None:
-    paths, owners = album(a=50, b=30, c=3, d=1, e=2)
-    pairs = sample_pairs(paths, owners, count=100, seed=3)
-    assert [pair.same for pair in pairs] == [True, False] * 100
-    assert all((pair.a.split("/")[0] == pair.b.split("/")[0]) is pair.same for pair in pairs)
-    assert len({frozenset((pair.a, pair.b)) for pair in pairs}) == 200
-    assert all(pair.a != pair.b for pair in pairs)
-    genuine = Counter(pair.a.split("/")[0] for pair in pairs if pair.same)
-    assert genuine == {"a": 48, "b": 48, "c": 3, "e": 1}
-
-
-def test_all_pairs_are_taken_where_there_are_few() -> None:
-    paths, owners = album(a=2, b=3)
-    pairs = sample_pairs(paths, owners, count=100)
-    assert sum(pair.same is True for pair in pairs) == 4
-    assert len(pairs) == 8
-    assert sample_pairs(*album(a=5)) == []
-    assert sample_pairs(["_/1.jpg", "_/2.jpg"], [None, None]) == []
-
-
-def test_the_draw_depends_on_names_and_seed_alone() -> None:
-    paths, owners = album(a=20, b=20, c=20)
-    mixed = list(zip(paths, owners, strict=True))
-    random.Random(1).shuffle(mixed)
-    again = sample_pairs([path for path, _ in mixed], [owner for _, owner in mixed], count=50, seed=7)
-    assert again == sample_pairs(paths, owners, count=50, seed=7)
-    assert again != sample_pairs(paths, owners, count=50, seed=8)
-    # Fixed for ever: a change here would make published splits irreproducible.
-    assert sample_pairs(*album(a=3, b=3), count=2, seed=0)[:2] == [
-        Pair("b/000.jpg", "b/002.jpg", True),
-        Pair("a/002.jpg", "b/001.jpg", False),
-    ]
+def test_a_table_that_begins_with_empty_lines_may_have_tabs(tmp_path: Path) -> None:
+    assert read(tmp_path, "\n\na, 1.jpg\tb.jpg\t0\n") == [Pair("a, 1.jpg", "b.jpg", False)]
 
 
 @pytest.mark.real

@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
-from faceclr_cli.core.datasets.pairs import Pair, write_pairs
+from faceclr_cli.core.datasets.pairs import Pair
+from faceclr_cli.core.datasets.sampled_pairs import write_pairs
 from faceclr_cli.core.encoders.bundle import load_bundle
 from faceclr_cli.core.errors import DataError, FingerprintError
 from faceclr_cli.core.events import Notice
