@@ -22,6 +22,7 @@ from faceclr_cli.core.faces.decode import MAX_BYTES, BadPictureError, Picture
 from faceclr_cli.core.faces.detect import Face, Selection, UnfitError
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.ledger import Row, State
+from faceclr_cli.core.faces.quality import sharpness
 from faceclr_cli.core.faces.reasons import Reason
 
 PART = ".part"
@@ -135,16 +136,6 @@ def further_output(work: Work, rank: int) -> str:
 def further_mark(work: Work) -> str:
     """Eight digits that the names of all its further crops contain."""
     return hashlib.sha256(os.fsencode(work.path)).hexdigest()[:8]
-
-
-def sharpness(crop: NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of the grey values (Pech-Pacheco et al., ICPR 2000): low where a crop is blurred.
-
-    Args:
-        crop: RGB. Shape: (size, size, 3).
-    """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    return round(float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0]) ** 2, 2)
 
 
 def stamp_of(work: Work) -> tuple[int, int] | None:
