@@ -10,6 +10,7 @@ import typer
 
 from faceclr_cli import __version__
 from faceclr_cli.commands import (
+    calibrate,
     demo,
     embed,
     export,
@@ -35,6 +36,7 @@ _PANELS = {
         "embed": embed,
         "linear-eval": linear_eval,
         "verify": verify,
+        "calibrate": calibrate,
         "tsne": tsne,
         "export": export,
     },

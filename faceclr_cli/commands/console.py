@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json as json_module
 import os
 import shutil
@@ -10,7 +11,7 @@ import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from types import FrameType
@@ -58,6 +59,31 @@ class Console:
         elif parts and not self.quiet:
             _write(sys.stdout, "\n".join(parts))
 
+    @contextmanager
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Callable[[Result], None], Reporter]]:
+        """Gives a function that prints one result of many at once, as a JSON line or a line of CSV.
+
+        It comes with the reporter to use meanwhile: where the rows go to the terminal, no bar is drawn among them.
+
+        Args:
+            columns: The fields that CSV shows.
+        """
+        table, heading = csv.writer(sys.stdout, lineterminator="\n"), [list(columns)]
+
+        def write(result: Result) -> None:
+            content = result.to_json()
+            if self.json:
+                _write(sys.stdout, json_module.dumps(content, allow_nan=False))
+            elif not self.quiet:
+                cells = [content[name] for name in columns]
+                table.writerows([*heading, [_cell(value) for value in cells]])
+                heading.clear()
+                sys.stdout.flush()  # Whoever reads along may wait for it.
+
+        if sys.stdout.isatty() and not self.quiet:
+            self.reporter = PlainLines(sys.stderr)
+        yield write, self.reporter
+
     def note(self, text: str) -> None:
         """Says one sentence beside the data."""
         self.reporter.report(Notice(text=text))
@@ -78,6 +104,11 @@ class Console:
         """Takes a progress bar off the terminal."""
         if "reporter" in self.__dict__ and isinstance(self.reporter, RichProgress):
             self.reporter.close()
+
+
+def _cell(value: object) -> object:
+    """Flags as the pairs that faceclr reads have them."""
+    return "" if value is None else int(value) if isinstance(value, bool) else value
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -123,6 +154,11 @@ def _rule() -> str:
     except UnicodeEncodeError:
         return "-"
     return "─"
+
+
+def likely(chance: float) -> str:
+    """As `percent`, but never the certainty that nobody has."""
+    return ">99.9%" if chance > 0.999 else "<0.1%" if chance < 0.001 else percent(chance)
 
 
 def percent(share: float | None) -> str:

@@ -2,34 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.core.configs.verify import VerifyConfig
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.all_pairs import AllPairsResult
     from faceclr_cli.core.evaluation.pairs import PairsResult
 
 
-def show_measured(result: PairsResult | AllPairsResult, console: Console) -> None:
-    """Shows accuracy, where pairs were listed, and TAR at FAR."""
+def show_measured(result: PairsResult | AllPairsResult, config: VerifyConfig, console: Console) -> None:
+    """Shows accuracy, where pairs were listed, TAR at FAR, and what speaks against the numbers."""
     from faceclr_cli.core.evaluation.pairs import PairsResult
 
-    rows = {"encoder": result.encoder}
     if isinstance(result, PairsResult):
-        rows["pairs"] = f"{result.genuine} genuine, {result.impostor} impostor, {result.missing} not in the store"
-        rows["accuracy"] = f"{percent(result.accuracy)} ± {percent(result.standard_error)} over {result.folds} folds"
-        rows |= {"precision": percent(result.precision), "recall": percent(result.recall)}
-        reasons = [point.reason for point in result.tar_at_far if point.reason]
+        _show_pairs(result, config, console)
     else:
-        rows["pairs"] = f"{result.genuine:,} genuine, {result.impostor:,} impostor: all of {result.faces:,} faces"
-        needed = [f"FAR {far:g} needs {round(1 / far):,} impostor pairs" for far in result.unmeasured]
-        reasons = ["; ".join(needed)] if needed else []
-    rows |= {"AUC": f"{result.auc:.4f}", "EER": percent(result.eer)}
-    if isinstance(result, PairsResult):
-        rows["best threshold"] = f"{result.best_threshold:.3f}"
+        _show_all(result, console)
+
+
+def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> None:
+    judged = result.judged
+    by = f"over {judged.folds} folds" if judged.threshold is None else f"by the threshold of {config.calibrate_on}"
+    rows = {"encoder": result.encoder} if result.encoder else {}
+    rows["pairs"] = f"{result.genuine} genuine, {result.impostor} impostor, {result.missing} not compared"
+    rows["accuracy"] = f"{percent(judged.accuracy)} ± {percent(judged.standard_error)} {by}"
+    if judged.backwards is not None:
+        rows["backwards"] = f"{percent(judged.backwards)}, the other pairs by the best threshold of these"
+    rows |= {"precision": percent(judged.precision), "recall": percent(judged.recall)}
+    rows |= {"AUC": f"{result.auc:.4f}", "EER": percent(result.eer), "threshold": _threshold(result)}
+    rows |= dict(_audit(result))
+    for name, path in (("results", config.results), ("plot", config.plot)):
+        rows |= {name: str(path)} if path is not None else {}
     points = [
-        (f"{point.far:g}", percent(point.tar), "" if point.threshold is None else f"{point.threshold:.3f}")
+        (
+            f"{point.far:g}",
+            percent(point.tar),
+            "" if point.fold_mean is None else f"{percent(point.fold_mean)} ± {percent(point.fold_deviation)}",
+            "" if point.threshold is None else f"{point.threshold:.3f}",
+        )
         for point in result.tar_at_far
     ]
+    reasons = [f"FAR {point.far:g} {point.reason}" for point in result.tar_at_far if point.reason]
+    console.show(result, facts(rows), table(("FAR", "TAR", "over folds", "threshold"), points), *reasons)
+
+
+def _threshold(result: PairsResult) -> str:
+    own = result.judged.threshold
+    best = f"{result.best_threshold:.3f} is the best for these pairs"
+    if result.best_distance is not None:
+        best += f", a distance of {result.best_distance:.3f}"
+    return best if own is None else f"{own:.3f}; {best}"
+
+
+def _audit(result: PairsResult) -> Iterator[tuple[str, str]]:
+    if result.fingerprint is not None:
+        yield "faces", "{detector}, {template} template, {size} x {size}".format(**result.fingerprint)
+    if result.shared is not None:
+        some = ", ".join(result.shared[:3]) + (", ..." if len(result.shared) > 3 else "")
+        yield "trained on", f"{len(result.shared)} of the {result.people} people" + (f": {some}" if some else "")
+    if result.audit is not None:
+        found = {"listed twice": result.audit.repeated, "listed as both": result.audit.contradictory}
+        found |= {"of one picture": result.audit.itself, "of two copies": result.audit.copies}
+        if any(found.values()):
+            yield "beware", ", ".join(f"{count} pairs {what}" for what, count in found.items() if count)
+
+
+def _show_all(result: AllPairsResult, console: Console) -> None:
+    rows = {
+        "encoder": result.encoder,
+        "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor: all of {result.faces:,} faces",
+        "AUC": f"{result.auc:.4f}",
+        "EER": percent(result.eer),
+    }
+    points = [(f"{point.far:g}", percent(point.tar), f"{point.threshold:.3f}") for point in result.tar_at_far]
+    needed = [f"FAR {far:g} needs {round(1 / far):,} impostor pairs" for far in result.unmeasured]
+    reasons = ["; ".join(needed)] if needed else []
     console.show(result, facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons)

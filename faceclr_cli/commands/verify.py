@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, facts, likely
 from faceclr_cli.commands.measured import show_measured
 from faceclr_cli.core.configs.verify import VerifyConfig
+from faceclr_cli.core.errors import DataError
 
 EXAMPLE = "faceclr verify a.jpg b.jpg"
 
@@ -13,9 +14,11 @@ def run(config: VerifyConfig, console: Console) -> int:
     """Runs the command and shows its result. The exit code is 1 if two photographs show different people."""
     from faceclr_cli.core.evaluation.verify import VerifyResult, run
 
+    if config.pairs is not None and not config.measures:
+        return _many(config, console)
     result = run(config, console.reporter)
     if not isinstance(result, VerifyResult):
-        show_measured(result, console)
+        show_measured(result, config, console)
         return 0
     rows = {
         "similarity": f"{result.similarity:.3f}",
@@ -23,5 +26,27 @@ def run(config: VerifyConfig, console: Console) -> int:
         "meaning": result.meaning,
         "verdict": "same person" if result.same else "different people",
     }
+    if result.probability is not None:
+        rows["probability"] = f"{likely(result.probability)} the same, if that was as likely as not beforehand"
+    if result.notes:
+        rows["doubts"] = "; ".join(result.notes)
     console.show(result, facts(rows))
     return 0 if result.same else 1
+
+
+def _many(config: VerifyConfig, console: Console) -> int:
+    """A line for each pair, as soon as it is known."""
+    from faceclr_cli.core.evaluation.verdicts import verdicts
+
+    counts = {True: 0, False: 0, None: 0}
+    with console.rows(("a", "b", "similarity", "same", "reason")) as (write, reporter):
+        for verdict in verdicts(config, reporter):
+            counts[verdict.same] += 1
+            write(verdict)
+    if not any(counts.values()):
+        raise DataError(f"{config.pairs}: holds no pairs")
+    done, failed = sum(counts.values()), counts[None]
+    console.note(f"{done} pairs: {counts[True]} same, {counts[False]} different, {failed} not compared")
+    if failed > config.max_bad * done:
+        raise DataError(f"{failed} of {done} pairs could not be compared, more than --max-bad {config.max_bad:g}")
+    return 0

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, check_limits, option
+from faceclr_cli.core.configs.prepare import STANDARD_INPUT
+
+Protocol = Literal["lfw", "cfp", "scores"]
+One = Literal["largest", "center", "best", "only"]
+
+MANY, MEASURE = "Many pairs", "Measure an encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
-    """Decide whether two photographs show the same person, or measure an encoder on pairs."""
+    """Decide whether photographs show the same person, two or many pairs of them, or measure an encoder on pairs."""
 
     photos: tuple[Path, ...] = argument((), help="Two photographs", metavar="A B")
     model: str = option(
@@ -19,24 +26,113 @@ class VerifyConfig:
     threshold: float | None = option(
         None, minimum=-1.0, maximum=1.0, help="Least cosine similarity of the same person (default: the encoder's own)"
     )
-    embeddings: Path | None = option(
-        None, metavar="STORE.h5", panel="Pairs", help="Measure on stored embeddings instead of two photographs"
+    far: float | None = option(
+        None,
+        minimum=0.0,
+        maximum=1.0,
+        metavar="RATE",
+        help="The false accept rate that the threshold is for, one that was measured (default: 0.001 or the nearest)",
     )
+    calibration: Path | None = option(
+        None, metavar="FILE", help="Thresholds that faceclr calibrate -o wrote, instead of the encoder's own"
+    )
+    face: One | None = option(
+        None,
+        help="Which, of several (default: the largest; with --protocol, the center, as LFW means it); 'best' is the "
+        "surest, 'only' makes more than one an error",
+    )
+    save_crops: Path | None = option(None, metavar="DIR", help="Also write the faces as the encoder sees them")
+
     pairs: Path | None = option(
-        None, metavar="FILE", panel="Pairs", help="Pairs to measure: CSV 'a,b,same' or LFW's pairs.txt"
+        None, metavar="FILE", panel=MANY, help="Pairs: CSV or TSV 'a,b[,same]' or LFW's lists; - is standard input"
     )
-    all_pairs: bool = option(False, panel="Pairs", help="Measure on every two faces of --embeddings")
-    folds: int = option(10, minimum=2, panel="Pairs", help="Folds; each is judged by the others' best threshold")
+    root: Path | None = option(
+        None, metavar="DIR", panel=MANY, help="The photographs or prepared faces that the pairs name (default: here)"
+    )
+    max_bad: float = option(
+        0.5,
+        minimum=0.0,
+        maximum=1.0,
+        panel=MANY,
+        metavar="SHARE",
+        help="Share of pairs that may fail before the exit code is 3",
+    )
+
+    protocol: Protocol | None = option(
+        None,
+        panel=MEASURE,
+        help="'lfw': folds over --pairs; 'cfp': frontal to profile, --root is the data set; 'scores': --pairs holds "
+        "'score,same'",
+    )
+    embeddings: Path | None = option(
+        None, metavar="STORE.h5", panel=MEASURE, help="Measure stored embeddings on --pairs or --all-pairs"
+    )
+    all_pairs: bool = option(False, panel=MEASURE, help="Measure on every two faces of --embeddings")
+    folds: int = option(10, minimum=2, panel=MEASURE, help="Folds; each is judged by the others' best threshold")
+    calibrate_on: Path | None = option(
+        None, metavar="FILE", panel=MEASURE, help="Other pairs, whose best threshold judges --pairs, instead of folds"
+    )
+    results: Path | None = option(
+        None, metavar="FILE", panel=MEASURE, help="Also write the score and verdict of each pair, as JSON lines"
+    )
+    plot: Path | None = option(
+        None, metavar="FILE", panel=MEASURE, help="Also draw the ROC and the scores: .png, .svg or .pdf"
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
-        if self.embeddings is not None or self.pairs is not None or self.all_pairs:
-            if self.photos:
-                raise ValueError("give two photographs, or --embeddings with --pairs or --all-pairs, not both")
-            if self.embeddings is None or (self.pairs is None) != self.all_pairs:
-                raise ValueError("--embeddings goes with either --pairs or --all-pairs")
-        elif len(self.photos) != 2:
+        if self.photos:
+            self._require_two_photographs()
+        elif self.all_pairs:
+            if self.embeddings is None:
+                raise ValueError("--all-pairs measures a store: give --embeddings STORE.h5")
+            self._refuse("all pairs are measured", "pairs", "protocol", "calibrate_on", "results", "plot")
+        elif self.protocol == "cfp":
+            if self.root is None:
+                raise ValueError("--protocol cfp: --root names the folder that CFP's archive was unpacked to")
+            self._refuse("CFP brings its own pairs of photographs", "pairs", "embeddings", "calibrate_on")
+        elif self.pairs is None:
+            raise ValueError(
+                "give two photographs, or many pairs with --pairs FILE, or measure --embeddings STORE.h5 on either "
+                "--pairs or --all-pairs"
+            )
+        elif self.protocol == "scores":
+            self._refuse("scores are all that is measured", "embeddings", "root", "face", "save_crops")
+        if self.embeddings is not None:
+            self._refuse("what a store holds is embedded already", "root", "face", "save_crops")
+        if self.measures:
+            self._refuse("to measure is to find the thresholds", "threshold", "far", "calibration")
+        else:
+            self._refuse("is for measuring, with --protocol or --embeddings", "calibrate_on", "results", "plot")
+        if self.threshold is not None:
+            self._refuse("--threshold decides", "far", "calibration")
+        if self.far == 0:
+            raise ValueError("--far 0: no threshold accepts nobody at all; give a rate such as 0.001")
+
+    @property
+    def measures(self) -> bool:
+        """Whether an encoder is measured, rather than verdicts asked for."""
+        return self.protocol is not None or self.embeddings is not None
+
+    @property
+    def streams(self) -> bool:
+        """Whether pairs come one by one from another program, which may wait for each verdict."""
+        return self.pairs == STANDARD_INPUT
+
+    @property
+    def one(self) -> One:
+        """Which face of several is taken."""
+        return self.face or ("center" if self.protocol else "largest")
+
+    def _require_two_photographs(self) -> None:
+        if len(self.photos) != 2:
             raise ValueError(
                 f"verify compares two photographs, not {len(self.photos)}: faceclr verify a.jpg b.jpg "
-                "(or --embeddings faces.h5 --pairs pairs.csv)"
+                "(many at once: --pairs FILE)"
             )
+        self._refuse("two photographs are compared", "pairs", "root", "protocol", "embeddings", "all_pairs")
+
+    def _refuse(self, reason: str, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) not in (None, False):
+                raise ValueError(f"--{name.replace('_', '-')}: {reason}; leave it out")

@@ -104,7 +104,7 @@ def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> Emb
         raise ConfigError(f"{shown(out)}: is a folder; -o names the store itself, say {shown(out / 'faces.h5')}")
     listing = list_pictures(config, config.faces, encoder.fingerprint, reporter)
     origin = Origin(
-        fingerprint=open_source(config, listing, encoder.fingerprint).fingerprint,
+        fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,
         encoder=encoder.name,
         encoder_digest=encoder.digest,
         flip=config.flip,
@@ -164,7 +164,7 @@ def _write_rows(
     people, failures = set[str | None](), list[str]()
     total = len(listing.photos)
     embedding = Embedding(encoder, batch_size=config.batch_size, flip=config.flip)
-    source = open_source(config, listing, encoder.fingerprint)
+    source = open_source(config.face, listing, encoder.fingerprint)
     items = reported(source.load(AHEAD * config.batch_size), total, config.batch_size, reporter)
     with writing(config.file_format, out, origin) as write:
         for _ in range(0, total, config.batch_size):

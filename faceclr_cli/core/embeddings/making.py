@@ -68,7 +68,7 @@ class Maker:
 
     def __init__(self, job: Job, encoder: Encoder) -> None:
         self._job = job
-        self._source = open_source(job.config, job.listing, encoder.fingerprint)
+        self._source = open_source(job.config.face, job.listing, encoder.fingerprint)
         self._embedding = Embedding(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
         self._former = find_former(job.out, job.origin, half=job.config.half)
         self._parts = Parts(job.out, job.run)

@@ -26,7 +26,7 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.archive import Archive
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.decode import decode
-from faceclr_cli.core.faces.detect import Selection
+from faceclr_cli.core.faces.detect import Choice, Face, Selection
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.reasons import shown
 
@@ -37,13 +37,23 @@ class Cut:
 
     Attributes:
         crop: RGB, 0-255. Shape: (size, size, 3).
-        score: How sure the detector was, 0 to 1; NaN where the face was found by an earlier run.
-        box: x, y, width and height in pixels of the photograph; NaN likewise.
+        face: Where it was in the photograph, or None where an earlier run found it.
+        faces_found: How many faces the photograph shows.
     """
 
     crop: NDArray[np.uint8]
-    score: float = math.nan
-    box: tuple[float, float, float, float] = (math.nan,) * 4
+    face: Face | None = None
+    faces_found: int = 1
+
+    @property
+    def score(self) -> float:
+        """How sure the detector was, 0 to 1; NaN where an earlier run found the face."""
+        return math.nan if self.face is None else self.face.score
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, width and height in pixels of the photograph; NaN likewise."""
+        return (math.nan,) * 4 if self.face is None else self.face.box
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +121,7 @@ class Source:
                 for photo in self.photos if photos is None else photos:
                     if archive is not None and len(waiting) >= 2 * threads:
                         wait([waiting[-2 * threads]])  # photographs are larger than crops: few are held at a time
-                    waiting.append(pool.submit(self._load, photo, _member(archive, photo), known))
+                    waiting.append(pool.submit(self.read, photo, _member(archive, photo), known))
                     if len(waiting) > ahead:
                         yield waiting.popleft().result()
                 while waiting:
@@ -124,7 +134,16 @@ class Source:
         first = self.photos[0]
         return nullcontext() if first.member is None else Archive(first.path)
 
-    def _load(self, photo: Photo, content: bytes | Failed | None, known: Known) -> Loaded | Failed:
+    def read(
+        self, photo: Photo, content: bytes | Failed | None = None, known: Known = lambda _: None
+    ) -> Loaded | Failed:
+        """Reads one file. May be called from several threads.
+
+        Args:
+            photo: Which.
+            content: What is in it, where that is known.
+            known: As for `load`.
+        """
         if isinstance(content, Failed):
             return content
         try:
@@ -181,16 +200,38 @@ def list_pictures(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter
         return Listing(photos=sorted(found.photos, key=lambda photo: photo.position), crops=None)
     if config.face != "largest" or config.layout != "auto":
         raise ConfigError(f"{shown(root)}: faces that are cut out already; --face and --layout are for photographs")
-    faces = open_faces(root)
-    faces.fingerprint.require_same_crops(wanted, shown(root), f"the encoder {config.model}")
-    if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
-        text = "the faces and those that the encoder was made for have only their template in common"
-        reporter.report(Notice(text=f"{shown(root)}: {text}; the numbers may be a little worse for it"))
+    faces = require_faces(root, config.model, wanted, reporter)
     return Listing(photos=_Prepared(faces), crops=faces.fingerprint)
 
 
-def open_source(config: EmbedConfig, listing: Listing, wanted: Fingerprint) -> Source:
+def require_faces(root: Path, model: str, wanted: Fingerprint, reporter: Reporter) -> FaceFolder:
+    """Opens prepared faces that an encoder can embed.
+
+    Args:
+        root: Their folder.
+        model: What the user calls the encoder.
+        wanted: Its fingerprint.
+        reporter: Told where nobody knows whether they were made in quite the same way.
+
+    Raises:
+        DataError: They are damaged.
+        FingerprintError: They were prepared in another way than the encoder needs.
+    """
+    faces = open_faces(root)
+    faces.fingerprint.require_same_crops(wanted, shown(root), f"the encoder {model}")
+    if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
+        text = "the faces and those that the encoder was made for have only their template in common"
+        reporter.report(Notice(text=f"{shown(root)}: {text}; the numbers may be a little worse for it"))
+    return faces
+
+
+def open_source(choice: Choice, listing: Listing, wanted: Fingerprint) -> Source:
     """Has what was listed ready to be read.
+
+    Args:
+        choice: Which face of a photograph that shows several.
+        listing: The pictures.
+        wanted: The encoder's fingerprint.
 
     Raises:
         ModelError: Photographs can't be aligned here in the way that the encoder needs.
@@ -198,7 +239,7 @@ def open_source(config: EmbedConfig, listing: Listing, wanted: Fingerprint) -> S
     if listing.crops is not None:
         made = replace(listing.crops, channels=wanted.channels, normalisation=wanted.normalisation)
         return Source(listing.photos, _Crops(wanted.size), made)
-    aligned = _Aligned(wanted, Selection(choice=config.face))
+    aligned = _Aligned(wanted, Selection(choice=choice))
     return Source(listing.photos, aligned, aligned.fingerprint)
 
 
@@ -251,15 +292,10 @@ class _Aligned:
 
     def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]:
         faces = self._cropper().crop_data(data, path)
-        return tuple(Cut(crop=face.crop, score=face.face.score, box=_box(face.face.box)) for face in faces)
+        return tuple(Cut(crop=face.crop, face=face.face, faces_found=face.faces_found) for face in faces)
 
     def _cropper(self) -> PhotoCropper:
         if not hasattr(self._own, "cropper"):
             self._own.cropper = PhotoCropper(self._wanted, self._selection)
         cropper: PhotoCropper = self._own.cropper
         return cropper
-
-
-def _box(box: Sequence[float]) -> tuple[float, float, float, float]:
-    x, y, width, height = (float(number) for number in box)
-    return x, y, width, height

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path, stamp
 from faceclr_cli.core.embeddings import columns
 from faceclr_cli.core.embeddings.rows import Rows
-from faceclr_cli.core.encoders.base import Calibration
+from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.errors import DataError, FaceclrError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.reasons import shown

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """What a threshold means.
-
-    Attributes:
-        threshold: Least cosine similarity at which two faces count as the same person.
-        far: Share of impostor pairs accepted at that threshold.
-        tar: Share of genuine pairs accepted at that threshold.
-        source: The pairs that it was measured on, for people.
-    """
-
-    threshold: float
-    far: float
-    tar: float
-    source: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Calibration:
-        """Reads what `to_json` gave.
-
-        Raises:
-            TypeError, ValueError: A field is missing, unknown or not a number.
-        """
-        fields = dict(content)
-        source = str(fields.pop("source"))
-        return cls(source=source, **{name: float(value) for name, value in fields.items()})
 
 
 class Encoder(Protocol):
@@ -70,6 +38,11 @@ class Encoder(Protocol):
     @property
     def calibration(self) -> Calibration | None:
         """Its threshold and what that means, or None where nobody measured it."""
+        ...
+
+    @property
+    def trained_on(self) -> Collection[str] | None:
+        """The people that it was trained on, or None where nobody wrote them down."""
         ...
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from faceclr_cli.core.artifacts import atomic_path, digest_file, stamp, write_json
 from faceclr_cli.core.encoders.architecture import NORMALISATION
-from faceclr_cli.core.encoders.base import Calibration
+from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, describe
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
 from faceclr_cli.core.encoders.tensors import write_tensors
@@ -33,6 +33,7 @@ class TorchEncoder:
         self.digest = description.digest
         self.calibration = description.calibration
         self.card = description.card
+        self.trained_on = description.card.people.keys() or None
         self._size = description.architecture.image_size
         self._device = device
         self._network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

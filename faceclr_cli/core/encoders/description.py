@@ -9,7 +9,7 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.encoders.architecture import NORMALISATION, Architecture
-from faceclr_cli.core.encoders.base import Calibration
+from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 

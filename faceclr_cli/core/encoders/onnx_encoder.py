@@ -50,6 +50,7 @@ class OnnxEncoder:
         self.digest = file.digest
         self.calibration = description.calibration
         self.card = description.card
+        self.trained_on = description.card.people.keys() or None
         self._path = shown(file.path)
         try:
             self._session = onnxruntime.InferenceSession(file.content, _options(), providers=["CPUExecutionProvider"])

@@ -28,6 +28,7 @@ class PixelsEncoder:
     dim = _SIDE * _SIDE * 3
     digest = hashlib.sha256(_RECIPE.encode()).hexdigest()
     calibration = None
+    trained_on = None
 
     def __init__(self) -> None:
         self.fingerprint: Fingerprint = replace(default_fingerprint(_CROP), channels="rgb", normalisation=_RECIPE)

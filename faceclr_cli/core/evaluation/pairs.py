@@ -1,8 +1,9 @@
-"""An encoder measured on pairs, from stored embeddings."""
+"""An encoder measured on labelled pairs by the protocol of LFW, CFP or a file of scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.datasets.pairs import Pair, read_pairs
-from faceclr_cli.core.embeddings.store import Store, read_store
-from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.datasets.names import name_key
+from faceclr_cli.core.datasets.pair_audit import PairAudit, audit_pairs, people_of
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.evaluation.drawn_pairs import draw_pairs
+from faceclr_cli.core.evaluation.scored import Evidence, Scored, evidence
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.metrics.verification import (
-    auc,
-    best_threshold,
-    cosine_scores,
-    eer,
-    k_fold_accuracy,
-    tar_at_far,
-)
+from faceclr_cli.core.metrics.folds import tar_over_folds, transferred
+from faceclr_cli.core.metrics.verification import auc, best_threshold, eer, k_fold_accuracy, tar_at_far
 
 FARS = (1e-1, 1e-2, 1e-3)
-_BELOW_EVERY_COSINE = -2.0
+_BELOW_EVERY_SCORE = -2.0
+_NAMED_FAILURES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,154 +33,233 @@ class TarAtFar:
 
     Attributes:
         far: The false accept rate asked for.
-        tar: Share of genuine pairs accepted, or None where it cannot be measured.
-        threshold: Where, or None.
+        tar: Share of genuine pairs accepted at the laxest threshold that accepts no larger share of all impostor
+            pairs, or None where it cannot be measured.
+        threshold: That threshold, or None.
         reason: Why it cannot be measured, or None.
+        fold_mean: Mean over folds, each by the threshold of the others, or None where they are too small.
+        fold_deviation: Standard deviation over the folds, or None.
     """
 
     far: float
     tar: float | None
     threshold: float | None
     reason: str | None
+    fold_mean: float | None = None
+    fold_deviation: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The accuracy, and where its thresholds come from.
+
+    Attributes:
+        folds: How many folds it is a mean of, each judged by the best threshold of the others; 1 where other pairs
+            chose the threshold.
+        accuracy: Share of right verdicts; a pair that could not be compared is a wrong one.
+        standard_error: Over folds; with one, that of a share of so many pairs.
+        threshold: The one that other pairs chose, or None.
+        backwards: The accuracy of those other pairs by the best threshold of these, or None.
+        precision: Share of genuine pairs among those accepted, by these thresholds; None if none was.
+        recall: Share of genuine pairs that were accepted.
+    """
+
+    folds: int
+    accuracy: float
+    standard_error: float
+    threshold: float | None
+    backwards: float | None
+    precision: float | None
+    recall: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairsResult:
     """What an encoder reached on pairs.
 
-    Pairs with a picture that the store lacks are never dropped: in the accuracy each is a wrong verdict, and
-    in precision, recall and TAR the genuine ones are rejected. FAR, AUC and EER are over the pairs found,
-    except that AUC and EER too see missing genuine pairs as rejected.
+    Pairs that could not be compared are never dropped: in the accuracy each is a wrong verdict, and in precision,
+    recall and TAR the genuine ones are rejected. FAR, AUC and EER are over the pairs that could, except that AUC
+    and EER too see missing genuine pairs as rejected.
 
     Attributes:
-        store: The file of embeddings.
-        pairs: The file of pairs.
-        encoder: Who made the embeddings.
-        genuine: Pairs of one person in the file.
-        impostor: Pairs of two people in the file.
-        missing: Pairs of which the store lacks a picture.
-        first_missing: The first picture that it lacks, or None.
-        folds: How many folds the accuracy is a mean of.
-        accuracy: Each fold judged by the best threshold of the others.
-        standard_error: Of the accuracy, over folds.
-        precision: Share of genuine pairs among those accepted, by the folds' thresholds; None if none was.
-        recall: Share of genuine pairs that were accepted.
+        pairs: The file of pairs, or the folder of CFP.
+        source: The folder of photographs, or the store; None for a file of scores.
+        encoder: Who embedded them; None for a file of scores.
+        fingerprint: How the faces were made; None for a file of scores.
+        genuine: Pairs of one person.
+        impostor: Pairs of two people.
+        missing: Pairs that could not be compared.
+        failures: The first reasons for that, each once.
+        judged: The accuracy.
         auc: Area under the ROC.
         eer: Equal error rate.
         tar_at_far: For each false accept rate of `FARS`.
         best_threshold: The threshold with the most right verdicts on all pairs.
+        best_distance: The same as the Euclidean distance of normalised embeddings; None for a file of scores.
+        audit: Pairs that should not be in the list; None for a file of scores.
+        people: How many people the pictures' folders are named after, or None if they are not people.
+        shared: People whom the encoder was trained on, of those; None where nobody knows.
     """
 
-    store: str
     pairs: str
-    encoder: str
+    source: str | None
+    encoder: str | None
+    fingerprint: dict[str, Any] | None
     genuine: int
     impostor: int
     missing: int
-    first_missing: str | None
-    folds: int
-    accuracy: float
-    standard_error: float
-    precision: float | None
-    recall: float
+    failures: tuple[str, ...]
+    judged: Judged
     auc: float
     eer: float
     tar_at_far: tuple[TarAtFar, ...]
     best_threshold: float
+    best_distance: float | None
+    audit: PairAudit | None
+    people: int | None
+    shared: tuple[str, ...] | None
 
     @property
     def found(self) -> int:
-        """Pairs of which the store has both pictures."""
+        """Pairs that could be compared."""
         return self.genuine + self.impostor - self.missing
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
-        points = [asdict(point) for point in self.tar_at_far]
-        return asdict(self) | {"found": self.found, "tar_at_far": points}
+        plain = asdict(self.judged) | {
+            "found": self.found,
+            "failures": list(self.failures),
+            "tar_at_far": [asdict(point) for point in self.tar_at_far],
+            "shared": None if self.shared is None else list(self.shared),
+        }
+        fields = asdict(self)
+        del fields["judged"]
+        return fields | plain
 
 
-def measure_pairs(store_path: Path, pairs_path: Path, config: VerifyConfig, reporter: Reporter) -> PairsResult:
-    """Measures the embeddings of a store on a file of labelled pairs.
+def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
+    """Measures an encoder on labelled pairs, and writes each pair's score and the plot where they are asked for.
 
-    Pairs name pictures as the store does: by their path below the folder that was embedded.
+    Pairs name pictures by their path below the folder, or below the one that was embedded.
 
     Raises:
-        DataError: A file cannot be read, the pairs have no labels or are too few, or the store has none of them.
-        ConfigError: A threshold was given.
+        DataError: A file cannot be read or written, the pairs have no labels or are too few, or none can be compared.
+        ConfigError, ModelError, FingerprintError: The encoder is not there, or does not fit the faces.
     """
-    if config.threshold is not None:
-        raise ConfigError("--threshold is for two photographs; on pairs the folds choose it: leave it out")
-    store, pairs = read_store(store_path), read_pairs(pairs_path)
-    if any(pair.same is None for pair in pairs):
-        raise DataError(f"{pairs_path}: a pair without a label can't be measured; each needs 'same' as 1 or 0")
-    same = np.array([bool(pair.same) for pair in pairs])
-    scores, absent = _scores(store, pairs)
-    missing = np.isnan(scores)
-    if missing.all():
-        raise DataError(
-            f"{store_path}: holds none of the {len(pairs)} pairs of {pairs_path}; "
-            f"the first names {absent}, the store has {store.paths[0] if len(store) else 'nothing'}"
-        )
-    if absent is not None:
-        text = f"{missing.sum()} of {len(pairs)} pairs have a picture that {store_path} lacks (first: {absent})"
-        reporter.report(Notice(text=f"{text}; each counts as wrong", level="warning"))
+    given = evidence(config, reporter)
+    judged, missing = given.judged, given.judged.missing
+    reasons = tuple(dict.fromkeys(reason for reason in judged.reasons if reason))
+    if missing.any():
+        text = f"{missing.sum()} of {len(missing)} pairs could not be compared and count as wrong (first: {reasons[0]})"
+        reporter.report(Notice(text=text, level="warning"))
     try:
-        return _measure(store_path, pairs_path, store.encoder, scores, same, absent, config.folds)
+        result, accepted = _measure(given, config.folds, reasons[:_NAMED_FAILURES])
     except ValueError as error:
-        raise DataError(f"{pairs_path}: {error}") from error
+        raise DataError(f"{judged.origin}: {error}") from error
+    if config.results is not None:
+        _write_results(config.results, judged, accepted)
+    if config.plot is not None:
+        draw_pairs(config.plot, result, judged)
+    return result
 
 
-def _scores(store: Store, pairs: Sequence[Pair]) -> tuple[NDArray[np.float64], str | None]:
-    """The score of each pair, NaN where the store lacks a picture, and the first picture that it lacks."""
-    rows = {path: row for row, path in enumerate(store.paths)}
-    absent = next((path for pair in pairs for path in (pair.a, pair.b) if path not in rows), None)
-    there = np.array([pair.a in rows and pair.b in rows for pair in pairs], bool)
-    found = [pair for pair, held in zip(pairs, there, strict=True) if held]
-    scores = np.full(len(pairs), np.nan)
-    left, right = [rows[pair.a] for pair in found], [rows[pair.b] for pair in found]
-    scores[there] = cosine_scores(store.embeddings[left], store.embeddings[right])
-    return scores, absent
-
-
-def _measure(
-    store_path: Path,
-    pairs_path: Path,
-    encoder: str,
-    scores: NDArray[np.float64],
-    same: NDArray[np.bool_],
-    absent: str | None,
-    folds: int,
-) -> PairsResult:
-    missing = np.isnan(scores)
-    judged = k_fold_accuracy(np.where(missing, 0.0, scores), same, folds, missing)
+def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[PairsResult, NDArray[np.bool_]]:
+    """The result, and which pairs were accepted."""
+    own, missing = given.judged, given.judged.missing
+    scores, same = own.scores, own.same
     # Impostor pairs without a score say nothing about false accepts; genuine ones are people sent away.
     known = ~missing | same
-    values, genuine = np.where(missing, _BELOW_EVERY_COSINE, scores)[known], same[known]
-    accepted = judged.accepted
-    return PairsResult(
-        store=str(store_path),
-        pairs=str(pairs_path),
-        encoder=encoder,
+    lowest = min(_BELOW_EVERY_SCORE, float(np.nanmin(scores)) - 1)
+    values, genuine = np.where(missing, lowest, scores)[known], same[known]
+    judged, accepted = _judge(own, given.other, folds)
+    best = best_threshold(scores[~missing], same[~missing])
+    found = people_of(own.pairs) if own.pairs else None
+    names = None if found is None else found[2]
+    result = PairsResult(
+        pairs=own.origin,
+        source=given.source,
+        encoder=given.encoder,
+        fingerprint=None if given.fingerprint is None else given.fingerprint.to_json(),
         genuine=int(same.sum()),
         impostor=int((~same).sum()),
         missing=int(missing.sum()),
-        first_missing=absent,
-        folds=folds,
-        accuracy=judged.mean,
-        standard_error=judged.standard_error,
-        precision=float(same[accepted].mean()) if accepted.any() else None,
-        recall=float(accepted[same].mean()),
+        failures=reasons,
+        judged=judged,
         auc=auc(values, genuine),
         eer=eer(values, genuine),
-        tar_at_far=tuple(_at(values, genuine, far) for far in FARS),
-        best_threshold=best_threshold(scores[~missing], same[~missing]),
+        tar_at_far=tuple(_at(own, values, genuine, far, folds if given.other is None else None) for far in FARS),
+        best_threshold=best,
+        best_distance=None if given.encoder is None else float(np.sqrt(max(0.0, 2 - 2 * best))),
+        audit=audit_pairs(own.pairs, given.content_hashes) if own.pairs else None,
+        people=None if names is None else len(names),
+        shared=_shared(names, given.trained_on),
     )
+    return result, accepted
 
 
-def _at(values: NDArray[np.float64], genuine: NDArray[np.bool_], far: float) -> TarAtFar:
+def _judge(own: Scored, other: Scored | None, folds: int) -> tuple[Judged, NDArray[np.bool_]]:
+    scores, missing, same = np.where(own.missing, 0.0, own.scores), own.missing, own.same
+    if other is None:
+        by_folds = k_fold_accuracy(scores, same, folds, missing)
+        accuracy, error, accepted = by_folds.mean, by_folds.standard_error, by_folds.accepted
+        threshold = backwards = None
+    else:
+        both = transferred(scores, same, np.where(other.missing, 0.0, other.scores), other.same, missing, other.missing)
+        accuracy, backwards = (float(share) for share in both.accuracies)
+        threshold, accepted, folds = float(both.thresholds[0]), both.accepted, 1
+        error = float(np.sqrt(accuracy * (1 - accuracy) / len(same)))
+    judged = Judged(
+        folds=folds,
+        accuracy=accuracy,
+        standard_error=error,
+        threshold=threshold,
+        backwards=backwards,
+        precision=float(same[accepted].mean()) if accepted.any() else None,
+        recall=float(accepted[same].mean()),
+    )
+    return judged, accepted
+
+
+def _at(
+    own: Scored, values: NDArray[np.float64], genuine: NDArray[np.bool_], far: float, folds: int | None
+) -> TarAtFar:
     impostors, needed = int((~genuine).sum()), round(1 / far)
     if impostors < needed:
         reason = f"needs {needed:,} impostor pairs, there are {impostors:,}"
         return TarAtFar(far=far, tar=None, threshold=None, reason=reason)
     point = tar_at_far(values, genuine, far)
-    return TarAtFar(far=far, tar=point.tar, threshold=point.threshold, reason=None)
+    try:
+        over = None if folds is None else tar_over_folds(np.nan_to_num(own.scores), own.same, far, folds, own.missing)
+    except ValueError:  # The folds are too small for this rate; all pairs together are not.
+        over = None
+    return TarAtFar(
+        far=far,
+        tar=point.tar,
+        threshold=point.threshold,
+        reason=None,
+        fold_mean=None if over is None else over.mean,
+        fold_deviation=None if over is None else over.standard_deviation,
+    )
+
+
+def _shared(names: Sequence[str] | None, trained_on: Collection[str] | None) -> tuple[str, ...] | None:
+    if names is None or not trained_on:
+        return None
+    known = {name_key(name) for name in trained_on}
+    return tuple(name for name in names if name_key(name) in known)
+
+
+def _write_results(path: Path, own: Scored, accepted: NDArray[np.bool_]) -> None:
+    """One JSON line for each pair, in order; where only scores are known, without names."""
+    names: Sequence[dict[str, str]] = [{"a": pair.a, "b": pair.b} for pair in own.pairs] or [{}] * len(own.scores)
+    rows = zip(names, own.same.tolist(), own.scores.tolist(), accepted.tolist(), own.reasons, strict=True)
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="ascii") as file:
+        for name, same, score, verdict, reason in rows:
+            row = name | {
+                "same": same,
+                "score": None if reason else score,
+                "accepted": None if reason else verdict,
+                "right": not reason and verdict == same,
+                "reason": reason,
+            }
+            file.write(json.dumps(row, allow_nan=False) + "\n")

@@ -1,4 +1,4 @@
-"""`faceclr verify`: a verdict on two photographs, or an encoder measured on many pairs.
+"""`faceclr verify`: a verdict on two photographs or on many pairs, or an encoder measured on pairs.
 
 Two photographs are what people wait for at a terminal: nothing slower than OpenCV is imported for them.
 """
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.load import load_encoder
-from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.evaluation.rule import rule_of
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.crop import PhotoCropper
+from faceclr_cli.core.faces.detect import Selection
+from faceclr_cli.core.faces.quality import doubts
 from faceclr_cli.core.faces.reasons import shown
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class VerifyResult:
         far: Share of impostor pairs that this threshold was measured to accept, or None where the user chose it.
         meaning: What the threshold means, as a sentence.
         same: Whether it is the same person.
+        probability: The chance of that, if it is as likely as not beforehand, or None where nobody measured it.
+        notes: What makes the verdict doubtful, each beginning with the photograph's name.
     """
 
     a: str
@@ -46,46 +49,53 @@ class VerifyResult:
     far: float | None
     meaning: str
     same: bool
+    probability: float | None
+    notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
-        return asdict(self)
+        return asdict(self) | {"notes": list(self.notes)}
 
 
 def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult | AllPairsResult:
-    """Compares two photographs, or measures stored embeddings on pairs or on all pairs, as the config asks.
+    """Compares two photographs, or measures an encoder on pairs, as the config asks. Many verdicts: `verdicts`.
 
     Raises:
         UnreadableImageError: A photograph cannot be decoded.
         NoFaceError: A photograph shows no face.
-        DataError: A file is missing, or the pairs and the store don't fit.
+        DataError: A file is missing, or the pairs and the pictures don't fit.
         ModelError: There is no such encoder.
-        ConfigError: The encoder has no threshold and none was given, or options contradict each other.
+        FingerprintError: Faces were prepared in another way than the encoder needs.
+        ConfigError: The encoder has no threshold and none was given.
     """
-    if config.embeddings is not None and config.pairs is not None:
-        from faceclr_cli.core.evaluation.pairs import measure_pairs
-
-        return measure_pairs(config.embeddings, config.pairs, config, reporter)
-    if config.embeddings is not None:
+    if config.all_pairs and config.embeddings is not None:
         from faceclr_cli.core.evaluation.all_pairs import measure_store
 
-        if config.threshold is not None:
-            raise ConfigError("--threshold is for two photographs: leave it out")
         return measure_store(config.embeddings, reporter)
+    if config.measures:
+        from faceclr_cli.core.evaluation.pairs import measure_pairs
+
+        return measure_pairs(config, reporter)
     return _compare(config, reporter)
 
 
 def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
     # While the photographs are decoded and searched, sface loads its network on another core.
-    encoder = load_encoder(config.model)
-    threshold, far, meaning = _threshold(config, encoder)
-    cropper, crops = PhotoCropper(encoder.fingerprint), []
+    encoder = load_encoder(config.model, "cpu")
+    rule = rule_of(encoder, config.model, threshold=config.threshold, far=config.far, calibration=config.calibration)
+    cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.one)), [], []
     for photo in config.photos:
         aligned = cropper.crop_file(photo)
         if aligned.faces_found > 1:
-            text = f"{shown(photo)}: {aligned.faces_found} faces found, the largest is compared"
+            text = f"{shown(photo)}: {aligned.faces_found} faces found, the {_TAKEN[config.one]} is compared"
             reporter.report(Notice(text=text, level="warning"))
+        notes += [f"{shown(photo)}: {doubt}" for doubt in doubts(aligned)]
         crops.append(aligned.crop)
+    if config.save_crops is not None:
+        from faceclr_cli.core.evaluation.pictures import save_crop
+
+        for photo, crop in zip(config.photos, crops, strict=True):
+            save_crop(config.save_crops, str(photo), crop)
     first, second = encoder.embed(np.stack(crops)).astype(np.float64)
     similarity = float(np.clip(first @ second, -1, 1))
     a, b = (str(photo) for photo in config.photos)
@@ -94,27 +104,13 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         b=b,
         encoder=encoder.name,
         similarity=similarity,
-        threshold=threshold,
-        far=far,
-        meaning=meaning,
-        same=similarity >= threshold,
+        threshold=rule.threshold,
+        far=rule.far,
+        meaning=rule.meaning,
+        same=similarity >= rule.threshold,
+        probability=rule.probability(similarity),
+        notes=tuple(notes),
     )
 
 
-def _threshold(config: VerifyConfig, encoder: Encoder) -> tuple[float, float | None, str]:
-    """The threshold, its false accept rate if known, and what it means."""
-    if config.threshold is not None:
-        return config.threshold, None, "chosen by --threshold"
-    if encoder.calibration is None:
-        raise ConfigError(
-            f"--model {config.model}: nobody has measured its threshold; give one with --threshold, which "
-            "faceclr verify --embeddings STORE.h5 --pairs FILE helps to choose"
-        )
-    measured = encoder.calibration
-    meaning = (
-        f"accepts 1 in {1 / measured.far:,.0f} pairs of different people and {measured.tar:.1%} of pairs of the same "
-        f"({measured.source})"
-        if measured.far > 0
-        else f"accepts no pair of different people and {measured.tar:.1%} of pairs of the same ({measured.source})"
-    )
-    return measured.threshold, measured.far, meaning
+_TAKEN = {"largest": "largest", "center": "one in the middle", "best": "surest", "only": "only one"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from faceclr_cli.core.metrics.verification import OperatingPoint
+from faceclr_cli.core.metrics.verification import Floats, OperatingPoint
 
 Scores = NDArray[np.float32]
 Counts = NDArray[np.int64]
@@ -124,6 +124,28 @@ def measure_all_pairs(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[f
         eer=equal,
         points=_points(pairs, genuine, impostor, fars),
     )
+
+
+def count_scores(embeddings: ArrayLike, labels: ArrayLike, bins: int = 1 << 14) -> tuple[Floats, Counts, Counts]:
+    """How many genuine and impostor pairs have which score.
+
+    Args:
+        embeddings: Shape: (N, D).
+        labels: The person of each row. Shape: (N,).
+        bins: How finely cosines from -1 to 1 are divided.
+
+    Returns:
+        The middle of each bin, and its genuine and impostor pairs. Shape of each: (bins,).
+
+    Raises:
+        ValueError: As for `Pairs`.
+    """
+    edges = np.linspace(-1, 1, bins + 1)
+    genuine, impostor = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    for same, different in Pairs(embeddings, labels).blocks():
+        genuine += np.histogram(same, edges)[0]
+        impostor += np.histogram(different, edges)[0]
+    return (edges[1:] + edges[:-1]) / 2, genuine, impostor
 
 
 def _bin(scores: Scores | NDArray[np.float64]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.encoders.base import Calibration
+from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
 from faceclr_cli.core.losses.gather import world
 from faceclr_cli.core.metrics.contrast import alignment, effective_rank, uniformity, views_top1
 from faceclr_cli.core.metrics.knn import knn_accuracy
@@ -146,9 +146,7 @@ def calibration(row: Row, faces: JoinedFaces | None) -> Calibration | None:
     known = watchable(faces)
     people = len(np.unique(faces.labels[known]))
     return Calibration(
-        threshold=row[_THRESHOLD],
-        far=row[_FAR],
-        tar=row[_TAR],
+        points=(FarPoint(far=row[_FAR], threshold=row[_THRESHOLD], tar=row[_TAR]),),
         source=f"all pairs of {min(_PAIRED, len(known))} pictures of {people} people watched in training",
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from faceclr_cli import __version__
 from faceclr_cli.core.embeddings.store import Store, ask_for_store, read_store, rows_of_most_pictured, write_store
-from faceclr_cli.core.encoders.base import Calibration
+from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
@@ -31,7 +31,7 @@ def make_store(identities: list[str | None], dim: int = 4) -> Store:
         fingerprint=FINGERPRINT,
         encoder="sface",
         encoder_digest="ab",
-        calibration=Calibration(threshold=0.36, far=1e-3, tar=0.98, source="somewhere"),
+        calibration=Calibration(points=(FarPoint(far=1e-3, threshold=0.36, tar=0.98),), source="somewhere"),
         config={"faces": "faces", "max_bad": 0.5},
     )
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.backbones import Pool
-from faceclr_cli.core.encoders.base import Calibration
 from faceclr_cli.core.encoders.bundle import load_bundle, load_network, save_encoder
+from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
 from faceclr_cli.core.errors import ConfigError, ModelError
@@ -25,7 +25,7 @@ FINGERPRINT = Fingerprint(
     detector="none", detector_digest="0" * 16, template="toy", size=48, interpolation="none", padding="none"
 )
 CARD = Card(command="pretrain", config={"lr": 0.5}, data="train", pictures=3, people={"Zoë": 2, "Ann": 1})
-CALIBRATION = Calibration(threshold=0.25, far=0.001, tar=0.75, source="pairs")
+CALIBRATION = Calibration(points=(FarPoint(far=0.001, threshold=0.25, tar=0.75),), source="pairs")
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.crop import default_fingerprint
 from tests.core.encoders.toy_graph import CALIBRATION, WEIGHTS, encoder_json, write_toy
 
-NEWER = {**CALIBRATION, "threshold": 0.5}
+NEWER = {**CALIBRATION, "points": [{"far": 0.001, "threshold": 0.5, "tar": 0.75, "low": None, "high": None}]}
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def add_graph(run: Path, name: str = "encoder.onnx", **changes: object) -> Path:
 
 
 def threshold(encoder: Encoder) -> float | None:
-    return encoder.calibration.threshold if encoder.calibration else None
+    return encoder.calibration.usual.threshold if encoder.calibration else None
 
 
 @pytest.mark.parametrize("model", BUILT_IN)

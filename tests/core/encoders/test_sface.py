@@ -8,7 +8,7 @@ import pytest
 
 from faceclr_cli.core.datasets.pairs import read_pairs
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.sface import CALIBRATION, SFaceEncoder
+from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import NoFaceError
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.weights import SFACE
@@ -46,9 +46,10 @@ def test_it_says_what_it_is(encoder: SFaceEncoder) -> None:
     as_protocol: Encoder = encoder
     assert as_protocol.fingerprint.size == 112
     assert as_protocol.digest == SFACE.sha256
-    assert as_protocol.calibration is CALIBRATION
-    assert CALIBRATION.far == 1e-3
-    assert "View 1" in CALIBRATION.source
+    assert as_protocol.calibration is not None
+    assert [point.far for point in as_protocol.calibration.points] == [1e-2, 1e-3, 1e-4]
+    assert as_protocol.calibration.usual.far == 1e-3
+    assert "pairsDevTrain.txt" in as_protocol.calibration.source
 
 
 def test_crops_of_another_size_are_refused(encoder: SFaceEncoder) -> None:
@@ -72,5 +73,6 @@ def test_it_tells_listed_pairs_of_lfw_apart(encoder: SFaceEncoder, real_data: Pa
     scores = np.array([vectors[pair.a] @ vectors[pair.b] for pair in pairs])
     same = np.array([pair.same for pair in pairs])
     assert np.mean((scores >= best_threshold(scores, same)) == same) >= 0.97
-    assert np.mean(scores[~same] >= CALIBRATION.threshold) <= 0.02
-    assert np.mean(scores[same] >= CALIBRATION.threshold) >= 0.94
+    threshold = encoder.calibration.usual.threshold
+    assert np.mean(scores[~same] >= threshold) <= 0.02
+    assert np.mean(scores[same] >= threshold) >= 0.94

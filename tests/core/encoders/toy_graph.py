@@ -16,7 +16,11 @@ from faceclr_cli.core.faces.crop import default_fingerprint
 
 SIDE, DIM = 112, 3
 WEIGHTS = "5" * 64
-CALIBRATION = {"threshold": 0.25, "far": 0.001, "tar": 0.75, "source": "pairs"}
+CALIBRATION = {
+    "points": [{"far": 0.001, "threshold": 0.25, "tar": 0.75, "low": 0.2, "high": 0.3}],
+    "probability": {"slope": 20.0, "offset": -5.0},
+    "source": "pairs",
+}
 
 
 def encoder_json(**changes: Any) -> dict[str, Any]:

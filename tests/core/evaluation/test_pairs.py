@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.embeddings.store import Store, write_store
-from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.evaluation.all_pairs import AllPairsResult
 from faceclr_cli.core.evaluation.pairs import PairsResult
 from faceclr_cli.core.evaluation.verify import run
@@ -58,9 +58,9 @@ def test_the_numbers_are_those_of_the_scores(tmp_path: Path, crowd) -> None:
     scores, same = [float(row[a] @ row[b]) for a, b, _ in lines], [bool(label) for *_, label in lines]
     assert result.auc == pytest.approx(roc_auc_score(same, scores), abs=1e-6)
     assert (result.genuine, result.impostor, result.missing, result.found) == (100, 100, 0, 200)
-    assert 0.8 < result.accuracy <= 1
-    assert 0 < result.standard_error < 0.1
-    assert result.precision is not None
+    assert 0.8 < result.judged.accuracy <= 1
+    assert 0 < result.judged.standard_error < 0.1
+    assert result.judged.precision is not None
     tenth, hundredth, thousandth = result.tar_at_far
     assert tenth.tar == pytest.approx(np.mean(np.array(scores)[:100] >= sorted(scores[100:])[-11] + 1e-9), abs=1e-6)
     assert hundredth.tar is not None
@@ -71,13 +71,14 @@ def test_the_numbers_are_those_of_the_scores(tmp_path: Path, crowd) -> None:
 def test_missing_pictures_count_as_wrong_and_are_named(tmp_path: Path, crowd) -> None:
     store = crowd(noise=0.05)
     lines = _lines(store)
-    assert _measure(tmp_path, store, lines).accuracy == 1.0
+    assert _measure(tmp_path, store, lines).judged.accuracy == 1.0
     lines[0] = ("gone/1.jpg", "p00/1.jpg", 1)
     lines[-1] = ("p00/1.jpg", "gone/2.jpg", 0)
     result = _measure(tmp_path, store, lines)
-    assert (result.missing, result.first_missing) == (2, "gone/1.jpg")
-    assert result.accuracy == pytest.approx(198 / 200)
-    assert result.recall == pytest.approx(0.99)
+    assert (result.missing, len(result.failures)) == (2, 2)
+    assert result.failures[0].startswith("gone/1.jpg: not in ")
+    assert result.judged.accuracy == pytest.approx(198 / 200)
+    assert result.judged.recall == pytest.approx(0.99)
     assert result.tar_at_far[0].tar == pytest.approx(0.99)
     assert result.auc == pytest.approx(0.99)
 
@@ -93,7 +94,7 @@ def test_pairs_that_cannot_be_measured_are_refused(tmp_path: Path, crowd) -> Non
         _measure(tmp_path, store, lines[:5] + lines[-5:])
     with pytest.raises(DataError, match="both genuine and impostor"):
         _measure(tmp_path, store, lines[:50])
-    with pytest.raises(ConfigError, match="--threshold"):
+    with pytest.raises(ValueError, match="--threshold"):
         _measure(tmp_path, store, lines, threshold=0.3)
 
 
@@ -129,7 +130,19 @@ def test_all_pairs_of_a_store(tmp_path: Path, crowd) -> None:
     assert "FAR 1e-06 needs 1,000,000 impostor pairs" in done.stdout
 
 
-@pytest.mark.parametrize("options", [{"all_pairs": True}, {"embeddings": Path("a.h5")}])
-def test_all_pairs_need_a_store_and_nothing_else(options: dict) -> None:
-    with pytest.raises(ValueError, match="--embeddings goes with either"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"all_pairs": True}, "give --embeddings"),
+        ({"embeddings": Path("a.h5")}, "--pairs or --all-pairs"),
+        ({"embeddings": Path("a.h5"), "all_pairs": True, "pairs": Path("p.csv")}, "--pairs: all pairs are measured"),
+        ({"protocol": "cfp"}, "--root names"),
+        ({"protocol": "scores", "pairs": Path("s.csv"), "root": Path("r")}, "--root: scores are all"),
+        ({"pairs": Path("p.csv"), "plot": Path("p.png")}, "--plot: is for measuring"),
+        ({"pairs": Path("p.csv"), "threshold": 0.3, "far": 0.01}, "--far: --threshold decides"),
+        ({"photos": (Path("a"), Path("b")), "root": Path("r")}, "--root: two photographs are compared"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         VerifyConfig(**options)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.encoders.sface import CALIBRATION
+from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import ConfigError, ModelError, NoFaceError, UnreadableImageError
 from faceclr_cli.core.evaluation.verify import VerifyResult, run
 from faceclr_cli.core.events import Event, Notice, Silent
@@ -49,7 +49,8 @@ def test_a_photograph_shows_the_same_person_as_itself(drawn: Path) -> None:
     result = _verify(drawn / "a.jpg", drawn / "a.jpg")
     assert result.same
     assert result.similarity == pytest.approx(1.0, abs=1e-5)
-    assert (result.threshold, result.far) == (CALIBRATION.threshold, 1e-3)
+    assert (result.threshold, result.far) == (SFaceEncoder().calibration.at(1e-3).threshold, 1e-3)
+    assert result.probability is not None and result.probability > 0.999
     assert "1 in 1,000 pairs of different people" in result.meaning
 
 

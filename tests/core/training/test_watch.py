@@ -47,8 +47,10 @@ def test_verification_of_strangers_is_that_of_the_kept_encoder(split: Path, tmp_
     assert row["val_tar@1e-1"] == pytest.approx(tar[far <= 0.1].max())
     assert row["val_tar@1e-2"] == pytest.approx(tar[far <= 0.01].max())
     assert "val_tar@1e-3" not in row  # 160 impostor pairs allow for none.
-    kept = load_bundle(result.run).calibration
-    assert kept is not None and kept.source == "all pairs of 20 pictures of 5 people watched in training"
+    calibration = load_bundle(result.run).calibration
+    assert calibration is not None
+    assert calibration.source == "all pairs of 20 pictures of 5 people watched in training"
+    [kept] = calibration.points
     assert kept.far == pytest.approx((scores >= kept.threshold)[~same].mean())
     assert kept.tar == pytest.approx((scores >= kept.threshold)[same].mean())
     assert (kept.tar + 1 - kept.far) / 2 == pytest.approx(row["val_accuracy"])
@@ -189,7 +191,7 @@ def test_a_loss_of_strangers_that_rises_while_training_goes_on_is_overfitting() 
 
 def test_an_untrained_encoder_has_a_threshold_too(split: Path, tmp_path: Path) -> None:
     content = json.loads((pretrain(split, tmp_path / "run", epochs=0).encoder / "encoder.json").read_text())
-    assert -1 <= content["calibration"]["threshold"] <= 1
+    assert -1 <= content["calibration"]["points"][0]["threshold"] <= 1
     shutil.rmtree(tmp_path / "run")
     alone = make_faces(tmp_path / "alone", 3, 4)
     content = json.loads((pretrain(alone, tmp_path / "run", epochs=0).encoder / "encoder.json").read_text())

@@ -1,0 +1,27 @@
+"""`faceclr calibrate`."""
+
+from __future__ import annotations
+
+from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.core.configs.calibrate import CalibrateConfig
+
+EXAMPLE = "faceclr calibrate --model runs/train-center-1 --root celeba-splits/test --all-pairs"
+
+
+def run(config: CalibrateConfig, console: Console) -> None:
+    """Runs the command and shows its result."""
+    from faceclr_cli.core.evaluation.calibrate import run
+
+    result = run(config, console.reporter)
+    rows = {
+        "encoder": result.encoder,
+        "faces": f"{result.faces:,} of {result.people:,} people, {len(result.failures):,} pictures without a face",
+        "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor",
+        "written to": str(result.out),
+    }
+    points = [
+        (f"{point.far:g}", f"{point.threshold:.4f}", f"{point.low:.4f} to {point.high:.4f}", percent(point.tar))
+        for point in result.calibration.points
+        if point.low is not None and point.high is not None
+    ]
+    console.show(result, facts(rows), table(("FAR", "threshold", "95% interval", "TAR"), points))

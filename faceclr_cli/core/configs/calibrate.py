@@ -1,0 +1,48 @@
+"""Options of `faceclr calibrate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceclr_cli.core.configs.fields import check_limits, option
+from faceclr_cli.core.configs.verify import One
+
+USUAL_FARS = (1e-2, 1e-3, 1e-4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig:
+    """Measure an encoder's thresholds on labelled faces, and keep them in it for verify and identify."""
+
+    model: str = option(
+        "sface", short="-m", metavar="sface|RUN", help="A run or encoder folder, or with -o also one that is built in"
+    )
+    root: Path | None = option(None, metavar="DIR", help="Photographs or prepared faces of people with names")
+    embeddings: Path | None = option(None, metavar="STORE.h5", help="The same, embedded already")
+    pairs: Path | None = option(None, metavar="FILE", help="The pairs to measure on: CSV 'a,b,same' or LFW's lists")
+    all_pairs: bool = option(
+        False, help="Measure on every two faces instead: of all people, or of the pictures in --pairs"
+    )
+    far: tuple[float, ...] = option(
+        (),
+        metavar="RATE",
+        help="A false accept rate; may be repeated (default: those of 0.01, 0.001, 0.0001 that there are pairs for)",
+    )
+    face: One = option("largest", help="Which face of a photograph that shows several")
+    rounds: int = option(1000, minimum=100, help="Resamples of the people, for the 95% intervals")
+    seed: int = option(0, minimum=0, help="Fixes the resamples")
+    out: Path | None = option(
+        None, short="-o", metavar="FILE", help="Write here, for verify --calibration, and leave the encoder as it is"
+    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+        if (self.root is None) == (self.embeddings is None):
+            raise ValueError("give either --root, a folder of people, or --embeddings, a store of them")
+        if self.pairs is None and not self.all_pairs:
+            raise ValueError("give --pairs FILE to measure on, or --all-pairs for every two faces")
+        if not all(0 < far < 1 for far in self.far):
+            raise ValueError("--far is a rate between 0 and 1, such as 0.001")
+        if self.embeddings is not None and self.face != "largest":
+            raise ValueError("--face is for photographs, and the faces of a store are cut out already: leave it out")

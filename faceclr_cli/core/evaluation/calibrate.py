@@ -1,0 +1,172 @@
+"""`faceclr calibrate`: thresholds for false accept rates, measured on labelled faces and kept in the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceclr_cli.core.artifacts import exclusive, read_json, write_json
+from faceclr_cli.core.configs.calibrate import USUAL_FARS, CalibrateConfig
+from faceclr_cli.core.configs.fields import to_json
+from faceclr_cli.core.datasets.pair_audit import people_of
+from faceclr_cli.core.datasets.pairs import called
+from faceclr_cli.core.encoders.calibration import Calibration, FarPoint, write_calibration
+from faceclr_cli.core.encoders.description import DESCRIPTION, describe
+from faceclr_cli.core.encoders.load import BUILT_IN, load_encoder
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.people import People, labelled_faces
+from faceclr_cli.core.evaluation.scored import require_labels
+from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.metrics.all_pairs import count_scores
+from faceclr_cli.core.metrics.calibration import (
+    FarThreshold,
+    far_thresholds,
+    listed_far_thresholds,
+    pairs_needed,
+)
+from faceclr_cli.core.metrics.probability import Logistic, fit_logistic, fit_logistic_counts
+from faceclr_cli.core.metrics.verification import cosine_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateResult:
+    """What was measured, and where it is kept.
+
+    Attributes:
+        encoder: Of whom.
+        out: The file that holds it: the encoder's description, or the one that was asked for.
+        faces: How many faces were compared.
+        people: Of how many people.
+        genuine: Pairs of one person.
+        impostor: Pairs of two people.
+        failures: Pictures without a face, each with its reason.
+        calibration: The thresholds.
+    """
+
+    encoder: str
+    out: Path
+    faces: int
+    people: int
+    genuine: int
+    impostor: int
+    failures: tuple[str, ...]
+    calibration: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        plain = {"out": str(self.out), "failures": list(self.failures), "calibration": self.calibration.to_json()}
+        return asdict(self) | plain
+
+
+def run(config: CalibrateConfig, reporter: Reporter) -> CalibrateResult:
+    """Measures thresholds on all pairs of the faces, or on those that are listed, and writes them.
+
+    Raises:
+        ConfigError: The encoder cannot keep them, or a rate takes more impostor pairs than there are.
+        DataError: The faces or the pairs cannot be read, or don't fit each other.
+        ModelError, FingerprintError: The encoder is not there, or is not the one of the store.
+        LockedError: A run is being trained just now.
+    """
+    out = config.out or _own(config.model)
+    encoder = load_encoder(config.model)
+    faces = labelled_faces(config, encoder, reporter)
+    try:
+        measured = _all(config, faces, reporter) if config.all_pairs else _listed(config, faces, reporter)
+    except ValueError as error:
+        raise DataError(f"{faces.origin}: {error}") from error
+    if config.out is not None:
+        write_calibration(config.out, measured.calibration, encoder, to_json(config))
+    else:
+        with exclusive(Path(config.model)):
+            write_json(out, read_json(out) | {"calibration": measured.calibration.to_json()})
+    return CalibrateResult(
+        encoder=encoder.name,
+        out=out,
+        faces=len(faces.rows),
+        people=len(faces.rows.people),
+        genuine=measured.genuine,
+        impostor=measured.impostor,
+        failures=faces.failures,
+        calibration=measured.calibration,
+    )
+
+
+def _own(model: str) -> Path:
+    """The file of an encoder that keeps its thresholds."""
+    if model in BUILT_IN:
+        raise ConfigError(f"--model {model}: is built in and stays as it is; give -o FILE, for verify --calibration")
+    if not Path(model).is_dir():
+        raise ConfigError(f"--model {model}: not a folder that can keep thresholds; calibrate its run, or give -o FILE")
+    return describe(Path(model)).folder / DESCRIPTION
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    genuine: int
+    impostor: int
+    calibration: Calibration
+
+
+def _all(config: CalibrateConfig, faces: People, reporter: Reporter) -> _Measured:
+    rows = faces.rows
+    labels = np.unique([str(name) for name in rows.identities], return_inverse=True)[1]
+    centres, genuine, impostor = count_scores(rows.embeddings, labels)
+    pairs = int(genuine.sum()), int(impostor.sum())
+    points = far_thresholds(
+        rows.embeddings, labels, _rates(config, pairs[1], reporter), rounds=config.rounds, seed=config.seed
+    )
+    source = f"all {pairs[0]:,} pairs of one and {pairs[1]:,} of two people among {len(rows):,} faces, {faces.origin}"
+    return _measured(pairs, points, fit_logistic_counts(centres, genuine, impostor), source)
+
+
+def _listed(config: CalibrateConfig, faces: People, reporter: Reporter) -> _Measured:
+    if config.pairs is None:
+        raise ConfigError("--pairs names the pairs to measure on")
+    row_of = {name: row for row, name in enumerate(faces.rows.paths)}
+    given = require_labels(config.pairs)
+    found = [pair for pair in given if pair.a in row_of and pair.b in row_of]
+    if len(found) < len(given):
+        text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face and are left out"
+        reporter.report(Notice(text=text, level="warning"))
+    same = np.array([bool(pair.same) for pair in found], bool)
+    left, right = ([row_of[name] for name in names] for names in ([p.a for p in found], [p.b for p in found]))
+    scores = cosine_scores(faces.rows.embeddings[left], faces.rows.embeddings[right])
+    people = people_of(found)
+    # Where nobody knows the people, pictures take their place, and the intervals are somewhat too narrow.
+    first, second = (np.array(left), np.array(right)) if people is None else people[:2]
+    pairs = int(same.sum()), int((~same).sum())
+    points = listed_far_thresholds(
+        scores, same, first, second, _rates(config, pairs[1], reporter), rounds=config.rounds, seed=config.seed
+    )
+    source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {called(config.pairs)}"
+    return _measured(pairs, points, fit_logistic(scores, same), source)
+
+
+def _rates(config: CalibrateConfig, impostors: int, reporter: Reporter) -> Sequence[float]:
+    """The rates that were asked for, or those usual ones that there are pairs for."""
+    if config.far:
+        return sorted(set(config.far), reverse=True)
+    rates = [far for far in USUAL_FARS if impostors >= pairs_needed(far)]
+    if not rates:
+        needed = pairs_needed(max(USUAL_FARS))
+        raise ValueError(f"a FAR of {max(USUAL_FARS):g} takes {needed:,} impostor pairs, and there are {impostors:,}")
+    for far in USUAL_FARS[len(rates) :]:
+        text = f"FAR {far:g} takes {pairs_needed(far):,} impostor pairs, and there are {impostors:,}"
+        reporter.report(Notice(text=f"{text}: not measured"))
+    return rates
+
+
+def _measured(pairs: tuple[int, int], points: Sequence[FarThreshold], probability: Logistic, source: str) -> _Measured:
+    kept = tuple(
+        FarPoint(far=point.far, threshold=point.threshold, tar=point.tar, low=point.low, high=point.high)
+        for point in points
+    )
+    return _Measured(
+        genuine=pairs[0],
+        impostor=pairs[1],
+        calibration=Calibration(points=kept, probability=probability, source=source),
+    )

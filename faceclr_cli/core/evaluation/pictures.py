@@ -1,0 +1,188 @@
+"""Photographs that are compared: each is read, aligned and embedded once, however many pairs name it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.datasets.folder import is_face_folder
+from faceclr_cli.core.datasets.layouts import Photo
+from faceclr_cli.core.embeddings.source import Cut, Failed, Listing, Loaded, Source, open_source, require_faces
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.events import Reporter
+from faceclr_cli.core.faces.crop import AlignedFace
+from faceclr_cli.core.faces.detect import Choice
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.faces.quality import doubts
+from faceclr_cli.core.faces.reasons import shown
+
+BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """What became of a photograph.
+
+    Attributes:
+        embedding: L2-normalised, or None where it gave no face. Shape: (dim,).
+        failure: Why it gave none: one line that names it; or None.
+        content_hash: SHA-256 of the file, or None where it could not be read.
+        notes: What makes a verdict on it doubtful: a small, blurred or turned face, or several.
+    """
+
+    embedding: NDArray[np.float32] | None = None
+    failure: str | None = None
+    content_hash: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Pictures:
+    """Photographs below a folder by their names, for `with opened(...)`.
+
+    Attributes:
+        fingerprint: How their faces are cut out.
+        done: What became of those that were fetched.
+    """
+
+    def __init__(self, source: Source, encoder: Encoder, root: Path | None, crops: Path | None) -> None:
+        self.fingerprint: Fingerprint = source.fingerprint
+        self.done: dict[str, Picture] = {}
+        self._source, self._encoder, self._root, self._crops = source, encoder, root, crops
+        self._coming: dict[str, Future[Loaded | Failed]] = {}
+        # OpenCV lets go of Python's lock, so that threads are enough.
+        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read")
+
+    def ask(self, name: str) -> None:
+        """Has a photograph read in the background, if nobody asked for it yet."""
+        if name not in self.done and name not in self._coming:
+            self._coming[name] = self._pool.submit(self._read, name)
+
+    def fetch(self, name: str, *, patient: bool) -> Picture:
+        """What became of a photograph that was asked for.
+
+        Those asked for next go through the encoder with it.
+
+        Args:
+            name: Which.
+            patient: Fill the batch, so that it depends on the order of asking alone; else take what is there.
+
+        Raises:
+            ModelError: The encoder's weights are missing or damaged.
+        """
+        while name not in self.done:
+            self._embed(name, patient)
+        return self.done[name]
+
+    def close(self) -> None:
+        """Lets go of what nobody will fetch."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _embed(self, wanted: str, patient: bool) -> None:
+        batch: list[tuple[str, Loaded, Cut]] = []
+        for name, future in list(self._coming.items()):
+            if len(batch) == BATCH:
+                break
+            if not (patient or name == wanted or future.done()):
+                continue
+            loaded = self._coming.pop(name).result()
+            if isinstance(loaded, Failed):
+                self.done[name] = Picture(failure=loaded.reason)
+            else:
+                batch.append((name, loaded, loaded.faces[0]))
+        if not batch:
+            return
+        embeddings = self._encoder.embed(np.stack([cut.crop for *_, cut in batch]))
+        for (name, loaded, cut), embedding in zip(batch, embeddings, strict=True):
+            if self._crops is not None:
+                save_crop(self._crops, name, cut.crop)
+            self.done[name] = Picture(embedding=embedding, content_hash=loaded.content_hash, notes=remarks(cut))
+
+    def _read(self, name: str) -> Loaded | Failed:
+        if self._root is None:
+            path = Path(name)
+        elif _leads_out(name):
+            return Failed(reason=f"{shown(name)}: leads out of {shown(self._root)}")
+        else:
+            path = self._root / name
+        return self._source.read(Photo(path=path, identity=None, name=name))
+
+
+@contextmanager
+def opened(
+    encoder: Encoder, model: str, root: Path | None, choice: Choice, reporter: Reporter, crops: Path | None = None
+) -> Iterator[Pictures]:
+    """Photographs, or prepared faces, that are to be compared.
+
+    Args:
+        encoder: Who embeds them.
+        model: What the user calls it.
+        root: The folder that their names begin in; None for the working directory or absolute paths.
+        choice: Which face of a photograph that shows several.
+        reporter: Told of what makes the numbers doubtful.
+        crops: A folder for the faces as the encoder sees them, or None.
+
+    Raises:
+        DataError: There is no such folder.
+        FingerprintError: The faces were prepared in another way than the encoder needs.
+        ModelError: Photographs can't be aligned here in the way that the encoder needs.
+    """
+    if root is not None and not root.is_dir():
+        raise DataError(f"{shown(root)}: {'not a folder' if root.exists() else 'no such folder'}")
+    prepared = None
+    if root is not None and is_face_folder(root):
+        prepared = require_faces(root, model, encoder.fingerprint, reporter).fingerprint
+    source = open_source(choice, Listing(photos=(), crops=prepared), encoder.fingerprint)
+    pictures = Pictures(source, encoder, root, crops)
+    try:
+        yield pictures
+    finally:
+        pictures.close()
+
+
+def remarks(cut: Cut) -> tuple[str, ...]:
+    """What makes a verdict on a face doubtful; nothing where an earlier run cut it out."""
+    if cut.face is None:
+        return ()
+    several = (f"{cut.faces_found} faces found",) if cut.faces_found > 1 else ()
+    aligned = AlignedFace(crop=cut.crop, face=cut.face, faces_found=cut.faces_found)
+    return (*several, *doubts(aligned))
+
+
+def similarity_of(a: Picture, b: Picture) -> float | None:
+    """The cosine of two embeddings, -1 to 1; None where one is missing."""
+    if a.embedding is None or b.embedding is None:
+        return None
+    return float(np.clip(a.embedding.astype(np.float64) @ b.embedding.astype(np.float64), -1, 1))
+
+
+def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:
+    """Writes a crop as PNG, without loss.
+
+    Args:
+        folder: Where to.
+        name: Of its photograph; what leads out of the folder becomes part of a file's name.
+        crop: RGB, 0-255. Shape: (size, size, 3).
+    """
+    inside = name.lstrip("/") if not _leads_out(name.lstrip("/")) else name.replace("/", "_").replace("..", "_")
+    target = (folder / inside).with_name(PurePosixPath(inside).name + ".png")
+    done, data = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise DataError(f"{shown(target)}: cannot be written as PNG")
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(data.tobytes())
+    return target
+
+
+def _leads_out(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts

@@ -1,0 +1,70 @@
+"""Where the line between one person and two is drawn, and what that means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.calibration import FarPoint, read_calibration
+from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.metrics.probability import Logistic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A threshold and what is known of it.
+
+    Attributes:
+        threshold: Least similarity of the same person.
+        far: Share of impostor pairs that it was measured to accept, or None where the user chose it.
+        meaning: What it means, as a sentence.
+        logistic: From similarity to probability, or None where nobody measured it.
+    """
+
+    threshold: float
+    far: float | None
+    meaning: str
+    logistic: Logistic | None
+
+    def probability(self, similarity: float) -> float | None:
+        """The chance that it is one person, if that is as likely as not beforehand; None where nobody measured it."""
+        return None if self.logistic is None else float(self.logistic(similarity))
+
+
+def rule_of(
+    encoder: Encoder, model: str, *, threshold: float | None, far: float | None, calibration: Path | None
+) -> Rule:
+    """The rule that the options ask for.
+
+    Args:
+        encoder: Whose similarities are judged.
+        model: What the user calls it.
+        threshold: The user's own, or None.
+        far: A false accept rate, or None for the usual one.
+        calibration: A file of thresholds to use in place of the encoder's, or None.
+
+    Raises:
+        ConfigError: The encoder has no threshold and none was given, or none for this rate.
+        DataError, ModelError, FingerprintError: As `read_calibration`.
+    """
+    measured = encoder.calibration if calibration is None else read_calibration(calibration, encoder)
+    logistic = None if measured is None else measured.probability
+    if threshold is not None:
+        return Rule(threshold=threshold, far=None, meaning="chosen by --threshold", logistic=logistic)
+    if measured is None:
+        raise ConfigError(
+            f"--model {model}: nobody has measured its threshold; faceclr calibrate does, or give one with --threshold"
+        )
+    try:
+        point = measured.usual if far is None else measured.at(far)
+    except ValueError as error:
+        raise ConfigError(f"--far {far:g}: {error}; faceclr calibrate --far {far:g} measures it") from error
+    return Rule(
+        threshold=point.threshold, far=point.far, meaning=f"{_meaning(point)} ({measured.source})", logistic=logistic
+    )
+
+
+def _meaning(point: FarPoint) -> str:
+    strangers = f"1 in {1 / point.far:,.0f} pairs" if point.far > 0 else "no pair"
+    return f"accepts {strangers} of different people and {point.tar:.1%} of pairs of the same"
