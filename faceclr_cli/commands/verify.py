@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts, likely
+from faceclr_cli.commands.console import Console, count, facts, likely
+from faceclr_cli.commands.identify import name_faces
 from faceclr_cli.commands.measured import show_measured
+from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.errors import DataError
 
@@ -14,6 +16,8 @@ def run(config: VerifyConfig, console: Console) -> int:
     """Runs the command and shows its result. The exit code is 1 if two photographs show different people."""
     from faceclr_cli.core.evaluation.verify import VerifyResult, run
 
+    if config.gallery is not None:
+        return _one_against_many(config, console)
     if config.pairs is not None and not config.measures:
         return _many(config, console)
     result = run(config, console.reporter)
@@ -34,6 +38,21 @@ def run(config: VerifyConfig, console: Console) -> int:
     return 0 if result.same else 1
 
 
+def _one_against_many(config: VerifyConfig, console: Console) -> int:
+    """As `faceclr identify`; the exit code is 1 if nobody of the gallery is shown."""
+    options = IdentifyConfig(
+        photos=config.photos[0],
+        gallery=config.gallery,
+        model=config.model,
+        threshold=config.threshold,
+        far=config.far,
+        calibration=config.calibration,
+        face=config.one,
+        max_bad=0.0,
+    )
+    return 0 if name_faces(options, console) else 1
+
+
 def _many(config: VerifyConfig, console: Console) -> int:
     """A line for each pair, as soon as it is known."""
     from faceclr_cli.core.evaluation.verdicts import verdicts
@@ -46,7 +65,7 @@ def _many(config: VerifyConfig, console: Console) -> int:
     if not any(counts.values()):
         raise DataError(f"{config.pairs}: holds no pairs")
     done, failed = sum(counts.values()), counts[None]
-    console.note(f"{done} pairs: {counts[True]} same, {counts[False]} different, {failed} not compared")
+    console.note(f"{count(done, 'pair')}: {counts[True]} same, {counts[False]} different, {failed} not compared")
     if failed > config.max_bad * done:
         raise DataError(f"{failed} of {done} pairs could not be compared, more than --max-bad {config.max_bad:g}")
     return 0

@@ -42,6 +42,12 @@ class VerifyConfig:
         "surest, 'only' makes more than one an error",
     )
     save_crops: Path | None = option(None, metavar="DIR", help="Also write the faces as the encoder sees them")
+    gallery: Path | None = option(
+        None,
+        short="-g",
+        metavar="FACES.h5|DIR",
+        help="With one photograph: who of these people it shows, as identify",
+    )
 
     pairs: Path | None = option(
         None, metavar="FILE", panel=MANY, help="Pairs: CSV or TSV 'a,b[,same]' or LFW's lists; - is standard input"
@@ -81,8 +87,8 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         check_limits(self)
-        if self.photos:
-            self._require_two_photographs()
+        if self.photos or self.gallery is not None:
+            self._require_photographs()
         elif self.all_pairs:
             if self.embeddings is None:
                 raise ValueError("--all-pairs measures a store: give --embeddings STORE.h5")
@@ -124,7 +130,12 @@ class VerifyConfig:
         """Which face of several is taken."""
         return self.face or ("center" if self.protocol else "largest")
 
-    def _require_two_photographs(self) -> None:
+    def _require_photographs(self) -> None:
+        if self.gallery is not None:
+            if len(self.photos) != 1:
+                raise ValueError(f"--gallery is searched for one photograph, not {len(self.photos)}")
+            self._refuse("a gallery is searched", "pairs", "root", "protocol", "embeddings", "all_pairs", "save_crops")
+            return
         if len(self.photos) != 2:
             raise ValueError(
                 f"verify compares two photographs, not {len(self.photos)}: faceclr verify a.jpg b.jpg "

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from faceclr_cli.commands.app import app
+from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.configs.identify import IdentifyConfig
+from faceclr_cli.core.embeddings.embed import run as embed
+from faceclr_cli.core.embeddings.store import read_store, write_store
+from faceclr_cli.core.encoders.sface import SFaceEncoder
+from faceclr_cli.core.errors import DataError, ModelError
+from faceclr_cli.core.evaluation.identify import Identified, identify
+from faceclr_cli.core.events import Silent
+from faceclr_cli.core.faces.drawn import draw_photo, invent_person
+
+PEOPLE = ("ann", "bob", "cleo")
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of three people, and photographs of them, of a stranger, of nobody, and of two at once."""
+    root = tmp_path_factory.mktemp("album")
+    for number, name in enumerate(PEOPLE):
+        (root / "gallery" / name).mkdir(parents=True)
+        for picture in range(3):
+            _write(root / "gallery" / name / f"{picture}.jpg", _photo(number, picture))
+    (root / "photos").mkdir()
+    for number, name in enumerate(PEOPLE):
+        _write(root / "photos" / f"{name}.jpg", _photo(number, 7))
+    both = [cv2.copyMakeBorder(_photo(number, 8), 40, 40, 40, 40, cv2.BORDER_REPLICATE) for number in (0, 1)]
+    _write(root / "photos" / "two.jpg", np.hstack([cv2.resize(image, (400, 400)) for image in both]))
+    (root / "photos" / "text.jpg").write_text("no picture")
+    return root
+
+
+def _photo(person: int, picture: int) -> np.ndarray:
+    return draw_photo(invent_person(person), picture).image
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    cv2.imwrite(str(path), image[..., ::-1])
+
+
+def _identify(album: Path, **options) -> dict[tuple[str, int], Identified]:
+    given = {"photos": album / "photos", "gallery": album / "gallery"} | options
+    return {(found.photo, found.face): found for found in identify(IdentifyConfig(**given), Silent())}
+
+
+def test_each_face_gets_the_most_similar_person(album: Path) -> None:
+    found = _identify(album, threshold=-1.0)
+    encoder, gallery = SFaceEncoder(), _identify(album, photos=album / "gallery", threshold=-1.0, matches=1)
+    assert {name: answer.name for (name, _), answer in gallery.items()} == {
+        f"{name}/{picture}.jpg": name for name in PEOPLE for picture in range(3)
+    }
+    assert all(answer.matches[0].similarity == pytest.approx(1, abs=1e-5) for answer in gallery.values())
+    for name in PEOPLE:
+        answer = found[f"{name}.jpg", 1]
+        assert len(answer.matches) == 3
+        assert answer.name == answer.matches[0].name
+        assert [match.similarity for match in answer.matches] == sorted(
+            (match.similarity for match in answer.matches), reverse=True
+        )
+        best = answer.matches[0]
+        assert best.picture.startswith(f"{best.name}/")
+        assert best.probability == pytest.approx(float(encoder.calibration.probability(best.similarity)))
+
+
+def test_the_threshold_parts_the_known_from_the_unknown(album: Path) -> None:
+    likes = {key: answer.matches[0].similarity for key, answer in _identify(album, threshold=-1.0).items() if key[1]}
+    line = sorted(likes.values())[len(likes) // 2]
+    found = _identify(album, threshold=line)
+    assert {key: answer.name is not None for key, answer in found.items() if key[1]} == {
+        key: similarity >= line for key, similarity in likes.items()
+    }
+    unknown = next(answer for key, answer in found.items() if key[1] and answer.name is None)
+    assert unknown.matches[0].name in PEOPLE
+
+
+def test_every_face_of_a_photograph_has_a_row_and_bad_files_have_a_reason(album: Path) -> None:
+    found = _identify(album)
+    assert {number for name, number in found if name == "two.jpg"} == {1, 2}
+    boxes = [found["two.jpg", number].box for number in (1, 2)]
+    assert boxes[0] is not None and boxes[1] is not None and abs(boxes[0][0] - boxes[1][0]) > 200
+    bad = found["text.jpg", 0]
+    assert (bad.name, bad.matches, bad.box) == (None, (), None)
+    assert bad.reason is not None and "text.jpg: not a picture" in bad.reason
+    assert [number for name, number in _identify(album, face="largest") if name == "two.jpg"] == [1]
+
+
+def test_a_store_and_the_folder_that_it_was_made_of_are_the_same_gallery(album: Path, tmp_path: Path) -> None:
+    store = tmp_path / "gallery.h5"
+    embed(EmbedConfig(faces=album / "gallery", out=store), Silent())
+    for key, answer in _identify(album, gallery=store).items():
+        other = _identify(album)[key]
+        assert [match.name for match in answer.matches] == [match.name for match in other.matches]
+        assert [match.similarity for match in answer.matches] == pytest.approx(
+            [match.similarity for match in other.matches], abs=1e-6
+        )
+    write_store(tmp_path / "other.h5", replace(read_store(store), encoder_digest="0" * 64, encoder="someone"))
+    with pytest.raises(ModelError, match="was made by someone, not by --model sface"):
+        _identify(album, gallery=tmp_path / "other.h5")
+    write_store(tmp_path / "mean.h5", replace(read_store(store), flip=True))
+    with pytest.raises(DataError, match="without --flip"):
+        _identify(album, gallery=tmp_path / "mean.h5")
+
+
+def test_a_gallery_of_nobody_is_refused(album: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nobody there has a name"):
+        _identify(album, gallery=album / "photos" / "ann.jpg")
+    with pytest.raises(DataError, match="no such file or folder"):
+        _identify(album, gallery=tmp_path / "gone")
+
+
+def _faceclr(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_command_line_names_people_or_says_who_an_unknown_is_closest_to(album: Path) -> None:
+    done = _faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", "-1")
+    assert done.exit_code == 0, done.output
+    heading, line = done.stdout.splitlines()
+    assert heading == "photo,face,answer"
+    assert line.startswith("ann.jpg,1,") and line.endswith("%")
+    unknown = _faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", "1", "--json")
+    row = json.loads(unknown.stdout)
+    assert row["name"] is None
+    assert row["answer"].startswith(f"unknown (closest: {row['matches'][0]['name']}, ")
+    assert "1 photograph, 1 face: 0 known, 1 unknown" in unknown.stderr
+    assert _faceclr("identify", album / "photos").exit_code == 2
+    text = album / "photos" / "text.jpg"
+    assert _faceclr("identify", text, "-g", album / "gallery").exit_code == 3
+
+
+def test_one_against_many_has_the_exit_code_of_a_verdict(album: Path) -> None:
+    probe, gallery = album / "photos" / "bob.jpg", album / "gallery"
+    assert _faceclr("verify", probe, "--gallery", gallery, "--threshold", "-1").exit_code == 0
+    assert _faceclr("verify", probe, "--gallery", gallery, "--threshold", "1").exit_code == 1
+    assert _faceclr("verify", probe, probe, "--gallery", gallery).exit_code == 2
+    assert _faceclr("verify", album / "photos" / "text.jpg", "--gallery", gallery).exit_code == 3
+
+
+@pytest.mark.real
+def test_real_people_are_known_by_another_picture_and_the_rest_are_unknown(real_data: Path, tmp_path: Path) -> None:
+    photos, gallery = real_data / "photos", tmp_path / "gallery"
+    for name in ("person_a", "person_b"):
+        (gallery / name).mkdir(parents=True)
+        (gallery / name / "1.jpg").write_bytes((photos / f"{name}_1.jpg").read_bytes())
+    options = IdentifyConfig(photos=photos, gallery=gallery)
+    found = [answer for answer in identify(options, Silent()) if not answer.photo.endswith("_1.jpg")]
+    names = {answer.photo: answer.name for answer in found if answer.name is not None}
+    assert names == {"person_a_2.jpg": "person_a", "person_b_2.jpg": "person_b"}
+    assert sum(answer.photo == "solvay_1927_group.jpg" for answer in found) >= 27
