@@ -1,4 +1,4 @@
-"""Draws people.jpg, sheet.jpg and views.jpg of docs/, of people who do not exist. `python docs/pictures.py`."""
+"""Draws the pictures of docs/ but for the map, of people who do not exist. `python docs/pictures.py`."""
 
 import tempfile
 from pathlib import Path
@@ -9,7 +9,10 @@ import torch
 
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.prepare import run
+from faceclr_cli.core.datasets.sampled_pairs import sample_pairs, write_pairs
+from faceclr_cli.core.evaluation.verify import run as verify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.drawn import draw_photo, invent_person, write_people
@@ -25,6 +28,7 @@ def main() -> None:
     people()
     sheet()
     views()
+    pairs()
 
 
 def people() -> None:
@@ -71,6 +75,31 @@ def views() -> None:
         made = make(torch.from_numpy(some), chance).add(1).mul(127.5).round().clamp(0, 255).byte()
         rows.append(made.view(8, len(some), 3, 112, 112).permute(1, 0, 3, 4, 2).numpy())
     draw_views(crops, np.concatenate(rows), Path(__file__).with_name("views.jpg"))
+
+
+def pairs() -> None:
+    """Two pairs with what the encoder sees of them, and what `verify --protocol lfw --plot` draws of a thousand."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos, listed = Path(folder) / "photos", Path(folder) / "drawn people"
+        write_people(photos, people=60, photos=6, seed=0, reporter=Silent())
+        names = [path.relative_to(photos).as_posix() for path in sorted(photos.rglob("*.jpg"))]
+        write_pairs(listed, sample_pairs(names, [name.split("/")[0] for name in names], count=500))
+        plot = Path(__file__).with_name("roc.png")
+        verify(VerifyConfig(protocol="lfw", pairs=listed, root=photos, plot=plot), Silent())
+        rows = []
+        for one, other in (("person-03/01.jpg", "person-03/04.jpg"), ("person-03/01.jpg", "person-09/02.jpg")):
+            crops = Path(folder) / other[:9]
+            verify(VerifyConfig(photos=(photos / one, photos / other), save_crops=crops), Silent())
+            shown = [cv2.imread(str(photos / name)) for name in (one, other)]
+            shown += [cv2.imread(str(path)) for path in sorted(crops.rglob("*.png"))]
+            heights = [(round(150 * image.shape[1] / image.shape[0]), 150) for image in shown]
+            small = [
+                cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+                for image, size in zip(shown, heights, strict=True)
+            ]
+            rows.append(np.hstack(small))
+        gap = np.full((150, 24, 3), 255, np.uint8)
+        cv2.imwrite(str(Path(__file__).with_name("pair.jpg")), np.hstack([rows[0], gap, rows[1]]))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ def draw_pairs(path: Path, result: PairsResult, own: Scored) -> None:
     known = ~own.missing
     scores, same = own.scores[known], own.same[known]
     curve = roc(scores, same)
-    title = f"{result.pairs}: {result.encoder}" if result.encoder else result.pairs
+    name = Path(result.pairs).name
+    title = f"{name}: {result.encoder}" if result.encoder else name
     threshold = result.best_threshold if result.judged.threshold is None else result.judged.threshold
     draw_verification(
         path,
