@@ -13,9 +13,10 @@ def run(config: CalibrateConfig, console: Console) -> None:
     from faceclr_cli.core.evaluation.calibrate import run
 
     result = run(config, console.reporter)
+    people = f" of {result.people:,} people" if result.people else ""
     rows = {
         "encoder": result.encoder,
-        "faces": f"{result.faces:,} of {result.people:,} people, {len(result.failures):,} pictures without a face",
+        "faces": f"{result.faces:,}{people}, {len(result.failures):,} pictures without a face",
         "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor",
         "written to": str(result.out),
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceclr_cli.core.configs.fields import check_limits, option
+from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.configs.verify import One
 
 USUAL_FARS = (1e-2, 1e-3, 1e-4)
@@ -42,6 +43,8 @@ class CalibrateConfig:
             raise ValueError("give either --root, a folder of people, or --embeddings, a store of them")
         if self.pairs is None and not self.all_pairs:
             raise ValueError("give --pairs FILE to measure on, or --all-pairs for every two faces")
+        if self.pairs == STANDARD_INPUT:
+            raise ValueError("--pairs -: is read more than once, so give a file")
         if not all(0 < far < 1 for far in self.far):
             raise ValueError("--far is a rate between 0 and 1, such as 0.001")
         if self.embeddings is not None and self.face != "largest":

@@ -24,7 +24,7 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.reasons import shown
 
 _KIND, _SCHEMA = "embeddings", 1
-_UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError)
+_UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 """What h5py raises over files that are damaged or not its own, and what decoding their text adds."""
 
 

@@ -42,8 +42,9 @@ class FarPoint:
     high: float | None = None
 
     def __post_init__(self) -> None:
-        given = [value for value in asdict(self).values() if value is not None]
-        if not all(math.isfinite(value) for value in given) or not (0 <= self.far <= 1 and 0 <= self.tar <= 1):
+        ends = [end for end in (self.low, self.high) if end is not None]
+        numbers = (self.far, self.threshold, self.tar, *ends)
+        if not all(map(math.isfinite, numbers)) or not (0 <= self.far <= 1 and 0 <= self.tar <= 1):
             raise ValueError("a false accept rate, threshold or true accept rate is none")
 
 
@@ -65,6 +66,9 @@ class Calibration:
     def __post_init__(self) -> None:
         if not self.points:
             raise ValueError("a calibration without a threshold")
+        curve = self.probability
+        if curve is not None and not (math.isfinite(curve.slope) and math.isfinite(curve.offset)):
+            raise ValueError("a probability of no similarity")
 
     @property
     def usual(self) -> FarPoint:
@@ -92,7 +96,7 @@ class Calibration:
         """Reads what `to_json` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: A field is missing, unknown or not a number.
+            KeyError, TypeError, ValueError, AttributeError, OverflowError: A field is missing, unknown or not a number.
         """
         probability = content["probability"]
         return cls(
@@ -135,14 +139,17 @@ def read_calibration(path: Path, encoder: Encoder) -> Calibration:
         FingerprintError: It was measured on faces that were cut out in another way.
         ModelError: It was measured of another encoder.
     """
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except RecursionError:
+        raise DataError(f"{shown(path)}: damaged: nested too deeply") from None
     if content.get("kind") != _KIND:
         raise DataError(f"{shown(path)}: no calibration; faceclr calibrate -o writes one")
     try:
         digest, name = str(content["encoder_digest"]), str(content["encoder"])
         fingerprint = Fingerprint.from_json(content["fingerprint"], shown(path))
         calibration = Calibration.from_json(content["calibration"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{shown(path)}: damaged or of another version of faceclr ({error})") from error
     if digest != encoder.digest:
         raise ModelError(f"{shown(path)}: was measured of the encoder {shown(name)}, not of {encoder.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from faceclr_cli.core.artifacts import exclusive, read_json, write_json
 from faceclr_cli.core.configs.calibrate import USUAL_FARS, CalibrateConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.pair_audit import people_of
-from faceclr_cli.core.datasets.pairs import called
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint, write_calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, describe
 from faceclr_cli.core.encoders.load import BUILT_IN, load_encoder
@@ -31,6 +31,8 @@ from faceclr_cli.core.metrics.calibration import (
 from faceclr_cli.core.metrics.probability import Logistic, fit_logistic, fit_logistic_counts
 from faceclr_cli.core.metrics.verification import cosine_scores
 
+_IN_A_RUN = "encoder"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateResult:
@@ -40,7 +42,7 @@ class CalibrateResult:
         encoder: Of whom.
         out: The file that holds it: the encoder's description, or the one that was asked for.
         faces: How many faces were compared.
-        people: Of how many people.
+        people: Of how many people; 0 where nobody knows.
         genuine: Pairs of one person.
         impostor: Pairs of two people.
         failures: Pictures without a face, each with its reason.
@@ -66,12 +68,18 @@ def run(config: CalibrateConfig, reporter: Reporter) -> CalibrateResult:
     """Measures thresholds on all pairs of the faces, or on those that are listed, and writes them.
 
     Raises:
-        ConfigError: The encoder cannot keep them, or a rate takes more impostor pairs than there are.
-        DataError: The faces or the pairs cannot be read, or don't fit each other.
+        ConfigError: The encoder cannot keep them.
+        DataError: The faces or the pairs cannot be read, don't fit each other, or are too few for a rate.
         ModelError, FingerprintError: The encoder is not there, or is not the one of the store.
         LockedError: A run is being trained just now.
     """
     out = config.out or _own(config.model)
+    # From before the weights are read, or training could put others beside the thresholds of these.
+    with nullcontext() if config.out is not None else exclusive(_run_of(out)):
+        return _run(config, out, reporter)
+
+
+def _run(config: CalibrateConfig, out: Path, reporter: Reporter) -> CalibrateResult:
     encoder = load_encoder(config.model)
     faces = labelled_faces(config, encoder, reporter)
     try:
@@ -81,8 +89,7 @@ def run(config: CalibrateConfig, reporter: Reporter) -> CalibrateResult:
     if config.out is not None:
         write_calibration(config.out, measured.calibration, encoder, to_json(config))
     else:
-        with exclusive(Path(config.model)):
-            write_json(out, read_json(out) | {"calibration": measured.calibration.to_json()})
+        write_json(out, read_json(out) | {"calibration": measured.calibration.to_json()})
     return CalibrateResult(
         encoder=encoder.name,
         out=out,
@@ -99,9 +106,15 @@ def _own(model: str) -> Path:
     """The file of an encoder that keeps its thresholds."""
     if model in BUILT_IN:
         raise ConfigError(f"--model {model}: is built in and stays as it is; give -o FILE, for verify --calibration")
-    if not Path(model).is_dir():
+    if Path(model).is_file():
         raise ConfigError(f"--model {model}: not a folder that can keep thresholds; calibrate its run, or give -o FILE")
     return describe(Path(model)).folder / DESCRIPTION
+
+
+def _run_of(own: Path) -> Path:
+    """The folder that is locked while an encoder changes: its run's, if it lies in one."""
+    folder = own.resolve().parent
+    return folder.parent if folder.name == _IN_A_RUN else folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +143,7 @@ def _listed(config: CalibrateConfig, faces: People, reporter: Reporter) -> _Meas
     given = require_labels(config.pairs)
     found = [pair for pair in given if pair.a in row_of and pair.b in row_of]
     if len(found) < len(given):
-        text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face and are left out"
+        text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face there and are left out"
         reporter.report(Notice(text=text, level="warning"))
     same = np.array([bool(pair.same) for pair in found], bool)
     left, right = ([row_of[name] for name in names] for names in ([p.a for p in found], [p.b for p in found]))
@@ -142,7 +155,7 @@ def _listed(config: CalibrateConfig, faces: People, reporter: Reporter) -> _Meas
     points = listed_far_thresholds(
         scores, same, first, second, _rates(config, pairs[1], reporter), rounds=config.rounds, seed=config.seed
     )
-    source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {called(config.pairs)}"
+    source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {faces.origin}"
     return _measured(pairs, points, fit_logistic(scores, same), source)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -11,18 +11,16 @@ from faceclr_cli.core.configs.calibrate import CalibrateConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.layouts import Photo
+from faceclr_cli.core.datasets.pair_audit import people_of
 from faceclr_cli.core.datasets.pairs import read_pairs
-from faceclr_cli.core.embeddings.block import Embedding
-from faceclr_cli.core.embeddings.making import AHEAD, reported
 from faceclr_cli.core.embeddings.rows import Rows
-from faceclr_cli.core.embeddings.source import Listing, list_pictures, open_source, require_faces
-from faceclr_cli.core.embeddings.store import read_store
+from faceclr_cli.core.embeddings.source import Listing, list_pictures, require_faces
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.errors import DataError, ModelError
-from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.evaluation.embedded import embedded
+from faceclr_cli.core.evaluation.gallery import named_rows, own_store
+from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.reasons import shown
-
-_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,7 +28,7 @@ class People:
     """Faces and whose they are.
 
     Attributes:
-        rows: The faces; each has a name.
+        rows: The faces; for all pairs each has a name.
         origin: Where they come from, for people.
         failures: Pictures without a face, each with its reason.
     """
@@ -44,58 +42,59 @@ def labelled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter
     """The faces that an encoder is to be calibrated on.
 
     Raises:
-        DataError: They cannot be read, or nobody has a name.
+        DataError: They cannot be read, there are none, or for all pairs nobody has a name.
         ModelError: The store was made by another encoder.
         FingerprintError: The faces were prepared in another way than the encoder needs.
     """
     found = _stored(config, encoder) if config.embeddings is not None else _embedded(config, encoder, reporter)
-    named = np.array([name is not None for name in found.rows.identities], bool)
-    if not named.any():
-        raise DataError(f"{found.origin}: nobody there has a name")
-    if not named.all():
-        text = f"{found.origin}: {(~named).sum()} of {len(named)} faces have no name and are left out"
-        reporter.report(Notice(text=text, level="warning"))
-    return People(rows=found.rows.take(np.flatnonzero(named)), origin=found.origin, failures=found.failures)
+    if not config.all_pairs:
+        return found
+    rows = named_rows(found.rows, found.origin, reporter)
+    return People(rows=rows, origin=found.origin, failures=found.failures)
 
 
 def _stored(config: CalibrateConfig, encoder: Encoder) -> People:
     path = config.embeddings or Path()
-    store = read_store(path)
-    if store.encoder_digest != encoder.digest:
-        raise ModelError(f"{shown(path)}: was made by {shown(store.encoder)}, not by --model {config.model}")
-    store.fingerprint.require_same_crops(encoder.fingerprint, shown(path), f"the encoder {config.model}")
-    wanted = None if config.pairs is None else _names(config.pairs)
+    store = own_store(path, encoder, config.model)
+    wanted = None if config.pairs is None else _pictures(config.pairs)
     rows = [row for row, name in enumerate(store.paths) if wanted is None or name in wanted]
+    if not rows:
+        raise DataError(f"{shown(path)}: holds none of the faces to measure on")
     return People(rows=store.take(rows), origin=_origin(config, path))
 
 
 def _embedded(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> People:
     root = config.root or Path()
+    if not root.exists():
+        raise DataError(f"{shown(root)}: no such folder")
     if config.pairs is None:
         options = EmbedConfig(faces=root, model=config.model, face=config.face)
         listing = list_pictures(options, root, encoder.fingerprint, reporter)
     else:
         prepared = is_face_folder(root) and require_faces(root, config.model, encoder.fingerprint, reporter)
         photos = [
-            Photo(path=root / name, identity=PurePosixPath(name).parent.name or None, name=name)
-            for name in sorted(_names(config.pairs))
+            Photo(path=root / name, identity=person, name=name)
+            for name, person in sorted(_pictures(config.pairs).items())
         ]
         listing = Listing(photos=photos, crops=prepared.fingerprint if prepared else None)
-    source = open_source(config.face, listing, encoder.fingerprint)
-    items = reported(source.load(AHEAD * _BATCH), len(listing.photos), _BATCH, reporter)
-    block = Embedding(encoder, batch_size=_BATCH, flip=False).block(items)
-    if block.failures:
-        text = f"{len(block.failures)} of {len(listing.photos)} pictures gave no face (first: {block.failures[0]})"
-        reporter.report(Notice(text=text, level="warning"))
+    block = embedded(listing, config.face, encoder, reporter)
+    if not len(block.rows):
+        raise DataError(f"{_origin(config, root)}: no picture gave a face (first: {block.failures[0]})")
     return People(rows=block.rows, origin=_origin(config, root), failures=block.failures)
 
 
-def _names(pairs: Path) -> set[str]:
-    names = {name for pair in read_pairs(pairs) for name in (pair.a, pair.b)}
-    outside = next((name for name in sorted(names) if name.startswith("/") or ".." in name.split("/")), None)
+def _pictures(pairs: Path) -> dict[str, str | None]:
+    """The pictures that pairs name, and whom each shows, where the folders they lie in are people."""
+    listed = read_pairs(pairs)
+    names = [name for pair in listed for name in (pair.a, pair.b)]
+    outside = next((name for name in names if name.startswith("/") or ".." in name.split("/")), None)
     if outside is not None:
         raise DataError(f"{shown(pairs)}: {shown(outside)} leads out of the folder of faces")
-    return names
+    found = people_of(listed)
+    if found is None:
+        return dict.fromkeys(names)
+    first, second, people = found
+    return dict(zip(names, (people[who] for who in np.stack([first, second], axis=1).ravel()), strict=True))
 
 
 def _origin(config: CalibrateConfig, path: Path) -> str:

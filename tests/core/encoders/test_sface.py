@@ -6,12 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
+from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs import read_pairs
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import NoFaceError
+from faceclr_cli.core.evaluation.pairs import PairsResult
+from faceclr_cli.core.evaluation.verify import run
+from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper
+from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.weights import SFACE
+from faceclr_cli.core.metrics.calibration import far_thresholds
 from faceclr_cli.core.metrics.verification import best_threshold
 
 
@@ -76,3 +82,56 @@ def test_it_tells_listed_pairs_of_lfw_apart(encoder: SFaceEncoder, real_data: Pa
     threshold = encoder.calibration.usual.threshold
     assert np.mean(scores[~same] >= threshold) <= 0.02
     assert np.mean(scores[same] >= threshold) >= 0.94
+
+
+def pictures_of(listing: Path) -> dict[str, set[str]]:
+    """The pictures that a list names, by their people."""
+    pictures: dict[str, set[str]] = {}
+    for pair in read_pairs(listing):
+        for name in (pair.a, pair.b):
+            pictures.setdefault(name.split("/")[0], set()).add(name)
+    return pictures
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("share", "fars"),
+    [
+        pytest.param(0.1, (1e-2, 1e-3), id="some people"),
+        pytest.param(1.0, (1e-2, 1e-3, 1e-4), id="everybody", marks=[pytest.mark.nightly, pytest.mark.timeout(600)]),
+    ],
+)
+def test_its_thresholds_hold_for_people_whom_they_were_not_measured_on(
+    share: float, fars: tuple[float, ...], encoder: SFaceEncoder, real_data: Path
+) -> None:
+    lfw = real_data / "lfw-view1"
+    pictures = pictures_of(lfw / "pairsDevTest.txt")
+    assert pictures.keys().isdisjoint(pictures_of(lfw / "pairsDevTrain.txt"))
+    people = np.random.default_rng(0).permutation(sorted(pictures))[: round(share * len(pictures))]
+    cropper = PhotoCropper(encoder.fingerprint, Selection(choice="center"))
+    crops, labels = [], []
+    for person in people:
+        for name in sorted(pictures[person]):
+            try:
+                crops.append(cropper.crop_file(lfw / "images" / name).crop)
+            except NoFaceError:
+                continue
+            labels.append(person)
+    for measured in far_thresholds(encoder.embed(np.stack(crops)), labels, fars):
+        shipped = encoder.calibration.at(measured.far)
+        assert shipped.low < shipped.threshold < shipped.high
+        assert measured.low <= shipped.high
+        assert shipped.low <= measured.high
+
+
+@pytest.mark.real
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+def test_its_accuracy_on_lfw_is_that_of_a_good_encoder(real_data: Path) -> None:
+    lfw = real_data / "lfw-view1"
+    train, test = lfw / "pairsDevTrain.txt", lfw / "pairsDevTest.txt"
+    config = VerifyConfig(protocol="lfw", root=lfw / "images", pairs=test, calibrate_on=train)
+    result = run(config, Silent())
+    assert isinstance(result, PairsResult)
+    assert (result.genuine, result.impostor, result.judged.folds) == (500, 500, 1)
+    assert result.judged.accuracy >= 0.985

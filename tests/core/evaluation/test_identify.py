@@ -97,8 +97,9 @@ def test_every_face_of_a_photograph_has_a_row_and_bad_files_have_a_reason(album:
 def test_a_store_and_the_folder_that_it_was_made_of_are_the_same_gallery(album: Path, tmp_path: Path) -> None:
     store = tmp_path / "gallery.h5"
     embed(EmbedConfig(faces=album / "gallery", out=store), Silent())
+    by_folder = _identify(album)
     for key, answer in _identify(album, gallery=store).items():
-        other = _identify(album)[key]
+        other = by_folder[key]
         assert [match.name for match in answer.matches] == [match.name for match in other.matches]
         assert [match.similarity for match in answer.matches] == pytest.approx(
             [match.similarity for match in other.matches], abs=1e-6
