@@ -56,7 +56,7 @@ def environment(name: str, *packages: str, alone: str) -> Path:
     if not (programs / "installed").exists():
         print(f"installing {' '.join((*packages, alone))} into {programs.parent}", flush=True)
         venv.create(programs.parent, with_pip=True, clear=True)
-        pip = [programs / "python", "-m", "pip", "install", "--quiet"]
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, *packages], check=True)
         subprocess.run([*pip, "--no-deps", alone], check=True)
         (programs / "installed").touch()

@@ -15,6 +15,7 @@ from faceclr_cli.core.datasets.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.evaluation.verify import run as verify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
+from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.drawn import draw_photo, invent_person, write_people
 from faceclr_cli.core.plots.sheet import draw_sheet
 from faceclr_cli.core.plots.views import draw_views
@@ -90,8 +91,8 @@ def pairs() -> None:
         for one, other in (("person-03/01.jpg", "person-03/04.jpg"), ("person-03/01.jpg", "person-09/02.jpg")):
             crops = Path(folder) / other[:9]
             verify(VerifyConfig(photos=(photos / one, photos / other), save_crops=crops), Silent())
-            shown = [cv2.imread(str(photos / name)) for name in (one, other)]
-            shown += [cv2.imread(str(path)) for path in sorted(crops.rglob("*.png"))]
+            files = [photos / one, photos / other, *sorted(crops.rglob("*.png"))]
+            shown = [read_photo(file)[..., ::-1] for file in files]
             heights = [(round(150 * image.shape[1] / image.shape[0]), 150) for image in shown]
             small = [
                 cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -66,8 +66,9 @@ def _audit(result: PairsResult) -> Iterator[tuple[str, str]]:
     if result.audit is not None:
         found = {"listed twice": result.audit.repeated, "listed as both": result.audit.contradictory}
         found |= {"of one picture": result.audit.itself, "of two copies": result.audit.copies}
-        if any(found.values()):
-            yield "beware", ", ".join(f"{count} pairs {what}" for what, count in found.items() if count)
+        counts = [f"{count} pair{'s'[: count > 1]} {what}" for what, count in found.items() if count]
+        if counts:
+            yield "beware", ", ".join(counts)
 
 
 def _show_all(result: AllPairsResult, console: Console) -> None:

@@ -12,6 +12,14 @@ import matplotlib.cbook
 import numpy as np
 import pytest
 import skimage.data
+from typer.testing import CliRunner, Result
+
+from faceclr_cli.commands.app import app
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.calibration import Calibration, FarPoint, write_calibration
+from faceclr_cli.core.encoders.pixels import PixelsEncoder
+from faceclr_cli.core.encoders.sface import SFaceEncoder
+from faceclr_cli.core.metrics.probability import Logistic
 
 
 def faceclr(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -34,7 +42,23 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.jpg").write_text("not a picture\n" * 100)
+    hopper_again = cv2.imread(str(folder / "hopper.jpg"))
+    sides = [cv2.resize(image, (320, 400)) for image in (astronaut[:320, 96:352], hopper_again)]
+    cv2.imwrite(str(folder / "two.jpg"), np.hstack(sides))
+    cv2.imwrite(str(folder / "small.png"), cv2.resize(astronaut, (160, 160), interpolation=cv2.INTER_AREA))
+    cv2.imwrite(str(folder / "blurred.png"), cv2.GaussianBlur(astronaut, (0, 0), 2.5))
     return folder
+
+
+def typed(*arguments: object, given: str | None = None) -> Result:
+    """As `faceclr`, in this process."""
+    return CliRunner().invoke(app, ["verify", *map(str, arguments)], input=given)
+
+
+def rows(done: Result) -> dict[str, str]:
+    """The names and values that are printed one below the other."""
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    return {line[0]: line[1] for line in lines if len(line) == 2}
 
 
 def test_the_same_person_is_exit_0_with_a_table(photos: Path) -> None:
@@ -120,3 +144,169 @@ def test_a_photograph_within_a_transparent_png_does(photos: Path, tmp_path: Path
     opaque = np.full(picture.shape[:2], 255, np.uint8)
     cv2.imwrite(str(tmp_path / "astronaut.png"), np.dstack([picture, opaque]))
     assert faceclr("verify", photos / "astronaut.jpg", tmp_path / "astronaut.png").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def pair(photos: Path) -> tuple[Path, Path]:
+    """Two people."""
+    return photos / "astronaut.jpg", photos / "hopper.jpg"
+
+
+def test_a_measured_false_accept_rate_chooses_its_threshold(pair: tuple[Path, Path]) -> None:
+    rates = [point.far for point in SFaceEncoder().calibration.points]
+    chosen = {rate: json.loads(typed(*pair, "--far", rate, "--json").stdout) for rate in rates}
+    assert all(verdict["far"] == rate for rate, verdict in chosen.items())
+    assert [chosen[rate]["threshold"] for rate in sorted(rates)] == sorted(
+        (verdict["threshold"] for verdict in chosen.values()), reverse=True
+    )
+    shown = typed(*pair, "--far", "0.001")
+    assert (shown.exit_code, shown.stderr) == (1, "")
+    assert rows(shown)["meaning"].startswith("accepts 1 in 1,000 pairs of different people and")
+
+
+def test_another_false_accept_rate_is_exit_2_and_names_the_measured_ones(pair: tuple[Path, Path]) -> None:
+    done = typed(*pair, "--far", "0.0123")
+    assert (done.exit_code, done.stdout) == (2, "")
+    for point in SFaceEncoder().calibration.points:
+        assert f"{point.far:g}" in done.stderr
+    assert "faceclr calibrate --far 0.0123 measures it" in done.stderr
+    assert typed(*pair, "--far", "0").exit_code == 2
+    assert typed(*pair, "--far", "1.5").exit_code == 2
+    assert typed(*pair, "--far", "0.001", "--threshold", "0.3").exit_code == 2
+
+
+def test_the_users_threshold_decides_and_says_so(pair: tuple[Path, Path]) -> None:
+    done = typed(*pair, "--threshold", "-1")
+    assert done.exit_code == 0
+    assert rows(done)["threshold"] == "-1.000 (sface)"
+    assert rows(done)["meaning"] == "chosen by --threshold"
+    assert rows(done)["verdict"] == "same person"
+
+
+def calibrated(path: Path, encoder: Encoder, probability: Logistic | None) -> Path:
+    points = (FarPoint(far=0.1, threshold=-0.5, tar=0.99), FarPoint(far=0.001, threshold=0.9, tar=0.5))
+    calibration = Calibration(points=points, probability=probability, source="our own pairs")
+    write_calibration(path, calibration, encoder, {})
+    return path
+
+
+def test_thresholds_may_come_from_a_file(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    path = calibrated(tmp_path / "own.json", SFaceEncoder(), None)
+    strict, lax = typed(*pair, "--calibration", path), typed(*pair, "--calibration", path, "--far", "0.1")
+    assert (strict.exit_code, lax.exit_code) == (1, 0)
+    assert rows(strict)["threshold"] == "0.900 (sface)"
+    assert rows(lax)["meaning"] == (
+        "accepts 1 in 10 pairs of different people and 99.0% of pairs of the same (our own pairs)"
+    )
+    assert "probability" not in rows(strict)
+    unknown = typed(*pair, "--calibration", path, "--far", "0.01")
+    assert unknown.exit_code == 2
+    assert "but 0.1, 0.001" in unknown.stderr
+
+
+def test_thresholds_of_another_encoder_are_exit_4_and_files_without_any_exit_3(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = calibrated(tmp_path / "pixels.json", PixelsEncoder(), None)
+    done = typed(*pair, "--calibration", path)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert "was measured of the encoder pixels, not of sface" in done.stderr
+    assert typed(*pair, "--calibration", path, "--model", "pixels").exit_code in (0, 1)
+    (tmp_path / "other.json").write_text("{}")
+    for name in ("other.json", "gone.json"):
+        done = typed(*pair, "--calibration", tmp_path / name)
+        assert done.exit_code == 3
+        assert name in done.stderr
+
+
+@pytest.mark.parametrize(("offset", "shown"), [(60.0, ">99.9%"), (-60.0, "<0.1%"), (0.0, "50.0%")])
+def test_no_probability_is_a_certainty(offset: float, shown: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    path = calibrated(tmp_path / "own.json", SFaceEncoder(), Logistic(slope=0.0, offset=offset))
+    done = typed(*pair, "--calibration", path)
+    assert rows(done)["probability"] == f"{shown} the same, if that was as likely as not beforehand"
+    assert "100" not in done.stdout.replace("1,000", "")
+
+
+@pytest.mark.parametrize("choice", ["largest", "center", "best"])
+def test_of_two_people_one_is_compared_and_that_is_said(choice: str, photos: Path) -> None:
+    done = typed(photos / "two.jpg", photos / "astronaut.jpg", "--face", choice)
+    assert done.exit_code in (0, 1)
+    taken = {"largest": "largest", "center": "one in the middle", "best": "surest"}[choice]
+    assert f"two.jpg: 2 faces found, the {taken} is compared" in done.stderr
+
+
+def test_two_people_where_one_is_expected_are_exit_3(photos: Path) -> None:
+    done = typed(photos / "astronaut.jpg", photos / "two.jpg", "--face", "only")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "two.jpg: 2 faces found, and only one is allowed" in done.stderr
+    assert typed(photos / "astronaut.jpg", photos / "astronaut again.jpg", "--face", "only").exit_code == 0
+
+
+def test_crops_are_saved_as_prepare_cuts_them(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("astronaut.jpg", "hopper.jpg"):
+        (tmp_path / "in" / name).write_bytes((photos / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert typed("in/astronaut.jpg", "in/hopper.jpg", "--save-crops", "crops").exit_code == 1
+    prepared = CliRunner().invoke(app, ["prepare", "in", "-o", "faces", "--format", "png", "--quiet"])
+    assert prepared.exit_code == 0
+    for name in ("astronaut", "hopper"):
+        crop = cv2.imread(f"crops/in/{name}.jpg.png")
+        [face] = Path("faces").rglob(f"{name}*.png")
+        assert crop.shape == (112, 112, 3)
+        assert np.array_equal(crop, cv2.imread(str(face)))
+
+
+def test_json_has_these_fields(photos: Path, pair: tuple[Path, Path]) -> None:
+    verdict = json.loads(typed(*pair, "--json").stdout)
+    assert list(verdict) == [
+        "a", "b", "encoder", "similarity", "threshold", "far", "meaning", "same", "probability", "notes"
+    ]  # fmt: skip
+    assert (verdict["a"], verdict["b"], verdict["encoder"], verdict["notes"]) == (*map(str, pair), "sface", [])
+    assert 0 <= verdict["probability"] < 0.01
+    done = typed("--pairs", "-", "--root", photos, "--json", "--quiet", given="astronaut.jpg,small.png\n")
+    [row] = map(json.loads, done.stdout.splitlines())
+    assert list(row) == ["a", "b", "similarity", "same", "probability", "reason", "notes"]
+    assert row["notes"][0].startswith("small.png: small: ")
+    assert row["same"] is True
+
+
+@pytest.mark.parametrize(("name", "doubt"), [("small.png", "small: "), ("blurred.png", "blurred (sharpness ")])
+def test_a_photograph_that_calls_for_care_is_noted_beside_the_verdict(name: str, doubt: str, photos: Path) -> None:
+    done = typed(photos / "astronaut.jpg", photos / name)
+    assert done.exit_code == 0
+    assert f"{photos / name}: {doubt}" in rows(done)["doubts"]
+    assert "astronaut.jpg" not in rows(done)["doubts"]
+    assert "doubts" not in rows(typed(photos / "astronaut.jpg", photos / "astronaut.jpg"))
+
+
+def test_pairs_are_rows_and_too_many_failures_exit_3(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("astronaut.jpg,hopper.jpg\nastronaut.jpg,text.jpg\n")
+    line = ("--pairs", tmp_path / "pairs.csv", "--root", photos)
+    done = typed(*line)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[0] == "a,b,similarity,same,reason"
+    assert "2 pairs: 0 same, 1 different, 1 not compared" in done.stderr
+    strict = typed(*line, "--max-bad", "0.4")
+    assert (strict.exit_code, strict.stdout) == (3, done.stdout)
+    assert "1 of 2 pairs could not be compared, more than --max-bad 0.4" in strict.stderr
+    quiet = typed(*line, "--quiet")
+    assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+def test_a_measurement_says_what_it_wrote_and_what_it_is_over(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("".join(f"0.{score},{int(score > 4)}\n" for score in range(10)) * 2)
+    line = ("--protocol", "scores", "--pairs", tmp_path / "scores.csv", "--folds", "5")
+    outputs = ("--results", tmp_path / "each.jsonl", "--plot", tmp_path / "roc.svg")
+    done = typed(*line, *outputs)
+    assert done.exit_code == 0, done.output
+    assert rows(done)["accuracy"] == "100.0% ± 0.0% over 5 folds"
+    assert (rows(done)["results"], rows(done)["plot"]) == (str(tmp_path / "each.jsonl"), str(tmp_path / "roc.svg"))
+    assert len((tmp_path / "each.jsonl").read_text().splitlines()) == 20
+    assert (tmp_path / "roc.svg").stat().st_size > 1000
+    result = json.loads(typed(*line, "--json").stdout)
+    assert {"accuracy", "standard_error", "auc", "eer", "tar_at_far", "best_threshold", "audit"} <= set(result)
+    assert (result["folds"], result["found"]) == (5, 20)
+    assert typed(*line[:-1], "11").exit_code == 3
+    assert typed(*line, "--plot", tmp_path / "roc.gif").exit_code == 2
+    assert typed(*line, "--far", "0.01").exit_code == 2

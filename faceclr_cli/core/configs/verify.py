@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, check_limits, option
-from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 
 Protocol = Literal["lfw", "cfp", "scores"]
 One = Literal["largest", "center", "best", "only"]
@@ -119,11 +118,6 @@ class VerifyConfig:
     def measures(self) -> bool:
         """Whether an encoder is measured, rather than verdicts asked for."""
         return self.protocol is not None or self.embeddings is not None
-
-    @property
-    def streams(self) -> bool:
-        """Whether pairs come one by one from another program, which may wait for each verdict."""
-        return self.pairs == STANDARD_INPUT
 
     @property
     def one(self) -> One:

@@ -87,6 +87,8 @@ def text_lines(path: Path) -> Iterator[str]:
     Raises:
         DataError: The file cannot be read.
     """
+    if str(path) == "-" and sys.stdin is None:
+        raise DataError("standard input: is closed")
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else open(path, "rb") as file:
             for text in codecs.iterdecode(file, "utf-8-sig", "surrogateescape"):

@@ -21,6 +21,7 @@ from faceclr_cli.core.evaluation.scored import Evidence, Scored, evidence
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.folds import tar_over_folds, transferred
 from faceclr_cli.core.metrics.verification import auc, best_threshold, eer, k_fold_accuracy, tar_at_far
+from faceclr_cli.core.plots.paper import require_drawable
 
 FARS = (1e-1, 1e-2, 1e-3)
 _BELOW_EVERY_SCORE = -2.0
@@ -146,6 +147,8 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         DataError: A file cannot be read or written, the pairs have no labels or are too few, or none can be compared.
         ConfigError, ModelError, FingerprintError: The encoder is not there, or does not fit the faces.
     """
+    if config.plot is not None:
+        require_drawable(config.plot)  # Before hours of work, not after.
     given = evidence(config, reporter)
     judged, missing = given.judged, given.judged.missing
     reasons = tuple(dict.fromkeys(reason for reason in judged.reasons if reason))

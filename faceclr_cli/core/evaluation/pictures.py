@@ -108,6 +108,8 @@ class Pictures:
             self.done[name] = Picture(embedding=embedding, content_hash=loaded.content_hash, notes=remarks(cut))
 
     def _read(self, name: str) -> Loaded | Failed:
+        if "\0" in name:
+            return Failed(reason=f"{shown(name)}: not a name that a file can have")
         if self._root is None:
             path = Path(name)
         elif _leads_out(name):

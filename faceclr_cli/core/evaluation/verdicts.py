@@ -48,7 +48,7 @@ class PairVerdict:
 def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
     """Compares the photographs of each pair, in order. Each photograph is read once.
 
-    From standard input, a verdict comes as soon as its pair is there: another program may wait for it.
+    From standard input or a pipe, a verdict comes as soon as its pair is there: another program may wait for it.
 
     Raises:
         DataError: The pairs cannot be read, or a line of them is malformed.
@@ -61,7 +61,7 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
     reporter.report(TaskStarted(task=_TASK, total=None, unit="pairs"))
     try:
         with opened(encoder, config.model, config.root, config.one, reporter, config.save_crops) as pictures:
-            each = walk(iter_pairs(config.pairs), pictures, patient=not config.streams)
+            each = walk(iter_pairs(config.pairs), pictures, patient=config.pairs.is_file())
             for done, (pair, a, b) in enumerate(each, start=1):
                 yield _verdict((pair.a, pair.b), (a, b), rule)
                 reporter.report(TaskAdvanced(task=_TASK, done=done))

@@ -12,6 +12,7 @@ import numpy as np
 
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.encoders.load import load_encoder
+from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.rule import rule_of
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.crop import PhotoCropper
@@ -66,7 +67,7 @@ def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult 
         DataError: A file is missing, or the pairs and the pictures don't fit.
         ModelError: There is no such encoder.
         FingerprintError: Faces were prepared in another way than the encoder needs.
-        ConfigError: The encoder has no threshold and none was given.
+        ConfigError: The encoder has no threshold and none was given, or the config asks for many verdicts.
     """
     if config.all_pairs and config.embeddings is not None:
         from faceclr_cli.core.evaluation.all_pairs import measure_store
@@ -76,6 +77,8 @@ def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult 
         from faceclr_cli.core.evaluation.pairs import measure_pairs
 
         return measure_pairs(config, reporter)
+    if len(config.photos) != 2:
+        raise ConfigError("two photographs give one verdict; for many pairs there is verdicts()")
     return _compare(config, reporter)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -56,6 +57,8 @@ def _walk(
 
 
 def _bring(pairs: Iterable[Pair], to: Queue[Pair | Exception | None], leaving: threading.Event) -> None:
+    # Held here, since Python aborts if it closes on its way out what a thread still reads.
+    _held = sys.stdin
     try:
         for pair in pairs:
             to.put(pair)

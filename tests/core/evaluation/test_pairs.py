@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.verify import VerifyConfig
+from faceclr_cli.core.datasets.pair_audit import PairAudit
 from faceclr_cli.core.embeddings.store import Store, write_store
-from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.all_pairs import AllPairsResult
 from faceclr_cli.core.evaluation.pairs import PairsResult
 from faceclr_cli.core.evaluation.verify import run
@@ -128,6 +129,102 @@ def test_all_pairs_of_a_store(tmp_path: Path, crowd) -> None:
     assert done.exit_code == 0, done.output
     assert "all of 79 faces" in done.stdout
     assert "FAR 1e-06 needs 1,000,000 impostor pairs" in done.stdout
+
+
+def _of_scores(path: Path, genuine: list[float], impostor: list[float]) -> Path:
+    lines = [f"{score},1" for score in genuine] + [f"{score},0" for score in impostor]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_other_pairs_choose_the_threshold_and_the_other_way_round(tmp_path: Path) -> None:
+    # Alone, the first list is best parted at 0.45, halfway between 0.5 and 0.4, and the second at 0.65.
+    judged = _of_scores(tmp_path / "judged.csv", [0.9, 0.6, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1])
+    other = _of_scores(tmp_path / "other.csv", [0.9, 0.8, 0.7, 0.7], [0.6, 0.3, 0.2, 0.1])
+    result = run(VerifyConfig(protocol="scores", pairs=judged, calibrate_on=other), Silent())
+    assert isinstance(result, PairsResult)
+    assert result.judged.threshold == pytest.approx(0.65)
+    assert (result.judged.folds, result.judged.accuracy, result.judged.backwards) == (1, 5 / 8, 7 / 8)
+    assert result.judged.standard_error == pytest.approx((5 / 8 * 3 / 8 / 8) ** 0.5)
+    assert (result.judged.precision, result.judged.recall) == (1.0, 1 / 4)
+    assert result.best_threshold == pytest.approx(0.45)
+    assert [point.fold_mean for point in result.tar_at_far] == [None] * 3
+    line = ["verify", "--protocol", "scores", "--pairs", str(judged), "--calibrate-on", str(other)]
+    done = CliRunner().invoke(app, line)
+    assert f"62.5% ± 17.1% by the threshold of {other}" in done.stdout
+    assert "87.5%, the other pairs by the best threshold of these" in done.stdout
+    assert "0.650; 0.450 is the best for these pairs" in done.stdout
+
+
+def test_other_pairs_of_a_store_choose_the_threshold_too(tmp_path: Path, crowd) -> None:
+    store = crowd(noise=0.8)
+    lines = _lines(store)
+    (tmp_path / "other.csv").write_text("".join(f"{a},{b},{same}\n" for a, b, same in [*lines[::2], ("x", "y", 0)]))
+    result = _measure(tmp_path, store, lines[1::2], calibrate_on=tmp_path / "other.csv")
+    assert result.judged.threshold is not None
+    row = {path: store.embeddings[number] for number, path in enumerate(store.paths)}
+    right = [(row[a] @ row[b] >= result.judged.threshold) == same for a, b, same in lines[1::2]]
+    assert result.judged.accuracy == np.mean(right)
+    (tmp_path / "other.csv").write_text("p00/0.jpg,p00/1.jpg\n")
+    with pytest.raises(DataError, match=r"other\.csv: a pair without a label"):
+        _measure(tmp_path, store, lines, calibrate_on=tmp_path / "other.csv")
+
+
+def test_the_results_are_a_line_for_each_pair_and_add_up_to_the_accuracy(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    lines = _lines(store)
+    lines[3] = ("gone/1.jpg", "p00/1.jpg", 1)
+    result = _measure(tmp_path, store, lines, results=tmp_path / "out" / "results.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [(row["a"], row["b"], int(row["same"])) for row in rows] == lines
+    assert {tuple(row) for row in rows} == {("a", "b", "same", "score", "accepted", "right", "reason")}
+    assert np.mean([row["right"] for row in rows]) == pytest.approx(result.judged.accuracy)
+    accepted = [row["same"] for row in rows if row["accepted"]]
+    assert np.mean(accepted) == pytest.approx(result.judged.precision)
+    assert sum(accepted) / 100 == pytest.approx(result.judged.recall)
+    assert (rows[3]["score"], rows[3]["accepted"], rows[3]["right"]) == (None, None, False)
+    assert rows[3]["reason"].startswith("gone/1.jpg: not in ")
+    assert all(row["reason"] is None for row in rows if row is not rows[3])
+
+
+def test_the_plot_is_drawn_in_the_format_of_its_name(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    lines = _lines(store)
+    lines[3] = ("gone/1.jpg", "p00/1.jpg", 1)
+    for name, start in (("roc.png", b"\x89PNG"), ("roc.svg", b"<?xml")):
+        _measure(tmp_path, store, lines, plot=tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    # Where nobody knows the people, too.
+    scores = _of_scores(tmp_path / "scores.csv", [0.9] * 10, [0.1] * 10)
+    run(VerifyConfig(protocol="scores", pairs=scores, plot=tmp_path / "scores.pdf"), Silent())
+    assert (tmp_path / "scores.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    with pytest.raises(ConfigError, match=r"roc\.gif: the name of a picture ends in"):
+        _measure(tmp_path, store, _lines(store), plot=tmp_path / "roc.gif", results=tmp_path / "results.jsonl")
+    assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_pairs_that_should_not_be_in_the_list_are_counted(tmp_path: Path, crowd) -> None:
+    store = crowd(noise=0.05)
+    hashes = dict(zip(store.paths, store.content_hashes, strict=True)) | {"p03/1.jpg": "p03/0.jpg"}
+    store = replace(store, content_hashes=tuple(hashes[path] for path in store.paths))
+    lines = [line for line in _lines(store) if {"p03/0.jpg", "p03/1.jpg"} != set(line[:2])]
+    clean = _measure(tmp_path, store, list(dict.fromkeys(lines)))
+    assert clean.audit == PairAudit(repeated=0, contradictory=0, itself=0, copies=0)
+    assert (clean.people, clean.shared) == (20, None)
+    a, b, same = lines[-1]
+    lines += [(b, a, same), ("p04/0.jpg", "p04/0.jpg", 1), ("p03/0.jpg", "p03/1.jpg", 1)]
+    result = _measure(tmp_path, store, [*dict.fromkeys(lines), (a, b, 1)])
+    # Both of the last pair's other lines say what it contradicts.
+    assert result.audit == PairAudit(repeated=2, contradictory=1, itself=1, copies=1)
+    # With it, folders cannot be people.
+    assert result.people is None
+    line = ["verify", "--embeddings", str(tmp_path / "faces.h5"), "--pairs", str(tmp_path / "pairs.csv")]
+    shown = " ".join(CliRunner().invoke(app, line).stdout.split())
+    assert "beware 2 pairs listed twice, 1 pair listed as both, 1 pair of one picture, 1 pair of two copies" in shown
 
 
 @pytest.mark.parametrize(
