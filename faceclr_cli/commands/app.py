@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
+from importlib import import_module
 from typing import Annotated, TextIO, cast
 
 import typer
+from typer.core import TyperCommand
 
 from faceclr_cli import __version__
-from faceclr_cli.commands import (
-    calibrate,
-    demo,
-    embed,
-    export,
-    forget,
-    identify,
-    info,
-    linear_eval,
-    prepare,
-    pretrain,
-    split,
-    train_center,
-    train_triplet,
-    tsne,
-    verify,
-)
 from faceclr_cli.commands.help import Group
 from faceclr_cli.commands.options import command, command_class
 
 _PANELS = {
-    "Start here": {"demo": demo},
-    "From photographs to faces": {"prepare": prepare, "split": split},
-    "Train an encoder": {"pretrain": pretrain, "train-triplet": train_triplet, "train-center": train_center},
-    "Use and measure an encoder": {
-        "embed": embed,
-        "linear-eval": linear_eval,
-        "verify": verify,
-        "identify": identify,
-        "calibrate": calibrate,
-        "tsne": tsne,
-        "export": export,
-    },
-    "Look after what is there": {"info": info, "forget": forget},
-}
+    "Start here": ("demo",),
+    "From photographs to faces": ("prepare", "split"),
+    "Train an encoder": ("pretrain", "train-triplet", "train-center"),
+    "Use and measure an encoder": (
+        "embed", "linear-eval", "verify", "identify", "calibrate", "tsne", "export",
+    ),
+    "Look after what is there": ("info", "forget"),
+}  # fmt: skip
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
+
+
+class _Commands(Group):
+    """All commands, each imported when it is asked for: together they take longer than most of them alone."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Their names, in the order of the help."""
+        del ctx
+        return list(_PANEL_OF)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        """The command of a name."""
+        del ctx
+        return _load(cmd_name) if cmd_name in _PANEL_OF else None
+
+
+@functools.cache
+def _load(name: str) -> TyperCommand:
+    module = import_module(f"faceclr_cli.commands.{name.replace('-', '_')}")
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(
+        name, cls=command_class(module.run), rich_help_panel=_PANEL_OF[name], epilog=f"Example: {module.EXAMPLE}"
+    )(command(module.run))
+    return cast(TyperCommand, typer.main.get_command(alone))
+
 
 app = typer.Typer(
     name="faceclr",
     help="From a folder of photographs to a face encoder that you can trust.",
     epilog="Exit codes: 0 done or same person, 1 different person, 2 usage, 3 data, 4 model, 75 locked.",
-    cls=Group,
+    cls=_Commands,
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for _panel, _modules in _PANELS.items():
-    for _name, _module in _modules.items():
-        app.command(
-            _name, cls=command_class(_module.run), rich_help_panel=_panel, epilog=f"Example: {_module.EXAMPLE}"
-        )(command(_module.run))
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ USUAL_FARS = (1e-2, 1e-3, 1e-4)
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
-    """Measure an encoder's thresholds on labelled faces, and keep them in it for verify and identify."""
+    """Measure an encoder's thresholds on labelled faces, and keep them in it."""
 
     model: str = option(
         "sface", short="-m", metavar="sface|RUN", help="A run or encoder folder, or with -o also one that is built in"

@@ -10,7 +10,7 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Write an encoder as one ONNX file, from 8-bit crops to embeddings, that runs without torch."""
+    """Write an encoder as one ONNX file, which runs without torch."""
 
     run: Path = argument(help="A run or encoder folder", metavar="RUN")
     out: Path | None = option(

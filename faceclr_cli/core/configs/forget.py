@@ -10,7 +10,7 @@ from faceclr_cli.core.configs.fields import argument, option
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetConfig:
-    """Remove a person from stores of embeddings and from prepared faces, for good."""
+    """Remove a person from stores and prepared faces, for good."""
 
     paths: tuple[Path, ...] = argument(help="Stores, folders of prepared faces and splits", metavar="PATH...")
     identity: str = option(short="-i", metavar="NAME", help="Who is to be forgotten")

@@ -12,7 +12,7 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 
 @dataclass(frozen=True, kw_only=True)
 class IdentifyConfig:
-    """Say who is in photographs, of the people of a gallery, or that it is none of them."""
+    """Say who of a gallery's people is in photographs, or that it is nobody."""
 
     photos: Path | None = argument(
         None,

@@ -10,6 +10,6 @@ from faceclr_cli.core.configs.fields import argument
 
 @dataclass(frozen=True, kw_only=True)
 class InfoConfig:
-    """Say what a file or folder is that faceclr wrote: faces, split, run, encoder or embeddings."""
+    """Say what a file or folder is that faceclr wrote."""
 
     path: Path = argument(help="The file or folder", metavar="FILE|FOLDER")

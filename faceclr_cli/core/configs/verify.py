@@ -16,7 +16,10 @@ MANY, MEASURE = "Many pairs", "Measure an encoder"
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
-    """Decide whether photographs show the same person, two or many pairs of them, or measure an encoder on pairs."""
+    """Decide whether photographs show the same person, or measure an encoder.
+
+    Two photographs, or many pairs of them; with --protocol or --embeddings, an encoder on labelled pairs.
+    """
 
     photos: tuple[Path, ...] = argument((), help="Two photographs", metavar="A B")
     model: str = option(
