@@ -107,14 +107,19 @@ def main() -> None:
         else:
             faceclr("pretrain", *faces, *train, *RECIPES[name])
         models[name] = str(run)
-    print(f"\n{'':16}accuracy     AUC")
+    print(f"\n{'':16}accuracy     AUC   by means of faces and their mirror images")
     for name, model in models.items():
-        store = options.out / f"{name}.h5"
-        if not store.exists():
-            faceclr("embed", crops, "--model", model, "-o", store, "--quiet")
-        found = measure(store, options.lfw)
-        print(f"{name:16}{found['accuracy']:8.3f}{found['auc']:8.3f}")
-        print(json.dumps({"model": name, **found}), file=sys.stderr)
+        found = [measure(embedded(crops, name, model, options.out, *flip), options.lfw) for flip in ((), ("--flip",))]
+        print(f"{name:16}" + "".join(f"{each['accuracy']:8.3f}{each['auc']:8.3f}   " for each in found).rstrip())
+        print(json.dumps({"model": name, **found[0], "mirrored": found[1]}), file=sys.stderr)
+
+
+def embedded(crops: Path, name: str, model: str, out: Path, *options: str) -> Path:
+    """The store of an encoder's embeddings, made where it is not there."""
+    store = out / f"{name}{'-mirrored' if options else ''}.h5"
+    if not store.exists():
+        faceclr("embed", crops, "--model", model, "-o", store, "--quiet", *options)
+    return store
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import option
-from faceclr_cli.core.configs.train import MODEL, LabelledConfig
+from faceclr_cli.core.configs.train import MODEL, OPTIM, LabelledConfig
 
 CLASSES = "Classification"
 Head = Literal["softmax", "cosface", "arcface", "adaface"]
@@ -17,22 +17,23 @@ MARGINS = {"softmax": 0.0, "cosface": 0.35, "arcface": 0.5, "adaface": 0.4}
 
 @dataclass(frozen=True, kw_only=True)
 class CenterConfig(LabelledConfig):
-    """Learn an encoder from labelled faces by telling people apart, with centre loss if asked for."""
+    """Learn an encoder from labelled faces by telling people apart."""
 
     hold_out: float = option(
-        0.05,
+        0.02,
         minimum=0.0,
         maximum=0.5,
         metavar="SHARE",
         help="Share of FACES to watch and never train on: pictures of everybody, and whole people too where there is "
         "no val part",
     )
-    # A classifier is so soon sure of the people that it knows that its loss says little of others.
+    # The few people that are held out tell encoders apart less surely than the loss on many pictures does.
     best_by: Literal["loss", "accuracy"] = option(
-        "accuracy",
+        "loss",
         help="Which encoder to keep: with the least loss on held-out pictures, or telling most pairs of watched people "
         "right",
     )
+    batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
 
     head: Head = option("cosface", panel=CLASSES, help="How people are told apart; all but softmax by angles")
     scale: float = option(30.0, minimum=1.0, panel=CLASSES, help="What cosines are multiplied by; not for softmax")

@@ -44,14 +44,22 @@ def build_task(config: TrainConfig, encoder: EncoderNetwork, faces: JoinedFaces)
     if not (faces.labels >= 0).any():
         command = COMMANDS[type(config)]
         raise DataError(f"{command} needs to know who is who, and no face here has a name; pretrain needs no names")
-    # Where people are known, pictures need little change: mirroring, a slight crop, other light.
     size = encoder.architecture.image_size
-    views = SimCLRViews(size=size, crop_scale=0.9, jitter=0.2, hue=0.02, grey=0.0, blur=0.0, rotate=0.0)
     match config:
         case TripletConfig(mining="semi-hard" | "batch-hard" | "batch-all" as mining):
-            return BatchTriplets(config, encoder, faces, views, mining)
+            return BatchTriplets(config, encoder, faces, _light(size), mining)
         case TripletConfig():
-            return ListedTriplets(config, encoder, faces, views)
+            return ListedTriplets(config, encoder, faces, _light(size))
         case CenterConfig():
-            return Center(config, encoder, faces, views)
+            return Center(config, encoder, faces, _varied(size))
     raise TypeError(f"{type(config).__name__} is no config of a trainer")
+
+
+def _light(size: int) -> SimCLRViews:
+    """Mirroring, a slight crop, other light: the margin of a triplet is small beside what stronger views change."""
+    return SimCLRViews(size=size, crop_scale=0.9, jitter=0.2, hue=0.02, grey=0.0, blur=0.0, rotate=0.0)
+
+
+def _varied(size: int) -> SimCLRViews:
+    """A classifier soon knows some hundred people by heart: their pictures need not be hard, but each time others."""
+    return SimCLRViews(size=size, crop_scale=0.8, jitter=0.3, hue=0.02, grey=0.1, blur=0.1, rotate=5.0)
