@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, overload
 
@@ -29,6 +30,9 @@ from faceclr_cli.core.faces.decode import decode
 from faceclr_cli.core.faces.detect import Choice, Face, Selection
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.reasons import shown
+
+_TOGETHER = 8
+"""Crops that a thread reads at a time: to hand out one takes as long as to read it. Photographs take much longer."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,12 +100,18 @@ class Source:
     Attributes:
         photos: Which.
         fingerprint: How the crops were made, and what the encoder does to them.
+
+    Args:
+        photos: Which.
+        cut: Cuts faces out of the content of a file.
+        fingerprint: How the crops were made, and what the encoder does to them.
+        together: How many a thread reads at a time.
     """
 
-    def __init__(self, photos: Sequence[Photo], cut: _Cutter, fingerprint: Fingerprint) -> None:
+    def __init__(self, photos: Sequence[Photo], cut: _Cutter, fingerprint: Fingerprint, *, together: int = 1) -> None:
         self.photos = photos
         self.fingerprint = fingerprint
-        self._cut = cut
+        self._cut, self._together = cut, together
 
     def load(
         self, ahead: int, known: Known = lambda _: None, photos: Iterable[Photo] | None = None
@@ -113,19 +123,21 @@ class Source:
             known: A picture that was not changed since is not even decoded.
             photos: Some of the source's, in its order; None for all.
         """
-        waiting: deque[Future[Loaded | Failed]] = deque()
+        waiting: deque[Future[list[Loaded | Failed]]] = deque()
         threads = min(8, os.cpu_count() or 1)
         # OpenCV lets go of Python's lock, so that threads are enough.
         with self._open_archive() as archive, ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
             try:
-                for photo in self.photos if photos is None else photos:
+                each = iter(self.photos if photos is None else photos)
+                while some := list(islice(each, self._together)):
                     if archive is not None and len(waiting) >= 2 * threads:
                         wait([waiting[-2 * threads]])  # photographs are larger than crops: few are held at a time
-                    waiting.append(pool.submit(self.read, photo, _member(archive, photo), known))
-                    if len(waiting) > ahead:
-                        yield waiting.popleft().result()
+                    contents = [_member(archive, photo) for photo in some]
+                    waiting.append(pool.submit(self._read_some, some, contents, known))
+                    if len(waiting) * self._together > ahead:
+                        yield from waiting.popleft().result()
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             finally:
                 for future in waiting:
                     future.cancel()
@@ -133,6 +145,11 @@ class Source:
     def _open_archive(self) -> AbstractContextManager[Archive | None]:
         first = self.photos[0]
         return nullcontext() if first.member is None else Archive(first.path)
+
+    def _read_some(
+        self, photos: Sequence[Photo], contents: Sequence[bytes | Failed | None], known: Known
+    ) -> list[Loaded | Failed]:
+        return [self.read(photo, content, known) for photo, content in zip(photos, contents, strict=True)]
 
     def read(
         self, photo: Photo, content: bytes | Failed | None = None, known: Known = lambda _: None
@@ -238,7 +255,7 @@ def open_source(choice: Choice, listing: Listing, wanted: Fingerprint) -> Source
     """
     if listing.crops is not None:
         made = replace(listing.crops, channels=wanted.channels, normalisation=wanted.normalisation)
-        return Source(listing.photos, _Crops(wanted.size), made)
+        return Source(listing.photos, _Crops(wanted.size), made, together=_TOGETHER)
     aligned = _Aligned(wanted, Selection(choice=choice))
     return Source(listing.photos, aligned, aligned.fingerprint)
 
