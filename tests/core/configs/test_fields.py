@@ -66,9 +66,9 @@ def test_contradictions_are_refused() -> None:
         triplet.TripletConfig(mining="semi-hard", batch_size=8, pictures=8)
     with pytest.raises(ValueError, match="two photographs"):
         verify.VerifyConfig(photos=(Path("a.jpg"),))
-    with pytest.raises(ValueError, match="goes with either --pairs or --all-pairs"):
-        verify.VerifyConfig(pairs=Path("pairs.csv"))
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="on either --pairs or --all-pairs"):
+        verify.VerifyConfig(embeddings=Path("a.h5"))
+    with pytest.raises(ValueError, match="--pairs: two photographs are compared"):
         verify.VerifyConfig(photos=(Path("a"), Path("b")), embeddings=Path("a.h5"), pairs=Path("pairs.csv"))
     with pytest.raises(ValueError, match=r"\.png"):
         tsne.TsneConfig(out=Path("map.gif"))

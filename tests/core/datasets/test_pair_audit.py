@@ -52,14 +52,26 @@ def test_folders_are_people_where_labels_agree() -> None:
 @pytest.mark.parametrize(
     "pair",
     [
-        Pair("001/frontal/01.jpg", "002/frontal/01.jpg", False),
-        Pair("001/frontal/01.jpg", "001/profile/01.jpg", True),
+        Pair("b/1.jpg", "b/2.jpg", False),
+        Pair("b/1.jpg", "c/2.jpg", True),
         Pair("1.jpg", "2.jpg", True),
         Pair("_/1.jpg", "a/2.jpg", False),
     ],
 )
 def test_people_are_unknown_where_folders_are_not_people(pair: Pair) -> None:
     assert people_of([Pair("a/1.jpg", "a/2.jpg", True), pair]) is None
+
+
+def test_people_are_folders_above_where_the_innermost_are_poses_as_in_cfp() -> None:
+    found = people_of(
+        [
+            Pair("Data/Images/001/frontal/01.jpg", "Data/Images/001/profile/01.jpg", True),
+            Pair("Data/Images/001/frontal/02.jpg", "Data/Images/002/profile/01.jpg", False),
+        ]
+    )
+    assert found is not None
+    one, other, names = found
+    assert (one.tolist(), other.tolist(), names) == ([0, 0], [0, 1], ("001", "002"))
 
 
 @pytest.mark.real

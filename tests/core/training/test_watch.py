@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -84,7 +85,10 @@ def test_held_out_pictures_of_trained_people_are_recognised(tmp_path: Path) -> N
     assert result.metrics["val_top1"] > 0.5
     assert result.metrics["val_top1"] <= result.metrics["val_top3"] <= result.metrics["val_top5"] <= 1
     assert result.metrics["val_top1"] * 16 == pytest.approx(round(result.metrics["val_top1"] * 16))
-    assert result.metrics["val_loss"] < rows(result.run)[0]["val_loss"]
+    # Guessing among eight has a loss of log 8; what is kept is the encoder with the least.
+    assert result.metrics["val_loss"] < math.log(8) / 2
+    losses = [row["val_loss"] for row in rows(result.run)]
+    assert (result.best_by, result.best_epoch) == ("val_loss", int(np.argmin(losses)) + 1)
     assert sum(load_bundle(result.run).card.people.values()) == 64
 
 
