@@ -67,11 +67,12 @@ def test_people_are_folders_above_where_the_innermost_are_poses_as_in_cfp() -> N
         [
             Pair("Data/Images/001/frontal/01.jpg", "Data/Images/001/profile/01.jpg", True),
             Pair("Data/Images/001/frontal/02.jpg", "Data/Images/002/profile/01.jpg", False),
+            Pair("Data/Images/003/frontal/02.jpg", "Data/Images/003/profile/01.jpg", True),
         ]
     )
     assert found is not None
     one, other, names = found
-    assert (one.tolist(), other.tolist(), names) == ([0, 0], [0, 1], ("001", "002"))
+    assert (one.tolist(), other.tolist(), names) == ([0, 0, 2], [0, 1, 2], ("001", "002", "003"))
 
 
 @pytest.mark.real
