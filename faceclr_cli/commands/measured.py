@@ -36,17 +36,22 @@ def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> 
     rows |= dict(_audit(result))
     for name, path in (("results", config.results), ("plot", config.plot)):
         rows |= {name: str(path)} if path is not None else {}
-    points = [
-        (
-            f"{point.far:g}",
-            percent(point.tar),
-            "" if point.fold_mean is None else f"{percent(point.fold_mean)} ± {percent(point.fold_deviation)}",
-            "" if point.threshold is None else f"{point.threshold:.3f}",
-        )
-        for point in result.tar_at_far
-    ]
+    columns, points = _points(result)
     reasons = [f"FAR {point.far:g} {point.reason}" for point in result.tar_at_far if point.reason]
-    console.show(result, facts(rows), table(("FAR", "TAR", "over folds", "threshold"), points), *reasons)
+    console.show(result, facts(rows), table(columns, points), *reasons)
+
+
+def _points(result: PairsResult) -> tuple[list[str], list[list[str]]]:
+    """The table of operating points; without folds, there is nothing to say of them."""
+    columns = {"FAR": [f"{point.far:g}" for point in result.tar_at_far]}
+    columns["TAR"] = [percent(point.tar) for point in result.tar_at_far]
+    if any(point.fold_mean is not None for point in result.tar_at_far):
+        columns["over folds"] = [
+            "-" if point.fold_mean is None else f"{percent(point.fold_mean)} ± {percent(point.fold_deviation)}"
+            for point in result.tar_at_far
+        ]
+    columns["threshold"] = ["" if point.threshold is None else f"{point.threshold:.3f}" for point in result.tar_at_far]
+    return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
 
 
 def _threshold(result: PairsResult) -> str:
