@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceclr_cli.core.configs.fields import argument, check_limits, option
+from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.judging import JudgingConfig
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdentifyConfig:
+class IdentifyConfig(JudgingConfig):
     """Say who of a gallery's people is in photographs, or that it is nobody."""
 
     photos: Path | None = argument(
@@ -22,22 +23,6 @@ class IdentifyConfig:
     gallery: Path | None = option(
         None, short="-g", metavar="FACES.h5|DIR", help="People with names: a store, prepared faces, or photographs"
     )
-    model: str = option(
-        "sface", short="-m", metavar="sface|RUN|FILE.onnx", help="A built-in encoder, a run or encoder folder, or .onnx"
-    )
-    threshold: float | None = option(
-        None, minimum=-1.0, maximum=1.0, help="Least cosine similarity of the same person (default: the encoder's own)"
-    )
-    far: float | None = option(
-        None,
-        minimum=0.0,
-        maximum=1.0,
-        metavar="RATE",
-        help="The false accept rate that the threshold is for, one that was measured (default: 0.001 or the nearest)",
-    )
-    calibration: Path | None = option(
-        None, metavar="FILE", help="Thresholds that faceclr calibrate -o wrote, instead of the encoder's own"
-    )
     face: Literal["largest", "center", "best", "all", "only"] = option("all", help="Which, of several")
     matches: int = option(3, minimum=1, metavar="N", help="How many of the most similar people --json lists")
     null: bool = option(False, help="Paths on standard input end with NUL, as of find -print0")
@@ -46,11 +31,8 @@ class IdentifyConfig:
     )
 
     def __post_init__(self) -> None:
-        check_limits(self)
+        super().__post_init__()
         if self.photos is None or self.gallery is None:
             raise ValueError("give photographs and the people they may show: faceclr identify a.jpg --gallery faces.h5")
         if self.null and self.photos != STANDARD_INPUT:
             raise ValueError("--null is for a list of paths on standard input: give - as PHOTOS")
-        if self.threshold is not None and (self.far is not None or self.calibration is not None):
-            name = "--far" if self.far is not None else "--calibration"
-            raise ValueError(f"{name}: --threshold decides; leave it out")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceclr_cli.core.configs.fields import argument, check_limits, option
+from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.judging import JudgingConfig
 
 Protocol = Literal["lfw", "cfp", "scores"]
 One = Literal["largest", "center", "best", "only"]
@@ -15,29 +16,13 @@ MANY, MEASURE = "Many pairs", "Measure an encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyConfig:
+class VerifyConfig(JudgingConfig):
     """Decide whether photographs show the same person, or measure an encoder.
 
     Two photographs, or many pairs of them; with --protocol or --embeddings, an encoder on labelled pairs.
     """
 
     photos: tuple[Path, ...] = argument((), help="Two photographs", metavar="A B")
-    model: str = option(
-        "sface", short="-m", metavar="sface|RUN|FILE.onnx", help="A built-in encoder, a run or encoder folder, or .onnx"
-    )
-    threshold: float | None = option(
-        None, minimum=-1.0, maximum=1.0, help="Least cosine similarity of the same person (default: the encoder's own)"
-    )
-    far: float | None = option(
-        None,
-        minimum=0.0,
-        maximum=1.0,
-        metavar="RATE",
-        help="The false accept rate that the threshold is for, one that was measured (default: 0.001 or the nearest)",
-    )
-    calibration: Path | None = option(
-        None, metavar="FILE", help="Thresholds that faceclr calibrate -o wrote, instead of the encoder's own"
-    )
     face: One | None = option(
         None,
         help="Which, of several (default: the largest; with --protocol, the center, as LFW means it); 'best' is the "
@@ -88,7 +73,7 @@ class VerifyConfig:
     )
 
     def __post_init__(self) -> None:
-        check_limits(self)
+        super().__post_init__()
         if self.photos or self.gallery is not None:
             self._require_photographs()
         elif self.all_pairs:
@@ -112,10 +97,6 @@ class VerifyConfig:
             self._refuse("to measure is to find the thresholds", "threshold", "far", "calibration")
         else:
             self._refuse("is for measuring, with --protocol or --embeddings", "calibrate_on", "results", "plot")
-        if self.threshold is not None:
-            self._refuse("--threshold decides", "far", "calibration")
-        if self.far == 0:
-            raise ValueError("--far 0: no threshold accepts nobody at all; give a rate such as 0.001")
 
     @property
     def measures(self) -> bool:

@@ -80,7 +80,7 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]
     if config.photos is None or config.gallery is None:
         raise ConfigError("give photographs, and --gallery with the people they may show")
     encoder = load_encoder(config.model)
-    rule = rule_of(encoder, config.model, threshold=config.threshold, far=config.far, calibration=config.calibration)
+    rule = rule_of(encoder, config)
     gallery = load_gallery(config.gallery, encoder, config.model, reporter)
     if rule.far is not None:
         text = _strangers(rule.far, len(gallery.index))

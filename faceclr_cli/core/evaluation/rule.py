@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from faceclr_cli.core.configs.judging import JudgingConfig
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.calibration import FarPoint, read_calibration
 from faceclr_cli.core.errors import ConfigError
@@ -32,29 +32,26 @@ class Rule:
         return None if self.logistic is None else float(self.logistic(similarity))
 
 
-def rule_of(
-    encoder: Encoder, model: str, *, threshold: float | None, far: float | None, calibration: Path | None
-) -> Rule:
+def rule_of(encoder: Encoder, config: JudgingConfig) -> Rule:
     """The rule that the options ask for.
 
     Args:
         encoder: Whose similarities are judged.
-        model: What the user calls it.
-        threshold: The user's own, or None.
-        far: A false accept rate, or None for the usual one.
-        calibration: A file of thresholds to use in place of the encoder's, or None.
+        config: The options.
 
     Raises:
         ConfigError: The encoder has no threshold and none was given, or none for this rate.
         DataError, ModelError, FingerprintError: As `read_calibration`.
     """
+    threshold, far, calibration = config.threshold, config.far, config.calibration
     measured = encoder.calibration if calibration is None else read_calibration(calibration, encoder)
     logistic = None if measured is None else measured.probability
     if threshold is not None:
         return Rule(threshold=threshold, far=None, meaning="chosen by --threshold", logistic=logistic)
     if measured is None:
         raise ConfigError(
-            f"--model {model}: nobody has measured its threshold; faceclr calibrate does, or give one with --threshold"
+            f"--model {config.model}: nobody has measured its threshold; faceclr calibrate does, or give "
+            "one with --threshold"
         )
     try:
         point = measured.usual if far is None else measured.at(far)

@@ -57,7 +57,7 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to compare")
     encoder = load_encoder(config.model)
-    rule = rule_of(encoder, config.model, threshold=config.threshold, far=config.far, calibration=config.calibration)
+    rule = rule_of(encoder, config)
     reporter.report(TaskStarted(task=_TASK, total=None, unit="pairs"))
     try:
         with opened(encoder, config.model, config.root, config.one, reporter, config.save_crops) as pictures:

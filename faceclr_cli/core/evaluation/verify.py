@@ -85,7 +85,7 @@ def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult 
 def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
     # While the photographs are decoded and searched, sface loads its network on another core.
     encoder = load_encoder(config.model, "cpu")
-    rule = rule_of(encoder, config.model, threshold=config.threshold, far=config.far, calibration=config.calibration)
+    rule = rule_of(encoder, config)
     cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.one)), [], []
     for photo in config.photos:
         aligned = cropper.crop_file(photo)
