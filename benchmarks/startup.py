@@ -2,7 +2,7 @@
 
 The ceiling is a bare script that imports OpenCV, loads the same two networks, and detects, aligns and embeds the
 same two photographs, one after the other, without faceclr. With --peers, other packages from PyPI compare the same two
-(of deepface, whose networks are further downloads, the import alone), each in a virtual environment that is made for it:
+(of deepface, whose networks are further downloads, the import alone), each in its own virtual environment:
 minutes, and gigabytes. All are run in turns, as whole processes.
 
     python benchmarks/startup.py a.jpg b.jpg --peers
