@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, TextIO, cast
@@ -86,6 +87,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Names of files need not be printable: a locale without UTF-8 or a name that is not UTF-8 must not end a job.
         cast(TextIO, stream).reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+    if "_FACECLR_COMPLETE" in os.environ:
+        # Typer has Rich break the help that it offers beside a word, and a shell takes each line for a word.
+        os.environ["COLUMNS"] = "10000"
     try:
         exit_code = app(prog_name="faceclr", standalone_mode=False)
     except typer.TyperException as error:

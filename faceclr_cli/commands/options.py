@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
+from faceclr_cli.commands.complete import completer
 from faceclr_cli.commands.console import Console, guarded
 from faceclr_cli.commands.help import COMMON_PANEL, Command
 from faceclr_cli.core.configs.fields import Config, option_name, spec_of
@@ -73,7 +74,9 @@ def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Param
         hint = list[get_args(hint)[0]]  # type: ignore[misc]
     info: Any
     if spec.positional:
-        info = typer.Argument(help=spec.help, metavar=spec.metavar, show_default=False)
+        info = typer.Argument(
+            help=spec.help, metavar=spec.metavar, show_default=False, autocompletion=completer(spec.metavar)
+        )
     else:
         info = typer.Option(
             # A switch can also be turned off, since the file or the environment may have turned it on.
@@ -85,6 +88,7 @@ def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Param
             show_envvar=False,
             show_default=config_field.default is not False and not spec.bare,
             rich_help_panel=spec.panel,
+            autocompletion=completer(spec.metavar),
         )
     default = config_field.default
     if default is dataclasses.MISSING:

@@ -1,0 +1,1 @@
+complete --command faceclr --no-files --arguments "(env _FACECLR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) faceclr)" --condition "env _FACECLR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) faceclr"

@@ -1,0 +1,120 @@
+"""Completion, in the shells themselves."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "completions"
+
+_BASH = """
+source {scripts}/faceclr.bash
+COMP_WORDS=({words} '{last}'); COMP_CWORD={count}
+_faceclr_completion faceclr
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+_FISH = "source {scripts}/faceclr.fish; complete -C '{words} {last}'"
+_ZSH = """
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "PS1=; fpath=({scripts} \\$fpath); autoload -Uz compinit; compinit -u -D; print RE''ADY"
+zpty -r shell out '*READY*'
+zpty -w -n shell '{line}'$'\\t'
+zpty -r shell out '*{whole}*'
+print -r -- {whole}
+"""
+needs_fish = pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+needs_zsh = pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+
+
+def _shell(*command: str, folder: Path) -> list[str]:
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "HOME": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.splitlines()
+
+
+def bash(words: str, last: str, folder: Path) -> list[str]:
+    """What bash offers for the last word of a line."""
+    text = _BASH.format(scripts=SCRIPTS, words=words, last=last, count=len(words.split()))
+    return _shell("bash", "--norc", "-euo", "pipefail", "-c", text, folder=folder)
+
+
+def fish(words: str, last: str, folder: Path) -> list[str]:
+    """What fish offers for the last word of a line, without its descriptions."""
+    text = _FISH.format(scripts=SCRIPTS, words=words, last=last)
+    return [line.split("\t")[0] for line in _shell("fish", "--no-config", "-c", text, folder=folder)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working directory with a run, an encoder, an exported encoder, a store and what is none of them."""
+    for name in ("runs/simclr/encoder", "exported"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "encoder.json").touch()
+    for name in ("small.onnx", "faces.h5", "notes.txt"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_the_scripts_are_those_of_this_version() -> None:
+    spec = importlib.util.spec_from_file_location("generate", SCRIPTS / "generate.py")
+    assert spec is not None and spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for shell, name in generate.FILES.items():
+        assert (SCRIPTS / name).read_text() == generate.script(shell), "run python completions/generate.py"
+
+
+def test_bash_offers_commands_options_and_choices(folder: Path) -> None:
+    assert bash("faceclr", "ver", folder) == ["verify"]
+    assert bash("faceclr train-center", "--center-w", folder) == ["--center-weight"]
+    assert bash("faceclr train-center --head", "a", folder) == ["arcface", "adaface"]
+
+
+def test_a_model_may_be_the_built_in_one_a_run_an_encoder_or_a_graph(folder: Path) -> None:
+    assert bash("faceclr embed photos --model", "", folder) == ["sface", "exported", "small.onnx"]
+    assert bash("faceclr embed photos --model", "runs/", folder) == ["runs/simclr"]
+
+
+def test_a_store_is_a_file_of_that_kind(folder: Path) -> None:
+    assert bash("faceclr verify --embeddings", "", folder) == ["faces.h5"]
+
+
+def test_where_files_are_meant_the_shell_offers_its_own(folder: Path) -> None:
+    assert bash("faceclr verify", "", folder) in ([], [""])
+
+
+@needs_fish
+def test_fish_offers_commands_options_and_models(folder: Path) -> None:
+    assert fish("faceclr", "ver", folder) == ["verify"]
+    assert set(fish("faceclr verify", "--", folder)) >= {"--model", "--far", "--threshold", "--json"}
+    assert all(word.startswith("--") for word in fish("faceclr verify", "--", folder))
+    assert fish("faceclr embed photos --model", "", folder) == ["exported", "sface", "small.onnx"]
+
+
+@needs_zsh
+@pytest.mark.parametrize(
+    ("line", "whole"),
+    [("faceclr veri", "faceclr verify"), ("faceclr train-center --head ad", "faceclr train-center --head adaface")],
+)
+def test_zsh_completes_a_line_the_first_time_it_is_asked(folder: Path, line: str, whole: str) -> None:
+    text = _ZSH.format(scripts=SCRIPTS, line=line, whole=whole)
+    assert _shell("zsh", "-f", "-c", text, folder=folder) == [whole]
+
+
+def test_a_shell_does_not_wait_for_torch(folder: Path) -> None:
+    environment = {**os.environ, "COMP_WORDS": "faceclr embed --model s", "COMP_CWORD": "3"}
+    environment["_FACECLR_COMPLETE"] = "complete_bash"
+    command = [sys.executable, "-X", "importtime", "-m", "faceclr_cli"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["sface", "small.onnx"]
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert imported.isdisjoint({"torch", "cv2", "h5py", "sklearn", "matplotlib", "numpy"})
