@@ -22,7 +22,11 @@ def run(config: VerifyConfig, console: Console) -> int:
         return _many(config, console)
     result = run(config, console.reporter)
     if not isinstance(result, VerifyResult):
+        from faceclr_cli.core.evaluation.pairs import PairsResult
+
         show_measured(result, config, console)
+        if isinstance(result, PairsResult):
+            _require_enough(result.missing, result.genuine + result.impostor, config)
         return 0
     rows = {
         "similarity": f"{result.similarity:.3f}",
@@ -66,6 +70,10 @@ def _many(config: VerifyConfig, console: Console) -> int:
         raise DataError(f"{config.pairs}: holds no pairs")
     done, failed = sum(counts.values()), counts[None]
     console.note(f"{count(done, 'pair')}: {counts[True]} same, {counts[False]} different, {failed} not compared")
-    if failed > config.max_bad * done:
-        raise DataError(f"{failed} of {done} pairs could not be compared, more than --max-bad {config.max_bad:g}")
+    _require_enough(failed, done, config)
     return 0
+
+
+def _require_enough(failed: int, pairs: int, config: VerifyConfig) -> None:
+    if failed > config.max_bad * pairs:
+        raise DataError(f"{failed} of {pairs} pairs could not be compared, more than --max-bad {config.max_bad:g}")

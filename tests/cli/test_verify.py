@@ -294,6 +294,22 @@ def test_pairs_are_rows_and_too_many_failures_exit_3(photos: Path, tmp_path: Pat
     assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
+def test_a_measurement_of_too_many_failures_is_shown_and_exit_3(photos: Path, tmp_path: Path) -> None:
+    genuine, impostor = "astronaut.jpg,astronaut.jpg,1", "astronaut.jpg,hopper.jpg,0"
+    failing = "astronaut.jpg,text.jpg,0"
+    (tmp_path / "pairs.csv").write_text("\n".join([genuine, impostor, failing] * 2))
+    line = ("--protocol", "lfw", "--pairs", tmp_path / "pairs.csv", "--root", photos, "--folds", "2")
+    assert typed(*line).exit_code == 0
+    strict = typed(*line, "--max-bad", "0.3")
+    assert (strict.exit_code, rows(strict)["pairs"]) == (3, "2 genuine, 4 impostor, 2 not compared")
+    assert "2 of 6 pairs could not be compared, more than --max-bad 0.3" in strict.stderr
+
+
+def test_a_store_has_its_encoder(tmp_path: Path) -> None:
+    done = typed("--embeddings", tmp_path / "faces.h5", "--all-pairs", "--model", "run")
+    assert (done.exit_code, "--model: what a store holds is embedded already" in done.stderr) == (2, True)
+
+
 def test_a_measurement_says_what_it_wrote_and_what_it_is_over(tmp_path: Path) -> None:
     (tmp_path / "scores.csv").write_text("".join(f"0.{score},{int(score > 4)}\n" for score in range(10)) * 2)
     line = ("--protocol", "scores", "--pairs", tmp_path / "scores.csv", "--folds", "5")

@@ -7,13 +7,18 @@ from pathlib import Path
 
 from faceclr_cli.core.configs.fields import check_limits, option
 
+BUILT_IN = "sface"
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingConfig:
     """Who embeds, and from which similarity on two faces are one person."""
 
     model: str = option(
-        "sface", short="-m", metavar="sface|RUN|FILE.onnx", help="A built-in encoder, a run or encoder folder, or .onnx"
+        BUILT_IN,
+        short="-m",
+        metavar="sface|RUN|FILE.onnx",
+        help="The built-in encoder, a run or encoder folder, or .onnx",
     )
     threshold: float | None = option(
         None, minimum=-1.0, maximum=1.0, help="Least cosine similarity of the same person (default: the encoder's own)"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
-from faceclr_cli.core.configs.judging import JudgingConfig
+from faceclr_cli.core.configs.judging import BUILT_IN, JudgingConfig
 
 Protocol = Literal["lfw", "cfp", "scores"]
 One = Literal["largest", "center", "best", "only"]
@@ -93,6 +93,8 @@ class VerifyConfig(JudgingConfig):
             self._refuse("scores are all that is measured", "embeddings", "root", "face", "save_crops")
         if self.embeddings is not None:
             self._refuse("what a store holds is embedded already", "root", "face", "save_crops")
+            if self.model != BUILT_IN:
+                raise ValueError("--model: what a store holds is embedded already; leave it out")
         if self.measures:
             self._refuse("to measure is to find the thresholds", "threshold", "far", "calibration")
         else:
