@@ -21,7 +21,7 @@ from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.reasons import shown
 
-RUN, HISTORY = "config.json", "history.csv"
+RUN, HISTORY, GROUPS = "config.json", "history.csv", "cluster.json"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -30,7 +30,7 @@ class InfoResult:
     """What a file or folder is.
 
     Attributes:
-        kind: `faces`, `split`, `run`, `encoder` or `embeddings`.
+        kind: `faces`, `split`, `run`, `encoder`, `embeddings` or `groups`.
         path: Which.
         about: What it says of itself. JSON values.
     """
@@ -61,7 +61,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
     if not path.exists():
         raise DataError(f"{shown(path)}: no such file or folder")
     if path.is_dir():
-        for name, kind, tell in ((FACES, "faces", _faces), (SPLIT, "split", _split), (ENCODER, "encoder", _encoder)):
+        for name, (kind, tell) in _FOLDERS.items():
             if (path / name).is_file():
                 return kind, tell
         if (path / RUN).is_file():
@@ -71,7 +71,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
     elif _begins_like_hdf5(path):
         return "embeddings", _embeddings
     raise DataError(
-        f"{shown(path)}: nothing that faceclr wrote; it describes prepared faces, splits, runs, encoders and embeddings"
+        f"{shown(path)}: nothing that faceclr wrote; it describes faces, splits, runs, encoders, embeddings and groups"
     )
 
 
@@ -96,6 +96,14 @@ def _faces(path: Path) -> dict[str, Any]:
         **{name: value for name, value in counted.items() if value},
         "faceclr": said.get("faceclr"),
     }
+
+
+def _groups(path: Path) -> dict[str, Any]:
+    said = read_json(path / GROUPS)
+    if said.get("kind") != "groups" or not isinstance(said.get("groups"), list):
+        raise DataError(f"{shown(path / GROUPS)}: does not describe groups of faces")
+    names = ("source", "encoder", "method", "threshold", "faces", "singles", "scores", "faceclr")
+    return {"groups": len(said["groups"]), **{name: said.get(name) for name in names}}
 
 
 def _split(path: Path) -> dict[str, Any]:
@@ -185,3 +193,12 @@ def _embeddings(path: Path) -> dict[str, Any]:
             "source": origin.config.get("faces"),
             "faceclr": str(store.file.attrs["faceclr"]),
         }
+
+
+# Groups of prepared faces are prepared faces too.
+_FOLDERS: Mapping[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+    GROUPS: ("groups", _groups),
+    FACES: ("faces", _faces),
+    SPLIT: ("split", _split),
+    ENCODER: ("encoder", _encoder),
+}

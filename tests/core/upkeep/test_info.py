@@ -9,12 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.info import InfoConfig
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.datasets.split import run as split
 from faceclr_cli.core.embeddings.embed import run as embed
 from faceclr_cli.core.errors import DataError, ModelError
+from faceclr_cli.core.evaluation.cluster import run as cluster
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.upkeep.info import InfoResult, run
 from tests.core.training.toy import make_faces, pretrain
@@ -33,6 +35,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pretrain(faces, place / "run", epochs=1)
     embed(EmbedConfig(faces=faces, model=str(place / "run"), out=place / "faces.h5", half=True), Silent())
     return place
+
+
+def test_groups_of_faces(place: Path) -> None:
+    options = {"threshold": 0.5, "out": place / "groups"}
+    made = cluster(ClusterConfig(source=place / "faces.h5", faces=place / "faces", **options), Silent())
+    found = info(place / "groups")
+    assert (found.kind, found.about["groups"], found.about["faces"]) == ("groups", len(made.groups), 16)
+    assert found.about["method"] == "agglomerative"
 
 
 def test_faces(place: Path) -> None:

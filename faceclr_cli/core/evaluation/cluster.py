@@ -1,0 +1,147 @@
+"""`faceclr cluster`: faces of unknown people, in groups of one person each."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.configs.cluster import ClusterConfig
+from faceclr_cli.core.embeddings.rows import Rows
+from faceclr_cli.core.embeddings.store import ask_for_store
+from faceclr_cli.core.encoders.calibration import read_calibration
+from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.evaluation import groups as grouping
+from faceclr_cli.core.evaluation.cluster_source import Faces, gather
+from faceclr_cli.core.evaluation.clustered import ClusterResult, Group, GroupedFace
+from faceclr_cli.core.evaluation.group_folder import require_free, write_groups
+from faceclr_cli.core.evaluation.rule import Rule, rule_of
+from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.metrics.clustering import ClusterScores, cluster_scores
+
+
+def run(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
+    """Groups the faces of a store or a folder, and writes a folder of links for each group, if that is asked for.
+
+    Raises:
+        ConfigError: No faces are named, the encoder has no threshold and none was given, the folder is there
+            already, or the faces are more than the method can take.
+        DataError: The faces or pictures cannot be read, or the folder cannot be written.
+        ModelError, FingerprintError: The encoder is not there, or the store or the faces are not its.
+    """
+    if config.source is None:
+        raise ConfigError(ask_for_store("cluster"))
+    if config.out is not None:
+        require_free(config.out, config.faces or config.source)
+    found = gather(config, reporter)
+    result = _grouped(config, found, reporter)
+    if config.out is None:
+        return result
+    missing = write_groups(config, found, result, reporter)
+    return replace(result, out=config.out, missing=missing)
+
+
+def _grouped(config: ClusterConfig, found: Faces, reporter: Reporter) -> ClusterResult:
+    rows = found.rows
+    probabilities, threshold, meaning = np.full(len(rows), np.nan), None, None
+    groups = np.full(len(rows), grouping.NONE, np.int64)
+    # What is like nothing is like nobody.
+    some = np.flatnonzero(rows.embeddings.any(axis=1))
+    embeddings, photographs = rows.embeddings[some], np.unique(rows.paths, return_inverse=True)[1][some]
+    reporter.report(Notice(text=f"grouping {len(some):,} faces"))
+    if config.method == "hdbscan":
+        groups[some], probabilities[some] = grouping.dense_groups(embeddings, photographs, config.min_size)
+    else:
+        rule = _rule(config, found, len(some))
+        threshold, meaning = rule.threshold, rule.meaning
+        try:
+            groups[some] = grouping.linked_groups(embeddings, photographs, threshold)
+        except grouping.TooManyFacesError as error:
+            raise ConfigError(
+                f"{shown(found.origin)}: {error} by similarities above {threshold:.3f}, more than the "
+                f"{grouping.MOST_AT_ONCE:,} that average linkage can take together; give --method hdbscan, or a "
+                "higher --threshold"
+            ) from error
+    numbers = grouping.numbered(groups, config.min_size)
+    distances = grouping.distances_to_groups(rows.embeddings, numbers)
+    scored, scores = _scores(rows, numbers)
+    faces = _faces(rows, numbers, distances, probabilities)
+    return ClusterResult(
+        source=found.origin,
+        encoder=found.encoder.name,
+        method=config.method,
+        threshold=threshold,
+        meaning=meaning,
+        faces=faces,
+        groups=_groups(faces),
+        scored=scored,
+        scores=scores,
+    )
+
+
+def _rule(config: ClusterConfig, found: Faces, count: int) -> Rule:
+    """The threshold. Where the user chose none, it is as for a verdict, or stricter for many faces.
+
+    A rate that is rare for a pair is not for a face that meets thousands: of those measured, the rate is taken that
+    leaves each face no more than one stranger who is similar enough, or the least.
+    """
+    asked = replace(config, model=found.model)
+    measured = found.encoder.calibration
+    if config.calibration is not None:
+        measured = read_calibration(config.calibration, found.encoder)
+    if config.threshold is None and config.far is None and measured is not None:
+        rates = sorted((point.far for point in measured.points if 0 < point.far <= measured.usual.far), reverse=True)
+        if rates:
+            asked = replace(asked, far=next((far for far in rates if far * count <= 1), rates[-1]))
+    return rule_of(found.encoder, asked)
+
+
+def _faces(
+    rows: Rows, numbers: NDArray[np.int64], distances: NDArray[np.float64], probabilities: NDArray[np.float64]
+) -> tuple[GroupedFace, ...]:
+    seen, faces = Counter[str](), []
+    for row, path in enumerate(rows.paths):
+        seen[path] += 1
+        box = rows.boxes[row].tolist()
+        single = numbers[row] == grouping.NONE
+        faces.append(
+            GroupedFace(
+                path=path,
+                face=seen[path],
+                box=None if np.isnan(box).any() else tuple(box),
+                group=None if single else int(numbers[row]) + 1,
+                distance=None if single else float(distances[row]),
+                probability=None if single or np.isnan(probabilities[row]) else float(probabilities[row]),
+            )
+        )
+    return tuple(faces)
+
+
+def _groups(faces: Sequence[GroupedFace]) -> tuple[Group, ...]:
+    members, several = defaultdict[int, list[GroupedFace]](list), Counter(face.path for face in faces)
+    for face in faces:
+        if face.group is not None:
+            members[face.group].append(face)
+    found = []
+    for number, those in sorted(members.items()):
+        central = min(those, key=lambda face: face.distance or 0.0)
+        which = central.face if several[central.path] > 1 else None
+        found.append(Group(number=number, faces=len(those), central=central.path, face=which))
+    return tuple(found)
+
+
+def _scores(rows: Rows, numbers: NDArray[np.int64]) -> tuple[int, ClusterScores | None]:
+    """Of several faces in a photograph, at most one is of the person whom it is filed under, and nobody knows which."""
+    alone = Counter(rows.paths)
+    scored = [
+        row
+        for row, (path, name) in enumerate(zip(rows.paths, rows.identities, strict=True))
+        if name is not None and alone[path] == 1
+    ]
+    if not scored:
+        return 0, None
+    return len(scored), cluster_scores([str(rows.identities[row]) for row in scored], numbers[scored])
