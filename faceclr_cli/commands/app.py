@@ -21,9 +21,9 @@ _PANELS = {
     "From photographs to faces": ("prepare", "split"),
     "Train an encoder": ("pretrain", "train-triplet", "train-center"),
     "Use and measure an encoder": (
-        "embed", "linear-eval", "verify", "identify", "calibrate", "tsne", "export",
+        "embed", "linear-eval", "verify", "identify", "cluster", "calibrate", "tsne", "export",
     ),
-    "Look after what is there": ("info", "forget"),
+    "Look after what is there": ("info", "forget", "doctor"),
 }  # fmt: skip
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 

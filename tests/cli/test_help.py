@@ -13,7 +13,7 @@ from faceclr_cli.commands.app import app
 
 COMMANDS = [
     "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne",
-    "identify", "calibrate", "export", "info", "forget",
+    "identify", "cluster", "calibrate", "export", "info", "forget", "doctor",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "timm", "cv2", "h5py", "sklearn", "matplotlib", "umap", "numpy", "scipy"]
 

@@ -90,7 +90,7 @@ def forget_packed(root: Path, cache: Path | None = None) -> None:
         cache: As for `pack`.
     """
     with suppress(OSError):
-        for path in _cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
+        for path in cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
             path.unlink(missing_ok=True)
 
 
@@ -102,7 +102,7 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
     root = _root_key(folder.root)
     key = _key(folder)
     try:
-        target = _cache_folder(cache) / f"{root}-{key}.npy"
+        target = cache_folder(cache) / f"{root}-{key}.npy"
         crops = _map(target, _shape(folder))
         if crops is None:
             with atomic_path(target) as temporary:
@@ -125,7 +125,15 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
     return decoded
 
 
-def _cache_folder(cache: Path | None) -> Path:
+def cache_folder(cache: Path | None = None) -> Path:
+    """Where packed files go.
+
+    Args:
+        cache: A folder that was named, instead of $FACECLR_CACHE and the user's cache folder.
+
+    Raises:
+        FileNotFoundError: None is named, and the user has no home.
+    """
     named = cache or os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named)

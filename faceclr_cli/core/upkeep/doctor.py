@@ -1,0 +1,216 @@
+"""`faceclr doctor`: whether what faceclr stands on is here, fits together and works."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from faceclr_cli import __version__
+from faceclr_cli.core.errors import ConfigError, FaceclrError, ModelError
+
+_OPTIONAL = {"mtcnn": "facenet-pytorch", "onnx": "onnxruntime", "search": "faiss-cpu", "cluster": "distributed"}
+"""A package of each extra, by the extra."""
+
+_PHOTOGRAPH = "mpl-data/sample_data/grace_hopper.jpg"
+"""A portrait by the US Navy, in the public domain, that matplotlib brings along."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: Which.
+        ok: Whether it works.
+        found: What there is, or what is wrong.
+        seconds: How long it took.
+        exit_code: 0, or what faceclr ends with where it meets the same trouble.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    seconds: float
+    exit_code: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The check as a JSON object."""
+        return asdict(self)
+
+
+def checked(name: str, look: Callable[[], str]) -> Check:
+    """Looks at one thing.
+
+    Args:
+        name: What to call it.
+        look: Says what it found, or raises what is wrong.
+    """
+    began = time.perf_counter()
+    try:
+        found, exit_code = look(), 0
+    except FaceclrError as error:
+        found, exit_code = str(error), error.exit_code
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what was to be found out
+        found, exit_code = f"{type(error).__name__}: {error}", ConfigError.exit_code
+    seconds = time.perf_counter() - began
+    return Check(name=name, ok=exit_code == 0, found=found, seconds=round(seconds, 3), exit_code=exit_code)
+
+
+def examine(*, processes: bool) -> Iterator[Check]:
+    """Looks at everything, one thing after the other.
+
+    Args:
+        processes: Also whether several processes learn what one learns, which takes half a minute.
+    """
+    for name, look in _LOOKS.items():
+        yield checked(name, look)
+    if processes:
+        from faceclr_cli.core.upkeep.agreement import processes_agree
+
+        yield checked("processes", processes_agree)
+
+
+def _system() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"faceclr {__version__}, Python {platform.python_version()}, {platform.platform()}, {cores} cores"
+
+
+def _packages() -> str:
+    """Those that faceclr asks for, each in a version that it can use."""
+    from packaging.requirements import Requirement
+
+    found, wrong = list[str](), list[str]()
+    for line in requires("faceclr") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            there = version(requirement.name)
+        except PackageNotFoundError:
+            wrong.append(f"{requirement} is missing")
+            continue
+        found.append(f"{requirement.name} {there}")
+        if not requirement.specifier.contains(there, prereleases=True):
+            wrong.append(f"{requirement} is wanted, and {there} is here")
+    if wrong:
+        raise ConfigError(f"{'; '.join(wrong)}; type: pip install --upgrade faceclr")
+    return ", ".join(found)
+
+
+def _extras() -> str:
+    found = list[str]()
+    for extra, package in _OPTIONAL.items():
+        try:
+            found.append(f"{package} {version(package)} [{extra}]")
+        except PackageNotFoundError:
+            found.append(f"no {package} [{extra}]")
+    return ", ".join(found)
+
+
+def _torch() -> str:
+    """Builds of torch and torchvision that don't fit are noticed by the first operator that both know."""
+    import torch
+    import torchvision
+
+    kept = torchvision.ops.nms(torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 1.9]]), torch.tensor([0.9, 0.8]), 0.5)
+    if kept.tolist() != [0]:
+        raise ModelError("torchvision does not compute what it should; install torch and torchvision anew, together")
+    return f"torch {torch.__version__} and torchvision {torchvision.__version__} fit, {torch.get_num_threads()} threads"
+
+
+def _devices() -> str:
+    import torch
+
+    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    found = [f"cpu ({'float32, bf16' if bf16 else 'float32'})"]
+    for number in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(number)
+        able = "float32, bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        found.append(f"cuda:{number} {about.name}, {about.total_memory / 2**30:.0f} GiB ({able})")
+        ones = torch.ones(64, 64, device=f"cuda:{number}")
+        if float((ones @ ones).sum()) != 64.0**3:
+            raise ModelError(f"cuda:{number} does not compute what it should")
+    return ", ".join(found)
+
+
+def _weights() -> str:
+    """Found, and of the digests that are pinned."""
+    from faceclr_cli.core.faces.weights import SFACE, YUNET
+
+    found = list[str]()
+    for weights in (YUNET, SFACE):
+        weights.read()
+        found.append(f"{weights.name} {weights.short_digest} ({weights.licence}, from {weights.package})")
+    return ", ".join(found)
+
+
+def _face() -> str:
+    """Detects, aligns, embeds and compares the face of a photograph, and a small darker copy of it."""
+    import cv2
+    import numpy as np
+
+    from faceclr_cli.core.encoders.load import load_encoder
+    from faceclr_cli.core.faces.crop import PhotoCropper
+    from faceclr_cli.core.faces.decode import read_photo
+
+    path = _photograph()
+    began = time.perf_counter()
+    encoder = load_encoder("sface", "cpu")
+    cropper = PhotoCropper(encoder.fingerprint)
+    loaded = time.perf_counter()
+    face = cropper.crop_file(path)
+    cut = time.perf_counter()
+    small = cv2.resize(read_photo(path)[..., ::-1], None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA)
+    written = cv2.imencode(".jpg", cv2.convertScaleAbs(small, alpha=0.7))[1].tobytes()
+    copy = cropper.crop_data(written)[0]
+    began_to_embed = time.perf_counter()
+    first, second = encoder.embed(np.stack([face.crop, copy.crop]))
+    embedded = time.perf_counter()
+    similarity = float(first @ second)
+    if encoder.calibration is None or not 0 < face.face.score <= 1:
+        raise ModelError("the built-in encoder has lost its thresholds")
+    threshold = encoder.calibration.usual.threshold
+    if similarity < threshold:
+        raise ModelError(f"a face and its copy have similarity {similarity:.3f}, below the threshold {threshold:.3f}")
+    return (
+        f"similarity {similarity:.3f} to a small, dark copy; loaded in {loaded - began:.3f} s, detected and aligned in "
+        f"{cut - loaded:.3f} s, two faces embedded in {embedded - began_to_embed:.3f} s"
+    )
+
+
+def _photograph() -> Path:
+    spec = importlib.util.find_spec("matplotlib")
+    path = Path(spec.origin).parent / _PHOTOGRAPH if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
+        raise ConfigError("matplotlib's sample photograph is not there; type: pip install --force-reinstall matplotlib")
+    return path
+
+
+def _folder() -> str:
+    """Where faceclr keeps packed crops: it must be writable, or training packs them anew each time."""
+    from faceclr_cli.core.datasets.packed import cache_folder
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        return str(folder)
+
+
+_LOOKS: dict[str, Callable[[], str]] = {
+    "system": _system,
+    "packages": _packages,
+    "extras": _extras,
+    "torch": _torch,
+    "devices": _devices,
+    "weights": _weights,
+    "face": _face,
+    "cache": _folder,
+}

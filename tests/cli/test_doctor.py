@@ -1,0 +1,62 @@
+"""`faceclr doctor`: it finds what is wrong, and goes on to look at the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from faceclr_cli.commands.app import app
+from faceclr_cli.core.faces import weights
+from faceclr_cli.core.upkeep import doctor
+
+
+def typed(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["doctor", *arguments])
+
+
+@pytest.mark.slow
+def test_where_all_is_well_it_says_what_is_there_and_exits_0() -> None:
+    done = typed("--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["ok"] is True
+    found = {check["name"]: check["found"] for check in report["checks"]}
+    assert list(found) == ["system", "packages", "extras", "torch", "devices", "weights", "face", "cache"]
+    assert "opencv-python-headless 4." in found["packages"]
+    assert re.search(r"similarity 0\.[6-9]\d+ to a small, dark copy", found["face"])
+    assert "SFace fb143eea07838aa5 (Apache-2.0" in found["weights"]
+
+
+@pytest.mark.slow
+def test_damaged_weights_are_exit_4_and_the_rest_is_still_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "SFACE", replace(weights.SFACE, sha256="0" * 64))
+    done = typed()
+    assert done.exit_code == 4
+    lines = [line.split("  ")[0] for line in done.stdout.splitlines()]
+    assert lines[-3:] == ["weights", "face", "cache"]
+    assert re.search(r"^weights +FAILED, .*SHA-256 differs", done.stdout, re.MULTILINE)
+    assert "error: weights: " in done.stderr
+
+
+def test_a_missing_package_is_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ["typer>=0.27", "nosuchpackage>=2", "typer>=99", 'other; extra == "onnx"']
+    monkeypatch.setattr(doctor, "requires", lambda _: needed)
+    monkeypatch.setattr(doctor, "_LOOKS", {"packages": doctor._packages})
+    done = typed()
+    assert done.exit_code == 2
+    for text in ("nosuchpackage>=2 is missing", "typer>=99 is wanted, and 0.", "pip install --upgrade faceclr"):
+        assert text in done.stderr
+    assert "other" not in done.stderr
+
+
+@pytest.mark.nightly
+def test_two_processes_are_shown_to_learn_what_one_learns() -> None:
+    done = typed("--ddp", "--json")
+    assert done.exit_code == 0, done.output
+    last = json.loads(done.stdout)["checks"][-1]
+    assert (last["name"], last["ok"]) == ("processes", True)
+    assert "2 processes on the CPU learn what one learns" in last["found"]
