@@ -5,7 +5,7 @@ from __future__ import annotations
 from faceclr_cli.commands.console import Console, facts, percent
 from faceclr_cli.core.configs.tsne import TsneConfig
 
-EXAMPLE = "faceclr tsne test.h5 -o map.png"
+EXAMPLE = "faceclr tsne test.h5 -o map.png -o map.html"
 
 
 def run(config: TsneConfig, console: Console) -> None:
@@ -13,10 +13,16 @@ def run(config: TsneConfig, console: Console) -> None:
     from faceclr_cli.core.evaluation.project import run
 
     result = run(config, console.reporter)
-    rows = {"map": f"{result.faces} faces of {result.people} people, {result.method} of {result.encoder}"}
+    rows = {"map": f"{result.faces:,} faces of {result.people:,} people, {result.method} of {result.encoder}"}
     if result.purity is not None:
         rows["same person"] = (
             f"{percent(result.purity)} of each face's {result.neighbours} nearest on the map, "
             f"{percent(result.embedding_purity)} among the embeddings"
         )
-    console.show(result, facts(rows | {"written to": result.out}))
+    if result.silhouette is not None:
+        rows["silhouette"] = f"{result.silhouette:.3f} among the embeddings, by cosine"
+    sample = "" if result.trustworthiness_faces == result.faces else f", asked of {result.trustworthiness_faces:,}"
+    rows["trustworthiness"] = (
+        f"{result.trustworthiness:.3f}, of {result.trustworthiness_neighbours} neighbours on the map{sample}"
+    )
+    console.show(result, facts(rows | {"written to": ", ".join(result.written)}))

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.archive import Archive, Member
@@ -83,6 +83,12 @@ def read_file(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise DataError(f"{shown(path)}: {Reason.NOT_A_FILE.value}")
     return read_bytes(path)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a path that somebody else wrote is none below a folder: absolute, through `..`, or no path at all."""
+    path = PurePosixPath(name)
+    return not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name
 
 
 def _folder(root: Path) -> Tree:

@@ -15,6 +15,7 @@ from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.folder import DESCRIPTION, NOBODY, is_face_folder, open_faces
 from faceclr_cli.core.datasets.summary import summarise
+from faceclr_cli.core.datasets.trees import leads_out
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.cluster_source import Faces
 from faceclr_cli.core.evaluation.clustered import ClusterResult
@@ -105,11 +106,9 @@ def _links(result: ClusterResult) -> Iterator[tuple[str, str]]:
     counts = Counter(face.path for face in result.faces)
     taken = set[str]()
     for face in result.faces:
-        parts = PurePosixPath(face.path).parts
-        # Anybody may have made a store.
-        if not parts or face.path.startswith("/") or ".." in parts or "\0" in face.path:
+        if leads_out(face.path):  # Anybody may have made a store.
             raise DataError(f"{shown(face.path)}: leads out of the folder of pictures")
-        name = PurePosixPath(parts[-1])
+        name = PurePosixPath(PurePosixPath(face.path).name)
         stem = f"{name.stem}-face{face.face}" if counts[face.path] > 1 else name.stem
         folder = NOBODY if face.group is None else f"{face.group:0{digits}d}"
         target, number = f"{folder}/{stem}{name.suffix}", 1

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.layouts import Photo
+from faceclr_cli.core.datasets.trees import leads_out
 from faceclr_cli.core.embeddings.source import Cut, Failed, Listing, Loaded, Source, open_source, require_faces
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
@@ -112,7 +113,7 @@ class Pictures:
             return Failed(reason=f"{shown(name)}: not a name that a file can have")
         if self._root is None:
             path = Path(name)
-        elif _leads_out(name):
+        elif leads_out(name):
             return Failed(reason=f"{shown(name)}: leads out of {shown(self._root)}")
         else:
             path = self._root / name
@@ -175,7 +176,7 @@ def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:
         name: Of its photograph; what leads out of the folder becomes part of a file's name.
         crop: RGB, 0-255. Shape: (size, size, 3).
     """
-    inside = name.lstrip("/") if not _leads_out(name.lstrip("/")) else name.replace("/", "_").replace("..", "_")
+    inside = name.lstrip("/") if not leads_out(name.lstrip("/")) else name.replace("/", "_").replace("..", "_")
     target = (folder / inside).with_name(PurePosixPath(inside).name + ".png")
     done, data = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
     if not done:
@@ -183,8 +184,3 @@ def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:
     with atomic_path(target) as temporary:
         temporary.write_bytes(data.tobytes())
     return target
-
-
-def _leads_out(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts

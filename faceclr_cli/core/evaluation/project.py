@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import warnings
+import difflib
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from faceclr_cli.core.artifacts import atomic_path
-from faceclr_cli.core.configs.tsne import TsneConfig
+from faceclr_cli.core.configs.tsne import PAGE, TsneConfig
 from faceclr_cli.core.embeddings.store import Store, ask_for_store, read_store, rows_of_most_pictured
+from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.events import Notice, Reporter, TaskFinished, TaskStarted
+from faceclr_cli.core.evaluation.embedded import embedded_folder
+from faceclr_cli.core.evaluation.reduce import NAMES, reduce
+from faceclr_cli.core.evaluation.thumbnails import Thumbnail, thumbnails
+from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.metrics.knn import neighbour_purity
+from faceclr_cli.core.metrics.map import ASKED, cosine_silhouette, trustworthiness
 from faceclr_cli.core.plots.map import draw_map
+from faceclr_cli.core.plots.page import write_page
 
 _LEAST_FACES = 5
-_FIRST_REDUCTION = 50
 _NEIGHBOURS = 10
-_WORTH_THREADS = 2000
-_NAMES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MapResult:
     """What was drawn.
 
     Attributes:
-        out: The picture.
+        out: The first file that was written.
+        written: All of them.
         method: `tsne`, `umap` or `pca`.
         encoder: Who made the embeddings.
         faces: Points on the map.
@@ -42,9 +47,18 @@ class MapResult:
         neighbours: How many neighbours the purities count, at most; None where there are no people.
         purity: Of each face's nearest neighbours on the map, the share that are the same person.
         embedding_purity: The same among the embeddings themselves.
+        silhouette: How far people are apart among the embeddings, by cosine, -1 to 1; None where there are not two.
+        trustworthiness: How far neighbours on the map are neighbours among the embeddings, 0 to 1.
+        trustworthiness_neighbours: How many neighbours it counts.
+        trustworthiness_faces: How many faces it was asked of: all, or a sample that the seed draws.
+        thumbnails: Faces whose picture is on a page; None without a page.
+        paths: What each face is called. Shape: (faces,).
+        identities: The person of each, or None. Shape: (faces,).
+        points: Where each is on the map. Shape: (faces, 2).
     """
 
     out: str
+    written: tuple[str, ...]
     method: str
     encoder: str
     faces: int
@@ -53,38 +67,47 @@ class MapResult:
     neighbours: int | None
     purity: float | None
     embedding_purity: float | None
+    silhouette: float | None
+    trustworthiness: float
+    trustworthiness_neighbours: int
+    trustworthiness_faces: int
+    thumbnails: int | None
+    paths: tuple[str, ...]
+    identities: tuple[str | None, ...]
+    points: NDArray[np.float32]
 
     def to_json(self) -> dict[str, Any]:
-        """The result as a JSON object."""
-        return asdict(self)
+        """The result as a JSON object; `points` has a path, an identity, x and y of each face."""
+        columns = ("paths", "identities", "points")
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in columns}
+        faces = zip(self.paths, self.identities, self.points.tolist(), strict=True)
+        points = [{"path": path, "identity": identity, "x": x, "y": y} for path, identity, (x, y) in faces]
+        return plain | {"written": list(self.written), "points": points}
 
 
 def run(config: TsneConfig, reporter: Reporter) -> MapResult:
     """Reduces the embeddings to two dimensions and draws them.
 
     Raises:
-        ConfigError: No store was given.
-        DataError: The store cannot be read or holds too few faces.
+        ConfigError: No store was given, or a person whom nobody has.
+        DataError: The store or folder cannot be read or holds too few faces, or a map cannot be written.
+        ModelError, FingerprintError: The encoder for a folder is not there, or does not fit its faces.
     """
     if config.store is None:
         raise ConfigError(ask_for_store("tsne"))
-    store = _chosen(config.store, config.identities)
+    store = _chosen(_opened(config.store, config.model, reporter), config)
+    # Before long work, since the folder may not be there.
+    has_page = any(path.suffix.lower() == PAGE for path in config.outputs)
+    pictures = thumbnails(store, store.config, config.faces, reporter) if has_page else None
     perplexity = _perplexity(config, len(store), reporter)
-    reporter.report(TaskStarted(task=f"computing {_NAMES[config.method]}"))
-    try:
-        points = _project(store.embeddings, config, perplexity)
-    finally:
-        reporter.report(TaskFinished(task=f"computing {_NAMES[config.method]}"))
-    crowd = f"{len(store):,} faces of {len(store.people)} people" if store.people else f"{len(store):,} faces"
-    title = f"{store.encoder} · {_NAMES[config.method]}"
-    try:
-        with atomic_path(config.out) as temporary:
-            draw_map(temporary, points, store.identities, title=title, subtitle=crowd)
-    except OSError as error:
-        raise DataError(f"{config.out}: cannot be written ({error.strerror or error})") from error
+    points = reduce(store.embeddings, config, perplexity, reporter)
+    for path in config.outputs:
+        _draw(path, store, points, pictures, config.method)
     neighbours = _comparable_neighbours(store)
+    near = min(_NEIGHBOURS, (len(store) - 1) // 2)
     return MapResult(
-        out=str(config.out),
+        out=str(config.outputs[0]),
+        written=tuple(map(str, config.outputs)),
         method=config.method,
         encoder=store.encoder,
         faces=len(store),
@@ -93,16 +116,53 @@ def run(config: TsneConfig, reporter: Reporter) -> MapResult:
         neighbours=neighbours,
         purity=neighbour_purity(points, _labels(store), neighbours) if neighbours else None,
         embedding_purity=neighbour_purity(store.embeddings, _labels(store), neighbours) if neighbours else None,
+        silhouette=cosine_silhouette(store.embeddings, _labels(store)) if 1 < len(store.people) < len(store) else None,
+        trustworthiness=trustworthiness(store.embeddings, points, near, seed=config.seed),
+        trustworthiness_neighbours=near,
+        trustworthiness_faces=min(ASKED, len(store)),
+        thumbnails=None if pictures is None else sum(picture is not None for picture in pictures),
+        paths=store.paths,
+        identities=store.identities,
+        points=points,
     )
 
 
-def _chosen(path: Path, identities: int) -> Store:
-    """The people with the most pictures, or everything where nobody knows whose the faces are."""
-    store = read_store(path)
-    if store.people:
-        store = store.take(rows_of_most_pictured(store, identities))
+def _opened(path: Path, model: str, reporter: Reporter) -> Store:
+    """A store as it is, or what an encoder makes of a folder, an archive or a list of pictures."""
+    if not path.is_dir() and (path.suffix.lower() in (".h5", ".hdf5") or (path.is_file() and h5py.is_hdf5(path))):
+        return read_store(path)
+    encoder = load_encoder(model)
+    rows = embedded_folder(path, encoder, model, reporter)
+    return Store(
+        embeddings=rows.embeddings,
+        paths=rows.paths,
+        identities=rows.identities,
+        content_hashes=rows.content_hashes,
+        detection_scores=rows.detection_scores,
+        boxes=rows.boxes,
+        fingerprint=encoder.fingerprint,
+        encoder=encoder.name,
+        encoder_digest=encoder.digest,
+        calibration=encoder.calibration,
+        config={"faces": str(path)},
+    )
+
+
+def _chosen(store: Store, config: TsneConfig) -> Store:
+    """Those named, or the people with the most pictures, or everything where nobody knows whose the faces are."""
+    if config.people:
+        known = store.people
+        for name in config.people:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {shown(near[0])}?" if near else f": it holds {len(known)} people"
+                raise ConfigError(f"--people {shown(name)}: nobody in {shown(str(config.store))} has that name{hint}")
+        wanted = set(config.people)
+        store = store.take([row for row, name in enumerate(store.identities) if name in wanted])
+    elif store.people:
+        store = store.take(rows_of_most_pictured(store, config.identities))
     if len(store) < _LEAST_FACES:
-        raise DataError(f"{path}: {len(store)} faces make no map; it takes {_LEAST_FACES}")
+        raise DataError(f"{config.store}: {len(store)} faces make no map; it takes {_LEAST_FACES}")
     return store
 
 
@@ -117,30 +177,21 @@ def _perplexity(config: TsneConfig, faces: int, reporter: Reporter) -> float | N
     return highest
 
 
-def _project(embeddings: NDArray[np.float32], config: TsneConfig, perplexity: float | None) -> NDArray[np.float32]:
-    """Two coordinates per face; the same seed gives the same ones. Shape: (faces, 2)."""
-    dimensions = 2 if config.method == "pca" else min(_FIRST_REDUCTION, *embeddings.shape)
-    # Few faces are sooner done than threads agree. Sums over more than two threads come in any order, and
-    # t-SNE makes a map of its own of the last digit.
-    threads = 1 if len(embeddings) < _WORTH_THREADS else 2
-    with threadpool_limits(limits=threads), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        reduced = PCA(n_components=dimensions, svd_solver="full").fit_transform(embeddings)
-        if config.method == "tsne":
-            from sklearn.manifold import TSNE
-
-            method = TSNE(metric="cosine", init="pca", perplexity=perplexity, random_state=config.seed)
-            reduced = method.fit_transform(reduced)
-        elif config.method == "umap":
-            # Takes seconds to import.
-            from umap import UMAP
-
-            near = min(15, len(embeddings) - 1)
-            reduced = UMAP(n_neighbors=near, metric="cosine", init="pca", random_state=config.seed).fit_transform(
-                reduced
-            )
-    points: NDArray[np.float32] = np.asarray(reduced, np.float32)
-    return points
+def _draw(
+    out: Path, store: Store, points: NDArray[np.float32], pictures: Sequence[Thumbnail] | None, method: str
+) -> None:
+    """Writes one map, whole or not at all."""
+    crowd = f"{len(store):,} faces of {len(store.people):,} people" if store.people else f"{len(store):,} faces"
+    title = f"{store.encoder} · {NAMES[method]}"
+    try:
+        with atomic_path(out) as temporary:
+            if pictures is not None and out.suffix.lower() == PAGE:
+                people, paths = store.identities, store.paths
+                write_page(temporary, points, people, paths, pictures, title=title, subtitle=crowd)
+            else:
+                draw_map(temporary, points, store.identities, title=title, subtitle=crowd)
+    except OSError as error:
+        raise DataError(f"{shown(out)}: cannot be written ({error.strerror or error})") from error
 
 
 def _labels(store: Store) -> list[str]:

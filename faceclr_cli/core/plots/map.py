@@ -14,17 +14,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from faceclr_cli.core.plots.paper import GROUND, INK, NOBODY_COLOUR, PAPER, QUIET, blank, plain_style, printable, save
+from faceclr_cli.core.plots.marks import NOBODY, Mark, mark_of
+from faceclr_cli.core.plots.paper import GROUND, INK, PAPER, QUIET, blank, plain_style, printable, save
 
-# Paul Tol's "muted" scheme (its sand darker, for paper), which stays apart for the colour-blind. Its nine
-# colours and seven shapes don't share a divisor, so that 63 people have a sign of their own.
-_COLOURS = ("#332288", "#CC6677", "#117733", "#88CCEE", "#D4B13F", "#882255", "#44AA99", "#AA4499", "#999933")
-_SHAPES = ("o", "^", "s", "D", "v", "P", "X")
 _AREA_OF = {"o": 1.0, "^": 1.15, "s": 0.8, "D": 0.72, "v": 1.15, "P": 1.15, "X": 1.15}
 
 _SIDE, _HEAD, _MARGIN, _COLUMN = 8.0, 0.62, 0.3, 2.1
 """Inches: the map's side, the title above it, the paper around it, a column of the legend beside it."""
 _LINES = 32
+_LISTED = 3 * _LINES
+"""People in the legend, at most: more would make it wider than the map."""
 _NAMED_ON_THE_MAP = 40
 _CROWD = 0.08
 """Share of the map's side within which half of a person's faces lie if they keep together."""
@@ -55,7 +54,7 @@ def draw_map(
 def _compose(
     points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str], title: str, subtitle: str
 ) -> Figure:
-    columns = -(-len(names) // _LINES)
+    columns = -(-min(len(names), _LISTED) // _LINES)
     width, height = 2 * _MARGIN + _SIDE + columns * _COLUMN, 2 * _MARGIN + _SIDE + _HEAD
     figure = blank(width, height)
     axes = figure.add_axes((_MARGIN / width, _MARGIN / height, _SIDE / width, _SIDE / height), facecolor=GROUND)
@@ -91,21 +90,24 @@ def _limits(points: NDArray[np.floating[Any]]) -> dict[str, tuple[float, float]]
     }
 
 
-def _sign(number: int) -> tuple[str, str]:
-    return _COLOURS[number % len(_COLOURS)], _SHAPES[number % len(_SHAPES)]
-
-
 def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
     # Smaller where there are more, so that a crowd does not become a blot.
     area = float(np.clip(26_000 / len(people), 5, 90))
-    owners = np.array([-1 if name is None else names.index(name) for name in people])
+    line = min(0.7, 0.08 * np.sqrt(area))
+    numbers = {name: number for number, name in enumerate(names)}
+    owners = np.array([-1 if name is None else numbers[name] for name in people])
     for number in range(-1, len(names)):
         mine = points[owners == number]
-        colour, shape = _sign(number) if number >= 0 else (NOBODY_COLOUR, "o")
-        size = area * _AREA_OF[shape]
-        line = min(0.7, 0.08 * np.sqrt(area))
+        mark = mark_of(number) if number >= 0 else NOBODY
         axes.scatter(
-            mine[:, 0], mine[:, 1], s=size, c=colour, marker=shape, alpha=0.9, linewidths=line, edgecolors=PAPER
+            mine[:, 0],
+            mine[:, 1],
+            s=area * _AREA_OF[mark.shape],
+            c=mark.colour,
+            marker=mark.shape,
+            alpha=0.9,
+            linewidths=line,
+            edgecolors=PAPER,
         )
 
 
@@ -157,16 +159,16 @@ def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64
 
 def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: int) -> None:
     counts = Counter(people)
-    signs = []
-    for number in range(len(names)):
-        colour, shape = _sign(number)
-        signs.append(
-            Line2D([], [], color=colour, marker=shape, linestyle="", markersize=8, markeredgecolor=PAPER, mew=0.6)
-        )
+    shown = names if len(names) <= _LISTED else names[: _LISTED - 1]
+    signs = [_legend_sign(mark_of(number)) for number in range(len(shown))]
+    lines = [f"{_shortened(printable(name))}  {counts[name]}" for name in shown]
+    if len(shown) < len(names):
+        signs.append(Line2D([], [], linestyle=""))
+        lines.append(f"and {len(names) - len(shown):,} more")
     legend = axes.legend(
         signs,
         # Set below: as a label, a name that begins with an underscore would be left out.
-        [str(number) for number in range(len(names))],
+        [str(number) for number in range(len(lines))],
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
         borderaxespad=0.0,
@@ -177,9 +179,14 @@ def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: 
         labelcolor=INK,
         fontsize=10,
     )
-    for text, name in zip(legend.get_texts(), names, strict=True):
+    for text, line in zip(legend.get_texts(), lines, strict=True):
         text.set_parse_math(False)
-        text.set_text(f"{_shortened(printable(name))}  {counts[name]}")
+        text.set_text(line)
+
+
+def _legend_sign(mark: Mark) -> Line2D:
+    colour, shape = mark.colour, mark.shape
+    return Line2D([], [], color=colour, marker=shape, linestyle="", markersize=8, markeredgecolor=PAPER, mew=0.6)
 
 
 def _shortened(name: str) -> str:

@@ -71,4 +71,4 @@ def test_contradictions_are_refused() -> None:
     with pytest.raises(ValueError, match="--pairs: two photographs are compared"):
         verify.VerifyConfig(photos=(Path("a"), Path("b")), embeddings=Path("a.h5"), pairs=Path("pairs.csv"))
     with pytest.raises(ValueError, match=r"\.png"):
-        tsne.TsneConfig(out=Path("map.gif"))
+        tsne.TsneConfig(out=(Path("map.gif"),))

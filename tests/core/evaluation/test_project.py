@@ -5,13 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.metrics import silhouette_score
 
 from faceclr_cli.core.configs.tsne import TsneConfig
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.project import MapResult, run
-from faceclr_cli.core.events import Event, Notice, Silent
+from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.drawn import write_people
 
 
 @pytest.fixture(name="crowd")
@@ -32,7 +36,7 @@ class Listener:
 
 def _draw(tmp_path: Path, store: Store, out: str = "map.png", **options) -> MapResult:
     write_store(tmp_path / "faces.h5", store)
-    return run(TsneConfig(store=tmp_path / "faces.h5", out=tmp_path / out, **options), Silent())
+    return run(TsneConfig(store=tmp_path / "faces.h5", out=(tmp_path / out,), **options), Silent())
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca", pytest.param("umap", marks=pytest.mark.nightly)])
@@ -47,9 +51,60 @@ def test_people_apart_are_apart_on_the_map_which_a_seed_draws_again(
     assert (first.faces, first.people, first.method) == (40, 5, method)
     assert (tmp_path / "map.png").read_bytes() == (tmp_path / "again.png").read_bytes()
     assert again.purity == first.purity
-    assert json.loads(json.dumps(first.to_json()))["out"] == str(tmp_path / "map.png")
+    plain = json.loads(json.dumps(first.to_json()))
+    assert plain["out"] == str(tmp_path / "map.png")
+    assert [(point["path"], point["identity"]) for point in plain["points"][:1]] == [("p00/0.jpg", "p00")]
+    assert np.array_equal([[point["x"], point["y"]] for point in plain["points"]], again.points)
     # What importing umap itself warns of is not ours.
     assert method == "umap" or not recwarn.list
+
+
+def test_the_numbers_beside_the_map_are_those_of_scikit_learn(tmp_path: Path, crowd) -> None:
+    store = crowd(noise=1.0)
+    result = _draw(tmp_path, store, method="pca")
+    assert result.silhouette == pytest.approx(silhouette_score(store.embeddings, store.identities, metric="cosine"))
+    expected = trustworthiness(store.embeddings, result.points, n_neighbors=10, metric="cosine")
+    assert result.trustworthiness == pytest.approx(expected)
+    assert (result.trustworthiness_neighbours, result.trustworthiness_faces) == (10, 40)
+
+
+def test_tsne_looks_at_distances_by_cosine(tmp_path: Path, crowd) -> None:
+    """Of so few faces no dimension is left out, and scikit-learn's own cosine gives as good a map."""
+    store = crowd(people=6, pictures=10, noise=1.2, dim=32)
+    own = TSNE(metric="cosine", perplexity=15, random_state=0).fit_transform(store.embeddings)
+    ours = _draw(tmp_path, store, perplexity=15)
+    theirs = trustworthiness(store.embeddings, own, n_neighbors=10, metric="cosine")
+    assert ours.trustworthiness > theirs - 0.02
+
+
+def test_progress_is_that_of_the_optimiser(tmp_path: Path, crowd, capsys) -> None:
+    write_store(tmp_path / "faces.h5", crowd())
+    listener = Listener()
+    run(TsneConfig(store=tmp_path / "faces.h5", out=(tmp_path / "map.png",), perplexity=5), listener)
+    done = [event.done for event in listener.events if isinstance(event, TaskAdvanced)]
+    assert done == sorted(done)
+    assert 50 <= done[0] < done[-1] <= 1000
+    assert TaskStarted(task="computing t-SNE", total=1000, unit="iterations") in listener.events
+    assert TaskFinished(task="computing t-SNE") in listener.events
+    assert capsys.readouterr() == ("", "")
+
+
+def test_people_are_chosen_by_name_however_few_pictures_they_have(tmp_path: Path, crowd) -> None:
+    store = crowd(pictures=6)
+    result = _draw(tmp_path, store, people=("p04", "p01"), identities=1, method="pca")
+    assert set(result.identities) == {"p01", "p04"}
+    with pytest.raises(ConfigError, match=r"--people p0: nobody in .* did you mean p0"):
+        _draw(tmp_path, store, people=("p0",))
+
+
+def test_a_folder_is_embedded_on_the_fly_and_gives_the_page_its_thumbnails(tmp_path: Path) -> None:
+    write_people(tmp_path / "photos", 3, 4, 0, Silent())
+    page, picture = tmp_path / "map.html", tmp_path / "map.pdf"
+    result = run(TsneConfig(store=tmp_path / "photos", model="sface", out=(page, picture), method="pca"), Silent())
+    assert (result.faces, result.people, result.encoder, result.thumbnails) == (12, 3, "sface", 12)
+    assert result.written == (str(page), str(picture))
+    assert picture.read_bytes().startswith(b"%PDF")
+    assert page.read_text().startswith("<!doctype html>")
 
 
 def test_options_reach_the_map(tmp_path: Path, crowd) -> None:
@@ -61,7 +116,7 @@ def test_options_reach_the_map(tmp_path: Path, crowd) -> None:
 def test_perplexity_is_lowered_with_a_word(tmp_path: Path, crowd) -> None:
     write_store(tmp_path / "faces.h5", crowd(people=2, pictures=5))
     listener = Listener()
-    result = run(TsneConfig(store=tmp_path / "faces.h5", out=tmp_path / "map.svg"), listener)
+    result = run(TsneConfig(store=tmp_path / "faces.h5", out=(tmp_path / "map.svg",)), listener)
     assert result.perplexity == 3.0
     assert [event.text for event in listener.events if isinstance(event, Notice)] == [
         "perplexity lowered from 30 to 3 for 10 faces"

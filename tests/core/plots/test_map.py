@@ -33,6 +33,13 @@ def test_any_number_of_people_fits(tmp_path: Path, people: int) -> None:
     assert _draw(tmp_path / "map.png", [f"p{number % people}" for number in range(80)])
 
 
+def test_a_legend_of_very_many_ends_with_how_many_more(tmp_path: Path) -> None:
+    _draw(tmp_path / "map.png", [f"p{number:04d}" for number in range(1000)])
+    _draw(tmp_path / "few.png", [f"p{number:04d}" for number in range(96)])
+    many, few = (cv2.imread(str(tmp_path / name)).shape for name in ("map.png", "few.png"))
+    assert many == few
+
+
 def test_faces_of_nobody_need_no_legend(tmp_path: Path) -> None:
     assert b"<svg" in _draw(tmp_path / "map.svg", [None] * 8)
 
