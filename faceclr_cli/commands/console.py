@@ -25,6 +25,7 @@ from faceclr_cli.core.events import Notice, Reporter, Silent
 
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3
+_LEAST_TEXT = 12
 _CLOSED_PIPE = 128 + signal.SIGPIPE
 
 
@@ -122,15 +123,27 @@ def _styled(text: str, stream: TextIO, *, bold: bool, fg: str | None = None) -> 
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is text and whose others are numbers, aligned right. No cell is ever cut."""
+    """A table whose first column is text and whose others are numbers, aligned right.
+
+    Where a terminal is too narrow for it, texts lose their middle, and numbers nothing.
+    """
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - sum(widths[1:]) - 2 * (len(widths) - 1)
+        widths[0] = min(widths[0], max(room, _LEAST_TEXT))
 
     def line(cells: Sequence[str]) -> str:
         numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-        return "  ".join([cells[0].ljust(widths[0]), *numbers]).rstrip()
+        return "  ".join([_shortened(cells[0], widths[0]).ljust(widths[0]), *numbers]).rstrip()
 
     rule = _rule() * (sum(widths) + 2 * (len(widths) - 1))
     return "\n".join(["", line(columns), rule, *map(line, rows), ""])
+
+
+def _shortened(text: str, width: int) -> str:
+    """`runs/…/test.h5`: the end of a path tells most."""
+    kept = width - 1
+    return text if len(text) <= width else f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
 
 
 def facts(rows: Mapping[str, str]) -> str:

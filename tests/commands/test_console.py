@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, facts, table
 from faceclr_cli.commands.options import command
 from faceclr_cli.core import errors
 from faceclr_cli.core.configs.demo import DemoConfig
@@ -129,3 +129,14 @@ def test_too_many_bad_files_still_give_their_numbers_as_json() -> None:
     result = invoke(raising(errors.TooManyBadFilesError("9 of 10 failed", Answer(42))), "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout) == {"number": 42}
+
+
+def test_on_a_narrow_terminal_a_table_cuts_paths_in_the_middle_and_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["runs/a-very-long-name-of-a-run/test.h5", "99.2%"], ["b.h5", "1.0%"]]
+    assert "runs/a-very-long-name-of-a-run/test.h5  99.2%" in table(["store", "top-1"], rows)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "32")
+    lines = table(["store", "top-1"], rows).splitlines()
+    assert max(map(len, lines)) == 32
+    assert lines[3] == "runs/a-v…of-a-run/test.h5  99.2%"
+    assert lines[4].endswith(" 1.0%")
