@@ -25,31 +25,90 @@ def knn_accuracy(embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_]
     Raises:
         ValueError: The shapes differ, `k` is outside, or nobody has two pictures.
     """
+    asked, right = knn_right(embeddings, labels, k)
+    return float(right[asked].mean())
+
+
+def knn_right(
+    embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_], k: int = 1
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """As `knn_accuracy`, of each picture: whether it was asked about, and whether it was recognised.
+
+    Returns:
+        Shapes: (pictures,), (pictures,).
+
+    Raises:
+        ValueError: As for `knn_accuracy`.
+    """
     rows = np.asarray(embeddings, np.float32)
     names, people, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if rows.ndim != 2 or len(rows) != len(people):
         raise ValueError(f"embeddings of {rows.shape} and {len(people)} labels don't go together")
     if not 1 <= k < len(rows):
         raise ValueError(f"k is at least 1 and below the number of pictures, {len(rows)}; not {k}")
-    asked = np.flatnonzero(counts[people] > 1)
+    known = counts[people] > 1
+    asked = np.flatnonzero(known)
     if not len(asked):
         raise ValueError(f"none of the {len(names)} people has two pictures")
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    right = 0
+    rows, right = _normalised(rows), np.zeros(len(rows), bool)
     for start in range(0, len(asked), _BLOCK):
         block = asked[start : start + _BLOCK]
         voters = people[_nearest(rows, block, k)]
         votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
         elected = voters[np.arange(len(block)), votes.argmax(axis=1)]
-        right += int((elected == people[block]).sum())
-    return right / len(asked)
+        right[block] = elected == people[block]
+    return known, right
+
+
+def knn_scores(embeddings: ArrayLike, known: ArrayLike, labels: NDArray[np.int_], k: int) -> NDArray[np.float32]:
+    """Votes for each person among the `k` nearest known pictures, by cosine similarity.
+
+    A fraction below 1 is added to them, the greater the more similar the person's nearest picture is, so that it ranks
+    people with equally many votes, also those with none.
+
+    Args:
+        embeddings: Of pictures that are asked about; need not be normalised. Shape: (pictures, dim).
+        known: Of those that may be neighbours, likewise. Shape: (known, dim).
+        labels: The person of each of these; all numbers from 0 on occur. Shape: (known,).
+        k: At least 1; where it is more than the known pictures are, all of them vote.
+
+    Returns:
+        Shape: (pictures, people).
+
+    Raises:
+        ValueError: The shapes differ, a number is missing among the labels, or `k` is below 1.
+    """
+    rows, candidates = np.asarray(embeddings, np.float32), np.asarray(known, np.float32)
+    counts = np.bincount(labels)
+    if rows.ndim != 2 or candidates.shape != (len(labels), rows.shape[1]) or not counts.all() or k < 1:
+        raise ValueError(f"pictures of {rows.shape}, {candidates.shape} known ones and k of {k} don't go together")
+    order = np.argsort(labels, kind="stable")
+    rows, candidates, people = _normalised(rows), _normalised(candidates)[order], np.asarray(labels)[order]
+    starts, k = np.append(0, np.cumsum(counts)[:-1]), min(k, len(people))
+    scores = np.empty((len(rows), len(counts)), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        similarity = np.clip(rows[start : start + _BLOCK] @ candidates.T, -1, 1)
+        block = scores[start : start + _BLOCK]
+        # From 0 to 0.5, so that it stays below one vote.
+        block[:] = (np.maximum.reduceat(similarity, starts, axis=1) + 1) / 4
+        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        np.add.at(block, (np.arange(len(block))[:, None], people[nearest]), 1)
+    return scores
+
+
+def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    normalised: NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return normalised
 
 
 def _nearest(rows: NDArray[np.float32], block: NDArray[np.int_], k: int) -> NDArray[np.int_]:
     """Which `k` rows are nearest to each row of the block, itself left out, nearest first. Shape: (block, k)."""
     similarity = rows[block] @ rows.T
     similarity[np.arange(len(block)), block] = -np.inf
+    if k == 1:  # the usual question, and much faster
+        nearest: NDArray[np.int_] = similarity.argmax(axis=1)[:, None]
+        return nearest
     some = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
     order = np.argsort(-np.take_along_axis(similarity, some, axis=1), axis=1, kind="stable")
     return np.take_along_axis(some, order, axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.metrics import knn
-from faceclr_cli.core.metrics.knn import knn_accuracy, neighbour_purity
+from faceclr_cli.core.metrics.knn import knn_accuracy, knn_right, knn_scores, neighbour_purity
 
 
 def _crowd(seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -33,6 +33,35 @@ def test_accuracy_is_that_of_the_slow_way(k: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(knn, "_BLOCK", 7)
     rows, people = _crowd()
     assert knn_accuracy(rows, people, k) == pytest.approx(_slow(rows, people, k))
+
+
+def test_each_picture_is_told_and_one_that_is_alone_is_not_asked_about() -> None:
+    rows, people = _crowd()
+    asked, right = knn_right(rows, people)
+    assert [name for name, known in zip(people, asked, strict=True) if not known] == ["alone"]
+    assert right[asked].mean() == pytest.approx(_slow(rows, people, 1))
+    assert not right[~asked].any()
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 500])
+def test_scores_are_votes_and_the_nearest_picture_decides_among_equals(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knn, "_BLOCK", 7)
+    rng = np.random.default_rng(5)
+    labels = rng.permutation(np.arange(60) % 6)
+    known, asked = rng.normal(size=(60, 4)), rng.normal(size=(20, 4))
+    found = knn_scores(asked, known, labels, k)
+    known = known / np.linalg.norm(known, axis=1, keepdims=True)
+    for row, scores in zip(asked / np.linalg.norm(asked, axis=1, keepdims=True), found, strict=True):
+        similarity = known @ row
+        votes = Counter(labels[np.argsort(-similarity)[:k]].tolist())
+        rank = [(votes[person], similarity[labels == person].max()) for person in range(6)]
+        assert np.argsort(-scores).tolist() == sorted(range(6), key=lambda person: rank[person], reverse=True)
+        assert np.floor(scores).tolist() == [votes[person] for person in range(6)]
+
+
+def test_scores_of_people_without_a_known_picture_are_refused() -> None:
+    with pytest.raises(ValueError, match="don't go together"):
+        knn_scores(np.eye(3), np.eye(3), np.array([0, 2, 2]), 1)
 
 
 def test_nobody_with_two_pictures_is_an_error() -> None:

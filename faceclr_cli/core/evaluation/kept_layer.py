@@ -1,0 +1,83 @@
+"""From a linear layer that was measured to a classifier that can be kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.configs.calibrate import USUAL_FARS
+from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.evaluation.classifier import Classifier
+from faceclr_cli.core.evaluation.divided import Divided, Numbers
+from faceclr_cli.core.evaluation.probe import Layer, centroids
+from faceclr_cli.core.metrics.calibration import pairs_needed
+from faceclr_cli.core.metrics.probability import fit_logistic
+from faceclr_cli.core.metrics.verification import tar_at_far
+
+_FARS = (1e-1, *USUAL_FARS)
+"""The first is for those who have too few pictures to measure any other."""
+_MOST_COMPARISONS = 4_000_000
+
+
+def kept_layer(found: Divided, layer: Layer, c: float, seed: int) -> Classifier:
+    """Makes a classifier of the very layer that was measured: it was trained on the training pictures alone.
+
+    The validation pictures chose its regularisation; together with the test pictures, and as nothing was learned from
+    them, they calibrate the cosine between a face and a centroid, which decides who is a stranger.
+
+    Args:
+        found: One encoder's pictures.
+        layer: What was learned from their training part.
+        c: Its inverse regularisation.
+        seed: Chooses among the held-out pictures, where all would be too many comparisons.
+
+    Raises:
+        DataError: They are too few to measure any false accept rate.
+    """
+    store, train = found.stores[0], found.parts.train
+    means = centroids(found.part(store, train))
+    return Classifier(
+        people=found.people,
+        weights=layer.weights,
+        bias=layer.bias,
+        centroids=means,
+        calibration=_calibrated(found, means, seed),
+        encoder=store.encoder,
+        encoder_digest=store.encoder_digest,
+        fingerprint=store.fingerprint,
+        flip=store.flip,
+        source={"store": found.names[0], "pictures": len(train), "probe": "linear", "c": c},
+    )
+
+
+def _calibrated(found: Divided, means: NDArray[np.float32], seed: int) -> Calibration:
+    held_out = _held_out(found, seed)
+    scores = np.clip(found.stores[0].embeddings[held_out] @ means.T, -1, 1)
+    own = found.labels[held_out][:, None] == np.arange(len(found.people))
+    impostors = int((~own).sum())
+    fars = [far for far in _FARS if impostors >= pairs_needed(far)]
+    if not fars:
+        raise DataError(
+            f"{found.names[0]}: {impostors} comparisons of held-out pictures with the centroids of others; to tell "
+            f"strangers takes {pairs_needed(_FARS[0])}: give more pictures or people, or leave --save out"
+        )
+    values, same = scores.ravel().astype(np.float64), own.ravel()
+    points = [tar_at_far(values, same, far) for far in fars]
+    return Calibration(
+        points=tuple(
+            FarPoint(far=far, threshold=point.threshold, tar=point.tar) for far, point in zip(fars, points, strict=True)
+        ),
+        probability=fit_logistic(values, same),
+        source=f"{len(held_out):,} held-out pictures against the centroids of {len(found.people):,} people, "
+        f"{found.names[0]}",
+    )
+
+
+def _held_out(found: Divided, seed: int) -> Numbers:
+    """All pictures that nothing was learned from, or where they are too many, some of them."""
+    rows = np.sort(np.concatenate([found.parts.val, found.parts.test]))
+    most = max(1, _MOST_COMPARISONS // len(found.people))
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    return rows
