@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faceclr_cli.commands.console import Console, count, likely
+from faceclr_cli.commands.console import Console, count, facts, likely, percent, table
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.identify import Identified
+    from faceclr_cli.core.evaluation.open_set import OpenSetResult
 
 EXAMPLE = "faceclr identify party.jpg --gallery faces.h5"
 
@@ -27,7 +28,10 @@ class _Row:
 
 def run(config: IdentifyConfig, console: Console) -> None:
     """Runs the command."""
-    name_faces(config, console)
+    if config.evaluate:
+        measure(config, console)
+    else:
+        name_faces(config, console)
 
 
 def name_faces(config: IdentifyConfig, console: Console) -> int:
@@ -47,9 +51,46 @@ def name_faces(config: IdentifyConfig, console: Console) -> int:
             faces += found.reason is None
             known += found.name is not None
     console.note(f"{count(len(photos), 'photograph')}, {count(faces, 'face')}: {known} known, {faces - known} unknown")
+    if config.annotate is not None:
+        console.note(f"{config.annotate}: {len(photos) - failed} of them with boxes and names")
     if failed > config.max_bad * len(photos):
         raise DataError(f"{failed} of {len(photos)} photographs gave no face, more than --max-bad {config.max_bad:g}")
     return known
+
+
+def measure(config: IdentifyConfig, console: Console) -> None:
+    """Shows how well people are named and strangers refused."""
+    from faceclr_cli.core.evaluation.open_set import OpenSetResult, evaluate
+
+    try:
+        result = evaluate(config, console.reporter)
+    except TooManyBadFilesError as error:
+        if not console.json and isinstance(error.result, OpenSetResult):
+            _show(error.result, console)
+        raise
+    _show(result, console)
+
+
+def _show(result: OpenSetResult, console: Console) -> None:
+    rule = result.rule
+    left_out = "" if result.left_out is None else f", {result.left_out} left out as they are in the gallery"
+    rows = {
+        "encoder": result.encoder,
+        "gallery": f"{result.people:,} people",
+        "photographs": f"{result.known:,} of them, {result.unknown:,} of others{left_out}",
+        "no face": f"{result.failed:,}; missed if known, rejected if not",
+        "rank 1": percent(result.rank1),
+        "rank 5": percent(result.rank5),
+        "threshold": f"{rule.threshold:.3f}, {result.meaning}",
+        "at it": f"{percent(rule.named)} of the known named, {percent(rule.misnamed)} misnamed; "
+        f"{percent(rule.rejected)} of the unknown rejected",
+    }
+    points = [
+        [f"{point.far:g}", percent(point.dir), "" if point.threshold is None else f"{point.threshold:.3f}"]
+        for point in result.dir_at_far
+    ]
+    reasons = [f"FAR {point.far:g} {point.reason}" for point in result.dir_at_far if point.reason]
+    console.show(result, facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
 
 
 def _answer(face: Identified) -> str:

@@ -10,6 +10,8 @@ from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.judging import JudgingConfig
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 
+Which = Literal["largest", "center", "best", "all", "only"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class IdentifyConfig(JudgingConfig):
@@ -21,10 +23,19 @@ class IdentifyConfig(JudgingConfig):
         metavar="PHOTOS",
     )
     gallery: Path | None = option(
-        None, short="-g", metavar="FACES.h5|DIR", help="People with names: a store, prepared faces, or photographs"
+        None,
+        short="-g",
+        metavar="FACES.h5|DIR",
+        help="People with names: a store, prepared faces, photographs, or a classifier of linear-eval --save",
     )
-    face: Literal["largest", "center", "best", "all", "only"] = option("all", help="Which, of several")
+    face: Which | None = option(None, help="Which, of several (default: all; with --evaluate, the largest)")
     matches: int = option(3, minimum=1, metavar="N", help="How many of the most similar people --json lists")
+    annotate: Path | None = option(
+        None, metavar="DIR", help="Also write copies of the photographs there, with a box and a name on each face"
+    )
+    evaluate: bool = option(
+        False, help="Measure instead: PHOTOS has a folder for each person; _ and people of no gallery are unknown"
+    )
     null: bool = option(False, help="Paths on standard input end with NUL, as of find -print0")
     max_bad: float = option(
         0.5, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of files that may fail before the exit code is 3"
@@ -36,3 +47,14 @@ class IdentifyConfig(JudgingConfig):
             raise ValueError("give photographs and the people they may show: faceclr identify a.jpg --gallery faces.h5")
         if self.null and self.photos != STANDARD_INPUT:
             raise ValueError("--null is for a list of paths on standard input: give - as PHOTOS")
+        if self.evaluate and self.photos == STANDARD_INPUT:
+            raise ValueError("--evaluate takes who is who from folders; a list of paths does not say it")
+        if self.evaluate and self.annotate is not None:
+            raise ValueError("--annotate shows answers, and --evaluate gives numbers alone; leave one out")
+        if self.evaluate and self.face == "all":
+            raise ValueError("--face all: --evaluate asks about one face of each photograph; choose another")
+
+    @property
+    def which(self) -> Which:
+        """Which face of several is taken."""
+        return self.face or ("largest" if self.evaluate else "all")

@@ -5,17 +5,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.embeddings.store import Store, read_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError, ModelError
+from faceclr_cli.core.evaluation.classifier import is_classifier
 from faceclr_cli.core.evaluation.embedded import embedded_folder
+from faceclr_cli.core.evaluation.layer import Layer, load_layer
+from faceclr_cli.core.evaluation.match import Match
+from faceclr_cli.core.evaluation.rule import Rule, rule_of
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.metrics.search import PeopleIndex
+
+
+class People(Protocol):
+    """People with names, among whom faces are looked for."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the people, each once, sorted."""
+        ...
+
+    @property
+    def content_hashes(self) -> frozenset[str] | None:
+        """SHA-256 of their pictures, or None where nobody wrote them down."""
+        ...
+
+    @property
+    def rule(self) -> Rule:
+        """From which similarity on a face is theirs."""
+        ...
+
+    @property
+    def flip(self) -> bool:
+        """Whether faces are compared as means of themselves and their mirror images."""
+        ...
+
+    def find(self, embeddings: NDArray[np.float32], count: int) -> list[tuple[Match, ...]]:
+        """The people that each face is most likely of, at most `count`, the likeliest first. Shape: (faces, dim)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,32 +61,66 @@ class Gallery:
         index: Finds people by their numbers.
         names: Of the people, by number.
         paths: Of the pictures, by row.
+        content_hashes: Of the pictures.
+        rule: From which similarity on a face is theirs.
     """
 
     index: PeopleIndex
     names: Sequence[str]
     paths: Sequence[str]
+    content_hashes: frozenset[str]
+    rule: Rule
+    flip: bool = False
+
+    def find(self, embeddings: NDArray[np.float32], count: int) -> list[tuple[Match, ...]]:
+        """As `People`; a person is as similar as the most similar of their pictures."""
+        found = self.index.search(embeddings, count)
+        return [
+            tuple(
+                Match(
+                    name=self.names[person],
+                    similarity=float(similarity),
+                    probability=self.rule.probability(float(similarity)),
+                    picture=self.paths[row],
+                )
+                for person, similarity, row in zip(*columns, strict=True)
+            )
+            for columns in zip(found.people, found.similarities, found.rows, strict=True)
+        ]
 
 
-def load_gallery(path: Path, encoder: Encoder, model: str, reporter: Reporter) -> Gallery:
-    """Reads a store, or embeds a folder, of people with names.
+def load_people(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Reporter) -> People:
+    """Reads a store or a classifier, or embeds a folder, of people with names.
 
     Args:
-        path: The store, prepared faces, or a folder, archive or list of photographs, of whose faces the largest count.
+        config: The options.
+        path: The store, the classifier, prepared faces, or a folder, archive or list of photographs, of whose faces the
+            largest count.
         encoder: Who embedded them, or embeds them now.
-        model: What the user calls it.
         reporter: Told of what is left out.
 
     Raises:
         DataError: There is no such file, or nobody in it has a name.
-        ModelError: The store was made by another encoder.
+        ModelError: The store or the classifier was made by another encoder.
         FingerprintError: The faces were prepared in another way than the encoder needs.
+        ConfigError: The encoder has no threshold and none was given.
     """
+    if is_classifier(path):
+        layer: Layer = load_layer(path, encoder, config)
+        return layer
+    rule = rule_of(encoder, config)
     is_store = path.is_file() and path.suffix.lower() in (".h5", ".hdf5")
+    model = config.model
     rows: Rows = own_store(path, encoder, model) if is_store else embedded_folder(path, encoder, model, reporter)
     known = named_rows(rows, shown(path), reporter)
     names, numbers = np.unique([str(name) for name in known.identities], return_inverse=True)
-    return Gallery(index=PeopleIndex(known.embeddings, numbers), names=[str(name) for name in names], paths=known.paths)
+    return Gallery(
+        index=PeopleIndex(known.embeddings, numbers),
+        names=[str(name) for name in names],
+        paths=known.paths,
+        content_hashes=frozenset(known.content_hashes),
+        rule=rule,
+    )
 
 
 def own_store(path: Path, encoder: Encoder, model: str) -> Store:

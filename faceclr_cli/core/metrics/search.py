@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_AT_ONCE = 1 << 24
-"""Similarities that are held at a time."""
+from faceclr_cli.core.metrics.coarse import CoarseCopy, worth_it
+
+_AT_ONCE = 1 << 26
+"""Similarities that are held at a time: 256 MiB."""
+_FEW_PROBES = 4
+"""Of more probes at once, their product with the gallery is faster than looking for each in a copy of it."""
+_FEWEST, _EACH = 128, 4
+"""Rows that are looked at closely: at least so many, and so many for each person wanted. Twice that is not enough where
+people have very many pictures, and then it takes longer."""
+_MORE = 16
+_GROUP = 64
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,9 @@ class Matches:
 class PeopleIndex:
     """Pictures of people, to find those of a probe among. A person is as similar as the most similar of their pictures.
 
+    Similarities are summed up in 64 bits and rounded to 32, so that equal pictures are equally similar wherever they
+    lie, and the answer does not depend on how the candidates were found.
+
     Args:
         embeddings: L2-normalised. Shape: (N, D).
         people: The person of each, as a number from 0, each number at least once. Shape: (N,).
@@ -44,13 +58,17 @@ class PeopleIndex:
         # One person's pictures lie together, so that a maximum over them is one pass.
         self._order = np.argsort(numbers, kind="stable")
         self._rows = np.ascontiguousarray(rows[self._order])
-        found, self._starts = np.unique(numbers[self._order], return_index=True)
-        if not np.array_equal(found, np.arange(len(found))):
+        self._people = numbers[self._order]
+        if self._people[0] != 0 or (np.diff(self._people) > 1).any():
             raise ValueError("people are numbered from 0, without gaps")
 
     def __len__(self) -> int:
         """How many people there are."""
-        return len(self._starts)
+        return int(self._people[-1]) + 1
+
+    @cached_property
+    def _copy(self) -> CoarseCopy | None:
+        return CoarseCopy(self._rows) if worth_it(len(self._rows)) else None
 
     def search(self, probes: ArrayLike, count: int) -> Matches:
         """Finds the people who are most like each probe.
@@ -65,38 +83,82 @@ class PeopleIndex:
         wanted = np.asarray(probes, np.float32)
         if wanted.ndim != 2 or wanted.shape[1] != self._rows.shape[1]:
             raise ValueError(f"probes of {wanted.shape} don't fit a gallery of {self._rows.shape}")
+        count = min(count, len(self))
+        shape = (len(wanted), count)
+        found = Matches(np.empty(shape, np.int64), np.empty(shape, np.float32), np.empty(shape, np.int64))
         step = max(1, _AT_ONCE // len(self._rows))
-        found = [
-            self._nearest(wanted[start : start + step], min(count, len(self))) for start in range(0, len(wanted), step)
+        for start in range(0, len(wanted), step):
+            for place, answer in enumerate(self._nearest(wanted[start : start + step], count), start=start):
+                found.people[place], found.similarities[place], found.rows[place] = answer
+        return found
+
+    def _nearest(self, probes: NDArray[np.float32], count: int) -> Iterator[_Answer]:
+        answers = [self._by_copy(probe, count) if len(probes) <= _FEW_PROBES else None for probe in probes]
+        left = [place for place, answer in enumerate(answers) if answer is None]
+        scores = probes[left] @ self._rows.T if left else None
+        for place, answer in enumerate(answers):
+            if answer is None and scores is not None:
+                answer = self._by_product(probes[place], scores[left.index(place)], count)
+            if answer is not None:
+                yield answer
+
+    def _by_copy(self, probe: NDArray[np.float32], count: int) -> _Answer | None:
+        """The answer, if the rows that a copy holds for the nearest are sure to have it."""
+        if self._copy is None:
+            return None
+        rows, others = self._copy.nearest(probe, min(len(self._rows), max(2 * _FEWEST, _EACH * count)))
+        return self._settled(probe, rows, others, count)
+
+    def _by_product(self, probe: NDArray[np.float32], scores: NDArray[np.float32], count: int) -> _Answer:
+        """The answer, from 32-bit products with all rows."""
+        close = max(_FEWEST, _EACH * count)
+        # What summing in 32 bits can be off by.
+        slack = len(probe) * float(np.finfo(np.float32).eps) * max(1.0, float(np.linalg.norm(probe)))
+        while close < len(scores):
+            least = _about(scores, close)
+            answer = self._settled(probe, np.flatnonzero(scores >= least), least + slack, count)
+            if answer is not None:
+                return answer
+            close *= _MORE
+        answer = self._settled(probe, np.arange(len(scores)), -np.inf, count)
+        if answer is None:
+            raise ValueError("a similarity is no number")
+        return answer
+
+    def _settled(
+        self, probe: NDArray[np.float32], rows: NDArray[np.int64], others: float, count: int
+    ) -> _Answer | None:
+        """The people of some rows, most similar first; or None where another row could come before the last of them.
+
+        Args:
+            probe: Shape: (D,).
+            rows: Rows by their place here, rising.
+            others: No other row is more similar.
+            count: How many people.
+        """
+        exact = np.einsum("nd,d->n", self._rows[rows], probe, dtype=np.float64)
+        scores = np.clip(exact, -1, 1).astype(np.float32)
+        people = self._people[rows]
+        starts = np.flatnonzero(np.diff(people, prepend=-1))
+        best = np.maximum.reduceat(scores, starts)
+        first = np.lexsort((people[starts], -best))[:count]
+        if len(first) < count or not best[first[-1]] > others:
+            return None
+        ends = np.append(starts[1:], len(rows))
+        pictures = [
+            start + int(np.argmax(scores[start : ends[who]])) for who, start in zip(first, starts[first], strict=True)
         ]
-        if not found:
-            shape = (0, min(count, len(self)))
-            return Matches(np.empty(shape, np.int64), np.empty(shape, np.float32), np.empty(shape, np.int64))
-        people, similarities, rows = (np.concatenate(column) for column in zip(*found, strict=True))
-        return Matches(people, similarities, rows)
-
-    def _nearest(
-        self, probes: NDArray[np.float32], count: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-        scores = np.clip(probes @ self._rows.T, -1, 1)
-        best = np.maximum.reduceat(scores, self._starts, axis=1)
-        # Sorted whole only where that is less work than to find the largest first.
-        people = np.argsort(-best, axis=1, kind="stable")[:, :count] if len(self) <= 1000 else _largest(best, count)
-        ends = np.append(self._starts[1:], len(self._rows))
-        rows = np.empty_like(people)
-        for probe, found in enumerate(people):
-            for place, person in enumerate(found):
-                start = self._starts[person]
-                rows[probe, place] = self._order[start + int(np.argmax(scores[probe, start : ends[person]]))]
-        return people, np.take_along_axis(best, people, axis=1), rows
+        return people[starts][first], best[first], self._order[rows[pictures]]
 
 
-def _largest(best: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """The places of the largest of each row, falling; of equal ones the first."""
-    # All that are at least the last of the largest, so that ties are broken by their places.
-    least = -np.partition(-best, count - 1, axis=1)[:, count - 1]
-    found = np.empty((len(best), count), np.int64)
-    for row, (values, last) in enumerate(zip(best, least, strict=True)):
-        places = np.flatnonzero(values >= last)
-        found[row] = places[np.argsort(-values[places], kind="stable")[:count]]
-    return found
+_Answer = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
+
+
+def _about(scores: NDArray[np.float32], count: int) -> float:
+    """A value that at least `count` of the scores reach, and seldom many more."""
+    groups = len(scores) // _GROUP
+    if groups < 2 * count:
+        return float(np.partition(scores, -count)[-count])
+    # The largest of each group, of which each is a score: one pass, and little to sort.
+    highest = scores[: groups * _GROUP].reshape(groups, _GROUP).max(axis=1)
+    return float(np.partition(highest, -count)[-count])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.metrics import search
+from faceclr_cli.core.metrics.coarse import CoarseCopy
 from faceclr_cli.core.metrics.search import PeopleIndex
 
 
@@ -68,3 +69,75 @@ def test_what_makes_no_gallery_is_refused() -> None:
         PeopleIndex([[1.0, 0.0]], [1])
     with pytest.raises(ValueError, match="don't fit"):
         PeopleIndex([[1.0, 0.0]], [0]).search([[1.0, 0.0, 0.0]], 1)
+
+
+def test_scores_of_equal_pictures_are_equal_wherever_they_lie() -> None:
+    rng = np.random.default_rng(3)
+    gallery = _unit(rng, 5000, 128)
+    gallery[[7, 2049, 4999]] = gallery[100]
+    found = PeopleIndex(gallery, np.arange(5000)).search(gallery[100:101], 4)
+    assert found.people.tolist() == [[7, 100, 2049, 4999]]
+    assert len(set(found.similarities[0].tolist())) == 1
+
+
+@pytest.mark.parametrize("people", [1, 3, 40])
+def test_people_with_very_many_pictures_leave_room_for_the_others(people: int) -> None:
+    rng = np.random.default_rng(people)
+    gallery = _unit(rng, 4000, 16)
+    numbers = np.append(np.arange(people), np.zeros(4000 - people, np.int64))
+    gallery[people:] = gallery[0]
+    probes = gallery[:1]
+    found = PeopleIndex(gallery, numbers).search(probes, 5)
+    expected = _slowly(probes, gallery, numbers, 5)[0]
+    assert found.people[0].tolist() == [person for person, _ in expected]
+    assert found.rows[0, 0] == 0
+
+
+def _gallery_with_ties(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(rows)
+    gallery = _unit(rng, rows, 24)
+    gallery[rows // 2 : rows // 2 + 40] = gallery[:40]
+    probes = np.concatenate([gallery[:20] + 0.1 * _unit(rng, 20, 24), gallery[20:40], _unit(rng, 20, 24)])
+    return gallery, probes / np.linalg.norm(probes, axis=1, keepdims=True), rng.integers(0, rows // 3, rows)
+
+
+@pytest.mark.parametrize("least", [1, 10**9], ids=["8-bit copy", "product"])
+def test_it_finds_what_faiss_finds(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    faiss = pytest.importorskip("faiss")
+    monkeypatch.setattr("faceclr_cli.core.metrics.coarse._LEAST_ROWS", least)
+    gallery, probes, _ = _gallery_with_ties(6000)
+    flat = faiss.IndexFlatIP(24)
+    flat.add(gallery)
+    index = PeopleIndex(gallery, np.arange(6000))
+    for probe in probes.astype(np.float32):
+        scores, rows = flat.search(probe[None], 10)
+        found = index.search(probe[None], 5)
+        np.testing.assert_allclose(found.similarities[0], scores[0, :5], atol=1e-6)
+        # FAISS sums in 32 bits and breaks ties as they come: equal ones, by their rows.
+        order = np.lexsort((rows[0], -np.round(scores[0], 6)))
+        assert found.people[0].tolist() == rows[0][order][:5].tolist()
+
+
+def test_a_copy_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    gallery, probes, people = _gallery_with_ties(6000)
+    numbers = np.unique(people, return_inverse=True)[1]
+    plain = PeopleIndex(gallery, numbers).search(probes, 7)
+    monkeypatch.setattr("faceclr_cli.core.metrics.coarse._LEAST_ROWS", 1)
+    index = PeopleIndex(gallery, numbers)
+    for place, probe in enumerate(probes):
+        found = index.search(probe[None], 7)
+        assert found.people[0].tolist() == plain.people[place].tolist()
+        assert found.similarities[0].tolist() == plain.similarities[place].tolist()
+        assert found.rows[0].tolist() == plain.rows[place].tolist()
+
+
+def test_a_copy_never_says_less_than_a_row_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(5)
+    gallery, probes = _unit(rng, 3000, 32), _unit(rng, 30, 32)
+    copy = CoarseCopy(gallery)
+    for probe in probes:
+        rows, others = copy.nearest(probe, 50)
+        assert np.delete(gallery @ probe, rows).max() <= others
+        assert others < 0.05 + np.sort(gallery @ probe)[-50]
