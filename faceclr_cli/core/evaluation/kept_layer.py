@@ -12,7 +12,7 @@ from faceclr_cli.core.evaluation.classifier import Classifier
 from faceclr_cli.core.evaluation.divided import Divided, Numbers
 from faceclr_cli.core.evaluation.probe import Layer, centroids
 from faceclr_cli.core.metrics.calibration import pairs_needed
-from faceclr_cli.core.metrics.probability import fit_logistic
+from faceclr_cli.core.metrics.probability import fit_logistic, fit_temperature
 from faceclr_cli.core.metrics.verification import tar_at_far
 
 _FARS = (1e-1, *USUAL_FARS)
@@ -23,7 +23,8 @@ _MOST_COMPARISONS = 4_000_000
 def kept_layer(found: Divided, layer: Layer, c: float, seed: int) -> Classifier:
     """Makes a classifier of the very layer that was measured: it was trained on the training pictures alone.
 
-    The validation pictures chose its regularisation; together with the test pictures, and as nothing was learned from
+    The validation pictures chose its regularisation, and choose the temperature of its probabilities, which changes no
+    answer; together with the test pictures, and as nothing was learned from
     them, they calibrate the cosine between a face and a centroid, which decides who is a stranger.
 
     Args:
@@ -35,12 +36,13 @@ def kept_layer(found: Divided, layer: Layer, c: float, seed: int) -> Classifier:
     Raises:
         DataError: They are too few to measure any false accept rate.
     """
-    store, train = found.stores[0], found.parts.train
+    store, train, val = found.stores[0], found.parts.train, found.parts.val
+    temperature = np.float32(fit_temperature(layer(store.embeddings[val]), found.labels[val]))
     means = centroids(found.part(store, train))
     return Classifier(
         people=found.people,
-        weights=layer.weights,
-        bias=layer.bias,
+        weights=layer.weights / temperature,
+        bias=layer.bias / temperature,
         centroids=means,
         calibration=_calibrated(found, means, seed),
         encoder=store.encoder,

@@ -125,3 +125,35 @@ def _check(values: Floats, genuine: Floats, impostor: Floats) -> None:
             raise ValueError("a count of pairs is negative or not finite")
         if not counts.any():
             raise ValueError("a probability needs both genuine and impostor pairs")
+
+
+def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
+    """What to divide a classifier's scores by, so that the softmax of them is how often it is right.
+
+    By maximum likelihood on pictures that it did not learn from (Guo et al., On Calibration of Modern Neural Networks,
+    2017). Where it named all n of them right, no finite temperature would be cold enough: as Platt (1999) does, each is
+    taken to be right with (n + 1) / (n + 2), and any other with its share of the rest.
+
+    Args:
+        scores: Shape: (pictures, people).
+        labels: The person of each, as a number. Shape: (pictures,).
+
+    Raises:
+        ValueError: The shapes differ, there are no pictures, or fewer than two people.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    rows, own = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
+    if rows.ndim != 2 or own.shape != rows.shape[:1] or not len(rows) or rows.shape[1] < 2:
+        raise ValueError(f"scores of {rows.shape} and labels of {own.shape} don't go together")
+    pictures, people = rows.shape
+    targets = np.full(rows.shape, 1 / (pictures + 2) / (people - 1))
+    targets[np.arange(pictures), own] = (pictures + 1) / (pictures + 2)
+    spread = max(float(np.ptp(rows, axis=1).mean()), np.finfo(np.float32).tiny)
+
+    def unlikelihood(logarithm: float) -> float:
+        return -float((targets * log_softmax(rows / (spread * np.exp(logarithm)), axis=1)).sum())
+
+    found = minimize_scalar(unlikelihood, bounds=(-9.0, 9.0), method="bounded", options={"xatol": 1e-6})
+    return float(spread * np.exp(found.x))

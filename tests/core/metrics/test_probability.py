@@ -7,7 +7,12 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from faceclr_cli.core.metrics.probability import Logistic, fit_logistic, fit_logistic_counts
+from faceclr_cli.core.metrics.probability import (
+    Logistic,
+    fit_logistic,
+    fit_logistic_counts,
+    fit_temperature,
+)
 
 
 def gaussians(genuine: int, impostor: int, seed: int = 0, apart: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
@@ -128,3 +133,26 @@ def test_nonsense_is_refused() -> None:
         fit_logistic([0.1], [True, False])
     with pytest.raises(ValueError, match="negative"):
         fit_logistic_counts([0.1, 0.2], [1, -1], [1, 1])
+
+
+def test_a_temperature_is_found_again() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(0, 6, (20_000, 5))
+    chances = np.exp(scores / 3) / np.exp(scores / 3).sum(axis=1, keepdims=True)
+    labels = (chances.cumsum(axis=1) < rng.random(len(scores))[:, None]).sum(axis=1)
+    assert fit_temperature(scores, labels) == pytest.approx(3, rel=0.03)
+    assert fit_temperature(1000 * scores, labels) == pytest.approx(3000, rel=0.03)
+
+
+def test_where_all_were_right_nobody_is_sure_beyond_what_so_many_can_show() -> None:
+    labels = np.arange(100) % 4
+    scores = 0.01 * np.eye(4)[labels]
+    made = scores / fit_temperature(scores, labels)
+    chances = np.exp(made) / np.exp(made).sum(axis=1, keepdims=True)
+    assert chances[np.arange(100), labels] == pytest.approx(101 / 102, abs=1e-4)
+
+
+def test_a_temperature_needs_pictures_of_two_people() -> None:
+    for scores, labels in ((np.ones((0, 3)), []), (np.ones((2, 1)), [0, 0]), (np.ones((2, 3)), [0])):
+        with pytest.raises(ValueError, match="don't go together"):
+            fit_temperature(scores, labels)
