@@ -21,7 +21,7 @@ from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.reasons import shown
 
-RUN, HISTORY, GROUPS = "config.json", "history.csv", "cluster.json"
+RUN, HISTORY, GROUPS, CLASSIFIER = "config.json", "history.csv", "cluster.json", "classifier.json"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -30,7 +30,7 @@ class InfoResult:
     """What a file or folder is.
 
     Attributes:
-        kind: `faces`, `split`, `run`, `encoder`, `embeddings` or `groups`.
+        kind: `faces`, `split`, `run`, `encoder`, `embeddings`, `groups` or `classifier`.
         path: Which.
         about: What it says of itself. JSON values.
     """
@@ -71,7 +71,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
     elif _begins_like_hdf5(path):
         return "embeddings", _embeddings
     raise DataError(
-        f"{shown(path)}: nothing that faceclr wrote; it describes faces, splits, runs, encoders, embeddings and groups"
+        f"{shown(path)}: nothing that faceclr wrote; it describes what faceclr writes but pictures and tables"
     )
 
 
@@ -104,6 +104,14 @@ def _groups(path: Path) -> dict[str, Any]:
         raise DataError(f"{shown(path / GROUPS)}: does not describe groups of faces")
     names = ("source", "encoder", "method", "threshold", "faces", "singles", "scores", "faceclr")
     return {"groups": len(said["groups"]), **{name: said.get(name) for name in names}}
+
+
+def _classifier(path: Path) -> dict[str, Any]:
+    said = read_json(path / CLASSIFIER)
+    if said.get("kind") != "classifier" or not isinstance(said.get("people"), list):
+        raise DataError(f"{shown(path / CLASSIFIER)}: does not describe a classifier")
+    names = ("dim", "encoder", "flip", "source", "fingerprint", "faceclr")
+    return {"people": len(said["people"]), **{name: said.get(name) for name in names}}
 
 
 def _split(path: Path) -> dict[str, Any]:
@@ -198,6 +206,7 @@ def _embeddings(path: Path) -> dict[str, Any]:
 # Groups of prepared faces are prepared faces too.
 _FOLDERS: Mapping[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
     GROUPS: ("groups", _groups),
+    CLASSIFIER: ("classifier", _classifier),
     FACES: ("faces", _faces),
     SPLIT: ("split", _split),
     ENCODER: ("encoder", _encoder),

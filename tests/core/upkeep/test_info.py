@@ -45,6 +45,17 @@ def test_groups_of_faces(place: Path) -> None:
     assert found.about["method"] == "agglomerative"
 
 
+def test_a_classifier(place: Path) -> None:
+    path = place / "known"
+    path.mkdir()
+    (path / "classifier.json").write_text('{"kind": "classifier", "people": ["ann", "bob"], "dim": 8, "flip": false}')
+    found = info(path)
+    assert (found.kind, found.about["people"], found.about["dim"]) == ("classifier", 2, 8)
+    (path / "classifier.json").write_text("{}")
+    with pytest.raises(DataError, match="does not describe a classifier"):
+        info(path)
+
+
 def test_faces(place: Path) -> None:
     found = info(place / "faces")
     assert (found.kind, found.about["faces"], found.about["people"]) == ("faces", 16, 4)
