@@ -27,7 +27,7 @@ _MEASURES = {
 }
 _SHARES = ("top1", "top3", "top5", "knn")
 _WITH_INTERVAL = ("top1", "jaccard", "f1", "knn")
-_MOST_PEOPLE, _MOST_CONFUSIONS = 20, 10
+_MOST_PEOPLE, _MOST_CONFUSIONS, _MOST_COLUMNS = 20, 10, 15
 _PROBES = {"linear": "a linear layer on", "knn": "the nearest of", "centroid": "the centroids of"}
 
 
@@ -74,6 +74,8 @@ def of_people(row: ProbeRow) -> Iterator[str]:
     yield table(("person, the worst first", "precision", "recall", "F1", "Jaccard", "pictures"), lines)
     if len(people) > _MOST_PEOPLE:
         yield f"{len(people) - _MOST_PEOPLE:,} more, none of them worse, left out: --json has them all"
+    if len(people) <= _MOST_COLUMNS:
+        yield _matrix(row)
     wrong = row.confusions
     if not wrong:
         yield "Nobody was taken for somebody else."
@@ -85,6 +87,16 @@ def of_people(row: ProbeRow) -> Iterator[str]:
     yield table(("most frequent mistakes", "times"), mistakes)
     if len(wrong) > _MOST_CONFUSIONS:
         yield f"{len(wrong) - _MOST_CONFUSIONS:,} rarer ones left out: --json and --plot have them all"
+
+
+def _matrix(row: ProbeRow) -> str:
+    """The confusion matrix of few people, whose columns have room for their numbers alone."""
+    numbers = [str(number) for number in range(1, len(row.per_person) + 1)]
+    lines = [
+        [f"{number:>2} {shown(person.name)}", *(str(times) if times else "." for times in line)]
+        for number, person, line in zip(numbers, row.per_person, row.matrix.tolist(), strict=True)
+    ]
+    return table(("pictures of, taken for", *numbers), lines)
 
 
 def _line(name: str, scores: PersonRow | ProbeRow | Means, pictures: int) -> list[str]:

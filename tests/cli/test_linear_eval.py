@@ -71,6 +71,16 @@ def test_one_store_shows_the_comparison_then_the_worst_people_then_the_mistakes(
     assert " taken for person " in lines[heads[4] + 2]
 
 
+def test_of_few_people_the_whole_confusion_matrix_is_shown() -> None:
+    write_crowd(Path("few.h5"), 6, 20, 2.5)
+    [row] = json.loads(typed("few.h5", "--json").stdout)["rows"]
+    lines = typed("few.h5").stdout.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("pictures of, taken for"))
+    assert lines[head].split()[-6:] == ["1", "2", "3", "4", "5", "6"]
+    shown = [line.replace(".", "0").split()[-6:] for line in lines[head + 2 : head + 8]]
+    assert [[int(cell) for cell in line] for line in shown] == row["matrix"]
+
+
 def test_several_stores_stand_side_by_side_without_their_people() -> None:
     done = typed("a.h5", "b.h5")
     assert done.exit_code == 0, done.output
