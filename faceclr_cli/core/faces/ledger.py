@@ -194,17 +194,26 @@ class Ledger:
         with self._database as database:
             database.executemany("DELETE FROM photos WHERE path = ?", ((_storable(path),) for path in paths))
 
-    def forget(self, identity: str) -> int:
+    def forget(self, identity: str) -> set[str]:
         """Removes all that is noted of a person, so that no byte of it stays in the file.
 
         Returns:
-            How many source files that were.
+            SHA-256 of the files that nobody else had: traces of which none may be left.
         """
+        whose = "SELECT sha256 FROM photos WHERE sha256 IS NOT NULL AND identity IS"
         with self._database as database:
             database.execute("PRAGMA secure_delete = ON")
-            gone = database.execute("DELETE FROM photos WHERE identity = ?", (_storable(identity),)).rowcount
+            theirs = database.execute(
+                f"{whose} ? EXCEPT {whose} NOT ?", (_storable(identity), _storable(identity))
+            ).fetchall()
+            database.execute("DELETE FROM photos WHERE identity = ?", (_storable(identity),))
         self._database.execute("VACUUM")
-        return gone
+        return {digest for (digest,) in theirs}
+
+    def knows(self, identity: str) -> bool:
+        """Whether a file is noted as a picture of this person."""
+        query = "SELECT 1 FROM photos WHERE identity = ? LIMIT 1"
+        return self._database.execute(query, (_storable(identity),)).fetchone() is not None
 
     def commit(self) -> None:
         """Writes what is pending. A signal that ends it half-way loses nothing: it can be repeated."""

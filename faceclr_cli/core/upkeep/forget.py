@@ -168,7 +168,7 @@ def _write_without(path: Path, keep: NDArray[np.int_]) -> None:
 
 def _forget_pictures(folder: Path, config: ForgetConfig, links: Counter[Inode]) -> Forgotten:
     """Removes a person's pictures; `links` counts the names that each of them has left."""
-    identity = config.identity
+    identity, traces = config.identity, set[str]()
     with exclusive(folder):
         theirs = list(_pictures(folder, identity))
         if not config.dry_run:
@@ -179,10 +179,11 @@ def _forget_pictures(folder: Path, config: ForgetConfig, links: Counter[Inode]) 
             shutil.rmtree(folder / identity, ignore_errors=True)
             if (folder / LEDGER).is_file():
                 with Ledger.open(folder / LEDGER, {}) as ledger:
-                    ledger.forget(identity)
+                    traces = ledger.forget(identity)
             forget_packed(folder)
             _count_again(folder)
-    left = len(list(_pictures(folder, identity))) + (not config.dry_run and _is_named(folder / LEDGER, identity))
+    noted = not config.dry_run and _is_noted(folder / LEDGER, identity, traces)
+    left = len(list(_pictures(folder, identity))) + noted
     others = len(open_faces(folder)) - left if (folder / DESCRIPTION).exists() else 0
     return Forgotten(path=str(folder), kind="faces", removed=len(theirs), left=left, others=others)
 
@@ -210,8 +211,15 @@ def _count_again(folder: Path) -> None:
     write_json(folder / DESCRIPTION, said)
 
 
-def _is_named(path: Path, identity: str) -> bool:
-    return path.is_file() and os.fsencode(identity) in path.read_bytes()
+def _is_noted(path: Path, identity: str, traces: set[str]) -> bool:
+    """Whether a ledger still has a row of a person, or anywhere in its bytes a digest that only their rows had."""
+    if not path.is_file():
+        return False
+    with Ledger.open_to_read(path) as ledger:
+        if ledger.knows(identity):
+            return True
+    content = path.read_bytes()
+    return any(digest.encode() in content for digest in traces)
 
 
 def _forget_in_split(split: Path, identity: str) -> None:

@@ -151,3 +151,16 @@ def test_the_command_line_shows_what_is_left(place: Path) -> None:
     assert done.exit_code == 0, done.output
     row = next(line for line in done.stdout.splitlines() if "whole.h5" in line)
     assert row.split()[-3:] == ["3", "0", "15"]
+
+
+def test_a_name_may_be_a_number_as_in_celeba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ledger has a 7 somewhere."""
+    monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
+    write_people(tmp_path / "photos", 2, 2, 0, Silent())
+    (tmp_path / "photos" / "person-01").rename(tmp_path / "photos" / "7")
+    (tmp_path / "photos" / "person-02").rename(tmp_path / "photos" / "17")
+    prepare(PrepareConfig(source=tmp_path / "photos", out=tmp_path / "faces", workers=1), Silent())
+    (row,) = forget(tmp_path / "faces", identity="7").rows
+    assert (row.removed, row.left, row.others) == (2, 0, 2)
+    ledger = sqlite3.connect(tmp_path / "faces" / "manifest.sqlite")
+    assert {identity for (identity,) in ledger.execute("SELECT identity FROM photos")} == {"17"}
