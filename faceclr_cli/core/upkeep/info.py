@@ -121,7 +121,7 @@ def _split(path: Path) -> dict[str, Any]:
     options = said.get("config", {})
     return {
         "parts": {name: {"faces": part["faces"], "people": part["people"]} for name, part in said["parts"].items()},
-        "by": options.get("by"),
+        "by": "official" if options.get("official") else options.get("by"),
         "seed": options.get("seed"),
         "pairs": said.get("pairs"),
         "source": options.get("faces"),

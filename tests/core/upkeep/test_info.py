@@ -69,6 +69,12 @@ def test_a_split_and_its_parts(place: Path) -> None:
     assert info(place / "splits" / "test").kind == "faces"
 
 
+def test_a_split_by_the_sources_own_parts_says_so(tmp_path: Path) -> None:
+    said = {"kind": "split", "parts": {}, "config": {"by": "identity", "official": True}}
+    (tmp_path / "split.json").write_text(json.dumps(said))
+    assert info(tmp_path).about["by"] == "official"
+
+
 def test_a_run_and_its_encoder(place: Path) -> None:
     found = info(place / "run")
     assert (found.kind, found.about["command"], found.about["epochs"]) == ("run", "pretrain", 1)
