@@ -1,0 +1,207 @@
+"""What every command prints with --json is what its schema says, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from docs.json_page import PARTS, command_of, commands, schemas
+from faceclr_cli.commands import progress
+from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.events import Silent
+from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.upkeep import doctor
+from tests.docs.running import Printed, typed
+
+FOUND = schemas()
+REGISTRY: Registry[Any] = Registry().with_resources(
+    (f"{name}.json", Resource.from_contents(schema)) for name, schema in FOUND.items()
+)
+VALIDATORS = {name: Draft202012Validator(schema, registry=REGISTRY) for name, schema in FOUND.items()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line, what it prints, and how it ends."""
+
+    schema: str
+    line: str
+    exit_code: int = 0
+
+    @property
+    def typed(self) -> str:
+        """The line with what makes it print data alone."""
+        # Rows for other programs are asked for by their place, and not by --json.
+        return f"{self.line} --quiet" + " --json" * (self.schema != "embed-rows")
+
+    def __str__(self) -> str:
+        return f"{self.schema}: {self.line}"
+
+
+SMALL = "--backbone test_resnet --image-size 32 --embedding-dim 16 --batch-size 8"
+# In this order: what one writes, a later one reads.
+CASES = [
+    Case("prepare-dry-run", "prepare photos -o faces --dry-run"),
+    Case("prepare", "prepare photos -o faces --workers 1"),
+    Case("prepare", "prepare photos -o faces --workers 1 --max-bad 0", 3),
+    Case("split", "split faces -o splits --train 0.34 --val 0.33 --test 0.33"),
+    Case("embed", "embed faces -o faces.h5"),
+    Case("embed-rows", "embed photos/person-01 -o -"),
+    Case("linear-eval", "linear-eval faces.h5 --shots 1 --draws 2 --rounds 100 --save known"),
+    Case("linear-eval", "linear-eval faces.h5 --probe knn --identities 3 --rounds 100"),
+    Case("verify", "verify photos/person-01/01.jpg photos/person-01/01.jpg"),
+    Case("verify", "verify photos/person-01/01.jpg photos/person-02/01.jpg --threshold 1", 1),
+    Case("verify-pairs", "verify --pairs pairs.csv --root photos"),
+    Case("verify-gallery", "verify photos/person-01/01.jpg --gallery faces.h5 --threshold 0"),
+    Case("verify-measured", "verify --embeddings faces.h5 --pairs splits/pairs.csv"),
+    Case("verify-measured", "verify --protocol lfw --pairs labelled.csv --root photos --folds 2 --max-bad 0.1", 3),
+    Case("verify-measured", "verify --protocol scores --pairs scores.csv --calibrate-on scores.csv"),
+    Case("verify-all-pairs", "verify --embeddings faces.h5 --all-pairs"),
+    Case("identify", "identify photos/person-01 --gallery faces.h5"),
+    Case("identify", "identify splits/test --gallery known"),
+    Case("identify-evaluate", "identify photos --gallery splits/test --evaluate"),
+    Case("identify-evaluate", "identify splits/test --gallery known --evaluate"),
+    Case("cluster", "cluster faces.h5 --threshold 0.4 --faces faces -o groups"),
+    Case("cluster", "cluster faces.h5 --method hdbscan"),
+    Case("calibrate", "calibrate --embeddings faces.h5 --all-pairs --rounds 100 -o door.json"),
+    Case("tsne", "tsne faces.h5 -o map.png -o map.html"),
+    Case("tsne", "tsne splits/test -o map.png --method pca --identities 1"),
+    Case("pretrain-views", "pretrain splits/train --show-views views.png"),
+    Case("pretrain", f"pretrain splits/train -o run --epochs 1 {SMALL}"),
+    Case("pretrain", f"pretrain splits/train -o untrained --epochs 0 {SMALL}"),
+    Case("train-triplet", "train-triplet splits/train -o run-t --init run --epochs 1 --image-size 32 --batch-size 4"),
+    Case("train-center", "train-center splits/train -o run-c --init run --epochs 1 --image-size 32 --batch-size 4"),
+    Case("export", "export run -o run.onnx"),
+    Case("info-faces", "info faces"),
+    Case("info-faces", "info splits/test"),
+    Case("info-split", "info splits"),
+    Case("info-run", "info run"),
+    Case("info-run", "info untrained"),
+    Case("info-encoder", "info run-t/encoder"),
+    Case("info-exported", "info run.onnx"),
+    Case("info-embeddings", "info faces.h5"),
+    Case("info-groups", "info groups"),
+    Case("info-classifier", "info known"),
+    Case("forget", "forget --identity person-01 faces.h5 splits --dry-run"),
+    Case("forget", "forget --identity person-01 faces.h5 faces"),
+]
+SEEN_ELSEWHERE = {"demo", "doctor", "events"}
+WITHOUT_JSON: dict[str, str] = {}
+"""Commands that print none, and why: there are no such."""
+
+# One for each way in which the program prints: a result, rows, a measurement, a step of training.
+SILENT = [
+    "info faces.h5",
+    "verify --pairs pairs.csv --root photos",
+    "verify --embeddings faces.h5 --all-pairs",
+    f"pretrain splits/train -o silent --epochs 1 {SMALL}",
+]
+SPEAKING = "train-center splits/train -o run-s --init run --epochs 1 --image-size 32 --batch-size 4 --json"
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
+    """What each command line prints, typed in a folder with drawn people."""
+    desk = tmp_path_factory.mktemp("desk")
+    write_people(desk / "photos", people=6, photos=5, seed=3, reporter=Silent())
+    (desk / "photos" / "person-01" / "notes.jpg").write_text("not a picture")
+    genuine, impostor = "person-01/01.jpg,person-01/02.jpg", "person-02/01.jpg,person-03/01.jpg"
+    (desk / "pairs.csv").write_text(f"{genuine}\n{impostor}\nperson-01/01.jpg,person-01/notes.jpg\n")
+    failing = "person-01/notes.jpg,person-02/01.jpg,0\n"
+    (desk / "labelled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
+    (desk / "scores.csv").write_text("0.9,1\n0.1,0\n" * 10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(desk)
+        patch.setenv("FACECLR_CACHE", str(desk / "cache"))
+        patch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # Else nothing here would take long enough to be told.
+        lines = [case.typed for case in CASES] + [f"{line} --quiet" for line in SILENT] + [SPEAKING]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # For networks as small as these, more cost more than they bring.
+        try:
+            return {line: typed(line) for line in lines}
+        finally:
+            torch.set_num_threads(threads)
+
+
+def documents(done: Printed) -> list[dict[str, Any]]:
+    """Every line of standard output. One that is no JSON fails here."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_standard_output_is_what_the_schema_says_and_standard_error_is_empty(
+    case: Case, printed: Mapping[str, Printed]
+) -> None:
+    done = printed[case.typed]
+    assert done.exit_code == case.exit_code, done.stderr
+    found = documents(done)
+    assert len(found) == 1 or (found and "One a line." in FOUND[case.schema]["description"])
+    for document in found:
+        VALIDATORS[case.schema].validate(document)
+    assert done.stray == ""
+    assert all(line.startswith("error: ") for line in done.stderr.splitlines())
+    assert bool(done.stderr) == (case.exit_code > 1)
+
+
+@pytest.mark.parametrize("schema", sorted({case.schema for case in CASES}))
+def test_a_field_too_many_or_too_few_would_be_noticed(schema: str, printed: Mapping[str, Printed]) -> None:
+    validator = VALIDATORS[schema]
+    [document, *_] = [each for case in CASES if case.schema == schema for each in documents(printed[case.typed])]
+    assert not validator.is_valid(document | {"surprise": 1})
+    absent_in_some = {"source", "files", "reasons"} if schema == "info-faces" else set()
+    for name in document.keys() - absent_in_some:
+        assert not validator.is_valid({key: value for key, value in document.items() if key != name}), name
+
+
+@pytest.mark.parametrize("line", SILENT)
+def test_quiet_alone_prints_nothing_at_all(line: str, printed: Mapping[str, Printed]) -> None:
+    done = printed[f"{line} --quiet"]
+    assert (done.exit_code, done.stdout, done.stderr, done.stray) == (0, "", "", "")
+
+
+def test_with_json_standard_error_has_lines_of_json_too(printed: Mapping[str, Printed]) -> None:
+    done = printed[SPEAKING]
+    VALIDATORS["train-center"].validate(*documents(done))
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    for each in told:
+        VALIDATORS["events"].validate(each)
+    assert {each["event"] for each in told} == {"progress", "epoch", "notice"}
+
+
+def test_doctor_prints_what_it_found_also_where_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look() -> str:
+        raise ConfigError("it is missing")
+
+    monkeypatch.setattr(doctor, "_LOOKS", {"system": doctor._system, "extras": doctor._extras, "other": look})
+    done = typed("doctor --json --quiet")
+    [report] = documents(done)
+    VALIDATORS["doctor"].validate(report)
+    assert (done.exit_code, report["ok"], done.stderr) == (2, False, "error: other: it is missing\n")
+
+
+@pytest.mark.nightly
+def test_the_demonstration_prints_a_document_for_each_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = typed("demo --json --quiet")
+    assert (done.exit_code, done.stderr, done.stray) == (0, "", "")
+    *steps, last = documents(done)
+    VALIDATORS["demo"].validate(last)
+    names = ["prepare", "split", *2 * ["pretrain"], *3 * ["embed"], "linear-eval", *2 * ["verify-measured"], "tsne"]
+    for name, document in zip(names, steps, strict=True):
+        VALIDATORS[name].validate(document)
+
+
+def test_every_command_and_every_schema_is_tested() -> None:
+    assert {command_of(FOUND[case.schema]) for case in CASES} == {case.line.split()[0] for case in CASES}
+    assert all(command_of(FOUND[case.schema]) == case.line.split()[0] for case in CASES)
+    assert {case.schema for case in CASES} | SEEN_ELSEWHERE == FOUND.keys() - {PARTS}
+    described = {command_of(schema) for name, schema in FOUND.items() if name not in (PARTS, "events")}
+    assert described | WITHOUT_JSON.keys() == set(commands())
