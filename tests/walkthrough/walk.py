@@ -1,0 +1,199 @@
+"""Types what README.md and docs/recipes.md show, from first to last line, and compares what is printed.
+
+    python tests/walkthrough/walk.py
+
+needs faceclr in the environment, and no file but the pages: people are drawn, networks are tiny. Every line of a block
+of code that is a command is typed into bash, in the order of the page: README.md in one folder; each recipe in one of
+its own, with what README.md left. What stands after a line with a dollar is what it must print, figures aside.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ("faceclr", "find", "torchrun", "python", "pip", "cd", "producer", "if", "set", "source")
+"""What a line of a block begins with if it is to be typed; blocks may also show files."""
+
+LEFT_OUT = {
+    r"^pip install|pytest$": "comes before the walk",
+    r"^python benchmarks/|^cd lfw-view1": "measures, on photographs that are not here",
+    r"--cluster tcp://": "there is no cluster; tests/distributed has one",
+}
+
+TYPED_INSTEAD = {
+    r"\bproducer \|": "cat pairs.csv |",
+    r"\| consumer\b": "| cat",
+    r"\| jq .*": "| cat",
+    r"then open-door;": "then echo open;",
+    r"--nnodes \d+ --nproc-per-node 8 .* HOST:29500": "--standalone --nproc-per-node 2",
+    r"--batch-size 4096": "--batch-size 16",
+    r"--init imagenet": "--init run",
+    r" --backbone (convnext_small|resnet34)": "",
+    r"/shared/": "",
+}
+"""What takes a machine, a download or an hour that are not here, and what stands in for it."""
+
+_SMALL, _SHOWN = "test_resnet", "resnet18"
+FAILS_WITHOUT_GPUS = r"--gpus \d+"
+NUMBER = re.compile(r"(?<![A-Za-z_-])[-+]?[<>]?\d[\d,.:]*(e[-+]?\d+)?%?")
+PROGRESS = re.compile(r"^[\w ]+: [\d/]+ \w+, .*\n", re.MULTILINE)
+"""What a log of a slow machine has in between."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of a page that is to be typed, and what the page says that it prints."""
+
+    page: str
+    section: str
+    number: int
+    command: str
+    printed: str | None
+
+
+def steps(page: str) -> list[Step]:
+    """All lines of a page that are to be typed."""
+    found = []
+    for section, number, block in _blocks((ROOT / page).read_text(encoding="utf-8")):
+        shows_output = any(line.startswith("$ ") for line in block)
+        for place, line in enumerate(block):
+            command = line.removeprefix("$ ") if line.startswith("$ ") else None if shows_output else line
+            if command is None or (place and block[place - 1].endswith("\\")):
+                continue
+            end = place
+            while command.endswith("\\"):
+                end += 1
+                command = f"{command[:-1].rstrip()} {block[end].strip()}"
+            if command.split(" ")[0].split("=")[0] not in PROGRAMS:
+                continue
+            printed = None
+            if shows_output:
+                rest = block[end + 1 :]
+                stop = next((at for at, each in enumerate(rest) if each.startswith("$ ")), len(rest))
+                printed = "\n".join(rest[:stop]) if rest[:stop] else None
+            found.append(Step(page, section, number + place, command.split("  #")[0].rstrip(), printed))
+    return found
+
+
+def _blocks(text: str) -> Iterator[tuple[str, int, list[str]]]:
+    """The blocks of indented code of a page: the section, the line where it begins, and its lines."""
+    section, before = "", ""
+    block: list[str] = []
+    for number, line in enumerate([*text.split("\n"), "end"], start=1):
+        if line.startswith("    ") and (block or not before.strip()):
+            block.append(line)
+        elif block and not line.strip():
+            block.append("")
+        elif block:
+            start = number - len(block)
+            lines = "\n".join(block).rstrip().split("\n")
+            indent = min(len(each) - len(each.lstrip()) for each in lines if each)
+            yield section, start, [each[indent:] for each in lines]
+            block = []
+        if line.startswith("## "):
+            section = line[3:]
+        before = line
+
+
+def played(command: str) -> str | None:
+    """What is typed for a line of a page; None where it is left out."""
+    if any(re.search(pattern, command) for pattern in LEFT_OUT):
+        return None
+    for pattern, instead in TYPED_INSTEAD.items():
+        command = re.sub(pattern, instead.replace("\\", "\\\\"), command)
+    return command
+
+
+def bare(text: str) -> str:
+    """A text without figures, lines of progress, and what aligns and wraps it."""
+    return " ".join(NUMBER.sub("#", re.sub(r"[─━]+", "-", PROGRESS.sub("", text))).split())
+
+
+def agrees(printed: str, shown: str) -> bool:
+    """Whether a command printed what the page shows; three dots stand for anything."""
+    pattern = re.escape(f" {bare(shown)} ").replace(re.escape(" ... "), r" (?:.* )?")
+    return re.fullmatch(pattern, f" {bare(printed.replace(_SMALL, _SHOWN))} ") is not None
+
+
+def walk(steps: list[Step], desk: Path) -> list[str]:
+    """Types the lines in a folder. Returns what went wrong."""
+    wrong = []
+    variables = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "FACECLR_CACHE": str(desk / ".cache")}
+    variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"
+    for step in steps:
+        command = played(step.command)
+        if command is None:
+            continue
+        began = time.perf_counter()
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail\n{command}"],
+            cwd=desk,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        expected = 2 if re.search(FAILS_WITHOUT_GPUS, command) and not _has_gpus() else 0
+        print(f"{step.page}:{step.number} {time.perf_counter() - began:5.1f} s  {command}", flush=True)
+        if done.returncode != expected:
+            wrong.append(
+                f"{step.page}:{step.number}: {command}\nended with {done.returncode}, not {expected}:\n{done.stdout}"
+            )
+        elif step.printed is not None and not agrees(done.stdout, step.printed):
+            wrong.append(
+                f"{step.page}:{step.number}: {command}\nprinted:\n{done.stdout}\nand the page shows:\n{step.printed}"
+            )
+    return wrong
+
+
+def _without_results(steps: list[Step], desk: Path, copy: Path) -> Path:
+    """A copy of a desk without what these lines write."""
+    shutil.copytree(desk, copy)
+    for name in re.findall(r" -o (\S+)", " ".join(step.command for step in steps)):
+        path = copy / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return copy
+
+
+def _has_gpus() -> bool:
+    return shutil.which("nvidia-smi") is not None
+
+
+def main() -> int:
+    """Walks through the pages."""
+    # The tests' own folder is not on the path of a script that is started elsewhere.
+    sys.path.insert(0, str(Path(__file__).parent))
+    from desk import set_up
+
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Path(folder) / "desk"
+        desk.mkdir()
+        set_up(desk)
+        wrong += walk(steps("README.md"), desk)
+        shutil.copytree(desk / "celeba-faces", desk / "faces")
+        recipes = groupby(steps("docs/recipes.md"), key=lambda step: step.section)
+        for number, (section, some) in enumerate(recipes):
+            print(f"\n{section}", flush=True)
+            typed = list(some)
+            wrong += walk(typed, _without_results(typed, desk, Path(folder) / str(number)))
+    for text in wrong:
+        print(f"\n{text}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
