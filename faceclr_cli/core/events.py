@@ -79,7 +79,19 @@ class Silent:
 def track(
     items: Iterable[T], reporter: Reporter, task: str, *, total: int | None = None, unit: str = "items"
 ) -> Iterator[T]:
-    """Yields the items and reports each as done once the consumer asks for the next."""
+    """Yields the items and reports each as done once the consumer asks for the next.
+
+    Examples:
+        >>> class Printing:
+        ...     def report(self, event):
+        ...         print(event)
+        >>> for photo in track(["a.jpg"], Printing(), "looking", unit="photos"):
+        ...     print(photo)
+        TaskStarted(task='looking', total=None, unit='photos', done=0)
+        a.jpg
+        TaskAdvanced(task='looking', done=1)
+        TaskFinished(task='looking')
+    """
     reporter.report(TaskStarted(task=task, total=total, unit=unit))
     try:
         for done, item in enumerate(items, start=1):

@@ -13,6 +13,14 @@ def seconds(text: str) -> float:
 
     Raises:
         ValueError: It is no such length of time, or it is zero.
+
+    Examples:
+        >>> seconds("90s"), seconds("1d12h"), seconds("0.5h")
+        (90.0, 129600.0, 1800.0)
+        >>> seconds("soon")
+        Traceback (most recent call last):
+            ...
+        ValueError: 'soon' is no length of time; write 90s, 30m, 6h or 1d12h
     """
     if not re.fullmatch(rf"(?:{_PART.pattern})+", text.strip()):
         raise ValueError(f"{text!r} is no length of time; write 90s, 30m, 6h or 1d12h")

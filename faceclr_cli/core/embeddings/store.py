@@ -150,6 +150,25 @@ def write_store(path: Path, store: Store) -> None:
 
     Raises:
         DataError: It cannot be written.
+
+    Examples:
+        >>> from faceclr_cli.core.faces.crop import default_fingerprint
+        >>> store = Store(
+        ...     embeddings=np.eye(2, dtype=np.float32),
+        ...     paths=("ann/01.jpg", "bob/01.jpg"),
+        ...     identities=("ann", "bob"),
+        ...     content_hashes=("", ""),
+        ...     detection_scores=np.full(2, np.nan, np.float32),
+        ...     boxes=np.full((2, 4), np.nan, np.float32),
+        ...     fingerprint=default_fingerprint(),
+        ...     encoder="mine",
+        ...     encoder_digest="",
+        ...     calibration=None,
+        ...     config={},
+        ... )
+        >>> write_store(Path("mine.h5"), store)
+        >>> read_store(Path("mine.h5")).people
+        ('ann', 'bob')
     """
     with new_store(path, store) as file:
         columns.create(file, columns.Shape.of(store))

@@ -28,6 +28,15 @@ def load_encoder(model: str, device: str = "auto") -> Encoder:
     Raises:
         ModelError: There is no such encoder, it is damaged or foreign, or ONNX Runtime is missing for it.
         ConfigError: The device does not fit or is not there.
+
+    Examples:
+        >>> encoder = load_encoder("sface")
+        >>> encoder.dim, encoder.fingerprint.size
+        (128, 112)
+        >>> load_encoder("nowhere")
+        Traceback (most recent call last):
+            ...
+        faceclr_cli.core.errors.ModelError: --model nowhere: there is no such folder; give a run ...
     """
     if model in BUILT_IN:
         if device == "cuda":

@@ -101,6 +101,14 @@ class PhotoCropper:
         ModelError: The fingerprint asks for a detector, template or interpolation that is not here, or
             the detector's weights are not.
         ConfigError: The detector is an extra that is not installed.
+
+    Examples:
+        >>> import cv2
+        >>> from faceclr_cli.core.faces.drawn import draw_photo, invent_person
+        >>> picture = cv2.imencode(".png", draw_photo(invent_person(1), seed=1).image[:, :, ::-1])[1].tobytes()
+        >>> faces = PhotoCropper(default_fingerprint(), Selection(choice="all")).crop_data(picture)
+        >>> len(faces), faces[0].crop.shape
+        (1, (112, 112, 3))
     """
 
     def __init__(self, fingerprint: Fingerprint, selection: Selection | None = None) -> None:

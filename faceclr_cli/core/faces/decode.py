@@ -50,6 +50,15 @@ def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str 
     Raises:
         DataError: The file is missing or cannot be read.
         UnreadableImageError: It is empty, no picture, truncated, damaged or too large.
+
+    Examples:
+        >>> read_photo(b"P5 2 1 255 " + bytes([0, 200]))  # a grey picture of two pixels
+        array([[[  0,   0,   0],
+                [200, 200, 200]]], dtype=uint8)
+        >>> read_photo(b"letters", origin="upload 7")
+        Traceback (most recent call last):
+            ...
+        faceclr_cli.core.faces.decode.BadPictureError: upload 7: not a picture (not JPEG, PNG, ...
     """
     if isinstance(photo, Path):
         return decode(read_bytes(photo), photo)

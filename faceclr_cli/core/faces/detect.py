@@ -141,6 +141,15 @@ class Selection:
 
         Raises:
             UnfitError: There is none, or with `only` there are several.
+
+        Examples:
+            >>> small, large = (Face(box=(0, 0, side, side), landmarks=None, score=0.9) for side in (20.0, 60.0))
+            >>> Selection(choice="largest").take([small, large], (480, 640), "party.jpg") == [large]
+            True
+            >>> Selection(choice="only").take([small, large], (480, 640), "party.jpg")
+            Traceback (most recent call last):
+                ...
+            faceclr_cli.core.faces.detect.UnfitError: party.jpg: 2 faces found, and only one is allowed
         """
         if not faces:
             raise UnfitError(origin, Reason.NO_FACE)

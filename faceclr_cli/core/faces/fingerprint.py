@@ -28,6 +28,22 @@ class Fingerprint:
         padding: What fills a crop beyond its photograph, or `unknown`.
         channels: `rgb` or `bgr`.
         normalisation: What became of the values 0-255.
+
+    Examples:
+        >>> mine = Fingerprint(
+        ...     detector="haar",
+        ...     detector_digest="0" * 16,
+        ...     template="eyes",
+        ...     size=112,
+        ...     interpolation="linear",
+        ...     padding="black",
+        ... )
+        >>> mine.require_same(mine, "a.h5", "b.h5")
+        >>> from dataclasses import replace
+        >>> mine.require_same(replace(mine, size=160), "a.h5", "b.h5")
+        Traceback (most recent call last):
+            ...
+        faceclr_cli.core.errors.FingerprintError: a.h5 and b.h5 were preprocessed differently: size is 112 and 160; ...
     """
 
     detector: str

@@ -25,6 +25,14 @@ class CenterLoss(nn.Module):
         people: How many centres.
         dim: Length of a feature.
         lr: Step size of the centres, alpha in the paper; 0 to 1.
+
+    Examples:
+        >>> pull = CenterLoss(people=2, dim=2, lr=0.5)
+        >>> pull(torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([0, 1]))
+        (tensor(5.), {'center': tensor(5.)})
+        >>> pull.centers
+        tensor([[0.5000, 0.0000],
+                [0.0000, 1.0000]])
     """
 
     centers: Tensor

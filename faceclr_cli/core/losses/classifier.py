@@ -40,6 +40,13 @@ class Classifier(nn.Module):
         scale: What cosines are multiplied by.
         share: Of the people that each step compares with; above 0.
         sharded: Divide the people among the processes.
+
+    Examples:
+        >>> telling_apart = Classifier(dim=2, people=2, head="arcface")
+        >>> _ = telling_apart.weight.data.copy_(torch.eye(2))
+        >>> loss, metrics = telling_apart(torch.eye(2), torch.tensor([0, 1]), margin=0.5)
+        >>> metrics
+        {'accuracy': tensor(1.)}
     """
 
     def __init__(

@@ -18,6 +18,10 @@ def cosface(cosines: Tensor, margin: float) -> Tensor:
     Args:
         cosines: Of each embedding with the weights of its person. Shape: (N,).
         margin: 0.35 in the paper.
+
+    Examples:
+        >>> cosface(torch.tensor([0.75, 0.25]), margin=0.35)
+        tensor([ 0.4000, -0.1000])
     """
     return cosines - margin
 
@@ -31,6 +35,10 @@ def arcface(cosines: Tensor, margin: float) -> Tensor:
     Args:
         cosines: Of each embedding with the weights of its person. Shape: (N,).
         margin: In radians; 0.5 in the paper.
+
+    Examples:
+        >>> arcface(torch.tensor([1.0, 0.0]), margin=0.5)
+        tensor([ 0.8774, -0.4794])
     """
     # The slope of the root at 1 is infinite; gradients there are those a hair's breadth away.
     sines = (1 - cosines.square()).clamp(min=1e-7).sqrt()

@@ -29,6 +29,12 @@ class QueueContrast(nn.Module):
         temperature: What similarities are divided by; above 0.
         margin: By how much more similar the own key must be, in cosine; see `NTXent`.
         decoupled: Compare the own key with the negatives alone; see `NTXent`.
+
+    Examples:
+        >>> contrast = QueueContrast(dim=2, length=4, temperature=0.5)
+        >>> loss, metrics = contrast(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))
+        >>> loss, metrics["top1"]
+        (tensor(0.1269), tensor(1.))
     """
 
     keys: Tensor

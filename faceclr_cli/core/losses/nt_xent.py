@@ -55,6 +55,11 @@ class NTXent(nn.Module):
         decoupled: Compare the positive with the negatives alone (Yeh et al. 2021, arXiv 2110.06848, L_DC).
             With the positive among them, as in SimCLR, pictures whose views are already alike teach little, the
             more so the smaller the batch.
+
+    Examples:
+        >>> loss, metrics = NTXent(temperature=0.5)(torch.eye(2), torch.eye(2))
+        >>> loss, metrics["top1"]
+        (tensor(0.2395), tensor(1.))
     """
 
     def __init__(self, temperature: float, *, margin: float = 0.0, decoupled: bool = False) -> None:

@@ -46,6 +46,11 @@ class TripletLoss(nn.Module):
         margin: By how much a negative must be farther than a positive; None: the soft margin.
         mining: Which triplets of a batch count.
         distance: Which one.
+
+    Examples:
+        >>> embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> TripletLoss(margin=0.2, mining="batch-hard")(embeddings, torch.tensor([0, 0, 1, 1]))
+        (tensor(2.2000), {'active': tensor(1.)})
     """
 
     def __init__(self, margin: float | None, mining: Mining = "semi-hard", distance: Distance = "euclidean") -> None:

@@ -61,6 +61,13 @@ def class_scores(labels: ArrayLike, predicted: ArrayLike) -> ClassScores:
 
     Raises:
         ValueError: The shapes differ, or there are no pictures.
+
+    Examples:
+        >>> scores = class_scores(["ann", "ann", "bob", "bob"], ["ann", "ann", "ann", "bob"])
+        >>> scores.accuracy
+        0.75
+        >>> round(scores.jaccard, 3)  # ann 2/3, bob 1/2
+        0.583
     """
     true, guessed = _read(labels, predicted)
     precision, recall, f1, _ = precision_recall_fscore_support(true, guessed, average="macro", zero_division=0)
@@ -121,6 +128,11 @@ def top_k_accuracy(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> float
 
     Raises:
         ValueError: The shapes differ, `k` is below 1, or there are no pictures.
+
+    Examples:
+        >>> scores = [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1]]
+        >>> top_k_accuracy(scores, np.array([0, 1]), k=1), top_k_accuracy(scores, np.array([0, 1]), k=2)
+        (0.5, 1.0)
     """
     return float(np.mean(among_top(scores, labels, k)))
 

@@ -64,6 +64,13 @@ def cluster_scores(people: ArrayLike, groups: ArrayLike) -> ClusterScores:
 
     Raises:
         ValueError: The shapes differ, or there are no faces.
+
+    Examples:
+        >>> scores = cluster_scores(["ann", "ann", "bob", "bob"], [0, 0, 1, -1])
+        >>> scores.bcubed
+        Agreement(precision=1.0, recall=0.75)
+        >>> round(scores.bcubed.f, 3)
+        0.857
     """
     person, group = np.asarray(people), np.array(groups, np.int64)
     if person.ndim != 1 or person.shape != group.shape or not len(person):

@@ -24,6 +24,10 @@ def knn_accuracy(embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_]
 
     Raises:
         ValueError: The shapes differ, `k` is outside, or nobody has two pictures.
+
+    Examples:
+        >>> knn_accuracy([[1, 0], [0.9, 0.1], [0, 1], [0.8, 0.2]], ["ann", "ann", "bob", "bob"])  # the last is wrong
+        0.75
     """
     asked, right = knn_right(embeddings, labels, k)
     return float(right[asked].mean())

@@ -52,6 +52,11 @@ def fit_logistic(scores: ArrayLike, same: ArrayLike) -> Logistic:
 
     Raises:
         ValueError: The shapes differ, a score is not finite, or one kind of pair is missing.
+
+    Examples:
+        >>> chance = fit_logistic([0.7, 0.6, 0.3, 0.1, 0.0, 0.4], [True, True, True, False, False, False])
+        >>> chance([0.0, 0.35, 0.7]).round(2)
+        array([0.14, 0.5 , 0.86])
     """
     genuine = np.asarray(same, bool)
     return fit_logistic_counts(scores, genuine, ~genuine)

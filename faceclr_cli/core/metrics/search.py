@@ -49,6 +49,12 @@ class PeopleIndex:
 
     Raises:
         ValueError: The shapes don't go together, there are no rows, or a number is missing.
+
+    Examples:
+        >>> gallery = PeopleIndex([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], people=[0, 1, 1])
+        >>> found = gallery.search([[0.0, 1.0]], count=2)
+        >>> found.people, found.rows
+        (array([[1, 0]]), array([[1, 0]]))
     """
 
     def __init__(self, embeddings: ArrayLike, people: ArrayLike) -> None:

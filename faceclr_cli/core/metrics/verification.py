@@ -74,6 +74,10 @@ def cosine_scores(left: ArrayLike, right: ArrayLike) -> Floats:
 
     Returns:
         Values from -1 to 1; 0 where a row is all zeros. Shape: (pairs,).
+
+    Examples:
+        >>> cosine_scores([[1, 0], [1, 1]], [[2, 0], [1, -1]])
+        array([1., 0.])
     """
     a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
     if a.ndim != 2 or a.shape != b.shape:
@@ -92,6 +96,15 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
 
     Raises:
         ValueError: The shapes differ, a score is not finite, or one kind of pair is missing.
+
+    Examples:
+        >>> curve = roc([0.75, 0.5, 0.25, 0.0], [True, False, True, False])
+        >>> curve.far
+        array([0. , 0. , 0.5, 0.5, 1. ])
+        >>> curve.tar
+        array([0. , 0.5, 0.5, 1. , 1. ])
+        >>> curve.thresholds[1:]
+        array([0.75, 0.5 , 0.25, 0.  ])
     """
     values, genuine = _checked(scores, same)
     order = np.argsort(-values, kind="stable")
@@ -112,6 +125,10 @@ def auc(scores: ArrayLike, same: ArrayLike) -> float:
 
     Raises:
         ValueError: As for `roc`.
+
+    Examples:
+        >>> auc([0.75, 0.5, 0.25, 0.0], [True, False, True, False])
+        0.75
     """
     curve = roc(scores, same)
     return float(np.sum(np.diff(curve.far) * (curve.tar[1:] + curve.tar[:-1]) / 2))
@@ -122,6 +139,10 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
 
     Raises:
         ValueError: As for `roc`.
+
+    Examples:
+        >>> eer([0.75, 0.5, 0.25, 0.0], [True, False, True, False])
+        0.5
     """
     curve = roc(scores, same)
     # From -1 at the strictest point to 1 at the laxest, never falling.
@@ -144,6 +165,13 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> OperatingPoint
 
     Raises:
         ValueError: As for `roc`, or `far` is no share.
+
+    Examples:
+        >>> scores, same = [0.9, 0.7, 0.4, 0.6, 0.3], [True, True, True, False, False]
+        >>> tar_at_far(scores, same, far=0.5)
+        OperatingPoint(threshold=0.4, far=0.5, tar=1.0)
+        >>> tar_at_far(scores, same, far=0.1).threshold
+        0.7
     """
     if not 0 <= far <= 1:
         raise ValueError(f"a false accept rate is from 0 to 1, not {far}")
@@ -172,6 +200,10 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
 
     Raises:
         ValueError: As for `roc`.
+
+    Examples:
+        >>> best_threshold([0.75, 0.5, 0.25, 0.0], [True, True, False, False])
+        0.375
     """
     curve = roc(scores, same)
     genuine = np.asarray(same, bool)
@@ -225,6 +257,15 @@ def k_fold_accuracy(
 
     Raises:
         ValueError: As for `roc` and `fold_numbers`.
+
+    Examples:
+        >>> scores = [0.9, 0.7, 0.8, 0.6, 0.3, 0.1, 0.2, 0.65]
+        >>> same = [True, True, True, True, False, False, False, False]
+        >>> found = k_fold_accuracy(scores, same, folds=2)
+        >>> found.mean
+        0.75
+        >>> found.accepted  # the second pair is rejected, and the last one accepted, by mistake
+        array([ True, False,  True,  True, False, False, False,  True])
     """
     given = np.asarray(scores, np.float64)
     failures = np.zeros(given.shape, bool) if failed is None else np.asarray(failed, bool)
@@ -262,6 +303,13 @@ def every_pair(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Floats, Flags]
 
     Returns:
         Shape of each: (N * (N - 1) / 2,).
+
+    Examples:
+        >>> scores, same = every_pair([[1, 0], [3, 0], [0, 1]], ["ann", "ann", "bob"])
+        >>> scores
+        array([1., 0., 0.])
+        >>> same
+        array([ True, False, False])
     """
     rows, people = np.asarray(embeddings, np.float64), np.asarray(labels)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
