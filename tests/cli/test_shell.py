@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,21 @@ def test_from_find_to_rows_of_json(desk: Path) -> None:
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "15", "")
     rows = [json.loads(line) for line in (desk / "rows.jsonl").read_text().splitlines()]
     assert {len(row["embedding"]) for row in rows} == {128}
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="there is no jq here")
+def test_jq_reads_what_every_step_prints(desk: Path) -> None:
+    (desk / "one.csv").write_text("people/person-01/01.jpg,people/person-01/01.jpg\n")
+    done = bash(
+        """
+        find people -name '*.jpg' -print0 | faceclr prepare --null - -o faces-jq --json --quiet | jq '.faces'
+        faceclr embed faces-jq -o - --quiet | jq '.embedding | length' | sort -u
+        faceclr verify --pairs - --json --quiet < one.csv | jq '.same'
+        """,
+        desk,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["15", "128", "true"]
 
 
 def test_verify_decides_an_if(desk: Path) -> None:
