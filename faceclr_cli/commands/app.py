@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import gc
 import os
 import sys
 from importlib import import_module
-from typing import Annotated, TextIO, cast
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from typer.core import TyperCommand
@@ -40,6 +41,13 @@ class _Commands(Group):
         """The command of a name."""
         del ctx
         return _load(cmd_name) if cmd_name in _PANEL_OF else None
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """The command that is meant, or an error that names what may be meant. Typer's own knows no lazy commands."""
+        near = [] if args[0] in _PANEL_OF else difflib.get_close_matches(args[0], _PANEL_OF, n=1)
+        if near:
+            ctx.fail(f"No such command '{args[0]}'; did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
 
 @functools.cache

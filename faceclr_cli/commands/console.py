@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json as json_module
 import os
+import re
 import shutil
 import signal
 import sys
@@ -58,7 +59,7 @@ class Console:
         if self.json:
             _write(sys.stdout, json_module.dumps(result.to_json(), allow_nan=False))
         elif parts and not self.quiet:
-            _write(sys.stdout, "\n".join(parts))
+            _write(sys.stdout, re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).strip("\n"))
 
     @contextmanager
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[Callable[[Result], None], Reporter]]:
@@ -150,6 +151,11 @@ def facts(rows: Mapping[str, str]) -> str:
     """A list of names and values; long values go on below themselves, at the width of the terminal."""
     margin = max(map(len, rows)) + 2
     return "\n".join(f"{name.ljust(margin)}{_wrapped(value, margin, sys.stdout)}" for name, value in rows.items())
+
+
+def sentence(text: str) -> str:
+    """A line of words between tables and facts, at the width of the terminal."""
+    return _wrapped(text, 0, sys.stdout)
 
 
 def _wrapped(text: str, margin: int, stream: TextIO) -> str:

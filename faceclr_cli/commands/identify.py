@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faceclr_cli.commands.console import Console, count, facts, likely, percent, table
+from faceclr_cli.commands.console import Console, count, facts, likely, percent, sentence, table
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 
@@ -89,7 +89,7 @@ def _show(result: OpenSetResult, console: Console) -> None:
         [f"{point.far:g}", percent(point.dir), "" if point.threshold is None else f"{point.threshold:.3f}"]
         for point in result.dir_at_far
     ]
-    reasons = [f"FAR {point.far:g} {point.reason}" for point in result.dir_at_far if point.reason]
+    reasons = [sentence(f"FAR {point.far:g} {point.reason}") for point in result.dir_at_far if point.reason]
     console.show(result, facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
 
 

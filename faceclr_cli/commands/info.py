@@ -19,7 +19,10 @@ def run(config: InfoConfig, console: Console) -> None:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(part)}" for name, part in value.items() if part is not None)
+        known = {name: part for name, part in value.items() if part is not None}
+        if any(isinstance(part, dict) for part in known.values()):
+            return "; ".join(f"{name}: {_text(part)}" for name, part in known.items())
+        return ", ".join(f"{name} {_text(part)}" for name, part in known.items())
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     if isinstance(value, bool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.commands.console import Console, facts, percent, sentence, table
 from faceclr_cli.core.configs.verify import VerifyConfig
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> 
     for name, path in (("results", config.results), ("plot", config.plot)):
         rows |= {name: str(path)} if path is not None else {}
     columns, points = _points(result)
-    reasons = [f"FAR {point.far:g} {point.reason}" for point in result.tar_at_far if point.reason]
+    reasons = [sentence(f"FAR {point.far:g} {point.reason}") for point in result.tar_at_far if point.reason]
     console.show(result, facts(rows), table(columns, points), *reasons)
 
 
@@ -85,5 +85,5 @@ def _show_all(result: AllPairsResult, console: Console) -> None:
     }
     points = [(f"{point.far:g}", percent(point.tar), f"{point.threshold:.3f}") for point in result.tar_at_far]
     needed = [f"FAR {far:g} needs {round(1 / far):,} impostor pairs" for far in result.unmeasured]
-    reasons = ["; ".join(needed)] if needed else []
+    reasons = [sentence("; ".join(needed))] if needed else []
     console.show(result, facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons)

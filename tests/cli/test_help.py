@@ -42,3 +42,13 @@ def test_help_names_every_command_and_each_has_an_example() -> None:
 
 def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"faceclr {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("identfy", "No such command 'identfy'; did you mean identify?"), ("xyzzy", "No such command 'xyzzy'.")],
+)
+def test_a_misspelt_command_is_answered_with_the_one_that_is_meant(typed: str, said: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "faceclr_cli", typed], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {said}\nTry: faceclr --help\n"

@@ -85,7 +85,7 @@ def test_several_stores_stand_side_by_side_without_their_people() -> None:
     done = typed("a.h5", "b.h5")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[3:5]] == ["a.h5", "b.h5"]
+    assert [line.split()[0] for line in lines[2:4]] == ["a.h5", "b.h5"]
     assert "person, the worst first" not in done.stdout
 
 

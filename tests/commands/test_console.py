@@ -13,7 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from faceclr_cli.commands.console import Console, facts, table
+from faceclr_cli.commands import console
+from faceclr_cli.commands.console import Console, facts, sentence, table
 from faceclr_cli.commands.options import command
 from faceclr_cli.core import errors
 from faceclr_cli.core.configs.demo import DemoConfig
@@ -140,3 +141,19 @@ def test_on_a_narrow_terminal_a_table_cuts_paths_in_the_middle_and_no_number(mon
     assert max(map(len, lines)) == 32
     assert lines[3] == "runs/a-v…of-a-run/test.h5  99.2%"
     assert lines[4].endswith(" 1.0%")
+
+
+def test_sentences_break_between_words_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "FAR 1e-05 needs 100,000 impostor pairs; FAR 1e-06 needs 1,000,000 impostor pairs"
+    assert sentence(text) == text
+    monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert sentence(text).splitlines() == [text[:55], text[56:]]
+
+
+def test_between_tables_there_is_one_blank_line_and_none_around() -> None:
+    def body(console: Console) -> None:
+        console.show(Answer(42), table(("a", "b"), [("c", "1")]), table(("d", "e"), [("f", "2")]))
+
+    lines = invoke(body).stdout.split("\n")
+    assert [line.strip() == "" for line in lines] == [False] * 3 + [True] + [False] * 3 + [True]

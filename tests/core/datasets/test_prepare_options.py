@@ -58,7 +58,7 @@ ALIGNMENTS = [
     ("yunet", "box", 96),
     ("haar", "box", 224),
     ("mtcnn", "arcface", 160),
-    ("mtcnn", "eyes", 96),
+    pytest.param("mtcnn", "eyes", 96, marks=pytest.mark.nightly),
 ]
 
 

@@ -64,6 +64,7 @@ def test_crops_of_another_size_are_refused(encoder: SFaceEncoder) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.nightly  # Those of the thresholds below, on every push, are pairs of the same list.
 def test_it_tells_listed_pairs_of_lfw_apart(encoder: SFaceEncoder, real_data: Path) -> None:
     lfw = real_data / "lfw-view1"
     every = read_pairs(lfw / "pairsDevTest.txt")

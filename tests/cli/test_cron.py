@@ -1,0 +1,135 @@
+"""Jobs of a crontab: no environment, no home, no terminal, a folder that cannot be written, and kills at night."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faceclr_cli.core.artifacts import digest_file
+from faceclr_cli.core.embeddings.store import read_store
+from faceclr_cli.core.events import Silent
+from faceclr_cli.core.faces.drawn import write_people
+
+pytestmark = pytest.mark.slow
+
+PROGRAMS = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+EPOCHS = 12
+TINY = f"--backbone test_resnet --image-size 32 --embedding-dim 16 --batch-size 16 --epochs {EPOCHS} --hold-out 0"
+TIMEOUT = 120
+
+
+class Job:
+    """A line of a crontab that runs.
+
+    Args:
+        line: What is to be run.
+        desk: Where its cache and its log are; its working directory is one where nobody may write.
+    """
+
+    def __init__(self, line: str, desk: Path) -> None:
+        self.log = desk / f"{time.monotonic_ns()}.log"
+        variables = [f"PATH={PROGRAMS}", f"FACECLR_CACHE={desk / 'cache'}"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["env", "-i", *variables, "sh", "-c", f"exec faceclr {line}"],
+                cwd="/proc",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and its log, which no terminal has been at."""
+        code = self.process.wait(TIMEOUT)
+        log = self.log.read_text()
+        assert "\r" not in log and "\x1b" not in log
+        assert len(re.findall(r"^[\w ]+: [\d/]+ \w+, ", log, re.MULTILINE)) <= 1 + TIMEOUT / 30
+        return code, log
+
+    def freeze(self, when: Callable[[], bool]) -> None:
+        """Stops it in the middle, with all that it holds."""
+        while not when():
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.002)
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        assert self.process.wait(TIMEOUT) == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    desk = tmp_path_factory.mktemp("desk")
+    write_people(desk / "photos", people=6, photos=12, seed=11, reporter=Silent(), workers=2)
+    assert run(f"prepare {desk}/photos -o {desk}/faces", desk)[0] == 0
+    return desk
+
+
+def run(line: str, desk: Path) -> tuple[int, str]:
+    return Job(line, desk).end()
+
+
+def killed_and_finished(line: str, desk: Path, when: Callable[[], bool]) -> None:
+    """Killed in the middle, while another copy finds it at work, and started again."""
+    first = Job(line, desk)
+    first.freeze(when)
+    code, log = run(line, desk)
+    assert (code, len(log.splitlines())) == (75, 1), log
+    assert "another run is writing here" in log
+    first.kill()
+    code, log = run(line, desk)
+    assert code == 0, log
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every file of a folder of faces, but for its ledger, which knows when photographs were changed."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".sqlite"]
+    return {str(path.relative_to(folder)): digest_file(path) for path in files if path.name != "faceclr.json"}
+
+
+def test_prepare_is_killed_and_finished_once(desk: Path) -> None:
+    out, line = desk / "again", f"prepare {desk}/photos -o {desk}/again"
+    killed_and_finished(line, desk, lambda: len(list(out.rglob("*.jpg"))) > 3)
+    assert tree(out) == tree(desk / "faces")
+    code, log = run(line, desk)
+    assert code == 0 and re.search(r"this run +0 photographs", log), log
+
+
+def test_embed_is_killed_and_finished_once(desk: Path) -> None:
+    store, whole = desk / "killed.h5", desk / "whole.h5"
+    assert run(f"embed {desk}/photos -o {whole}", desk)[0] == 0
+    parts = Path(f"{store}.parts")
+    killed_and_finished(f"embed {desk}/photos -o {store}", desk, lambda: parts.is_dir() and any(parts.iterdir()))
+    assert not parts.exists()
+    found, expected = read_store(store), read_store(whole)
+    assert found.paths == expected.paths
+    assert (found.embeddings == expected.embeddings).all()
+
+
+def test_pretrain_is_killed_and_finished_once(desk: Path) -> None:
+    def line(name: str) -> str:
+        return f"pretrain {desk}/faces -o {desk}/{name} --resume auto {TINY}"
+
+    def weights(name: str) -> tuple[str, int]:
+        path = desk / name / "encoder" / "weights.safetensors"
+        return digest_file(path), path.stat().st_mtime_ns
+
+    assert run(line("whole"), desk)[0] == 0
+    checkpoints = desk / "killed" / "checkpoints"
+    killed_and_finished(line("killed"), desk, lambda: checkpoints.is_dir() and any(checkpoints.glob("step-*")))
+    finished = weights("killed")
+    assert finished[0] == weights("whole")[0]
+    # Whoever starts it once more finds it done.
+    assert run(line("killed"), desk)[0] == 0
+    assert weights("killed") == finished
+    assert len((desk / "killed" / "history.csv").read_text().splitlines()) == 1 + EPOCHS
