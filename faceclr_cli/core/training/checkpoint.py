@@ -154,7 +154,7 @@ def _note(path: Path) -> dict[str, Any]:
         # Opening checks that the file is as long as its header says.
         with safe_open(path, "pt") as file:
             note: dict[str, Any] = json.loads((file.metadata() or {})[_NOTE])
-            if note["kind"] != _KIND:
+            if note["kind"] != _KIND or not {"world", "data"} <= note.keys():
                 raise KeyError(_KIND)
             return note
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

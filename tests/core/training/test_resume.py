@@ -150,7 +150,7 @@ def test_without_a_folder_there_is_nothing_to_continue(split: Path) -> None:
         run(CenterConfig(data=(split,), resume="yes"), Heard())
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "of another version"])
 def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=1).run
     (path,) = (out / "checkpoints").iterdir()
@@ -158,7 +158,10 @@ def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Pat
         "truncated": path.read_bytes()[:-100],
         "empty": b"",
         "foreign": (out / "encoder" / "weights.safetensors").read_bytes(),
+        # Its notes call the number of processes otherwise.
+        "of another version": path.read_bytes().replace(b'\\"world\\"', b'\\"ranks\\"'),
     }
+    assert content[damage] != path.read_bytes()
     path.write_bytes(content[damage])
     with pytest.raises(ModelError, match="not a whole checkpoint"):
         pretrain(split, out, epochs=2, resume="yes")
