@@ -79,6 +79,8 @@ class OnnxEncoder:
 def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads()
+    # Between two batches, threads that spin would keep those that load pictures from their cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = _ONLY_FATAL  # what is less is raised as well
     return options
 
