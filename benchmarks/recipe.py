@@ -1,11 +1,13 @@
 """How far each way to train gets on real faces in the same time, measured on LFW's View 1.
 
     python benchmarks/recipe.py LFW FACES... -o runs --budget 20m
-    python benchmarks/recipe.py LFW FACES... -o runs --budget 60m --only simclr-faces center triplet --named FACES
+    python benchmarks/recipe.py LFW FACES... -o runs --budget 10m --named FACES \
+        --only simclr-faces center center-init triplet-init listed-init
 
 LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES are folders of prepared faces. Pretraining
 uses nobody's name: all crops are linked into one folder without names first, so that no epoch is chosen by them either.
-Where a folder with names is given too, train-center and train-triplet go on from the label-free encoder.
+Where a folder with names is given too, train-center and train-triplet learn from it, those in -init from the
+label-free encoder on.
 Accuracy is that on the pairs of pairsDevTest with the best threshold on those of pairsDevTrain, whose people are
 others; a pair with a picture that shows no face counts as wrong. Runs that are in the output folder are not repeated.
 """
@@ -36,8 +38,13 @@ RECIPES = {
 }
 """Options of `faceclr pretrain` beside its defaults."""
 
-NAMED = {"center": "train-center", "triplet": "train-triplet"}
-"""Commands that need names, with their defaults."""
+NAMED = {
+    "center": ["train-center"],
+    "center-init": ["train-center"],
+    "triplet-init": ["train-triplet"],
+    "listed-init": ["train-triplet", "--mining", "random-then-hard"],
+}
+"""Commands that need names."""
 
 
 def faceclr(*arguments: str | Path) -> None:
@@ -91,7 +98,7 @@ def main() -> None:
     parser.add_argument("--named", type=Path, help="prepared faces with names, for center and triplet")
     options = parser.parse_args()
     if options.named is None and set(options.only) & set(NAMED):
-        parser.error("center and triplet need --named FACES")
+        parser.error(f"{', '.join(NAMED)} need --named FACES")
     options.out.mkdir(parents=True, exist_ok=True)
     crops, faces = options.out / "lfw-faces", [nameless(folder, options.out) for folder in options.faces]
     if not (crops / "faceclr.json").exists():
@@ -103,7 +110,8 @@ def main() -> None:
         if (run / "encoder").exists():
             pass
         elif name in NAMED:
-            faceclr(NAMED[name], options.named, *train, "--init", options.out / "simclr-faces")
+            init = ["--init", options.out / "simclr-faces"] if name.endswith("-init") else []
+            faceclr(*NAMED[name], options.named, *train, *init)
         else:
             faceclr("pretrain", *faces, *train, *RECIPES[name])
         models[name] = str(run)

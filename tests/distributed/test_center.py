@@ -189,7 +189,8 @@ def test_a_backbone_that_waits_is_the_same_on_both_processes(
 ) -> None:
     monkeypatch.setattr(run, "work", spied)
     faces = make_faces(tmp_path / "faces", 4, 8)  # Nobody is watched, so the last encoder is kept.
-    options = {"freeze": "backbone", "unfreeze_after": after, "backbone": "test_resnet", "hold_out": 0.0}
+    options = {"freeze": "backbone", "unfreeze_after": after, "optimizer": "adamw"}
+    options |= {"backbone": "test_resnet", "hold_out": 0.0}
 
     def backbone(epochs: int, out: str, **more: Any) -> dict[str, torch.Tensor]:
         result = train(faces, tmp_path / out, **{**options, **more, "epochs": epochs})

@@ -56,7 +56,8 @@ def make_faces() -> None:
 def make_runs() -> None:
     data, lfw = (Path("splits/train"),), {"lfw": Path("splits/test"), "pairs": Path("splits/pairs.csv")}
     train(PretrainConfig(data=data, out=Path("run"), **SMALL), Silent())
-    train(TripletConfig(data=data, out=Path("run-t"), triplets=Path("triplets.npy"), **lfw, **SMALL), Silent())
+    listed = {"mining": "random", "triplets": Path("triplets.npy")}
+    train(TripletConfig(data=data, out=Path("run-t"), **listed, **lfw, **SMALL), Silent())
     train(CenterConfig(data=data, out=Path("run-c"), hold_out=0.2, **lfw, **SMALL), Silent())
     write_toy(Path("run/encoder/encoder.onnx"))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import option
-from faceclr_cli.core.configs.train import MODEL, OPTIM, LabelledConfig
+from faceclr_cli.core.configs.train import MODEL, OPTIM, LabelledConfig, Optimizer
 
 CLASSES = "Classification"
 Head = Literal["softmax", "cosface", "arcface", "adaface"]
@@ -34,6 +34,9 @@ class CenterConfig(LabelledConfig):
         "right",
     )
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
+    # Some hundred people are soon known by heart; by SGD, and in this many epochs, what is learned serves for others.
+    optimizer: Optimizer = option("sgd", panel=OPTIM, help="How weights follow gradients")
+    epochs: int = option(20, minimum=0, panel=OPTIM, help="Passes over the data; 0 writes the untrained network")
 
     head: Head = option("cosface", panel=CLASSES, help="How people are told apart; all but softmax by angles")
     scale: float = option(30.0, minimum=1.0, panel=CLASSES, help="What cosines are multiplied by; not for softmax")

@@ -68,7 +68,7 @@ class TrainConfig:
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.001, rmsprop 0.0001, adagrad 0.05; for 256 pictures per step: "
-        "sgd 0.05, lars 0.3)",
+        "sgd 0.1, lars 0.3)",
     )
     weight_decay: float | None = option(
         None,
@@ -119,6 +119,14 @@ class LabelledConfig(TrainConfig):
     )
     best_by: Literal["loss", "accuracy"] = option(
         "loss", help="Which encoder to keep: with the least loss on watched people, or telling most pairs of them right"
+    )
+    dropout: float = option(
+        0.4,
+        minimum=0.0,
+        maximum=0.9,
+        panel=OPTIM,
+        metavar="SHARE",
+        help="Features left out at random before the embedding layer, in each picture others",
     )
     lfw: Path | None = option(None, metavar="DIR", help="Prepared faces to verify the --pairs of")
     pairs: Path | None = option(None, metavar="FILE", help="Pairs of --lfw: LFW's lists, CSV or TSV")

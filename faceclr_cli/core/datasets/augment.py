@@ -15,8 +15,10 @@ from faceclr_cli.core.datasets.blur import blur
 from faceclr_cli.core.datasets.operations import Chains
 
 _SIMCLR_DRAWS = [2 * warp.TRIES + 2, 1, 1, 2, 1, 4, 4, 1, 1, 1]
+_ERASE_DRAWS = 3
 _JITTERED = 0.8
 _SIGMAS = (0.1, 2.0)
+_ERASED = 0.35  # Side of an erased square, as a share of the view's.
 _CPU_BLOCK = 32  # Pictures at a time, so that what lies between two steps stays in the processor's cache.
 
 
@@ -52,7 +54,9 @@ class SimCLRViews:
 
     In this order: random resized crop, rotation and flip, sampled once; light from a side, which the paper
     has not, but faces do; colour jitter with probability 0.8; greyscale; Gaussian blur with a sigma of 0.1 to
-    2 pixels. See `warp`, `colour` and `blur` for what each does, and for where it differs from torchvision's.
+    2 pixels. See `warp`, `colour` and `blur` for what each does, and for where it differs from torchvision's. Last
+    comes random erasing, which the paper has not either (Zhong et al. 2017, arXiv 1708.04896): a square of about an
+    eighth of the view turns grey.
 
     Attributes:
         size: Side of the views in pixels.
@@ -65,6 +69,7 @@ class SimCLRViews:
         light: Greatest strength of light from a side: e to this is how much brighter than the middle the
             brightest edge can become, and the other edge is as much darker.
         flip: Probability of a mirrored view.
+        erase: Probability of a view with a square erased.
     """
 
     size: int
@@ -76,20 +81,26 @@ class SimCLRViews:
     rotate: float
     light: float = 0.0
     flip: float = 0.5
+    erase: float = 0.0
 
     @property
     def draws(self) -> int:
         """See `Views`."""
-        return sum(_SIMCLR_DRAWS)
+        return sum(self._draws)
+
+    @property
+    def _draws(self) -> list[int]:
+        return [*_SIMCLR_DRAWS, _ERASE_DRAWS if self.erase else 0]
 
     @torch.no_grad()
     def __call__(self, crops: Tensor, drawn: Tensor) -> Tensor:
         """See `Views`."""
         drawn = _in_order_of_views(drawn)
         # Which views are blurred is found out on the CPU, where it does not make a GPU wait.
-        blurred = torch.split(drawn, _SIMCLR_DRAWS, dim=1)[-2][:, 0] < self.blur
+        blurred = torch.split(drawn, self._draws, dim=1)[-3][:, 0] < self.blur
         drawn = drawn.to(crops.device, non_blocking=True)
-        box, angle, flip, light, jittered, factors, order, grey, _, sigma = torch.split(drawn, _SIMCLR_DRAWS, dim=1)
+        parts = torch.split(drawn, self._draws, dim=1)
+        box, angle, flip, light, jittered, factors, order, grey, _, sigma, erased = parts
         boxes, degrees = warp.random_boxes(box, self.crop_scale), self.rotate * (2 * angle[:, 0] - 1)
         maps = warp.affine(boxes, degrees, flip[:, 0] < self.flip)
         colours = self._colours(jittered, factors, order, grey)
@@ -105,6 +116,8 @@ class SimCLRViews:
             which = blurred[rows].nonzero()[:, 0].to(crops.device, non_blocking=True)
             if len(which):
                 result[which] = blur(views[which], sigmas[rows][which])
+            if self.erase:
+                result.masked_fill_(_squares(erased[rows], self.erase, self.size), 0)
 
         return _fill(crops, len(drawn), self.size, write)
 
@@ -158,6 +171,16 @@ class FaceViews:
             result.copy_(chains.part(rows).recolour(views))
 
         return _fill(crops, len(drawn), self.size, write)
+
+
+def _squares(drawn: Tensor, probability: float, size: int) -> Tensor:
+    """Where views are erased: nowhere, or in a square anywhere within. Shapes: (B, 3) -> (B, 1, size, size)."""
+    side = round(_ERASED * size)
+    first = (drawn[:, 1:] * (size - side + 1)).floor()
+    offsets = torch.arange(size, device=drawn.device) - first[:, :, None]
+    inside = (offsets >= 0) & (offsets < side)
+    which = (drawn[:, 0] < probability)[:, None, None]
+    return (which & inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
 
 
 def _in_order_of_views(drawn: Tensor) -> Tensor:

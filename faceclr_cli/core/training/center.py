@@ -21,7 +21,8 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.losses.center import CenterLoss
 from faceclr_cli.core.losses.classifier import Classifier
 from faceclr_cli.core.losses.gather import world
-from faceclr_cli.core.training.exactly import exactly
+from faceclr_cli.core.training.dropout import dropout
+from faceclr_cli.core.training.exactly import exactly, seed_of
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task import Embedder, Outcome, Seen, TaskModule
 
@@ -114,7 +115,8 @@ class Center(TaskModule):
         views = exactly(self.augment, crops, chance)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = self.encoder.backbone(views)
-        embeddings = self.encoder.embedding(features.flatten(1))
+        features = dropout(features.flatten(1), self.config.dropout, self.config.seed, self.step)
+        embeddings = self.encoder.embedding(features)
         loss, metrics = self.classifier(embeddings, labels, self._margin(), self._generator())
         if self.center is None:
             return loss, metrics
@@ -135,5 +137,4 @@ class Center(TaskModule):
     def _generator(self) -> torch.Generator | None:
         if self.config.sample_classes >= 1:
             return None
-        seed = np.random.SeedSequence((self.config.seed, self.step, 3)).generate_state(1)[0]
-        return torch.Generator().manual_seed(int(seed))
+        return torch.Generator().manual_seed(seed_of(self.config.seed, self.step, 3))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from faceclr_cli.core.datasets.augment import Views
 
 _STEPS = 2**24  # All of them are float32 numbers.
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed that is another one for all other numbers: the run's seed, the step, what is drawn with it."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def chances(pictures: int, views: int, draws: int, generator: torch.Generator) -> Tensor:

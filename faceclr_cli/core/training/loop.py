@@ -30,7 +30,7 @@ from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, 
 from faceclr_cli.core.training.alarm import alarms
 from faceclr_cli.core.training.checkpoint import State
 from faceclr_cli.core.training.embedded import embedded_by_all
-from faceclr_cli.core.training.exactly import chances
+from faceclr_cli.core.training.exactly import chances, seed_of
 from faceclr_cli.core.training.gradients import average_gradients, clip_gradient
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.optim import learning_rate
@@ -175,7 +175,7 @@ def _step(
     fabric, task, optimiser = trainee.fabric, trainee.task, trainee.optimiser
     rank, world = fabric.global_rank, fabric.world_size
     # Dropout and stochastic depth draw from torch's own generator, views from theirs.
-    seeds = [_seed(trainee.config.seed, step, stream) for stream in (0, 1 + rank)]
+    seeds = [seed_of(trainee.config.seed, step, stream) for stream in (0, 1 + rank)]
     generator = torch.Generator().manual_seed(seeds[0])
     torch.manual_seed(seeds[1])
     chance = chances(len(batch), task.views, task.augment.draws, generator)
@@ -198,10 +198,6 @@ def _step(
         optimiser.step()
         optimiser.zero_grad()
     return norm, {"loss": loss.detach(), **metrics}
-
-
-def _seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _close(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Row:

@@ -63,7 +63,7 @@ def default_lr(name: Optimizer, batch_size: int) -> float:
 
     AdamW's steps have the size of the rate, however large the gradient is, and its rate is one for all batches. The
     others' grow with the batch: LARS's as in SimCLR (arXiv 2002.05709, section 2.2), 0.3 for 256 pictures; SGD's as
-    in USynthFace (arXiv 2211.07371), 0.1 for 512.
+    in Goyal et al. 2017 (arXiv 1706.02677), 0.1 for 256.
 
     Args:
         name: Which one.
@@ -79,7 +79,7 @@ def default_lr(name: Optimizer, batch_size: int) -> float:
         case "lars":
             return 0.3 * batch_size / 256
         case "sgd":
-            return 0.1 * batch_size / 512
+            return 0.1 * batch_size / 256
 
 
 def default_weight_decay(name: Optimizer) -> float:

@@ -61,5 +61,8 @@ def _light(size: int) -> SimCLRViews:
 
 
 def _varied(size: int) -> SimCLRViews:
-    """A classifier soon knows some hundred people by heart: their pictures need not be hard, but each time others."""
-    return SimCLRViews(size=size, crop_scale=0.8, jitter=0.3, hue=0.02, grey=0.1, blur=0.1, rotate=5.0)
+    """A classifier soon knows some hundred people by heart, and less soon where pictures are others each time.
+
+    What is erased of a face also keeps it from going by one feature alone.
+    """
+    return SimCLRViews(size=size, crop_scale=0.8, jitter=0.3, hue=0.02, grey=0.1, blur=0.1, rotate=5.0, erase=0.5)

@@ -19,6 +19,7 @@ from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.losses.gather import world
 from faceclr_cli.core.losses.triplet import Mining, TripletLoss
+from faceclr_cli.core.training.dropout import dropout
 from faceclr_cli.core.training.exactly import exactly
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task import Embedder, Outcome, Seen, TaskModule
@@ -50,6 +51,12 @@ class _Triplet(TaskModule):
         self.pictures = np.flatnonzero(faces.labels >= 0)
         self.encoder = encoder
         self.augment = views
+
+    def embed(self, crops: Tensor, chance: Tensor) -> Tensor:
+        """Embeddings of random views, as training has them. Shapes: (B, S, S, 3) and (B, 1, draws) -> (B, D)."""
+        features = self.encoder.backbone(exactly(self.augment, crops, chance)).flatten(1)
+        embeddings: Tensor = self.encoder.embedding(dropout(features, self.config.dropout, self.config.seed, self.step))
+        return embeddings
 
     def blind_loss(self, batch: int) -> float:
         """The loss of an encoder to which everybody looks the same."""
@@ -101,7 +108,7 @@ class BatchTriplets(_Triplet):
     def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
         """One step on the part of a batch that this process has."""
         del pictures
-        outcome: Outcome = self.loss(self.encoder(exactly(self.augment, crops, chance)), labels)
+        outcome: Outcome = self.loss(self.embed(crops, chance), labels)
         return outcome
 
 
@@ -168,7 +175,7 @@ class ListedTriplets(_Triplet):
     def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
         """One step on the part of a batch that this process has."""
         del labels, pictures
-        return self.loss.listed(self.encoder(exactly(self.augment, crops, chance)))
+        return self.loss.listed(self.embed(crops, chance))
 
     def get_extra_state(self) -> Tensor:
         """The list, for the state dict."""

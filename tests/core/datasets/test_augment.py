@@ -16,7 +16,7 @@ from faceclr_cli.core.encoders.network import normalise
 from tests.core.datasets.pixels import crops, generator, pictures
 
 OFF = SimCLRViews(size=48, crop_scale=1.0, jitter=0.0, hue=0.0, grey=0.0, blur=0.0, rotate=0.0, flip=0.0)
-ALL = SimCLRViews(size=40, crop_scale=0.3, jitter=1.0, hue=0.2, grey=0.2, blur=0.5, rotate=20.0, light=0.3)
+ALL = SimCLRViews(size=40, crop_scale=0.3, jitter=1.0, hue=0.2, grey=0.2, blur=0.5, rotate=20.0, light=0.3, erase=0.5)
 KINDS = pytest.mark.parametrize("views", [ALL, replace(ALL, rotate=0.0), FaceViews(size=40)], ids=lambda v: repr(v)[:9])
 
 
@@ -197,3 +197,18 @@ def test_views_are_lit_from_all_sides_with_up_to_the_strength_asked_for() -> Non
     assert 0.45 < strengths.max() < 0.51
     assert strengths.mean().item() == pytest.approx(0.25, abs=0.03)
     assert (slopes.mean(dim=0).abs() < 0.05).all()
+
+
+def test_a_square_is_erased_anywhere_of_as_many_views_as_asked_for() -> None:
+    batch = torch.full((1000, 40, 40, 3), 255, dtype=torch.uint8)
+    views = one_each(replace(OFF, size=40, erase=0.3), batch)
+    grey = (views == 0).all(dim=1)
+    erased = grey[grey.any(dim=(1, 2))]
+    assert len(erased) == pytest.approx(300, abs=50)
+    assert (views[~grey[:, None].expand_as(views)] == 1).all()
+    rows, columns = erased.any(dim=2), erased.any(dim=1)
+    for lines in (rows, columns):
+        assert (lines.sum(dim=1) == 14).all()  # 0.35 of 40
+        first = lines.int().argmax(dim=1)
+        assert set(first.tolist()) == set(range(27))  # all places at which it lies within the view
+    assert torch.equal(erased, rows[:, :, None] & columns[:, None, :])

@@ -143,5 +143,5 @@ def test_what_needs_no_gradient_is_left_alone(name: Optimizer) -> None:
 def test_default_rates_are_those_of_the_papers_and_grow_with_the_batch_but_for_adamw() -> None:
     assert default_lr("adamw", 256) == default_lr("adamw", 4096) == 1e-3
     assert default_lr("lars", 4096) == pytest.approx(4.8)  # SimCLR, section 2.2
-    assert default_lr("sgd", 512) == 0.1 and default_lr("sgd", 128) == 0.025
+    assert default_lr("sgd", 256) == 0.1 and default_lr("sgd", 128) == 0.05
     assert [default_weight_decay(name) for name in NAMES] == [0.05, 1e-6, 5e-4]

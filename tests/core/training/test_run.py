@@ -87,7 +87,7 @@ def test_listed_triplets_make_others_easy(mining: Mining, split: Path, tmp_path:
 
 
 def test_people_are_told_apart(split: Path, tmp_path: Path) -> None:
-    config = CenterConfig(data=(split,), out=tmp_path / "run", epochs=8, lr=3e-3, **SMALL)
+    config = CenterConfig(data=(split,), out=tmp_path / "run", epochs=8, optimizer="adamw", lr=3e-3, **SMALL)
     table = rows(run(config, Heard()).run)
     assert table[-1]["accuracy"] > 0.9
     assert table[-1]["loss"] < 0.5 * table[0]["loss"]
