@@ -19,7 +19,8 @@ def default_out(source: Path) -> Path:
     """`celeba/` -> `celeba-faces`, `lfw.tar.gz` -> `lfw-faces`, in the working directory."""
     if source == STANDARD_INPUT:
         return Path("faces")
-    name = source.resolve().name if source.is_dir() else source.stem.removesuffix(".tar")
+    # By the name as it was typed: a link to a data set on another disk is called what its owner calls it.
+    name = Path(os.path.abspath(source)).name if source.is_dir() else source.stem.removesuffix(".tar")
     return Path(f"{name}-faces" if name else "faces")
 
 

@@ -182,7 +182,7 @@ def _without_faces(found: Photos, out: Path, reporter: Reporter) -> Photos:
     """Takes from a list what an earlier run wrote, which `find .` lists with the rest."""
     folder = f"{out.absolute()}{os.sep}"
     # By name: where a link leads does not matter.
-    within = (os.path.abspath(photo.path).startswith(folder) for photo in found.photos)  # noqa: PTH100
+    within = (os.path.abspath(photo.path).startswith(folder) for photo in found.photos)
     photos = tuple(photo for photo, is_face in zip(found.photos, within, strict=True) if not is_face)
     if len(photos) == len(found.photos):
         return found

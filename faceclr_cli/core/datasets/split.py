@@ -104,7 +104,7 @@ def run(config: SplitConfig, reporter: Reporter) -> SplitResult:
 
 def default_out(faces: Path) -> Path:
     """`celeba-faces` -> `celeba-splits`, beside it."""
-    whole = faces.resolve()
+    whole = Path(os.path.abspath(faces))
     return (whole if faces.name in ("", "..") else faces).with_name(f"{whole.name.removesuffix('-faces')}-splits")
 
 

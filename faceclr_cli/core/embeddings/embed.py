@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -150,7 +151,7 @@ def _device(config: EmbedConfig, place: Launched | None) -> str:
 
 def default_out(faces: Path, encoder: Encoder) -> Path:
     """`celeba-faces` and `sface` -> `celeba-faces-sface.h5` in the working directory."""
-    name = faces.stem.removesuffix(".tar") if faces.is_file() else faces.resolve().name.strip("-")
+    name = faces.stem.removesuffix(".tar") if faces.is_file() else Path(os.path.abspath(faces)).name.strip("-")
     if faces == STANDARD_INPUT:
         name = "faces"
     return Path(f"{name or 'faces'}-{encoder.name}.h5")

@@ -156,6 +156,8 @@ def test_default_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "celeba").mkdir()
     monkeypatch.chdir(tmp_path / "celeba")
     assert default_out(Path("../celeba/")) == default_out(Path()) == Path("celeba-faces")
+    (tmp_path / "mine").symlink_to(tmp_path / "celeba")
+    assert default_out(Path("../mine")) == Path("mine-faces")
 
 
 def test_nothing_usable_is_an_error(tmp_path: Path) -> None:

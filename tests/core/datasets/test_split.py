@@ -144,9 +144,12 @@ def test_an_error_leaves_nothing_behind(make: Make, tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["celeba-faces"]
 
 
-def test_default_names() -> None:
+def test_default_names(tmp_path: Path) -> None:
     assert default_out(Path("data/celeba-faces")) == Path("data/celeba-splits")
     assert default_out(Path("people")) == Path("people-splits")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "mine-faces").symlink_to(tmp_path / "disk")
+    assert default_out(tmp_path / "mine-faces") == tmp_path / "mine-splits"
 
 
 def test_faces_that_cannot_be_compared_are_counted(make: Make) -> None:
