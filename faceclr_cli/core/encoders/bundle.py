@@ -48,7 +48,9 @@ class TorchEncoder:
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
             raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
-        pictures = normalise(torch.tensor(crops).to(self._device), self._size)
+        # A copy only of what torch cannot take as it is: memory that is read-only, or runs backwards.
+        shared = torch.from_numpy(np.require(crops, requirements=("C", "W")))
+        pictures = normalise(shared.to(self._device), self._size)
         embeddings: NDArray[np.float32] = F.normalize(self._network(pictures).float(), dim=1).cpu().numpy()
         return embeddings
 

@@ -68,6 +68,18 @@ def test_what_was_saved_comes_back(run: Path, crops: NDArray[np.uint8]) -> None:
     assert embeddings[:1] == pytest.approx(encoder.embed(crops[:1]), abs=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
+def test_crops_may_lie_anywhere_and_stay_as_they_are(run: Path, crops: NDArray[np.uint8]) -> None:
+    encoder, before = load_bundle(run, "cpu"), crops.copy()
+    expected = encoder.embed(crops)
+    assert np.array_equal(crops, before)
+    locked = crops.copy()
+    locked.flags.writeable = False
+    assert np.array_equal(encoder.embed(locked), expected)
+    mirrored = np.ascontiguousarray(crops[:, :, ::-1])
+    assert np.array_equal(encoder.embed(mirrored[:, :, ::-1]), expected)
+
+
 @pytest.mark.parametrize(("pool", "size"), [("none", 96), ("mean", 96), ("none", 32)])
 def test_an_encoder_with_nn4_comes_back(pool: Pool, size: int, tmp_path: Path, crops: NDArray[np.uint8]) -> None:
     network = EncoderNetwork(Architecture(backbone="nn4_small2", embedding_dim=24, image_size=size, pool=pool)).eval()
