@@ -21,6 +21,7 @@ from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
 from faceclr_cli.core.encoders.tensors import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.memory import NETWORK, keep_memory
 
 
 class TorchEncoder:
@@ -36,6 +37,8 @@ class TorchEncoder:
         self.trained_on = description.card.people.keys() or None
         self._size = description.architecture.image_size
         self._device = device
+        if device.type == "cpu":
+            keep_memory(*NETWORK)
         self._network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @torch.inference_mode()

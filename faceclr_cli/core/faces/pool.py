@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import Protocol, TypeVar
 import cv2
 
 from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.memory import PICTURE, keep_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -262,23 +262,12 @@ def _settle_in(ears: Connection) -> None:
     # The processes use the cores already. The variable is for libraries that are not loaded yet.
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    keep_memory()
+    keep_memory(*PICTURE)
     # Decoders write about damaged pictures straight to the descriptor; the ledger says it better.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     os.close(nowhere)
     threading.Thread(target=_listen, args=(ears,), daemon=True).start()
-
-
-def keep_memory() -> None:
-    """Has the C library keep what is freed for the next picture: to give it back and ask again takes a twentieth."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
-    if mallopt is not None:
-        for option, value in ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 64 << 20), (_M_TOP_PAD, 16 << 20)):
-            mallopt(option, value)
-
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
 
 def _listen(ears: Connection) -> None:

@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from faceclr_cli.core.events import Reporter, Silent
-from faceclr_cli.core.faces.pool import keep_memory
+from faceclr_cli.core.memory import NETWORK, keep_memory
 from faceclr_cli.core.training.machine import Machine
 from faceclr_cli.core.training.spawn import spawn
 from faceclr_cli.core.training.stopping import Stop, stop_signals
@@ -57,8 +57,7 @@ def run_here(work: Work[A, R], machine: Machine, stop: Stop, argument: A, report
     # Fabric announces each process on standard error.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if machine.device == "cpu":
-        # Each step asks for the same memory again: to give it back meanwhile was measured to take a fifth of the time.
-        keep_memory()
+        keep_memory(*NETWORK)
     fabric = _fabric(machine)
     fabric.launch()
     result = work(fabric, stop, argument, reporter)
