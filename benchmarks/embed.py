@@ -2,7 +2,9 @@
 
 `rate`: an untrained encoder embeds prepared faces, by PyTorch and, exported, by ONNX Runtime: the whole of `faceclr
 embed` but for loading the encoder (files to rows on disk), in turns with the network's bare forward passes over batches
-that lie ready in memory. Same process, threads and batch size.
+that lie ready in memory, with the same threads and batch size. These run twice: in a process of their own, as in a
+script that knows nothing of faceclr; and in the same process as embed, which keeps freed memory for the next batch, as
+fast as they can be.
 
 `size`: `faceclr embed`, as a process, on folders of more and more prepared faces, which are links to a few drawn ones,
 by a network so small that millions are done in minutes: its peak of memory, and the store's bytes beside those of its
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -23,7 +26,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +80,15 @@ def bare_torch(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
     return forward
 
 
-def bare_onnx(graph: Path, crops: Crops, batch: int) -> Callable[[], None]:
+def bare_onnx(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
     """The exported graph alone, in ONNX Runtime, on batches that lie ready."""
     import onnxruntime
     import torch
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    graph = str(encoder / "encoder" / "encoder.onnx")
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     batches = parts_of(crops, batch)
 
     def forward() -> None:
@@ -89,6 +96,37 @@ def bare_onnx(graph: Path, crops: Crops, batch: int) -> Callable[[], None]:
             session.run(None, {"crops": part})
 
     return forward
+
+
+ENGINES: dict[str, Callable[[Path, Crops, int], Callable[[], None]]] = {
+    "PyTorch": bare_torch,
+    "ONNX Runtime": bare_onnx,
+}
+
+
+class Elsewhere:
+    """Bare forward passes in a process of their own."""
+
+    def __init__(self, engine: str, encoder: Path, crops: Path, batch: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        context.Process(target=_pass_elsewhere, args=(theirs, engine, encoder, crops, batch), daemon=True).start()
+        self._ours.recv()
+
+    def __call__(self) -> None:
+        """Returns when they are done."""
+        self._ours.send(None)
+        self._ours.recv()
+
+
+def _pass_elsewhere(pipe: Connection, engine: str, encoder: Path, crops: Path, batch: int) -> None:
+    forward = ENGINES[engine](encoder, np.load(crops), batch)
+    forward()
+    with suppress(EOFError):  # when the other end is gone
+        while True:
+            pipe.send(None)
+            pipe.recv()
+            forward()
 
 
 def parts_of(crops: Crops, batch: int) -> list[Crops]:
@@ -106,31 +144,30 @@ def measure_rate(arguments: argparse.Namespace) -> None:
         faces = links_to_some(arguments.faces, place / "faces", arguments.pictures)
         paths = [faces / name for name in open_faces(faces).paths]
         crops = np.stack([read_photo(path) for path in paths])
+        np.save(place / "crops.npy", crops)
         encoder = untrained(faces, place / "encoder", arguments.backbone, 112, 512)
-        for engine in ("PyTorch", "ONNX Runtime"):
+        for engine, bare in ENGINES.items():
             if engine == "ONNX Runtime":
                 export(ExportConfig(run=encoder), Silent())  # From here on, embed takes the graph.
-                forward = bare_onnx(encoder / "encoder" / "encoder.onnx", crops, arguments.batch_size)
-            else:
-                forward = bare_torch(encoder, crops, arguments.batch_size)
-            forward()
-            bare, ours = list[float](), list[float]()
+            elsewhere = Elsewhere(engine, encoder, place / "crops.npy", arguments.batch_size)
+            here = bare(encoder, crops, arguments.batch_size)
+            config = EmbedConfig(faces=faces, model=str(encoder), batch_size=arguments.batch_size, device="cpu")
+            run(replace(config, out=place / f"{engine}.h5"), Silent())
+            rates: dict[str, list[float]] = {"alone": [], "here": [], "ours": []}
             for number in range(arguments.rounds):
-                began = time.perf_counter()
-                forward()
-                bare.append(len(crops) / (time.perf_counter() - began))
+                for name, forward in (("alone", elsewhere), ("here", here)):
+                    began = time.perf_counter()
+                    forward()
+                    rates[name].append(len(crops) / (time.perf_counter() - began))
                 out = place / f"{engine}-{number}.h5"
-                config = EmbedConfig(
-                    faces=faces, model=str(encoder), out=out, batch_size=arguments.batch_size, device="cpu"
-                )
-                ours.append(run(config, Silent()).faces_per_second)
-            ratios = [mine / theirs for mine, theirs in zip(ours, bare, strict=True)]
-            print(
-                f"{engine:<13} {arguments.backbone} at 112, batch {arguments.batch_size}: bare forward "
-                f"{statistics.median(bare):.0f}, faceclr embed {statistics.median(ours):.0f} pictures a second; "
-                f"ratio {statistics.median(ratios):.2f} (rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)})",
-                flush=True,
-            )
+                rates["ours"].append(run(replace(config, out=out), Silent()).faces_per_second)
+            print(f"{engine}, {arguments.backbone} at 112, batch {arguments.batch_size}, pictures a second:")
+            print(f"  faceclr embed                        {statistics.median(rates['ours']):.0f}")
+            for name, label in (("alone", "bare forward, a process of its own"), ("here", "bare forward, memory kept")):
+                ratios = [mine / theirs for mine, theirs in zip(rates["ours"], rates[name], strict=True)]
+                each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+                print(f"  {label:<36} {statistics.median(rates[name]):.0f}", end="")
+                print(f"  ratio {statistics.median(ratios):.2f} (rounds: {each})", flush=True)
 
 
 def links_to_some(faces: Path, out: Path, count: int) -> Path:
