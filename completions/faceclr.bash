@@ -4,6 +4,7 @@ _faceclr_completion() {
     COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
                    COMP_CWORD=$COMP_CWORD \
                    _FACECLR_COMPLETE=complete_bash $1 ) )
+    (( ${#COMPREPLY[@]} == 0 )) || mapfile -t COMPREPLY < <(printf "%q\n" "${COMPREPLY[@]}")
     return 0
 }
 

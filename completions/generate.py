@@ -12,12 +12,16 @@ from pathlib import Path
 
 FILES = {"bash": "faceclr.bash", "zsh": "_faceclr", "fish": "faceclr.fish"}
 _REGISTERS = "compdef _faceclr_completion faceclr"
-# zsh loads the file when the first word is completed: then it must complete that word too, and not only the next.
-_COMPLETES_OR_REGISTERS = f"""if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+# In a folder of $fpath, the file is the body of a function that zsh calls for each word. It may be sourced as well.
+_COMPLETES_OR_REGISTERS = f"""if [[ $funcstack[1] == _faceclr ]]; then
   _faceclr_completion "$@"
 else
   {_REGISTERS}
 fi"""
+
+_RETURNS = "    return 0\n"
+# bash would take a folder with a space in its name for two words.
+_QUOTES = '    (( ${#COMPREPLY[@]} == 0 )) || mapfile -t COMPREPLY < <(printf "%q\\n" "${COMPREPLY[@]}")\n'
 
 
 def script(shell: str) -> str:
@@ -25,8 +29,9 @@ def script(shell: str) -> str:
     environment = {**os.environ, "_FACECLR_COMPLETE": f"source_{shell}"}
     command = [sys.executable, "-m", "faceclr_cli"]
     made = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    made = made.replace(_REGISTERS, _COMPLETES_OR_REGISTERS).replace(_RETURNS, _QUOTES + _RETURNS)
     # zsh looks for #compdef in the very first line.
-    return made.strip().replace(_REGISTERS, _COMPLETES_OR_REGISTERS) + "\n"
+    return made.strip() + "\n"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+
+_FEW = 100
 
 Complete = Callable[[str], list[str]]
 """From what was typed to what it may become."""
@@ -13,10 +16,10 @@ Complete = Callable[[str], list[str]]
 def completer(metavar: str | None) -> Complete | None:
     """What completes values of a metavar, or None where nothing but the shell's own files would do.
 
-    A word in small letters stands for itself, RUN for runs and encoders, NAME.h5 for files with that ending, and DIR
-    for any folder.
+    A word in small letters stands for itself, RUN for runs and encoders, also those of a folder of them, NAME.h5 for
+    files with that ending, and DIR for any folder.
     """
-    kinds = (metavar or "").split("|")
+    kinds = (metavar or "").strip("[]").split("|")
     if not any(kind == "RUN" or kind.islower() or "." in kind for kind in kinds) or any("," in kind for kind in kinds):
         return None
 
@@ -32,8 +35,8 @@ def _found(kind: str, typed: str) -> Iterator[str]:
         return
     for name, path in _entries(typed):
         if path.is_dir():
-            if kind == "RUN" and _is_run(path):
-                yield name
+            if kind == "RUN":
+                yield from _runs(name, path)
             elif kind == "DIR":
                 yield name + os.sep
         elif "." in kind and name.endswith(kind[kind.index(".") :]):
@@ -50,6 +53,20 @@ def _entries(typed: str) -> Iterator[tuple[str, Path]]:
     for path in paths:
         if path.name.startswith(begun) and (begun or not path.name.startswith(".")):
             yield os.path.join(folder, path.name), path
+
+
+def _runs(name: str, path: Path) -> Iterator[str]:
+    """The folder itself, or those in it: by default, trainers write to `runs/COMMAND-N`."""
+    if _is_run(path):
+        yield name
+        return
+    try:
+        with os.scandir(path) as entries:
+            # A folder of runs has few entries, one of people or photographs more than anybody would wait for.
+            inside = sorted(entry.name for entry in islice(entries, _FEW) if entry.is_dir())
+    except OSError:
+        return
+    yield from (os.path.join(name, each) for each in inside if _is_run(path / each))
 
 
 def _is_run(path: Path) -> bool:

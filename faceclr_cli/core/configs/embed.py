@@ -29,8 +29,8 @@ class EmbedConfig:
     model: str = option(
         "sface",
         short="-m",
-        metavar="sface|RUN|FILE.onnx",
-        help="A built-in encoder (sface, pixels), a run or encoder folder, or .onnx",
+        metavar="sface|pixels|RUN|FILE.onnx",
+        help="A built-in encoder, a run or encoder folder, or .onnx",
     )
     out: Path | None = option(
         None,
