@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import gc
 import os
 import sys
 from importlib import import_module
-from typing import Annotated, Any, TextIO, cast
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
 
 from faceclr_cli import __version__
+from faceclr_cli.commands import streams
 from faceclr_cli.commands.help import Group
 from faceclr_cli.commands.options import command, command_class
 
@@ -44,7 +46,8 @@ class _Commands(Group):
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """The command that is meant, or an error that names what may be meant. Typer's own knows no lazy commands."""
-        near = [] if args[0] in _PANEL_OF else difflib.get_close_matches(args[0], _PANEL_OF, n=1)
+        known = [*_PANEL_OF, "--help", "--version"]
+        near = [] if args[0] in known else difflib.get_close_matches(args[0], known, n=1)
         if near:
             ctx.fail(f"No such command '{args[0]}'; did you mean {near[0]}?")
         return super().resolve_command(ctx, args)
@@ -63,7 +66,8 @@ def _load(name: str) -> TyperCommand:
 app = typer.Typer(
     name="faceclr",
     help="From a folder of photographs to a face encoder that you can trust.",
-    epilog="Exit codes: 0 done or same person, 1 different person, 2 usage, 3 data, 4 model, 75 locked.",
+    epilog="Exit codes: 0 done or same person, 1 different person, 2 usage, 3 data, 4 model, 70 a defect, 75 locked, "
+    "130 interrupted, 143 terminated.",
     cls=_Commands,
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -90,23 +94,43 @@ def _root(
         raise typer.Exit(2)
 
 
-def main() -> None:
-    """Runs a command line, and ends the process with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names of files need not be printable: a locale without UTF-8 or a name that is not UTF-8 must not end a job.
-        cast(TextIO, stream).reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
-    if "_FACECLR_COMPLETE" in os.environ:
+def _message(error: typer.TyperException) -> str:
+    near = getattr(error, "possibilities", None)  # of a misspelt option, the likeliest first
+    return f"No such option '{error.option_name}'; did you mean {near[0]}?" if near else error.format_message()  # type: ignore[attr-defined]
+
+
+def _run() -> int | None:
+    completing = "_FACECLR_COMPLETE" in os.environ
+    if completing:
         # Typer has Rich break the help that it offers beside a word, and a shell takes each line for a word.
         os.environ["COLUMNS"] = "10000"
     try:
-        exit_code = app(prog_name="faceclr", standalone_mode=False)
+        return cast(int | None, app(prog_name="faceclr", standalone_mode=False))
+    except SystemExit:
+        if completing:
+            raise
+        # So ends Typer where nobody reads what --help prints.
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+
+
+def main() -> None:
+    """Runs a command line, and ends the process with its exit code."""
+    streams.ready()
+    try:
+        exit_code = _run()
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "faceclr"
-        typer.echo(f"error: {error.format_message()}\nTry: {path} --help", err=True)
+        typer.echo(f"error: {_message(error)}\nTry: {path} --help", err=True)
         exit_code = error.exit_code
     except typer.Abort:
         exit_code = 130
+    except OSError as error:
+        exit_code = streams.forsake(error)
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # What could not be printed before cannot be now, and that was said.
+        exit_code = exit_code or streams.forsake(error)
     # The process ends here, and its memory with it: a last collection would only make the user wait. What comes with
     # torch complains about what is left, though.
     if "torch" not in sys.modules:

@@ -21,13 +21,13 @@ from typing import NoReturn, TextIO
 import typer
 
 from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress
+from faceclr_cli.commands.streams import forsake
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
 
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3
 _LEAST_TEXT = 12
-_CLOSED_PIPE = 128 + signal.SIGPIPE
 
 
 class Console:
@@ -137,7 +137,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
         return "  ".join([_shortened(cells[0], widths[0]).ljust(widths[0]), *numbers]).rstrip()
 
-    rule = _rule() * (sum(widths) + 2 * (len(widths) - 1))
+    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
     return "\n".join(["", line(columns), rule, *map(line, rows), ""])
 
 
@@ -165,14 +165,6 @@ def _wrapped(text: str, margin: int, stream: TextIO) -> str:
     width = max(20, shutil.get_terminal_size().columns - margin)
     lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     return f"\n{' ' * margin}".join(lines)
-
-
-def _rule() -> str:
-    try:
-        "─".encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return "-"
-    return "─"
 
 
 def count(number: int, noun: str) -> str:
@@ -203,10 +195,8 @@ def guarded(console: Console) -> Iterator[None]:
             _fail(console, str(error), error.exit_code)
         except KeyboardInterrupt:
             _fail(console, "interrupted", 130)
-        except BrokenPipeError:
-            # The reader of our output has seen enough. What is still buffered has nowhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(_CLOSED_PIPE) from None
+        except BrokenPipeError as error:
+            raise typer.Exit(forsake(error)) from None
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _fail(console, f"{where}{error.strerror or error}", _DATA)

@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 COMMON_PANEL = "Everywhere"
 """The heading of the options that every command has."""
+COMMON_OPTIONS = ("--json", "--quiet", "-q", "--debug", "--config")
 
 
 class Command(TyperCommand):
@@ -33,7 +34,17 @@ class Command(TyperCommand):
                 value, values = self.bare[word]
                 if place + 1 == len(args) or args[place + 1] not in values:
                     whole.append(value)
-        return super().parse_args(ctx, whole)
+        try:
+            return super().parse_args(ctx, whole)
+        except typer.TyperException as error:
+            # Not every error of the parser knows which command it is about, whose --help is to be looked at.
+            if getattr(error, "ctx", ctx) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """`PHOTOS` for what must be given, `[PHOTOS]` for what may; Typer has braces around the first."""
+        return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Writes arguments, plain options, panels in the order of the config, and last what all commands have."""
@@ -48,6 +59,16 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """The program, whose commands stand under the headings of their panels."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Says of `faceclr --json verify` where the option belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            name = getattr(error, "option_name", None)
+            if name in COMMON_OPTIONS:
+                ctx.fail(f"{name} stands after the command: faceclr COMMAND ... {name}")
+            raise
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Writes the commands with the first sentence of each."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from importlib import import_module
+from typing import Any, get_type_hints
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from faceclr_cli import __version__
 from faceclr_cli.commands.app import app
+from faceclr_cli.commands.console import Console
+from faceclr_cli.commands.options import command, command_class
 
 COMMANDS = [
     "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne",
@@ -45,10 +51,50 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
-    [("identfy", "No such command 'identfy'; did you mean identify?"), ("xyzzy", "No such command 'xyzzy'.")],
+    ("typed", "said", "help"),
+    [
+        ("identfy", "No such command 'identfy'; did you mean identify?", "faceclr"),
+        ("version", "No such command 'version'; did you mean --version?", "faceclr"),
+        ("help", "No such command 'help'; did you mean --help?", "faceclr"),
+        ("xyzzy", "No such command 'xyzzy'.", "faceclr"),
+        ("--json verify", "--json stands after the command: faceclr COMMAND ... --json", "faceclr"),
+        ("embed --modle run", "No such option '--modle'; did you mean --model?", "faceclr embed"),
+        ("embed --xyzzy", "No such option: --xyzzy", "faceclr embed"),
+        ("embed --model", "Option '--model' requires an argument.", "faceclr embed"),
+        ("embed faces more", "Got unexpected extra argument(s) (more)", "faceclr embed"),
+        (
+            "embed --device gpu",
+            "Invalid value for '--device': 'gpu' is not one of 'auto', 'cpu', 'cuda'.",
+            "faceclr embed",
+        ),
+        ("prepare", "Missing argument 'PHOTOS'.", "faceclr prepare"),
+    ],
 )
-def test_a_misspelt_command_is_answered_with_the_one_that_is_meant(typed: str, said: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "faceclr_cli", typed], capture_output=True, text=True, check=False)
+def test_what_cannot_be_meant_is_answered_with_what_may_be(typed: str, said: str, help: str) -> None:
+    command = [sys.executable, "-m", "faceclr_cli", *typed.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: {said}\nTry: faceclr --help\n"
+    assert done.stderr == f"error: {said}\nTry: {help} --help\n"
+
+
+def test_usage_tells_what_must_be_given_from_what_may_be() -> None:
+    usages = {name: CliRunner().invoke(app, [name, "--help"], prog_name="faceclr").stdout for name in COMMANDS}
+    assert usages["prepare"].startswith("Usage: faceclr prepare [OPTIONS] PHOTOS\n")
+    assert usages["embed"].startswith("Usage: faceclr embed [OPTIONS] [FACES]\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_a_command_is_a_line_that_it_understands(name: str) -> None:
+    module = import_module(f"faceclr_cli.commands.{name.replace('-', '_')}")
+    understood = list[Any]()
+
+    def body(config: Any, console: Console) -> None:
+        understood.append(config)
+
+    body.__annotations__["config"] = get_type_hints(module.run)["config"]
+    alone = typer.Typer()
+    alone.command(cls=command_class(body))(command(body))
+    words = shlex.split(module.EXAMPLE)
+    done = CliRunner().invoke(alone, words[2:])
+    assert words[:2] == ["faceclr", name]
+    assert (done.exit_code, len(understood)) == (0, 1), done.output

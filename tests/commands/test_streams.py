@@ -1,0 +1,64 @@
+"""Streams that are closed, full, read by nobody, or of another encoding."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+FACECLR = f"{sys.executable} -m faceclr_cli"
+
+
+def bash(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script], env=variables, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("line", ["--help", "pretrain --help", "--version"])
+def test_help_that_nobody_reads_ends_as_any_program_does(line: str) -> None:
+    done = bash(f"(sleep 0.2; {FACECLR} {line}) | true")
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("line", ["--help", "--version", "doctor --help"])
+def test_where_nothing_can_be_written_that_is_said_once(line: str) -> None:
+    done = bash(f"{FACECLR} {line} > /dev/full")
+    assert (done.returncode, done.stderr) == (3, "error: standard output: No space left on device\n")
+
+
+def test_closed_streams_are_as_good_as_none() -> None:
+    """As the child of a daemon may have them."""
+    assert bash(f"{FACECLR} --version >&-").returncode == 0
+    assert bash(f"{FACECLR} --version <&- >&- 2>&-").returncode == 0
+    assert bash(f"{FACECLR} info nowhere 2>&-").returncode == 3
+    done = bash(f"{FACECLR} embed - -o none.h5 <&-")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "defect" not in done.stderr
+
+
+_SHOW = """
+from faceclr_cli.commands import streams
+from faceclr_cli.commands.console import facts, table
+streams.ready()
+print(table(["store", "top-1"], [["bj\\u00f6rk\\udcff.h5", "99.2%"]]).strip())
+print(facts({"accuracy": "57.1% ± 1.0%", "cut": "a…b"}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "rest"),
+    [
+        ("utf-8", "björk\\udcff.h5", ["─", "accuracy  57.1% ± 1.0%", "cut       a…b"]),
+        ("latin-1", "björk\\udcff.h5", ["-", "accuracy  57.1% ± 1.0%", "cut       a~b"]),
+        ("ascii", "bj\\xf6rk\\udcff.h5", ["-", "accuracy  57.1% +- 1.0%", "cut       a~b"]),
+    ],
+)
+def test_signs_that_an_encoding_lacks_become_simpler_ones(encoding: str, name: str, rest: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SHOW], env={"PYTHONIOENCODING": encoding}, capture_output=True, check=True
+    )
+    lines = done.stdout.decode(encoding).splitlines()
+    assert lines[2].startswith(name)
+    assert [lines[1][:1], *lines[3:]] == rest
