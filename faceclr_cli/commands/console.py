@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import sys
-import textwrap
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import NoReturn, TextIO
 
 import typer
 
-from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress
+from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, wrapped
 from faceclr_cli.commands.streams import forsake
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
@@ -153,6 +152,11 @@ def facts(rows: Mapping[str, str]) -> str:
     return "\n".join(f"{name.ljust(margin)}{_wrapped(value, margin, sys.stdout)}" for name, value in rows.items())
 
 
+def room(margin: int) -> int:
+    """Columns beside a margin, of a terminal or else of eighty."""
+    return min(80, shutil.get_terminal_size().columns if sys.stdout.isatty() else 80) - margin
+
+
 def sentence(text: str) -> str:
     """A line of words between tables and facts, at the width of the terminal."""
     return _wrapped(text, 0, sys.stdout)
@@ -160,11 +164,7 @@ def sentence(text: str) -> str:
 
 def _wrapped(text: str, margin: int, stream: TextIO) -> str:
     """On a terminal, breaks lines between words; never inside one, since a path must stay one to be copied."""
-    if not stream.isatty():
-        return text
-    width = max(20, shutil.get_terminal_size().columns - margin)
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return f"\n{' ' * margin}".join(lines)
+    return wrapped(text, shutil.get_terminal_size().columns, margin) if stream.isatty() else text
 
 
 def count(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ class RichProgress:
                 prefix = "warning: " if event.level == "warning" else ""
                 self._print(prefix + event.text, style)
             case EpochFinished():
-                self._print(epoch_line(event), None)
+                self._print(epoch_line(event, min(_WIDTH, self._console.width)), None)
 
     def close(self) -> None:
         """Takes the bars off the screen."""
@@ -78,7 +79,8 @@ class RichProgress:
             self.close()
 
     def _print(self, text: str, style: str | None) -> None:
-        self._console.print(text, style=style, markup=False)
+        # Rich would break a path that is longer than a line, so that nobody could copy it.
+        self._console.print(wrapped(text, self._console.width), style=style, markup=False, soft_wrap=True)
 
 
 def _bars(console: RichConsole) -> Progress:
@@ -195,10 +197,16 @@ _LEAST_WANTED = (
 """What a line does without where it would be too long, first the first: history.csv has all."""
 
 
-def epoch_line(event: EpochFinished) -> str:
-    """`epoch  3/50  loss 4.12  top1 0.31  lr 0.001  512/s  14 s`, which fits into 80 columns."""
+def wrapped(text: str, width: int, margin: int = 0) -> str:
+    """Lines that are broken between words, never inside one, and begin below the first."""
+    wrap = textwrap.TextWrapper(max(20, width - margin), break_long_words=False, break_on_hyphens=False).wrap
+    return f"\n{' ' * margin}".join(part for line in text.splitlines() for part in wrap(line) or [""])
+
+
+def epoch_line(event: EpochFinished, width: int = _WIDTH) -> str:
+    """`epoch  3/50  loss 4.12  top1 0.31  lr 0.001  512/s  14 s`, which fits into so many columns."""
     start = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  "
-    return start + numbers(event.metrics, _WIDTH - len(start))
+    return start + numbers(event.metrics, width - len(start))
 
 
 def numbers(metrics: Mapping[str, float], width: int) -> str:

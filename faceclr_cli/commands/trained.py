@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, facts, room
 from faceclr_cli.commands.progress import numbers
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
@@ -22,7 +22,7 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
     if result.epochs:
         epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
         rows = {"trained": f"{epochs} in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}
-        rows["last epoch"] = numbers(result.metrics, 66)
+        rows["last epoch"] = numbers(result.metrics, room(len("last epoch  ")))
     else:
         rows = {"trained": "not at all: an untrained network, to compare with"}
     if result.best is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console as RichConsole
@@ -89,3 +90,19 @@ def test_an_epoch_is_one_line_with_its_speed_last() -> None:
     line = progress.epoch_line(EpochFinished(epoch=7, epochs=100, metrics=metrics))
     assert line.startswith("epoch   7/100  loss 7.986  top1 0.0352  lr 0.000123")
     assert line.endswith("  val_knn 0.559  512/s  12 s")
+
+
+def test_on_a_narrow_terminal_lines_break_between_words_alone() -> None:
+    screen = io.StringIO()
+    reporter = progress.RichProgress(RichConsole(file=screen, force_terminal=True, width=40, highlight=False))
+    path = "a-folder/with-a-long-name/and-another-one-inside/face.jpg"
+    reporter.report(Notice(text=f"12 of 1,000 pictures are not there (the first: {path})", level="warning"))
+    metrics = {"loss": 7.986, "top1": 0.0351, "lr": 0.000123, "val_knn": 0.559, "pictures_per_second": 512.0}
+    reporter.report(EpochFinished(epoch=7, epochs=100, metrics=metrics))
+    shown = re.sub(r"\x1b\[\d*m", "", screen.getvalue()).splitlines()
+    assert shown == [
+        "warning: 12 of 1,000 pictures are not",
+        "there (the first:",
+        f"{path})",
+        "epoch   7/100  loss 7.986  512/s",
+    ]
