@@ -71,7 +71,8 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
     elif _begins_like_hdf5(path):
         return "embeddings", _embeddings
     raise DataError(
-        f"{shown(path)}: nothing that faceclr wrote; it describes what faceclr writes but pictures and tables"
+        f"{shown(path)}: not prepared faces, a split, a run, an encoder, a store, a classifier or groups; "
+        "only what faceclr wrote is described"
     )
 
 
