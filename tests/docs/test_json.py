@@ -90,6 +90,7 @@ CASES = [
     Case("info-embeddings", "info faces.h5"),
     Case("info-groups", "info groups"),
     Case("info-classifier", "info known"),
+    Case("info-calibration", "info door.json"),
     Case("forget", "forget --identity person-01 faces.h5 splits --dry-run"),
     Case("forget", "forget --identity person-01 faces.h5 faces"),
 ]

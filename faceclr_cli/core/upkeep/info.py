@@ -30,7 +30,7 @@ class InfoResult:
     """What a file or folder is.
 
     Attributes:
-        kind: `faces`, `split`, `run`, `encoder`, `embeddings`, `groups` or `classifier`.
+        kind: `faces`, `split`, `run`, `encoder`, `embeddings`, `groups`, `classifier` or `calibration`.
         path: Which.
         about: What it says of itself. JSON values.
     """
@@ -70,8 +70,10 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
         return "encoder", _exported
     elif _begins_like_hdf5(path):
         return "embeddings", _embeddings
+    elif path.suffix.lower() == ".json" and read_json(path).get("kind") == "calibration":
+        return "calibration", _calibration
     raise DataError(
-        f"{shown(path)}: not prepared faces, a split, a run, an encoder, a store, a classifier or groups; "
+        f"{shown(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups or a calibration; "
         "only what faceclr wrote is described"
     )
 
@@ -113,6 +115,11 @@ def _classifier(path: Path) -> dict[str, Any]:
         raise DataError(f"{shown(path / CLASSIFIER)}: does not describe a classifier")
     names = ("dim", "encoder", "flip", "source", "fingerprint", "faceclr")
     return {"people": len(said["people"]), **{name: said.get(name) for name in names}}
+
+
+def _calibration(path: Path) -> dict[str, Any]:
+    said = read_json(path)
+    return {name: said.get(name) for name in ("encoder", "encoder_digest", "calibration", "fingerprint", "faceclr")}
 
 
 def _split(path: Path) -> dict[str, Any]:
