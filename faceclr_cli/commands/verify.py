@@ -35,7 +35,7 @@ def run(config: VerifyConfig, console: Console) -> int:
         "verdict": "same person" if result.same else "different people",
     }
     if result.probability is not None:
-        rows["probability"] = f"{likely(result.probability)} the same, if that was as likely as not beforehand"
+        rows["probability"] = f"{likely(result.probability)} that it is the same person, at even odds beforehand"
     if result.notes:
         rows["doubts"] = "; ".join(result.notes)
     console.show(result, facts(rows))

@@ -223,7 +223,7 @@ def test_thresholds_of_another_encoder_are_exit_4_and_files_without_any_exit_3(
 def test_no_probability_is_a_certainty(offset: float, shown: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
     path = calibrated(tmp_path / "own.json", SFaceEncoder(), Logistic(slope=0.0, offset=offset))
     done = typed(*pair, "--calibration", path)
-    assert rows(done)["probability"] == f"{shown} the same, if that was as likely as not beforehand"
+    assert rows(done)["probability"] == f"{shown} that it is the same person, at even odds beforehand"
     assert "100" not in done.stdout.replace("1,000", "")
 
 
