@@ -6,7 +6,6 @@ import csv
 import json as json_module
 import os
 import re
-import shutil
 import signal
 import sys
 import threading
@@ -27,6 +26,7 @@ from faceclr_cli.core.events import Notice, Reporter, Silent
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3
 _LEAST_TEXT = 12
+_USUAL_COLUMNS = 80
 
 
 class Console:
@@ -125,19 +125,37 @@ def _styled(text: str, stream: TextIO, *, bold: bool, fg: str | None = None) -> 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose first column is text and whose others are numbers, aligned right.
 
-    Where a terminal is too narrow for it, texts lose their middle, and numbers nothing.
+    Where a terminal is too narrow for it, texts lose their middle, and numbers nothing: columns without room follow
+    in a table below.
     """
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    numbers = [list(range(1, len(widths)))]
     if sys.stdout.isatty():
-        room = shutil.get_terminal_size().columns - sum(widths[1:]) - 2 * (len(widths) - 1)
-        widths[0] = min(widths[0], max(room, _LEAST_TEXT))
+        width = _columns(sys.stdout)
+        widths[0] = min(widths[0], max(width - sum(each + 2 for each in widths[1:]), _LEAST_TEXT))
+        numbers = list(_side_by_side(widths, width))
 
-    def line(cells: Sequence[str]) -> str:
-        numbers = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-        return "  ".join([_shortened(cells[0], widths[0]).ljust(widths[0]), *numbers]).rstrip()
+    def part(places: Sequence[int]) -> str:
+        def line(cells: Sequence[str]) -> str:
+            shown = [_shortened(cells[0], widths[0]).ljust(widths[0])]
+            return "  ".join(shown + [cells[place].rjust(widths[place]) for place in places]).rstrip()
 
-    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join(["", line(columns), rule, *map(line, rows), ""])
+        rule = "─" * (widths[0] + sum(widths[place] + 2 for place in places))
+        return "\n".join(["", line(columns), rule, *map(line, rows), ""])
+
+    return "\n".join(map(part, numbers))
+
+
+def _side_by_side(widths: Sequence[int], width: int) -> Iterator[list[int]]:
+    """Which columns of numbers find room beside the first, a table after the other."""
+    places, used = list[int](), widths[0]
+    for place in range(1, len(widths)):
+        if places and used + 2 + widths[place] > width:
+            yield places
+            places, used = [], widths[0]
+        places.append(place)
+        used += 2 + widths[place]
+    yield places
 
 
 def _shortened(text: str, width: int) -> str:
@@ -154,7 +172,7 @@ def facts(rows: Mapping[str, str]) -> str:
 
 def room(margin: int) -> int:
     """Columns beside a margin, of a terminal or else of eighty."""
-    return min(80, shutil.get_terminal_size().columns if sys.stdout.isatty() else 80) - margin
+    return min(80, _columns(sys.stdout)) - margin
 
 
 def sentence(text: str) -> str:
@@ -164,7 +182,15 @@ def sentence(text: str) -> str:
 
 def _wrapped(text: str, margin: int, stream: TextIO) -> str:
     """On a terminal, breaks lines between words; never inside one, since a path must stay one to be copied."""
-    return wrapped(text, shutil.get_terminal_size().columns, margin) if stream.isatty() else text
+    return wrapped(text, _columns(stream), margin) if stream.isatty() else text
+
+
+def _columns(stream: TextIO) -> int:
+    """The width of the terminal that a stream leads to, or of one as there used to be."""
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns) or _USUAL_COLUMNS
+    except (OSError, ValueError):  # It leads to none, is closed, or the variable holds no number.
+        return _USUAL_COLUMNS
 
 
 def count(number: int, noun: str) -> str:

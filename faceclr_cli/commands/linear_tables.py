@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import count, percent, table
+from faceclr_cli.commands.console import count, percent, sentence, table
 from faceclr_cli.core.faces.reasons import shown
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def _explained(result: LinearEvalResult) -> str:
     chosen = {f"{name} = {value:g}" for row in result.rows for name, value in _choice(row)}
     if chosen:
         trained += f" ({', '.join(sorted(chosen))} by {result.val:,} more)"
-    return (
-        f"{trained},\nmeasured on {result.test:,} others (chance {percent(result.chance)}). Jaccard, precision, recall "
-        f"and F1:\nmeans over people. Intervals: bootstrap over people. k-NN: nearest neighbour\n"
-        f"among all {result.pictures:,} pictures."
+    return sentence(
+        f"{trained}, measured on {result.test:,} others (chance {percent(result.chance)}). Jaccard, precision, recall "
+        "and F1: means over people. Intervals: bootstrap over people. k-NN: nearest neighbour among all "
+        f"{result.pictures:,} pictures."
     )
 
 

@@ -143,6 +143,20 @@ def test_on_a_narrow_terminal_a_table_cuts_paths_in_the_middle_and_no_number(mon
     assert lines[4].endswith(" 1.0%")
 
 
+def test_columns_that_find_no_room_follow_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "30")
+    shown = table(["embeddings", "top-1", "top-3", "Jaccard"], [["a-folder/run.h5", "54.2%", "100.0%", "0.373"]])
+    assert [line for line in shown.splitlines() if line] == [
+        "embeddings    top-1   top-3",
+        "───────────────────────────",
+        "a-f…r/run.h5  54.2%  100.0%",
+        "embeddings    Jaccard",
+        "─────────────────────",
+        "a-f…r/run.h5    0.373",
+    ]
+
+
 def test_sentences_break_between_words_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "FAR 1e-05 needs 100,000 impostor pairs; FAR 1e-06 needs 1,000,000 impostor pairs"
     assert sentence(text) == text
