@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 30.0
+_LEAST_WITH_RATE = 60
+"""Columns of a terminal whose bar has room for a rate beside it."""
 
 
 class RichProgress:
@@ -93,14 +95,23 @@ def _bars(console: RichConsole) -> Progress:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:.0f} {task.fields['unit']}/s" if task.speed else "", style="dim")
 
-    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn()
-    return Progress(*columns, Rate(), TimeRemainingColumn(compact=True), console=console, transient=True, expand=True)
+    def whole() -> Column:
+        """What the bar gives way to: Rich would cut a number sooner than shorten a bar."""
+        return Column(no_wrap=True)
+
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(bar_width=None)]
+    columns.append(MofNCompleteColumn(table_column=whole()))
+    if console.width >= _LEAST_WITH_RATE:
+        columns.append(Rate(table_column=whole()))
+    columns.append(TimeRemainingColumn(compact=True, table_column=whole()))
+    return Progress(*columns, console=console, transient=True, expand=True)
 
 
 class _Throttled(ABC):

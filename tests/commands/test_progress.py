@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 
 import pytest
 from rich.console import Console as RichConsole
@@ -71,6 +72,24 @@ def test_a_terminal_gets_a_bar_that_goes_away() -> None:
     assert "0/5" in screen.getvalue()
     assert reporter._progress is None
     assert screen.getvalue().endswith("epoch 1/2  loss 1.5\n")
+
+
+@pytest.mark.parametrize(("width", "rate"), [(80, True), (60, True), (40, False)])
+def test_a_bar_is_one_line_however_narrow_the_terminal(width: int, rate: bool) -> None:
+    screen = io.StringIO()
+    reporter = progress.RichProgress(RichConsole(file=screen, force_terminal=True, width=width))
+    reporter.report(TaskStarted(task="detecting faces", total=202_599, unit="photos"))
+    for done in (1, 100_000):
+        time.sleep(0.01)  # Else there is no rate.
+        reporter.report(TaskAdvanced(task="detecting faces", done=done))
+    assert reporter._progress is not None
+    reporter._progress.refresh()
+    reporter.close()
+    shown = re.sub(r"\x1b\[\??[\d;]*[A-Za-z]", "", screen.getvalue())
+    *_, last = re.findall(r"detecting faces .*100000/202599 .*", shown)
+    assert len(last.split("\r")[-1]) <= width
+    assert ("photos/s" in last) == rate
+    assert "…" not in shown
 
 
 def test_an_unknown_total_and_a_failing_job_leave_no_bar_behind() -> None:
