@@ -10,10 +10,11 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import faceclr_cli.core as core
 from tests.docs.pages import coded, read_page, tables
@@ -39,10 +40,25 @@ def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pyte
 
 def test_the_page_runs_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
     page = _ROOT.parents[1] / "docs" / "python.md"
-    done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # For networks as small as these, more cost more than they bring.
+    try:
+        done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS, encoding="utf-8")
+    finally:
+        torch.set_num_threads(threads)
     assert done.attempted > 40
     assert done.failed == 0
+
+
+def test_every_function_is_called_in_an_example() -> None:
+    """On the page or in a docstring; export, which takes an extra, is shown."""
+    examples = [line for line in read_page("python.md").splitlines() if line.lstrip().startswith((">>> ", "... "))]
+    for name in core.__all__:
+        if isinstance(value := getattr(core, name), FunctionType):
+            shown = ">>> " in (value.__doc__ or "") or any(f"{name}(" in line for line in examples)
+            assert shown or name == "export", name
 
 
 def test_the_script_of_the_page_has_configs_that_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
