@@ -132,7 +132,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     numbers = [list(range(1, len(widths)))]
     if sys.stdout.isatty():
         width = _columns(sys.stdout)
-        widths[0] = min(widths[0], max(width - sum(each + 2 for each in widths[1:]), _LEAST_TEXT))
+        room = width - sum(each + 2 for each in widths[1:])
+        widths[0] = min(widths[0], max(room, _LEAST_TEXT, len(columns[0])))
         numbers = list(_side_by_side(widths, width))
 
     def part(places: Sequence[int]) -> str:
@@ -178,6 +179,11 @@ def room(margin: int) -> int:
 def sentence(text: str) -> str:
     """A line of words between tables and facts, at the width of the terminal."""
     return _wrapped(text, 0, sys.stdout)
+
+
+def paragraph(text: str) -> str:
+    """Several lines of words, in a log as on a terminal."""
+    return wrapped(text, room(0))
 
 
 def _wrapped(text: str, margin: int, stream: TextIO) -> str:

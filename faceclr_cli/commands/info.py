@@ -24,7 +24,7 @@ def _text(value: object) -> str:
             return "; ".join(f"{name}: {_text(part)}" for name, part in known.items())
         return ", ".join(f"{name} {_text(part)}" for name, part in known.items())
     if isinstance(value, list):
-        return ", ".join(map(_text, value))
+        return ", ".join(f"({_text(part)})" if isinstance(part, dict) else _text(part) for part in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import count, percent, sentence, table
+from faceclr_cli.commands.console import count, paragraph, percent, table
 from faceclr_cli.core.faces.reasons import shown
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _explained(result: LinearEvalResult) -> str:
     chosen = {f"{name} = {value:g}" for row in result.rows for name, value in _choice(row)}
     if chosen:
         trained += f" ({', '.join(sorted(chosen))} by {result.val:,} more)"
-    return sentence(
+    return paragraph(
         f"{trained}, measured on {result.test:,} others (chance {percent(result.chance)}). Jaccard, precision, recall "
         "and F1: means over people. Intervals: bootstrap over people. k-NN: nearest neighbour among all "
         f"{result.pictures:,} pictures."
@@ -69,9 +69,9 @@ def of_people(row: ProbeRow) -> Iterator[str]:
     people = sorted(row.per_person, key=lambda person: (person.f1, person.name))
     pictures = sum(person.support for person in people)
     lines = [_line(shown(person.name), person, person.support) for person in people[:_MOST_PEOPLE]]
-    lines.append(_line("(mean over people)", row, pictures))
-    lines.append(_line("(weighted by pictures)", row.weighted, pictures))
-    yield table(("person, the worst first", "precision", "recall", "F1", "Jaccard", "pictures"), lines)
+    lines.append(_line("(mean)", row, pictures))
+    lines.append(_line("(weighted)", row.weighted, pictures))
+    yield table(("worst first", "precision", "recall", "F1", "Jaccard", "pictures"), lines)
     if len(people) > _MOST_PEOPLE:
         yield f"{len(people) - _MOST_PEOPLE:,} more, none of them worse, left out: --json has them all"
     if len(people) <= _MOST_COLUMNS:

@@ -228,14 +228,17 @@ def numbers(metrics: Mapping[str, float], width: int) -> str:
         width: Columns that they may take; what matters least is left out.
     """
     speed = {"pictures_per_second": "{:.0f}/s", "seconds": "{:.0f} s"}
-    parts = {
-        name: f"{name} {value:.{4 if abs(value) >= 1 else 3}g}" for name, value in metrics.items() if name not in speed
-    }
+    parts = {name: f"{name} {_number(value)}" for name, value in metrics.items() if name not in speed}
     parts |= {name: text.format(metrics[name]) for name, text in speed.items() if name in metrics}
     for name in _LEAST_WANTED:
         if len("  ".join(parts.values())) > width:
             parts.pop(name, None)
     return "  ".join(parts.values())
+
+
+def _number(value: float) -> str:
+    """As many digits in each line, so that one stands below the other."""
+    return f"{value:g}" if float(value).is_integer() else f"{value:#.{4 if abs(value) >= 1 else 3}g}"
 
 
 def _duration(seconds: float) -> str:

@@ -46,7 +46,11 @@ def test_epochs_are_throttled_but_the_last_is_said(clock: list[float]) -> None:
     for epoch in range(1, 41):
         clock[0] += 2.0
         reporter.report(EpochFinished(epoch=epoch, epochs=40, metrics={"loss": 1.5}))
-    assert log.getvalue().splitlines() == ["epoch 15/40  loss 1.5", "epoch 30/40  loss 1.5", "epoch 40/40  loss 1.5"]
+    assert log.getvalue().splitlines() == [
+        "epoch 15/40  loss 1.500",
+        "epoch 30/40  loss 1.500",
+        "epoch 40/40  loss 1.500",
+    ]
 
 
 def test_a_program_gets_one_object_a_line(clock: list[float]) -> None:
@@ -71,7 +75,7 @@ def test_a_terminal_gets_a_bar_that_goes_away() -> None:
     assert "detecting" in screen.getvalue()
     assert "0/5" in screen.getvalue()
     assert reporter._progress is None
-    assert screen.getvalue().endswith("epoch 1/2  loss 1.5\n")
+    assert screen.getvalue().endswith("epoch 1/2  loss 1.500\n")
 
 
 @pytest.mark.parametrize(("width", "rate"), [(80, True), (60, True), (40, False)])
