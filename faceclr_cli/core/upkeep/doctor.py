@@ -196,12 +196,17 @@ def _photograph() -> Path:
 
 def _folder() -> str:
     """Where faceclr keeps packed crops: it must be writable, or training packs them anew each time."""
-    from faceclr_cli.core.datasets.packed import cache_folder
+    from faceclr_cli.core.datasets.packed import CACHE_VARIABLE, cache_folder
 
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=folder):
-        return str(folder)
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be kept there ({error}); set {CACHE_VARIABLE} to a folder that can be written"
+        ) from error
 
 
 _LOOKS: dict[str, Callable[[], str]] = {
