@@ -19,7 +19,7 @@ from typing import NoReturn, TextIO
 import typer
 
 from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, wrapped
-from faceclr_cli.commands.streams import forsake
+from faceclr_cli.commands.streams import forsake, printable
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
 
@@ -128,6 +128,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     Where a terminal is too narrow for it, texts lose their middle, and numbers nothing: columns without room follow
     in a table below.
     """
+    rows = [list(map(printable, cells)) for cells in rows]
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     numbers = [list(range(1, len(widths)))]
     if sys.stdout.isatty():

@@ -12,7 +12,7 @@ from typing import TextIO, cast
 CLOSED_PIPE = 128 + signal.SIGPIPE
 _DATA = 3
 _SIMPLER = {"─": "-", "…": "~", "±": "+-"}
-"""What stands for the signs that are drawn with, each as wide where it stands in a table."""
+"""What stands for the signs that we print."""
 
 
 def _simpler(error: UnicodeError) -> tuple[str, int]:
@@ -25,9 +25,17 @@ def _simpler(error: UnicodeError) -> tuple[str, int]:
     return "".join(_SIMPLER[sign] for sign in signs), error.end
 
 
+codecs.register_error("simpler", _simpler)
+
+
+def printable(text: str) -> str:
+    """As it will stand on standard output, for whoever must know how wide that is."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "simpler").decode(encoding)
+
+
 def ready() -> None:
     """Has all three there, which the child of a daemon may lack, and able to print the name of any file."""
-    codecs.register_error("simpler", _simpler)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             # In this order each takes its own descriptor, so that no file that is opened later gets it.
