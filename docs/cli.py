@@ -20,7 +20,8 @@ environment (`--batch-size` is `FACECLR_BATCH_SIZE`) and a line of the command's
 (`batch-size = 64`); what stands on the command line wins over the environment, and that over the file.
 
 Exit codes: 0 done, or the same person · 1 a different person · 2 usage or configuration · 3 data · 4 model or
-checkpoint · 75 another run is at work there · 130 interrupted · 143 terminated.
+checkpoint · 70 a defect in faceclr · 75 another run is at work there · 130 interrupted · 141 nobody reads the output ·
+143 terminated.
 """
 
 

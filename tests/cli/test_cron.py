@@ -52,7 +52,7 @@ class Job:
         code = self.process.wait(TIMEOUT)
         log = self.log.read_text()
         assert "\r" not in log and "\x1b" not in log
-        assert len(re.findall(r"^[\w ]+: [\d/]+ \w+, ", log, re.MULTILINE)) <= 1 + TIMEOUT / 30
+        assert len(re.findall(r"^(?:[\w ]+: [\d/]+ \w+, |epoch )", log, re.MULTILINE)) <= 1 + TIMEOUT / 30
         return code, log
 
     def freeze(self, when: Callable[[], bool]) -> None:
