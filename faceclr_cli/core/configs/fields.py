@@ -84,11 +84,12 @@ def check_limits(config: Config) -> None:
         if not isinstance(value, int | float):
             continue
         name = f"--{option_name(config_field.name)}"
+        given = f"{value:g}" if isinstance(value, float) else str(value)
         # Written so that NaN fails too.
         if spec.minimum is not None and not value >= spec.minimum:
-            raise ValueError(f"{name} must be at least {spec.minimum:g}, not {value:g}")
+            raise ValueError(f"{name} must be at least {spec.minimum:g}, not {given}")
         if spec.maximum is not None and not value <= spec.maximum:
-            raise ValueError(f"{name} must be at most {spec.maximum:g}, not {value:g}")
+            raise ValueError(f"{name} must be at most {spec.maximum:g}, not {given}")
 
 
 def to_json(config: Config) -> dict[str, Any]:
