@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from itertools import chain
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def test_the_scripts_are_those_of_this_version() -> None:
     spec.loader.exec_module(generate)
     for shell, name in generate.FILES.items():
         assert (SCRIPTS / name).read_text() == generate.script(shell), "run python completions/generate.py"
+
+
+def test_pip_installs_them_where_shells_look() -> None:
+    project = tomllib.loads((SCRIPTS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert {SCRIPTS.parent / path for path in installed} == {path for path in SCRIPTS.iterdir() if path.suffix != ".py"}
 
 
 def test_bash_offers_commands_options_and_choices(folder: Path) -> None:
