@@ -82,7 +82,9 @@ def test_the_scripts_are_those_of_this_version() -> None:
 def test_pip_installs_them_where_shells_look() -> None:
     project = tomllib.loads((SCRIPTS.parent / "pyproject.toml").read_text(encoding="utf-8"))
     installed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
-    assert {SCRIPTS.parent / path for path in installed} == {path for path in SCRIPTS.iterdir() if path.suffix != ".py"}
+    assert {SCRIPTS.parent / path for path in installed} == {
+        path for path in SCRIPTS.iterdir() if path.is_file() and path.suffix != ".py"
+    }
 
 
 def test_bash_offers_commands_options_and_choices(folder: Path) -> None:
