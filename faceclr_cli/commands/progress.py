@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 30.0
-_LEAST_WITH_RATE = 60
-"""Columns of a terminal whose bar has room for a rate beside it."""
+_LEAST_WITH_BAR, _LEAST_WITH_RATE = 50, 60
+"""Columns of a terminal that has room for a bar beside the numbers, and for a rate."""
 
 
 class RichProgress:
@@ -86,6 +86,8 @@ class RichProgress:
 
 
 def _bars(console: RichConsole) -> Progress:
+    from rich.console import Group, RenderableType
+    from rich.constrain import Constrain
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -106,12 +108,19 @@ def _bars(console: RichConsole) -> Progress:
         """What the bar gives way to: Rich would cut a number sooner than shorten a bar."""
         return Column(no_wrap=True)
 
-    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(bar_width=None)]
+    class Bars(Progress):
+        def get_renderable(self) -> RenderableType:
+            # A terminal that shows ^C behind a full line begins another one, and the bar would be taken off the wrong.
+            return Constrain(Group(*self.get_renderables()), console.width - len("^C") - 1)
+
+    columns: list[ProgressColumn] = [TextColumn("{task.description}")]
+    if console.width >= _LEAST_WITH_BAR:
+        columns.append(BarColumn(bar_width=None))
     columns.append(MofNCompleteColumn(table_column=whole()))
     if console.width >= _LEAST_WITH_RATE:
         columns.append(Rate(table_column=whole()))
     columns.append(TimeRemainingColumn(compact=True, table_column=whole()))
-    return Progress(*columns, console=console, transient=True, expand=True)
+    return Bars(*columns, console=console, transient=True, expand=True)
 
 
 class _Throttled(ABC):
