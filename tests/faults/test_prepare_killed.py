@@ -182,7 +182,10 @@ def test_a_stopped_run_ends_soon_and_is_continued(
     wait_until(lambda: faces_in(folder) >= faces, process)
     whom(process, number)
     _, complained = process.communicate(timeout=10)
-    assert (process.returncode, complained.decode()) == (code, complaint)
+    *told, last = complained.decode().splitlines(keepends=True)
+    assert (process.returncode, last) == (code, complaint)
+    (notice,) = map(json.loads, told)
+    assert "the same command goes on from there" in notice["text"]
     require_nobody_left(process.pid)
     assert not list(folder.rglob(".*"))
     assert not (folder / "faces" / "faceclr.json").exists()

@@ -14,7 +14,7 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT, PrepareConfig
 from faceclr_cli.core.datasets.folder import DESCRIPTION
 from faceclr_cli.core.datasets.layouts import Layout, Photos, find_photos
 from faceclr_cli.core.datasets.places import default_out, plan
-from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
+from faceclr_cli.core.errors import ConfigError, DataError, StoppedError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.align import DEFAULT_MARGIN, Alignment
 from faceclr_cli.core.faces.assume import require_arcface
@@ -152,6 +152,10 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
                 # Of a single file the message says all.
                 result.ledger.unlink()
                 out.rmdir()
+    except (KeyboardInterrupt, StoppedError):
+        text = f"what is done is kept in {shown(out)}; the same command goes on from there"
+        reporter.report(Notice(text=text, level="warning"))
+        raise
     except OSError as error:
         raise DataError(f"{shown(error.filename or out)}: cannot be written ({error.strerror or error})") from error
     _judge(config, result, is_single=is_single)
