@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -81,6 +82,17 @@ def test_usage_tells_what_must_be_given_from_what_may_be() -> None:
     usages = {name: CliRunner().invoke(app, [name, "--help"], prog_name="faceclr").stdout for name in COMMANDS}
     assert usages["prepare"].startswith("Usage: faceclr prepare [OPTIONS] PHOTOS\n")
     assert usages["embed"].startswith("Usage: faceclr embed [OPTIONS] [FACES]\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_stand_in_panels_that_can_be_taken_in(name: str) -> None:
+    panels: dict[str, int] = {}
+    heading = ""
+    for line in CliRunner().invoke(app, [name, "--help"]).stdout.splitlines():
+        heading = line if re.fullmatch(r"[A-Z].*:", line) else heading
+        panels[heading] = panels.get(heading, 0) + line.startswith("  -")
+    assert panels["Everywhere:"] == 5
+    assert max(panels.values()) <= 10, panels
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,6 +11,8 @@ from faceclr_cli.core.configs.verify import One
 
 USUAL_FARS = (1e-2, 1e-3, 1e-4)
 
+FACES, MEASURING = "What to measure on", "Measuring"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
@@ -19,20 +21,25 @@ class CalibrateConfig:
     model: str = option(
         "sface", short="-m", metavar="sface|RUN", help="A run or encoder folder, or with -o also one that is built in"
     )
-    root: Path | None = option(None, metavar="DIR", help="Photographs or prepared faces of people with names")
-    embeddings: Path | None = option(None, metavar="STORE.h5", help="The same, embedded already")
-    pairs: Path | None = option(None, metavar="FILE", help="The pairs to measure on: CSV 'a,b,same' or LFW's lists")
+    root: Path | None = option(
+        None, metavar="DIR", panel=FACES, help="Photographs or prepared faces of people with names"
+    )
+    embeddings: Path | None = option(None, metavar="STORE.h5", panel=FACES, help="The same, embedded already")
+    pairs: Path | None = option(
+        None, metavar="FILE", panel=FACES, help="The pairs to measure on: CSV 'a,b,same' or LFW's lists"
+    )
     all_pairs: bool = option(
-        False, help="Measure on every two faces instead: of all people, or of the pictures in --pairs"
+        False, panel=FACES, help="Measure on every two faces instead: of all people, or of the pictures in --pairs"
     )
     far: tuple[float, ...] = option(
         (),
         metavar="RATE",
+        panel=MEASURING,
         help="A false accept rate; may be repeated (default: those of 0.01, 0.001, 0.0001 that there are pairs for)",
     )
-    face: One = option("largest", help="Which face of a photograph that shows several")
-    rounds: int = option(1000, minimum=100, help="Resamples of the people, for the 95% intervals")
-    seed: int = option(0, minimum=0, help="Fixes the resamples")
+    face: One = option("largest", panel=FACES, help="Which face of a photograph that shows several")
+    rounds: int = option(1000, minimum=100, panel=MEASURING, help="Resamples of the people, for the 95% intervals")
+    seed: int = option(0, minimum=0, panel=MEASURING, help="Fixes the resamples")
     out: Path | None = option(
         None, short="-o", metavar="FILE", help="Write here, for verify --calibration, and leave the encoder as it is"
     )

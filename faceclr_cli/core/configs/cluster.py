@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
-from faceclr_cli.core.configs.judging import JudgingConfig
+from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
 
 Method = Literal["agglomerative", "hdbscan"]
 
@@ -38,6 +38,7 @@ class ClusterConfig(JudgingConfig):
         None,
         minimum=0.0,
         maximum=1.0,
+        panel=THRESHOLD,
         metavar="RATE",
         help="The false accept rate that the threshold is for, one that was measured (default: 0.001 or the nearest, "
         "or less where many faces would each meet more than one stranger)",

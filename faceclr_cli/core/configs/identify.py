@@ -12,6 +12,8 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 
 Which = Literal["largest", "center", "best", "all", "only"]
 
+PHOTOGRAPHS, ANSWERS = "Photographs", "Answers"
+
 
 @dataclass(frozen=True, kw_only=True)
 class IdentifyConfig(JudgingConfig):
@@ -28,17 +30,31 @@ class IdentifyConfig(JudgingConfig):
         metavar="FACES.h5|DIR",
         help="People with names: a store, prepared faces, photographs, or a classifier of linear-eval --save",
     )
-    face: Which | None = option(None, help="Which, of several (default: all; with --evaluate, the largest)")
-    matches: int = option(3, minimum=1, metavar="N", help="How many of the most similar people --json lists")
+    face: Which | None = option(
+        None, panel=PHOTOGRAPHS, help="Which, of several (default: all; with --evaluate, the largest)"
+    )
+    matches: int = option(
+        3, minimum=1, metavar="N", panel=ANSWERS, help="How many of the most similar people --json lists"
+    )
     annotate: Path | None = option(
-        None, metavar="DIR", help="Also write copies of the photographs there, with a box and a name on each face"
+        None,
+        metavar="DIR",
+        panel=ANSWERS,
+        help="Also write copies of the photographs there, with a box and a name on each face",
     )
     evaluate: bool = option(
-        False, help="Measure instead: PHOTOS has a folder for each person; _ and people of no gallery are unknown"
+        False,
+        panel=ANSWERS,
+        help="Measure instead: PHOTOS has a folder for each person; _ and people of no gallery are unknown",
     )
-    null: bool = option(False, help="Paths on standard input end with NUL, as of find -print0")
+    null: bool = option(False, panel=PHOTOGRAPHS, help="Paths on standard input end with NUL, as of find -print0")
     max_bad: float = option(
-        0.5, minimum=0.0, maximum=1.0, metavar="SHARE", help="Share of files that may fail before the exit code is 3"
+        0.5,
+        minimum=0.0,
+        maximum=1.0,
+        metavar="SHARE",
+        panel=PHOTOGRAPHS,
+        help="Share of files that may fail before the exit code is 3",
     )
 
     def __post_init__(self) -> None:

@@ -9,6 +9,8 @@ from faceclr_cli.core.configs.fields import check_limits, option
 
 BUILT_IN = "sface"
 
+THRESHOLD = "Threshold"
+
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingConfig:
@@ -21,17 +23,25 @@ class JudgingConfig:
         help="The built-in encoder, a run or encoder folder, or .onnx",
     )
     threshold: float | None = option(
-        None, minimum=-1.0, maximum=1.0, help="Least cosine similarity of the same person (default: the encoder's own)"
+        None,
+        minimum=-1.0,
+        maximum=1.0,
+        panel=THRESHOLD,
+        help="Least cosine similarity of the same person (default: the encoder's own)",
     )
     far: float | None = option(
         None,
         minimum=0.0,
         maximum=1.0,
         metavar="RATE",
+        panel=THRESHOLD,
         help="The false accept rate that the threshold is for, one that was measured (default: 0.001 or the nearest)",
     )
     calibration: Path | None = option(
-        None, metavar="FILE", help="Thresholds that faceclr calibrate -o wrote, instead of the encoder's own"
+        None,
+        metavar="FILE",
+        panel=THRESHOLD,
+        help="Thresholds that faceclr calibrate -o wrote, instead of the encoder's own",
     )
 
     def __post_init__(self) -> None:

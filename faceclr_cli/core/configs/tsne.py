@@ -11,6 +11,8 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 PAGE = ".html"
 _DRAWN = (".png", ".svg", ".pdf", PAGE)
 
+MAP, PEOPLE = "Map", "Choosing people"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TsneConfig:
@@ -30,13 +32,13 @@ class TsneConfig:
         metavar="FILE",
         help="A picture (.png, .svg, .pdf) or a page to explore (.html); may be repeated (default: map.png)",
     )
-    method: Literal["tsne", "umap", "pca"] = option("tsne", help="How many dimensions become two")
-    identities: int = option(12, minimum=1, metavar="N", help="Only the N people with the most pictures")
+    method: Literal["tsne", "umap", "pca"] = option("tsne", panel=MAP, help="How many dimensions become two")
+    identities: int = option(12, minimum=1, metavar="N", panel=PEOPLE, help="Only the N people with the most pictures")
     people: tuple[str, ...] = option(
-        (), metavar="NAME", help="Only this person, however many pictures there are; may be repeated"
+        (), metavar="NAME", panel=PEOPLE, help="Only this person, however many pictures there are; may be repeated"
     )
-    perplexity: float = option(30.0, minimum=1.0, help="t-SNE's perplexity, lowered where faces are few")
-    seed: int = option(0, minimum=0, maximum=2**32 - 1, help="The same seed draws the same map")
+    perplexity: float = option(30.0, minimum=1.0, panel=MAP, help="t-SNE's perplexity, lowered where faces are few")
+    seed: int = option(0, minimum=0, maximum=2**32 - 1, panel=MAP, help="The same seed draws the same map")
     faces: Path | None = option(
         None, metavar="DIR", help="Where a page's thumbnails come from (default: the folder that was embedded)"
     )
