@@ -166,7 +166,9 @@ def _write_rows(
     total = len(listing.photos)
     embedding = Embedding(encoder, batch_size=config.batch_size, flip=config.flip)
     source = open_source(config.face, listing, encoder.fingerprint)
-    items = reported(source.load(AHEAD * config.batch_size), total, config.batch_size, reporter)
+    items = reported(
+        source.load(AHEAD * config.batch_size, in_bursts=encoder.fills_cores), total, config.batch_size, reporter
+    )
     with writing(config.file_format, out, origin) as write:
         for _ in range(0, total, config.batch_size):
             block = embedding.block(islice(items, config.batch_size))

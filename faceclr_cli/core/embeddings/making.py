@@ -70,6 +70,7 @@ class Maker:
         self._job = job
         self._source = open_source(job.config.face, job.listing, encoder.fingerprint)
         self._embedding = Embedding(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
+        self._in_bursts = encoder.fills_cores
         self._former = find_former(job.out, job.origin, half=job.config.half)
         self._parts = Parts(job.out, job.run)
 
@@ -81,7 +82,8 @@ class Maker:
         """
         job = self._job
         photos = chain.from_iterable(map(job.photos, numbers))
-        loaded = self._source.load(AHEAD * job.config.batch_size, self._former.content_hash, photos)
+        ahead = AHEAD * job.config.batch_size
+        loaded = self._source.load(ahead, self._former.content_hash, photos, in_bursts=self._in_bursts)
         items = reported(loaded, len(job.listing.photos), job.config.batch_size, reporter)
         for number in numbers:
             block = self._embedding.block(islice(items, job.size), self._former)

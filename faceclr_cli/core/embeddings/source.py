@@ -114,7 +114,12 @@ class Source:
         self._cut, self._together = cut, together
 
     def load(
-        self, ahead: int, known: Known = lambda _: None, photos: Iterable[Photo] | None = None
+        self,
+        ahead: int,
+        known: Known = lambda _: None,
+        photos: Iterable[Photo] | None = None,
+        *,
+        in_bursts: bool = False,
     ) -> Iterator[Loaded | Failed]:
         """Reads files on threads, in order.
 
@@ -122,6 +127,7 @@ class Source:
             ahead: How many may be ready before they are asked for, which bounds the memory.
             known: A picture that was not changed since is not even decoded.
             photos: Some of the source's, in its order; None for all.
+            in_bursts: Nothing is read while the caller works on what was read, for which it needs all cores.
         """
         waiting: deque[Future[list[Loaded | Failed]]] = deque()
         threads = min(8, os.cpu_count() or 1)
@@ -134,7 +140,12 @@ class Source:
                         wait([waiting[-2 * threads]])  # photographs are larger than crops: few are held at a time
                     contents = [_member(archive, photo) for photo in some]
                     waiting.append(pool.submit(self._read_some, some, contents, known))
-                    if len(waiting) * self._together > ahead:
+                    if len(waiting) * self._together <= ahead:
+                        continue
+                    if in_bursts:
+                        wait(waiting)
+                    yield from waiting.popleft().result()
+                    while in_bursts and waiting:
                         yield from waiting.popleft().result()
                 while waiting:
                     yield from waiting.popleft().result()

@@ -45,6 +45,11 @@ class Encoder(Protocol):
         """The people that it was trained on, or None where nobody wrote them down."""
         ...
 
+    @property
+    def fills_cores(self) -> bool:
+        """Whether all cores of this machine work on a batch together, so that what takes one of them holds up all."""
+        ...
+
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch.
 

@@ -37,6 +37,7 @@ class TorchEncoder:
         self.trained_on = description.card.people.keys() or None
         self._size = description.architecture.image_size
         self._device = device
+        self.fills_cores = device.type == "cpu"
         if device.type == "cpu":
             keep_memory(*NETWORK)
         self._network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -51,6 +51,7 @@ class OnnxEncoder:
         self.calibration = description.calibration
         self.card = description.card
         self.trained_on = description.card.people.keys() or None
+        self.fills_cores = True
         self._path = shown(file.path)
         try:
             self._session = onnxruntime.InferenceSession(file.content, _options(), providers=["CPUExecutionProvider"])

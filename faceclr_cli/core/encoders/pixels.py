@@ -29,6 +29,7 @@ class PixelsEncoder:
     digest = hashlib.sha256(_RECIPE.encode()).hexdigest()
     calibration = None
     trained_on = None
+    fills_cores = False
 
     def __init__(self) -> None:
         self.fingerprint: Fingerprint = replace(default_fingerprint(_CROP), channels="rgb", normalisation=_RECIPE)

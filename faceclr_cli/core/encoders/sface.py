@@ -32,6 +32,7 @@ class SFaceEncoder:
     name = "sface"
     dim = 128
     digest = SFACE.sha256
+    fills_cores = True
     trained_on = None  # Identities of MS1M and others, which nobody lists by name here.
 
     def __init__(self) -> None:

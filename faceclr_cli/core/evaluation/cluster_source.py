@@ -58,6 +58,7 @@ class RememberedEncoder:
         digest: SHA-256 of its weights.
         calibration: Its threshold, or None.
         trained_on: Nobody wrote that down.
+        fills_cores: It never works.
     """
 
     name: str
@@ -66,6 +67,7 @@ class RememberedEncoder:
     digest: str
     calibration: Calibration | None
     trained_on: Collection[str] | None = None
+    fills_cores: bool = False
 
     @classmethod
     def of(cls, store: Store) -> RememberedEncoder:

@@ -41,7 +41,7 @@ def embedded(listing: Listing, choice: Choice, encoder: Encoder, reporter: Repor
         ModelError: Photographs can't be aligned here in the way that the encoder needs.
     """
     source = open_source(choice, listing, encoder.fingerprint)
-    items = reported(source.load(AHEAD * _BATCH), len(listing.photos), _BATCH, reporter)
+    items = reported(source.load(AHEAD * _BATCH, in_bursts=encoder.fills_cores), len(listing.photos), _BATCH, reporter)
     block = Embedding(encoder, batch_size=_BATCH, flip=False).block(items)
     if block.failures:
         text = f"{len(block.failures)} of {len(listing.photos)} pictures gave no face (first: {block.failures[0]})"

@@ -20,7 +20,8 @@ from faceclr_cli.core.faces.crop import default_fingerprint
 FINGERPRINT = default_fingerprint()
 
 
-def test_no_more_is_read_ahead_than_allowed_and_the_order_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_bursts", [False, True])
+def test_no_more_is_read_ahead_than_allowed_and_the_order_is_kept(in_bursts: bool, tmp_path: Path) -> None:
     photos = []
     for number in range(40):
         path = tmp_path / f"{number:02d}.jpg"
@@ -37,7 +38,7 @@ def test_no_more_is_read_ahead_than_allowed_and_the_order_is_kept(tmp_path: Path
 
     source = Source(tuple(photos), cut, FINGERPRINT)
     names = []
-    for taken, item in enumerate(source.load(ahead=4), start=1):
+    for taken, item in enumerate(source.load(ahead=4, in_bursts=in_bursts), start=1):
         assert isinstance(item, Loaded)
         assert item.faces[0].crop[0, 0, 0] == len(names)
         names.append(item.name)
