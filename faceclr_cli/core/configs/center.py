@@ -35,7 +35,9 @@ class CenterConfig(LabelledConfig):
     )
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
     # Some hundred people are soon known by heart; by SGD, and in this many epochs, what is learned serves for others.
-    optimizer: Optimizer = option("sgd", panel=OPTIM, help="How weights follow gradients")
+    optimizer: Optimizer = option(
+        "sgd", panel=OPTIM, help="How weights follow gradients; adamw for networks without batch norm, as ConvNeXt"
+    )
     epochs: int = option(20, minimum=0, panel=OPTIM, help="Passes over the data; 0 writes the untrained network")
 
     head: Head = option("cosface", panel=CLASSES, help="How people are told apart; all but softmax by angles")

@@ -25,7 +25,9 @@ class TripletConfig(LabelledConfig):
         help="Negatives: hard ones of the batch (semi-hard, batch-*); or listed before each epoch: 'random' of all, "
         "'bank': the closest of --candidates, or first the one, then the other",
     )
-    optimizer: Optimizer = option("sgd", panel=OPTIM, help="How weights follow gradients")
+    optimizer: Optimizer = option(
+        "sgd", panel=OPTIM, help="How weights follow gradients; adamw for networks without batch norm, as ConvNeXt"
+    )
     candidates: int = option(50, minimum=1, panel=TRIPLETS, metavar="N", help="bank: random pictures to choose from")
     pictures: int = option(
         4, minimum=2, panel=TRIPLETS, metavar="K", help="semi-hard, batch-*: of each person in a batch"
