@@ -98,7 +98,7 @@ SEEN_ELSEWHERE = {"demo", "doctor", "events"}
 WITHOUT_JSON: dict[str, str] = {}
 """Commands that print none, and why: there are no such."""
 
-MORE = "--init run --epochs 1 --image-size 32 --batch-size 4"
+MORE = "--init run --epochs 1 --image-size 32 --batch-size 8"
 # Every command, and every way in which one prints.
 QUIET = [
     "prepare photos -o quiet-faces --workers 1",
