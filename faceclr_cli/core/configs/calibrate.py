@@ -54,5 +54,3 @@ class CalibrateConfig:
             raise ValueError("--pairs -: is read more than once, so give a file")
         if not all(0 < far < 1 for far in self.far):
             raise ValueError("--far is a rate between 0 and 1, such as 0.001")
-        if self.embeddings is not None and self.face != "largest":
-            raise ValueError("--face is for photographs, and the faces of a store are cut out already: leave it out")

@@ -26,7 +26,7 @@ class VerifyConfig(JudgingConfig):
     face: One | None = option(
         None,
         help="Which, of several (default: the largest; with --protocol, the center, as LFW means it); 'best' is the "
-        "surest, 'only' makes more than one an error",
+        "surest, 'only' makes more than one an error; also for --embeddings that embed --face all wrote",
     )
     save_crops: Path | None = option(None, metavar="DIR", help="Also write the faces as the encoder sees them")
     gallery: Path | None = option(
@@ -92,7 +92,7 @@ class VerifyConfig(JudgingConfig):
         elif self.protocol == "scores":
             self._refuse("scores are all that is measured", "embeddings", "root", "face", "save_crops")
         if self.embeddings is not None:
-            self._refuse("what a store holds is embedded already", "root", "face", "save_crops")
+            self._refuse("what a store holds is embedded already", "root", "save_crops")
             if self.model != BUILT_IN:
                 raise ValueError("--model: what a store holds is embedded already; leave it out")
         if self.measures:

@@ -57,7 +57,7 @@ def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter) -> R:
     areas = rows.boxes[:, 2] * rows.boxes[:, 3]
     order = (areas, rows.detection_scores) if choice == "largest" else (rows.detection_scores, areas)
     dropped = [row for found in several for row in _others(found, choice, order, rows, origin)]
-    text = f"{len(several)} of {len(places)} photographs have several faces; {_COUNTS[choice]} (--face)"
+    text = f"{len(several)} of {len(places)} photographs have several faces; {_COUNTS[choice]}"
     reporter.report(Notice(text=f"{shown(origin)}: {text}", level="warning"))
     return rows.take(np.setdiff1d(np.arange(len(rows)), dropped))
 

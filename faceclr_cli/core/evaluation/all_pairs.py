@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.metrics.all_pairs import measure_all_pairs
 
@@ -68,13 +70,19 @@ class AllPairsResult:
         return asdict(self) | {"tar_at_far": rows, "unmeasured": list(self.unmeasured)}
 
 
-def measure_store(path: Path, reporter: Reporter) -> AllPairsResult:
+def measure_store(path: Path, choice: Choice, reporter: Reporter) -> AllPairsResult:
     """Measures the embeddings of a store on every two faces whose people are known.
+
+    Args:
+        path: The store.
+        choice: Which face of a photograph counts where the store has several.
+        reporter: Told of faces that are left out.
 
     Raises:
         DataError: The file cannot be read, or has no genuine or no impostor pair.
+        ConfigError: The store does not tell which face the choice means.
     """
-    store = read_store(path)
+    store = choose_faces(read_store(path), choice, str(path), reporter)
     named = np.array([name is not None for name in store.identities], bool)
     if not named.all():
         text = f"{shown(path)}: {(~named).sum()} of {len(store)} faces have no name and are left out"

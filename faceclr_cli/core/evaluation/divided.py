@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
+from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.rows import Rows, joined
 from faceclr_cli.core.embeddings.store import Store, ask_for_store, read_store, rows_of_most_pictured
 from faceclr_cli.core.encoders.base import Encoder
@@ -112,7 +113,7 @@ class _Sources:
     def open(self, path: Path) -> Store:
         """The faces of people with names."""
         if path.suffix.lower() in _STORES and not path.is_dir():
-            store = read_store(path)
+            store = choose_faces(read_store(path), "largest", str(path), self.reporter)
         else:
             store = _store_of(embedded_folder(path, self._encoder, self._model, self.reporter), self._encoder)
         if not store.people:

@@ -13,6 +13,7 @@ from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.layouts import Photo
 from faceclr_cli.core.datasets.pair_audit import people_of
 from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.embeddings.source import Listing, list_pictures, require_faces
 from faceclr_cli.core.encoders.base import Encoder
@@ -46,21 +47,24 @@ def labelled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter
         ModelError: The store was made by another encoder.
         FingerprintError: The faces were prepared in another way than the encoder needs.
     """
-    found = _stored(config, encoder) if config.embeddings is not None else _embedded(config, encoder, reporter)
+    found = (
+        _stored(config, encoder, reporter) if config.embeddings is not None else _embedded(config, encoder, reporter)
+    )
     if not config.all_pairs:
         return found
     rows = named_rows(found.rows, found.origin, reporter)
     return People(rows=rows, origin=found.origin, failures=found.failures)
 
 
-def _stored(config: CalibrateConfig, encoder: Encoder) -> People:
+def _stored(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> People:
     path = config.embeddings or Path()
     store = own_store(path, encoder, config.model)
     wanted = None if config.pairs is None else _pictures(config.pairs)
     rows = [row for row, name in enumerate(store.paths) if wanted is None or name in wanted]
-    if not rows:
+    chosen = choose_faces(store.take(rows), config.face, str(path), reporter)
+    if not len(chosen):
         raise DataError(f"{shown(path)}: holds none of the faces to measure on")
-    return People(rows=store.take(rows), origin=_origin(config, path))
+    return People(rows=chosen, origin=_origin(config, path))
 
 
 def _embedded(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> People:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.cfp import read_cfp
 from faceclr_cli.core.datasets.pairs import Pair, called, read_pairs
 from faceclr_cli.core.datasets.scores import read_scores
+from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.store import Store, read_store
 from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.pictures import Pictures, opened, similarity_of
 from faceclr_cli.core.evaluation.walk import walk
 from faceclr_cli.core.events import Reporter, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.metrics.verification import cosine_scores
@@ -90,7 +92,7 @@ def evidence(config: VerifyConfig, reporter: Reporter) -> Evidence:
     if config.calibrate_on is not None:
         lists.append((called(config.calibrate_on), require_labels(config.calibrate_on)))
     if config.embeddings is not None:
-        return _from_store(config.embeddings, lists)
+        return _from_store(config.embeddings, config.face or "largest", lists, reporter)
     return _from_photographs(config, lists, reporter)
 
 
@@ -124,10 +126,12 @@ def _file_of_scores(path: Path | None) -> Scored:
     return Scored(origin=called(path), pairs=(), scores=scores, same=same, reasons=(None,) * len(scores))
 
 
-def _from_store(path: Path, lists: Sequence[_List]) -> Evidence:
-    store = read_store(path)
+def _from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Reporter) -> Evidence:
+    every = read_store(path)
+    store = choose_faces(every, choice, str(path), reporter)
     rows = {name: row for row, name in enumerate(store.paths)}
-    scored = [_in_store(store, rows, origin, pairs, path) for origin, pairs in lists]
+    ambiguous = set(every.paths) - rows.keys()
+    scored = [_in_store(store, rows, ambiguous, origin, pairs, path) for origin, pairs in lists]
     return Evidence(
         judged=scored[0],
         other=scored[1] if len(scored) > 1 else None,
@@ -138,7 +142,9 @@ def _from_store(path: Path, lists: Sequence[_List]) -> Evidence:
     )
 
 
-def _in_store(store: Store, rows: Mapping[str, int], origin: str, pairs: Sequence[Pair], path: Path) -> Scored:
+def _in_store(
+    store: Store, rows: Mapping[str, int], ambiguous: Set[str], origin: str, pairs: Sequence[Pair], path: Path
+) -> Scored:
     absent = [next((name for name in (pair.a, pair.b) if name not in rows), None) for pair in pairs]
     if all(name is not None for name in absent):
         first = store.paths[0] if len(store) else "nothing"
@@ -151,8 +157,12 @@ def _in_store(store: Store, rows: Mapping[str, int], origin: str, pairs: Sequenc
     scores = np.full(len(pairs), np.nan)
     left, right = [rows[pair.a] for pair in found], [rows[pair.b] for pair in found]
     scores[there] = cosine_scores(store.embeddings[left], store.embeddings[right])
-    reasons = [None if name is None else f"{shown(name)}: not in {shown(path)}" for name in absent]
+    reasons = [None if name is None else f"{shown(name)}: {_absence(name, ambiguous, path)}" for name in absent]
     return Scored(origin=origin, pairs=pairs, scores=scores, same=_labels(pairs), reasons=reasons)
+
+
+def _absence(name: str, ambiguous: Set[str], path: Path) -> str:
+    return "has several faces, and only one is allowed" if name in ambiguous else f"not in {shown(path)}"
 
 
 def _from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Reporter) -> Evidence:

@@ -72,7 +72,7 @@ def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult 
     if config.all_pairs and config.embeddings is not None:
         from faceclr_cli.core.evaluation.all_pairs import measure_store
 
-        return measure_store(config.embeddings, reporter)
+        return measure_store(config.embeddings, config.face or "largest", reporter)
     if config.measures:
         from faceclr_cli.core.evaluation.pairs import measure_pairs
 

@@ -12,7 +12,7 @@ import pytest
 
 from faceclr_cli.core.configs.calibrate import CalibrateConfig
 from faceclr_cli.core.embeddings.store import Store, read_store, write_store
-from faceclr_cli.core.errors import DataError, ModelError
+from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.calibrate import run
 from faceclr_cli.core.events import Event, Notice
 from faceclr_cli.core.metrics.probability import fit_logistic
@@ -135,6 +135,17 @@ def test_people_are_those_whom_the_labels_allow(store: Store, desk: Path, toy: P
     assert (result.people, result.genuine, result.impostor) == (PEOPLE, GENUINE, IMPOSTOR)
 
 
+def test_of_several_rows_of_a_photograph_one_counts(desk: Path, store: Store, toy: Path, tmp_path: Path) -> None:
+    both = store.take(np.concatenate([np.arange(len(store)), np.roll(np.arange(len(store)), 4)]))
+    boxes = np.repeat(np.array([[0, 0, 80, 80], [90, 0, 30, 30]], np.float32), len(store), axis=0)
+    named = {"paths": store.paths * 2, "identities": store.identities * 2}
+    write_store(tmp_path / "all.h5", replace(both, boxes=boxes, **named))
+    one, chosen = (calibrate(toy, embeddings=path) for path in (desk / "faces.h5", tmp_path / "all.h5"))
+    assert numbers(chosen) == numbers(one)
+    with pytest.raises(ConfigError, match="does not say which is in the center"):
+        calibrate(toy, embeddings=tmp_path / "all.h5", face="center")
+
+
 def test_faces_without_a_name_are_left_out_of_all_pairs(store: Store, toy: Path, tmp_path: Path) -> None:
     named = replace(store, identities=(None, *store.identities[1:]))
     write_store(tmp_path / "most.h5", named)
@@ -228,7 +239,6 @@ def test_the_seed_fixes_the_intervals(desk: Path, tmp_path: Path) -> None:
         ({"root": Path("a"), "pairs": Path("-")}, "give a file"),
         ({"root": Path("a"), "all_pairs": True, "far": (0.0,)}, "between 0 and 1"),
         ({"root": Path("a"), "all_pairs": True, "far": (float("nan"),)}, "between 0 and 1"),
-        ({"embeddings": Path("b.h5"), "all_pairs": True, "face": "center"}, "--face"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict[str, object], text: str) -> None:

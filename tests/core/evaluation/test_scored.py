@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets import prepare
 from faceclr_cli.core.embeddings import embed
-from faceclr_cli.core.embeddings.store import read_store
+from faceclr_cli.core.embeddings.store import Store, read_store, write_store
 from faceclr_cli.core.encoders.pixels import PixelsEncoder
 from faceclr_cli.core.errors import DataError, FingerprintError
 from faceclr_cli.core.evaluation.pairs import PairsResult
@@ -65,6 +66,36 @@ def _measured(reporter: Silent | Listener | None = None, **options) -> PairsResu
 
 def _rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _with_bystanders(store: Store) -> Store:
+    """As `embed --face all` writes it: each photograph also shows a smaller face, of the next row's person."""
+    rows = [row for own in range(len(store)) for row in (own, (own + 2) % len(store))]
+    both = store.take(rows)
+    sizes = np.tile([[0, 0, 80, 80], [90, 0, 30, 30]], (len(store), 1)).astype(np.float32)
+    return replace(
+        both,
+        paths=tuple(np.repeat(store.paths, 2).tolist()),
+        identities=tuple(np.repeat(store.identities, 2).tolist()),
+        boxes=sizes,
+    )
+
+
+def test_of_several_rows_of_a_photograph_the_largest_face_counts(root: Path, tmp_path: Path) -> None:
+    pairs, one, several = root.parent / "pairs.txt", tmp_path / "one.h5", tmp_path / "all.h5"
+    embed.run(EmbedConfig(faces=root, out=one), Silent())
+    write_store(several, _with_bystanders(read_store(one)))
+    for options in ({"pairs": pairs, "protocol": None}, {"all_pairs": True, "protocol": None}):
+        listener, name = Listener(), {"source": "", "store": ""}
+        expected = run(VerifyConfig(embeddings=one, folds=5, **options), Silent())
+        found = run(VerifyConfig(embeddings=several, folds=5, **options), listener)
+        assert found.to_json() | name == expected.to_json() | name
+        assert listener.notices == [
+            f"{several}: 20 of 20 photographs have several faces; the largest face of each counts"
+        ]
+    listener = Listener()
+    with pytest.raises(DataError, match="holds none of the 20 pairs"):
+        _measured(listener, pairs=pairs, embeddings=several, protocol=None, face="only")
 
 
 def test_photographs_give_what_their_embeddings_give(root: Path, tmp_path: Path) -> None:
