@@ -12,6 +12,17 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 STANDARD_OUTPUT = Path("-")
 Format = Literal["h5", "jsonl", "csv", "npz", "parquet"]
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".npz": "npz", ".parquet": "parquet"}
+_TEXTS = frozenset({".doc", ".docx", ".htm", ".html", ".json", ".md", ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml"})
+_TABLES = frozenset(
+    {".arrow", ".avro", ".db", ".feather", ".lmdb", ".ods", ".orc", ".sqlite", ".xls", ".xlsm", ".xlsx"}
+)
+_ARRAYS = frozenset({".mat", ".npy", ".onnx", ".pickle", ".pkl", ".pt", ".pth", ".safetensors", ".tfrecord", ".zarr"})
+_PICTURES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pdf", ".png", ".svg", ".tif", ".tiff", ".webp"})
+_ARCHIVES = frozenset({".7z", ".bz2", ".gz", ".rar", ".rec", ".tar", ".tgz", ".xz", ".zip", ".zst"})
+_OTHER_FORMATS = _TEXTS | _TABLES | _ARRAYS | _PICTURES | _ARCHIVES
+"""Suffixes that name another format, so that a store of such a name would mislead. A name like `x.emb` is free."""
+
+_NAMES = ", ".join(_FORMATS)
 
 PHOTOGRAPHS, WRITING, MACHINE = "Photographs", "Writing", "Machine"
 
@@ -82,6 +93,11 @@ class EmbedConfig:
             raise ValueError("--null is for a list of paths on standard input: give - as FACES")
         if self.format == "h5" and self.out == STANDARD_OUTPUT:
             raise ValueError("--format h5: a store must be a file; give -o FILE, or another --format")
+        if self.format is None and self.out is not None and self.out.suffix.lower() in _OTHER_FORMATS:
+            raise ValueError(
+                f"-o {self.out}: {self.out.suffix} is not a format that embed writes; name a store (.h5), {_NAMES}, or "
+                "choose --format"
+            )
         for_stores = {"prune": self.prune, "keep-parts": self.keep_parts, "half": self.half, "gpus": self.gpus}
         for_stores["processes"] = self.processes > 1
         if self.file_format != "h5" and any(for_stores.values()):

@@ -104,6 +104,9 @@ def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> Emb
     if out.is_dir():
         raise ConfigError(f"{shown(out)}: is a folder; -o names the store itself, say {shown(out / 'faces.h5')}")
     listing = list_pictures(config, config.faces, encoder.fingerprint, reporter)
+    if config.face == "all" and any(photo.identity for photo in listing.photos):
+        text = "with --face all, every face in a photograph counts as the person of that photograph"
+        reporter.report(Notice(text=text, level="warning"))
     origin = Origin(
         fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,
         encoder=encoder.name,

@@ -24,6 +24,7 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.reasons import shown
 
 _KIND, _SCHEMA = "embeddings", 1
+_SUFFIXES, _SIGNATURE = (".h5", ".hdf5"), b"\x89HDF\r\n\x1a\n"
 _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
 """What h5py raises over files that are damaged or not its own, and what decoding their text adds."""
 
@@ -105,6 +106,19 @@ class OpenStore:
     def rows(self, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
         """Some rows; as numbers, in ascending order."""
         return columns.get(self.file, where)
+
+
+def is_store(path: Path) -> bool:
+    """Whether a path is to be opened as a store: by its suffix, or by how the file begins, whatever it is called."""
+    if path.suffix.lower() in _SUFFIXES:
+        return not path.is_dir()
+    try:
+        if not path.is_file():  # To open a pipe would wait for its writer.
+            return False
+        with open(path, "rb") as file:
+            return file.read(len(_SIGNATURE)) == _SIGNATURE
+    except OSError:
+        return False
 
 
 def parts_of(path: Path) -> Path:

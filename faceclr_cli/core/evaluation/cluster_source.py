@@ -15,7 +15,7 @@ from faceclr_cli.core.configs.judging import BUILT_IN
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.embeddings.source import list_pictures
-from faceclr_cli.core.embeddings.store import Store, read_store
+from faceclr_cli.core.embeddings.store import Store, is_store, read_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.encoders.load import load_encoder
@@ -100,7 +100,7 @@ def gather(config: ClusterConfig, reporter: Reporter) -> Faces:
         FingerprintError: The faces were prepared in another way than the encoder needs.
     """
     source = config.source or Path()
-    if source.suffix.lower() in (".h5", ".hdf5") and not source.is_dir():
+    if is_store(source):
         return _stored(source, config)
     encoder = load_encoder(config.model or BUILT_IN)
     if config.method == "agglomerative":

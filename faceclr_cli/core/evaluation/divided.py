@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.rows import Rows, joined
-from faceclr_cli.core.embeddings.store import Store, ask_for_store, read_store, rows_of_most_pictured
+from faceclr_cli.core.embeddings.store import Store, ask_for_store, is_store, read_store, rows_of_most_pictured
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
@@ -22,7 +22,6 @@ from faceclr_cli.core.evaluation.embedded import embedded_folder
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.reasons import shown
 
-_STORES = (".h5", ".hdf5")
 _NAMED = 3
 
 Numbers = NDArray[np.int_]
@@ -112,7 +111,7 @@ class _Sources:
 
     def open(self, path: Path) -> Store:
         """The faces of people with names."""
-        if path.suffix.lower() in _STORES and not path.is_dir():
+        if is_store(path):
             store = choose_faces(read_store(path), "largest", str(path), self.reporter)
         else:
             store = _store_of(embedded_folder(path, self._encoder, self._model, self.reporter), self._encoder)

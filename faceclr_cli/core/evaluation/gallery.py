@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.embeddings.rows import Rows
-from faceclr_cli.core.embeddings.store import Store, read_store
+from faceclr_cli.core.embeddings.store import Store, is_store, read_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.evaluation.classifier import is_classifier
@@ -109,9 +109,8 @@ def load_people(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: 
         layer: Layer = load_layer(path, encoder, config)
         return layer
     rule = rule_of(encoder, config)
-    is_store = path.is_file() and path.suffix.lower() in (".h5", ".hdf5")
     model = config.model
-    rows: Rows = own_store(path, encoder, model) if is_store else embedded_folder(path, encoder, model, reporter)
+    rows: Rows = own_store(path, encoder, model) if is_store(path) else embedded_folder(path, encoder, model, reporter)
     known = named_rows(rows, shown(path), reporter)
     names, numbers = np.unique([str(name) for name in known.identities], return_inverse=True)
     return Gallery(

@@ -16,6 +16,7 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.folder import DESCRIPTION, NOBODY, is_face_folder, open_faces
 from faceclr_cli.core.datasets.summary import summarise
 from faceclr_cli.core.datasets.trees import leads_out
+from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.cluster_source import Faces
 from faceclr_cli.core.evaluation.clustered import ClusterResult
@@ -37,7 +38,7 @@ def require_free(out: Path, pictures: Path) -> None:
         DataError: There are no such pictures.
     """
     if not pictures.is_dir():
-        if pictures.suffix.lower() in (".h5", ".hdf5"):
+        if is_store(pictures):
             raise ConfigError("-o links to pictures, and a store has none: name the folder that was embedded, --faces")
         if not pictures.exists() and str(pictures) != "-":
             raise DataError(f"{shown(pictures)}: no such folder")

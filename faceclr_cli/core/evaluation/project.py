@@ -9,13 +9,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.tsne import PAGE, TsneConfig
-from faceclr_cli.core.embeddings.store import Store, ask_for_store, read_store, rows_of_most_pictured
+from faceclr_cli.core.embeddings.store import Store, ask_for_store, is_store, read_store, rows_of_most_pictured
 from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.embedded import embedded_folder
@@ -129,7 +128,7 @@ def run(config: TsneConfig, reporter: Reporter) -> MapResult:
 
 def _opened(path: Path, model: str, reporter: Reporter) -> Store:
     """A store as it is, or what an encoder makes of a folder, an archive or a list of pictures."""
-    if not path.is_dir() and (path.suffix.lower() in (".h5", ".hdf5") or (path.is_file() and h5py.is_hdf5(path))):
+    if is_store(path):
         return read_store(path)
     encoder = load_encoder(model)
     rows = embedded_folder(path, encoder, model, reporter)

@@ -14,7 +14,7 @@ from faceclr_cli.core.datasets.folder import DESCRIPTION as FACES
 from faceclr_cli.core.datasets.folder import open_faces
 from faceclr_cli.core.datasets.split import SPLIT
 from faceclr_cli.core.embeddings.columns import read_texts
-from faceclr_cli.core.embeddings.store import open_store
+from faceclr_cli.core.embeddings.store import is_store, open_store
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.encoders.description import GRAPH, Description, describe
 from faceclr_cli.core.errors import DataError, ModelError
@@ -22,7 +22,6 @@ from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.reasons import shown
 
 RUN, HISTORY, GROUPS, CLASSIFIER = "config.json", "history.csv", "cluster.json", "classifier.json"
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
             return "run", _run
     elif path.suffix.lower() == ".onnx":
         return "encoder", _exported
-    elif _begins_like_hdf5(path):
+    elif is_store(path):
         return "embeddings", _embeddings
     elif path.suffix.lower() == ".json" and read_json(path).get("kind") == "calibration":
         return "calibration", _calibration
@@ -76,13 +75,6 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
         f"{shown(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups or a calibration; "
         "only what faceclr wrote is described"
     )
-
-
-def _begins_like_hdf5(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        return file.read(len(_HDF5)) == _HDF5
 
 
 def _faces(path: Path) -> dict[str, Any]:

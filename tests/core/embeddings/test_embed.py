@@ -127,6 +127,16 @@ def test_nothing_is_written_where_there_is_no_face(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+def test_every_face_counts_as_the_person_of_its_folder_and_it_is_said(people: Path, tmp_path: Path) -> None:
+    listener = Listener()
+    run(EmbedConfig(faces=people, model="pixels", face="all", out=tmp_path / "all.h5"), listener)
+    notices = [event.text for event in listener.events if isinstance(event, Notice)]
+    assert notices == ["with --face all, every face in a photograph counts as the person of that photograph"]
+    listener = Listener()
+    run(EmbedConfig(faces=people / "person-01", model="pixels", face="all", out=tmp_path / "one.h5"), listener)
+    assert not [event for event in listener.events if isinstance(event, Notice)]
+
+
 def test_faces_for_another_encoder_are_refused(people: Path, tmp_path: Path) -> None:
     faces = _prepare(people, tmp_path / "large", 160)
     with pytest.raises(FingerprintError, match="size is 160 and 112"):

@@ -99,8 +99,17 @@ def test_nothing_is_left_where_there_is_no_face(name: str, tmp_path: Path) -> No
         ({"prune": True, "out": Path("a.csv")}, "--prune is for a store"),
         ({"half": True, "format": "npz"}, "--half is for a store"),
         ({"null": True}, "--null is for a list"),
+        ({"out": Path("out.xls")}, r"\.xls is not a format that embed writes"),
+        ({"out": Path("out.JSON")}, r"\.JSON is not a format that embed writes"),
+        ({"out": Path("out.h5.gz")}, r"\.gz is not a format that embed writes"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         EmbedConfig(**options)
+
+
+def test_a_free_name_is_a_store_and_an_explicit_format_is_believed() -> None:
+    assert EmbedConfig(out=Path("x.emb")).file_format == "h5"
+    assert EmbedConfig(out=Path("lfw.v1")).file_format == "h5"
+    assert EmbedConfig(out=Path("x.txt"), format="jsonl").file_format == "jsonl"

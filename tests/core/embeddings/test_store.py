@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,14 @@ import numpy as np
 import pytest
 
 from faceclr_cli import __version__
-from faceclr_cli.core.embeddings.store import Store, ask_for_store, read_store, rows_of_most_pictured, write_store
+from faceclr_cli.core.embeddings.store import (
+    Store,
+    ask_for_store,
+    is_store,
+    read_store,
+    rows_of_most_pictured,
+    write_store,
+)
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -229,3 +237,15 @@ def test_a_user_without_a_store_is_told_what_would_do(tmp_path: Path, monkeypatc
     assert "faceclr embed" in ask_for_store("tsne")
     (tmp_path / "test.h5").touch()
     assert "type: faceclr tsne test.h5" in ask_for_store("tsne")
+
+
+def test_a_store_is_known_by_its_suffix_or_by_how_it_begins(tmp_path: Path) -> None:
+    write_store(tmp_path / "x.emb", make_store(["a"]))
+    (tmp_path / "damaged.H5").write_text("no store")
+    (tmp_path / "folder.h5").mkdir()
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    os.mkfifo(tmp_path / "pipe")
+    found = {path.name for path in tmp_path.iterdir() if is_store(path)}
+    assert found == {"x.emb", "damaged.H5"}
+    assert is_store(tmp_path / "absent.hdf5")
+    assert not is_store(tmp_path / "absent")
