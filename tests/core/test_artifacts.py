@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from faceclr_cli import __version__
-from faceclr_cli.core.artifacts import atomic_path, digest_file, exclusive, read_json, stamp, write_json
+from faceclr_cli.core.artifacts import (
+    atomic_path,
+    digest_file,
+    exclusive,
+    read_json,
+    remove_temporaries,
+    shared,
+    stamp,
+    write_json,
+)
 from faceclr_cli.core.errors import DataError, LockedError
 
 
@@ -59,6 +73,81 @@ def test_the_lock_keeps_others_out_and_leaves_no_trace(tmp_path: Path) -> None:
         assert os.listdir(tmp_path / "out") == []
     with exclusive(tmp_path / "out"):
         pass
+
+
+def test_two_writers_never_share_a_temporary_name(tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 240 + ".json")
+    with atomic_path(target) as one, atomic_path(target) as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one != other
+        assert one.suffix == other.suffix == ".json"
+    assert target.read_text() == "one"
+    assert os.listdir(tmp_path) == [target.name]
+
+
+def test_what_a_killed_process_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "encoder.json") as mine:
+        mine.write_text("being written")
+        _, space, token = mine.name.split(".")[1].split("-")
+        ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+        pid = int(ended.stdout)
+        stale, elsewhere = tmp_path / f".{pid}-{space}-{token}.encoder.json", tmp_path / f".{pid}-{'0' * 8}-{token}.a"
+        folder, theirs = tmp_path / f".{pid}-{space}-{token}.encoder", tmp_path / f".{pid}.notes"
+        folder.mkdir()
+        for path in (stale, elsewhere, theirs, folder / "weights"):
+            path.write_text("half")
+        write_json(tmp_path / "other.json", {})
+        assert not stale.exists()
+        assert not folder.exists()
+        assert elsewhere.exists()
+        assert theirs.exists()
+        assert mine.exists()
+        with exclusive(tmp_path):
+            remove_temporaries(tmp_path, "a")
+        assert not elsewhere.exists()
+
+
+def test_a_rename_is_flushed_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = list[int]()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    write_json(tmp_path / "a.json", {})
+    assert flushed == [(tmp_path / "a.json").stat().st_ino, tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_written_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    out, lock = tmp_path / "out", fcntl.flock
+
+    def flock(descriptor: int, kind: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").resolve().is_relative_to(out):
+            raise OSError(reason, os.strerror(reason))
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with exclusive(out):
+        write_json(out / "a.json", {})
+        with pytest.raises(LockedError, match="another run"), exclusive(out):
+            pass
+        with shared(out / "a.json") as descriptor:
+            assert os.read(descriptor, 2) == b"{}"
+    with exclusive(out):
+        pass
+
+
+def test_a_file_that_is_open_to_be_changed_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "faces.h5"
+    path.touch()
+    with shared(path), shared(path):  # Any number may read.
+        pass
+    with open(path, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LockedError, match="another program has it open for writing") as caught, shared(path):
+            pass
+    assert caught.value.exit_code == 75
 
 
 def test_origin_and_digest(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-from faceclr_cli.core.artifacts import exclusive
+from faceclr_cli.core.artifacts import exclusive, remove_temporaries
 from faceclr_cli.core.embeddings import columns
 from faceclr_cli.core.embeddings.block import Block
 from faceclr_cli.core.embeddings.columns import Shape, read_texts
@@ -61,9 +60,9 @@ def making_parts(out: Path) -> Iterator[Parts]:
     """
     folder = parts_of(out)
     with exclusive(folder):
-        for left in (*out.parent.glob(f".*.{out.name}"), *folder.glob(".*.h5")):
-            if re.match(r"\.\d+\.", left.name):  # Half-written, by a run that was killed.
-                left.unlink(missing_ok=True)
+        # Half-written, by runs that were killed.
+        remove_temporaries(out.parent, out.name)
+        remove_temporaries(folder)
         try:
             yield Parts(out)
         finally:
