@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ BLOCK = 4096
 
 _LONGEST_TEXT, _LONGEST_EMBEDDING = 65_536, 65_536
 _MOST_COMPRESSED = 200
+_READ_AT_A_TIME = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,18 @@ def read_texts(dataset: h5py.Dataset, where: slice | NDArray[np.int_] = np.s_[:]
     return texts
 
 
+def read_through(file: h5py.File) -> None:
+    """Reads all that HDF5 has to decode, and keeps none of it; a column that lies in one piece takes no decoding."""
+    for name in DATASETS:
+        dataset = file[name]
+        if dataset.chunks is None and not dataset.is_virtual:
+            continue
+        row_bytes = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+        step = max(1, min(BLOCK, _READ_AT_A_TIME // row_bytes))
+        for first in range(0, len(dataset), step):
+            dataset[first : first + step]
+
+
 def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) -> None:
     """Makes the datasets of a store out of those of other files, which stay where they are.
 
@@ -142,9 +156,9 @@ def require_sound(file: h5py.File, parts: Path) -> Shape:
     Raises:
         ValueError, KeyError, TypeError: They are no columns of a store, or lead to other files, or fill the memory.
     """
-    for name in _require_own(file, parts):
-        with h5py.File(parts / name, "r") as part:
-            if _require_own(part, parts):
+    for name in require_own(file, parts):
+        with h5py.File(parts / name, "r", locking=False) as part:
+            if require_own(part, parts):
                 raise ValueError(f"its part {name} has parts itself")
     embedding = file["embedding"]
     if embedding.ndim != 2 or not 1 <= embedding.shape[1] <= _LONGEST_EMBEDDING:
@@ -168,11 +182,14 @@ def require_sound(file: h5py.File, parts: Path) -> Shape:
     )
 
 
-def _require_own(file: h5py.File, parts: Path) -> set[str]:
+def require_own(file: h5py.File, parts: Path) -> set[str]:
     """Refuses columns that lie in other files, but for parts in their folder, or claim to be larger than they can be.
 
     Returns:
         The names of the parts.
+
+    Raises:
+        ValueError, KeyError, TypeError: They do.
     """
     found = set()
     for name in DATASETS:

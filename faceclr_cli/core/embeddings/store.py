@@ -15,9 +15,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.artifacts import atomic_path, stamp
+from faceclr_cli.core.artifacts import atomic_path, shared, stamp
 from faceclr_cli.core.embeddings import columns
+from faceclr_cli.core.embeddings.checksums import CheckedFile, append_checksums, read_checksums
 from faceclr_cli.core.embeddings.rows import Rows
+from faceclr_cli.core.embeddings.store_probe import require_harmless
 from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.errors import DataError, FaceclrError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -133,18 +135,75 @@ def open_store(path: Path) -> Iterator[OpenStore]:
     Raises:
         DataError: There is no such file, or it is not a store, damaged, or of a later version. Also where
             reading on fails within the block.
+        LockedError: Another program has it open for writing.
     """
+    with _one_line_errors(path), shared(path) as descriptor, _opened(path, descriptor) as file:
+        yield _checked(file, path)
+
+
+@contextmanager
+def _opened(path: Path, descriptor: int) -> Iterator[h5py.File]:
+    """Gives a file to HDF5 that will do no harm: each block is compared first, or another process has tried it."""
+    checksums = read_checksums(descriptor)
+    if checksums is None:
+        require_harmless(path)
+    else:
+        checked = CheckedFile(descriptor, checksums, path)
+        with h5py.File(checked, "r") as file:
+            parts = columns.require_own(file, _parts_folder(path))
+            if not parts:
+                yield file
+                return
+        # HDF5 opens the parts itself, so they are compared as a whole.
+        checked.check_all()
+        for name in parts:
+            _require_harmless_part(_parts_folder(path) / name)
+    # What a lock is for, `shared` has done, and file systems without locks make HDF5 refuse.
+    with h5py.File(path, "r", locking=False) as file:
+        yield file
+
+
+def _require_harmless_part(path: Path) -> None:
+    with shared(path) as descriptor:
+        checksums = read_checksums(descriptor)
+        if checksums is None:
+            require_harmless(path)
+        else:
+            CheckedFile(descriptor, checksums, path).check_all()
+
+
+def read_through(path: Path) -> None:
+    """Has HDF5 do all that it will do for a reader of a store, whatever that does to this process.
+
+    Raises:
+        DataError: As `open_store`.
+    """
+    with _one_line_errors(path), h5py.File(path, "r", locking=False) as file:
+        _checked(file, path)
+        columns.read_through(file)
+
+
+def _checked(file: h5py.File, path: Path) -> OpenStore:
+    origin = Origin.from_attributes(file.attrs, path)
+    return OpenStore(file, origin, columns.require_sound(file, _parts_folder(path)))
+
+
+def _parts_folder(path: Path) -> Path:
+    # A part lies in the folder of parts itself.
+    return path.parent if path.parent.suffix == ".parts" else parts_of(path)
+
+
+@contextmanager
+def _one_line_errors(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    # A part lies in the folder of parts itself.
-    parts = path.parent if path.parent.suffix == ".parts" else parts_of(path)
     try:
-        with h5py.File(path, "r") as file:
-            origin = Origin.from_attributes(file.attrs, path)
-            yield OpenStore(file, origin, columns.require_sound(file, parts))
+        yield
     except FaceclrError:
         raise
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(f"{path}: cannot be read ({os.strerror(error.errno)})") from error
         reason = str(error).splitlines()[0].strip("'\"") if str(error) else type(error).__name__
         raise DataError(f"{path}: not a store of embeddings, or a damaged one ({reason})") from error
 
@@ -197,9 +256,11 @@ def new_store(path: Path, origin: Origin) -> Iterator[h5py.File]:
         DataError: It cannot be written.
     """
     try:
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs.update(origin.to_attributes())
-            yield file
+        with atomic_path(path) as temporary:
+            with h5py.File(temporary, "w", locking=False) as file:
+                file.attrs.update(origin.to_attributes())
+                yield file
+            append_checksums(temporary)
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be written ({_reason(error)})") from error
     except RuntimeError as error:

@@ -218,6 +218,14 @@ def test_what_is_not_a_sound_store_is_refused_in_one_line(tmp_path: Path, damage
     assert caught.value.exit_code == 3
 
 
+def test_a_store_of_the_last_release_still_opens() -> None:
+    store = read_store(Path(__file__).parent / "samples" / "store-0.1.h5")
+    expected = make_store(["ann", None, "bob", "caf\udce9", "ann"])
+    assert _same(
+        store, replace(expected, paths=("ann/01.jpg", "_/02.jpg", "bob/03.jpg", "caf\udce9/04.jpg", "ann/01.jpg"))
+    )
+
+
 def test_a_store_whose_columns_differ_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="differ in length"):
         replace(make_store(["a", "b"]), paths=("one",))
