@@ -35,7 +35,7 @@ class Block:
 class Former(Protocol):
     """Rows that were made before."""
 
-    def fetch(self, names: Sequence[str]) -> tuple[Rows, NDArray[np.int_]]:
+    def fetch(self, content_hashes: Sequence[str]) -> tuple[Rows, NDArray[np.int_]]:
         """The rows of pictures, one picture after the other, and how many each has."""
         ...
 
@@ -83,7 +83,7 @@ class Embedding:
         old = [picture for picture in pictures if not picture.faces]
         if former is None or not old:
             return Block(rows=fresh, kept=0, failures=tuple(failures))
-        known, counts = former.fetch([picture.name for picture in old])
+        known, counts = former.fetch([picture.content_hash for picture in old])
         each = iter(counts.tolist())
         counted = [(picture, len(picture.faces) or next(each)) for picture in pictures]
         return Block(rows=_merged(counted, fresh, known), kept=len(known), failures=tuple(failures))
@@ -125,15 +125,16 @@ def _fresh_rows(pictures: Sequence[Loaded], vectors: Vectors) -> Rows:
 
 
 def _merged(pictures: Sequence[tuple[Loaded, int]], fresh: Rows, known: Rows) -> Rows:
-    """Puts rows in the order of pictures, each given with its number of rows. Who is who is as it is now."""
+    """Puts rows in the order of pictures, each given with its number of rows. Their names are as they are now."""
     next_fresh, next_known = 0, len(fresh)
-    order, identities = list[int](), list[str | None]()
+    order, paths, identities = list[int](), list[str](), list[str | None]()
     for picture, count in pictures:
         first = next_fresh if picture.faces else next_known
         order += range(first, first + count)
+        paths += [picture.name] * count
         identities += [picture.identity] * count
         if picture.faces:
             next_fresh += count
         else:
             next_known += count
-    return replace(joined([fresh, known]).take(order), identities=tuple(identities))
+    return replace(joined([fresh, known]).take(order), paths=tuple(paths), identities=tuple(identities))

@@ -20,7 +20,7 @@ _TOO_SCATTERED = 4
 
 
 class FormerRows:
-    """Rows by the picture that they are of.
+    """Rows by the content of the picture that they are of, wherever it lay and whatever it was called.
 
     Args:
         stores: Where there are some; of pictures in several, the last counts.
@@ -28,25 +28,24 @@ class FormerRows:
 
     def __init__(self, stores: Sequence[Path]) -> None:
         self._stores = stores
-        # By picture: its content hash, and in which store its rows are, from where, and how many.
-        self._places: dict[str, tuple[str, int, int, int]] = {}
+        # By content hash: in which store the picture's rows are, from where, and how many.
+        self._places: dict[str, tuple[int, int, int]] = {}
         for number, path in enumerate(stores):
             with open_store(path) as store:
                 names, hashes = (read_texts(store.file[column]) for column in ("path", "content_hash"))
             first = 0
             for row in range(1, len(names) + 1):
                 if row == len(names) or names[row] != names[first]:
-                    self._places[names[first]] = (hashes[first], number, first, row - first)
+                    self._places[hashes[first]] = (number, first, row - first)
                     first = row
 
-    def content_hash(self, name: str) -> str | None:
-        """That of the picture of this name when it was embedded, or None if it never was."""
-        found = self._places.get(name)
-        return None if found is None else found[0]
+    def holds(self, content_hash: str) -> bool:
+        """Whether a picture of this content was embedded before."""
+        return content_hash in self._places
 
-    def fetch(self, names: Sequence[str]) -> tuple[Rows, Places]:
+    def fetch(self, content_hashes: Sequence[str]) -> tuple[Rows, Places]:
         """The rows of pictures that have some, one picture after the other, and how many each has."""
-        places = np.array([self._places[name][1:] for name in names]).reshape(-1, 3)
+        places = np.array([self._places[content_hash] for content_hash in content_hashes]).reshape(-1, 3)
         owners, _, counts = places.T
         rows = np.concatenate([np.arange(first, first + count) for _, first, count in places])
         owner_of_row = np.repeat(owners, counts)
@@ -61,11 +60,12 @@ class FormerRows:
 
 
 def _rows(store: OpenStore, rows: Places) -> Rows:
-    """Rows in ascending order. Neighbours are read in one go: HDF5 is slow to pick."""
+    """Rows in ascending order, also several times. Neighbours are read in one go: HDF5 is slow to pick."""
     first, last = int(rows[0]), int(rows[-1])
     if last - first < _TOO_SCATTERED * len(rows):
         return store.rows(slice(first, last + 1)).take(rows - first)
-    return store.rows(rows)
+    each, places = np.unique(rows, return_inverse=True)  # HDF5 gives no row twice.
+    return store.rows(each).take(places)
 
 
 def require_fit(out: Path, origin: Origin, *, half: bool) -> None:

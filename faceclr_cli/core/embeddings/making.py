@@ -83,7 +83,7 @@ class Maker:
         job = self._job
         photos = chain.from_iterable(map(job.photos, numbers))
         ahead = AHEAD * job.config.batch_size
-        loaded = self._source.load(ahead, self._former.content_hash, photos, in_bursts=self._in_bursts)
+        loaded = self._source.load(ahead, self._former.holds, photos, in_bursts=self._in_bursts)
         items = reported(loaded, len(job.listing.photos), job.config.batch_size, reporter)
         for number in numbers:
             block = self._embedding.block(islice(items, job.size), self._former)

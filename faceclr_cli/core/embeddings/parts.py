@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,6 +127,15 @@ class Parts:
         return Totals(
             faces=faces, people=len(people - {""}), kept=kept, bad=bad, failures=tuple(failures[:NAMED_FAILURES])
         )
+
+    def content_hashes(self, count: int, *, without: Set[str]) -> set[str]:
+        """Those of the pictures in the first parts, but for pictures of some names."""
+        found = set[str]()
+        for number in range(count):
+            with open_store(self.path(number)) as part:
+                names, hashes = (read_texts(part.file[column]) for column in ("path", "content_hash"))
+            found.update(each for name, each in zip(names, hashes, strict=True) if name not in without)
+        return found
 
     def join(self, count: int, origin: Origin, *, keep: bool) -> None:
         """Makes one store of the first parts, and removes all others and, unless they are to be kept, those too.

@@ -90,8 +90,8 @@ class _Cutter(Protocol):
     def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]: ...
 
 
-Known = Callable[[str], str | None]
-"""From a picture's name to the content hash of the picture of that name that was embedded before."""
+Known = Callable[[str], bool]
+"""Whether a picture of this content, by its SHA-256, was embedded before."""
 
 
 class Source:
@@ -116,7 +116,7 @@ class Source:
     def load(
         self,
         ahead: int,
-        known: Known = lambda _: None,
+        known: Known = lambda _: False,
         photos: Iterable[Photo] | None = None,
         *,
         in_bursts: bool = False,
@@ -125,7 +125,7 @@ class Source:
 
         Args:
             ahead: How many may be ready before they are asked for, which bounds the memory.
-            known: A picture that was not changed since is not even decoded.
+            known: Pictures whose content is known are not even decoded.
             photos: Some of the source's, in its order; None for all.
             in_bursts: Nothing is read while the caller works on what was read, for which it needs all cores.
         """
@@ -163,7 +163,7 @@ class Source:
         return [self.read(photo, content, known) for photo, content in zip(photos, contents, strict=True)]
 
     def read(
-        self, photo: Photo, content: bytes | Failed | None = None, known: Known = lambda _: None
+        self, photo: Photo, content: bytes | Failed | None = None, known: Known = lambda _: False
     ) -> Loaded | Failed:
         """Reads one file. May be called from several threads.
 
@@ -178,7 +178,7 @@ class Source:
             data = read_file(photo.path) if content is None else content
             digest = hashlib.sha256(data).hexdigest()
             path = photo.path if photo.member is None else photo.path / photo.member
-            faces = () if known(photo.name) == digest else self._cut(data, path)
+            faces = () if known(digest) else self._cut(data, path)
         except DataError as error:
             return Failed(reason=str(error))
         return Loaded(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)

@@ -85,7 +85,8 @@ def take_part(place: Launched) -> None:
 
 def _joined(job: Job, parts: Parts) -> Totals:
     """Makes one store of all parts and of the rows that stay though their pictures are gone."""
-    gone, count = _gone(job), job.count
+    count = job.count
+    gone = _gone(job, parts)
     for start in range(0, 0 if job.config.prune else len(gone), job.size):
         with open_store(job.out) as store:
             rows = store.rows(gone[start : start + job.size])
@@ -112,10 +113,15 @@ def _shape(listing: Listing, out: Path, dim: int, *, half: bool) -> Shape:
     return Shape(rows=0, dim=dim, half=half, widths=(path, identity, content_hash))
 
 
-def _gone(job: Job) -> NDArray[np.int_]:
-    """The rows of the store whose picture is not among those that were given."""
+def _gone(job: Job, parts: Parts) -> NDArray[np.int_]:
+    """The rows of the store whose picture is not among those that were given, under its name or a new one."""
     if not job.out.exists():
         return np.empty(0, int)
     names = {photo.name for photo in job.listing.photos}
     with open_store(job.out) as store:
-        return np.flatnonzero([path not in names for path in read_texts(store.file["path"])])
+        before, hashes = (read_texts(store.file[column]) for column in ("path", "content_hash"))
+    gone = [row for row, path in enumerate(before) if path not in names]
+    if not gone:
+        return np.empty(0, int)
+    moved = parts.content_hashes(job.count, without=set(before))
+    return np.array([row for row in gone if hashes[row] not in moved], int)

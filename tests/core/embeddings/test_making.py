@@ -122,6 +122,37 @@ def test_a_person_gets_the_name_that_they_have_now(faces: Path, counted: list[in
     assert stored(faces).people == ("person-0", "person-1", "person-2", "person-4", "somebody")
 
 
+def test_pictures_of_a_renamed_person_are_not_embedded_again(
+    faces: Path, counted: list[int], small_parts: None
+) -> None:
+    embed(faces)
+    before = stored(faces)
+    counted.clear()
+    (faces / "person-3").rename(faces / "somebody")
+    result = embed(faces)
+    assert (result.faces, result.embedded, result.gone, counted) == (20, 0, 0, [])
+    renamed = [path.replace("person-3", "somebody") for path in before.paths]
+    order = np.argsort(renamed, kind="stable")
+    after = stored(faces)
+    assert after.paths == tuple(renamed[row] for row in order)
+    np.testing.assert_array_equal(after.embeddings, before.embeddings[order])
+    assert after.people == ("person-0", "person-1", "person-2", "person-4", "somebody")
+
+
+def test_a_copy_takes_the_rows_of_its_original_and_both_stay(faces: Path, counted: list[int]) -> None:
+    embed(faces)
+    counted.clear()
+    for number in range(3):
+        shutil.copy(faces / "person-0" / "0.png", faces / "person-4" / f"copy-{number}.png")
+    result = embed(faces)
+    assert (result.faces, result.embedded, result.gone, counted) == (23, 0, 0, [])
+    (faces / "person-4" / "copy-1.png").unlink()
+    assert embed(faces).gone == 1  # Its content is still there, but under names that the store knew.
+    paths = stored(faces).paths
+    assert len(paths) == 23
+    assert paths[-1] == "person-4/copy-1.png"
+
+
 class Stopper:
     """Ends a run, as a signal would, when so many pictures are done."""
 
