@@ -16,7 +16,6 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.datasets.samplers import share
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.training.launch import launch
 from faceclr_cli.core.training.machine import find_machine
@@ -118,7 +117,7 @@ def _checked(settled: Settled, world: int, reporter: Reporter) -> Settled:
     sets = open_sets(config, settled.data, settled.val, reporter)
     with torch.random.fork_rng(devices=[]):
         task = build_task(config, initial_network(config), sets.trained)
-    share(task.batches(0)[0], 0, world)
+    task.share(task.batches(0)[0], 0, world)
     for text in task.remarks():
         reporter.report(Notice(text=text))
     return settled

@@ -29,7 +29,7 @@ from faceclr_cli.core.training.optim import build_optimizer, default_weight_deca
 from faceclr_cli.core.training.record import Record, best_epoch, criterion
 from faceclr_cli.core.training.sets import open_sets
 from faceclr_cli.core.training.settle import resumes
-from faceclr_cli.core.training.stopping import Stop
+from faceclr_cli.core.training.stopping import Stop, agree, stopped
 from faceclr_cli.core.training.supply import Supply
 from faceclr_cli.core.training.tasks import Task, build_task
 from faceclr_cli.core.training.watch import Watch
@@ -147,6 +147,9 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 def _train(trainee: Trainee, state: State, record: Record, reporter: Reporter) -> Outcome:
     if trainee.config.epochs == 0:
         seen = trainee.watch.look(trainee.task, 0, trainee.fabric.device, trainee.stop)
+        (signal,) = agree(trainee.fabric.device, trainee.stop.flag.value)
+        if signal:
+            raise stopped(signal, "stopped before the untrained network was written")
         record.encoder(seen)
         return Outcome(rows=[], best_epoch=None, best_by=None, metrics=seen)
     for event in fit(trainee, state, record):
