@@ -222,6 +222,6 @@ class Classifier(nn.Module):
         return total(x) if self.sharded else x
 
     def _better(self, scores: Tensor, true: Tensor) -> Tensor:
-        """How many others score at least as well as the true person; all people, where there is no number. Shape: (N,)."""
+        """How many others score at least as well as the true person; all, where there is no number. Shape: (N,)."""
         others = self._summed((~(scores < true[:, None])).sum(dim=1)) - 1
         return torch.where(true.isnan(), self.people, others)

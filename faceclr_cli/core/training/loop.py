@@ -170,9 +170,7 @@ def _begin(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
     """Has the task get ready for an epoch."""
 
     def embed(pictures: NDArray[np.int64]) -> Tensor:
-        embeddings = embedded_by_all(
-            trainee.task.encoder, trainee.faces, pictures, trainee.fabric.device, trainee.stop
-        )
+        embeddings = embedded_by_all(trainee.task.encoder, trainee.faces, pictures, trainee.fabric.device, trainee.stop)
         # After a signal they are not whole, so the task must not see them.
         _stop_if_asked(trainee, state, record)
         return embeddings

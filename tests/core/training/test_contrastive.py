@@ -121,7 +121,12 @@ def test_the_embedding_layer_stays_the_projection_that_it_was(method: str, split
 @pytest.mark.parametrize("method", ["simclr", "moco"])
 def test_the_blind_loss_is_that_of_an_encoder_that_sees_nothing(loss: str, margin: float, method: str) -> None:
     config = PretrainConfig(
-        method=method, loss=loss, margin=margin, head="none", queue=64, batch_size=8  # type: ignore[arg-type]
+        method=method,
+        loss=loss,
+        margin=margin,
+        head="none",
+        queue=64,
+        batch_size=8,  # type: ignore[arg-type]
     )
     task = (MoCo if method == "moco" else SimCLR)(config, network(), np.zeros(640, np.int64))
     for part in [task.encoder, *([task.key_encoder[0]] if isinstance(task, MoCo) else [])]:

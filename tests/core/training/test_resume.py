@@ -82,7 +82,7 @@ def test_stopped_and_continued_is_bit_identical(
         CenterConfig(head="adaface", sample_classes=0.5, optimizer="rmsprop", **OPTIONS),
         CenterConfig(head="softmax", freeze="backbone", unfreeze_after=1, optimizer="adagrad", **OPTIONS),
     ],
-    ids=["semi-hard", "random-then-hard", "random", "bank", "batch-all", "batch-hard", "cosface", "adaface", "unfrozen"],
+    ids="semi-hard random-then-hard random bank batch-all batch-hard cosface adaface unfrozen".split(),
 )
 def test_every_task_continues_bit_identically(
     config: TrainConfig, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
