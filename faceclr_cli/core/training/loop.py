@@ -31,7 +31,6 @@ from faceclr_cli.core.training.embedded import embedded_by_all
 from faceclr_cli.core.training.exactly import chances, seed_of
 from faceclr_cli.core.training.gradients import average_gradients, clip_gradient
 from faceclr_cli.core.training.history import Row
-from faceclr_cli.core.training.optim import learning_rate
 from faceclr_cli.core.training.plan import Clock, Plan
 from faceclr_cli.core.training.record import Record
 from faceclr_cli.core.training.stopping import Stop, agree, stopped
@@ -207,7 +206,7 @@ def _step(
             average_gradients(task, local)
         norm = clip_gradient(task, local, trainee.config.clip or math.inf)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(task.done, plan.peak, plan.warmup)
+            group["lr"] = plan.learning_rate(step, clock.agreed)
         optimiser.step()
         optimiser.zero_grad()
     return norm, {"loss": loss.detach(), **metrics}
@@ -223,7 +222,7 @@ def _close(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
     seen = trainee.fabric.broadcast(seen)
     row: Row = {"epoch": epoch + 1, "step": state.step}
     row.update({name: value / steps for name, value in state.sums.items()})
-    row["lr"] = learning_rate(plan.done(state.step - 1, clock.agreed), plan.peak, plan.warmup)
+    row["lr"] = plan.learning_rate(state.step - 1, clock.agreed)
     row["pictures_per_second"] = steps * len(trainee.task.batches(epoch)[0]) / state.seconds
     row["seconds"] = state.seconds
     return {**row, **trainee.task.numbers(epoch), **seen}

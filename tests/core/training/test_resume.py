@@ -72,17 +72,21 @@ def test_stopped_and_continued_is_bit_identical(
 @pytest.mark.parametrize(
     "config",
     [
-        TripletConfig(**OPTIONS),
-        TripletConfig(mining="random-then-hard", candidates=4, **OPTIONS),
-        TripletConfig(mining="random", **OPTIONS),
-        TripletConfig(mining="bank", candidates=4, **OPTIONS),
-        TripletConfig(mining="batch-all", **OPTIONS),
-        TripletConfig(mining="batch-hard", soft_margin=True, distance="cosine", **OPTIONS),
-        CenterConfig(**OPTIONS),
-        CenterConfig(head="adaface", sample_classes=0.5, optimizer="rmsprop", **OPTIONS),
-        CenterConfig(head="softmax", freeze="backbone", unfreeze_after=1, optimizer="adagrad", **OPTIONS),
+        pytest.param(TripletConfig(**OPTIONS), id="semi-hard"),
+        pytest.param(TripletConfig(mining="random-then-hard", candidates=4, **OPTIONS), id="random-then-hard"),
+        pytest.param(TripletConfig(mining="random", **OPTIONS), id="random"),
+        pytest.param(TripletConfig(mining="bank", candidates=4, **OPTIONS), id="bank"),
+        pytest.param(TripletConfig(mining="batch-all", **OPTIONS), id="batch-all"),
+        pytest.param(
+            TripletConfig(mining="batch-hard", soft_margin=True, distance="cosine", **OPTIONS), id="batch-hard"
+        ),
+        pytest.param(CenterConfig(**OPTIONS), id="cosface"),
+        pytest.param(CenterConfig(head="adaface", sample_classes=0.5, optimizer="rmsprop", **OPTIONS), id="adaface"),
+        pytest.param(
+            CenterConfig(head="softmax", freeze="backbone", unfreeze_after=1, optimizer="adagrad", **OPTIONS),
+            id="unfrozen",
+        ),
     ],
-    ids="semi-hard random-then-hard random bank batch-all batch-hard cosface adaface unfrozen".split(),
 )
 def test_every_task_continues_bit_identically(
     config: TrainConfig, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
