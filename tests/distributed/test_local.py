@@ -57,7 +57,7 @@ def told(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 def test_it_is_the_same_everywhere(config: Any, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setattr(run, "work", told)
+    monkeypatch.setattr(work, "work", told)
     monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
     run.run(replace(config, data=(make_faces(tmp_path / "faces", 6, 8),), out=tmp_path / "run"), Heard())
     first, second = ((tmp_path / f"rank_{rank}").read_text() for rank in range(2))
