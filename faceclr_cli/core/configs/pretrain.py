@@ -54,7 +54,7 @@ class PretrainConfig(TrainConfig):
     augment: Literal["faces", "simclr"] = option(
         "faces",
         panel=AUGMENT,
-        help="'faces': flip and random operations that keep the face in place; 'simclr': crop, flip, colours, blur",
+        help="'faces': flip and random operations, some of which turn or shift; 'simclr': crop, flip, colors, blur",
     )
     operations: int = option(4, minimum=0, maximum=16, panel=AUGMENT, help="faces: operations for each view")
     magnitude: float = option(

@@ -2,8 +2,8 @@
 
 Every random choice is a pure function of the seed and of where it is made: batches of (seed, epoch), views of
 (seed, step), dropout of (seed, step, rank). So a run that was stopped after any step goes on as if it had not
-been, to the last bit on the CPU. Views are drawn for the whole batch, of which each process makes its share: N
-processes see what one sees.
+been, to the last bit on the CPU; except under a time budget, by which the learning rate follows the clock. Views are
+drawn for the whole batch, of which each process makes its share: N processes see what one sees.
 """
 
 from __future__ import annotations
