@@ -23,6 +23,8 @@ from tests.core.training.toy import Heard, make_faces
 
 pytestmark = pytest.mark.slow
 
+_WORK = work.work
+
 SMALL: dict[str, Any] = {
     "backbone": "test_resnet", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "hold_out": 0.0,
 }  # fmt: skip
@@ -40,7 +42,7 @@ def told(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
         (job.out.parent / f"rank_{fabric.global_rank}").write_text("\n".join(lines))
 
     work.fit = spying
-    return work.work(fabric, stop, job, reporter)
+    return _WORK(fabric, stop, job, reporter)
 
 
 @pytest.mark.parametrize(

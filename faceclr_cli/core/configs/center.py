@@ -52,8 +52,8 @@ class CenterConfig(LabelledConfig):
         0.007,
         minimum=0.0,
         panel=CLASSES,
-        help="Weight of the center loss; 0: none. The default is for softmax: with cosines it does next to nothing, and "
-        "0.7 pulls as much",
+        help="Weight of the center loss; 0: none. The default is for softmax; with cosines it does next to nothing, "
+        "and 0.7 pulls as much",
     )
     center_lr: float = option(0.5, minimum=0.0, maximum=1.0, panel=CLASSES, help="Step size of the centres")
     sample_classes: float = option(
