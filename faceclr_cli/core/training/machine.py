@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.cores import require_cores
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.torchrun import torchrun_place
 
@@ -47,6 +48,7 @@ def find_machine(config: TrainConfig) -> Machine:
         raise ConfigError(f"--gpus {wanted}: torch finds {gpus} here; leave the option out to use the CPU")
     if config.device == "cuda" and not gpus:
         raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
+    require_cores("--processes", config.processes)
     on_cpu = config.device == "cpu" or config.processes > 1 or not gpus
     device: Literal["cpu", "cuda"] = "cpu" if on_cpu else "cuda"
     precision = _precision(config, device)
