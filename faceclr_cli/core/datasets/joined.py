@@ -141,8 +141,9 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
 def _file_of(packed: NDArray[np.uint8]) -> NDArray[np.uint8] | Path:
     """The file that a whole array is mapped from, or the array itself."""
     mapped = packed.base
-    is_whole = isinstance(mapped, np.memmap) and mapped.shape == packed.shape
-    return Path(mapped.filename) if is_whole else packed
+    if isinstance(mapped, np.memmap) and mapped.shape == packed.shape and mapped.filename is not None:
+        return Path(mapped.filename)
+    return packed
 
 
 def _names(roots: Sequence[Path]) -> list[str]:
