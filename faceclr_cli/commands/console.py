@@ -22,6 +22,7 @@ from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, w
 from faceclr_cli.commands.streams import forsake, printable
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
+from faceclr_cli.core.torchrun import is_silent
 
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3
@@ -32,6 +33,8 @@ _USUAL_COLUMNS = 80
 class Console:
     """Standard output for data, standard error for everything else.
 
+    Where torchrun runs a command in several processes, the first of them speaks for all: the others show errors alone.
+
     Args:
         json: Data is one JSON document instead of tables.
         quiet: Neither progress nor tables nor notices; errors, and what --json asks for, remain.
@@ -39,8 +42,8 @@ class Console:
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, debug: bool = False) -> None:
-        self.json = json
-        self.quiet = quiet
+        self.json = json and not is_silent()
+        self.quiet = quiet or is_silent()
         self.debug = debug
 
     @cached_property

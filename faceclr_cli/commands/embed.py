@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from faceclr_cli.commands.console import Console, facts
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.errors import ConfigError
@@ -19,8 +17,6 @@ def run(config: EmbedConfig, console: Console) -> None:
     if piped and console.json:
         raise ConfigError("--json and -o - both want standard output; the rows of -o - are JSON lines already")
     result = run(config, console.reporter)
-    if os.environ.get("RANK", "0") != "0":
-        return  # torchrun runs this command in every process; the first of them speaks for all
     faces = f"{result.faces} faces of {result.people} people, {result.dim} numbers each"
     if piped:
         console.note(f"{faces}, by {result.encoder}")

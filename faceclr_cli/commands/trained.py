@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from faceclr_cli.commands.console import Console, facts, room
@@ -17,8 +16,6 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
     from faceclr_cli.core.training.run import run
 
     result = run(config, console.reporter)
-    if os.environ.get("RANK", "0") != "0":
-        return  # torchrun runs this command in every process; the first of them speaks for all
     if result.epochs:
         epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
         rows = {"trained": f"{epochs} in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}

@@ -171,3 +171,35 @@ def test_between_tables_there_is_one_blank_line_and_none_around() -> None:
 
     lines = invoke(body).stdout.split("\n")
     assert [line.strip() == "" for line in lines] == [False] * 3 + [True] + [False] * 3 + [True]
+
+
+_OF_SCHEDULERS = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "SLURM_PROCID": "1"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+@pytest.mark.parametrize(("rank", "by_torchrun", "speaks"), [("1", False, True), ("0", True, True), ("1", True, False)])
+def test_the_first_process_of_torchrun_speaks_for_all_and_a_scheduler_silences_nothing(
+    rank: str, by_torchrun: bool, speaks: bool, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torchrun = {"TORCHELASTIC_RUN_ID": "7"} if by_torchrun else {}
+    for name, value in (_OF_SCHEDULERS | {"RANK": rank} | torchrun).items():
+        monkeypatch.setenv(name, value)
+
+    def body(console: Console) -> None:
+        console.note("nearly there")
+        console.show(Answer(42), "the answer is 42")
+
+    result = invoke(body, *arguments)
+    assert ("42" in result.stdout) is speaks
+    assert ("nearly there" in result.stderr) is speaks
+
+
+def test_an_error_of_a_silent_process_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (_OF_SCHEDULERS | {"TORCHELASTIC_RUN_ID": "7"}).items():
+        monkeypatch.setenv(name, value)
+
+    def body(console: Console) -> None:
+        raise errors.DataError("no such face")
+
+    result = invoke(body)
+    assert result.exit_code == 3 and "no such face" in result.stderr

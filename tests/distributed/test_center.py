@@ -187,7 +187,7 @@ def test_two_processes_go_on_with_what_one_began(uninterrupted: Path, split: Pat
 def test_a_backbone_that_waits_is_the_same_on_both_processes(
     after: int | None, split: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "work", spied)
+    monkeypatch.setattr(work, "work", spied)
     faces = make_faces(tmp_path / "faces", 4, 8)  # Nobody is watched, so the last encoder is kept.
     options = {"freeze": "backbone", "unfreeze_after": after, "optimizer": "adamw"}
     options |= {"backbone": "test_resnet", "hold_out": 0.0}

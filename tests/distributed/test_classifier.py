@@ -23,6 +23,8 @@ CASES = [
     for share in (1.0, 0.4)
     for how in ("whole", "sharded")
 ]
+# Nobody but the people of the batch, all of whom are the first process's.
+CASES += [f"{head}, 0.01, {how}" for head in ("softmax", "cosface") for how in ("whole", "sharded")]
 
 
 class Task(nn.Module):
@@ -52,7 +54,7 @@ def train(case: str) -> dict[str, Any]:
         module = DistributedDataParallel(task)
     chance = torch.Generator().manual_seed(1)
     pictures = torch.randn(STEPS, BATCH, DIM, dtype=torch.float64, generator=chance)
-    labels = torch.randint(0, PEOPLE, (STEPS, BATCH), generator=chance)
+    labels = torch.randint(0, PEOPLE if float(share) > 0.1 else PEOPLE // 3, (STEPS, BATCH), generator=chance)
     mine = slice(rank * BATCH // processes, (rank + 1) * BATCH // processes)
     seen: dict[str, Any] = {"losses": [], "accuracies": [], "gradients": [], "rows": []}
     for step in range(STEPS):
@@ -135,3 +137,21 @@ def test_an_embedding_that_is_no_number_is_recognised_by_nobody() -> None:
     places, loss = classifier.judge(embeddings, torch.tensor([0, 20]))
     assert (places >= PEOPLE).all()
     assert loss.isnan()
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_embeddings_that_are_all_zero_tell_nobody_apart(head: str) -> None:
+    classifier = Classifier(DIM, PEOPLE, head)  # type: ignore[arg-type]
+    embeddings, labels = torch.zeros(3, DIM), torch.tensor([0, 7, 20])
+    places, _ = classifier.judge(embeddings, labels)
+    assert places.tolist() == [PEOPLE - 1] * 3
+    assert classifier(embeddings, labels, margin=0.0)[1]["accuracy"] == 0
+
+
+@pytest.mark.parametrize("head", ["softmax", "cosface", "arcface", "adaface"])
+def test_the_blind_loss_is_that_of_embeddings_that_say_nothing(head: str) -> None:
+    classifier = Classifier(DIM, PEOPLE, head).eval()  # type: ignore[arg-type]
+    if classifier.quality is not None:
+        classifier.quality.mean.fill_(1e-3)  # So that a face without length is one of mean quality.
+    loss, _ = classifier(torch.zeros(PEOPLE, DIM), torch.arange(PEOPLE), margin=0.3)
+    assert classifier.blind_loss(0.3) == pytest.approx(loss.item(), rel=1e-5)

@@ -23,6 +23,8 @@ from tests.core.training.toy import Heard, make_faces
 
 pytestmark = pytest.mark.slow
 
+_WORK = work.work
+
 SMALL: dict[str, Any] = {
     "backbone": "test_resnet", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "hold_out": 0.0,
 }  # fmt: skip
@@ -40,7 +42,7 @@ def told(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
         (job.out.parent / f"rank_{fabric.global_rank}").write_text("\n".join(lines))
 
     work.fit = spying
-    return work.work(fabric, stop, job, reporter)
+    return _WORK(fabric, stop, job, reporter)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def told(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 def test_it_is_the_same_everywhere(config: Any, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setattr(run, "work", told)
+    monkeypatch.setattr(work, "work", told)
     monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
     run.run(replace(config, data=(make_faces(tmp_path / "faces", 6, 8),), out=tmp_path / "run"), Heard())
     first, second = ((tmp_path / f"rank_{rank}").read_text() for rank in range(2))

@@ -18,7 +18,7 @@ import pytest
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError
 from faceclr_cli.core.events import EpochFinished, Notice, TaskStarted
-from faceclr_cli.core.training import run as run_module
+from faceclr_cli.core.training import work as work_module
 from faceclr_cli.core.training.launch import launch
 from faceclr_cli.core.training.machine import find_machine
 from tests.core.training.failing import failing
@@ -45,7 +45,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Heard]:
     heard, folder = Heard(), tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "work", spied)
+        patch.setattr(work_module, "work", spied)
         pretrain(split, folder / "run", heard, **OPTIONS)
     return folder, heard
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 _KEY = "faceclr"
+_LARGEST = 2**32 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +78,29 @@ def option_name(field_name: str) -> str:
 def check_limits(config: Config) -> None:
     """Compares every number with its field's limits.
 
+    Whole numbers without a maximum of their own end where those of the libraries do: all of them take a seed up to
+    2^32 - 1, and no count of anything comes near. Fractions must be finite.
+
     Raises:
         ValueError: One is outside; the message names the option.
     """
     for config_field in dataclasses.fields(config):
-        spec, value = spec_of(config_field), getattr(config, config_field.name)
-        if not isinstance(value, int | float):
-            continue
-        name = f"--{option_name(config_field.name)}"
-        given = f"{value:g}" if isinstance(value, float) else str(value)
-        # Written so that NaN fails too.
-        if spec.minimum is not None and not value >= spec.minimum:
-            raise ValueError(f"{name} must be at least {spec.minimum:g}, not {given}")
-        if spec.maximum is not None and not value <= spec.maximum:
-            raise ValueError(f"{name} must be at most {spec.maximum:g}, not {given}")
+        value = getattr(config, config_field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float):
+                _check_number(f"--{option_name(config_field.name)}", number, spec_of(config_field))
+
+
+def _check_number(name: str, number: float, spec: Spec) -> None:
+    given = f"{number:g}" if isinstance(number, float) else str(number)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, not {given}")
+    if spec.minimum is not None and number < spec.minimum:
+        raise ValueError(f"{name} must be at least {spec.minimum:g}, not {given}")
+    maximum = _LARGEST if spec.maximum is None and isinstance(number, int) else spec.maximum
+    if maximum is not None and number > maximum:
+        limit = f"{maximum:g}" if isinstance(maximum, float) else str(maximum)
+        raise ValueError(f"{name} must be at most {limit}, not {given}")
 
 
 def to_json(config: Config) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class PretrainConfig(TrainConfig):
     augment: Literal["faces", "simclr"] = option(
         "faces",
         panel=AUGMENT,
-        help="'faces': flip and random operations that keep the face in place; 'simclr': crop, flip, colours, blur",
+        help="'faces': flip and random operations, some of which turn or shift; 'simclr': crop, flip, colors, blur",
     )
     operations: int = option(4, minimum=0, maximum=16, panel=AUGMENT, help="faces: operations for each view")
     magnitude: float = option(
@@ -82,6 +82,8 @@ class PretrainConfig(TrainConfig):
         super().__post_init__()
         if self.weights is not None and len(self.shares) != len(self.data or self.shares):
             raise ValueError(f"--weights {self.weights}: {len(self.shares)} for {len(self.data)} folders of faces")
+        if self.loss == "dcl" and self.margin:
+            raise ValueError("--margin has no effect with --loss dcl, which compares with the negatives alone")
         if self.method == "moco" and self.batch_size > self.queue:
             raise ValueError(f"--queue {self.queue} does not hold even one batch of {self.batch_size}")
 

@@ -77,7 +77,11 @@ class TrainConfig:
         help="On weights, never on norms and biases (default: adamw 0.05, sgd 0.0005, lars 1e-6, others 0)",
     )
     warmup: float = option(
-        0.1, minimum=0.0, panel=OPTIM, metavar="STEPS", help="Steps with a rising rate; below 1: their share of all"
+        0.1,
+        minimum=0.0,
+        panel=OPTIM,
+        metavar="STEPS",
+        help="Steps of the optimizer with a rising rate; below 1: their share of the run",
     )
     clip: float = option(5.0, minimum=0.0, panel=OPTIM, metavar="NORM", help="Longest gradient; 0: any")
     seed: int = option(0, minimum=0, panel=OPTIM, help="Fixes every random choice")

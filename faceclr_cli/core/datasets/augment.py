@@ -133,7 +133,7 @@ class SimCLRViews:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceViews:
-    """Random views that keep the geometry of an aligned face: no crop, but a flip and some operations.
+    """Random views of an aligned face: no crop, but a flip and some operations, of which some turn, shear or shift it.
 
     After the recipe of USynthFace (Boutros et al. 2022, arXiv 2211.07371): a chain of operations like that of
     RandAugment (arXiv 1909.13719), each drawn from those of `operations.NAMES`, with replacement, and with a

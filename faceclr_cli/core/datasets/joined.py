@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.datasets.packed import PackedFaces
+from faceclr_cli.core.datasets.packed import PackedFaces, map_packed
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.reasons import shown
@@ -21,6 +21,8 @@ from faceclr_cli.core.faces.reasons import shown
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JoinedFaces:
     """Some crops of one or several packed folders; see `join`.
+
+    Sent to another process, crops in the cache are mapped there too, and share the memory; others are copied.
 
     Attributes:
         packed: All crops of each folder, mapped, not copied. Shape of each: (n, size, size, 3).
@@ -42,6 +44,13 @@ class JoinedFaces:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "packed": tuple(map(_file_of, self.packed))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        packed = tuple(map_packed(each) if isinstance(each, Path) else each for each in state["packed"])
+        self.__dict__.update(state, packed=packed)
 
     @property
     def nbytes(self) -> int:
@@ -127,6 +136,14 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
         paths=tuple(name + path for name, (_, faces) in zip(names, folders, strict=True) for path in faces.paths),
         fingerprint=_common([faces.fingerprint for _, faces in folders]),
     )
+
+
+def _file_of(packed: NDArray[np.uint8]) -> NDArray[np.uint8] | Path:
+    """The file that a whole array is mapped from, or the array itself."""
+    mapped = packed.base
+    if isinstance(mapped, np.memmap) and mapped.shape == packed.shape and mapped.filename is not None:
+        return Path(mapped.filename)
+    return packed
 
 
 def _names(roots: Sequence[Path]) -> list[str]:

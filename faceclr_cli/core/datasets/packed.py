@@ -36,8 +36,6 @@ _DAY = 24 * 60 * 60
 class PackedFaces:
     """The crops of a folder, decoded, in the order of its paths.
 
-    To hand them to another process, call `pack` there: it maps the same memory. Sending this object would copy it.
-
     Attributes:
         crops: RGB, 0-255, read-only, memory-mapped where there is a cache. Shape: (N, size, size, 3).
         labels: Index of each crop's person in `people`, -1 where nobody knows. Shape: (N,).
@@ -162,6 +160,11 @@ def _key(folder: FaceFolder) -> str:
 def _shape(folder: FaceFolder) -> tuple[int, int, int, int]:
     size = folder.fingerprint.size
     return len(folder), size, size, 3
+
+
+def map_packed(path: Path) -> NDArray[np.uint8]:
+    """The crops in a packed file that another process has opened."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _map(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:

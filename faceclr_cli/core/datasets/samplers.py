@@ -158,6 +158,29 @@ def share(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
     return batch[rank * size : (rank + 1) * size]
 
 
+def share_triplets(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
+    """The part of a global batch of triplets that one process works on.
+
+    Parts are contiguous and hold whole triplets, all of them: one process may have a triplet more than another. So what
+    a batch holds does not depend on how many processes there are.
+
+    Args:
+        batch: Indices of pictures: anchor, positive, negative, anchor, ... Shape: (3 T,).
+        rank: Of the process.
+        world: How many processes there are.
+
+    Returns:
+        Shape: (3 t,), where t is T / world, rounded down or up.
+
+    Raises:
+        DataError: There are fewer triplets than processes.
+    """
+    count = len(batch) // 3
+    if count < world:
+        raise DataError(f"{count} triplets don't suffice for {world} processes")
+    return batch[3 * (rank * count // world) : 3 * ((rank + 1) * count // world)]
+
+
 def _check_share(folder: int, size: int, most: int) -> None:
     if most == 0:
         raise ConfigError(f"folder {folder + 1} would give no picture in a whole epoch: raise its weight")

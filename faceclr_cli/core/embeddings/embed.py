@@ -12,6 +12,7 @@ from typing import Any
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
+from faceclr_cli.core.cores import require_cores
 from faceclr_cli.core.datasets.discover import no_faces_given, prepared_folders
 from faceclr_cli.core.embeddings.block import Embedding
 from faceclr_cli.core.embeddings.formats import writing
@@ -141,6 +142,7 @@ def _device(config: EmbedConfig, place: Launched | None) -> str:
     """Of this process."""
     if place is not None:
         return place.device(config.device)
+    require_cores("--processes", config.processes)
     if config.gpus is None:
         return "cpu" if config.processes > 1 else config.device
     import torch

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
+
+from faceclr_cli.core.torchrun import torchrun_place
 
 T = TypeVar("T")
 
@@ -22,10 +23,12 @@ class Launched:
     Attributes:
         rank: Its number; the first speaks for all.
         world: How many there are.
+        local_rank: Its number on its machine.
     """
 
     rank: int
     world: int
+    local_rank: int
 
     def share(self, value: T | None) -> T:
         """Gives what the first process has to all. All must call it."""
@@ -49,20 +52,21 @@ class Launched:
         import torch
 
         if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(self.local_rank)
         return wanted
 
 
 @contextmanager
 def launched() -> Iterator[Launched | None]:
     """Joins this process to those that torchrun started with it; None where it did not start several."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["WORLD_SIZE"] == "1":
+    place = torchrun_place()
+    if place is None or place.world == 1:
         yield None
         return
     # torch takes seconds to import.
     import torch.distributed as dist
 
     dist.init_process_group("gloo", timeout=_LONGEST_WAIT)
-    yield Launched(dist.get_rank(), dist.get_world_size())
+    yield Launched(place.rank, place.world, place.local_rank)
     # After an error torchrun ends the others; to leave in order would make them wait for this one.
     dist.destroy_process_group()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
+from faceclr_cli.core.cores import threads_per_process
 from faceclr_cli.core.encoders.description import Description
 from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
 from faceclr_cli.core.errors import ModelError
@@ -79,19 +78,11 @@ class OnnxEncoder:
 
 def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _threads()
+    options.intra_op_num_threads = threads_per_process(1)  # as many as torch would use
     # Between two batches, threads that spin would keep those that load pictures from their cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = _ONLY_FATAL  # what is less is raised as well
     return options
-
-
-def _threads() -> int:
-    """As many as torch would use: what OMP_NUM_THREADS says, or else one for each core that is ours."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import cv2
 
+from faceclr_cli.core.cores import THREADS_VARIABLE, available_cores, threads_per_process
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.memory import PICTURE, keep_memory
 
@@ -93,7 +94,7 @@ class Processes:
     @property
     def count(self) -> int:
         """How many processes that makes here."""
-        return self.workers or _cores()
+        return self.workers or available_cores()
 
     def at_most(self, workers: int) -> Processes:
         """See `Crew`."""
@@ -104,11 +105,6 @@ class Processes:
         """See `Crew`."""
         with closing(_Pool(self.count)) as pool, closing(_Pool(1)) as spare:
             yield _LocalTeam(pool, spare, AHEAD * self.count)
-
-
-def _cores() -> int:
-    # Only Linux knows which cores this process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_ordered(
@@ -163,26 +159,30 @@ def _one_by_one(
 def shared_out(function: Callable[[T], R], shares: Sequence[Sequence[T]]) -> Iterator[list[Future[list[R]]]]:
     """Gives each share of some items to a process of its own. Those that are not done at the end stop after an item.
 
+    The processes divide the cores: each works with its share of the threads.
+
     Args:
         function: What to do with an item; can be sent to another process.
         shares: A process for each.
     """
     with ExitStack() as stack:
-        pools = [stack.enter_context(closing(_Pool(1))) for _ in shares]
+        threads = threads_per_process(len(shares))
+        pools = [stack.enter_context(closing(_Pool(1, threads))) for _ in shares]
         yield [pool.submit(function, share) for pool, share in zip(pools, shares, strict=True)]
 
 
 class _Pool:
-    """Processes, started at the first work, and anew once one of them died."""
+    """Processes, started at the first work, and anew once one of them died. Each works with so many threads."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, threads: int = 1) -> None:
         self._workers = workers
+        self._threads = threads
         self._stack = ExitStack()
         self._executor: ProcessPoolExecutor | None = None
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> Future[list[R]]:
         if self._executor is None:
-            self._executor = self._stack.enter_context(_spawn(self._workers))
+            self._executor = self._stack.enter_context(_spawn(self._workers, self._threads))
         try:
             # The first work starts the processes.
             with _ctrl_c_later():
@@ -225,11 +225,11 @@ class _LocalTeam:
 
 
 @contextmanager
-def _spawn(workers: int) -> Iterator[ProcessPoolExecutor]:
+def _spawn(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     # Spawned, since forked children of a process whose libraries run threads may hang.
     context = multiprocessing.get_context("spawn")
     ears, mouth = context.Pipe(duplex=False)
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_settle_in, initargs=(ears,))
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_settle_in, initargs=(ears, threads))
     try:
         yield executor
     finally:
@@ -256,12 +256,12 @@ def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     return [function(item) for item in items if not _LEAVING.is_set()]
 
 
-def _settle_in(ears: Connection) -> None:
+def _settle_in(ears: Connection, threads: int) -> None:
     """What a worker does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    # The processes use the cores already. The variable is for libraries that are not loaded yet.
-    cv2.setNumThreads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    # The variable is for libraries that are not loaded yet.
+    cv2.setNumThreads(threads)
+    os.environ[THREADS_VARIABLE] = str(threads)
     keep_memory(*PICTURE)
     # Decoders write about damaged pictures straight to the descriptor; the ledger says it better.
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -80,8 +80,8 @@ class Classifier(nn.Module):
 
         Returns:
             The loss, a scalar whose average over processes has the gradient of one process with the whole batch; and
-            `accuracy`, the share of embeddings of which the true person has the best score, before the margin, among
-            the people compared with.
+            `accuracy`, the share of embeddings of which the true person has a better score than all others, before the
+            margin, among the people compared with.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             features = embeddings.to(self.weight.dtype)
@@ -94,8 +94,10 @@ class Classifier(nn.Module):
             columns = self._columns(labels, rows)
             bias = None if self.bias is None else self._taken(self.bias, rows)
             scores = self._scores(features, self._taken(self.weight, rows), bias)
-            accuracy = self._accuracy(scores.detach(), columns)
             here = (columns >= 0).nonzero().squeeze(1)
+            with torch.no_grad():
+                better = self._better(scores, self._everywhere(scores, here, columns[here]))
+                accuracy = (better == 0).float().mean()
             scores = self._with_margin(scores, here, columns[here], margin, quality)
             if not self.sharded:
                 return F.cross_entropy(scores, columns), {"accuracy": accuracy}
@@ -110,8 +112,9 @@ class Classifier(nn.Module):
             labels: The person of each, 0 to `people` - 1. Shape: (N,).
 
         Returns:
-            How many people have a better score than the true one, shape (N,), 0 where that is the best; and the mean
-            cross-entropy, a scalar.
+            How many other people have a score that is at least as good as that of the true one, shape (N,), 0 where
+            the true one is the best; and the mean cross-entropy, a scalar. A tie counts against: embeddings that are
+            all zero tell nobody apart. Where there is no number, all people are better.
         """
         places, losses = [], []
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -124,10 +127,20 @@ class Classifier(nn.Module):
                 rows = labels[block] - self.first
                 here = ((rows >= 0) & (rows < len(self.weight))).nonzero().squeeze(1)
                 true = self._everywhere(scores, here, rows[here])
-                # Where there is no number, everybody is better.
-                places.append(self._summed((~(scores <= true[:, None])).sum(dim=1)))
+                places.append(self._better(scores, true))
                 losses.append(self._normaliser(scores) - true)
         return torch.cat(places), torch.cat(losses).mean()
+
+    def blind_loss(self, margin: float) -> float:
+        """The cross-entropy where all people have the same score, of embeddings at right angles to all their vectors.
+
+        Args:
+            margin: As for `forward`. AdaFace's is that of a face of mean quality.
+        """
+        people = max(2, round(self.people * self.share))
+        nothing = torch.zeros(1)
+        true = float(self._margined(nothing, margin, nothing)) * (1.0 if self.head == "softmax" else self.scale)
+        return math.log(people - 1 + math.exp(true)) - true
 
     def _compared(self, labels: Tensor, generator: torch.Generator | None) -> Tensor:
         """Rows of the people here that this step compares with, sorted."""
@@ -164,18 +177,21 @@ class Classifier(nn.Module):
     def _with_margin(
         self, scores: Tensor, here: Tensor, columns: Tensor, margin: float, quality: Tensor | None
     ) -> Tensor:
-        true = scores[here, columns]
+        if self.head == "softmax":
+            return scores
+        changed = self._margined(scores[here, columns], margin, None if quality is None else quality[here])
+        return self.scale * scores.index_put((here, columns), changed)
+
+    def _margined(self, cosines: Tensor, margin: float, quality: Tensor | None) -> Tensor:
         match self.head:
-            case "softmax":
-                return scores
             case "cosface":
-                changed = cosface(true, margin)
+                return cosface(cosines, margin)
             case "arcface":
-                changed = arcface(true, margin)
+                return arcface(cosines, margin)
             case "adaface":
                 assert quality is not None
-                changed = adaface(true, margin, quality[here])
-        return self.scale * scores.index_put((here, columns), changed)
+                return adaface(cosines, margin, quality)
+        return cosines
 
     def _divided_loss(self, scores: Tensor, here: Tensor, columns: Tensor) -> Tensor:
         """Cross-entropy of a softmax over the columns of all processes."""
@@ -190,7 +206,8 @@ class Classifier(nn.Module):
 
     def _normaliser(self, scores: Tensor) -> Tensor:
         """Logarithm of the sum of the exponentials of the scores of all people. Shape: (N, people here) -> (N,)."""
-        most = scores.amax(dim=1)
+        # None of the people compared with may be here, and the maximum of no scores is an error.
+        most = scores.amax(dim=1) if scores.shape[1] else scores.new_full((len(scores),), -torch.inf)
         if self.sharded:
             dist.all_reduce(most, dist.ReduceOp.MAX)
         return most + self._summed((scores - most[:, None]).exp().sum(dim=1)).log()
@@ -204,12 +221,7 @@ class Classifier(nn.Module):
     def _summed(self, x: Tensor) -> Tensor:
         return total(x) if self.sharded else x
 
-    def _accuracy(self, scores: Tensor, columns: Tensor) -> Tensor:
-        best, place = scores.max(dim=1)
-        if not self.sharded:
-            return (place == columns).float().mean()
-        most = best.clone()
-        dist.all_reduce(most, dist.ReduceOp.MAX)
-        right = ((best == most) & (place == columns)).float().sum()
-        dist.all_reduce(right)
-        return right / len(scores)
+    def _better(self, scores: Tensor, true: Tensor) -> Tensor:
+        """How many others score at least as well as the true person; all, where there is no number. Shape: (N,)."""
+        others = self._summed((~(scores < true[:, None])).sum(dim=1)) - 1
+        return torch.where(true.isnan(), self.people, others)

@@ -136,8 +136,8 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
     """What to divide a classifier's scores by, so that the softmax of them is how often it is right.
 
     By maximum likelihood on pictures that it did not learn from (Guo et al., On Calibration of Modern Neural Networks,
-    2017). Where it named all n of them right, no finite temperature would be cold enough: as Platt (1999) does, each is
-    taken to be right with (n + 1) / (n + 2), and any other with its share of the rest.
+    2017). As Platt (1999) does, each of the n pictures counts as its person with (n + 1) / (n + 2), and as any other
+    with an equal share of the rest: where all are named right, no finite temperature would be cold enough otherwise.
 
     Args:
         scores: Shape: (pictures, people).

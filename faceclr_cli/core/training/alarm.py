@@ -45,7 +45,7 @@ def alarms(rows: Sequence[Row], blind_loss: float, plan: Plan) -> list[str]:
 
 def collapsed(rows: Sequence[Row], blind_loss: float, plan: Plan) -> bool:
     """Whether all embeddings of the last epoch are alike, after the rate has risen to its peak."""
-    if not rows or rows[-1]["step"] / (plan.epochs * plan.batches) < plan.warmup:
+    if not rows or not plan.is_warm(int(rows[-1]["step"])):
         return False
     row = rows[-1]
     # Of triplets the mean loss of the active ones may be that of a blind encoder by chance, unless all are active.

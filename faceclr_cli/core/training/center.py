@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -95,9 +94,9 @@ class Center(TaskModule):
         self.frozen = bool(state)
 
     def blind_loss(self, batch: int) -> float:
-        """The loss of an encoder to which everybody looks the same."""
+        """The loss of an encoder to which everybody looks the same, under the margin of the last step."""
         del batch
-        return math.log(max(2, round(self.classifier.people * self.config.sample_classes)))
+        return self.classifier.blind_loss(self._margin())
 
     @torch.no_grad()
     def measure(self, strangers: Seen | None, fellows: Seen | None) -> Row:
@@ -115,7 +114,7 @@ class Center(TaskModule):
         views = exactly(self.augment, crops, chance)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = self.encoder.backbone(views)
-        features = dropout(features.flatten(1), self.config.dropout, self.config.seed, self.step)
+        features = dropout(features.flatten(1), self.config.dropout, self.config.seed, self.step, self.part)
         embeddings = self.encoder.embedding(features)
         loss, metrics = self.classifier(embeddings, labels, self._margin(), self._generator())
         if self.center is None:

@@ -67,6 +67,12 @@ class _Contrastive(TaskModule):
             return weighted_batches(self.sources, config.shares, config.batch_size, seed=config.seed, epoch=epoch)
         return shuffled_batches(len(self.sources), config.batch_size, seed=config.seed, epoch=epoch)
 
+    def _blind(self, candidates: int) -> float:
+        """The loss where the positive and all other candidates are equally similar, but for the margin."""
+        margin = self.config.margin / self.config.temperature
+        itself = 0.0 if self.config.loss == "dcl" else math.exp(-margin)
+        return margin + math.log(max(1.0, candidates - 1 + itself))
+
 
 class SimCLR(_Contrastive):
     """Two random views of a picture are to be nearer to each other than to those of others (arXiv 2002.05709)."""
@@ -92,8 +98,7 @@ class SimCLR(_Contrastive):
 
     def blind_loss(self, batch: int) -> float:
         """The loss of an encoder to which all pictures of a batch look the same."""
-        others = 2 * batch - (2 if self.config.loss == "dcl" else 1)
-        return math.log(max(1, others))
+        return self._blind(2 * batch - 1)
 
 
 class MoCo(_Contrastive):
@@ -149,7 +154,7 @@ class MoCo(_Contrastive):
     def blind_loss(self, batch: int) -> float:
         """The loss of an encoder to which all pictures look the same, once the queue is full."""
         del batch
-        return math.log(self.config.queue)
+        return self._blind(self.config.queue)
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -2,8 +2,8 @@
 
 Every random choice is a pure function of the seed and of where it is made: batches of (seed, epoch), views of
 (seed, step), dropout of (seed, step, rank). So a run that was stopped after any step goes on as if it had not
-been, to the last bit on the CPU. Views are drawn for the whole batch, of which each process makes its share: N
-processes see what one sees.
+been, to the last bit on the CPU; except under a time budget, by which the learning rate follows the clock. Views are
+drawn for the whole batch, of which each process makes its share: N processes see what one sees.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from torch import Tensor
 
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.datasets.samplers import share
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.training.alarm import alarms
@@ -33,12 +31,12 @@ from faceclr_cli.core.training.embedded import embedded_by_all
 from faceclr_cli.core.training.exactly import chances, seed_of
 from faceclr_cli.core.training.gradients import average_gradients, clip_gradient
 from faceclr_cli.core.training.history import Row
-from faceclr_cli.core.training.optim import learning_rate
 from faceclr_cli.core.training.plan import Clock, Plan
 from faceclr_cli.core.training.record import Record
 from faceclr_cli.core.training.stopping import Stop, agree, stopped
 from faceclr_cli.core.training.sums import Sums
 from faceclr_cli.core.training.supply import Supply
+from faceclr_cli.core.training.task import Part
 from faceclr_cli.core.training.tasks import Task
 from faceclr_cli.core.training.watch import Watch
 
@@ -93,6 +91,7 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
     first = trainee.task.batches(0)
     size = len(first[0])
     plan, clock = Plan.of(trainee.config, len(first), size), Clock(state.elapsed, state.closing)
+    _require_whole_epochs(state, plan)
     total = None if plan.budget else plan.epochs * plan.batches * size
     yield TaskStarted(task=_WHOLE, total=total, unit="pictures", done=state.step * size)
     for epoch in range(len(state.rows), plan.epochs):
@@ -119,6 +118,16 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
     yield TaskFinished(task=_WHOLE)
 
 
+def _require_whole_epochs(state: State, plan: Plan) -> None:
+    """A step of the checkpoint must be the same step here, or batches would be skipped or repeated in silence."""
+    closed = int(state.rows[-1]["step"]) if state.rows else 0
+    if closed != plan.before(len(state.rows)):
+        raise ModelError(
+            f"the checkpoint has {closed} batches in its {len(state.rows)} epochs, where this run would have "
+            f"{plan.before(len(state.rows))}; an older faceclr wrote it: start a new run with another -o"
+        )
+
+
 def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Iterator[Event]:
     """Learns from the batches of an epoch that are not learned from yet."""
     epoch, device = len(state.rows), trainee.fabric.device
@@ -132,7 +141,7 @@ def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
     sums, signal = Sums(state, device), 0
     coming = batches[first:] if not clock.is_over(plan) else []
     rank, world = trainee.fabric.global_rank, trainee.fabric.world_size
-    with closing(trainee.supply(share(batch, rank, world) for batch in coming)) as supply:
+    with closing(trainee.supply(trainee.task.share(batch, rank, world) for batch in coming)) as supply:
         for place, crops in enumerate(supply, start=first):
             sums.add(state.step, *_step(trainee, plan, clock, state.step, crops, batches[place]))
             state.step += 1
@@ -158,12 +167,15 @@ def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
 
 def _begin(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
     """Has the task get ready for an epoch."""
-    network, device, stop = trainee.task.encoder, trainee.fabric.device, trainee.stop
-    embed = partial(embedded_by_all, network, trainee.faces, device=device, stop=stop)
+
+    def embed(pictures: NDArray[np.int64]) -> Tensor:
+        embeddings = embedded_by_all(trainee.task.encoder, trainee.faces, pictures, trainee.fabric.device, trainee.stop)
+        # After a signal they are not whole, so the task must not see them.
+        _stop_if_asked(trainee, state, record)
+        return embeddings
+
     note = trainee.task.begin(len(state.rows), state.rows, embed)
-    (signal,) = agree(device, stop.flag.value)
-    if signal:
-        _stop(state, record, signal)
+    _stop_if_asked(trainee, state, record)
     if note is not None:
         yield Notice(text=note)
 
@@ -179,10 +191,10 @@ def _step(
     generator = torch.Generator().manual_seed(seeds[0])
     torch.manual_seed(seeds[1])
     chance = chances(len(batch), task.views, task.augment.draws, generator)
-    places = share(np.arange(len(batch)), rank, world)
+    places = task.share(np.arange(len(batch)), rank, world)
     own = batch[places]
     labels, pictures = (torch.from_numpy(x).to(fabric.device) for x in (trainee.faces.labels[own], own))
-    task.step, task.done = step, plan.done(step, clock.agreed)
+    task.step, task.done, task.part = step, plan.done(step, clock.agreed), Part(int(places[0]), len(batch))
     size, ends = plan.group(step % plan.batches)
     with fabric.no_backward_sync(trainee.module, enabled=not ends or task.frozen):
         loss, metrics = trainee.module(crops, labels, pictures, chance[places])
@@ -194,7 +206,7 @@ def _step(
             average_gradients(task, local)
         norm = clip_gradient(task, local, trainee.config.clip or math.inf)
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(task.done, plan.peak, plan.warmup)
+            group["lr"] = plan.learning_rate(step, clock.agreed)
         optimiser.step()
         optimiser.zero_grad()
     return norm, {"loss": loss.detach(), **metrics}
@@ -205,17 +217,21 @@ def _close(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
     device, epoch = trainee.fabric.device, len(state.rows)
     steps = state.step - plan.before(epoch)
     seen = trainee.watch.look(trainee.task, epoch + 1, device, trainee.stop)
-    (signal,) = agree(device, trainee.stop.flag.value)
-    if signal:
-        _stop(state, record, signal)
+    _stop_if_asked(trainee, state, record)
     # What the task makes of it must be the same everywhere, to the last bit.
     seen = trainee.fabric.broadcast(seen)
     row: Row = {"epoch": epoch + 1, "step": state.step}
     row.update({name: value / steps for name, value in state.sums.items()})
-    row["lr"] = learning_rate(plan.done(state.step - 1, clock.agreed), plan.peak, plan.warmup)
+    row["lr"] = plan.learning_rate(state.step - 1, clock.agreed)
     row["pictures_per_second"] = steps * len(trainee.task.batches(epoch)[0]) / state.seconds
     row["seconds"] = state.seconds
     return {**row, **trainee.task.numbers(epoch), **seen}
+
+
+def _stop_if_asked(trainee: Trainee, state: State, record: Record) -> None:
+    (signal,) = agree(trainee.fabric.device, trainee.stop.flag.value)
+    if signal:
+        _stop(state, record, signal)
 
 
 def _stop(state: State, record: Record, signal: int) -> None:

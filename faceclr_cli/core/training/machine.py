@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from faceclr_cli.core.configs.train import TrainConfig
+from faceclr_cli.core.cores import require_cores
 from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.torchrun import torchrun_place
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -47,17 +48,19 @@ def find_machine(config: TrainConfig) -> Machine:
         raise ConfigError(f"--gpus {wanted}: torch finds {gpus} here; leave the option out to use the CPU")
     if config.device == "cuda" and not gpus:
         raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
+    require_cores("--processes", config.processes)
     on_cpu = config.device == "cpu" or config.processes > 1 or not gpus
     device: Literal["cpu", "cuda"] = "cpu" if on_cpu else "cuda"
     precision = _precision(config, device)
-    if not torch.distributed.is_torchelastic_launched():
+    place = torchrun_place()
+    if place is None:
         return Machine(device=device, world=config.gpus or config.processes, precision=precision)
     machine = Machine(
         device=device,
-        world=int(os.environ["WORLD_SIZE"]),
-        nodes=int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]),
+        world=place.world,
+        nodes=place.world // place.local_world,
         launched=True,
-        rank=int(os.environ["RANK"]),
+        rank=place.rank,
         precision=precision,
     )
     _check_launched(config, machine, gpus)
@@ -80,7 +83,7 @@ def _check_launched(config: TrainConfig, machine: Machine, gpus: int) -> None:
     asked = config.gpus or config.processes
     if asked not in (1, machine.world):
         raise ConfigError(f"torchrun started {machine.world} processes; leave --gpus and --processes out")
-    if machine.device == "cuda" and int(os.environ["LOCAL_WORLD_SIZE"]) > gpus:
+    if machine.device == "cuda" and machine.world // machine.nodes > gpus:
         raise ConfigError(f"torchrun started more processes than the {gpus} GPUs that torch finds here")
     pictures = getattr(config, "pictures", 1)
     if config.batch_size % (machine.world * pictures):

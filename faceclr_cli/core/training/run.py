@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
 from faceclr_cli.core.configs.center import CenterConfig
@@ -16,16 +15,10 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.datasets.samplers import share
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.training.launch import launch
-from faceclr_cli.core.training.machine import find_machine
-from faceclr_cli.core.training.record import tidy
-from faceclr_cli.core.training.sets import open_sets, opened
-from faceclr_cli.core.training.settle import Settled, require_unused, resumes, settle
-from faceclr_cli.core.training.tasks import COMMANDS, build_task
-from faceclr_cli.core.training.watch import watchable
-from faceclr_cli.core.training.work import Job, initial_network, work
+from faceclr_cli.core.torchrun import torchrun_place
+from faceclr_cli.core.training.sets import Listing, Sets, list_faces, open_listed, open_sets
+from faceclr_cli.core.training.settle import COMMANDS, Settled, claim, require_unused, resumes, settle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +71,35 @@ def run(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporte
         InterruptedRunError, TerminatedRunError: A signal came; the checkpoint is written.
     """
     began = time.perf_counter()
-    machine = find_machine(config)
     command = COMMANDS[type(config)]
     settled = settle(config, command)
-    if machine.rank == 0:
-        settled = _checked(settled, machine.world, reporter)
-    job = Job(config=settled.config, data=settled.data, val=settled.val, out=settled.out, command=command)
-    # Processes that torchrun started wait in `launch` until the first of them is there.
-    with exclusive(job.out) if machine.rank == 0 else nullcontext():
-        if machine.rank == 0:
+    place = torchrun_place()
+    is_first = place is None or place.rank == 0
+    if is_first and settled.out is not None and not resumes(settled.config, settled.out):
+        require_unused(settled.out)
+    listing = list_faces(settled.config, settled.data, settled.val) if is_first else None
+    if "torch" not in sys.modules:
+        reporter.report(Notice(text="loading PyTorch"))
+    # To import torch takes seconds, after which a misspelled folder would be no quick answer.
+    from faceclr_cli.core.training.launch import launch
+    from faceclr_cli.core.training.machine import find_machine
+    from faceclr_cli.core.training.record import tidy
+    from faceclr_cli.core.training.work import Job, work
+
+    machine = find_machine(settled.config)
+    sets = None if listing is None else _checked(settled, listing, machine.world, reporter)
+    # Processes that torchrun started wait in `launch` until the first of them is there, and hear from it where it is.
+    out = settled.out or (claim(command) if is_first else Path())
+    job = Job(
+        config=replace(settled.config, out=out),
+        data=settled.data,
+        val=settled.val,
+        out=out,
+        command=command,
+        sets=sets,
+    )
+    with exclusive(job.out) if is_first else nullcontext():
+        if is_first:
             tidy(job.out)
             write_json(job.out / "config.json", {**stamp("run", to_json(job.config)), "command": command})
         outcome = launch(work, machine, job, reporter)
@@ -106,36 +119,37 @@ def run(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporte
     )
 
 
-def _checked(settled: Settled, world: int, reporter: Reporter) -> Settled:
-    """Whatever can be found wrong without training is found here."""
-    config = settled.config
-    if not resumes(config, settled.out):
-        require_unused(settled.out)
-    everything = opened(settled.data, reporter)
+def _checked(settled: Settled, listing: Listing, world: int, reporter: Reporter) -> Sets:
+    """Decodes the faces, once for all processes. What can be found wrong without training is found here."""
+    import torch
+
+    from faceclr_cli.core.training.tasks import build_task
+    from faceclr_cli.core.training.work import initial_network
+
+    config, faces = settled.config, open_listed(listing, reporter)
     if settled.origin is not None:
-        settled.origin.fingerprint.require_same_crops(everything.fingerprint, config.init, str(settled.data[0]))
-    settled = _checked_val(settled, everything, reporter)
-    sets = open_sets(config, settled.data, settled.val, reporter)
+        settled.origin.fingerprint.require_same_crops(faces.data.fingerprint, config.init, str(settled.data[0]))
+    if faces.val is not None:
+        _check_val(faces.val, settled, faces.data, reporter)
+    sets = open_sets(config, faces, reporter)
     with torch.random.fork_rng(devices=[]):
         task = build_task(config, initial_network(config), sets.trained)
-    share(task.batches(0)[0], 0, world)
+    task.share(task.batches(0)[0], 0, world)
     for text in task.remarks():
         reporter.report(Notice(text=text))
-    return settled
+    return sets
 
 
-def _checked_val(settled: Settled, faces: JoinedFaces, reporter: Reporter) -> Settled:
-    if not settled.val:
-        return settled
+def _check_val(val: JoinedFaces, settled: Settled, faces: JoinedFaces, reporter: Reporter) -> None:
+    from faceclr_cli.core.training.watch import watchable
+
     names = ", ".join(map(str, settled.val))
-    val = opened(settled.val, reporter)
     val.fingerprint.require_same(faces.fingerprint, names, str(settled.data[0]))
     if not len(watchable(val)):
         text = f"{names}: shows nobody twice, so there is nobody to recognise; the last epoch's encoder will be kept"
         reporter.report(Notice(text=text))
-        return settled
+        return
     known = sorted(set(val.people) & set(faces.people))
     if known:
         text = f"{names}: {len(known)} of its people are trained on too ({known[0]}, ...): the numbers will flatter"
         reporter.report(Notice(level="warning", text=text))
-    return settled

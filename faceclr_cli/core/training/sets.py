@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
-from faceclr_cli.core.datasets.folder import is_face_folder, open_faces
+from faceclr_cli.core.datasets.folder import FaceFolder, is_face_folder, open_faces
 from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
 from faceclr_cli.core.datasets.joined import JoinedFaces, join
 from faceclr_cli.core.datasets.packed import pack
@@ -61,25 +61,89 @@ class Sets:
     lfw: ListedPairs | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The folders that a run names, listed and not yet decoded.
+
+    Attributes:
+        data: The faces to train on.
+        val: The faces to watch; none: some of `data` are held out.
+        lfw: The pictures of the listed pairs.
+    """
+
+    data: tuple[FaceFolder, ...]
+    val: tuple[FaceFolder, ...]
+    lfw: FaceFolder | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenFaces:
+    """The same folders, decoded.
+
+    Attributes:
+        data: The faces to train on and, where there is no `val`, to hold out.
+        val: The faces to watch.
+        lfw: The pictures of the listed pairs.
+    """
+
+    data: JoinedFaces
+    val: JoinedFaces | None
+    lfw: JoinedFaces | None
+
+
+def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -> Listing:
+    """Lists the folders that a run names. That takes moments and needs neither torch nor pixels.
+
+    Raises:
+        DataError: A folder is missing, unreadable or empty, or holds photographs.
+    """
+    lfw = config.lfw if isinstance(config, LabelledConfig) else None
+    if lfw is not None and not is_face_folder(lfw):
+        raise DataError(
+            f"--lfw {shown(lfw)}: no prepared faces; make them as those that you train on: faceclr prepare "
+            f"{shown(lfw)} -o {shown(lfw.with_name(lfw.name + '-faces'))}"
+        )
+    return Listing(
+        data=tuple(map(open_faces, data)),
+        val=tuple(map(open_faces, val)),
+        lfw=None if lfw is None else open_faces(lfw),
+    )
+
+
+def open_listed(listing: Listing, reporter: Reporter) -> OpenFaces:
+    """Decodes what was listed, or finds it decoded.
+
+    Raises:
+        DataError: See `opened`.
+    """
+    return OpenFaces(
+        data=_packed(listing.data, reporter),
+        val=_packed(listing.val, reporter) if listing.val else None,
+        lfw=None if listing.lfw is None else _packed([listing.lfw], reporter),
+    )
+
+
 def opened(folders: Sequence[Path], reporter: Reporter) -> JoinedFaces:
     """Folders of prepared faces as one set, decoded once.
 
     Raises:
         DataError: A folder is missing, unreadable, or its crops are of another making than the others'.
     """
-    return join([(folder, pack(open_faces(folder), reporter)) for folder in folders])
+    return _packed([open_faces(folder) for folder in folders], reporter)
 
 
-def open_sets(config: TrainConfig, data: Sequence[Path], val: Sequence[Path], reporter: Reporter) -> Sets:
-    """Opens and divides what a config names.
+def _packed(folders: Sequence[FaceFolder], reporter: Reporter) -> JoinedFaces:
+    return join([(folder.root, pack(folder, reporter)) for folder in folders])
+
+
+def open_sets(config: TrainConfig, faces: OpenFaces, reporter: Reporter) -> Sets:
+    """Divides what a config names.
 
     Raises:
-        DataError: See `opened` and `open_pairs`.
+        DataError: See `open_pairs`.
     """
-    trained, strangers, fellows, lfw = opened(data, reporter), None, None, None
-    if val:
-        strangers = opened(val, reporter)
-    else:
+    trained, strangers, fellows, lfw = faces.data, faces.val, None, None
+    if strangers is None:
         kept, held = hold_out(trained, config.hold_out, config.seed)
         if len(held):
             trained, strangers = trained.take(kept), trained.take(held)
@@ -90,32 +154,29 @@ def open_sets(config: TrainConfig, data: Sequence[Path], val: Sequence[Path], re
             labels = trained.labels[held]
             fellows = replace(trained.take(held), labels=labels, people=trained.people)
             trained = trained.take(kept)
-    if isinstance(config, LabelledConfig) and config.lfw is not None and config.pairs is not None:
-        lfw = open_pairs(config.lfw, config.pairs, trained, str(data[0]), reporter)
+    if isinstance(config, LabelledConfig) and config.lfw is not None and config.pairs is not None and faces.lfw:
+        lfw = open_pairs(faces.lfw, config.lfw, config.pairs, trained, str(config.data[0]), reporter)
     return Sets(trained=trained, strangers=strangers, fellows=fellows, lfw=lfw)
 
 
-def open_pairs(folder: Path, file: Path, trained: JoinedFaces, name: str, reporter: Reporter) -> ListedPairs:
+def open_pairs(
+    faces: JoinedFaces, folder: Path, file: Path, trained: JoinedFaces, name: str, reporter: Reporter
+) -> ListedPairs:
     """Finds the pictures of listed pairs.
 
     Args:
-        folder: Prepared faces.
+        faces: The pictures.
+        folder: Where they lie.
         file: The list.
         trained: What is trained on; the crops must be made alike.
         name: What to call it in errors.
         reporter: Hears about progress.
 
     Raises:
-        DataError: A file is missing or damaged, the folder holds photographs, a pair has no label, or pictures of all
-            genuine or all impostor pairs are missing.
+        DataError: The list is missing or damaged, a pair has no label, or pictures of all genuine or all impostor
+            pairs are missing.
         FingerprintError: The faces were prepared in another way than those that are trained on.
     """
-    if not is_face_folder(folder):
-        raise DataError(
-            f"--lfw {shown(folder)}: no prepared faces; make them as those that you train on: faceclr prepare "
-            f"{shown(folder)} -o {shown(folder.with_name(folder.name + '-faces'))}"
-        )
-    faces = opened([folder], reporter)
     faces.fingerprint.require_same_crops(trained.fingerprint, shown(folder), name)
     pairs = read_pairs(file)
     if any(pair.same is None for pair in pairs):

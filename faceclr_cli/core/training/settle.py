@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
+from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.discover import found_faces, no_faces_given
+from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.description import Description, describe
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
-from faceclr_cli.core.training.watch import val_beside
+
+COMMANDS: dict[type[TrainConfig], str] = {
+    PretrainConfig: "pretrain",
+    TripletConfig: "train-triplet",
+    CenterConfig: "train-center",
+}
 
 # What may differ between a run and its continuation.
 _MAY_DIFFER = frozenset(
@@ -32,14 +40,14 @@ class Settled:
         config: With absolute paths, and with the architecture of the encoder that it starts from, but for its size.
         data: The faces to train on.
         val: The faces to watch; none: some of `data` are held out.
-        out: The run folder.
+        out: The run folder; None: the next free one, see `claim`.
         origin: The encoder that the run starts from, if it is one.
     """
 
     config: TrainConfig
     data: tuple[Path, ...]
     val: tuple[Path, ...]
-    out: Path
+    out: Path | None
     origin: Description | None
 
 
@@ -52,8 +60,8 @@ def settle(config: TrainConfig, command: str) -> Settled:
     """
     if config.resume != "never" and config.out is None:
         raise ConfigError("--resume: give the run to continue with -o RUN")
-    out = config.out or _free(command)
-    former = _former(out, command) if resumes(config, out) else None
+    out = config.out
+    former = _former(out, command) if out is not None and resumes(config, out) else None
     data = config.data or tuple(Path(path) for path in (former or {}).get("data", ()))
     if not data:
         raise no_faces_given(command, found_faces(Path()))
@@ -69,7 +77,7 @@ def settle(config: TrainConfig, command: str) -> Settled:
         else:
             architecture = [field.name for field in fields(Architecture)]
             settled = replace(settled, **{name: former[name] for name in architecture})
-    if former is not None:
+    if former is not None and out is not None:
         _require_same(settled, former, out)
     return Settled(config=settled, data=data, val=val, out=out, origin=origin)
 
@@ -101,11 +109,24 @@ def _absolute_files(config: TrainConfig) -> TrainConfig:
     return config
 
 
-def _free(command: str) -> Path:
-    number = 1
-    while (folder := Path("runs") / f"{command}-{number}").exists():
-        number += 1
-    return folder
+def claim(command: str) -> Path:
+    """Makes the next free run folder. To make it is to claim it: of two runs that begin at once, each gets its own."""
+    parent, number = Path("runs"), 1
+    parent.mkdir(exist_ok=True)
+    while True:
+        folder = parent / f"{command}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def val_beside(data: Path) -> Path | None:
+    """The val part of the split whose train part is given, or None."""
+    split, val = data.resolve().parent, data.resolve().with_name("val")
+    return val if data.resolve().name == "train" and (split / "split.json").is_file() and is_face_folder(val) else None
 
 
 def _former(out: Path, command: str) -> Mapping[str, Any]:

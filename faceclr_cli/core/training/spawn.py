@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
+from faceclr_cli.core.cores import threads_per_process
 from faceclr_cli.core.errors import FaceclrError, ModelError
 from faceclr_cli.core.events import Event, Reporter, Silent
 from faceclr_cli.core.training.machine import Machine
@@ -145,7 +146,7 @@ def _child(
     world = str(machine.world)
     os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world)
     if machine.device == "cpu":
-        torch.set_num_threads(max(1, _cores() // machine.world))
+        torch.set_num_threads(threads_per_process(machine.world))
     reporter = _Upwards(pipe) if rank == 0 else Silent()
     message: _Done | _Failed
     try:
@@ -183,7 +184,3 @@ def _address() -> dict[str, str]:
         # By default gloo looks up the name of the machine, which need not resolve.
         address["GLOO_SOCKET_IFNAME"] = "lo"
     return address
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from faceclr_cli.core.datasets.samplers import share
 from faceclr_cli.core.training.history import Row
 
 Outcome = tuple[Tensor, dict[str, Tensor]]
@@ -30,17 +31,31 @@ class Seen(NamedTuple):
     labels: Tensor
 
 
+class Part(NamedTuple):
+    """Which pictures of the batch of all processes a process has.
+
+    Attributes:
+        first: The place of the first of them in the batch; the others follow it.
+        batch: Pictures in the whole batch.
+    """
+
+    first: int
+    batch: int
+
+
 class TaskModule(nn.Module):
     """A task to which all epochs are alike; see `tasks.py` for what each task does within them.
 
     Attributes:
         step: Batches of the run before the present one; the loop sets it.
         done: Share of the run that is over, 0 to 1; the loop sets it.
+        part: Which pictures of the batch this process has; the loop sets it.
         frozen: Whether some parameters that learn in other epochs get no gradients now.
     """
 
     step = 0
     done = 0.0
+    part = Part(0, 0)
     frozen = False
 
     def local_names(self) -> set[str]:
@@ -55,13 +70,21 @@ class TaskModule(nn.Module):
         """Which pictures make the batches of an epoch, counted from 0, by the seed alone: those of all processes."""
         raise NotImplementedError
 
+    def share(self, batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
+        """The part of a batch that one of several processes works on: a stretch of it, of equal length for all.
+
+        Raises:
+            DataError: The batch is too small for so many processes.
+        """
+        return share(batch, rank, world)
+
     def begin(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
         """Gets ready for an epoch. Not called again where a run is resumed within it.
 
         Args:
             epoch: Counted from 0.
             rows: The numbers of all epochs before, the same on all processes.
-            embed: Embeds pictures, all processes together.
+            embed: Embeds pictures, all processes together. It does not return if a signal asked the run to stop.
 
         Returns:
             What there is to say about it.

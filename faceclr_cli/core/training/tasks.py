@@ -16,15 +16,10 @@ from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.training.center import Center
 from faceclr_cli.core.training.contrastive import MoCo, SimCLR
+from faceclr_cli.core.training.settle import COMMANDS
 from faceclr_cli.core.training.triplet import BatchTriplets, ListedTriplets
 
 Task = SimCLR | MoCo | BatchTriplets | ListedTriplets | Center
-
-COMMANDS: dict[type[TrainConfig], str] = {
-    PretrainConfig: SimCLR.command,
-    TripletConfig: ListedTriplets.command,
-    CenterConfig: Center.command,
-}
 
 
 def build_task(config: TrainConfig, encoder: EncoderNetwork, faces: JoinedFaces) -> Task:

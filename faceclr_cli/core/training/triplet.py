@@ -13,7 +13,7 @@ from torch import Tensor
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.augment import Views
 from faceclr_cli.core.datasets.joined import JoinedFaces
-from faceclr_cli.core.datasets.samplers import people_batches
+from faceclr_cli.core.datasets.samplers import people_batches, share_triplets
 from faceclr_cli.core.datasets.triplets import People, read_triplets, write_triplets
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import DataError
@@ -55,7 +55,8 @@ class _Triplet(TaskModule):
     def embed(self, crops: Tensor, chance: Tensor) -> Tensor:
         """Embeddings of random views, as training has them. Shapes: (B, S, S, 3) and (B, 1, draws) -> (B, D)."""
         features = self.encoder.backbone(exactly(self.augment, crops, chance)).flatten(1)
-        embeddings: Tensor = self.encoder.embedding(dropout(features, self.config.dropout, self.config.seed, self.step))
+        features = dropout(features, self.config.dropout, self.config.seed, self.step, self.part)
+        embeddings: Tensor = self.encoder.embedding(features)
         return embeddings
 
     def blind_loss(self, batch: int) -> float:
@@ -137,18 +138,17 @@ class ListedTriplets(_Triplet):
         # A run that is resumed finds the file that it wrote itself, so whether it was there at the start is kept.
         self.register_buffer("from_file", torch.tensor(int(self._stored is not None)))
         self._triplets = torch.from_numpy(self._drawn(0, None) if self._stored is None else self._stored)
-        processes = config.gpus or config.processes
-        if len(self._triplets) < processes:
-            raise DataError(f"{len(self._triplets)} triplets do not suffice for {processes} processes")
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """The list in pieces: anchor, positive, negative, anchor, ..."""
         del epoch
-        processes = world()[1]
-        most = min(self.config.batch_size // 3, len(self._triplets))
-        size = max(processes, most - most % processes)
+        size = min(self.config.batch_size // 3, len(self._triplets))
         rows = self._triplets.numpy()
         return [rows[start : start + size].ravel() for start in range(0, len(rows) - size + 1, size)]
+
+    def share(self, batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
+        """Whole triplets. See `TaskModule.share`."""
+        return share_triplets(batch, rank, world)
 
     def begin(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
         """Lists the triplets of the epoch. See `TaskModule.begin`.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
 from faceclr_cli.core.losses.gather import world
@@ -41,12 +39,6 @@ _BATCH = 256
 _VIEWED = 512  # Pictures of which views are compared: enough to tell epochs apart.
 _PAIRED = 2000  # Faces of which all pairs are verified: two million.
 _FOLDS = 10
-
-
-def val_beside(data: Path) -> Path | None:
-    """The val part of the split whose train part is given, or None."""
-    split, val = data.resolve().parent, data.resolve().with_name("val")
-    return val if data.resolve().name == "train" and (split / "split.json").is_file() and is_face_folder(val) else None
 
 
 class Watch:

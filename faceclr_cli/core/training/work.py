@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ from faceclr_cli.core.training.loop import Trainee, fit
 from faceclr_cli.core.training.opening import elastic_notice, opening
 from faceclr_cli.core.training.optim import build_optimizer, default_weight_decay
 from faceclr_cli.core.training.record import Record, best_epoch, criterion
-from faceclr_cli.core.training.sets import open_sets
+from faceclr_cli.core.training.sets import Sets, list_faces, open_listed, open_sets
 from faceclr_cli.core.training.settle import resumes
-from faceclr_cli.core.training.stopping import Stop
+from faceclr_cli.core.training.stopping import Stop, agree, stopped
 from faceclr_cli.core.training.supply import Supply
 from faceclr_cli.core.training.tasks import Task, build_task
 from faceclr_cli.core.training.watch import Watch
@@ -43,6 +43,8 @@ class Job:
         config: The resolved options: `data`, `out` and `val` are final, the architecture is that of `init`.
         out: The run folder.
         command: Which command this is.
+        sets: What `data` and `val` hold, opened by the process that checked them. Processes that it starts are handed
+            what it opened; those that torchrun started open it for themselves.
     """
 
     config: TrainConfig
@@ -50,6 +52,7 @@ class Job:
     val: tuple[Path, ...]
     out: Path
     command: str
+    sets: Sets | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +107,14 @@ def work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 
 
 def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
-    # Packed by now: this maps what the first process decoded.
-    sets = open_sets(job.config, job.data, job.val, Silent())
+    # The first process alone knows which run folder it claimed.
+    out: Path = fabric.broadcast(job.out)
+    job = replace(job, out=out, config=replace(job.config, out=out))
+    sets = job.sets
+    if sets is None:
+        # Packed by now: this maps what the first process decoded.
+        listing = list_faces(job.config, job.data, job.val)
+        sets = open_sets(job.config, open_listed(listing, Silent()), Silent())
     faces = sets.trained
     task, module, optimiser = _built(fabric, job, faces)
     origin = Origin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
@@ -147,6 +156,9 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
 def _train(trainee: Trainee, state: State, record: Record, reporter: Reporter) -> Outcome:
     if trainee.config.epochs == 0:
         seen = trainee.watch.look(trainee.task, 0, trainee.fabric.device, trainee.stop)
+        (signal,) = agree(trainee.fabric.device, trainee.stop.flag.value)
+        if signal:
+            raise stopped(signal, "stopped before the untrained network was written")
         record.encoder(seen)
         return Outcome(rows=[], best_epoch=None, best_by=None, metrics=seen)
     for event in fit(trainee, state, record):

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from faceclr_cli.core.configs import center, demo, embed, linear_eval, prepare, pretrain, split, triplet, tsne, verify
+from faceclr_cli.core.configs import (
+    calibrate,
+    center,
+    cluster,
+    demo,
+    embed,
+    identify,
+    linear_eval,
+    prepare,
+    pretrain,
+    split,
+    triplet,
+    tsne,
+    verify,
+)
 from faceclr_cli.core.configs.fields import spec_of, to_json
 
 CONFIGS = [
+    calibrate.CalibrateConfig,
+    cluster.ClusterConfig,
+    identify.IdentifyConfig,
     demo.DemoConfig,
     embed.EmbedConfig,
     linear_eval.LinearEvalConfig,
@@ -24,6 +43,8 @@ CONFIGS = [
     verify.VerifyConfig,
 ]
 NEEDED = {
+    calibrate.CalibrateConfig: {"root": Path("faces"), "all_pairs": True},
+    identify.IdentifyConfig: {"photos": Path("photos"), "gallery": Path("people")},
     prepare.PrepareConfig: {"source": Path("photos")},
     verify.VerifyConfig: {"photos": (Path("a.jpg"), Path("b.jpg"))},
 }
@@ -49,6 +70,37 @@ def test_limits_are_enforced_and_named(config: type) -> None:
             if limit is not None:
                 with pytest.raises(ValueError, match=f"--{field.name.replace('_', '-')} "):
                     config(**NEEDED.get(config, {}) | {field.name: type(limit)(limit + step)})
+
+
+def numbers_of(kind: type) -> list[Any]:
+    """Every option of every command that is a whole number, or a fraction."""
+    found = []
+    for config in CONFIGS:
+        hints = get_type_hints(config)
+        for field in dataclasses.fields(config):
+            hint = hints[field.name]
+            if kind in (hint, *get_args(hint)):
+                found.append(pytest.param(config, field.name, id=f"{config.__name__} {field.name}"))
+    return found
+
+
+def refused(config: type, name: str, value: float) -> str:
+    several = get_origin(get_type_hints(config)[name]) is tuple
+    with pytest.raises(ValueError, match=f"--{name.replace('_', '-')} must be") as error:
+        config(**NEEDED.get(config, {}) | {name: (value,) if several else value})
+    return str(error.value)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize(("config", "name"), numbers_of(float))
+def test_fractions_are_finite(config: type, name: str, value: float) -> None:
+    assert "finite" in refused(config, name, value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**32, 2**64, 10**30])
+@pytest.mark.parametrize(("config", "name"), numbers_of(int))
+def test_whole_numbers_end_where_those_of_the_libraries_do(config: type, name: str, value: int) -> None:
+    assert str(value) in refused(config, name, value)
 
 
 def test_contradictions_are_refused() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -91,11 +92,16 @@ def test_switched_off_it_only_normalises() -> None:
 def test_each_picture_has_parameters_of_its_own(field: str) -> None:
     strengths = {"crop_scale": 0.3, "jitter": 1.0, "hue": 0.2, "grey": 0.5, "blur": 0.5, "rotate": 30.0, "light": 0.5}
     views = one_each(replace(OFF, **{field: strengths.get(field, 0.5)}), crops(1).expand(32, -1, -1, -1))
-    different = {tuple(view.mul(1000).round().int().flatten().tolist()) for view in views}
-    assert len(different) == (2 if field in ("grey", "flip") else len(different))
-    assert len(different) >= 2
-    if field in ("crop_scale", "rotate", "light"):
+    different = Counter(tuple(view.mul(1000).round().int().flatten().tolist()) for view in views)
+    if field in ("grey", "flip"):
+        assert len(different) == 2
+    elif field in ("crop_scale", "rotate", "light"):
         assert len(different) == 32
+    else:
+        # Those that stay as they are, with a probability of 0.2 or 0.5, are alike; no two of the others are.
+        ((_, alike),) = different.most_common(1)
+        assert 2 <= alike <= 24
+        assert len(different) == 32 - alike + 1
 
 
 @pytest.mark.parametrize("blurred", [0.0, 1.0])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,3 +168,19 @@ def test_real_crops_of_two_folders_come_as_they_are_on_disk(real_data: Path, tmp
     np.testing.assert_array_equal(faces.crops(chosen), expected)
     assert faces.people == ("known/aaron_rodgers",)
     assert (faces.labels[faces.sources == 1] == -1).all()
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_another_process_maps_what_is_in_the_cache_and_is_sent_what_is_not(cached: bool, tmp_path: Path) -> None:
+    from tests.core.training.toy import make_faces
+
+    if not cached:
+        (tmp_path / "cache").touch()
+    folder = make_faces(tmp_path / "faces", 3, 4)
+    faces = join([(folder, pack(open_faces(folder), Silent(), tmp_path / "cache"))]).take(np.array([7, 2, 3]))
+    message = pickle.dumps(faces)
+    assert (len(message) < faces.packed[0].nbytes) is cached
+    received = pickle.loads(message)
+    np.testing.assert_array_equal(received.crops(np.arange(3)), faces.crops(np.arange(3)))
+    assert (received.paths, received.people) == (faces.paths, faces.people)
+    assert received.labels.tolist() == faces.labels.tolist()

@@ -117,17 +117,30 @@ def test_the_embedding_layer_stays_the_projection_that_it_was(method: str, split
     assert torch.equal(layer(0), layer(1))
 
 
-@pytest.mark.parametrize("loss", ["nt-xent", "dcl"])
+@pytest.mark.parametrize(("loss", "margin"), [("nt-xent", 0.0), ("nt-xent", 0.05), ("nt-xent", 0.4), ("dcl", 0.0)])
 @pytest.mark.parametrize("method", ["simclr", "moco"])
-def test_the_blind_loss_is_that_of_an_encoder_that_sees_nothing(loss: str, method: str) -> None:
-    config = PretrainConfig(method=method, loss=loss, head="none", queue=64, batch_size=8)  # type: ignore[arg-type]
+def test_the_blind_loss_is_that_of_an_encoder_that_sees_nothing(loss: str, margin: float, method: str) -> None:
+    config = PretrainConfig(
+        method=method,
+        loss=loss,
+        margin=margin,
+        head="none",
+        queue=64,
+        batch_size=8,  # type: ignore[arg-type]
+    )
     task = (MoCo if method == "moco" else SimCLR)(config, network(), np.zeros(640, np.int64))
     for part in [task.encoder, *([task.key_encoder[0]] if isinstance(task, MoCo) else [])]:
         torch.nn.init.zeros_(part.embedding.weight)
     for number in range(20):  # Until the queue is full.
         value, _ = task(*batch(task, 8, first=8 * number))
     assert value.item() == pytest.approx(task.blind_loss(8), abs=0.02 if method == "moco" else 1e-5)
-    assert method == "moco" or loss == "dcl" or task.blind_loss(8) == pytest.approx(math.log(15))
+    if method == "simclr" and loss == "nt-xent" and not margin:
+        assert task.blind_loss(8) == pytest.approx(math.log(15))
+
+
+def test_a_margin_that_would_have_no_effect_is_refused() -> None:
+    with pytest.raises(ValueError, match="--margin has no effect with --loss dcl"):
+        PretrainConfig(loss="dcl", margin=0.1)
 
 
 def test_several_folders_in_their_shares(tmp_path: Path) -> None:

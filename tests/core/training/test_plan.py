@@ -43,10 +43,38 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
         PretrainConfig(time_budget=text)
 
 
-def test_warmup_is_a_share_or_steps() -> None:
-    assert plan(warmup=0.2).warmup == 0.2
-    assert plan(warmup=25).warmup == 0.25
-    assert plan(warmup=10**6).warmup == 1.0
+def rates(shape: Plan) -> list[float]:
+    """Of all steps of the optimiser, until the run is over. The first batch takes half a minute, others a second."""
+    ends = [step for step in range(shape.epochs * shape.batches) if shape.group(step % shape.batches)[1]]
+    times = {step: 30.0 + step if step else 0.0 for step in ends}
+    return [shape.learning_rate(step, times[step]) for step in ends if times[step] < (shape.budget or math.inf)]
+
+
+def test_warmup_is_a_share_of_the_run() -> None:
+    shares = rates(plan(warmup=0.2, lr=1.0))
+    assert shares.index(max(shares)) in (19, 20)
+    assert rates(plan(warmup=20, lr=1.0)) == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("budget", [None, "200s"])
+@pytest.mark.parametrize(("batches", "accumulate"), [(10, 1), (10, 4), (12, 4)])
+def test_warmup_in_steps_counts_those_of_the_optimiser_whatever_ends_the_run(
+    batches: int, accumulate: int, budget: str | None
+) -> None:
+    config = PretrainConfig(epochs=50, warmup=25, accumulate=accumulate, lr=1.0, time_budget=budget)
+    found = rates(Plan.of(config, batches, 256))
+    assert found[:25] == pytest.approx([(step + 0.5) / 25 for step in range(25)])
+    assert found[25:] == sorted(found[25:], reverse=True)
+    assert found[-1] < 0.01
+
+
+def test_a_warmup_longer_than_the_run_is_all_of_it() -> None:
+    assert rates(plan(warmup=10**6, lr=1.0)) == pytest.approx([(step + 0.5) / 100 for step in range(100)])
+
+
+def test_the_end_of_the_warmup_is_told_in_batches() -> None:
+    assert [plan(warmup=0.2).is_warm(steps) for steps in (0, 19, 20)] == [False, False, True]
+    assert [plan(warmup=5, accumulate=4).is_warm(steps) for steps in (0, 16, 17, 18)] == [False, False, False, True]
 
 
 def test_a_batch_belongs_to_one_step_of_the_optimiser() -> None:
@@ -63,23 +91,43 @@ def test_a_budget_moves_the_schedule_on() -> None:
     assert plan().done(10, 80.0) == pytest.approx(0.105)
 
 
-def test_a_run_ends_within_its_budget_with_a_rate_near_zero(split: Path, tmp_path: Path) -> None:
-    heard = Heard()
-    began = time.perf_counter()
-    result = pretrain(split, tmp_path / "run", heard, epochs=10**6, time_budget="4s")
-    assert time.perf_counter() - began < 12  # Imports and the first look included.
+class Ticking(Heard):
+    """By its clock each batch takes a second, and all else next to nothing: no run is faster or slower elsewhere."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        patch.setattr(time, "perf_counter", self._now)
+
+    def _now(self) -> float:
+        self._seconds += 1e-4
+        return self._seconds
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        self._seconds += isinstance(event, TaskAdvanced) and event.task == "training"
+
+
+def test_a_run_ends_within_its_budget_with_a_rate_near_zero(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Ticking(monkeypatch)
+    result = pretrain(split, tmp_path / "run", heard, epochs=10**6, time_budget="18s")
     rows = table(result.run)
-    assert 1 < len(rows) < 10**6
-    assert rows[-1]["lr"] < 0.1 * max(row["lr"] for row in rows)
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 19]  # It is over in the middle of the fifth epoch.
+    assert sum(row["seconds"] for row in rows) == pytest.approx(18, abs=1)
+    assert rows[-1]["lr"] < 0.01 * max(row["lr"] for row in rows)
     assert (result.run / "encoder" / "weights.safetensors").exists()
-    assert any("for 4s at most" in notice.text for notice in heard.of(Notice))
+    assert any("for 18s at most" in notice.text for notice in heard.of(Notice))
 
 
-def test_a_run_that_ended_by_time_goes_on_with_more(split: Path, tmp_path: Path) -> None:
-    out = pretrain(split, tmp_path / "run", epochs=10**6, time_budget="2s").run
+def test_a_run_that_ended_by_time_goes_on_with_more(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = pretrain(split, tmp_path / "run", Ticking(monkeypatch), epochs=10**6, time_budget="6s").run
     rows = table(out)
-    spent = pretrain(split, out, resume="yes", epochs=10**6, time_budget="1s")
-    assert spent.epochs == len(rows)
+    spent = pretrain(split, out, Ticking(monkeypatch), resume="yes", epochs=10**6, time_budget="5s")
+    assert spent.epochs == len(rows) == 2
     longer = pretrain(split, out, resume="yes", epochs=len(rows) + 2)
     again = table(out)
     assert longer.epochs == len(rows) + 2

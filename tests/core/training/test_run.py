@@ -3,6 +3,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +22,9 @@ from faceclr_cli.core.encoders.bundle import load_bundle
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.losses.triplet import Mining as Chosen
+from faceclr_cli.core.training import sets as sets_module
 from faceclr_cli.core.training.run import run
+from faceclr_cli.core.training.settle import claim
 from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
 
 
@@ -224,6 +229,60 @@ def test_runs_are_numbered(split: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     config = PretrainConfig(data=(split,), epochs=0, **SMALL)
     assert [str(run(config, Heard()).run) for _ in range(2)] == ["runs/pretrain-1", "runs/pretrain-2"]
+
+
+def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(claim, ["train-center"] * 24))
+    assert sorted(map(str, claimed)) == sorted(f"runs/train-center-{number}" for number in range(1, 25))
+    assert all(folder.is_dir() for folder in claimed)
+
+
+_WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from faceclr_cli.core import errors
+from faceclr_cli.core.configs.{module} import {config} as Config
+from faceclr_cli.core.events import Silent
+from faceclr_cli.core.training.run import run
+try:
+    run(Config(**{options}), Silent())
+except errors.FaceclrError as error:
+    print(type(error).__name__, "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "options", "error"),
+    [
+        ("pretrain", "PretrainConfig", "data=(Path('no-such-faces'),)", "DataError"),
+        ("triplet", "TripletConfig", "", "ConfigError"),
+        ("center", "CenterConfig", "data=(Path('faces'),), val=(Path('no-such-val'),)", "DataError"),
+        ("center", "CenterConfig", "data=(Path('faces'),), lfw=Path('faces/person_000'), pairs=Path('p')", "DataError"),
+        ("pretrain", "PretrainConfig", "data=(Path('faces'),), out=Path('faces')", "ConfigError"),
+        ("pretrain", "PretrainConfig", "data=(Path('faces'),), init='no-such-run'", "ModelError"),
+    ],
+)
+def test_what_the_folders_tell_is_found_wrong_before_torch_is_loaded(
+    module: str, config: str, options: str, error: str, tmp_path: Path
+) -> None:
+    if options:
+        make_faces(tmp_path / "faces", 2, 2)
+    program = _WITHOUT_TORCH.format(module=module, config=config, options=f"dict({options})")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [error, "False"]
+
+
+def test_faces_are_listed_and_decoded_once(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("open_faces", "pack"):
+        original = getattr(sets_module, name)
+        monkeypatch.setattr(
+            sets_module, name, lambda *given, name=name, original=original: [calls.append(name), original(*given)][1]
+        )
+    pretrain(split, tmp_path / "run", epochs=1)
+    assert sorted(calls) == ["open_faces", "open_faces", "pack", "pack"]  # Once each for train and val.
 
 
 def test_without_faces_it_says_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

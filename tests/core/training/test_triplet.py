@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
 from faceclr_cli.core.configs.triplet import Mining, TripletConfig
 from faceclr_cli.core.datasets.folder import open_faces
+from faceclr_cli.core.datasets.joined import join
 from faceclr_cli.core.datasets.packed import pack
+from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.bundle import load_bundle
-from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.events import Notice, Silent
+from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.errors import DataError, InterruptedRunError
+from faceclr_cli.core.events import Event, Notice, Silent, TaskStarted
+from faceclr_cli.core.training import embedded as embedded_module
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.run import run
+from faceclr_cli.core.training.tasks import build_task
 from faceclr_cli.core.training.triplet import is_hard
 from tests.core.training.toy import SMALL, Heard, make_faces, make_split, weights
 
@@ -123,6 +131,58 @@ def test_the_same_seed_gives_the_same_triplets_and_weights(mining: Mining, split
     first, second, third = ((tmp_path / f"{out}.npy").read_bytes() for out in ("first", "second", "third"))
     assert first == second != third
     assert weights(tmp_path / "first") == weights(tmp_path / "second") != weights(tmp_path / "third")
+
+
+@pytest.mark.parametrize("moment", ["before the bank", "within it"])
+def test_a_signal_while_the_bank_is_made_writes_no_triplets(
+    moment: str, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the encoder gave until then is not whole: negatives would be chosen by vectors of zeros."""
+    options: dict[str, Any] = {"mining": "bank", "candidates": 8, "triplets": tmp_path / "t.npy"}
+    train(split, tmp_path / "whole", **options)
+    expected = (tmp_path / "t.npy").read_bytes()
+    (tmp_path / "t.npy").unlink()
+    embed = EncoderNetwork.forward
+
+    def interrupted(network: EncoderNetwork, pictures: Tensor) -> Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        return embed(network, pictures)
+
+    with pytest.raises(InterruptedRunError), monkeypatch.context() as patch:
+        if moment == "within it":
+            patch.setattr(embedded_module, "_BATCH", 16)
+            patch.setattr(EncoderNetwork, "forward", interrupted)
+        train(split, tmp_path / "run", Interrupter() if moment == "before the bank" else None, **options)
+    assert not (tmp_path / "t.npy").exists()
+    train(split, tmp_path / "run", resume="yes", **options)
+    assert (tmp_path / "t.npy").read_bytes() == expected
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+class Interrupter(Heard):
+    """Sends Ctrl-C when training begins."""
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        if isinstance(event, TaskStarted) and event.task == "training":
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("mining", ["random-then-hard", "random", "bank"])
+@pytest.mark.parametrize("processes", [2, 3, 5])
+def test_processes_share_whole_triplets_of_the_same_batches(mining: Mining, processes: int, split: Path) -> None:
+    """100 pictures would be 33 triplets for one process, 16 for each of two, and 6 for each of five."""
+    faces = join([(split, pack(open_faces(split), Silent()))])
+    config = TripletConfig(**{**SMALL, "mining": mining, "batch_size": 100})
+    architecture = Architecture(backbone="test_convnext", embedding_dim=8, image_size=32)
+    task = build_task(config, EncoderNetwork(architecture), faces)
+    (batch,) = task.batches(0)
+    assert len(batch) == 99
+    parts = [task.share(batch, rank, processes) for rank in range(processes)]
+    assert np.concatenate(parts).tolist() == batch.tolist()
+    assert {len(part) % 3 for part in parts} == {0}
+    with pytest.raises(DataError, match="33 triplets don't suffice for 34"):
+        task.share(batch, 0, 34)
 
 
 def test_people_with_one_picture_are_negatives_and_never_anchors(tmp_path: Path) -> None:

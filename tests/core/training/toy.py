@@ -32,6 +32,7 @@ SIZE = 32
 FINGERPRINT = Fingerprint(
     detector="none", detector_digest="0" * 16, template="toy", size=SIZE, interpolation="none", padding="none"
 )
+_WORK = work.work  # Tests put `spied` in its place.
 SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "batch_size": 16}
 
 
@@ -129,4 +130,4 @@ def spied(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
         (job.out.parent / f"rank_{fabric.global_rank}").write_text(digest.hexdigest())
 
     work.fit = spying
-    return work.work(fabric, stop, job, reporter)
+    return _WORK(fabric, stop, job, reporter)
