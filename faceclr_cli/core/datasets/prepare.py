@@ -130,7 +130,7 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
         ModelError: The detector's weights are missing.
     """
     out = config.out or default_out(config.source)
-    found = find_photos(config.source, config.layout, null=config.null)
+    found = find_photos(config.source, config.layout, null=config.null, depth=config.depth)
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))
     if not found.is_complete:

@@ -103,7 +103,7 @@ def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> Emb
     out = config.out or default_out(config.faces, encoder)
     if out.is_dir():
         raise ConfigError(f"{shown(out)}: is a folder; -o names the store itself, say {shown(out / 'faces.h5')}")
-    listing = list_pictures(config, config.faces, encoder.fingerprint, reporter)
+    listing = list_pictures(config, config.faces, encoder.fingerprint, reporter, has_layout=True)
     origin = Origin(
         fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,
         encoder=encoder.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +73,14 @@ def test_contradictions_are_refused() -> None:
         verify.VerifyConfig(photos=(Path("a"), Path("b")), embeddings=Path("a.h5"), pairs=Path("pairs.csv"))
     with pytest.raises(ValueError, match=r"\.png"):
         tsne.TsneConfig(out=(Path("map.gif"),))
+
+
+@pytest.mark.parametrize("config", [prepare.PrepareConfig, embed.EmbedConfig])
+def test_a_depth_is_that_of_folders(config: type[prepare.PrepareConfig] | type[embed.EmbedConfig]) -> None:
+    name = "source" if config is prepare.PrepareConfig else "faces"
+    options: dict[str, Any] = {name: Path("photos")}
+    assert config(**options, depth=2).depth == 2
+    wrong: dict[str, Any]
+    for wrong in ({name: Path("-"), "depth": 1}, {name: Path("photos"), "depth": 1, "layout": "flat"}):
+        with pytest.raises(ValueError, match="--depth is for a folder or archive"):
+            config(**wrong)
