@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT, PrepareConfig
 from faceclr_cli.core.datasets.folder import DESCRIPTION
 from faceclr_cli.core.datasets.layouts import Layout, Photos, find_photos
 from faceclr_cli.core.datasets.places import default_out, plan
+from faceclr_cli.core.datasets.relocation import SOURCE, agree, find_relocation
 from faceclr_cli.core.errors import ConfigError, DataError, StoppedError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.align import DEFAULT_MARGIN, Alignment
@@ -22,7 +23,7 @@ from faceclr_cli.core.faces.crop import fingerprint_of, made_elsewhere
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.enough import Bounds
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.ledger import LEDGER, Ledger, State
+from faceclr_cli.core.faces.ledger import LEDGER, Ledger, Row, State
 from faceclr_cli.core.faces.make import Recipe, Work
 from faceclr_cli.core.faces.pool import Crew, Processes
 from faceclr_cli.core.faces.prepare import Effort, Standing, first_round, look, make_faces
@@ -220,7 +221,7 @@ def _terms(config: PrepareConfig, fingerprint: Fingerprint) -> dict[str, Any]:
     names = ("face", "min_size", "min_score", "min_sharpness", "format", "quality")
     return {
         # The paths of a list are as they were given, so they mean what they mean in the working directory.
-        "source": "standard input" if is_list else str(config.source.resolve()),
+        SOURCE: "standard input" if is_list else str(config.source.resolve()),
         **fingerprint.to_json(),
         **{name: getattr(config, name) for name in names},
     }
@@ -240,19 +241,22 @@ def _crew(config: PrepareConfig, out: Path) -> Crew:
     return DaskCluster(config.cluster, (*source, out.absolute() / LEDGER))
 
 
-def _look(config: PrepareConfig, found: Photos, work: Sequence[Work], out: Path, ledger: Ledger | None) -> Standing:
+def _look(config: PrepareConfig, found: Photos, work: Sequence[Work], out: Path, rows: Iterable[Row]) -> Standing:
     retry = None if config.retry is None else State(config.retry)
-    rows = () if ledger is None else ledger.rows()
     return look(work, out, rows, retry, is_complete=found.is_complete)
 
 
 def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[Work], recipe: Recipe) -> PreparePlan:
     path = recipe.out / LEDGER
     if path.is_file():
-        with Ledger.open_to_read(path, _terms(config, recipe.fingerprint)) as ledger:
-            standing = _look(config, found, work, recipe.out, ledger)
+        terms = _terms(config, recipe.fingerprint)
+        relocation = find_relocation(path, config.source, terms[SOURCE], work)
+        touched = {} if relocation is None else {row.path: row for row in relocation.touched}
+        with Ledger.open_to_read(path, agree(terms, relocation)) as ledger:
+            rows = (touched.get(row.path, row) for row in ledger.rows())
+            standing = _look(config, found, work, recipe.out, rows)
     else:
-        standing = _look(config, found, work, recipe.out, None)
+        standing = _look(config, found, work, recipe.out, ())
     return PreparePlan(
         out=recipe.out,
         layout=found.layout,
@@ -267,8 +271,17 @@ def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[Work], recipe:
 def _fill(
     config: PrepareConfig, found: Photos, work: Sequence[Work], recipe: Recipe, reporter: Reporter
 ) -> PrepareResult:
-    with Ledger.open(recipe.out / LEDGER, _terms(config, recipe.fingerprint)) as ledger:
-        standing = _look(config, found, work, recipe.out, ledger)
+    terms = _terms(config, recipe.fingerprint)
+    relocation = find_relocation(recipe.out / LEDGER, config.source, terms[SOURCE], work)
+    with Ledger.open(recipe.out / LEDGER, agree(terms, relocation)) as ledger:
+        if relocation is not None:
+            text = f"the photographs are those of {shown(relocation.former)}; their faces are kept"
+            reporter.report(Notice(text=text))
+            for row in relocation.touched:
+                ledger.add(row)
+            ledger.commit()
+            ledger.change_term(SOURCE, terms[SOURCE])
+        standing = _look(config, found, work, recipe.out, ledger.rows())
         effort = make_faces(work, recipe, _bounds(config), ledger, standing, reporter, _crew(config, recipe.out))
         ledger.commit()
         result = _summary(recipe.out, found, ledger, effort)
