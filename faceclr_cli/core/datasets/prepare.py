@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
+from faceclr_cli.core.capacity import require_processes
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT, PrepareConfig
 from faceclr_cli.core.datasets.folder import DESCRIPTION
@@ -25,7 +26,7 @@ from faceclr_cli.core.faces.enough import Bounds
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.ledger import LEDGER, Ledger, Row, State
 from faceclr_cli.core.faces.make import Recipe, Work
-from faceclr_cli.core.faces.pool import Crew, Processes
+from faceclr_cli.core.faces.pool import WORKER_BYTES, Crew, Processes
 from faceclr_cli.core.faces.prepare import Effort, Standing, first_round, look, make_faces
 from faceclr_cli.core.faces.reasons import WANTED, shown
 
@@ -131,6 +132,7 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
         ModelError: The detector's weights are missing.
     """
     out = config.out or default_out(config.source)
+    require_processes("--workers", config.workers or 1, WORKER_BYTES)
     found = find_photos(config.source, config.layout, null=config.null, depth=config.depth)
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from faceclr_cli.core.capacity import require_processes
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
@@ -26,6 +27,9 @@ from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.reasons import shown
+
+_PROCESS_BYTES = 256 << 20
+"""What a process takes at least: the encoder, and a batch of faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
 def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> EmbedResult:
     if config.faces is None:
         raise no_faces_given("embed", prepared_folders(Path()))
+    require_processes("--processes", config.processes, _PROCESS_BYTES)
     encoder = load_encoder(config.model, _device(config, place))
     out = config.out or default_out(config.faces, encoder)
     if out.is_dir():

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 import cv2
 
+from faceclr_cli.core.capacity import cores
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.memory import PICTURE, keep_memory
 
@@ -27,6 +28,9 @@ R_co = TypeVar("R_co", covariant=True)
 
 _CHUNK = 8
 """Items that travel to a worker together: one trip costs as much as a tenth of a small photograph."""
+
+WORKER_BYTES = 192 << 20
+"""What a worker takes at least: OpenCV, a detector, and a photograph."""
 
 AHEAD = 4
 """Chunks in flight for each worker. What is in flight bounds the memory."""
@@ -93,7 +97,7 @@ class Processes:
     @property
     def count(self) -> int:
         """How many processes that makes here."""
-        return self.workers or _cores()
+        return self.workers or cores()
 
     def at_most(self, workers: int) -> Processes:
         """See `Crew`."""
@@ -104,11 +108,6 @@ class Processes:
         """See `Crew`."""
         with closing(_Pool(self.count)) as pool, closing(_Pool(1)) as spare:
             yield _LocalTeam(pool, spare, AHEAD * self.count)
-
-
-def _cores() -> int:
-    # Only Linux knows which cores this process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_ordered(
