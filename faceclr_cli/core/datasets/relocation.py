@@ -40,17 +40,17 @@ def find_relocation(ledger: Path, source: Path, place: str, work: Iterable[Work]
 
     Returns:
         None if the ledger names this place, or if most of its photographs are not among these.
-
-    Raises:
-        DataError: The file is not a ledger, or of another version.
     """
     if not ledger.is_file():
         return None
-    with Ledger.open_to_read(ledger) as known:
-        former = known.terms().get(SOURCE)
-        if not isinstance(former, str) or former == place:
-            return None
-        rows = [row for row in known.rows() if row.sha256 is not None]
+    try:
+        with Ledger.open_to_read(ledger) as known:
+            former = known.terms().get(SOURCE)
+            if not isinstance(former, str) or former == place:
+                return None
+            rows = [row for row in known.rows() if row.sha256 is not None]
+    except DataError:
+        return None  # it was never begun, or is damaged, which shows when it is opened to be written
     asked = {item.path: item for item in work}
     here = [(row, asked[row.path]) for row in rows if row.path in asked]
     alike = [row for row, item in here if (row.size, row.mtime_ns) == stamp_of(item)]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -19,6 +23,7 @@ from faceclr_cli.core.datasets.prepare import PreparePlan, PrepareResult, run
 from faceclr_cli.core.errors import ConfigError, DataError, LockedError, TooManyBadFilesError
 from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.faces.make import PART, WRITING
 
 
 @pytest.fixture(scope="session")
@@ -275,3 +280,38 @@ def test_the_layout_of_celeba(real_data: Path, tmp_path: Path) -> None:
     assert result.layout == "celeba"
     assert result.faces >= 39
     assert set(open_faces(result.out).people) == {line.split()[1] for line in lines}
+
+
+class Mischief(Heard):
+    """At the first photograph that is done, leaves a half-written crop as a lost worker would, and does something."""
+
+    def __init__(self, out: Path, deed: Callable[[], None]) -> None:
+        super().__init__()
+        self._out, self._deed, self._is_done = out, deed, False
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, TaskAdvanced) and event.done and not self._is_done:
+            self._is_done = True
+            (self._out / WRITING / f"lost{PART}").write_bytes(b"\xff\xd8")
+            self._deed()
+
+
+def kill_a_worker() -> None:
+    os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("deed", [kill_a_worker, interrupt])
+def test_what_a_lost_worker_was_writing_does_not_stay(photos: Path, deed: Callable[[], None]) -> None:
+    write_people(photos, people=5, photos=10, seed=2, reporter=Silent())
+    out = photos.parent / "faces"
+    config = PrepareConfig(source=photos, out=out, workers=2)
+    with pytest.raises(KeyboardInterrupt) if deed is interrupt else nullcontext():
+        run(config, Mischief(out, deed))
+    assert not list(out.rglob(".*"))
+    result = run(config, Silent())
+    assert isinstance(result, PrepareResult)
+    assert result.faces == 50
