@@ -37,11 +37,11 @@ def bare(photos: list[Path]) -> float:
     """Reads, decodes, detects and warps. Seconds."""
     from faceclr_cli.core.faces.align import Alignment
     from faceclr_cli.core.faces.decode import decode
-    from faceclr_cli.core.faces.pool import keep_memory
     from faceclr_cli.core.faces.yunet import YuNet
+    from faceclr_cli.core.memory import PICTURE, keep_memory
 
     cv2.setNumThreads(1)
-    keep_memory()
+    keep_memory(*PICTURE)
     detector, alignment = YuNet(), Alignment()
     began = time.perf_counter()
     for photo in photos:

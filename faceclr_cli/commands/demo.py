@@ -82,4 +82,8 @@ def run(config: DemoConfig, console: Console) -> None:
         if exit_code := app([*shlex.split(line), *common], standalone_mode=False):
             raise typer.Exit(exit_code)
     result = DemoResult(str(folder), str(folder / "map.png"), round(time.perf_counter() - began, 1))
-    console.show(result, f"\nThe whole demo took {result.seconds:.0f} s. A map of people it never saw: {result.map}")
+    console.show(
+        result,
+        f"\nThe whole demo took {result.seconds:.0f} s. A map of people it never saw: {result.map}\n"
+        "Next, with a folder of your own photographs: faceclr prepare PHOTOS -o faces, then faceclr embed faces",
+    )

@@ -36,6 +36,7 @@ class EmbedConfig:
         None,
         short="-o",
         metavar="FILE",
+        streams=True,
         help="The store (default: FACES-MODEL.h5 here); one that exists is brought up to date; - is standard output",
     )
     flip: bool = option(False, help="Embed the mean of each face and its mirror image: twice the work")

@@ -23,6 +23,7 @@ class Spec:
         minimum: Smallest value allowed.
         maximum: Largest value allowed.
         bare: The value where the option is named and none is given.
+        streams: Whether `-` stands for standard input or output.
     """
 
     help: str
@@ -33,6 +34,7 @@ class Spec:
     minimum: float | None = None
     maximum: float | None = None
     bare: str | None = None
+    streams: bool = False
 
 
 class Config(Protocol):
@@ -51,9 +53,19 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     bare: str | None = None,
+    streams: bool = False,
 ) -> Any:
     """A field that is an option: `batch_size` becomes `--batch-size`, `FACECLR_BATCH_SIZE` and `batch-size = `."""
-    spec = Spec(help=help, short=short, panel=panel, metavar=metavar, minimum=minimum, maximum=maximum, bare=bare)
+    spec = Spec(
+        help=help,
+        short=short,
+        panel=panel,
+        metavar=metavar,
+        minimum=minimum,
+        maximum=maximum,
+        bare=bare,
+        streams=streams,
+    )
     return field(default=default, metadata={_KEY: spec})
 
 
@@ -79,6 +91,7 @@ def check_limits(config: Config) -> None:
     Raises:
         ValueError: One is outside; the message names the option.
     """
+    _check_streams(config)
     for config_field in dataclasses.fields(config):
         spec, value = spec_of(config_field), getattr(config, config_field.name)
         if not isinstance(value, int | float):
@@ -90,6 +103,16 @@ def check_limits(config: Config) -> None:
             raise ValueError(f"{name} must be at least {spec.minimum:g}, not {given}")
         if spec.maximum is not None and not value <= spec.maximum:
             raise ValueError(f"{name} must be at most {spec.maximum:g}, not {given}")
+
+
+def _check_streams(config: Config) -> None:
+    """Raises a ValueError for `-` where it would be a file or folder of that name."""
+    for config_field in dataclasses.fields(config):
+        spec, value = spec_of(config_field), getattr(config, config_field.name)
+        is_given = Path("-") in value if isinstance(value, tuple) else value == Path("-")
+        if is_given and not (spec.positional or spec.streams):
+            name = spec.short or f"--{option_name(config_field.name)}"
+            raise ValueError(f"{name} -: not a standard stream here; name a file or folder")
 
 
 def to_json(config: Config) -> dict[str, Any]:

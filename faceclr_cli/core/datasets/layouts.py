@@ -12,6 +12,7 @@ from typing import Literal
 
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.datasets import signs
+from faceclr_cli.core.datasets.folder import require_no_split
 from faceclr_cli.core.datasets.levels import Division, by_folder
 from faceclr_cli.core.datasets.lists import find_listed, read_identities, read_parts, read_paths
 from faceclr_cli.core.datasets.people import by_file, by_parent, is_lfw, part_by_folder
@@ -110,7 +111,7 @@ def find_photos(
         depth: Which folder on the way to a picture is its person's, where that is known; 1 is the first.
 
     Raises:
-        DataError: There is no such source, it holds no pictures, or its list of identities is malformed.
+        DataError: There is no such source, it holds no pictures, it is a split, or its list of identities is malformed.
         ConfigError: The source is not laid out as said.
     """
     if source == STANDARD_INPUT:
@@ -121,6 +122,8 @@ def find_photos(
         raise DataError(f"{shown(source)}: no such file or folder") from None
     except OSError as error:
         raise DataError(f"{shown(source)}: cannot be read ({error.strerror})") from error
+    if source.is_dir():
+        require_no_split(source)
     if source.is_dir() or is_archive(source):
         with open_tree(source) as tree:
             return _from_tree(tree, layout, depth)

@@ -16,6 +16,7 @@ from faceclr_cli.core.datasets.folder import DESCRIPTION
 from faceclr_cli.core.datasets.layouts import Layout, Photos, find_photos
 from faceclr_cli.core.datasets.places import default_out, plan
 from faceclr_cli.core.datasets.relocation import SOURCE, agree, find_relocation
+from faceclr_cli.core.datasets.trees import is_picture
 from faceclr_cli.core.errors import ConfigError, DataError, StoppedError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.align import DEFAULT_MARGIN, Alignment
@@ -168,10 +169,15 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
 def _require_fit(config: PrepareConfig, found: Photos, out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{shown(out)}: is a file, not a folder; choose another -o")
-    if config.source.is_dir() and out.resolve().is_relative_to(config.source.resolve()):
+    if _is_inside(out, config.source):
         raise ConfigError(
             f"{shown(out)}: lies inside the photographs, so its faces would become photographs; choose another -o"
         )
+    for name, target in (("--sheet", config.sheet), ("--plot", config.plot)):
+        if target is not None and is_picture(target.name) and _is_inside(target, config.source):
+            raise ConfigError(
+                f"{name} {shown(target)}: lies inside the photographs and would become one; name another place"
+            )
     if out.is_dir() and not (out / LEDGER).is_file():
         foreign = sorted(entry.name for entry in os.scandir(out) if not entry.name.startswith("."))
         if foreign:
@@ -183,6 +189,10 @@ def _require_fit(config: PrepareConfig, found: Photos, out: Path) -> None:
             f"{shown(config.source)}: nobody's name is known here, so --min-images and --max-per-identity have "
             "nothing to count; name a --layout that tells people apart"
         )
+
+
+def _is_inside(path: Path, source: Path) -> bool:
+    return source.is_dir() and path.resolve().is_relative_to(source.resolve())
 
 
 def _without_faces(found: Photos, out: Path, reporter: Reporter) -> Photos:

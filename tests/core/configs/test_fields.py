@@ -9,7 +9,21 @@ from typing import Any
 
 import pytest
 
-from faceclr_cli.core.configs import center, demo, embed, linear_eval, prepare, pretrain, split, triplet, tsne, verify
+from faceclr_cli.core.configs import (
+    center,
+    cluster,
+    demo,
+    embed,
+    export,
+    identify,
+    linear_eval,
+    prepare,
+    pretrain,
+    split,
+    triplet,
+    tsne,
+    verify,
+)
 from faceclr_cli.core.configs.fields import spec_of, to_json
 
 CONFIGS = [
@@ -27,6 +41,7 @@ CONFIGS = [
 NEEDED = {
     prepare.PrepareConfig: {"source": Path("photos")},
     verify.VerifyConfig: {"photos": (Path("a.jpg"), Path("b.jpg"))},
+    export.ExportConfig: {"run": Path("run")},
 }
 
 
@@ -84,3 +99,14 @@ def test_a_depth_is_that_of_folders(config: type[prepare.PrepareConfig] | type[e
     for wrong in ({name: Path("-"), "depth": 1}, {name: Path("photos"), "depth": 1, "layout": "flat"}):
         with pytest.raises(ValueError, match="--depth is for a folder or archive"):
             config(**wrong)
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, cluster.ClusterConfig, export.ExportConfig, identify.IdentifyConfig])
+def test_a_dash_is_a_standard_stream_or_an_error(config: type[Any]) -> None:
+    needed = NEEDED.get(config, {})
+    for name, spec in ((field.name, spec_of(field)) for field in dataclasses.fields(config)):
+        hint = str(config.__dataclass_fields__[name].type)
+        if "Path" in hint and not spec.positional and not spec.streams:
+            value = (Path("-"),) if "tuple" in hint else Path("-")
+            with pytest.raises(ValueError, match="-: not a standard stream here"):
+                config(**{**needed, name: value})

@@ -315,3 +315,11 @@ def test_what_a_lost_worker_was_writing_does_not_stay(photos: Path, deed: Callab
     result = run(config, Silent())
     assert isinstance(result, PrepareResult)
     assert result.faces == 50
+
+
+@pytest.mark.parametrize("option", ["sheet", "plot"])
+def test_a_picture_of_the_faces_does_not_become_a_photograph(photos: Path, option: str) -> None:
+    for target in (photos / "x.jpg", photos / "person-01" / "x.png"):
+        with pytest.raises(ConfigError, match=f"--{option} .*: lies inside the photographs and would become one"):
+            prepare(photos, **{option: target})
+    assert isinstance(prepare(photos, **{option: photos / "x.pdf"}), PrepareResult)
