@@ -256,7 +256,7 @@ def _doubts(division: Division, *, is_flat: bool, is_certain: bool) -> list[Rema
         return [
             Remark(
                 f"folders such as {example} are not called like people, so it is not known who is in the pictures",
-                "--layout identities takes them for people",
+                "--depth N takes those at depth N for people",
             )
         ]
     remarks = []

@@ -87,11 +87,11 @@ def _candidates(
     found: list[int] = []
     is_below_dates = False
     for level in range(_shared(ways, sizes, levels)):
-        is_below_dates = _are_dates(levels[level], is_below_dates)
+        is_below_dates = _are_dates(levels[level], is_below_dates) or (is_below_dates and _are_albums(ways, level))
         if not is_below_dates and not _are_containers(levels[level]):
             found.append(level)
     found = [level for level in found if not _are_letters(levels[level])] or found
-    found = [level for level in found if level == found[0] or not _recurs(ways, level)]
+    found = [level for level in found if level == found[0] or not _are_kinds(ways, levels, level)]
     return [level for level in found if len(levels[level]) > 1] or found[-1:]
 
 
@@ -111,17 +111,29 @@ def _shared(ways: Mapping[str, Sequence[str]], sizes: Mapping[str, int], levels:
     total, passed = sum(sizes[folder] for folder in ways), 0
     for depth in range(1, len(levels)):
         passed += sum(sizes[folder] for folder, way in ways.items() if len(way) == depth)
-        # Parts of the data are not people, as soon as most of their pictures lie deeper.
-        limit = 0.5 if all(name.lower() in PARTS for name in levels[depth - 1]) else _STRAY
+        # Folders of parts of the data are not people, as soon as most of their pictures lie deeper.
+        limit = 0.5 if _are_containers(levels[depth - 1]) else _STRAY
         if passed > limit * total:
             return depth
     return max(1, len(levels))
 
 
-def _recurs(ways: Mapping[str, Sequence[str]], level: int) -> bool:
-    """Whether the same names are found in most folders of the level above, as `frontal` and `profile` are."""
-    pairs = {(way[level - 1], way[level]) for way in ways.values() if len(way) > level}
-    return 2 * len({name for _, name in pairs}) <= len(pairs)
+def _are_kinds(ways: Mapping[str, Sequence[str]], levels: Sequence[Sequence[str]], level: int) -> bool:
+    """Whether most folders above have the same few inside, as `frontal` and `profile`, or numbers below 100."""
+    pairs, names = _pairs(ways, level), levels[level]
+    are_few = len(names) < len(levels[level - 1]) or all(name.isdecimal() and len(name) <= 2 for name in names)
+    return are_few and 2 * len(names) <= len(pairs)
+
+
+def _are_albums(ways: Mapping[str, Sequence[str]], level: int) -> bool:
+    """Whether the folders of several dates have none in common: people are there more than once."""
+    pairs = _pairs(ways, level)
+    return len({above for above, _ in pairs}) > 1 and len({name for _, name in pairs}) == len(pairs)
+
+
+def _pairs(ways: Mapping[str, Sequence[str]], level: int) -> set[tuple[str, str]]:
+    """The names at a level, each with the one above it."""
+    return {(way[level - 1], way[level]) for way in ways.values() if len(way) > level}
 
 
 def _are_containers(names: Sequence[str]) -> bool:

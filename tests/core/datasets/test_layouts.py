@@ -409,6 +409,7 @@ CFP = tuple(f"Data/Images/{n:03d}/{view}/01.jpg" for n in range(1, 7) for view i
         (VGG, ("train/overview.jpg",), {"n000001", "n000002", "n000003"}),
         (VGG, ("train/overview.jpg", "test/b.jpg", "cover.jpg"), {"n000001", "n000002", "n000003"}),
         (CFP, ("Data/figure.jpg",), {f"{n:03d}" for n in range(1, 7)}),
+        (("images/Ann/1.jpg", "images/Bob/1.jpg"), ("images/cover.jpg",), {"Ann", "Bob"}),
         (CFP, ("Data/Images/figure.jpg",), {f"{n:03d}" for n in range(1, 7)}),
     ],
 )
@@ -463,6 +464,12 @@ def test_the_user_hears_where_two_depths_may_be_people_and_can_say_which(tmp_pat
         find_photos(tmp_path, depth=3)
 
 
+def test_people_in_folders_of_two_kinds_are_people(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{kind}/{who}/1.jpg" for kind in ("high", "low") for who in ("Ann", "Bob", "Cy")))
+    assert set(people(tmp_path).values()) == {"Ann", "Bob", "Cy"}
+    assert "not those at depth 1 (2 folders, such as high)" in find_photos(tmp_path).notices[0]
+
+
 def test_the_depth_that_is_said_holds_in_an_archive(tmp_path: Path) -> None:
     folder = touch(tmp_path / "photos", "x/Ann/1.jpg", "y/Bob/1.jpg", "z/Cy/1.jpg")
     for inside in ("", "photos/"):
@@ -472,14 +479,20 @@ def test_the_depth_that_is_said_holds_in_an_archive(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "files",
-    [("images/1.jpg", "images/2.jpg"), ("train/1.jpg", "test/2.jpg"), ("2019/05/1.jpg", "2020/12 Xmas/2.jpg")],
+    [
+        ("images/1.jpg", "images/2.jpg"),
+        ("train/1.jpg", "test/2.jpg"),
+        ("2019/05/1.jpg", "2020/12 Xmas/2.jpg"),
+        ("2019/Rome/1.jpg", "2020/Bob and Cy/2.jpg"),
+    ],
 )
 def test_folders_that_are_not_called_like_people_are_not_people(tmp_path: Path, files: tuple[str, ...]) -> None:
     found = find_photos(touch(tmp_path, *files))
     assert found.layout == "flat"
     assert {photo.identity for photo in found.photos} == {None}
-    assert "--layout identities takes them for people" in found.notices[0]
+    assert "--depth N takes those at depth N for people" in found.notices[0]
     assert None not in people(tmp_path, "identities").values()
+    assert {photo.identity for photo in find_photos(tmp_path, depth=1).photos} == {name.split("/")[0] for name in files}
     assert parts(tmp_path)[files[0]] == ("train" if files[0].startswith("train") else None)
 
 
