@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from dataclasses import asdict, dataclass
@@ -68,13 +67,14 @@ def run(config: DemoConfig, console: Console) -> None:
     """Draws people, then runs each step as the command line that it prints."""
     # The app is made of the commands, this one among them.
     from faceclr_cli.commands.app import app
+    from faceclr_cli.core.capacity import cores
     from faceclr_cli.core.faces.drawn import write_people
 
     began, folder = time.perf_counter(), config.folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: is there already; remove it, or name another folder: faceclr demo DIR")
     console.note(f"Drawing {_PEOPLE} people who do not exist, {_PHOTOS} pictures of each, into {folder}/people.")
-    write_people(folder / "people", _PEOPLE, _PHOTOS, config.seed, console.reporter, workers=os.cpu_count() or 1)
+    write_people(folder / "people", _PEOPLE, _PHOTOS, config.seed, console.reporter, workers=cores())
     (folder / "faceclr.toml").write_text(_CONFIG, encoding="utf-8")
     common = ["--json"] * console.json + ["--quiet"] * console.quiet + ["--debug"] * console.debug
     for line in _STEPS.format(shlex.quote(str(folder))).splitlines():
@@ -82,4 +82,8 @@ def run(config: DemoConfig, console: Console) -> None:
         if exit_code := app([*shlex.split(line), *common], standalone_mode=False):
             raise typer.Exit(exit_code)
     result = DemoResult(str(folder), str(folder / "map.png"), round(time.perf_counter() - began, 1))
-    console.show(result, f"\nThe whole demo took {result.seconds:.0f} s. A map of people it never saw: {result.map}")
+    console.show(
+        result,
+        f"\nThe whole demo took {result.seconds:.0f} s. A map of people it never saw: {result.map}\n"
+        "Next, with a folder of your own photographs: faceclr prepare PHOTOS -o faces, then faceclr embed faces",
+    )

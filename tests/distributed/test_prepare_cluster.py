@@ -15,6 +15,7 @@ from distributed import LocalCluster
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.datasets.prepare import PrepareResult, run
 from faceclr_cli.core.events import Event, Silent, TaskAdvanced
+from faceclr_cli.core.faces import cluster
 from faceclr_cli.core.faces.drawn import write_people
 
 
@@ -26,9 +27,9 @@ def address(tmp_path: Path) -> Iterator[tuple[str, list[int]]]:
         dashboard_address=":0",
         local_directory=str(tmp_path / "dask"),
         silence_logs=logging.CRITICAL,
-    ) as cluster:
-        cluster.wait_for_workers(2, timeout=20)
-        yield cluster.scheduler_address, [nanny.pid for nanny in cluster.workers.values()]
+    ) as local:
+        local.wait_for_workers(2)
+        yield local.scheduler_address, [nanny.pid for nanny in local.workers.values()]
 
 
 def outcome(folder: Path) -> tuple[dict[str, bytes], list[tuple[object, ...]]]:
@@ -53,6 +54,7 @@ class Killer:
 def test_a_lost_worker_changes_no_byte(
     address: tuple[str, list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 300.0)
     write_people(tmp_path / "photos", people=8, photos=18, seed=3, reporter=Silent(), workers=2)
     (tmp_path / "photos" / "person-01" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     monkeypatch.chdir(tmp_path)  # the workers have another working directory

@@ -92,7 +92,7 @@ def start(
 
 
 def prepare(
-    place: Path, photos: str, *options: str, seconds: float = 60, before: Callable[[], None] | None = None
+    place: Path, photos: str, *options: str, seconds: float = 300, before: Callable[[], None] | None = None
 ) -> Ended:
     """Runs it to its end, and kills it where that takes longer than allowed."""
     with (

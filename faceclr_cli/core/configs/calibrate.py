@@ -26,7 +26,11 @@ class CalibrateConfig:
     )
     embeddings: Path | None = option(None, metavar="STORE.h5", panel=FACES, help="The same, embedded already")
     pairs: Path | None = option(
-        None, metavar="FILE", panel=FACES, help="The pairs to measure on: CSV 'a,b,same' or LFW's lists"
+        None,
+        metavar="FILE",
+        panel=FACES,
+        streams=True,
+        help="The pairs to measure on: CSV 'a,b,same' or LFW's lists",
     )
     all_pairs: bool = option(
         False, panel=FACES, help="Measure on every two faces instead: of all people, or of the pictures in --pairs"

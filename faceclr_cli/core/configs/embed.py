@@ -47,6 +47,7 @@ class EmbedConfig:
         None,
         short="-o",
         metavar="FILE",
+        streams=True,
         help="The store (default: FACES-MODEL.h5 here); one that exists is brought up to date; - is standard output",
     )
     flip: bool = option(False, help="Embed the mean of each face and its mirror image: twice the work")
@@ -58,6 +59,9 @@ class EmbedConfig:
     )
     layout: Literal["auto", "identities", "celeba", "list", "lfw", "flat"] = option(
         "auto", panel=PHOTOGRAPHS, help="How people are told apart, as for faceclr prepare"
+    )
+    depth: int | None = option(
+        None, minimum=1, panel=PHOTOGRAPHS, help="Which folder names the person, as for faceclr prepare"
     )
     null: bool = option(False, panel=PHOTOGRAPHS, help="Paths on standard input end with NUL, as of find -print0")
 
@@ -89,6 +93,8 @@ class EmbedConfig:
             raise ValueError("--gpus starts one process per GPU; --processes and --device cpu are for the CPU")
         if self.processes > 1 and self.device == "cuda":
             raise ValueError("--processes is for the CPU; on GPUs give --gpus")
+        if self.depth is not None and (self.layout not in ("auto", "identities") or self.faces == STANDARD_INPUT):
+            raise ValueError("--depth is for a folder or archive with folders of people (--layout identities)")
         if self.null and self.faces != STANDARD_INPUT:
             raise ValueError("--null is for a list of paths on standard input: give - as FACES")
         if self.format == "h5" and self.out == STANDARD_OUTPUT:

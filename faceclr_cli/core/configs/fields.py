@@ -25,6 +25,7 @@ class Spec:
         minimum: Smallest value allowed.
         maximum: Largest value allowed.
         bare: The value where the option is named and none is given.
+        streams: Whether `-` stands for standard input or output.
     """
 
     help: str
@@ -35,6 +36,7 @@ class Spec:
     minimum: float | None = None
     maximum: float | None = None
     bare: str | None = None
+    streams: bool = False
 
 
 class Config(Protocol):
@@ -53,9 +55,19 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     bare: str | None = None,
+    streams: bool = False,
 ) -> Any:
     """A field that is an option: `batch_size` becomes `--batch-size`, `FACECLR_BATCH_SIZE` and `batch-size = `."""
-    spec = Spec(help=help, short=short, panel=panel, metavar=metavar, minimum=minimum, maximum=maximum, bare=bare)
+    spec = Spec(
+        help=help,
+        short=short,
+        panel=panel,
+        metavar=metavar,
+        minimum=minimum,
+        maximum=maximum,
+        bare=bare,
+        streams=streams,
+    )
     return field(default=default, metadata={_KEY: spec})
 
 
@@ -84,6 +96,7 @@ def check_limits(config: Config) -> None:
     Raises:
         ValueError: One is outside; the message names the option.
     """
+    _check_streams(config)
     for config_field in dataclasses.fields(config):
         value = getattr(config, config_field.name)
         for number in value if isinstance(value, tuple) else (value,):
@@ -101,6 +114,16 @@ def _check_number(name: str, number: float, spec: Spec) -> None:
     if maximum is not None and number > maximum:
         limit = f"{maximum:g}" if isinstance(maximum, float) else str(maximum)
         raise ValueError(f"{name} must be at most {limit}, not {given}")
+
+
+def _check_streams(config: Config) -> None:
+    """Raises a ValueError for `-` where it would be a file or folder of that name."""
+    for config_field in dataclasses.fields(config):
+        spec, value = spec_of(config_field), getattr(config, config_field.name)
+        is_given = Path("-") in value if isinstance(value, tuple) else value == Path("-")
+        if is_given and not (spec.positional or spec.streams):
+            name = spec.short or f"--{option_name(config_field.name)}"
+            raise ValueError(f"{name} -: not a standard stream here; name a file or folder")
 
 
 def to_json(config: Config) -> dict[str, Any]:

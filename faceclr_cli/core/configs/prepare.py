@@ -28,6 +28,11 @@ class PrepareConfig:
         help="How people are told apart: 'identities' by folder, 'celeba' and 'list' by a file of 'file identity' "
         "lines, 'lfw' by file name; 'auto' looks",
     )
+    depth: int | None = option(
+        None,
+        minimum=1,
+        help="Which folder on the way to a photograph is its person's, 1 being the first (default: found out)",
+    )
     null: bool = option(False, help="Paths on standard input end with NUL, as of find -print0")
 
     detector: Literal["yunet", "haar", "mtcnn", "none"] = option(
@@ -134,6 +139,8 @@ class PrepareConfig:
             raise ValueError("--detector haar finds boxes without landmarks: add --align box")
         if self.margin is not None and self.align == "arcface":
             raise ValueError("--margin is for --align eyes and --align box; the arcface template has its own")
+        if self.depth is not None and (self.layout not in ("auto", "identities") or self.source == STANDARD_INPUT):
+            raise ValueError("--depth is for a folder or archive with folders of people (--layout identities)")
         if self.null and self.source != STANDARD_INPUT:
             raise ValueError("--null is for a list of paths on standard input: give - as PHOTOS")
         if self.cluster is not None and self.workers is not None:

@@ -37,7 +37,11 @@ class VerifyConfig(JudgingConfig):
     )
 
     pairs: Path | None = option(
-        None, metavar="FILE", panel=MANY, help="Pairs: CSV or TSV 'a,b[,same]' or LFW's lists; - is standard input"
+        None,
+        metavar="FILE",
+        panel=MANY,
+        streams=True,
+        help="Pairs: CSV or TSV 'a,b[,same]' or LFW's lists; - is standard input",
     )
     root: Path | None = option(
         None, metavar="DIR", panel=MANY, help="The photographs or prepared faces that the pairs name (default: here)"

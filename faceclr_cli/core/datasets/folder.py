@@ -10,9 +10,13 @@ from pathlib import Path
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.faces.reasons import shown
 
 DESCRIPTION = "faceclr.json"
 """The file in a folder of faces that says how they were made."""
+
+SPLIT = "split.json"
+"""The file beside the parts of a split."""
 
 NOBODY = "_"
 """The sub-folder of faces whose person is not known."""
@@ -50,14 +54,28 @@ def is_face_folder(root: Path) -> bool:
     return (root / DESCRIPTION).is_file()
 
 
+def require_no_split(root: Path) -> None:
+    """Raises a DataError for the folder that `split` wrote around its parts, each of which is a folder of faces."""
+    if is_face_folder(root) or not (root / SPLIT).is_file():
+        return
+    try:
+        is_split = read_json(root / SPLIT).get("kind") == "split"
+    except DataError:  # somebody else's
+        return
+    if is_split:
+        parts = sorted(shown(child) for child in root.iterdir() if is_face_folder(child))
+        raise DataError(f"{shown(root)}: a split, not a folder of faces; give one of its parts: {', '.join(parts)}")
+
+
 def open_faces(root: Path) -> FaceFolder:
     """Lists a folder of prepared faces.
 
     Raises:
-        DataError: The folder is missing, was not made by `prepare` or `split`, or holds no crop.
+        DataError: The folder is missing, was not made by `prepare` or `split`, is a split, or holds no crop.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
+    require_no_split(root)
     if not is_face_folder(root):
         raise DataError(f"{root}: not a folder of prepared faces; first type: faceclr prepare {root}")
     description = read_json(root / DESCRIPTION)

@@ -49,7 +49,13 @@ def read_identities(data: bytes, origin: str) -> dict[str, str]:
 
 
 def read_parts(data: bytes, origin: str) -> dict[str, str]:
-    """Reads CelebA's list of lines 'file 0', where 0 is train, 1 is val and 2 is test; see `read_identities`."""
+    """Reads CelebA's list of lines 'file 0', where 0 is train, 1 is val and 2 is test; see `read_identities`.
+
+    Kaggle's has a first line with the names of its columns.
+    """
+    header, _, rest = data.partition(b"\n")
+    if header.strip().removeprefix(b"\xef\xbb\xbf").lower() == b"image_id,partition":
+        data = b"\n" + rest  # so that lines keep their numbers
     return _read(data, origin, "file 0|1|2", _PARTS.get)
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.datasets.levels import by_folder
 from faceclr_cli.core.datasets.pairs import Pair
-from faceclr_cli.core.datasets.people import by_folder, by_parent
+from faceclr_cli.core.datasets.people import by_parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ def people_of(pairs: Sequence[Pair]) -> tuple[NDArray[np.int64], NDArray[np.int6
         folder or in that of people unknown.
     """
     paths = [path for pair in pairs for path in (pair.a, pair.b)]
-    for folders in (by_parent(paths), by_folder(paths)):
+    for folders in (by_parent(paths), by_folder(paths).people):
         known = [folder for folder in folders if folder is not None]
         names = tuple(sorted(set(known)))
         number_of = {name: number for number, name in enumerate(names)}

@@ -6,29 +6,10 @@ import os
 import re
 from collections.abc import Sequence
 
+from faceclr_cli.core.datasets.levels import PARTS
 from faceclr_cli.core.datasets.lists import is_folder_name
 
 _NUMBERED = re.compile(r"(.+)_\d{4}", re.DOTALL)
-_PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-
-
-def by_folder(names: Sequence[str]) -> list[str | None]:
-    """The first folder on the way to each picture, where some picture lies in such a folder itself.
-
-    Otherwise the folder of the level that has the most different ones, of equal levels the deepest. So CFP's
-    `Images/001/frontal/01.jpg` shows 001, and VGGFace2's `train/n000001/1.jpg` n000001.
-
-    Args:
-        names: Paths relative to the source, with forward slashes.
-    """
-    # Folders are far fewer than pictures.
-    ways = {folder: folder.split("/") for folder in map(_folder, names) if folder}
-    shared = min(map(len, ways.values()), default=0)
-    # Parts of the data are not people, however few people there are in them.
-    first = 1 if shared > 1 and all(way[0].lower() in _PARTS for way in ways.values()) else 0
-    level = max(range(first, shared), key=lambda level: (len({way[level] for way in ways.values()}), level), default=0)
-    people = {folder: _person(way[level]) for folder, way in ways.items()}
-    return [people.get(_folder(name)) for name in names]
 
 
 def by_parent(names: Sequence[str]) -> list[str | None]:
@@ -49,7 +30,7 @@ def is_lfw(names: Sequence[str]) -> bool:
 def part_by_folder(name: str, identity: str | None) -> str | None:
     """`train`, `val` or `test` where the first folder on the way to a picture is called so, and is not a person's."""
     first, slash, _ = name.partition("/")
-    return _PARTS.get(first.lower()) if slash and first != identity else None
+    return PARTS.get(first.lower()) if slash and first != identity else None
 
 
 def _folder(name: str) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
+from faceclr_cli.core.capacity import require_processes
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT, PrepareConfig
 from faceclr_cli.core.datasets.folder import DESCRIPTION
 from faceclr_cli.core.datasets.layouts import Layout, Photos, find_photos
 from faceclr_cli.core.datasets.places import default_out, plan
+from faceclr_cli.core.datasets.relocation import SOURCE, agree, find_relocation
+from faceclr_cli.core.datasets.trees import is_picture
 from faceclr_cli.core.errors import ConfigError, DataError, StoppedError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.align import DEFAULT_MARGIN, Alignment
@@ -22,9 +25,9 @@ from faceclr_cli.core.faces.crop import fingerprint_of, made_elsewhere
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.enough import Bounds
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.ledger import LEDGER, Ledger, State
+from faceclr_cli.core.faces.ledger import LEDGER, Ledger, Row, State
 from faceclr_cli.core.faces.make import Recipe, Work
-from faceclr_cli.core.faces.pool import Crew, Processes
+from faceclr_cli.core.faces.pool import WORKER_BYTES, Crew, Processes
 from faceclr_cli.core.faces.prepare import Effort, Standing, first_round, look, make_faces
 from faceclr_cli.core.faces.reasons import WANTED, shown
 
@@ -130,7 +133,8 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
         ModelError: The detector's weights are missing.
     """
     out = config.out or default_out(config.source)
-    found = find_photos(config.source, config.layout, null=config.null)
+    require_processes("--workers", config.workers or 1, WORKER_BYTES)
+    found = find_photos(config.source, config.layout, null=config.null, depth=config.depth)
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))
     if not found.is_complete:
@@ -165,10 +169,15 @@ def run(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePla
 def _require_fit(config: PrepareConfig, found: Photos, out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{shown(out)}: is a file, not a folder; choose another -o")
-    if config.source.is_dir() and out.resolve().is_relative_to(config.source.resolve()):
+    if _is_inside(out, config.source):
         raise ConfigError(
             f"{shown(out)}: lies inside the photographs, so its faces would become photographs; choose another -o"
         )
+    for name, target in (("--sheet", config.sheet), ("--plot", config.plot)):
+        if target is not None and is_picture(target.name) and _is_inside(target, config.source):
+            raise ConfigError(
+                f"{name} {shown(target)}: lies inside the photographs and would become one; name another place"
+            )
     if out.is_dir() and not (out / LEDGER).is_file():
         foreign = sorted(entry.name for entry in os.scandir(out) if not entry.name.startswith("."))
         if foreign:
@@ -180,6 +189,10 @@ def _require_fit(config: PrepareConfig, found: Photos, out: Path) -> None:
             f"{shown(config.source)}: nobody's name is known here, so --min-images and --max-per-identity have "
             "nothing to count; name a --layout that tells people apart"
         )
+
+
+def _is_inside(path: Path, source: Path) -> bool:
+    return source.is_dir() and path.resolve().is_relative_to(source.resolve())
 
 
 def _without_faces(found: Photos, out: Path, reporter: Reporter) -> Photos:
@@ -220,7 +233,7 @@ def _terms(config: PrepareConfig, fingerprint: Fingerprint) -> dict[str, Any]:
     names = ("face", "min_size", "min_score", "min_sharpness", "format", "quality")
     return {
         # The paths of a list are as they were given, so they mean what they mean in the working directory.
-        "source": "standard input" if is_list else str(config.source.resolve()),
+        SOURCE: "standard input" if is_list else str(config.source.resolve()),
         **fingerprint.to_json(),
         **{name: getattr(config, name) for name in names},
     }
@@ -240,19 +253,22 @@ def _crew(config: PrepareConfig, out: Path) -> Crew:
     return DaskCluster(config.cluster, (*source, out.absolute() / LEDGER))
 
 
-def _look(config: PrepareConfig, found: Photos, work: Sequence[Work], out: Path, ledger: Ledger | None) -> Standing:
+def _look(config: PrepareConfig, found: Photos, work: Sequence[Work], out: Path, rows: Iterable[Row]) -> Standing:
     retry = None if config.retry is None else State(config.retry)
-    rows = () if ledger is None else ledger.rows()
     return look(work, out, rows, retry, is_complete=found.is_complete)
 
 
 def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[Work], recipe: Recipe) -> PreparePlan:
     path = recipe.out / LEDGER
     if path.is_file():
-        with Ledger.open_to_read(path, _terms(config, recipe.fingerprint)) as ledger:
-            standing = _look(config, found, work, recipe.out, ledger)
+        terms = _terms(config, recipe.fingerprint)
+        relocation = find_relocation(path, config.source, terms[SOURCE], work)
+        touched = {} if relocation is None else {row.path: row for row in relocation.touched}
+        with Ledger.open_to_read(path, agree(terms, relocation)) as ledger:
+            rows = (touched.get(row.path, row) for row in ledger.rows())
+            standing = _look(config, found, work, recipe.out, rows)
     else:
-        standing = _look(config, found, work, recipe.out, None)
+        standing = _look(config, found, work, recipe.out, ())
     return PreparePlan(
         out=recipe.out,
         layout=found.layout,
@@ -267,8 +283,17 @@ def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[Work], recipe:
 def _fill(
     config: PrepareConfig, found: Photos, work: Sequence[Work], recipe: Recipe, reporter: Reporter
 ) -> PrepareResult:
-    with Ledger.open(recipe.out / LEDGER, _terms(config, recipe.fingerprint)) as ledger:
-        standing = _look(config, found, work, recipe.out, ledger)
+    terms = _terms(config, recipe.fingerprint)
+    relocation = find_relocation(recipe.out / LEDGER, config.source, terms[SOURCE], work)
+    with Ledger.open(recipe.out / LEDGER, agree(terms, relocation)) as ledger:
+        if relocation is not None:
+            text = f"the photographs are those of {shown(relocation.former)}; their faces are kept"
+            reporter.report(Notice(text=text))
+            for row in relocation.touched:
+                ledger.add(row)
+            ledger.commit()
+            ledger.change_term(SOURCE, terms[SOURCE])
+        standing = _look(config, found, work, recipe.out, ledger.rows())
         effort = make_faces(work, recipe, _bounds(config), ledger, standing, reporter, _crew(config, recipe.out))
         ledger.commit()
         result = _summary(recipe.out, found, ledger, effort)

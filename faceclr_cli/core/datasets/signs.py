@@ -15,7 +15,7 @@ P = TypeVar("P", bound=PurePath)
 
 CELEBA_LIST = "identity_CelebA.txt"
 _CELEBA_PICTURES = ("img_align_celeba", "img_celeba")
-_CELEBA_PARTS = "list_eval_partition.txt"
+_CELEBA_PARTS = ("list_eval_partition.txt", "list_eval_partition.csv")  # Kaggle has the second
 _ANNOTATIONS = "Anno"
 
 
@@ -94,7 +94,8 @@ def require_list(tree: Tree) -> str:
 
 def celeba_parts(tree: Tree) -> str | None:
     """CelebA's list of which picture is for training, validation and test."""
-    return _find(tree, _CELEBA_PARTS, "", f"{_ANNOTATIONS}/", "Eval/")
+    found = (_find(tree, name, "", f"{_ANNOTATIONS}/", "Eval/") for name in _CELEBA_PARTS)
+    return next((name for name in found if name is not None), None)
 
 
 def lists(tree: Tree) -> list[str]:

@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from faceclr_cli.core.capacity import require_processes
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
-from faceclr_cli.core.cores import require_cores
 from faceclr_cli.core.datasets.discover import no_faces_given, prepared_folders
 from faceclr_cli.core.embeddings.block import Embedding
 from faceclr_cli.core.embeddings.formats import writing
@@ -27,6 +27,9 @@ from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.reasons import shown
+
+_PROCESS_BYTES = 256 << 20
+"""What a process takes at least: the encoder, and a batch of faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +103,12 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
 def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> EmbedResult:
     if config.faces is None:
         raise no_faces_given("embed", prepared_folders(Path()))
+    require_processes("--processes", config.processes, _PROCESS_BYTES)
     encoder = load_encoder(config.model, _device(config, place))
     out = config.out or default_out(config.faces, encoder)
     if out.is_dir():
         raise ConfigError(f"{shown(out)}: is a folder; -o names the store itself, say {shown(out / 'faces.h5')}")
-    listing = list_pictures(config, config.faces, encoder.fingerprint, reporter)
+    listing = list_pictures(config, config.faces, encoder.fingerprint, reporter, has_layout=True)
     if config.face == "all" and any(photo.identity for photo in listing.photos):
         text = "with --face all, every face in a photograph counts as the person of that photograph"
         reporter.report(Notice(text=text, level="warning"))
@@ -142,7 +146,6 @@ def _device(config: EmbedConfig, place: Launched | None) -> str:
     """Of this process."""
     if place is not None:
         return place.device(config.device)
-    require_cores("--processes", config.processes)
     if config.gpus is None:
         return "cpu" if config.processes > 1 else config.device
     import torch

@@ -207,7 +207,9 @@ class Listing:
     crops: Fingerprint | None
 
 
-def list_pictures(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter) -> Listing:
+def list_pictures(
+    config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter, *, has_layout: bool = False
+) -> Listing:
     """Lists prepared faces, or a folder, archive or list of photographs, or a single photograph.
 
     Args:
@@ -215,6 +217,7 @@ def list_pictures(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter
         root: The folder or file, or `-` for paths on standard input.
         wanted: The encoder's fingerprint.
         reporter: Told of what could not be listed.
+        has_layout: Whether the user of the command can say how people are told apart.
 
     Raises:
         DataError: It is missing or holds no pictures.
@@ -222,12 +225,14 @@ def list_pictures(config: EmbedConfig, root: Path, wanted: Fingerprint, reporter
         ConfigError: Options are for photographs, and these are faces.
     """
     if not is_face_folder(root):
-        found = find_photos(root, config.layout, null=config.null)
-        for text in found.notices:
+        found = find_photos(root, config.layout, null=config.null, depth=config.depth)
+        for text in found.notices if has_layout else found.plain_notices:
             reporter.report(Notice(text=text, level="warning"))
         return Listing(photos=sorted(found.photos, key=lambda photo: photo.position), crops=None)
-    if config.face != "largest" or config.layout != "auto":
-        raise ConfigError(f"{shown(root)}: faces that are cut out already; --face and --layout are for photographs")
+    if config.face != "largest" or config.layout != "auto" or config.depth is not None:
+        raise ConfigError(
+            f"{shown(root)}: faces that are cut out already; --face, --layout and --depth are for photographs"
+        )
     faces = require_faces(root, config.model, wanted, reporter)
     return Listing(photos=_Prepared(faces), crops=faces.fingerprint)
 

@@ -7,7 +7,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from faceclr_cli.core.cores import threads_per_process
+from faceclr_cli.core.capacity import threads_per_process
 from faceclr_cli.core.encoders.description import Description
 from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
 from faceclr_cli.core.errors import ModelError

@@ -19,7 +19,7 @@ from faceclr_cli.core.datasets.layouts import Photo
 from faceclr_cli.core.datasets.trees import leads_out
 from faceclr_cli.core.embeddings.source import Cut, Failed, Listing, Loaded, Source, open_source, require_faces
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.crop import AlignedFace
 from faceclr_cli.core.faces.detect import Choice
@@ -139,6 +139,8 @@ def opened(
         FingerprintError: The faces were prepared in another way than the encoder needs.
         ModelError: Photographs can't be aligned here in the way that the encoder needs.
     """
+    if root is not None and crops is not None:
+        require_apart(crops, root, is_below=True)
     if root is not None and not root.is_dir():
         raise DataError(f"{shown(root)}: {'not a folder' if root.exists() else 'no such folder'}")
     prepared = None
@@ -166,6 +168,22 @@ def similarity_of(a: Picture, b: Picture) -> float | None:
     if a.embedding is None or b.embedding is None:
         return None
     return float(np.clip(a.embedding.astype(np.float64) @ b.embedding.astype(np.float64), -1, 1))
+
+
+def require_apart(crops: Path, photos: Path, *, is_below: bool) -> None:
+    """Raises a ConfigError where crops would lie among the photographs and be taken for some of them next time.
+
+    Args:
+        crops: The folder for them.
+        photos: A folder of photographs.
+        is_below: Whether folders in that of the photographs belong to them.
+    """
+    place, photographs = crops.resolve(), photos.resolve()
+    if place == photographs or (is_below and place.is_relative_to(photographs)):
+        raise ConfigError(
+            f"--save-crops {shown(crops)}: lies among the photographs, and the faces would be taken for some; "
+            "name another folder"
+        )
 
 
 def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:

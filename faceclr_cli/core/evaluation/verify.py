@@ -83,6 +83,11 @@ def run(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult 
 
 
 def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
+    if config.save_crops is not None:
+        from faceclr_cli.core.evaluation.pictures import require_apart, save_crop
+
+        for photo in config.photos:
+            require_apart(config.save_crops, photo.parent, is_below=False)
     # While the photographs are decoded and searched, sface loads its network on another core.
     encoder = load_encoder(config.model, "cpu")
     rule = rule_of(encoder, config)
@@ -95,8 +100,6 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         notes += [f"{shown(photo)}: {doubt}" for doubt in doubts(aligned)]
         crops.append(aligned.crop)
     if config.save_crops is not None:
-        from faceclr_cli.core.evaluation.pictures import save_crop
-
         for photo, crop in zip(config.photos, crops, strict=True):
             save_crop(config.save_crops, str(photo), crop)
     first, second = encoder.embed(np.stack(crops)).astype(np.float64)

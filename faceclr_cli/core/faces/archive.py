@@ -7,16 +7,19 @@ import stat
 import tarfile
 import threading
 import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
 from faceclr_cli.core.faces.headers import read_header
 from faceclr_cli.core.faces.reasons import Reason, shown
 from faceclr_cli.core.faces.tars import BLOCK, BROKEN, Tar, is_compressed, is_tar, words
+
+P = TypeVar("P")
 
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -64,6 +67,7 @@ class Archive:
 
     Attributes:
         flaw: What is wrong with the archive although some of it can be read, in words, or None.
+        repeated: How many members are not counted because a later one has the same name.
 
     Args:
         path: The file.
@@ -76,6 +80,7 @@ class Archive:
         self._path = path
         self._lock = threading.Lock()
         self.flaw: str | None = None
+        self.repeated = 0
         try:
             self._file = open(path, "rb")  # noqa: SIM115
         except OSError as error:
@@ -127,7 +132,7 @@ class Archive:
             raise DataError(f"{origin}: cannot be read (its end is missing)")
         return data
 
-    def _open(self) -> dict[str, tuple[Member, zipfile.ZipInfo | int]]:
+    def _open(self) -> Mapping[str, tuple[Member, zipfile.ZipInfo | int]]:
         """The members by name, each with where to read it: its entry in a zip, the place of its first byte in a tar."""
         head = self._file.read(BLOCK)
         self._file.seek(0)
@@ -135,12 +140,19 @@ class Archive:
         if head.startswith(_ZIP_STARTS) or (is_named_zip and not (is_tar(head) or is_compressed(head))):
             self._zip = zipfile.ZipFile(self._file)
             entries = ((_zip_member(info, rank), info) for rank, info in enumerate(self._zip.infolist()))
-            return {member.name: (member, info) for member, info in entries if not info.is_dir()}
+            return self._indexed((member, info) for member, info in entries if not info.is_dir())
         self._tar = Tar(self._file, head)
         places = ((_tar_member(info, rank), info) for rank, info in enumerate(self._tar.entries()))
-        index = {member.name: (member, info.offset_data) for member, info in places if not info.isdir()}
+        index = self._indexed((member, info.offset_data) for member, info in places if not info.isdir())
         self.flaw = self._tar.flaw
-        return dict(index)
+        return index
+
+    def _indexed(self, entries: Iterable[tuple[Member, P]]) -> dict[str, tuple[Member, P]]:
+        index: dict[str, tuple[Member, P]] = {}
+        for member, place in entries:
+            self.repeated += member.name in index
+            index[member.name] = (member, place)
+        return index
 
     def _content(self, entry: zipfile.ZipInfo | int, size: int) -> bytes:
         if isinstance(entry, zipfile.ZipInfo):

@@ -163,7 +163,7 @@ class Ledger:
 
     def _require(self, asked: Mapping[str, Any]) -> bool:
         """Whether any term differs, which is an error as soon as there are faces."""
-        found = {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM terms")}
+        found = self.terms()
         different = [name for name in asked if asked[name] != found.get(name)]
         if found and different and self.counts().get(State.DONE):
             name = different[0]
@@ -172,6 +172,15 @@ class Ledger:
                 f"not {asked[name]}; choose another -o, or remove it"
             )
         return bool(different)
+
+    def terms(self) -> dict[str, Any]:
+        """What all faces of the folder have in common, by name."""
+        return {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM terms")}
+
+    def change_term(self, name: str, value: object) -> None:
+        """Notes that faces have something else in common than it said, at once."""
+        with self._database as database:
+            database.execute("UPDATE terms SET value = ? WHERE name = ?", (json.dumps(value), name))
 
     def rows(self) -> Iterator[Row]:
         """All rows, in the order of their paths."""

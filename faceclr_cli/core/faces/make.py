@@ -25,6 +25,9 @@ from faceclr_cli.core.faces.ledger import Row, State
 from faceclr_cli.core.faces.quality import sharpness
 from faceclr_cli.core.faces.reasons import Reason
 
+WRITING = ".writing"
+"""The folder beside those of people in which crops are written, before they are moved to their places."""
+
 PART = ".part"
 """Ends the names of files that are being written."""
 
@@ -82,7 +85,7 @@ class Recipe:
 
 
 def make_face(recipe: Recipe, work: Work) -> Row:
-    """Makes the crops of one photograph and says what became of it.
+    """Makes the crops of one photograph and says what became of it. The folder `WRITING` must be there.
 
     Raises:
         OSError: A crop cannot be written.
@@ -108,7 +111,7 @@ def make_face(recipe: Recipe, work: Work) -> Row:
     whole = data if _is_finished(recipe, data, work) else None
     outputs = [work.output if rank == 0 else further_output(work, rank) for rank in range(len(sharp))]
     for (aligned, _), output in zip(sharp, outputs, strict=True):
-        _write(whole or _encoded(aligned.crop, recipe), recipe.out / output)
+        _write(whole or _encoded(aligned.crop, recipe), recipe.out, output)
     first, *others = [_about(aligned, grade, recipe) for aligned, grade in sharp]
     more = [{"output": output, **about} for output, about in zip(outputs[1:], others, strict=True)]
     return replace(
@@ -226,15 +229,13 @@ def _encoded(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
 _TOKEN = secrets.token_hex(4)  # processes on several machines may share a number, and the folder
 
 
-def _write(content: bytes, target: Path) -> None:
-    # A short name of its own, since the target's may be as long as names can be.
-    part = target.parent / f".{_TOKEN}{threading.get_ident():x}{PART}"
+def _write(content: bytes, out: Path, output: str) -> None:
+    # Not beside the crop, where a worker that is killed just now would leave it.
+    part, target = out / WRITING / f"{_TOKEN}{threading.get_ident():x}{PART}", out / output
     try:
-        try:
-            part.write_bytes(content)
-        except FileNotFoundError:
+        part.write_bytes(content)
+        if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
         os.replace(part, target)
     except OSError:
         part.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import cv2
 
-from faceclr_cli.core.cores import THREADS_VARIABLE, available_cores, threads_per_process
+from faceclr_cli.core.capacity import THREADS_VARIABLE, cores, threads_per_process
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.memory import PICTURE, keep_memory
 
@@ -28,6 +28,9 @@ R_co = TypeVar("R_co", covariant=True)
 
 _CHUNK = 8
 """Items that travel to a worker together: one trip costs as much as a tenth of a small photograph."""
+
+WORKER_BYTES = 192 << 20
+"""What a worker takes at least: OpenCV, a detector, and a photograph."""
 
 AHEAD = 4
 """Chunks in flight for each worker. What is in flight bounds the memory."""
@@ -94,7 +97,7 @@ class Processes:
     @property
     def count(self) -> int:
         """How many processes that makes here."""
-        return self.workers or available_cores()
+        return self.workers or cores()
 
     def at_most(self, workers: int) -> Processes:
         """See `Crew`."""

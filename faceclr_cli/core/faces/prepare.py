@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+import shutil
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.enough import Bounds, needed
 from faceclr_cli.core.faces.fingerprint import UNKNOWN
 from faceclr_cli.core.faces.ledger import Ledger, Row, State
-from faceclr_cli.core.faces.make import PART, Recipe, Work, further_mark, make_face, stamp_of
+from faceclr_cli.core.faces.make import PART, WRITING, Recipe, Work, further_mark, make_face, stamp_of
 from faceclr_cli.core.faces.pool import Crew, Processes, map_ordered
 from faceclr_cli.core.faces.reasons import PASSING, Reason
 
@@ -46,7 +47,7 @@ class Standing:
         stale: Rows of photographs that changed or are gone.
         gone: How many are gone.
         present: All crops in the folder.
-        unfinished: What a killed run was writing.
+        unfinished: What a killed run of an earlier release was writing.
     """
 
     rows: dict[str, Row]
@@ -133,15 +134,16 @@ def make_faces(
         _clear(work, recipe.out, ledger, standing)
         good, bad, finished = _verdicts(rows.values(), standing)
         while (plan := needed(work, bounds, good, bad, finished)).todo:
-            for row in _round(plan.todo, recipe, reporter, crew):
-                ledger.add(row)
-                rows[row.path] = row
-                processed += 1
-                if row.state is State.DONE:
-                    good.add(row.path)
-                    finished.add(row.path)
-                else:
-                    bad.add(row.path)
+            with _place_to_write(recipe.out), closing(_round(plan.todo, recipe, reporter, crew)) as made:
+                for row in made:
+                    ledger.add(row)
+                    rows[row.path] = row
+                    processed += 1
+                    if row.state is State.DONE:
+                        good.add(row.path)
+                        finished.add(row.path)
+                    else:
+                        bad.add(row.path)
         _leave_out(work, plan.left_out, rows, recipe.out, ledger)
     except OSError as error:
         raise DataError(
@@ -151,7 +153,19 @@ def make_faces(
     return Effort(processed=processed, removed=standing.gone, seconds=perf_counter() - begun)
 
 
-def _round(todo: Sequence[Work], recipe: Recipe, reporter: Reporter, crew: Crew | None) -> Iterator[Row]:
+@contextmanager
+def _place_to_write(out: Path) -> Iterator[None]:
+    """A folder for crops that are being written. What a worker leaves there that is lost goes with it."""
+    folder = out / WRITING
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _round(todo: Sequence[Work], recipe: Recipe, reporter: Reporter, crew: Crew | None) -> Generator[Row, None, None]:
     todo = sorted(todo, key=lambda item: (item.position, item.path))
     crew = (crew or Processes()).at_most(-(-len(todo) // _WORTH_A_PROCESS))
     with ExitStack() as open_archives:
@@ -243,7 +257,7 @@ def _leave_out(
 
 
 def _scan(out: Path) -> tuple[set[str], list[Path]]:
-    """The crops in a folder, and what a killed run was writing just then."""
+    """The crops in a folder, and what a killed run of an earlier release was writing beside them just then."""
     found: set[str] = set()
     unfinished: list[Path] = []
     for person in os.scandir(out) if out.is_dir() else ():

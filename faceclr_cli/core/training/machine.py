@@ -7,10 +7,18 @@ from typing import Literal
 
 import torch
 
+from faceclr_cli.core.capacity import require_memory, require_processes
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import TrainConfig
-from faceclr_cli.core.cores import require_cores
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.torchrun import torchrun_place
+
+_PROCESS_BYTES = 384 << 20
+"""What a training process takes at least: torch, without the network and its batch."""
+
+_BYTES_PER_PIXEL = 48
+"""What training takes at least for each pixel of a batch: the picture as float32, and as much three times over for
+the first maps of features. Most networks take several times as much."""
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -48,10 +56,11 @@ def find_machine(config: TrainConfig) -> Machine:
         raise ConfigError(f"--gpus {wanted}: torch finds {gpus} here; leave the option out to use the CPU")
     if config.device == "cuda" and not gpus:
         raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
-    require_cores("--processes", config.processes)
     on_cpu = config.device == "cpu" or config.processes > 1 or not gpus
     device: Literal["cpu", "cuda"] = "cpu" if on_cpu else "cuda"
     precision = _precision(config, device)
+    if device == "cpu":
+        _require_fit(config)
     place = torchrun_place()
     if place is None:
         return Machine(device=device, world=config.gpus or config.processes, precision=precision)
@@ -65,6 +74,13 @@ def find_machine(config: TrainConfig) -> Machine:
     )
     _check_launched(config, machine, gpus)
     return machine
+
+
+def _require_fit(config: TrainConfig) -> None:
+    require_processes("--processes", config.processes, _PROCESS_BYTES)
+    views = 2 if isinstance(config, PretrainConfig) else 1
+    needed = config.batch_size * views * _BYTES_PER_PIXEL * config.image_size**2
+    require_memory(f"--image-size {config.image_size} with --batch-size {config.batch_size}", needed)
 
 
 def _precision(config: TrainConfig, device: Literal["cpu", "cuda"]) -> Precision:

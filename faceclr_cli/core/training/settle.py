@@ -18,6 +18,7 @@ from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.description import Description, describe
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
+from faceclr_cli.core.training.moved_data import may_be_moved
 
 COMMANDS: dict[type[TrainConfig], str] = {
     PretrainConfig: "pretrain",
@@ -29,6 +30,8 @@ COMMANDS: dict[type[TrainConfig], str] = {
 _MAY_DIFFER = frozenset(
     {"epochs", "out", "resume", "elastic", "time_budget", "checkpoint_every", "keep", "show_views", "compile"}
 )
+# What names files and folders, which may have been moved.
+_PLACES = frozenset({"data", "val", "lfw", "pairs", "triplets"})
 _ELASTIC = frozenset({"processes", "gpus", "device"})
 
 
@@ -149,6 +152,8 @@ def _require_same(config: TrainConfig, former: Mapping[str, Any], out: Path) -> 
     for field in fields(config):
         name = field.name
         if name not in may_differ and now[name] != former.get(name):
+            if name in _PLACES and may_be_moved(now[name], former.get(name)):
+                continue
             label = spec_of(field).metavar if spec_of(field).positional else f"--{option_name(name)}"
             raise ConfigError(
                 f"{label}: the run in {out} has {former.get(name)}, so it cannot be continued with {now[name]}"

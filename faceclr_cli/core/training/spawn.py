@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from faceclr_cli.core.cores import threads_per_process
+from faceclr_cli.core.capacity import threads_per_process
 from faceclr_cli.core.errors import FaceclrError, ModelError
 from faceclr_cli.core.events import Event, Reporter, Silent
 from faceclr_cli.core.training.machine import Machine

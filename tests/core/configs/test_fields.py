@@ -16,6 +16,7 @@ from faceclr_cli.core.configs import (
     cluster,
     demo,
     embed,
+    export,
     identify,
     linear_eval,
     prepare,
@@ -47,6 +48,7 @@ NEEDED = {
     identify.IdentifyConfig: {"photos": Path("photos"), "gallery": Path("people")},
     prepare.PrepareConfig: {"source": Path("photos")},
     verify.VerifyConfig: {"photos": (Path("a.jpg"), Path("b.jpg"))},
+    export.ExportConfig: {"run": Path("run")},
 }
 
 
@@ -124,3 +126,25 @@ def test_contradictions_are_refused() -> None:
         verify.VerifyConfig(photos=(Path("a"), Path("b")), embeddings=Path("a.h5"), pairs=Path("pairs.csv"))
     with pytest.raises(ValueError, match=r"\.png"):
         tsne.TsneConfig(out=(Path("map.gif"),))
+
+
+@pytest.mark.parametrize("config", [prepare.PrepareConfig, embed.EmbedConfig])
+def test_a_depth_is_that_of_folders(config: type[prepare.PrepareConfig] | type[embed.EmbedConfig]) -> None:
+    name = "source" if config is prepare.PrepareConfig else "faces"
+    options: dict[str, Any] = {name: Path("photos")}
+    assert config(**options, depth=2).depth == 2
+    wrong: dict[str, Any]
+    for wrong in ({name: Path("-"), "depth": 1}, {name: Path("photos"), "depth": 1, "layout": "flat"}):
+        with pytest.raises(ValueError, match="--depth is for a folder or archive"):
+            config(**wrong)
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, cluster.ClusterConfig, export.ExportConfig, identify.IdentifyConfig])
+def test_a_dash_is_a_standard_stream_or_an_error(config: type[Any]) -> None:
+    needed = NEEDED.get(config, {})
+    for name, spec in ((field.name, spec_of(field)) for field in dataclasses.fields(config)):
+        hint = str(config.__dataclass_fields__[name].type)
+        if "Path" in hint and not spec.positional and not spec.streams:
+            value = (Path("-"),) if "tuple" in hint else Path("-")
+            with pytest.raises(ValueError, match="-: not a standard stream here"):
+                config(**{**needed, name: value})

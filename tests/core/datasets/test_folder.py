@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from faceclr_cli.core.artifacts import stamp, write_json
 from faceclr_cli.core.datasets.discover import found_faces, no_faces_given
 from faceclr_cli.core.datasets.folder import is_face_folder, open_faces
+from faceclr_cli.core.datasets.layouts import find_photos
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.crop import default_fingerprint
 
@@ -54,3 +56,16 @@ def test_what_would_do_as_input_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     assert "type: faceclr pretrain splits/train" in str(error)
     assert "type: faceclr split 'my faces'" in str(no_faces_given("split", found[1:]))
     assert error.exit_code == 2
+
+
+def test_a_split_is_not_a_folder_of_faces_but_names_those_that_it_has(tmp_path: Path) -> None:
+    for part in ("test", "train"):
+        (tmp_path / "splits" / part).mkdir(parents=True)
+        (tmp_path / "splits" / part / "faceclr.json").write_text("{}")
+    (tmp_path / "splits" / "split.json").write_text(json.dumps({"kind": "split"}))
+    for use in (open_faces, find_photos):
+        with pytest.raises(DataError, match=r"a split, not .* its parts: .*splits/test, .*splits/train$"):
+            use(tmp_path / "splits")
+    (tmp_path / "splits" / "split.json").write_text("[]")  # of somebody else's data set
+    with pytest.raises(DataError, match="not a folder of prepared faces"):
+        open_faces(tmp_path / "splits")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -15,10 +19,11 @@ from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.datasets.folder import open_faces
 from faceclr_cli.core.datasets.places import default_out
-from faceclr_cli.core.datasets.prepare import PrepareResult, run
+from faceclr_cli.core.datasets.prepare import PreparePlan, PrepareResult, run
 from faceclr_cli.core.errors import ConfigError, DataError, LockedError, TooManyBadFilesError
 from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.faces.make import PART, WRITING
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +41,15 @@ def photos(drawn: Path, tmp_path: Path) -> Path:
 def prepare(photos: Path, **options: object) -> PrepareResult:
     out = options.pop("out", photos.parent / "faces")
     return run(PrepareConfig(source=photos, out=out, **options), Silent())  # type: ignore[arg-type]
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.notices.append(event.text)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -177,9 +191,51 @@ def test_other_options_or_sources_are_never_mixed(photos: Path) -> None:
     prepare(photos)
     with pytest.raises(ConfigError, match="size 112, not 160"):
         prepare(photos, size=160)
-    other = shutil.copytree(photos, photos.parent / "other")
-    with pytest.raises(ConfigError, match="made with source"):
-        prepare(Path(other))
+    other = photos.parent / "other"
+    write_people(other, people=3, photos=4, seed=1, reporter=Silent())  # the same names, other people
+    for path in other.rglob("*.jpg"):
+        path.write_bytes(path.read_bytes().ljust((photos / path.relative_to(other)).stat().st_size, b"\0"))
+    faces = content(photos.parent / "faces")
+    for dry_run in (True, False):
+        with pytest.raises(ConfigError, match="made with source"):
+            prepare(other, dry_run=dry_run)
+    assert content(photos.parent / "faces") == faces
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "fresh", "packed"])
+def test_photographs_under_another_path_are_known_by_their_content(photos: Path, how: str) -> None:
+    before = content(prepare(photos).out)
+    place = photos.parent / "elsewhere"
+    if how == "moved":
+        photos.rename(place)
+    elif how == "packed":
+        place = Path(shutil.make_archive(str(place), "zip", photos))
+    else:  # with the dates of the files, or without
+        shutil.copytree(photos, place, copy_function=shutil.copy2 if how == "copied" else shutil.copyfile)
+    plan = run(PrepareConfig(source=place, out=photos.parent / "faces", dry_run=True), Silent())
+    assert isinstance(plan, PreparePlan)
+    assert (plan.todo, plan.finished, plan.removed) == (0, 12, 0)
+    heard = Heard()
+    config = PrepareConfig(source=place, out=photos.parent / "faces")
+    result = run(config, heard)
+    assert isinstance(result, PrepareResult)
+    assert (result.photos, result.faces, result.processed, result.removed) == (12, 12, 0, 0)
+    assert f"the photographs are those of {photos}; their faces are kept" in heard.notices
+    after = content(result.out)
+    assert before.keys() == after.keys()
+    assert all(after[name] == before[name] for name in before if name != "faceclr.json")
+    again = Heard()
+    run(config, again)
+    assert again.notices == []
+
+
+def test_of_moved_photographs_what_is_new_is_added_and_what_is_gone_removed(photos: Path) -> None:
+    prepare(photos)
+    place = photos.rename(photos.parent / "elsewhere")
+    (place / "person-01" / "01.jpg").unlink()
+    (place / "person-01" / "02.jpg").rename(place / "person-01" / "new.jpg")
+    result = prepare(place)
+    assert (result.photos, result.faces, result.processed, result.removed) == (11, 11, 1, 2)
 
 
 def test_foreign_folders_are_left_alone(photos: Path) -> None:
@@ -224,3 +280,46 @@ def test_the_layout_of_celeba(real_data: Path, tmp_path: Path) -> None:
     assert result.layout == "celeba"
     assert result.faces >= 39
     assert set(open_faces(result.out).people) == {line.split()[1] for line in lines}
+
+
+class Mischief(Heard):
+    """At the first photograph that is done, leaves a half-written crop as a lost worker would, and does something."""
+
+    def __init__(self, out: Path, deed: Callable[[], None]) -> None:
+        super().__init__()
+        self._out, self._deed, self._is_done = out, deed, False
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, TaskAdvanced) and event.done and not self._is_done:
+            self._is_done = True
+            (self._out / WRITING / f"lost{PART}").write_bytes(b"\xff\xd8")
+            self._deed()
+
+
+def kill_a_worker() -> None:
+    os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("deed", [kill_a_worker, interrupt])
+def test_what_a_lost_worker_was_writing_does_not_stay(photos: Path, deed: Callable[[], None]) -> None:
+    write_people(photos, people=5, photos=10, seed=2, reporter=Silent())
+    out = photos.parent / "faces"
+    config = PrepareConfig(source=photos, out=out, workers=2)
+    with pytest.raises(KeyboardInterrupt) if deed is interrupt else nullcontext():
+        run(config, Mischief(out, deed))
+    assert not list(out.rglob(".*"))
+    result = run(config, Silent())
+    assert isinstance(result, PrepareResult)
+    assert result.faces == 50
+
+
+@pytest.mark.parametrize("option", ["sheet", "plot"])
+def test_a_picture_of_the_faces_does_not_become_a_photograph(photos: Path, option: str) -> None:
+    for target in (photos / "x.jpg", photos / "person-01" / "x.png"):
+        with pytest.raises(ConfigError, match=f"--{option} .*: lies inside the photographs and would become one"):
+            prepare(photos, **{option: target})
+    assert isinstance(prepare(photos, **{option: photos / "x.pdf"}), PrepareResult)

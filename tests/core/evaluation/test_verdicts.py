@@ -138,6 +138,18 @@ def test_crops_are_saved_below_their_folder_whatever_the_pictures_are_called(roo
     assert all(path.is_relative_to(tmp_path / "crops") for path in written)
 
 
+def test_crops_are_never_saved_among_the_photographs(root: Path, tmp_path: Path) -> None:
+    pairs = _listed(tmp_path, LINE_BY_LINE)
+    for crops in (root, root / "crops"):
+        config = VerifyConfig(pairs=pairs, model="pixels", threshold=0.5, root=root, save_crops=crops)
+        with pytest.raises(ConfigError, match="lies among the photographs"):
+            list(verdicts(config, Silent()))
+    photos = (root / NAMES[0], root / NAMES[1])
+    with pytest.raises(ConfigError, match="lies among the photographs"):
+        run(VerifyConfig(photos=photos, model="pixels", threshold=0.5, save_crops=photos[1].parent), Silent())
+    assert not (root / "crops").exists()
+
+
 def test_a_malformed_line_comes_after_the_verdicts_on_those_before_it(root: Path, tmp_path: Path) -> None:
     lines = [f"{a},{b}\n" for a, b in LINE_BY_LINE]
     text = "".join([*lines[:2], "only one\n", lines[2]])

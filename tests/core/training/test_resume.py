@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from faceclr_cli.core.errors import ConfigError, InterruptedRunError, ModelError
 from faceclr_cli.core.events import Event, TaskAdvanced
 from faceclr_cli.core.training import triplet as triplet_module
 from faceclr_cli.core.training.run import run
-from tests.core.training.toy import Heard, make_faces, pretrain, train_elsewhere, wait_for_step, weights
+from tests.core.training.toy import Heard, make_faces, make_split, pretrain, train_elsewhere, wait_for_step, weights
 
 OPTIONS: dict[str, Any] = {"epochs": 3, "backbone": "test_resnet", "batch_size": 16}
 
@@ -151,6 +153,35 @@ def test_other_faces_are_refused(tmp_path: Path) -> None:
     (faces / "person_000" / "0.png").unlink()
     with pytest.raises(ModelError, match="faces were changed"):
         pretrain(faces, out, epochs=2, resume="yes")
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_run_continues_with_its_faces_under_another_path(how: str, tmp_path: Path) -> None:
+    data = make_split(tmp_path / "old")
+    pretrain(data, tmp_path / "run", epochs=1)
+    if how == "moved":
+        (tmp_path / "old").rename(tmp_path / "new")
+    else:
+        shutil.copytree(tmp_path / "old", tmp_path / "new")
+    result = pretrain(tmp_path / "new" / "train", tmp_path / "run", resume="yes", epochs=2)
+    assert result.epochs == 2
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert recorded["data"] == [str(tmp_path / "new" / "train")]
+    assert recorded["val"] == [str(tmp_path / "new" / "val")]
+
+
+def test_other_faces_under_another_path_are_refused(tmp_path: Path) -> None:
+    data = make_split(tmp_path / "old")
+    pretrain(data, tmp_path / "run", epochs=1)
+    other = make_split(tmp_path / "new")
+    picture = next(other.rglob("*.png"))
+    picture.write_bytes(picture.read_bytes() + b"more")
+    with pytest.raises(ConfigError, match=r"FACES\S*: the run in .* cannot be continued with .*new"):
+        pretrain(other, tmp_path / "run", resume="yes", epochs=2)
+    (tmp_path / "old").rename(tmp_path / "elsewhere")
+    picture.rename(picture.with_name("another.png"))
+    with pytest.raises(ModelError, match="the faces were changed since"):
+        pretrain(other, tmp_path / "run", resume="yes", epochs=2)
 
 
 def test_another_command_is_refused(split: Path, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from faceclr_cli.core import cores
+from faceclr_cli.core import capacity
+from faceclr_cli.core.capacity import THREADS_VARIABLE, threads_per_process
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.cores import THREADS_VARIABLE, require_cores, threads_per_process
 from faceclr_cli.core.embeddings.embed import run as embed
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Silent
@@ -20,7 +20,7 @@ from tests.core.training.toy import make_faces
 
 @pytest.fixture(autouse=True)
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "available_cores", lambda: 8)
+    monkeypatch.setattr(capacity, "cores", lambda: 8)
     monkeypatch.delenv(THREADS_VARIABLE, raising=False)
 
 
@@ -33,12 +33,6 @@ def test_processes_divide_the_cores(processes: int, threads: int) -> None:
 def test_the_environment_has_the_last_word(text: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(THREADS_VARIABLE, text)
     assert threads_per_process(2) == threads
-
-
-def test_more_processes_than_the_machine_can_hold_are_refused() -> None:
-    require_cores("--processes", 64)
-    with pytest.raises(ConfigError, match="--processes 65: this process may use 8 cores"):
-        require_cores("--processes", 65)
 
 
 @pytest.mark.parametrize("command", ["embed", "pretrain"])
