@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from faceclr_cli.core.datasets.lists import is_folder_name
+from faceclr_cli.core.text import canonical
 
 _NUMBERED = re.compile(r"(.+)_\d{4}", re.DOTALL)
 _PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -22,7 +23,7 @@ def by_folder(names: Sequence[str]) -> list[str | None]:
         names: Paths relative to the source, with forward slashes.
     """
     # Folders are far fewer than pictures.
-    ways = {folder: folder.split("/") for folder in map(_folder, names) if folder}
+    ways = {folder: canonical(folder).split("/") for folder in map(_folder, names) if folder}
     shared = min(map(len, ways.values()), default=0)
     # Parts of the data are not people, however few people there are in them.
     first = 1 if shared > 1 and all(way[0].lower() in _PARTS for way in ways.values()) else 0
@@ -49,7 +50,7 @@ def is_lfw(names: Sequence[str]) -> bool:
 def part_by_folder(name: str, identity: str | None) -> str | None:
     """`train`, `val` or `test` where the first folder on the way to a picture is called so, and is not a person's."""
     first, slash, _ = name.partition("/")
-    return _PARTS.get(first.lower()) if slash and first != identity else None
+    return _PARTS.get(first.lower()) if slash and canonical(first) != identity else None
 
 
 def _folder(name: str) -> str:
@@ -66,4 +67,4 @@ def _numbered(name: str) -> str | None:
 
 
 def _person(folder: str) -> str | None:
-    return folder if is_folder_name(folder) else None
+    return canonical(folder) if is_folder_name(folder) else None

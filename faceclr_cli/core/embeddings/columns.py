@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from faceclr_cli.core.embeddings.rows import Rows
+from faceclr_cli.core.text import canonical
 
 DATASETS = ("embedding", "path", "identity", "content_hash", "detection_score", "box")
 TEXTS = ("path", "identity", "content_hash")
@@ -87,11 +88,11 @@ def get(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
     Raises:
         ValueError: They are no rows of a store.
     """
-    paths, identities, hashes = (read_texts(file[name], where) for name in TEXTS)
+    paths, hashes = (read_texts(file[name], where) for name in ("path", "content_hash"))
     return Rows(
         embeddings=file["embedding"][where].astype(np.float32, copy=False),
         paths=tuple(paths),
-        identities=tuple(name or None for name in identities),
+        identities=tuple(name or None for name in read_people(file, where)),
         content_hashes=tuple(hashes),
         detection_scores=file["detection_score"][where].astype(np.float32, copy=False),
         boxes=file["box"][where].astype(np.float32, copy=False),
@@ -109,6 +110,11 @@ def read_texts(dataset: h5py.Dataset, where: slice | NDArray[np.int_] = np.s_[:]
         block = dataset[first : min(first + BLOCK, stop)].tolist()
         texts += [text.decode("utf-8", "surrogateescape") for text in block]
     return texts
+
+
+def read_people(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> list[str]:
+    """The person of each row, in one spelling (`text.canonical`); empty where nobody knows."""
+    return [canonical(name) for name in read_texts(file["identity"], where)]
 
 
 def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) -> None:

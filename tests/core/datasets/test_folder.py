@@ -54,3 +54,8 @@ def test_what_would_do_as_input_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     assert "type: faceclr pretrain splits/train" in str(error)
     assert "type: faceclr split 'my faces'" in str(no_faces_given("split", found[1:]))
     assert error.exit_code == 2
+
+
+def test_a_person_has_one_name_whatever_the_unicode_form_of_the_folders(tmp_path: Path) -> None:
+    faces = open_faces(write_faces(tmp_path / "f", "José/1.jpg", "Jose\u0301/1.jpg"))
+    assert (len(faces), faces.people) == (2, ("José",))

@@ -380,3 +380,8 @@ def test_parts_are_not_people_however_few_are_in_them(tmp_path: Path) -> None:
     touch(tmp_path, "train/n01/1.jpg", "Test/n01/2.jpg")
     found = find_photos(tmp_path).photos
     assert [(photo.identity, photo.part) for photo in found] == [("n01", "test"), ("n01", "train")]
+
+
+def test_a_person_whose_folders_differ_in_unicode_form_alone_is_one(tmp_path: Path) -> None:
+    touch(tmp_path, "José/1.jpg", "Jose\u0301/2.jpg", "Ann/1.jpg")
+    assert set(people(tmp_path).values()) == {"José", "Ann"}

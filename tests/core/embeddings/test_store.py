@@ -229,3 +229,8 @@ def test_a_user_without_a_store_is_told_what_would_do(tmp_path: Path, monkeypatc
     assert "faceclr embed" in ask_for_store("tsne")
     (tmp_path / "test.h5").touch()
     assert "type: faceclr tsne test.h5" in ask_for_store("tsne")
+
+
+def test_people_are_read_in_one_unicode_form(tmp_path: Path) -> None:
+    write_store(tmp_path / "s.h5", make_store(["José", "Jose\u0301", None]))
+    assert read_store(tmp_path / "s.h5").people == ("José",)
