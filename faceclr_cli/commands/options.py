@@ -18,6 +18,7 @@ from faceclr_cli.commands.console import Console, guarded
 from faceclr_cli.commands.help import COMMON_PANEL, Command
 from faceclr_cli.core.configs.fields import Config, option_name, spec_of
 from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.text import decode
 
 C = TypeVar("C", bound=Config)
 
@@ -134,7 +135,7 @@ def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     path = path or CONFIG_FILE
     known = {p.name for p in context.command.params if p.name} - {p.name for p in _common()} - {"help"}
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(decode(path.read_bytes()).replace("\r\n", "\n"))
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}") from error
     except ValueError as error:

@@ -10,10 +10,12 @@ from faceclr_cli.core.configs.fields import argument, option
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetConfig:
-    """Remove a person from stores and prepared faces, for good."""
+    """Remove a person from stores, prepared faces and other artifacts, for good."""
 
-    paths: tuple[Path, ...] = argument(help="Stores, folders of prepared faces and splits", metavar="PATH...")
-    identity: str = option(short="-i", metavar="NAME", help="Who is to be forgotten")
+    paths: tuple[Path, ...] = argument(
+        help="Stores, prepared faces, splits, groups, classifiers, encoders and tsne pages", metavar="PATH..."
+    )
+    identity: str = option(short="-i", metavar="NAME", help="The person to remove")
     dry_run: bool = option(False, help="Say what would be removed, and remove nothing")
 
     def __post_init__(self) -> None:

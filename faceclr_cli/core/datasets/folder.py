@@ -11,6 +11,7 @@ from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import canonical
 
 DESCRIPTION = "faceclr.json"
 """The file in a folder of faces that says how they were made."""
@@ -32,7 +33,8 @@ class FaceFolder:
         root: The folder.
         fingerprint: How the crops were made.
         paths: Path of each crop relative to `root`, with forward slashes, sorted.
-        identities: The person of each crop, or None where nobody knows. Same length as `paths`.
+        identities: The person of each crop, or None where nobody knows. Same length as `paths`. A name has one spelling
+            here (`text.canonical`), however its folders spell it.
     """
 
     root: Path
@@ -90,7 +92,7 @@ def open_faces(root: Path) -> FaceFolder:
         root=root,
         fingerprint=fingerprint,
         paths=tuple(paths),
-        identities=tuple(None if owner == NOBODY else owner for owner in owners),
+        identities=tuple(None if owner == NOBODY else canonical(owner) for owner in owners),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from faceclr_cli.core.datasets.lists import is_folder_name
+from faceclr_cli.core.text import canonical
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """What folders of the parts of a data set are called, in lower case."""
@@ -64,7 +65,7 @@ def by_folder(names: Sequence[str], depth: int | None = None) -> Division:
     """
     # Folders are far fewer than pictures.
     sizes = Counter(name.rpartition("/")[0] for name in names)
-    ways = {folder: folder.split("/") for folder in sizes if folder}
+    ways = {folder: canonical(folder).split("/") for folder in sizes if folder}
     deepest = max(map(len, ways.values()), default=0)
     levels = [sorted({way[at] for way in ways.values() if len(way) > at}) for at in range(deepest)]
     candidates = _candidates(ways, sizes, levels)

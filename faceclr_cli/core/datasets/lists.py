@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from faceclr_cli.core.datasets.folder import NOBODY
+from faceclr_cli.core.datasets.picture_names import PictureNames, plain_path
 from faceclr_cli.core.datasets.trees import is_picture
 from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.text import LINE_END, canonical, decode, encoding_of
 
 _PARTS = {"0": "train", "1": "val", "2": "test"}
 _LONGEST_NAME = 255
@@ -45,7 +47,7 @@ def read_identities(data: bytes, origin: str) -> dict[str, str]:
         DataError: A line has another form, the list contradicts itself, or it is empty.
     """
     # The identity becomes the name of a folder.
-    return _read(data, origin, "file identity", lambda word: word if is_folder_name(word) else None)
+    return _read(data, origin, "file identity", lambda word: canonical(word) if is_folder_name(word) else None)
 
 
 def read_parts(data: bytes, origin: str) -> dict[str, str]:
@@ -63,14 +65,17 @@ def read_paths(data: bytes, *, null: bool) -> list[str]:
     """Reads a list of paths, one a line or each with a NUL behind it. Each path is given once, and none is empty.
 
     Raises:
-        ConfigError: Paths end with NUL, and nobody said so.
+        ConfigError: Paths end with NUL, and `null` is false.
+        DataError: It is damaged UTF-16.
     """
-    if not null and b"\0" in data:
+    if not null and b"\0" in data and not encoding_of(data)[1]:
         raise ConfigError("standard input: its paths end with NUL; add --null")
-    lines = data.split(b"\0") if null else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    try:
+        paths = os.fsdecode(data).split("\0") if null else decode(data).replace("\r\n", "\n").split("\n")
+    except ValueError as error:
+        raise DataError(f"standard input: {error}") from error
     once: dict[str, str] = {}
-    for line in filter(None, lines):
-        path = os.fsdecode(line)
+    for path in filter(None, paths):
         once.setdefault(os.path.normpath(path), path)
     return list(once.values())
 
@@ -82,14 +87,16 @@ def find_listed(listed: Mapping[str, str], names: Sequence[str], folder: str) ->
         listed: The list's word for each of its files.
         names: The pictures that are here.
         folder: What the list's paths are relative to: empty, or ending with a slash. A picture that is listed without
-            a folder and is not there may lie anywhere, if it is the only one of that name.
+            a folder and is not there may lie anywhere, if it is the only one of that name. Spellings are compared
+            as `PictureNames` does.
     """
-    here = set(names)
+    here = PictureNames(names)
     by_base: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        by_base[name.rsplit("/", 1)[-1]].append(name)
-    exact = {folder + file: word for file, word in listed.items() if folder + file in here}
-    others = {file: by_base.get(file, []) for file in listed if folder + file not in exact}
+        by_base[plain_path(name.rsplit("/", 1)[-1])].append(name)
+    places = {file: here.find(folder + file) for file in listed}
+    exact = {place: listed[file] for file, place in places.items() if place is not None}
+    others = {file: by_base.get(plain_path(file), []) for file, place in places.items() if place is None}
     near = {found[0]: listed[file] for file, found in others.items() if len(found) == 1}
     return Listed(
         words=near | exact,
@@ -106,9 +113,11 @@ def is_folder_name(text: str) -> bool:
 
 def _read(data: bytes, origin: str, form: str, understand: Callable[[str], str | None]) -> dict[str, str]:
     words: dict[str, str] = {}
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
-    # Not splitlines(), which would end lines where a file's name has an odd character.
-    for number, line in enumerate(text.split("\n"), start=1):
+    try:
+        text = decode(data)
+    except ValueError as error:
+        raise DataError(f"{origin}: {error}") from error
+    for number, line in enumerate(LINE_END.split(text), start=1):
         if not line.strip():
             continue
         file, separate = _divide(line)

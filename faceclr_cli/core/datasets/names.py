@@ -8,6 +8,7 @@ from pathlib import Path
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import LINE_END, decode
 
 # Letters that Unicode takes for letters of their own, not for others with an accent.
 _PLAIN = str.maketrans(
@@ -18,7 +19,8 @@ _PLAIN = str.maketrans(
 def name_key(name: str) -> str:
     """What two spellings of a name have in common: `George_W_Bush` and `george w. bush` have the same key.
 
-    Case, accents, and the difference between `_`, `-`, `.` and space don't count.
+    Case, accents, and the difference between `_`, `-`, `.` and space don't count. This is for lists that others
+    wrote; within one's own data, people whose names differ in more than their Unicode form (`text.canonical`) differ.
     """
     letters = unicodedata.normalize("NFKD", name.casefold())
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter)).translate(_PLAIN)
@@ -34,11 +36,12 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: The file cannot be read, holds no names, or a line is malformed (the message has its number).
     """
     try:
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+        text = decode(path.read_bytes())
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    # Not splitlines(), since that divides at characters that may be part of a name.
-    lines = [line.strip() for line in re.split(r"\r\n|\r|\n", text)]
+    except ValueError as error:
+        raise DataError(f"{shown(path)}: {error}") from error
+    lines = [line.strip() for line in LINE_END.split(text)]
     is_lfw = any("\t" in line for line in lines)
     names = []
     for number, line in enumerate(lines, start=1):

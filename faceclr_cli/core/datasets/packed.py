@@ -86,10 +86,12 @@ def forget_packed(root: Path, cache: Path | None = None) -> None:
     Args:
         root: The folder.
         cache: As for `pack`.
+
+    Raises:
+        OSError: Something cannot be removed.
     """
-    with suppress(OSError):
-        for path in cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
-            path.unlink(missing_ok=True)
+    for path in cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
+        path.unlink(missing_ok=True)
 
 
 def _root_key(root: Path) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from faceclr_cli.core.datasets.picture_names import FolderPictures, PictureNames
+from faceclr_cli.core.datasets.trees import is_picture
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import decode, encoding_of
 
 LABELS = {
     "1": True,
@@ -28,6 +30,7 @@ LABELS = {
 """What a file may say of a pair, in lower case, and whether it means one person."""
 
 _HEADINGS = ({"a", "b"}, {"path1", "path2"}, {"image1", "image2"}, {"img1", "img2"}, {"file1", "file2"})
+_SEPARATORS = "\t,; "
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,25 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
+def locate_pairs(pairs: Sequence[Pair], names: PictureNames | FolderPictures) -> tuple[list[Pair], list[str | None]]:
+    """Finds the pictures of pairs among those that exist.
+
+    Returns:
+        The pairs by the names that the pictures have there, and of each pair the first name that is not found, or None.
+    """
+    located, absent = [], list[str | None]()
+    for pair in pairs:
+        a, b = names.find(pair.a), names.find(pair.b)
+        located.append(Pair(a or pair.a, b or pair.b, pair.same))
+        absent.append(pair.a if a is None else pair.b if b is None else None)
+    return located, absent
+
+
 def iter_pairs(path: Path) -> Iterator[Pair]:
     """Gives pairs, each as soon as its line is there, so that whoever writes a pipe need not have finished.
 
-    Reads CSV or TSV `a,b[,same]` with or without a heading, and LFW's `pairs.txt` and `pairsDev*.txt`. The first line
-    that is not empty decides which it is.
+    Reads tables `a,b[,same]` with or without a heading (see `table_rows`), and LFW's `pairs.txt` and `pairsDev*.txt`.
+    The first line that is not empty decides which it is.
 
     Args:
         path: The file, or `-` for standard input.
@@ -80,9 +97,9 @@ def called(path: Path) -> str:
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file, or of standard input for `-`, each with its end and as soon as it is there.
+    """The lines of a text file, or of standard input for `-`, each with its end and as soon as it is there.
 
-    A byte order mark is left out, and bytes that are not UTF-8 survive as in the names of files.
+    It is UTF-8, or what its byte order mark says; see `text.decode`. UTF-16 is read to its end first.
 
     Raises:
         DataError: The file cannot be read.
@@ -91,31 +108,54 @@ def text_lines(path: Path) -> Iterator[str]:
         raise DataError("standard input: is closed")
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else open(path, "rb") as file:
-            for text in codecs.iterdecode(file, "utf-8-sig", "surrogateescape"):
-                # Lines may also end with a carriage return alone.
-                yield from io.StringIO(text, newline="")
+            beginning = file.readline()
+            if encoding_of(beginning)[0] != "utf-8":
+                # The bytes of its line ends may be in other characters too, so that it is decoded as a whole.
+                yield from io.StringIO(decode(beginning + file.read()), newline="")
+                return
+            # Lines may also end with a carriage return alone.
+            yield from io.StringIO(decode(beginning), newline="")
+            for line in file:
+                yield from io.StringIO(line.decode("utf-8", "surrogateescape"), newline="")
     except OSError as error:
         raise DataError(f"{called(path)}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{called(path)}: {error}") from error
 
 
-def table_rows(lines: Iterable[str], origin: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of CSV, or of TSV where the first line has a tab, each with its line's number; empty ones are left out.
+def table_rows(
+    lines: Iterable[str], origin: str, fits: Callable[[Sequence[str]], bool]
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table that a program or a person wrote, each with its line's number.
+
+    Cells are separated by tabs, commas, semicolons or spaces, whichever make a row that fits of the first line. Spaces
+    around cells don't count, and rows without any text are left out.
 
     Args:
         lines: The lines with their ends, which may be in a quoted cell.
         origin: What to call the file in errors.
+        fits: Whether cells are a row, or the heading, of such a table.
 
     Raises:
         DataError: Quotes are wrong.
     """
     first, lines = _peek(lines)
-    rows = csv.reader(lines, delimiter="\t" if "\t" in first else ",", strict=True)
+    rows = csv.reader(lines, delimiter=_separator(first, fits), strict=True, skipinitialspace=True)
     try:
         for row in rows:
-            if row:
-                yield rows.line_num, row
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield rows.line_num, cells
     except csv.Error as error:
         raise DataError(f"{origin}:{rows.line_num}: malformed ({error})") from error
+
+
+def _separator(line: str, fits: Callable[[Sequence[str]], bool]) -> str:
+    for separator in _SEPARATORS:
+        (row,) = csv.reader([line.strip()], delimiter=separator, skipinitialspace=True) if line.strip() else ([],)
+        if fits([cell.strip() for cell in row]):
+            return separator
+    return next((separator for separator in _SEPARATORS[:-1] if separator in line), ",")
 
 
 def _peek(lines: Iterable[str]) -> tuple[str, Iterator[str]]:
@@ -163,13 +203,23 @@ def _lfw_path(name: str, number: str) -> str:
 
 def _read_table(lines: Iterable[str], origin: str) -> Iterator[Pair]:
     is_first = True
-    for number, row in table_rows(lines, origin):
-        cells = [cell.strip() for cell in row[2:]]
-        is_heading = is_first and {cell.strip().lower() for cell in row[:2]} in _HEADINGS
+    for number, row in table_rows(lines, origin, _is_row):
+        is_heading = is_first and _is_heading(row)
         is_first = False
         if is_heading:
             continue
-        known = not cells or cells[0] == "" or cells[0].lower() in LABELS
-        if len(row) not in (2, 3) or not row[0] or not row[1] or not known:
-            raise DataError(f"{origin}:{number}: not of the form 'a,b' or 'a,b,same' with same 1 or 0")
-        yield Pair(row[0], row[1], LABELS[cells[0].lower()] if cells and cells[0] else None)
+        label = row[2].lower() if len(row) > 2 else ""
+        if len(row) not in (2, 3) or not row[0] or not row[1] or not (label == "" or label in LABELS):
+            raise DataError(
+                f"{origin}:{number}: not of the form 'a,b' or 'a,b,same' with same 1 or 0; separate the cells as the "
+                "first line does"
+            )
+        yield Pair(row[0], row[1], LABELS[label] if label else None)
+
+
+def _is_heading(row: Sequence[str]) -> bool:
+    return {cell.lower() for cell in row[:2]} in _HEADINGS
+
+
+def _is_row(row: Sequence[str]) -> bool:
+    return len(row) in (2, 3) and (_is_heading(row) or all(map(is_picture, row[:2])))

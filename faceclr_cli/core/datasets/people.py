@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from faceclr_cli.core.datasets.levels import PARTS
 from faceclr_cli.core.datasets.lists import is_folder_name
+from faceclr_cli.core.text import canonical
 
 _NUMBERED = re.compile(r"(.+)_\d{4}", re.DOTALL)
 
@@ -30,7 +31,7 @@ def is_lfw(names: Sequence[str]) -> bool:
 def part_by_folder(name: str, identity: str | None) -> str | None:
     """`train`, `val` or `test` where the first folder on the way to a picture is called so, and is not a person's."""
     first, slash, _ = name.partition("/")
-    return PARTS.get(first.lower()) if slash and first != identity else None
+    return PARTS.get(first.lower()) if slash and canonical(first) != identity else None
 
 
 def _folder(name: str) -> str:
@@ -47,4 +48,4 @@ def _numbered(name: str) -> str | None:
 
 
 def _person(folder: str) -> str | None:
-    return folder if is_folder_name(folder) else None
+    return canonical(folder) if is_folder_name(folder) else None

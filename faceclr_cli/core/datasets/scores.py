@@ -19,9 +19,9 @@ _UNNAMED = ("score", "same")
 
 
 def read_scores(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Reads CSV or TSV `score,same`, or with a heading that names the two columns, in any order and among others.
+    """Reads a table `score,same`, or with a heading that names the two columns, in any order and among others.
 
-    A heading calls them `score` or `similarity`, and `same` or `label`.
+    See `pairs.table_rows`. A heading calls them `score` or `similarity`, and `same` or `label`.
 
     Args:
         path: The file, or `-` for standard input.
@@ -34,7 +34,7 @@ def read_scores(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
             a label (the message has its number).
     """
     origin = called(path)
-    rows = table_rows(text_lines(path), origin)
+    rows = table_rows(text_lines(path), origin, _is_row)
     first = next(rows, (0, list(_UNNAMED)))
     has_heading = any(name in _SCORE for name in _names(first[1]))
     heading = _names(first[1]) if has_heading else _UNNAMED
@@ -63,9 +63,15 @@ def _column(heading: Sequence[str], names: frozenset[str], where: str) -> int:
     return found[0]
 
 
+def _is_row(row: Sequence[str]) -> bool:
+    names = _names(row)
+    is_heading = not _SCORE.isdisjoint(names) and not _SAME.isdisjoint(names)
+    return is_heading or (len(row) == 2 and row[1].lower() in LABELS)
+
+
 def _score(cell: str, where: str) -> float:
     try:
-        score = float(cell)
+        score = float(cell.replace(",", "."))  # Tables with semicolons have decimal commas.
     except ValueError:
         raise DataError(f"{where}: the score {cell.strip()!r} is not a number") from None
     if not math.isfinite(score):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from faceclr_cli.core.embeddings.rows import Rows
+from faceclr_cli.core.text import canonical
 
 DATASETS = ("embedding", "path", "identity", "content_hash", "detection_score", "box")
 TEXTS = ("path", "identity", "content_hash")
@@ -89,11 +90,11 @@ def get(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
     Raises:
         ValueError: They are no rows of a store.
     """
-    paths, identities, hashes = (read_texts(file[name], where) for name in TEXTS)
+    paths, hashes = (read_texts(file[name], where) for name in ("path", "content_hash"))
     return Rows(
         embeddings=file["embedding"][where].astype(np.float32, copy=False),
         paths=tuple(paths),
-        identities=tuple(name or None for name in identities),
+        identities=tuple(name or None for name in read_people(file, where)),
         content_hashes=tuple(hashes),
         detection_scores=file["detection_score"][where].astype(np.float32, copy=False),
         boxes=file["box"][where].astype(np.float32, copy=False),
@@ -123,6 +124,11 @@ def read_through(file: h5py.File) -> None:
         step = max(1, min(BLOCK, _READ_AT_A_TIME // row_bytes))
         for first in range(0, len(dataset), step):
             dataset[first : first + step]
+
+
+def read_people(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> list[str]:
+    """The person of each row, in one spelling (`text.canonical`); empty where nobody knows."""
+    return [canonical(name) for name in read_texts(file["identity"], where)]
 
 
 def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) -> None:

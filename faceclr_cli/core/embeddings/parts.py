@@ -13,7 +13,7 @@ import h5py
 from faceclr_cli.core.artifacts import exclusive, remove_temporaries
 from faceclr_cli.core.embeddings import columns
 from faceclr_cli.core.embeddings.block import Block
-from faceclr_cli.core.embeddings.columns import Shape, read_texts
+from faceclr_cli.core.embeddings.columns import Shape, read_people, read_texts
 from faceclr_cli.core.embeddings.store import Origin, new_store, open_store, parts_of
 
 _LEAST, _MOST_PARTS = 2048, 256
@@ -122,7 +122,7 @@ class Parts:
             with open_store(self.path(number)) as part:
                 attributes = part.file.attrs
                 faces, kept, bad = faces + part.shape.rows, kept + int(attributes["kept"]), bad + int(attributes["bad"])
-                people.update(read_texts(part.file["identity"]))
+                people.update(read_people(part.file))
                 failures += json.loads(attributes["failures"])
         return Totals(
             faces=faces, people=len(people - {""}), kept=kept, bad=bad, failures=tuple(failures[:NAMED_FAILURES])

@@ -14,6 +14,8 @@ from faceclr_cli.core.artifacts import exclusive, read_json, write_json
 from faceclr_cli.core.configs.calibrate import USUAL_FARS, CalibrateConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.pair_audit import people_of
+from faceclr_cli.core.datasets.pairs import locate_pairs
+from faceclr_cli.core.datasets.picture_names import PictureNames
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint, write_calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, describe
 from faceclr_cli.core.encoders.load import BUILT_IN, load_encoder
@@ -141,7 +143,8 @@ def _listed(config: CalibrateConfig, faces: People, reporter: Reporter) -> _Meas
         raise ConfigError("--pairs names the pairs to measure on")
     row_of = {name: row for row, name in enumerate(faces.rows.paths)}
     given = require_labels(config.pairs)
-    found = [pair for pair in given if pair.a in row_of and pair.b in row_of]
+    located, absent = locate_pairs(given, PictureNames(row_of))
+    found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
     if len(found) < len(given):
         text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face there and are left out"
         reporter.report(Notice(text=text, level="warning"))

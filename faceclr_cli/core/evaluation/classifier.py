@@ -20,6 +20,7 @@ from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import canonical
 
 DESCRIPTION, WEIGHTS = "classifier.json", "weights.safetensors"
 _KIND = "classifier"
@@ -196,7 +197,7 @@ def read_classifier(path: Path) -> Classifier:
     tensors = _tensors(weights, content)
     try:
         return _parse(content, tensors, shown(description))
-    except (DataError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (DataError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = " ".join(str(error).removeprefix(f"{shown(description)}: ").split())
         raise DataError(f"{shown(description)}: damaged or of another version of faceclr ({reason})") from error
 
@@ -229,8 +230,13 @@ def _parse(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], orig
         raise ValueError("its people have no names")
     if not isinstance(flip, bool):
         raise TypeError("flip is neither true nor false")
+    # A name has one spelling everywhere, also where an earlier release wrote another.
+    names = [canonical(name) for name in people]
+    if names != people:
+        order = sorted(range(len(names)), key=names.__getitem__)
+        names, tensors = sorted(names), {name: tensor[order] for name, tensor in tensors.items()}
     return Classifier(
-        people=tuple(people),
+        people=tuple(names),
         weights=tensors["weights"],
         bias=tensors["bias"],
         centroids=tensors["centroids"],

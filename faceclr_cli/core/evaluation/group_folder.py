@@ -73,13 +73,18 @@ def write_groups(config: ClusterConfig, found: Faces, result: ClusterResult, rep
     links = list(_links(result))
     try:
         with atomic_path(out) as folder:
-            for path, target in track(links, reporter, "linking faces", total=len(links), unit="faces"):
-                if not _link(root / path, folder / target):
+            lines = []
+            for face, (path, target) in zip(
+                result.faces, track(links, reporter, "linking faces", total=len(links), unit="faces"), strict=True
+            ):
+                is_there = _link(root / path, folder / target)
+                lines.append(face.to_json() | {"link": target if is_there else None})
+                if not is_there:
                     missing.append(path)
             if len(missing) == len(links):
                 raise DataError(f"{shown(root)}: has none of the pictures; the first is {shown(missing[0])}")
-            with open(folder / ROWS, "w", encoding="ascii") as lines:
-                lines.writelines(json.dumps(face.to_json()) + "\n" for face in result.faces)
+            with open(folder / ROWS, "w", encoding="ascii") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
             if is_face_folder(root):
                 _describe(folder, root, result, config)
             about = {"fingerprint": found.fingerprint.to_json(), "encoder_digest": found.encoder.digest}

@@ -26,6 +26,8 @@ from faceclr_cli.core.plots.paper import require_drawable
 FARS = (1e-1, 1e-2, 1e-3)
 _BELOW_EVERY_SCORE = -2.0
 _NAMED_FAILURES = 20
+_REVERSED = 0.4
+"""An AUC below this is not that of a weak encoder, which is about 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +161,12 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         result, accepted = _measure(given, config.folds, reasons[:_NAMED_FAILURES])
     except ValueError as error:
         raise DataError(f"{judged.origin}: {error}") from error
+    if result.auc < _REVERSED:
+        text = (
+            f"AUC {result.auc:.4f} is far below 0.5: pairs of one person have the lower scores. If these are "
+            "distances, give 1 - distance or the negative distance; else the labels are the wrong way around"
+        )
+        reporter.report(Notice(text=text, level="warning"))
     if config.results is not None:
         _write_results(config.results, judged, accepted)
     if config.plot is not None:
@@ -176,7 +184,7 @@ def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[Pai
     values, genuine = np.where(missing, lowest, scores)[known], same[known]
     judged, accepted = _judge(own, given.other, folds)
     best = best_threshold(scores[~missing], same[~missing])
-    found = people_of(own.pairs) if own.pairs else None
+    found = people_of(own.located) if own.pairs else None
     names = None if found is None else found[2]
     result = PairsResult(
         pairs=own.origin,
@@ -193,7 +201,7 @@ def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[Pai
         tar_at_far=tuple(_at(own, values, genuine, far, folds if given.other is None else None) for far in FARS),
         best_threshold=best,
         best_distance=None if given.encoder is None else float(np.sqrt(max(0.0, 2 - 2 * best))),
-        audit=audit_pairs(own.pairs, given.content_hashes) if own.pairs else None,
+        audit=audit_pairs(own.located, given.content_hashes) if own.pairs else None,
         people=None if names is None else len(names),
         shared=_shared(names, given.trained_on),
     )

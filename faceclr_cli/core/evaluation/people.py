@@ -12,7 +12,8 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.layouts import Photo
 from faceclr_cli.core.datasets.pair_audit import people_of
-from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.datasets.pairs import locate_pairs, read_pairs
+from faceclr_cli.core.datasets.picture_names import FolderPictures, PictureNames
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.embeddings.source import Listing, list_pictures, require_faces
@@ -59,7 +60,7 @@ def labelled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter
 def _stored(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> People:
     path = config.embeddings or Path()
     store = own_store(path, encoder, config.model)
-    wanted = None if config.pairs is None else _pictures(config.pairs)
+    wanted = None if config.pairs is None else _pictures(config.pairs, PictureNames(store.paths))
     rows = [row for row, name in enumerate(store.paths) if wanted is None or name in wanted]
     chosen = choose_faces(store.take(rows), config.face, str(path), reporter)
     if not len(chosen):
@@ -78,7 +79,7 @@ def _embedded(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> 
         prepared = is_face_folder(root) and require_faces(root, config.model, encoder.fingerprint, reporter)
         photos = [
             Photo(path=root / name, identity=person, name=name)
-            for name, person in sorted(_pictures(config.pairs).items())
+            for name, person in sorted(_pictures(config.pairs, FolderPictures(root)).items())
         ]
         listing = Listing(photos=photos, crops=prepared.fingerprint if prepared else None)
     block = embedded(listing, config.face, encoder, reporter)
@@ -87,9 +88,9 @@ def _embedded(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> 
     return People(rows=block.rows, origin=_origin(config, root), failures=block.failures)
 
 
-def _pictures(pairs: Path) -> dict[str, str | None]:
+def _pictures(pairs: Path, there: PictureNames | FolderPictures) -> dict[str, str | None]:
     """The pictures that pairs name, and whom each shows, where the folders they lie in are people."""
-    listed = read_pairs(pairs)
+    listed, _ = locate_pairs(read_pairs(pairs), there)
     names = [name for pair in listed for name in (pair.a, pair.b)]
     outside = next((name for name in names if name.startswith("/") or ".." in name.split("/")), None)
     if outside is not None:

@@ -1,9 +1,10 @@
-"""Photographs that are compared: each is read, aligned and embedded once, however many pairs name it."""
+"""Photographs that are compared: each is read, aligned and embedded once, as long as its file stays the same."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.layouts import Photo
+from faceclr_cli.core.datasets.picture_names import FolderPictures
 from faceclr_cli.core.datasets.trees import leads_out
 from faceclr_cli.core.embeddings.source import Cut, Failed, Listing, Loaded, Source, open_source, require_faces
 from faceclr_cli.core.encoders.base import Encoder
@@ -28,6 +30,8 @@ from faceclr_cli.core.faces.quality import doubts
 from faceclr_cli.core.faces.reasons import shown
 
 BATCH = 32
+_KEPT = 4096
+"""How many pictures are remembered where pairs never end: far more than are being waited for at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,66 +51,114 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A photograph that was asked for.
+
+    Attributes:
+        name: As it is called there, which may be spelled differently from what was asked for.
+        state: What changes with the file, where that may happen between two pairs; else None.
+    """
+
+    name: str
+    state: tuple[int, ...] | None
+
+
 class Pictures:
     """Photographs below a folder by their names, for `with opened(...)`.
 
     Attributes:
         fingerprint: How their faces are cut out.
-        done: What became of those that were fetched.
+        patient: Whether the pairs are all there. Then each picture is read once, and batches are filled, so that they
+            depend on the order of asking alone. Else whoever writes the pairs may wait for an answer, write for days,
+            and replace files in between: a batch is what is there, and a picture is kept until its file changes, or
+            many others were asked for.
     """
 
-    def __init__(self, source: Source, encoder: Encoder, root: Path | None, crops: Path | None) -> None:
+    def __init__(
+        self, source: Source, encoder: Encoder, root: Path | None, crops: Path | None, *, patient: bool
+    ) -> None:
         self.fingerprint: Fingerprint = source.fingerprint
-        self.done: dict[str, Picture] = {}
+        self.patient = patient
         self._source, self._encoder, self._root, self._crops = source, encoder, root, crops
-        self._coming: dict[str, Future[Loaded | Failed]] = {}
+        self._names = FolderPictures(root)
+        self._asked: dict[str, Asked] = {}
+        self._coming: dict[Asked, Future[Loaded | Failed]] = {}
+        self._done: OrderedDict[Asked, Picture] = OrderedDict()
         # OpenCV lets go of Python's lock, so that threads are enough.
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read")
 
-    def ask(self, name: str) -> None:
-        """Has a photograph read in the background, if nobody asked for it yet."""
-        if name not in self.done and name not in self._coming:
-            self._coming[name] = self._pool.submit(self._read, name)
+    @property
+    def content_hashes(self) -> Mapping[str, str]:
+        """SHA-256 of the files of the pictures that were fetched, by the names that they have there."""
+        done = self._done.items()
+        return {asked.name: picture.content_hash for asked, picture in done if picture.content_hash is not None}
 
-    def fetch(self, name: str, *, patient: bool) -> Picture:
+    def name_of(self, name: str) -> str:
+        """The name that a picture, which was asked for, has there."""
+        return (self._asked.get(name) or self._look(name)).name
+
+    def ask(self, name: str) -> Asked:
+        """Has a photograph read in the background, unless that was done and its file is still the same."""
+        asked = self._asked.get(name) or self._look(name)
+        if self.patient:
+            self._asked[name] = asked
+        if asked in self._done:
+            self._done.move_to_end(asked)
+        elif asked not in self._coming:
+            self._coming[asked] = self._pool.submit(self._read, asked.name)
+        return asked
+
+    def fetch(self, asked: Asked) -> Picture:
         """What became of a photograph that was asked for.
 
         Those asked for next go through the encoder with it.
 
-        Args:
-            name: Which.
-            patient: Fill the batch, so that it depends on the order of asking alone; else take what is there.
-
         Raises:
             ModelError: The encoder's weights are missing or damaged.
         """
-        while name not in self.done:
-            self._embed(name, patient)
-        return self.done[name]
+        while asked not in self._done:
+            self._embed(asked)
+        picture = self._done[asked]
+        while not self.patient and len(self._done) > _KEPT:
+            self._done.popitem(last=False)
+        return picture
 
     def close(self) -> None:
         """Lets go of what nobody will fetch."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _embed(self, wanted: str, patient: bool) -> None:
-        batch: list[tuple[str, Loaded, Cut]] = []
-        for name, future in list(self._coming.items()):
+    def _look(self, name: str) -> Asked:
+        """Which file is meant, and the state that it is in now, before it is read."""
+        found = name
+        try:
+            found = self._names.find(name) or name
+            if self.patient:
+                return Asked(found, None)
+            about = os.stat((self._root or Path()) / found)
+        except (OSError, ValueError):  # Reading it will tell why.
+            return Asked(found, None)
+        return Asked(found, (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+
+    def _embed(self, wanted: Asked) -> None:
+        batch: list[tuple[Asked, Loaded, Cut]] = []
+        for asked, future in list(self._coming.items()):
             if len(batch) == BATCH:
                 break
-            if not (patient or name == wanted or future.done()):
+            if not (self.patient or asked == wanted or future.done()):
                 continue
-            loaded = self._coming.pop(name).result()
+            loaded = self._coming.pop(asked).result()
             if isinstance(loaded, Failed):
-                self.done[name] = Picture(failure=loaded.reason)
+                self._done[asked] = Picture(failure=loaded.reason)
             else:
-                batch.append((name, loaded, loaded.faces[0]))
+                batch.append((asked, loaded, loaded.faces[0]))
         if not batch:
             return
         embeddings = self._encoder.embed(np.stack([cut.crop for *_, cut in batch]))
-        for (name, loaded, cut), embedding in zip(batch, embeddings, strict=True):
+        for (asked, loaded, cut), embedding in zip(batch, embeddings, strict=True):
             if self._crops is not None:
-                save_crop(self._crops, name, cut.crop)
-            self.done[name] = Picture(embedding=embedding, content_hash=loaded.content_hash, notes=remarks(cut))
+                save_crop(self._crops, asked.name, cut.crop)
+            self._done[asked] = Picture(embedding=embedding, content_hash=loaded.content_hash, notes=remarks(cut))
 
     def _read(self, name: str) -> Loaded | Failed:
         if "\0" in name:
@@ -122,7 +174,14 @@ class Pictures:
 
 @contextmanager
 def opened(
-    encoder: Encoder, model: str, root: Path | None, choice: Choice, reporter: Reporter, crops: Path | None = None
+    encoder: Encoder,
+    model: str,
+    root: Path | None,
+    choice: Choice,
+    reporter: Reporter,
+    crops: Path | None = None,
+    *,
+    patient: bool = True,
 ) -> Iterator[Pictures]:
     """Photographs, or prepared faces, that are to be compared.
 
@@ -133,6 +192,7 @@ def opened(
         choice: Which face of a photograph that shows several.
         reporter: Told of what makes the numbers doubtful.
         crops: A folder for the faces as the encoder sees them, or None.
+        patient: See `Pictures`.
 
     Raises:
         DataError: There is no such folder.
@@ -147,7 +207,7 @@ def opened(
     if root is not None and is_face_folder(root):
         prepared = require_faces(root, model, encoder.fingerprint, reporter).fingerprint
     source = open_source(choice, Listing(photos=(), crops=prepared), encoder.fingerprint)
-    pictures = Pictures(source, encoder, root, crops)
+    pictures = Pictures(source, encoder, root, crops, patient=patient)
     try:
         yield pictures
     finally:

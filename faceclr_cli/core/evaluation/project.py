@@ -26,6 +26,7 @@ from faceclr_cli.core.metrics.knn import neighbour_purity
 from faceclr_cli.core.metrics.map import ASKED, cosine_silhouette, trustworthiness
 from faceclr_cli.core.plots.map import draw_map
 from faceclr_cli.core.plots.page import write_page
+from faceclr_cli.core.text import canonical
 
 _LEAST_FACES = 5
 _NEIGHBOURS = 10
@@ -151,12 +152,13 @@ def _chosen(store: Store, config: TsneConfig) -> Store:
     """Those named, or the people with the most pictures, or everything where nobody knows whose the faces are."""
     if config.people:
         known = store.people
-        for name in config.people:
+        people = tuple(map(canonical, config.people))
+        for name in people:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {shown(near[0])}?" if near else f": it holds {len(known)} people"
                 raise ConfigError(f"--people {shown(name)}: nobody in {shown(str(config.store))} has that name{hint}")
-        wanted = set(config.people)
+        wanted = set(people)
         store = store.take([row for row, name in enumerate(store.identities) if name in wanted])
     elif store.people:
         store = store.take(rows_of_most_pictured(store, config.identities))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.cfp import read_cfp
-from faceclr_cli.core.datasets.pairs import Pair, called, read_pairs
+from faceclr_cli.core.datasets.pairs import Pair, called, locate_pairs, read_pairs
+from faceclr_cli.core.datasets.picture_names import PictureNames
 from faceclr_cli.core.datasets.scores import read_scores
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.store import Store, read_store
@@ -35,6 +36,7 @@ class Scored:
     Attributes:
         origin: What to call it in messages.
         pairs: The pairs, or nothing where only their scores are known.
+        located: The same by the names that the pictures really have; a list may spell them differently.
         scores: NaN where a pair could not be compared. Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
         reasons: Why a pair could not be compared; None where it could.
@@ -42,6 +44,7 @@ class Scored:
 
     origin: str
     pairs: Sequence[Pair]
+    located: Sequence[Pair]
     scores: NDArray[np.float64]
     same: NDArray[np.bool_]
     reasons: Sequence[str | None]
@@ -123,7 +126,7 @@ def _file_of_scores(path: Path | None) -> Scored:
     if path is None:
         raise ConfigError("--protocol scores: --pairs names the file of scores")
     scores, same = read_scores(path)
-    return Scored(origin=called(path), pairs=(), scores=scores, same=same, reasons=(None,) * len(scores))
+    return Scored(origin=called(path), pairs=(), located=(), scores=scores, same=same, reasons=(None,) * len(scores))
 
 
 def _from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Reporter) -> Evidence:
@@ -145,7 +148,7 @@ def _from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Re
 def _in_store(
     store: Store, rows: Mapping[str, int], ambiguous: Set[str], origin: str, pairs: Sequence[Pair], path: Path
 ) -> Scored:
-    absent = [next((name for name in (pair.a, pair.b) if name not in rows), None) for pair in pairs]
+    located, absent = locate_pairs(pairs, PictureNames(rows))
     if all(name is not None for name in absent):
         first = store.paths[0] if len(store) else "nothing"
         raise DataError(
@@ -153,12 +156,12 @@ def _in_store(
             f"has {first}"
         )
     there = np.array([name is None for name in absent])
-    found = [pair for pair, name in zip(pairs, absent, strict=True) if name is None]
+    found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
     scores = np.full(len(pairs), np.nan)
     left, right = [rows[pair.a] for pair in found], [rows[pair.b] for pair in found]
     scores[there] = cosine_scores(store.embeddings[left], store.embeddings[right])
     reasons = [None if name is None else f"{shown(name)}: {_absence(name, ambiguous, path)}" for name in absent]
-    return Scored(origin=origin, pairs=pairs, scores=scores, same=_labels(pairs), reasons=reasons)
+    return Scored(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
 
 
 def _absence(name: str, ambiguous: Set[str], path: Path) -> str:
@@ -183,22 +186,21 @@ def _from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Re
         encoder=encoder.name,
         fingerprint=pictures.fingerprint,
         trained_on=encoder.trained_on,
-        content_hashes={
-            name: picture.content_hash for name, picture in pictures.done.items() if picture.content_hash is not None
-        },
+        content_hashes=pictures.content_hashes,
     )
 
 
 def _compared(origin: str, pairs: Sequence[Pair], pictures: Pictures, before: int, reporter: Reporter) -> Scored:
     scores, reasons = np.full(len(pairs), np.nan), list[str | None]()
-    for row, (_, a, b) in enumerate(walk(pairs, pictures, patient=True)):
+    for row, (_, a, b) in enumerate(walk(pairs, pictures)):
         similarity = similarity_of(a, b)
         scores[row] = np.nan if similarity is None else similarity
         reasons.append(a.failure or b.failure)
         reporter.report(TaskAdvanced(task=_TASK, done=before + row + 1))
     if np.isnan(scores).all():
         raise DataError(f"{origin}: none of its {len(pairs)} pairs could be compared; the first: {reasons[0]}")
-    return Scored(origin=origin, pairs=pairs, scores=scores, same=_labels(pairs), reasons=reasons)
+    located = [Pair(pictures.name_of(pair.a), pictures.name_of(pair.b), pair.same) for pair in pairs]
+    return Scored(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
 
 
 def _labels(pairs: Sequence[Pair]) -> NDArray[np.bool_]:

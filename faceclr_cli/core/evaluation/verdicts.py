@@ -12,6 +12,7 @@ from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.pictures import Picture, opened, similarity_of
 from faceclr_cli.core.evaluation.rule import Rule, rule_of
+from faceclr_cli.core.evaluation.verify import same_file_note
 from faceclr_cli.core.evaluation.walk import walk
 from faceclr_cli.core.events import Reporter, TaskAdvanced, TaskFinished, TaskStarted
 
@@ -46,9 +47,10 @@ class PairVerdict:
 
 
 def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
-    """Compares the photographs of each pair, in order. Each photograph is read once.
+    """Compares the photographs of each pair, in order. Of pairs in a file, each photograph is read once.
 
-    From standard input or a pipe, a verdict comes as soon as its pair is there: another program may wait for it.
+    From standard input or a pipe, a verdict comes as soon as its pair is there, since another program may wait for it;
+    a photograph is read again when its file has changed.
 
     Raises:
         DataError: The pairs cannot be read, or a line of them is malformed.
@@ -60,9 +62,9 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
     rule = rule_of(encoder, config)
     reporter.report(TaskStarted(task=_TASK, total=None, unit="pairs"))
     try:
-        with opened(encoder, config.model, config.root, config.one, reporter, config.save_crops) as pictures:
-            each = walk(iter_pairs(config.pairs), pictures, patient=config.pairs.is_file())
-            for done, (pair, a, b) in enumerate(each, start=1):
+        options = (encoder, config.model, config.root, config.one, reporter, config.save_crops)
+        with opened(*options, patient=config.pairs.is_file()) as pictures:
+            for done, (pair, a, b) in enumerate(walk(iter_pairs(config.pairs), pictures), start=1):
                 yield _verdict((pair.a, pair.b), (a, b), rule)
                 reporter.report(TaskAdvanced(task=_TASK, done=done))
     finally:
@@ -71,6 +73,9 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
 
 def _verdict(names: tuple[str, str], pictures: tuple[Picture, Picture], rule: Rule) -> PairVerdict:
     similarity = similarity_of(*pictures)
+    first, second = (picture.content_hash for picture in pictures)
+    copies = (same_file_note(*names),) if first is not None and first == second else ()
+    remarks = (f"{name}: {note}" for name, picture in zip(names, pictures, strict=True) for note in picture.notes)
     return PairVerdict(
         a=names[0],
         b=names[1],
@@ -78,5 +83,5 @@ def _verdict(names: tuple[str, str], pictures: tuple[Picture, Picture], rule: Ru
         same=None if similarity is None else similarity >= rule.threshold,
         probability=None if similarity is None else rule.probability(similarity),
         reason=next((picture.failure for picture in pictures if picture.failure), None),
-        notes=tuple(f"{name}: {note}" for name, picture in zip(names, pictures, strict=True) for note in picture.notes),
+        notes=(*copies, *remarks),
     )

@@ -5,7 +5,9 @@ Two photographs are what people wait for at a terminal: nothing slower than Open
 
 from __future__ import annotations
 
+import filecmp
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +104,9 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
     if config.save_crops is not None:
         for photo, crop in zip(config.photos, crops, strict=True):
             save_crop(config.save_crops, str(photo), crop)
+    one, other = config.photos
+    if filecmp.cmp(one, other, shallow=False):
+        notes.insert(0, same_file_note(one, other))
     first, second = encoder.embed(np.stack(crops)).astype(np.float64)
     similarity = float(np.clip(first @ second, -1, 1))
     a, b = (str(photo) for photo in config.photos)
@@ -117,6 +122,11 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         probability=rule.probability(similarity),
         notes=tuple(notes),
     )
+
+
+def same_file_note(a: Path | str, b: Path | str) -> str:
+    """What makes a verdict worthless: both photographs are one."""
+    return f"{shown(a)}: is the same file as {shown(b)}, or a copy of it, so the verdict says nothing about the faces"
 
 
 _TAKEN = {"largest": "largest", "center": "one in the middle", "best": "surest", "only": "only one"}

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.reasons import Reason, shown
+from faceclr_cli.core.text import canonical
 
 LEDGER = "manifest.sqlite"
 """Its name in a folder of faces."""
@@ -206,23 +207,27 @@ class Ledger:
     def forget(self, identity: str) -> set[str]:
         """Removes all that is noted of a person, so that no byte of it stays in the file.
 
+        Args:
+            identity: Their name, as `text.canonical` spells it.
+
         Returns:
             SHA-256 of the files that nobody else had: traces of which none may be left.
         """
-        whose = "SELECT sha256 FROM photos WHERE sha256 IS NOT NULL AND identity IS"
+        theirs, others = set[str](), set[str]()
+        for row in self.rows():
+            digests = theirs if row.identity is not None and canonical(row.identity) == identity else others
+            digests.update({row.sha256} - {None})  # type: ignore[arg-type]
+        spellings = [name for name in self.spellings() if canonical(name) == identity]
         with self._database as database:
             database.execute("PRAGMA secure_delete = ON")
-            theirs = database.execute(
-                f"{whose} ? EXCEPT {whose} NOT ?", (_storable(identity), _storable(identity))
-            ).fetchall()
-            database.execute("DELETE FROM photos WHERE identity = ?", (_storable(identity),))
+            database.executemany("DELETE FROM photos WHERE identity = ?", ((_storable(name),) for name in spellings))
         self._database.execute("VACUUM")
-        return {digest for (digest,) in theirs}
+        return theirs - others
 
-    def knows(self, identity: str) -> bool:
-        """Whether a file is noted as a picture of this person."""
-        query = "SELECT 1 FROM photos WHERE identity = ? LIMIT 1"
-        return self._database.execute(query, (_storable(identity),)).fetchone() is not None
+    def spellings(self) -> set[str]:
+        """All identities, as they are spelled here."""
+        found = self._database.execute("SELECT DISTINCT identity FROM photos WHERE identity IS NOT NULL")
+        return {os.fsdecode(name) for (name,) in found}
 
     def commit(self) -> None:
         """Writes what is pending. A signal that ends it half-way loses nothing: it can be repeated."""

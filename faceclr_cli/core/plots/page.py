@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.plots.marks import DISTINCT, NOBODY, mark_of
 
 _HERE = Path(__file__)
 _COLUMNS = 32
 _QUALITY = 78
+_BEGIN, _END = '<script id="data" type="application/json">', "</script>"
+_COUNTED = re.compile(r"[\d,]+ faces of [\d,]+ people")
 
 
 def write_page(
@@ -74,6 +79,75 @@ def write_page(
     path.write_text(_filled(data), encoding="utf-8")
 
 
+def read_page(path: Path) -> dict[str, Any]:
+    """The data of a page that `write_page` wrote.
+
+    Raises:
+        DataError: It is not such a page.
+    """
+    return _found(path)[1]
+
+
+def remove_from_page(path: Path, is_theirs: Callable[[str], bool]) -> None:
+    """Takes people off a page: their names, points, paths and thumbnails. The other points stay where they are.
+
+    Args:
+        path: The page.
+        is_theirs: Whether a name is one of theirs.
+
+    Raises:
+        DataError: It is not such a page.
+    """
+    (before, after), data = _found(path)
+    gone = {number for number, name in enumerate(data["names"]) if is_theirs(name)}
+    faces = [face for face, who in enumerate(data["who"]) if who not in gone]
+    places = {data["thumbnails"][face] for face, who in enumerate(data["who"]) if who in gone} - {-1}
+    numbers = {old: new for new, old in enumerate(sorted(set(range(len(data["names"]))) - gone))}
+    data |= {name: [data[name][face] for face in faces] for name in ("x", "y", "who", "paths", "thumbnails")}
+    data["who"] = [numbers.get(who, -1) for who in data["who"]]
+    data["names"] = [name for number, name in enumerate(data["names"]) if number not in gone]
+    data["sheets"] = [_without(sheet, number, places, data) for number, sheet in enumerate(data["sheets"])]
+    if _COUNTED.fullmatch(data["subtitle"]):
+        data["subtitle"] = f"{len(faces):,} faces of {len(data['names']):,} people"
+    with atomic_path(path) as temporary:
+        temporary.write_text(before + _script(data) + after, encoding="utf-8")
+
+
+def _found(path: Path) -> tuple[tuple[str, str], dict[str, Any]]:
+    """The text before and after the data of a page, and the data."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        before, begin, rest = text.partition(_BEGIN)
+        content, end, after = rest.partition(_END)
+        data = json.loads(content)
+        if not isinstance(data, dict) or not data.keys() >= {"names", "who", "x", "y", "paths", "thumbnails", "sheets"}:
+            raise ValueError("its data are others")
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{shown(path)}: not a map that faceclr tsne wrote") from error
+    return (before + begin, end + after), data
+
+
+def _without(sheet: str, number: int, places: Set[int], data: dict[str, Any]) -> str:
+    """A sheet of thumbnails on which some are black; the very same one if none of them is on it."""
+    side, columns = data["side"], data["columns"]
+    inside = [place - number * columns**2 for place in places if place // columns**2 == number]
+    if not inside:
+        return sheet
+    picture = np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(sheet), np.uint8), cv2.IMREAD_COLOR))
+    for place in inside:
+        top, left = place // columns * side, place % columns * side
+        picture[top : top + side, left : left + side] = 0
+    return base64.b64encode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()).decode()
+
+
+def _script(data: dict[str, Any]) -> str:
+    """The data as they stand in the page."""
+    # Of markup, only `<` could end the element that the data lies in.
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
 def _filled(data: dict[str, Any]) -> str:
     """The page's template with all that belongs in it."""
     style, script = (_HERE.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".css", ".js"))
@@ -82,11 +156,9 @@ def _filled(data: dict[str, Any]) -> str:
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    # Of markup, only `<` could end the element that the data lies in.
-    content = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     page = _HERE.with_suffix(".html").read_text(encoding="utf-8")
     # The data last: what looks like a place to fill in there is none.
-    for name, text in (("policy", policy), ("style", style), ("script", script), ("data", content)):
+    for name, text in (("policy", policy), ("style", style), ("script", script), ("data", _script(data))):
         page = page.replace(f"{{{{{name}}}}}", text, 1)
     return page
 

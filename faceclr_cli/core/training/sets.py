@@ -15,7 +15,8 @@ from faceclr_cli.core.datasets.folder import FaceFolder, is_face_folder, open_fa
 from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
 from faceclr_cli.core.datasets.joined import JoinedFaces, join
 from faceclr_cli.core.datasets.packed import pack
-from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.datasets.pairs import locate_pairs, read_pairs
+from faceclr_cli.core.datasets.picture_names import PictureNames
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.reasons import shown
@@ -182,6 +183,7 @@ def open_pairs(
     if any(pair.same is None for pair in pairs):
         raise DataError(f"{shown(file)}: a pair without a label can't be measured; each needs 'same' as 1 or 0")
     rows = {path: row for row, path in enumerate(faces.paths)}
+    pairs, _ = locate_pairs(pairs, PictureNames(rows))
     sides = np.array([[rows.get(pair.a, -1), rows.get(pair.b, -1)] for pair in pairs], dtype=np.int64)
     same = np.array([bool(pair.same) for pair in pairs])
     there = (sides >= 0).min(axis=1)

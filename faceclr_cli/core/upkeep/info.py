@@ -11,9 +11,8 @@ from typing import Any
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.info import InfoConfig
 from faceclr_cli.core.datasets.folder import DESCRIPTION as FACES
-from faceclr_cli.core.datasets.folder import open_faces
-from faceclr_cli.core.datasets.split import SPLIT
-from faceclr_cli.core.embeddings.columns import read_texts
+from faceclr_cli.core.datasets.folder import SPLIT, open_faces
+from faceclr_cli.core.embeddings.columns import read_people
 from faceclr_cli.core.embeddings.store import is_store, open_store
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.encoders.description import GRAPH, Description, describe
@@ -189,7 +188,7 @@ def _embeddings(path: Path) -> dict[str, Any]:
         origin, shape = store.origin, store.shape
         return {
             "faces": shape.rows,
-            "people": len(set(read_texts(store.file["identity"])) - {""}),
+            "people": len(set(read_people(store.file)) - {""}),
             "dim": shape.dim,
             "numbers": "float16" if shape.half else "float32",
             "encoder": origin.encoder,

@@ -69,3 +69,8 @@ def test_a_split_is_not_a_folder_of_faces_but_names_those_that_it_has(tmp_path: 
     (tmp_path / "splits" / "split.json").write_text("[]")  # of somebody else's data set
     with pytest.raises(DataError, match="not a folder of prepared faces"):
         open_faces(tmp_path / "splits")
+
+
+def test_a_person_has_one_name_whatever_the_unicode_form_of_the_folders(tmp_path: Path) -> None:
+    faces = open_faces(write_faces(tmp_path / "f", "José/1.jpg", "Jose\u0301/1.jpg"))
+    assert (len(faces), faces.people) == (2, ("José",))

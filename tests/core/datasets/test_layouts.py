@@ -514,3 +514,8 @@ def test_a_command_without_the_options_is_not_told_of_them(tmp_path: Path, monke
     others, depths = find_photos(tmp_path).plain_notices
     assert "1 .cr3" in others
     assert depths.endswith("such as clip-0-0)")
+
+
+def test_a_person_whose_folders_differ_in_unicode_form_alone_is_one(tmp_path: Path) -> None:
+    touch(tmp_path, "José/1.jpg", "Jose\u0301/2.jpg", "Ann/1.jpg")
+    assert set(people(tmp_path).values()) == {"José", "Ann"}

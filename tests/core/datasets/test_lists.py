@@ -73,3 +73,14 @@ def test_paths_are_taken_once_and_as_they_were_given() -> None:
     assert os.fsencode(read_paths(b"J\xf6rg.jpg", null=False)[0]) == b"J\xf6rg.jpg"
     with pytest.raises(ConfigError, match="add --null"):
         read_paths(b"a.jpg\0b.jpg\0", null=False)
+
+
+def test_pictures_are_found_in_any_unicode_form_and_people_have_one() -> None:
+    listed = read_identities("José1.jpg\tJose\u0301\n".encode("utf-16"), "list")
+    assert listed == {"José1.jpg": "José"}
+    assert find_listed(listed, ["in/Jose\u03011.jpg"], "in/").words == {"in/Jose\u03011.jpg": "José"}
+    assert find_listed(listed, ["in/x/Jose\u03011.jpg"], "in/").words == {"in/x/Jose\u03011.jpg": "José"}
+
+
+def test_a_list_of_paths_may_be_utf_16() -> None:
+    assert read_paths("a.jpg\r\nö.jpg\r\n".encode("utf-16"), null=False) == ["a.jpg", "ö.jpg"]

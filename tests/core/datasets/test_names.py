@@ -47,3 +47,8 @@ def test_a_list_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "table.tsv").write_text("Ann_Lee\t1\nBo_Li\tBeijing\n")
     with pytest.raises(DataError, match=r"table\.tsv:2: neither"):
         read_names(tmp_path / "table.tsv")
+
+
+def test_a_list_may_be_utf_16(tmp_path: Path) -> None:
+    (tmp_path / "people.txt").write_bytes("Björk\r\nAnn\r\n".encode("utf-16"))
+    assert read_names(tmp_path / "people.txt") == ("Björk", "Ann")

@@ -116,3 +116,31 @@ def test_the_real_lists_of_lfw(real_data: Path) -> None:
     pairs = read_pairs(real_data / "lfw-view1" / "pairsDevTest.txt")
     assert Counter(pair.same for pair in pairs) == {True: 500, False: 500}
     assert all((real_data / "lfw-view1" / "images" / path).is_file() for pair in pairs for path in (pair.a, pair.b))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x/1.jpg, x/2.jpg, 1\nx/1.jpg ,y/1.jpg , 0 \n",
+        'x/1.jpg, "x/2.jpg", 1\n"x/1.jpg", y/1.jpg,0\n',
+        "x/1.jpg;x/2.jpg;1\nx/1.jpg;y/1.jpg;0\n",
+        "x/1.jpg x/2.jpg 1\nx/1.jpg  y/1.jpg  0\n",
+        "a b same\nx/1.jpg x/2.jpg 1\nx/1.jpg y/1.jpg 0\n",
+        "x/1.jpg,x/2.jpg,1\n   \nx/1.jpg,y/1.jpg,0\n \t\n",
+    ],
+)
+def test_tables_that_people_typed(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == [Pair("x/1.jpg", "x/2.jpg", True), Pair("x/1.jpg", "y/1.jpg", False)]
+
+
+def test_the_separator_may_also_be_part_of_names(tmp_path: Path) -> None:
+    assert read(tmp_path, "Lee, Ann/1.jpg;Lee, Ann/2.jpg;1\n") == [Pair("Lee, Ann/1.jpg", "Lee, Ann/2.jpg", True)]
+    assert read(tmp_path, "a;b/1.jpg,a b/2.jpg\n") == [Pair("a;b/1.jpg", "a b/2.jpg", None)]
+    assert read(tmp_path, "a b/1.jpg\ta,b/2.jpg\t0\n") == [Pair("a b/1.jpg", "a,b/2.jpg", False)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_files_of_other_encodings(tmp_path: Path, encoding: str) -> None:
+    # The bytes of U+010A and U+0D0A hold those of line ends.
+    (tmp_path / "pairs").write_bytes("a,b,same\r\nĊ/1.jpg,ഊ/2.jpg,0\r\n".encode(encoding))
+    assert read_pairs(tmp_path / "pairs") == [Pair("Ċ/1.jpg", "ഊ/2.jpg", False)]

@@ -64,3 +64,9 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"0.5,1\nx,0\n")))
     with pytest.raises(DataError, match="standard input:2: the score 'x' is not a number"):
         read_scores(Path("-"))
+
+
+def test_tables_with_semicolons_have_decimal_commas(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("similarity;label\n0,75;1\n0,25;0\n")
+    scores, same = read_scores(tmp_path / "scores.csv")
+    assert (scores.tolist(), same.tolist()) == ([0.75, 0.25], [True, False])

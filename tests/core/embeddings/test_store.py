@@ -257,3 +257,8 @@ def test_a_store_is_known_by_its_suffix_or_by_how_it_begins(tmp_path: Path) -> N
     assert found == {"x.emb", "damaged.H5"}
     assert is_store(tmp_path / "absent.hdf5")
     assert not is_store(tmp_path / "absent")
+
+
+def test_people_are_read_in_one_unicode_form(tmp_path: Path) -> None:
+    write_store(tmp_path / "s.h5", make_store(["José", "Jose\u0301", None]))
+    assert read_store(tmp_path / "s.h5").people == ("José",)

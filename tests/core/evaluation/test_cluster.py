@@ -164,7 +164,8 @@ def test_each_group_is_a_folder_of_links(people: Path, crowd: Crowd, tmp_path: P
         assert link.samefile(pictures / face.path)
     assert len(list(out.glob("*/*.jpg"))) == 30
     lines = [json.loads(line) for line in (out / "faces.jsonl").read_text().splitlines()]
-    assert lines == [face.to_json() for face in result.faces]
+    links = [f"{face.group:04d}/{Path(face.path).name}" for face in result.faces]
+    assert lines == [face.to_json() | {"link": link} for face, link in zip(result.faces, links, strict=True)]
     written = json.loads((out / "cluster.json").read_text())
     assert (written["kind"], written["scores"]["bcubed"]["f"]) == ("groups", pytest.approx(1))
     with pytest.raises(ConfigError, match="is there already"):

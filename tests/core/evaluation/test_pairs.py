@@ -18,7 +18,7 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.all_pairs import AllPairsResult
 from faceclr_cli.core.evaluation.pairs import PairsResult
 from faceclr_cli.core.evaluation.verify import run
-from faceclr_cli.core.events import Silent
+from faceclr_cli.core.events import Notice, Silent
 
 
 @pytest.fixture(name="crowd")
@@ -243,3 +243,26 @@ def test_pairs_that_should_not_be_in_the_list_are_counted(tmp_path: Path, crowd)
 def test_options_that_contradict_each_other_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VerifyConfig(**options)
+
+
+def test_distances_given_as_scores_are_told_of(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Ear:
+        def report(self, event: object) -> None:
+            if isinstance(event, Notice):
+                heard.append(event.text)
+
+    for genuine, impostor in (([0.9, 0.8], [0.2, 0.1]), ([0.1, 0.2], [0.8, 0.9])):
+        file = _of_scores(tmp_path / "scores.csv", genuine, impostor)
+        run(VerifyConfig(pairs=file, protocol="scores", folds=2), Ear())
+    assert len(heard) == 1
+    assert "these are distances" in heard[0]
+
+
+def test_a_store_is_asked_for_pictures_in_any_unicode_form(tmp_path: Path, crowd) -> None:
+    store = crowd()
+    paths = tuple(path.replace("p", "é") for path in store.paths)
+    lines = [(a.replace("p", "e\u0301"), b.replace("p", "é"), same) for a, b, same in _lines(store)]
+    result = _measure(tmp_path, replace(store, paths=paths), lines)
+    assert (result.missing, result.people) == (0, 20)

@@ -19,12 +19,15 @@ from typer.testing import CliRunner, Result
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.datasets.pairs import Pair, read_pairs
 from faceclr_cli.core.embeddings.source import Source
 from faceclr_cli.core.encoders.pixels import PixelsEncoder
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
+from faceclr_cli.core.evaluation import pictures as pictures_module
+from faceclr_cli.core.evaluation.pictures import opened, similarity_of
 from faceclr_cli.core.evaluation.verdicts import PairVerdict, verdicts
 from faceclr_cli.core.evaluation.verify import run
+from faceclr_cli.core.evaluation.walk import walk
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.detect import Selection
@@ -272,3 +275,42 @@ def test_a_signal_ends_it_while_it_waits_for_a_pair(
         process.send_signal(sent)
         assert process.wait(timeout=60) == exit_code
         assert process.stderr.read() == message
+
+
+def test_a_picture_that_was_replaced_is_read_again(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes((root / NAMES[0]).read_bytes())
+    (tmp_path / "b.jpg").write_bytes((root / NAMES[2]).read_bytes())
+    with _listening(tmp_path) as process:
+        _ask(process, ("a.jpg", "b.jpg"))
+        assert _hear(process)["similarity"] < 0.99
+        (tmp_path / "b.jpg").write_bytes((root / NAMES[0]).read_bytes())
+        _ask(process, ("a.jpg", "b.jpg"))
+        verdict = _hear(process)
+        assert verdict["similarity"] == pytest.approx(1, abs=1e-6)
+        assert "is the same file as" in verdict["notes"][0]
+
+
+def test_pictures_of_pairs_that_never_end_are_not_kept_for_ever(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures_module, "_KEPT", 3)
+    with opened(PixelsEncoder(), "pixels", root, "largest", Silent(), patient=False) as pictures:
+        pairs = [Pair(a, b, None) for a, b in _every_pair(40)]
+        found = [similarity_of(a, b) for _, a, b in walk(pairs[:1], pictures)]
+        for pair in pairs[1:]:
+            found += [similarity_of(a, b) for _, a, b in walk([pair], pictures)]
+        assert len(pictures.content_hashes) <= 3
+    with opened(PixelsEncoder(), "pixels", root, "largest", Silent()) as pictures:
+        assert found == pytest.approx([similarity_of(a, b) for _, a, b in walk(pairs, pictures)], abs=1e-6)
+        assert len(pictures.content_hashes) == len(NAMES)
+
+
+def test_pictures_are_found_in_any_unicode_form_with_backslashes_and_another_suffix(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "Jose\u0301"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(NAMES[:2], start=1):
+        (folder / f"Jose\u0301_000{number}.png").write_bytes((root / name).read_bytes())
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("José/José_0001.png,José\\José_0002.png\nJosé/José_0001.jpg,José/José_0002.png\n")
+    first, second = _verdicts(tmp_path / "in", pairs)
+    assert first.similarity is not None
+    assert first.similarity == second.similarity
+    assert first.b == "José\\José_0002.png"

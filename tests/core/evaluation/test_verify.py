@@ -10,7 +10,7 @@ import pytest
 
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.encoders.sface import SFaceEncoder
-from faceclr_cli.core.errors import ConfigError, ModelError, NoFaceError, UnreadableImageError
+from faceclr_cli.core.errors import ConfigError, DataError, ModelError, NoFaceError, UnreadableImageError
 from faceclr_cli.core.evaluation.verify import VerifyResult, run
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.drawn import draw_photo, invent_person
@@ -118,3 +118,15 @@ def test_nothing_heavy_is_imported_for_two_photographs(drawn: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_photograph_compared_with_itself_is_told_of(drawn: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy.jpg").write_bytes((drawn / "a.jpg").read_bytes())
+    for other in (drawn / "a.jpg", tmp_path / "copy.jpg"):
+        assert "is the same file as" in _verify(drawn / "a.jpg", other).notes[0]
+    assert not any("same file" in note for note in _verify(drawn / "a.jpg", drawn / "b.jpg").notes)
+
+
+def test_a_url_is_shown_as_it_was_typed() -> None:
+    with pytest.raises(DataError, match=r"https://example\.org/a\.jpg"):
+        _verify(Path("https://example.org/a.jpg"), Path("https://example.org/b.jpg"))

@@ -1,0 +1,286 @@
+"""What artifacts hold of a person, and how each kind of artifact lets go of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, write_json
+from faceclr_cli.core.datasets.folder import DESCRIPTION as FACES
+from faceclr_cli.core.datasets.levels import by_folder
+from faceclr_cli.core.datasets.people import by_file
+from faceclr_cli.core.datasets.summary import summarise
+from faceclr_cli.core.embeddings import columns
+from faceclr_cli.core.embeddings.columns import BLOCK, read_people
+from faceclr_cli.core.embeddings.parts import making_parts
+from faceclr_cli.core.embeddings.store import new_store, open_store, parts_of
+from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.plots.page import read_page, remove_from_page
+from faceclr_cli.core.text import canonical
+
+GROUPS, GROUPED, CLASSIFIER = "cluster.json", "faces.jsonl", "classifier.json"
+_WEIGHTS, _LEAST_PEOPLE = "weights.safetensors", 2
+
+
+@dataclass(frozen=True)
+class Count:
+    """What an artifact holds.
+
+    Attributes:
+        theirs: Rows, pictures or entries of one person.
+        others: Those of all others.
+    """
+
+    theirs: int
+    others: int
+
+
+def former_of(path: Path) -> Path:
+    """Where an encoder or classifier is for a moment while another one takes its place."""
+    return path.with_name(f".{path.name}.former")
+
+
+class Holding(Protocol):
+    """An artifact that may hold data of people. Names are `text.canonical`."""
+
+    path: Path
+    kind: str
+
+    def people(self) -> set[str]:
+        """All people that it has anything of, also where a removal was interrupted."""
+
+    def count(self, identity: str) -> Count:
+        """Reads the artifact, and counts what it has of a person and of others."""
+
+    def remove(self, identity: str) -> None:
+        """Removes all that it has of a person. Interrupted at any moment, it can be called again."""
+
+
+class StoreHolding:
+    """A store of embeddings, and its parts."""
+
+    kind = "embeddings"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for file in self._files():
+            with open_store(file):
+                pass
+
+    def people(self) -> set[str]:
+        """All people with a row."""
+        return {name for file in self._files() for name in _people_in_rows(file)} - {""}
+
+    def count(self, identity: str) -> Count:
+        """Counts rows; of a store that was never finished, those of its parts."""
+        files = [self.path] if self.path.is_file() else self._files()
+        names = [name for file in files for name in _people_in_rows(file)]
+        return Count(names.count(identity), len(names) - names.count(identity))
+
+    def remove(self, identity: str) -> None:
+        """Writes the store anew without the person's rows, and removes parts, which would be made again."""
+        with making_parts(self.path) as parts:
+            if self.path.is_file():
+                keep = np.array([name != identity for name in _people_in_rows(self.path)], bool)
+                if not keep.any():
+                    self.path.unlink()
+                elif not keep.all() or any(parts.folder.iterdir()):
+                    self._write_without(np.flatnonzero(keep))
+            parts.discard()
+
+    def _files(self) -> list[Path]:
+        """The store, if it was finished, and its parts."""
+        whole = [self.path] if self.path.is_file() else []
+        return whole + sorted(parts_of(self.path).glob("[!.]*.h5"))
+
+    def _write_without(self, keep: NDArray[np.int_]) -> None:
+        # In place, HDF5 would leave what was there.
+        with open_store(self.path) as store, new_store(self.path, store.origin) as file:
+            columns.create(file, replace(store.shape, rows=len(keep)))
+            for start in range(0, len(keep), BLOCK):
+                columns.put(file, start, store.rows(keep[start : start + BLOCK]))
+
+
+class ClassifierHolding:
+    """A classifier of `linear-eval --save`: names, weights, and centroids, which are templates of faces."""
+
+    kind = "classifier"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def people(self) -> set[str]:
+        """All people that it tells apart."""
+        return {canonical(str(name)) for name in self._said().get("people", [])}
+
+    def count(self, identity: str) -> Count:
+        """Counts people, 1 or 0 of them this one."""
+        people = self.people() if (self.path / CLASSIFIER).is_file() else set[str]()
+        return Count(int(identity in people), len(people - {identity}))
+
+    def remove(self, identity: str) -> None:
+        """Takes the person's weights and centroid out; with one person left, nothing is left to tell apart."""
+        with exclusive(self.path):
+            said, former = self._said(), former_of(self.path)
+            keep = [row for row, name in enumerate(said["people"]) if canonical(str(name)) != identity]
+            with atomic_path(self.path) as temporary:
+                temporary.mkdir()
+                if len(keep) >= _LEAST_PEOPLE:
+                    self._write_some(keep, said, temporary)
+                shutil.rmtree(former, ignore_errors=True)
+                os.replace(self.path, former)
+            shutil.rmtree(former)
+            if len(keep) < _LEAST_PEOPLE:
+                self.path.rmdir()
+
+    def _write_some(self, keep: list[int], said: Mapping[str, Any], folder: Path) -> None:
+        tensors = load((self.path / _WEIGHTS).read_bytes())
+        data = save({name: np.ascontiguousarray(tensor[keep]) for name, tensor in tensors.items()})
+        (folder / _WEIGHTS).write_bytes(data)
+        people, digest = [said["people"][row] for row in keep], hashlib.sha256(data).hexdigest()
+        write_json(folder / CLASSIFIER, {**said, "people": people, "weights": {"sha256": digest}})
+
+    def _said(self) -> dict[str, Any]:
+        return read_json(self.path / CLASSIFIER)
+
+
+class EncoderHolding:
+    """A trained encoder, whose card lists the people that it was trained on."""
+
+    kind = "encoder"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def people(self) -> set[str]:
+        """All people on its card."""
+        return set(map(canonical, self._card(read_json(self.path / ENCODER))))
+
+    def count(self, identity: str) -> Count:
+        """Counts people on the card."""
+        people = self.people()
+        return Count(int(identity in people), len(people - {identity}))
+
+    def remove(self, identity: str) -> None:
+        """Takes the name off the card."""
+        with exclusive(self.path):
+            said = read_json(self.path / ENCODER)
+            card = self._card(said)
+            said["card"] = said["card"] | {"people": {name: card[name] for name in card if canonical(name) != identity}}
+            write_json(self.path / ENCODER, said)
+
+    def _card(self, said: Mapping[str, Any]) -> Mapping[str, int]:
+        people: Mapping[str, int] = said.get("card", {}).get("people", {})
+        return people
+
+
+class GroupsHolding:
+    """Groups of `cluster -o`: links to pictures, whose folders may be people, and a line for each face."""
+
+    kind = "groups"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def people(self) -> set[str]:
+        """All people that the paths of the pictures name."""
+        return {name for name in self._people(self._paths()) if name is not None}
+
+    def count(self, identity: str) -> Count:
+        """Counts faces, and the groups' central pictures that no face has any more."""
+        people = self._people(self._paths())
+        return Count(people.count(identity), len(people) - people.count(identity))
+
+    def remove(self, identity: str) -> None:
+        """Removes the links first, and the lines that say where they are last."""
+        with exclusive(self.path):
+            rows, said = self._rows(), read_json(self.path / GROUPS)
+            owners = dict(zip(self._paths(), self._people(self._paths()), strict=True))
+            theirs = [row for row in rows if owners[row["path"]] == identity]
+            if any("link" not in row for row in theirs):
+                raise DataError(
+                    f"{shown(self.path / GROUPED)}: an earlier release wrote it, without the links; remove the folder, "
+                    "and cluster again"
+                )
+            for row in theirs:
+                if row["link"] is not None:
+                    (self.path / row["link"]).unlink(missing_ok=True)
+            kept = [row for row in rows if owners[row["path"]] != identity]
+            write_json(self.path / GROUPS, self._counted(said, kept, owners, identity))
+            if (self.path / FACES).is_file():
+                self._describe(kept)
+            with atomic_path(self.path / GROUPED) as temporary, open(temporary, "w", encoding="ascii") as file:
+                file.writelines(json.dumps(row) + "\n" for row in kept)
+
+    def _counted(
+        self, said: dict[str, Any], kept: Sequence[Mapping[str, Any]], owners: Mapping[str, str | None], identity: str
+    ) -> dict[str, Any]:
+        """What the groups are without a person; the central picture of a group that loses it is its first."""
+        groups = []
+        for group in said["groups"]:
+            members = [row for row in kept if row["group"] == group["group"]]
+            if members:
+                first = {"central": members[0]["path"], "face": members[0]["face"]}
+                lost = owners.get(group["central"]) == identity
+                groups.append(group | {"faces": len(members)} | (first if lost else {}))
+        singles = sum(row["group"] is None for row in kept)
+        return said | {"groups": groups, "faces": len(kept), "singles": singles}
+
+    def _describe(self, kept: Sequence[Mapping[str, Any]]) -> None:
+        people = (None if row["group"] is None else str(row["group"]) for row in kept)
+        summary = asdict(summarise([row["path"] for row in kept], people))
+        write_json(self.path / FACES, read_json(self.path / FACES) | summary)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        with open(self.path / GROUPED, encoding="ascii") as lines:
+            return [json.loads(line) for line in lines]
+
+    def _paths(self) -> list[str]:
+        """Those of all faces, and the groups' central ones that no face has any more."""
+        paths = [str(row["path"]) for row in self._rows()]
+        central = [str(group["central"]) for group in read_json(self.path / GROUPS).get("groups", [])]
+        return paths + sorted(set(central) - set(paths))
+
+    def _people(self, paths: Sequence[str]) -> list[str | None]:
+        folders, files = by_folder(paths).people, by_file(paths)
+        return [folder or file for folder, file in zip(folders, files, strict=True)]
+
+
+class MapHolding:
+    """A map of `tsne -o FILE.html`: names, points, paths and thumbnails."""
+
+    kind = "map"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def people(self) -> set[str]:
+        """All people on it."""
+        return {canonical(name) for name in read_page(self.path)["names"]}
+
+    def count(self, identity: str) -> Count:
+        """Counts faces."""
+        data = read_page(self.path)
+        names = [canonical(data["names"][who]) if who >= 0 else "" for who in data["who"]]
+        return Count(names.count(shown(identity)), len(names) - names.count(shown(identity)))
+
+    def remove(self, identity: str) -> None:
+        """Takes the person's points off, and blackens their thumbnails."""
+        remove_from_page(self.path, lambda name: canonical(name) == shown(identity))
+
+
+def _people_in_rows(path: Path) -> list[str]:
+    with open_store(path) as store:
+        return read_people(store.file)
