@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from faceclr_cli.core.datasets.folder import is_face_folder
 from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
+from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.losses.gather import world
-from faceclr_cli.core.metrics.contrast import alignment, effective_rank, uniformity, views_top1
+from faceclr_cli.core.metrics.contrast import alignment, effective_rank, mean_cosine, uniformity, views_top1
 from faceclr_cli.core.metrics.knn import knn_accuracy
 from faceclr_cli.core.metrics.verification import (
     auc,
@@ -35,12 +36,14 @@ if TYPE_CHECKING:
     from faceclr_cli.core.training.tasks import Task
 
 KNN, RANK, TOP1, ACCURACY, LOSS = "val_knn", "val_rank", "val_top1", "val_accuracy", "val_loss"
+COSINE = "cosine"
 _THRESHOLD, _FAR, _TAR = "val_threshold", "val_far", "val_tar"
 _FARS = ("1e-1", "1e-2", "1e-3")
 _BATCH = 256
 _VIEWED = 512  # Pictures of which views are compared: enough to tell epochs apart.
 _PAIRED = 2000  # Faces of which all pairs are verified: two million.
 _FOLDS = 10
+_PROBED = 64  # Pictures that are trained on, to see whether embeddings differ where nothing else is watched.
 
 
 def val_beside(data: Path) -> Path | None:
@@ -80,6 +83,7 @@ class Watch:
             - `val_accuracy`: share of their pairs judged right at `val_threshold`, the best one, if genuine pairs count
               as much as impostor pairs; `val_far`, `val_tar`: shares of impostor and of genuine pairs accepted there.
             - `val_tar@1e-1`, ...: share of genuine pairs accepted where that share of impostor pairs is.
+            - `cosine`: mean cosine similarity of pairs of watched pictures, or else of some that are trained on.
             - `val_rank`: effective rank of the embeddings, 1 to the smaller of their number and length.
             - `val_alignment`, `val_uniformity` of random views and `val_top1`, the share of views whose twin is the
               nearest; where the task makes two views.
@@ -91,11 +95,14 @@ class Watch:
             self._seen(faces, task, device, stop)
             for faces in (sets.strangers, sets.fellows, sets.lfw.faces if sets.lfw is not None and due else None)
         )
+        watched = strangers or fellows or self._seen(_some(sets.trained), task, device, stop)
         if any(agree(device, stop.flag.value)):
             return {}
         row = task.measure(strangers if len(self._known) else None, fellows)
         if world()[0]:
             return row
+        if watched is not None and len(watched.embeddings) > 1:
+            row = {COSINE: mean_cosine(watched.embeddings.cpu().numpy()), **row}
         if strangers is not None:
             rows = strangers.embeddings.cpu().numpy()
             if len(self._known):
@@ -114,6 +121,10 @@ class Watch:
         if faces is None:
             return None
         embeddings = embedded_by_all(task.encoder, faces, np.arange(len(faces)), device, stop)
+        if not embeddings.isfinite().all():  # Weights that are finite and huge overflow on the way.
+            raise ModelError(
+                "the encoder produced NaN or infinite embeddings after this epoch; training diverged: lower --lr"
+            )
         return Seen(embeddings, torch.from_numpy(faces.labels).to(device))
 
     @torch.inference_mode()
@@ -132,6 +143,10 @@ class Watch:
             parts.append(np.stack(np.split(embeddings, 2)))
         first, second = np.concatenate(parts, axis=1)
         return first, second
+
+
+def _some(faces: JoinedFaces) -> JoinedFaces:
+    return faces.take(np.linspace(0, len(faces) - 1, min(_PROBED, len(faces))).round().astype(np.int64))
 
 
 def calibration(row: Row, faces: JoinedFaces | None) -> Calibration | None:

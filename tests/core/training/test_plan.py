@@ -193,6 +193,13 @@ def test_a_collapse_is_called_out_once() -> None:
     assert alarms([row(1, loss=6.236)], math.log(511), plan(warmup=0.15)) == []
 
 
+def test_embeddings_that_hardly_differ_have_collapsed_if_the_loss_is_near_that_of_a_blind_encoder() -> None:
+    [text] = alarms([row(2, loss=0.2014, active=0.97, cosine=0.999)], 0.2, plan())
+    assert "COLLAPSE" in text and "mean cosine 0.999" in text
+    assert alarms([row(2, loss=0.2014, active=0.97, cosine=0.9)], 0.2, plan()) == []
+    assert alarms([row(2, loss=0.15, active=0.97, cosine=0.999)], 0.2, plan()) == []
+
+
 def test_triplets_of_which_few_are_active_have_not_collapsed() -> None:
     """Those that are active cost 0.2 on average, as all would cost a blind encoder."""
     assert alarms([row(2, loss=0.2, active=0.4, val_rank=10.0)], 0.2, plan()) == []

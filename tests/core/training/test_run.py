@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import get_args
@@ -19,6 +20,7 @@ from faceclr_cli.core.encoders.bundle import load_bundle
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.losses.triplet import Mining as Chosen
+from faceclr_cli.core.training.record import best_epoch
 from faceclr_cli.core.training.run import run
 from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
 
@@ -34,7 +36,15 @@ def test_pretraining_learns_and_leaves_a_whole_run(split: Path, tmp_path: Path) 
     table = rows(result.run)
     of_steps = ["epoch", "step", "loss", "top1", "top5", "lr", "pictures_per_second", "seconds"]
     of_people = ["val_knn", "val_threshold", "val_accuracy", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2"]
-    assert list(table[0]) == [*of_steps, *of_people, "val_rank", "val_alignment", "val_uniformity", "val_top1"]
+    assert list(table[0]) == [
+        *of_steps,
+        "cosine",
+        *of_people,
+        "val_rank",
+        "val_alignment",
+        "val_uniformity",
+        "val_top1",
+    ]
     assert [row["epoch"] for row in table] == list(range(1, 9))
     assert [row["step"] for row in table] == [4 * epoch for epoch in range(1, 9)]
     assert table[-1]["loss"] < 0.8 * table[0]["loss"]
@@ -239,6 +249,26 @@ def test_a_loss_that_is_not_finite_ends_the_run(split: Path, tmp_path: Path) -> 
     names = (tmp_path / "run" / "not-finite.txt").read_text().splitlines()
     assert len(names) == 16
     assert all((split / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e39], ids=["weights overflow in use", "weights are infinite"])
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("command", [PretrainConfig, TripletConfig, CenterConfig])
+def test_a_last_step_that_diverges_ends_the_run_without_an_encoder(
+    command: type[PretrainConfig] | type[TripletConfig] | type[CenterConfig], watched: bool, lr: float, tmp_path: Path
+) -> None:
+    # One batch alone: its loss is finite, and no other follows that could show what its update did.
+    data = (make_split if watched else make_faces)(tmp_path / "split", people=4, pictures=4)
+    config = command(data=(data,), out=tmp_path / "run", epochs=1, lr=lr, warmup=0.0, **SMALL)
+    with pytest.raises(ModelError, match="diverged"):
+        run(config, Heard())
+    assert not (tmp_path / "run" / "encoder").exists()
+    assert list((tmp_path / "run").glob("checkpoints/*")) == []
+
+
+def test_an_epoch_that_is_not_finite_is_never_the_best() -> None:
+    table = [{"epoch": 1, "val_loss": math.nan}, {"epoch": 2, "val_loss": 0.5}, {"epoch": 3, "val_loss": math.nan}]
+    assert best_epoch(table, TripletConfig()) == 2
 
 
 def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> None:
