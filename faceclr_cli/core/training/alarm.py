@@ -30,11 +30,12 @@ def alarms(rows: Sequence[Row], blind_loss: float, plan: Plan) -> list[str]:
     found = []
     if collapsed(rows, blind_loss, plan) and not collapsed(rows[:-1], blind_loss, plan):
         row = rows[-1]
-        rank = f"effective rank {row[RANK]:.1f}, " if RANK in row else ""
-        rank += f"mean cosine {row[COSINE]:.3f}, " if COSINE in row else ""
+        signs = f"mean cosine {row[COSINE]:.3f}, " if COSINE in row else ""
+        if RANK in row:
+            signs = f"effective rank {row[RANK]:.1f}, {signs}"
         found.append(
-            f"epoch {len(rows)}: the embeddings COLLAPSE ({rank}loss {row['loss']:.2f}; {blind_loss:.2f} is that of an "
-            "encoder to which all pictures look the same): stop, and start anew with a lower --lr, a longer --warmup "
+            f"epoch {len(rows)}: the embeddings COLLAPSE ({signs}loss {row['loss']:.2f}; {blind_loss:.2f} is that of "
+            "an encoder to which all pictures look the same): stop, and start anew with a lower --lr, a longer --warmup "
             "or a larger --batch-size"
         )
     if overfits(rows) and not overfits(rows[:-1]):

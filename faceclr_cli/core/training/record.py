@@ -12,7 +12,6 @@ import torch
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
-from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.bundle import save_encoder
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.errors import ModelError
@@ -21,7 +20,7 @@ from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, col
 from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.stopping import agree
 from faceclr_cli.core.training.tasks import Task
-from faceclr_cli.core.training.watch import ACCURACY, KNN, LOSS, calibration
+from faceclr_cli.core.training.watch import ACCURACY, KNN, LOSS, calibration_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +36,6 @@ class Record:
         origin: What checkpoints belong to.
         fingerprint: Of the crops.
         card: What the encoder is made from.
-        strangers: Whom its threshold is measured on, if anybody.
         keep: How many checkpoints to keep.
         history: The table and the events, where this process writes.
     """
@@ -50,7 +48,6 @@ class Record:
     origin: Origin
     fingerprint: Fingerprint
     card: Card
-    strangers: JoinedFaces | None
     keep: int
     history: History | None
 
@@ -102,7 +99,7 @@ class Record:
                 self.task.encoder,
                 self.fingerprint,
                 card=self.card,
-                calibration=calibration(row, self.strangers),
+                calibration=calibration_of(row),
             )
 
     def last_checkpoint(self) -> Path | None:

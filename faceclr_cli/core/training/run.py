@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
@@ -24,7 +25,7 @@ from faceclr_cli.core.training.record import tidy
 from faceclr_cli.core.training.sets import open_sets, opened
 from faceclr_cli.core.training.settle import Settled, require_unused, resumes, settle
 from faceclr_cli.core.training.tasks import COMMANDS, build_task
-from faceclr_cli.core.training.watch import watchable
+from faceclr_cli.core.training.watch import FEWEST_PEOPLE, watchable
 from faceclr_cli.core.training.work import Job, initial_network, work
 
 
@@ -131,7 +132,9 @@ def _checked_val(settled: Settled, faces: JoinedFaces, reporter: Reporter) -> Se
     val = opened(settled.val, reporter)
     val.fingerprint.require_same(faces.fingerprint, names, str(settled.data[0]))
     if not len(watchable(val)):
-        text = f"{names}: shows nobody twice, so there is nobody to recognise; the last epoch's encoder will be kept"
+        twice = int((np.bincount(val.labels[val.labels >= 0]) > 1).sum())
+        have = f"{'1 person has' if twice == 1 else f'{twice} people have'} two or more pictures"
+        text = f"{names}: {have}, fewer than the {FEWEST_PEOPLE} by whom an epoch can be judged; the last one is kept"
         reporter.report(Notice(text=text))
         return settled
     known = sorted(set(val.people) & set(faces.people))

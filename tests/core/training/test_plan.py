@@ -168,7 +168,7 @@ def test_resume_auto_starts_then_continues(split: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_are_held_out_where_nothing_else_is_watched(tmp_path: Path) -> None:
-    faces = make_faces(tmp_path / "faces", 16, 8)
+    faces = make_faces(tmp_path / "faces", 32, 4)
     heard = Heard()
     result = pretrain(faces, tmp_path / "run", heard, epochs=1, hold_out=0.25)
     assert result.metrics["val_knn"] > 0.1

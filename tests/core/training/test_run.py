@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -20,6 +21,7 @@ from faceclr_cli.core.encoders.bundle import load_bundle
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.losses.triplet import Mining as Chosen
+from faceclr_cli.core.training import watch
 from faceclr_cli.core.training.record import best_epoch
 from faceclr_cli.core.training.run import run
 from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
@@ -35,7 +37,9 @@ def test_pretraining_learns_and_leaves_a_whole_run(split: Path, tmp_path: Path) 
     result = pretrain(split, tmp_path / "run", heard, epochs=8, lr=3e-3)
     table = rows(result.run)
     of_steps = ["epoch", "step", "loss", "top1", "top5", "lr", "pictures_per_second", "seconds"]
-    of_people = ["val_knn", "val_threshold", "val_accuracy", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2"]
+    of_people = ["val_pictures", "val_people", "val_genuine", "val_impostor", "val_knn", "val_knn_low", "val_knn_high"]
+    of_people += ["val_knn_chance", "val_threshold", "val_accuracy", "val_accuracy_low", "val_accuracy_high"]
+    of_people += ["val_far", "val_tar", "val_tar@1e-1"]
     assert list(table[0]) == [
         *of_steps,
         "cosine",
@@ -105,7 +109,8 @@ def test_people_are_told_apart(split: Path, tmp_path: Path) -> None:
 
 def test_the_best_encoder_is_kept(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracies = iter([0.5, 0.9, 0.9, 0.7])
-    monkeypatch.setattr("faceclr_cli.core.training.watch.knn_accuracy", lambda *_: next(accuracies))
+    measure = watch.recognition
+    monkeypatch.setattr(watch, "recognition", lambda *given: replace(measure(*given), knn=next(accuracies)))
     kept: list[str] = []
 
     class Onlooker(Heard):
@@ -279,15 +284,22 @@ def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> Non
     assert any(notice.level == "warning" and "person_001" in notice.text for notice in heard.of(Notice))
 
 
-def test_a_val_part_that_shows_nobody_twice_names_no_best_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("people", "pictures", "said"),
+    [(3, 1, "0 people have two or more"), (1, 4, "1 person has two or more"), (4, 2, "4 people have two or more")],
+)
+def test_a_val_part_of_too_few_people_names_no_best_epoch(
+    people: int, pictures: int, said: str, tmp_path: Path
+) -> None:
     train = make_split(tmp_path / "split", 3, 4)
     shutil.rmtree(train.parent / "val")
-    make_faces(train.parent / "val", 3, 1, first=50)
+    make_faces(train.parent / "val", people, pictures, first=50)
     heard = Heard()
     result = pretrain(train, tmp_path / "run", heard, epochs=1)
     assert result.best_epoch is None
     assert "val_rank" in result.metrics and "val_knn" not in result.metrics
-    assert any("nobody twice" in notice.text for notice in heard.of(Notice))
+    assert any(said in notice.text and "fewer than the 5" in notice.text for notice in heard.of(Notice))
+    assert load_bundle(result.run).calibration is None
 
 
 def test_val_was_prepared_otherwise(tmp_path: Path) -> None:
