@@ -124,7 +124,7 @@ def _bars(console: RichConsole) -> Progress:
 
 
 class _Throttled(ABC):
-    """Progress is said every half minute at the most; notices and the last epoch always."""
+    """Progress is said every half minute at the most; notices and epochs, which are results, always."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -143,8 +143,7 @@ class _Throttled(ABC):
                     start, since = self._started[event.task]
                     self._advanced(event, start, max(time.monotonic() - since, 1e-9))
             case EpochFinished():
-                if self._due() or event.epoch == event.epochs:
-                    self._epoch(event)
+                self._epoch(event)
             case Notice():
                 self._notice(event)
 

@@ -52,7 +52,7 @@ def option(
     maximum: float | None = None,
     bare: str | None = None,
 ) -> Any:
-    """A field that is an option: `batch_size` becomes `--batch-size`, `FACECLR_BATCH_SIZE` and `batch-size = `."""
+    """A field that is an option: `hold_out` of pretrain: `--hold-out`, `FACECLR_PRETRAIN_HOLD_OUT`, `hold-out = `."""
     spec = Spec(help=help, short=short, panel=panel, metavar=metavar, minimum=minimum, maximum=maximum, bare=bare)
     return field(default=default, metadata={_KEY: spec})
 

@@ -35,8 +35,8 @@ def alarms(rows: Sequence[Row], blind_loss: float, plan: Plan) -> list[str]:
             signs = f"effective rank {row[RANK]:.1f}, {signs}"
         found.append(
             f"epoch {len(rows)}: the embeddings COLLAPSE ({signs}loss {row['loss']:.2f}; {blind_loss:.2f} is that of "
-            "an encoder to which all pictures look the same): stop, and start anew with a lower --lr, a longer --warmup "
-            "or a larger --batch-size"
+            "an encoder to which all pictures look the same): stop, and start anew with a lower --lr, a longer "
+            "--warmup or a larger --batch-size"
         )
     if overfits(rows) and not overfits(rows[:-1]):
         name, quality = _quality(rows)
