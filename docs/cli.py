@@ -16,8 +16,10 @@ _HEAD = """\
 # Commands
 
 What `faceclr COMMAND --help` says; `python docs/cli.py` writes this page. Each option is also a variable of the
-environment (`--batch-size` is `FACECLR_BATCH_SIZE`) and a line of the command's table in `faceclr.toml`
-(`batch-size = 64`); what stands on the command line wins over the environment, and that over the file.
+environment and a line of the command's table in `faceclr.toml` (`batch-size = 64`); what stands on the command line
+wins over the environment, and that over the file. `--batch-size` of pretrain is the variable
+`FACECLR_PRETRAIN_BATCH_SIZE`. Options that mean the same in every command that has them also have a variable without
+its name, as `FACECLR_EPOCHS`; the variable of the command wins.
 
 Exit codes: 0 done, or the same person · 1 a different person · 2 usage or configuration · 3 data · 4 model or
 checkpoint · 70 a defect in faceclr · 75 another run is at work there · 130 interrupted · 141 nobody reads the output ·

@@ -59,7 +59,7 @@ def _load(name: str) -> TyperCommand:
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     alone.command(
         name, cls=command_class(module.run), rich_help_panel=_PANEL_OF[name], epilog=f"Example: {module.EXAMPLE}"
-    )(command(module.run))
+    )(command(name, module.run))
     return cast(TyperCommand, typer.main.get_command(alone))
 
 
@@ -95,8 +95,22 @@ def _root(
 
 
 def _message(error: typer.TyperException) -> str:
+    _name_variable(error)
     near = getattr(error, "possibilities", None)  # of a misspelt option, the likeliest first
     return f"No such option '{error.option_name}'; did you mean {near[0]}?" if near else error.format_message()  # type: ignore[attr-defined]
+
+
+def _name_variable(error: typer.TyperException) -> None:
+    """Has a wrong value named after the variable that it is from, where it was not typed."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None or getattr(error, "param_hint", None):
+        return
+    source = context.get_parameter_source(parameter.name)
+    variables = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or []
+    if source is not None and source.name == "ENVIRONMENT":
+        error.param_hint = next(  # type: ignore[attr-defined]
+            (f"the variable {name}" for name in variables if os.environ.get(name)), None
+        )
 
 
 def _run() -> int | None:
@@ -106,11 +120,16 @@ def _run() -> int | None:
         os.environ["COLUMNS"] = "10000"
     try:
         return cast(int | None, app(prog_name="faceclr", standalone_mode=False))
-    except SystemExit:
-        if completing:
+    except SystemExit as error:
+        if completing or not _is_closed_pipe(error):
             raise
-        # So ends Typer where nobody reads what --help prints.
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+
+
+def _is_closed_pipe(error: SystemExit) -> bool:
+    """Whether Typer ended the process while it handled that the reader of --help closed its end."""
+    cause = error.__context__
+    return isinstance(cause, OSError) and cause.errno == errno.EPIPE
 
 
 def main() -> None:

@@ -24,13 +24,20 @@ C = TypeVar("C", bound=Config)
 
 CONFIG_FILE = Path("faceclr.toml")
 
+AMBIGUOUS = frozenset(
+    ("batch_size", "face", "faces", "far", "format", "half", "head", "identities", "margin", "method", "min_images",
+     "min_size", "out", "pairs", "photos", "plot", "source", "test", "train", "val")
+)  # fmt: skip
+"""Options that mean different things in different commands: only variables with the command's name set them."""
+
 _METAVARS = {int: "N", int | None: "N", float: "X", float | None: "X", str: "TEXT"}
 
 
-def command(body: Callable[[C, Console], int | None]) -> Callable[..., None]:
+def command(name: str, body: Callable[[C, Console], int | None]) -> Callable[..., None]:
     """Makes the function that Typer calls.
 
     Args:
+        name: Of the command.
         body: Runs the command. The annotation of its parameter `config` is the dataclass in which the
             options are written; what it returns is the exit code, None meaning 0.
 
@@ -39,7 +46,7 @@ def command(body: Callable[[C, Console], int | None]) -> Callable[..., None]:
     """
     config_class: type[C] = get_type_hints(body)["config"]
     hints = get_type_hints(config_class)
-    parameters = [_parameter(f, hints[f.name]) for f in dataclasses.fields(config_class)] + _common()
+    parameters = [_parameter(name, f, hints[f.name]) for f in dataclasses.fields(config_class)] + _common()
     own = {f.name for f in dataclasses.fields(config_class)}
     many = {name for name in own if get_origin(hints[name]) is tuple}
 
@@ -69,7 +76,13 @@ def command_class(body: Callable[[C, Console], int | None]) -> type[Command]:
     return type("Command", (Command,), {"bare": alone}) if alone else Command
 
 
-def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
+def _variables(command_name: str, option: str) -> list[str]:
+    """The environment variables that set an option, the command's own first."""
+    own = f"FACECLR_{command_name.replace('-', '_').upper()}_{option.upper()}"
+    return [own] if option in AMBIGUOUS else [own, f"FACECLR_{option.upper()}"]
+
+
+def _parameter(command_name: str, config_field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     spec, name = spec_of(config_field), config_field.name
     if get_origin(hint) is tuple:
         hint = list[get_args(hint)[0]]  # type: ignore[misc]
@@ -85,7 +98,7 @@ def _parameter(config_field: dataclasses.Field[Any], hint: Any) -> inspect.Param
             *([spec.short] if spec.short else []),
             help=spec.help,
             metavar=spec.metavar or _METAVARS.get(hint),
-            envvar=f"FACECLR_{name.upper()}",
+            envvar=_variables(command_name, name),
             show_envvar=False,
             show_default=config_field.default is not False and not spec.bare,
             rich_help_panel=spec.panel,
@@ -133,28 +146,46 @@ def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     if path is None and not CONFIG_FILE.is_file():
         return None
     path = path or CONFIG_FILE
-    known = {p.name for p in context.command.params if p.name} - {p.name for p in _common()} - {"help"}
     try:
         tables = tomllib.loads(decode(path.read_bytes()).replace("\r\n", "\n"))
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise typer.BadParameter(f"{path}: not TOML ({error})") from error
-    table = tables.get(context.info_name or "", {})
-    if not isinstance(table, dict):
-        raise typer.BadParameter(f"{path}: [{context.info_name}] must be a table")
+    _require_tables(path, tables, context)
+    defaults = {key.replace("-", "_"): value for key, value in tables.get(context.info_name or "", {}).items()}
+    defaults = {"as_json" if key == "json" else key: value for key, value in defaults.items()}
+    parameters = {p.name: p for p in context.command.params if p.name and p.name not in ("config_file", "help")}
     alone = getattr(context.command, "bare", {})
-    many = {p.name for p in context.command.params if getattr(p, "multiple", False) or p.nargs == -1}
-    defaults = {key.replace("-", "_"): value for key, value in table.items()}
     for key, value in defaults.items():
-        if key in many and not isinstance(value, list):
-            defaults[key] = [value]
-        if value is True and f"--{option_name(key)}" in alone:
-            defaults[key] = alone[f"--{option_name(key)}"][0]
-    for key in defaults:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
+        where, option = f"{path}: [{context.info_name}]", key.removeprefix("as_")
+        if key not in parameters:
+            near = difflib.get_close_matches(key, parameters, n=1)
             hint = f"; did you mean {option_name(near[0])}?" if near else ""
-            raise typer.BadParameter(f"{path}: [{context.info_name}] has no option {option_name(key)}{hint}")
+            raise typer.BadParameter(f"{where} has no option {option_name(option)}{hint}")
+        parameter = parameters[key]
+        if value is True and f"--{option_name(key)}" in alone:
+            value = alone[f"--{option_name(key)}"][0]
+        values = value if isinstance(value, list) else [value]
+        if not getattr(parameter, "is_flag", False) and any(isinstance(each, bool) for each in values):
+            raise typer.BadParameter(f"{where} {option_name(option)}: true and false are for switches only")
+        is_many = getattr(parameter, "multiple", False) or parameter.nargs == -1
+        defaults[key] = values if is_many else value
     context.default_map = defaults
     return path
+
+
+def _require_tables(path: Path, tables: dict[str, Any], context: typer.Context) -> None:
+    """Refuses what no command would read: a misspelled table, or a line above all tables."""
+    group = getattr(context.parent, "command", None)
+    names = [context.info_name] if group is None else group.list_commands(context.parent)
+    for name, table in tables.items():
+        if name in names and isinstance(table, dict):
+            continue
+        if name in names:
+            raise typer.BadParameter(f"{path}: [{name}] must be a table")
+        if not isinstance(table, dict):
+            raise typer.BadParameter(f"{path}: {name} is in no table; options belong under a command, as [{names[0]}]")
+        near = difflib.get_close_matches(name.lower(), names, n=1)
+        hint = f"; did you mean [{near[0]}]?" if near else ""
+        raise typer.BadParameter(f"{path}: [{name}] is not a command of faceclr{hint}")

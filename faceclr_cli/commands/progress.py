@@ -124,7 +124,7 @@ def _bars(console: RichConsole) -> Progress:
 
 
 class _Throttled(ABC):
-    """Progress is said every half minute at the most; notices and the last epoch always."""
+    """Progress is said every half minute at the most; notices and epochs, which are results, always."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -143,8 +143,7 @@ class _Throttled(ABC):
                     start, since = self._started[event.task]
                     self._advanced(event, start, max(time.monotonic() - since, 1e-9))
             case EpochFinished():
-                if self._due() or event.epoch == event.epochs:
-                    self._epoch(event)
+                self._epoch(event)
             case Notice():
                 self._notice(event)
 
@@ -210,6 +209,8 @@ class JsonLines(_Throttled):
 
 _WIDTH = 80
 _LEAST_WANTED = (
+    "val_pictures", "val_people", "val_genuine", "val_impostor", "val_knn_chance", "val_knn_low", "val_knn_high",
+    "val_accuracy_low", "val_accuracy_high", "val_threshold@1e-2", "val_threshold@1e-3", "cosine",
     "uses_mean", "uses_sd", "never_used", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2", "val_tar@1e-3",
     "val_threshold", "val_alignment", "val_uniformity", "top5", "val_top3", "val_top5", "lfw_threshold", "lfw_auc",
     "val_rank", "lr", "center", "val_top1", "val_knn", "seconds", "active", "top1", "accuracy", "val_loss",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from faceclr_cli.commands.console import Console, facts, room
+from faceclr_cli.commands.console import Console, count, facts, percent, room
 from faceclr_cli.commands.progress import numbers
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
@@ -23,15 +23,49 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
     else:
         rows = {"trained": "not at all: an untrained network, to compare with"}
     if result.best is not None:
-        rows["best epoch"] = f"{result.best_epoch}, {_quality(result.best)} on faces it never saw"
-        if "val_threshold" in result.best:
-            rows["threshold"] = f"{result.best['val_threshold']:.3f}, kept in the encoder for verify"
+        rows["best epoch"] = f"{result.best_epoch}, {_quality(result.best)}"
+    measured = result.best or result.metrics
+    if "val_people" in measured:
+        rows |= _evidence(measured)
     console.show(result, facts(rows | {"encoder": str(result.encoder)}))
 
 
 def _quality(row: Mapping[str, float]) -> str:
-    names = {"val_loss": "loss {:.3g}", "val_accuracy": "verification {:.1%}", "val_knn": "k-NN {:.1%}"}
-    return ", ".join(text.format(row[name]) for name, text in names.items() if name in row)
+    """By the names of the columns: the loss on what is watched is another one than that of training."""
+    parts = [f"val_loss {row['val_loss']:.3g}"] if "val_loss" in row else []
+    if "val_accuracy" in row:
+        parts.append(f"verification {percent(row['val_accuracy'])} ({_interval(row, 'val_accuracy')}, chance 50%)")
+    if "val_knn" in row:
+        chance = percent(row["val_knn_chance"]) if "val_knn_chance" in row else "unknown"
+        parts.append(f"k-NN {percent(row['val_knn'])} ({_interval(row, 'val_knn')}, chance {chance})")
+    return ", ".join(parts)
+
+
+def _interval(row: Mapping[str, float], name: str) -> str:
+    """`95% 61-74%`; a history of an earlier version has none."""
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return "no interval" if low is None or high is None else f"95% {100 * low:.0f}-{100 * high:.0f}%"
+
+
+def _evidence(row: Mapping[str, float]) -> dict[str, str]:
+    """What the numbers rest on, and the threshold that follows from them."""
+    from faceclr_cli.core.training.watch import FEWEST_FOR_THRESHOLD, calibration_of
+
+    people, pictures = int(row["val_people"]), int(row["val_pictures"])
+    pairs = f"{count(int(row['val_genuine']), 'genuine pair')}, {count(int(row['val_impostor']), 'impostor pair')}"
+    rows = {"measured on": f"{count(pictures, 'picture')} of {people:,} people it never saw: {pairs}"}
+    kept = calibration_of(row)
+    if kept is None:
+        rows["threshold"] = (
+            f"none: {people:,} people are fewer than the {FEWEST_FOR_THRESHOLD} from whom one is kept; "
+            "faceclr calibrate measures one"
+        )
+        return rows
+    point = kept.usual
+    rows["threshold"] = f"{point.threshold:.3f}, kept in the encoder: {point.meaning}"
+    if point.is_lax:
+        rows["threshold"] += "; too many for a verdict, so verify asks for another: see faceclr calibrate"
+    return rows
 
 
 def _speed(pictures_per_second: float | None) -> str:

@@ -30,12 +30,13 @@ def run(config: VerifyConfig, console: Console) -> int:
         return 0
     rows = {
         "similarity": f"{result.similarity:.3f}",
-        "threshold": f"{result.threshold:.3f} ({result.encoder})",
-        "meaning": result.meaning,
+        "threshold": f"{result.threshold:.3f} ({result.encoder}), {result.meaning}",
         "verdict": "same person" if result.same else "different people",
     }
     if result.probability is not None:
         rows["probability"] = f"{likely(result.probability)} that it is the same person, at even odds beforehand"
+    else:
+        rows["probability"] = f"not measured for {result.encoder}; faceclr calibrate measures it"
     if result.notes:
         rows["doubts"] = "; ".join(result.notes)
     console.show(result, facts(rows))

@@ -105,7 +105,7 @@ def test_the_example_of_a_command_is_a_line_that_it_understands(name: str) -> No
 
     body.__annotations__["config"] = get_type_hints(module.run)["config"]
     alone = typer.Typer()
-    alone.command(cls=command_class(body))(command(body))
+    alone.command(cls=command_class(body))(command("example", body))
     words = shlex.split(module.EXAMPLE)
     done = CliRunner().invoke(alone, words[2:])
     assert words[:2] == ["faceclr", name]

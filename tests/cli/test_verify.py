@@ -65,7 +65,7 @@ def test_the_same_person_is_exit_0_with_a_table(photos: Path) -> None:
     done = faceclr("verify", photos / "astronaut.jpg", photos / "astronaut again.jpg")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for word in ("similarity", "threshold", "meaning", "same person"):
+    for word in ("similarity", "threshold", "accepts 1 in", "same person"):
         assert word in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 200
 
@@ -161,7 +161,7 @@ def test_a_measured_false_accept_rate_chooses_its_threshold(pair: tuple[Path, Pa
     )
     shown = typed(*pair, "--far", "0.001")
     assert (shown.exit_code, shown.stderr) == (1, "")
-    assert rows(shown)["meaning"].startswith("accepts 1 in 1,000 pairs of different people and")
+    assert "(sface), accepts 1 in 1,000 pairs of different people, " in rows(shown)["threshold"]
 
 
 def test_another_false_accept_rate_is_exit_2_and_names_the_measured_ones(pair: tuple[Path, Path]) -> None:
@@ -178,8 +178,8 @@ def test_another_false_accept_rate_is_exit_2_and_names_the_measured_ones(pair: t
 def test_the_users_threshold_decides_and_says_so(pair: tuple[Path, Path]) -> None:
     done = typed(*pair, "--threshold", "-1")
     assert done.exit_code == 0
-    assert rows(done)["threshold"] == "-1.000 (sface)"
-    assert rows(done)["meaning"] == "chosen by --threshold"
+    assert rows(done)["threshold"].startswith("-1.000 (sface), ")
+    assert rows(done)["threshold"].endswith(", chosen by --threshold")
     assert rows(done)["verdict"] == "same person"
 
 
@@ -194,11 +194,11 @@ def test_thresholds_may_come_from_a_file(pair: tuple[Path, Path], tmp_path: Path
     path = calibrated(tmp_path / "own.json", SFaceEncoder(), None)
     strict, lax = typed(*pair, "--calibration", path), typed(*pair, "--calibration", path, "--far", "0.1")
     assert (strict.exit_code, lax.exit_code) == (1, 0)
-    assert rows(strict)["threshold"] == "0.900 (sface)"
-    assert rows(lax)["meaning"] == (
-        "accepts 1 in 10 pairs of different people and 99.0% of pairs of the same (our own pairs)"
-    )
-    assert "probability" not in rows(strict)
+    assert rows(strict)["threshold"].startswith("0.900 (sface), accepts 1 in 1,000 ")
+    meaning = "accepts 1 in 10 pairs of different people, 99.0% of pairs of the same"
+    assert rows(lax)["threshold"] == f"-0.500 (sface), {meaning}"
+    assert rows(lax)["probability"] == "not measured for sface; faceclr calibrate measures it"
+    assert rows(strict)["probability"] == rows(lax)["probability"]
     unknown = typed(*pair, "--calibration", path, "--far", "0.01")
     assert unknown.exit_code == 2
     assert "but 0.1, 0.001" in unknown.stderr
@@ -260,7 +260,7 @@ def test_crops_are_saved_as_prepare_cuts_them(photos: Path, tmp_path: Path, monk
 def test_json_has_these_fields(photos: Path, pair: tuple[Path, Path]) -> None:
     verdict = json.loads(typed(*pair, "--json").stdout)
     assert list(verdict) == [
-        "a", "b", "encoder", "similarity", "threshold", "far", "meaning", "same", "probability", "notes"
+        "a", "b", "encoder", "similarity", "threshold", "far", "meaning", "source", "same", "probability", "notes"
     ]  # fmt: skip
     assert (verdict["a"], verdict["b"], verdict["encoder"], verdict["notes"]) == (*map(str, pair), "sface", [])
     assert 0 <= verdict["probability"] < 0.01
@@ -326,3 +326,16 @@ def test_a_measurement_says_what_it_wrote_and_what_it_is_over(tmp_path: Path) ->
     assert typed(*line[:-1], "11").exit_code == 3
     assert typed(*line, "--plot", tmp_path / "roc.gif").exit_code == 2
     assert typed(*line, "--far", "0.01").exit_code == 2
+
+
+def test_a_threshold_that_accepts_many_impostors_gives_no_verdict(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    point = FarPoint(far=0.47, threshold=-0.5, tar=0.6)
+    write_calibration(
+        tmp_path / "weak.json", Calibration(points=(point,), probability=None, source="watched"), SFaceEncoder(), {}
+    )
+    done = typed(*pair, "--calibration", tmp_path / "weak.json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "too weak for a verdict: its threshold -0.500 accepts 1 in 2 pairs of different people" in done.stderr
+    assert "FAR 47.0%" in done.stderr and "faceclr calibrate" in done.stderr
+    # Asked for that rate, it gives one.
+    assert typed(*pair, "--calibration", tmp_path / "weak.json", "--far", "0.47").exit_code == 0

@@ -35,7 +35,7 @@ def invoke(body: Any, *arguments: str) -> Any:
         return answer
 
     app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(command(run))
+    app.command()(command("example", run))
     return CliRunner().invoke(app, list(arguments))
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib import import_module
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from faceclr_cli.commands.app import _PANEL_OF, main
+from faceclr_cli.commands.app import app as real_app
 from faceclr_cli.commands.console import Console
-from faceclr_cli.commands.options import command, command_class
+from faceclr_cli.commands.options import AMBIGUOUS, command, command_class
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
@@ -28,8 +33,8 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
         typer.echo(json.dumps(to_json(config)))
 
     app = typer.Typer()
-    app.command("pretrain", cls=command_class(pretrain))(command(pretrain))
-    app.command("linear-eval")(command(linear_eval))
+    app.command("pretrain", cls=command_class(pretrain))(command("pretrain", pretrain))
+    app.command("linear-eval")(command("linear-eval", linear_eval))
     return app
 
 
@@ -88,6 +93,11 @@ def test_an_option_may_stand_without_its_value(
         ("[pretrain]\nepoch = 3\n", "did you mean epochs"),
         ("[pretrain\n", "not TOML"),
         ("pretrain = 3\n", "must be a table"),
+        ("epochs = 3\n", "epochs is in no table"),
+        ("[pretrian]\nepochs = 3\n", "[pretrian] is not a command of faceclr; did you mean [pretrain]?"),
+        ("[Pretrain]\nepochs = 3\n", "did you mean [pretrain]?"),
+        ("[pretrain]\nlr = true\n", "lr: true and false are for switches only"),
+        ("[linear-eval]\nstores = []\n[pretrain]\nconfig = 'other.toml'\n", "has no option config"),
     ],
 )
 def test_a_wrong_file_is_a_usage_error_that_names_it(app: typer.Typer, content: str, complaint: str) -> None:
@@ -127,3 +137,48 @@ def test_the_same_limits_hold_in_python() -> None:
         PretrainConfig(epochs=-1)
     with pytest.raises(ValueError, match="--temperature"):
         PretrainConfig(temperature=float("nan"))
+
+
+def test_a_command_s_own_variable_beats_the_shared_one(app: typer.Typer) -> None:
+    assert resolved(app, "pretrain", env={"FACECLR_PRETRAIN_EPOCHS": "4", "FACECLR_EPOCHS": "5"})["epochs"] == 4
+    assert resolved(app, "linear-eval", "a.h5", env={"FACECLR_LINEAR_EVAL_SEED": "7"})["seed"] == 7
+    assert resolved(app, "linear-eval", "a.h5", env={"FACECLR_PRETRAIN_SEED": "7"})["seed"] != 7
+
+
+def test_what_means_another_thing_elsewhere_is_set_by_the_command_s_variable_alone(app: typer.Typer) -> None:
+    default = to_json(PretrainConfig())["out"]
+    assert resolved(app, "pretrain", env={"FACECLR_OUT": "elsewhere"})["out"] == default
+    assert resolved(app, "pretrain", env={"FACECLR_PRETRAIN_OUT": "elsewhere"})["out"] == "elsewhere"
+
+
+def test_options_of_different_types_under_one_name_are_known_to_be_ambiguous() -> None:
+    types: dict[str, set[str]] = {}
+    for name in _PANEL_OF:
+        body = import_module(f"faceclr_cli.commands.{name.replace('-', '_')}").run
+        for field, hint in get_type_hints(get_type_hints(body)["config"]).items():
+            types.setdefault(field, set()).add(str(hint))
+    assert {name for name, hints in types.items() if len(hints) > 1} <= AMBIGUOUS
+
+
+def test_switches_of_every_command_may_stand_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("faceclr.toml").write_text("[doctor]\njson = true\n", encoding="utf-8")
+    assert json.loads(CliRunner().invoke(real_app, ["doctor"]).stdout)
+    Path("faceclr.toml").write_text("[info]\nquiet = true\n", encoding="utf-8")
+    done = CliRunner().invoke(real_app, ["info", str(tmp_path)])
+    assert (done.exit_code, done.stdout) == (3, "")
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["faceclr", "prepare", "photos", "-o", "faces"])
+    monkeypatch.setenv("FACECLR_SIZE", "abc")
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "Invalid value for the variable FACECLR_SIZE: 'abc'" in capsys.readouterr().err
+
+
+def test_a_command_that_ends_the_process_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["faceclr", "doctor"])
+    monkeypatch.setattr("faceclr_cli.commands.app.app", lambda **_: sys.exit(5))
+    with pytest.raises(SystemExit, match="5"):
+        main()

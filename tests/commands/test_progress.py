@@ -40,17 +40,25 @@ def test_a_log_gets_a_line_every_half_minute(clock: list[float]) -> None:
     ]
 
 
-def test_epochs_are_throttled_but_the_last_is_said(clock: list[float]) -> None:
-    log = io.StringIO()
-    reporter = progress.PlainLines(log)
-    for epoch in range(1, 41):
-        clock[0] += 2.0
-        reporter.report(EpochFinished(epoch=epoch, epochs=40, metrics={"loss": 1.5}))
-    assert log.getvalue().splitlines() == [
-        "epoch 15/40  loss 1.500",
-        "epoch 30/40  loss 1.500",
-        "epoch 40/40  loss 1.500",
+def test_every_epoch_is_said_however_fast_they_follow(clock: list[float]) -> None:
+    """They are results, and the best epoch is named by its number; and they take no turn of the progress lines."""
+    log, objects = io.StringIO(), io.StringIO()
+    for reporter in (progress.PlainLines(log), progress.JsonLines(objects)):
+        reporter.report(TaskStarted(task="training", total=400, unit="pictures"))
+        for epoch in range(1, 41):
+            clock[0] += 2.0
+            reporter.report(EpochFinished(epoch=epoch, epochs=40, metrics={"loss": 1.5}))
+            reporter.report(TaskAdvanced(task="training", done=10 * epoch))
+    lines = log.getvalue().splitlines()
+    assert [line for line in lines if line.startswith("epoch")] == [
+        f"epoch {epoch:>2}/40  loss 1.500" for epoch in range(1, 41)
     ]
+    assert [line.split(",")[0] for line in lines if line.startswith("training")] == [
+        "training: 150/400 pictures",
+        "training: 300/400 pictures",
+    ]
+    said = [json.loads(line) for line in objects.getvalue().splitlines()]
+    assert [each["epoch"] for each in said if each["event"] == "epoch"] == list(range(1, 41))
 
 
 def test_a_program_gets_one_object_a_line(clock: list[float]) -> None:

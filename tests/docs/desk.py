@@ -41,7 +41,7 @@ def make_desk() -> None:
 
 def make_faces() -> None:
     photos = Path("photos")
-    write_people(photos, people=20, photos=5, seed=0, reporter=Silent())
+    write_people(photos, people=36, photos=5, seed=0, reporter=Silent())
     (photos / "person-01").rename(photos / "ann_lee")
     one, other = (cv2.imread(str(photos / "ann_lee" / f"0{number}.jpg")) for number in (1, 2))
     rows = min(len(one), len(other))

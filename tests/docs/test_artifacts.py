@@ -138,7 +138,10 @@ def test_every_kind_has_its_place() -> None:
 @pytest.mark.parametrize("command", TRAINERS)
 def test_history(command: str) -> None:
     of = [row for row in TABLES["`history.csv`"] if row["of"] == "all" or command in row["of"].split(", ")]
-    assert heading_of(TRAINERS[command], "history.csv") == [name for row in of for name in coded(row["column"])]
+    listed_names = [name for row in of for name in coded(row["column"])]
+    # These need more people than are watched here.
+    rare = {"val_tar@1e-3", "val_threshold@1e-3"}
+    assert heading_of(TRAINERS[command], "history.csv") == [name for name in listed_names if name not in rare]
 
 
 def test_pairs_and_triplets() -> None:
@@ -228,7 +231,7 @@ def test_other_formats() -> None:
 
 def test_weights() -> None:
     arrays = load_file("known/weights.safetensors")
-    shapes = {"people": 20, "dim": 16}
+    shapes = {"people": 36, "dim": 16}
     rows = TABLES["`weights.safetensors` of a classifier"]
     assert set(arrays) == {coded(row["tensor"])[0] for row in rows}
     for row in rows:
@@ -257,7 +260,7 @@ def test_standard_output() -> None:
         "identify": ["identify", "photos/ann_lee/01.jpg", "--gallery", "faces.h5", "--model", "run"],
     }
     for row in TABLES["CSV on standard output"]:
-        said = CliRunner().invoke(app, lines.pop(*coded(row["command"])))
+        said = CliRunner().invoke(app, [*lines.pop(*coded(row["command"])), "--threshold", "0.5"])
         assert next(csv.reader(said.stdout.splitlines()))[: len(coded(row["columns"]))] == coded(row["columns"])
     assert not lines
 

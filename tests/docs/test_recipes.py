@@ -34,7 +34,7 @@ def block_after(words: str, desk: Path) -> list[str]:
 
 def by_cron(command: str, variables: list[str]) -> subprocess.CompletedProcess[str]:
     """Runs a line as cron would: with the variables of the crontab and no others."""
-    small = [f"FACECLR_{name}={value}" for name, value in SMALL.items()] if " pretrain " in command else []
+    small = [f"FACECLR_PRETRAIN_{name}={value}" for name, value in SMALL.items()] if " pretrain " in command else []
     small.append("OMP_NUM_THREADS=1")
     return subprocess.run(
         ["env", "-i", *variables, *small, "/bin/sh", "-c", command],

@@ -57,7 +57,7 @@ def option(
     bare: str | None = None,
     streams: bool = False,
 ) -> Any:
-    """A field that is an option: `batch_size` becomes `--batch-size`, `FACECLR_BATCH_SIZE` and `batch-size = `."""
+    """A field that is an option: `hold_out` of pretrain: `--hold-out`, `FACECLR_PRETRAIN_HOLD_OUT`, `hold-out = `."""
     spec = Spec(
         help=help,
         short=short,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 
 import numpy as np
@@ -14,6 +15,7 @@ from faceclr_cli.core.datasets.samplers import apportion
 _MOST = 2000  # More would make what is watched hardly more certain, and the watching slower.
 _FEWEST = 32  # With fewer, what is watched would be noise.
 _FEWEST_OF_ONE = 5  # Whoever has fewer pictures needs them all for training.
+_MOST_OF_ONE = 1 / 30  # A person with a larger part of what is held out would count for many.
 
 
 def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -21,8 +23,10 @@ def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.in
 
     People with several pictures are held out as a whole, so that nobody is in both; all other pictures singly.
     Who is held out is drawn by a hash of the person's name or the picture's path, in each folder, among people
-    with names and pictures without, in proportion: more pictures change it little. Two people are always left
-    to train on, if possible two with several pictures.
+    with names and pictures without, in proportion: more pictures change it little. Measures rest on people rather
+    than pictures, so people with few pictures are drawn first: those with more than about a thirtieth of what is held
+    out follow only where the others are too few. Two people are always left to train on, if possible two with several
+    pictures.
 
     Args:
         faces: What to divide.
@@ -49,7 +53,9 @@ def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.in
     quotas = apportion(wanted, np.bincount(group, weights=sizes))
     is_held = np.zeros(len(first), dtype=bool)
     for number, quota in enumerate(quotas.tolist()):
-        is_held[_fitting(drawn[group[drawn] == number], sizes, quota)] = True
+        units = drawn[group[drawn] == number]
+        units = units[np.argsort(_doublings(sizes[units], quota * _MOST_OF_ONE), kind="stable")]
+        is_held[_fitting(units, sizes, quota)] = True
     kept, held = pictures[~is_held[unit]], pictures[is_held[unit]]
     return (pictures, held[:0]) if len(held) < _FEWEST or len(kept) < 2 else (kept, held)
 
@@ -89,6 +95,16 @@ def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDAr
     owners = np.where(alone, len(faces.people) + np.arange(len(faces)), faces.labels)
     _, first, unit, sizes = np.unique(owners, return_index=True, return_inverse=True, return_counts=True)
     return unit, first, sizes
+
+
+def _doublings(sizes: NDArray[np.intp], limit: float) -> NDArray[np.intp]:
+    """How often the limit must be doubled to allow each size: 0 for those within it.
+
+    It is a power of two, so that a few more pictures seldom change it.
+    """
+    exponent = max(1, math.floor(math.log2(limit))) if limit > 0 else 1
+    doublings: NDArray[np.intp] = np.maximum(0, np.ceil(np.log2(sizes)) - exponent).astype(np.intp)
+    return doublings
 
 
 def _key(faces: JoinedFaces, place: int, size: int, seed: int) -> int:

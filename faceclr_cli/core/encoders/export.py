@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.export import ExportConfig
 from faceclr_cli.core.encoders.bundle import TorchEncoder, load_network
+from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
 from faceclr_cli.core.encoders.description import GRAPH
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.events import Reporter, TaskFinished, TaskStarted, track
@@ -111,9 +112,9 @@ def _require_like(path: Path, encoder: TorchEncoder, bound: float, reporter: Rep
 
     batches = np.split(_random_crops(encoder.fingerprint.size), [1, 4, 36, 100, 164, 228])
     try:
-        exported = OnnxEncoder(read_onnx(path))
+        exported, original = OnnxEncoder(read_onnx(path)), CheckedEncoder(encoder)
         least = [
-            np.sum(exported.embed(crops).astype(np.float64) * encoder.embed(crops), axis=1).min()
+            np.sum(original.embed(crops).astype(np.float64) * exported.embed(crops), axis=1).min()
             for crops in track(batches, reporter, "comparing with PyTorch", total=len(batches), unit="batches")
         ]
     except ModelError as error:

@@ -6,6 +6,7 @@ import ctypes
 from pathlib import Path
 
 from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
 from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, describe
 from faceclr_cli.core.errors import ConfigError, ModelError
 
@@ -15,10 +16,11 @@ _ON_THE_CPU = "runs on the CPU alone; leave the option out"
 _AMD = Path("/dev/kfd")
 
 
-def load_encoder(model: str, device: str = "auto") -> Encoder:
+def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
     """Finds an encoder by name, folder or file.
 
-    On the CPU, ONNX Runtime runs a folder's exported graph, if there is one that was made of its weights.
+    On the CPU, ONNX Runtime runs a folder's exported graph, if there is one that was made of its weights. Whatever runs
+    the encoder, its embeddings are checked: NaN or infinite ones raise `ModelError`.
 
     Args:
         model: `sface`, `pixels`, or the path of a run or encoder folder (`./sface` where one has such a name) or of
@@ -38,6 +40,10 @@ def load_encoder(model: str, device: str = "auto") -> Encoder:
             ...
         faceclr_cli.core.errors.ModelError: --model nowhere: there is no such folder; give a run ...
     """
+    return CheckedEncoder(_find(model, device))
+
+
+def _find(model: str, device: str) -> Encoder:
     if model in BUILT_IN:
         if device == "cuda":
             raise ConfigError(f"--device cuda: {model} {_ON_THE_CPU}")

@@ -71,8 +71,8 @@ class OnnxEncoder:
             embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(crops)})[0]
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
-        if embeddings.shape != (len(crops), self.dim) or not np.isfinite(embeddings).all():
-            raise ModelError(f"{self._path}: its graph gives no embeddings of {self.dim} finite numbers")
+        if embeddings.shape != (len(crops), self.dim):
+            raise ModelError(f"{self._path}: its graph does not give embeddings of {self.dim} numbers")
         return embeddings
 
 

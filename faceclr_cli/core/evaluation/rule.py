@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faceclr_cli.core.configs.judging import JudgingConfig
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.calibration import FarPoint, read_calibration
+from faceclr_cli.core.encoders.calibration import read_calibration
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.metrics.probability import Logistic
 
@@ -18,14 +18,16 @@ class Rule:
     Attributes:
         threshold: Least similarity of the same person.
         far: Share of impostor pairs that it was measured to accept, or None where the user chose it.
-        meaning: What it means, as a sentence.
+        meaning: What it accepts, in words.
         logistic: From similarity to probability, or None where nobody measured it.
+        source: The pairs that it was measured on, in words; None where the user chose it.
     """
 
     threshold: float
     far: float | None
     meaning: str
     logistic: Logistic | None
+    source: str | None = None
 
     def probability(self, similarity: float) -> float | None:
         """The chance that it is one person, if that is as likely as not beforehand; None where nobody measured it."""
@@ -40,7 +42,8 @@ def rule_of(encoder: Encoder, config: JudgingConfig) -> Rule:
         config: The options.
 
     Raises:
-        ConfigError: The encoder has no threshold and none was given, or none for this rate.
+        ConfigError: The encoder has no threshold and none was given, none for this rate, or only one that accepts so
+            many impostor pairs that no verdict can rest on it.
         DataError, ModelError, FingerprintError: As `read_calibration`.
     """
     threshold, far, calibration = config.threshold, config.far, config.calibration
@@ -50,18 +53,18 @@ def rule_of(encoder: Encoder, config: JudgingConfig) -> Rule:
         return Rule(threshold=threshold, far=None, meaning="chosen by --threshold", logistic=logistic)
     if measured is None:
         raise ConfigError(
-            f"--model {config.model}: nobody has measured its threshold; faceclr calibrate does, or give "
-            "one with --threshold"
+            f"--model {config.model}: its threshold has not been measured; faceclr calibrate measures it, or give one "
+            "with --threshold"
         )
     try:
         point = measured.usual if far is None else measured.at(far)
     except ValueError as error:
         raise ConfigError(f"--far {far:g}: {error}; faceclr calibrate --far {far:g} measures it") from error
+    if far is None and point.is_lax:
+        raise ConfigError(
+            f"--model {config.model}: too weak for a verdict: its threshold {point.threshold:.3f} {point.meaning} (FAR "
+            f"{point.far:.1%}); faceclr calibrate measures a stricter one, or give --threshold"
+        )
     return Rule(
-        threshold=point.threshold, far=point.far, meaning=f"{_meaning(point)} ({measured.source})", logistic=logistic
+        threshold=point.threshold, far=point.far, meaning=point.meaning, source=measured.source, logistic=logistic
     )
-
-
-def _meaning(point: FarPoint) -> str:
-    strangers = f"1 in {1 / point.far:,.0f} pairs" if point.far > 0 else "no pair"
-    return f"accepts {strangers} of different people and {point.tar:.1%} of pairs of the same"

@@ -38,7 +38,8 @@ class VerifyResult:
         similarity: Cosine of the two embeddings, -1 to 1.
         threshold: Least similarity of the same person.
         far: Share of impostor pairs that this threshold was measured to accept, or None where the user chose it.
-        meaning: What the threshold means, as a sentence.
+        meaning: What the threshold accepts, in words.
+        source: The pairs that it was measured on, in words; None where the user chose it.
         same: Whether it is the same person.
         probability: The chance of that, if it is as likely as not beforehand, or None where nobody measured it.
         notes: What makes the verdict doubtful, each beginning with the photograph's name.
@@ -51,6 +52,7 @@ class VerifyResult:
     threshold: float
     far: float | None
     meaning: str
+    source: str | None
     same: bool
     probability: float | None
     notes: tuple[str, ...]
@@ -118,6 +120,7 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         threshold=rule.threshold,
         far=rule.far,
         meaning=rule.meaning,
+        source=rule.source,
         same=similarity >= rule.threshold,
         probability=rule.probability(similarity),
         notes=tuple(notes),

@@ -56,6 +56,26 @@ def uniformity(embeddings: ArrayLike, t: float = 2.0) -> float:
     return math.log(total / math.comb(len(rows), 2))
 
 
+def mean_cosine(embeddings: ArrayLike) -> float:
+    """Mean cosine similarity of all pairs of different pictures.
+
+    Args:
+        embeddings: Shape: (pictures, dim).
+
+    Returns:
+        1 where all pictures are one point, about 0 where they are spread evenly.
+
+    Raises:
+        ValueError: There are fewer than two pictures, or a value is not finite.
+    """
+    rows = _directions(embeddings)
+    if len(rows) < 2:
+        raise ValueError(f"pairs need two pictures, not {len(rows)}")
+    # The squared length of the sum is the sum over all ordered pairs, those of a picture with itself included.
+    total = float(np.square(rows.sum(axis=0)).sum() - np.square(rows).sum())
+    return total / (len(rows) * (len(rows) - 1))
+
+
 def effective_rank(embeddings: ArrayLike) -> float:
     """How many dimensions embeddings make use of (Roy & Vetterli 2007; RankMe, arXiv 2210.02885).
 

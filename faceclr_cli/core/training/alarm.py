@@ -7,11 +7,14 @@ from itertools import pairwise
 
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.plan import Plan
-from faceclr_cli.core.training.watch import KNN, LOSS, RANK, TOP1
+from faceclr_cli.core.training.watch import COSINE, KNN, LOSS, RANK, TOP1
 
 _ALL_ALIKE = 1.5
 """Effective rank below which embeddings are one direction, whatever the picture."""
 _NEAR_BLIND = 0.001
+_SAME_POINT, _NEAR_BLIND_THERE = 0.99, 0.05
+"""Mean cosine of pairs above which embeddings hardly differ. The distances of triplets are then a few percent of the
+margin, so the loss may be that far from the one of an encoder to which all pictures look the same."""
 _PATIENCE = 3
 _NOISE = 0.01
 
@@ -27,11 +30,13 @@ def alarms(rows: Sequence[Row], blind_loss: float, plan: Plan) -> list[str]:
     found = []
     if collapsed(rows, blind_loss, plan) and not collapsed(rows[:-1], blind_loss, plan):
         row = rows[-1]
-        rank = f"effective rank {row[RANK]:.1f}, " if RANK in row else ""
+        signs = f"mean cosine {row[COSINE]:.3f}, " if COSINE in row else ""
+        if RANK in row:
+            signs = f"effective rank {row[RANK]:.1f}, {signs}"
         found.append(
-            f"epoch {len(rows)}: the embeddings COLLAPSE ({rank}loss {row['loss']:.2f}; {blind_loss:.2f} is that of an "
-            "encoder to which all pictures look the same): stop, and start anew with a lower --lr, a longer --warmup "
-            "or a larger --batch-size"
+            f"epoch {len(rows)}: the embeddings COLLAPSE ({signs}loss {row['loss']:.2f}; {blind_loss:.2f} is that of "
+            "an encoder to which all pictures look the same): stop, and start anew with a lower --lr, a longer "
+            "--warmup or a larger --batch-size"
         )
     if overfits(rows) and not overfits(rows[:-1]):
         name, quality = _quality(rows)
@@ -49,7 +54,9 @@ def collapsed(rows: Sequence[Row], blind_loss: float, plan: Plan) -> bool:
         return False
     row = rows[-1]
     # Of triplets the mean loss of the active ones may be that of a blind encoder by chance, unless all are active.
-    blind = abs(row["loss"] - blind_loss) < _NEAR_BLIND * blind_loss and row.get("active", 1.0) > 1 - _NEAR_BLIND
+    distance = abs(row["loss"] - blind_loss)
+    blind = distance < _NEAR_BLIND * blind_loss and row.get("active", 1.0) > 1 - _NEAR_BLIND
+    blind |= distance < _NEAR_BLIND_THERE * blind_loss and row.get(COSINE, 0.0) > _SAME_POINT
     return blind or row.get(RANK, _ALL_ALIKE) < _ALL_ALIKE
 
 

@@ -85,7 +85,7 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
     """Trains from where `state` is to the last epoch, and keeps `state` and the run folder up to date.
 
     Raises:
-        ModelError: The loss or a gradient was not finite.
+        ModelError: The loss, a gradient, a weight or an embedding was not finite.
         InterruptedRunError, TerminatedRunError: A signal came; the checkpoint is written.
     """
     first = trainee.task.batches(0)
@@ -98,6 +98,7 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
         yield from _train(trainee, state, record, plan, clock)
         if not state.sums:
             break  # No time was left for a single batch.
+        record.require_finite_weights(state)
         began = time.perf_counter()
         is_whole = state.step == plan.before(epoch + 1)
         if not is_whole:

@@ -12,14 +12,15 @@ import torch
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.train import LabelledConfig, TrainConfig
-from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.bundle import save_encoder
 from faceclr_cli.core.encoders.description import Card
+from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.training.checkpoint import Origin, State, checkpoints, collect, save_checkpoint
 from faceclr_cli.core.training.history import History, Row
+from faceclr_cli.core.training.stopping import agree
 from faceclr_cli.core.training.tasks import Task
-from faceclr_cli.core.training.watch import ACCURACY, KNN, LOSS, calibration
+from faceclr_cli.core.training.watch import ACCURACY, KNN, LOSS, calibration_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,6 @@ class Record:
         origin: What checkpoints belong to.
         fingerprint: Of the crops.
         card: What the encoder is made from.
-        strangers: Whom its threshold is measured on, if anybody.
         keep: How many checkpoints to keep.
         history: The table and the events, where this process writes.
     """
@@ -48,7 +48,6 @@ class Record:
     origin: Origin
     fingerprint: Fingerprint
     card: Card
-    strangers: JoinedFaces | None
     keep: int
     history: History | None
 
@@ -64,8 +63,30 @@ class Record:
         if self.history is not None:
             self.history.add(state.rows)
 
+    def require_finite_weights(self, state: State) -> None:
+        """Refuses weights that hold NaN or infinity. All processes call it together, and all raise the same.
+
+        The loss of a step is computed before its update, so only the weights show that the last update diverged.
+
+        Raises:
+            ModelError: A weight or a buffer is not finite.
+        """
+        floats = [value for value in self.task.state_dict().values() if value.is_floating_point()]
+        finite = all(bool(value.isfinite().all()) for value in floats)
+        (diverged,) = agree(floats[0].device, int(not finite))
+        if diverged:
+            raise ModelError(
+                f"epoch {len(state.rows) + 1}, step {state.step}: the weights are no longer finite; training diverged\n"
+                f"Lower --lr or use --precision 32; the last good checkpoint: {self.last_checkpoint() or 'none yet'}"
+            )
+
     def checkpoint(self, state: State) -> None:
-        """Writes the checkpoint. All processes call it together, since each may have a part of it."""
+        """Writes the checkpoint. All processes call it together, since each may have a part of it.
+
+        Raises:
+            ModelError: As `require_finite_weights`.
+        """
+        self.require_finite_weights(state)
         tensors = collect(self.task, self.optimiser)
         if self.writes:
             save_checkpoint(self.folder, state, self.origin, tensors, self.keep)
@@ -78,7 +99,7 @@ class Record:
                 self.task.encoder,
                 self.fingerprint,
                 card=self.card,
-                calibration=calibration(row, self.strangers),
+                calibration=calibration_of(row),
             )
 
     def last_checkpoint(self) -> Path | None:
@@ -130,4 +151,9 @@ def best_epoch(rows: Sequence[Row], config: TrainConfig) -> int | None:
     if name is None:
         return None
     sign = -1 if name == LOSS else 1
-    return int(max(rows, key=lambda row: (sign * row.get(name, -math.inf * sign), row["epoch"]))["epoch"])
+
+    def rank(row: Row) -> tuple[float, float]:
+        value = sign * row.get(name, math.nan)
+        return (value if math.isfinite(value) else -math.inf, row["epoch"])
+
+    return int(max(rows, key=rank)["epoch"])

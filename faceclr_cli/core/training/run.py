@@ -141,12 +141,16 @@ def _checked(settled: Settled, listing: Listing, world: int, reporter: Reporter)
 
 
 def _check_val(val: JoinedFaces, settled: Settled, faces: JoinedFaces, reporter: Reporter) -> None:
-    from faceclr_cli.core.training.watch import watchable
+    import numpy as np
+
+    from faceclr_cli.core.training.watch import FEWEST_PEOPLE, watchable
 
     names = ", ".join(map(str, settled.val))
     val.fingerprint.require_same(faces.fingerprint, names, str(settled.data[0]))
     if not len(watchable(val)):
-        text = f"{names}: shows nobody twice, so there is nobody to recognise; the last epoch's encoder will be kept"
+        twice = int((np.bincount(val.labels[val.labels >= 0]) > 1).sum())
+        have = f"{'1 person has' if twice == 1 else f'{twice} people have'} two or more pictures"
+        text = f"{names}: {have}, fewer than the {FEWEST_PEOPLE} by whom an epoch can be judged; the last one is kept"
         reporter.report(Notice(text=text))
         return
     known = sorted(set(val.people) & set(faces.people))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,18 +11,11 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.joined import JoinedFaces
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
+from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.losses.gather import world
-from faceclr_cli.core.metrics.contrast import alignment, effective_rank, uniformity, views_top1
-from faceclr_cli.core.metrics.knn import knn_accuracy
-from faceclr_cli.core.metrics.verification import (
-    auc,
-    balanced_threshold,
-    best_threshold,
-    cosine_scores,
-    every_pair,
-    k_fold_accuracy,
-    tar_at_far,
-)
+from faceclr_cli.core.metrics.contrast import alignment, effective_rank, mean_cosine, uniformity, views_top1
+from faceclr_cli.core.metrics.recognition import recognition
+from faceclr_cli.core.metrics.verification import auc, best_threshold, cosine_scores, k_fold_accuracy
 from faceclr_cli.core.training.embedded import embedded_by_all
 from faceclr_cli.core.training.exactly import chances, exactly
 from faceclr_cli.core.training.history import Row
@@ -33,12 +27,21 @@ if TYPE_CHECKING:
     from faceclr_cli.core.training.tasks import Task
 
 KNN, RANK, TOP1, ACCURACY, LOSS = "val_knn", "val_rank", "val_top1", "val_accuracy", "val_loss"
+COSINE = "cosine"
+FEWEST_PEOPLE = 5
+"""People with two or more pictures from whom anything about people is measured, and by whom an epoch is the best."""
+FEWEST_FOR_THRESHOLD = 20
+"""And from whom a threshold is kept: 190 pairs of people."""
+_PICTURES, _PEOPLE, _GENUINE, _IMPOSTOR = "val_pictures", "val_people", "val_genuine", "val_impostor"
 _THRESHOLD, _FAR, _TAR = "val_threshold", "val_far", "val_tar"
-_FARS = ("1e-1", "1e-2", "1e-3")
+_STRICT = {"1e-2": 1e-2, "1e-3": 1e-3}
+_FARS = {"1e-1": 1e-1, **_STRICT}
+_PAIRS_OF_PEOPLE = 3  # That a kept threshold of a rate should have accepted: with fewer, the rate may be none.
 _BATCH = 256
 _VIEWED = 512  # Pictures of which views are compared: enough to tell epochs apart.
 _PAIRED = 2000  # Faces of which all pairs are verified: two million.
 _FOLDS = 10
+_PROBED = 64  # Pictures that are trained on, to see whether embeddings differ where nothing else is watched.
 
 
 class Watch:
@@ -68,10 +71,16 @@ class Watch:
 
         Returns:
             - `val_loss`, and what else the task measures; see `TaskModule.measure`.
-            - `val_knn`: share of the strangers whose nearest other face, by cosine similarity, is of the same person.
-            - `val_accuracy`: share of their pairs judged right at `val_threshold`, the best one, if genuine pairs count
-              as much as impostor pairs; `val_far`, `val_tar`: shares of impostor and of genuine pairs accepted there.
-            - `val_tar@1e-1`, ...: share of genuine pairs accepted where that share of impostor pairs is.
+            - `val_pictures`, `val_people`, `val_genuine`, `val_impostor`: strangers with two or more pictures, and
+              their pairs: what the numbers about people rest on. In these every person counts the same.
+            - `val_knn`: share of their pictures whose nearest other one, by cosine similarity, is of the same person;
+              `val_knn_low`, `val_knn_high`: its 95% interval; `val_knn_chance`: of embeddings that say nothing.
+            - `val_accuracy`, likewise with an interval: share of their pairs judged right at `val_threshold`, the best
+              one, if genuine pairs count as much as impostor pairs; `val_far`, `val_tar`: shares of impostor and of
+              genuine pairs accepted there.
+            - `val_tar@1e-1`, ...: share of genuine pairs accepted where that share of impostor pairs is, and
+              `val_threshold@1e-2`, ...: from which similarity.
+            - `cosine`: mean cosine similarity of pairs of watched pictures, or else of some that are trained on.
             - `val_rank`: effective rank of the embeddings, 1 to the smaller of their number and length.
             - `val_alignment`, `val_uniformity` of random views and `val_top1`, the share of views whose twin is the
               nearest; where the task makes two views.
@@ -83,11 +92,14 @@ class Watch:
             self._seen(faces, task, device, stop)
             for faces in (sets.strangers, sets.fellows, sets.lfw.faces if sets.lfw is not None and due else None)
         )
+        watched = strangers or fellows or self._seen(_some(sets.trained), task, device, stop)
         if any(agree(device, stop.flag.value)):
             return {}
         row = task.measure(strangers if len(self._known) else None, fellows)
         if world()[0]:
             return row
+        if watched is not None and len(watched.embeddings) > 1:
+            row = {COSINE: mean_cosine(watched.embeddings.cpu().numpy()), **row}
         if strangers is not None:
             rows = strangers.embeddings.cpu().numpy()
             if len(self._known):
@@ -106,6 +118,10 @@ class Watch:
         if faces is None:
             return None
         embeddings = embedded_by_all(task.encoder, faces, np.arange(len(faces)), device, stop)
+        if not embeddings.isfinite().all():  # Weights that are finite and huge overflow on the way.
+            raise ModelError(
+                "the encoder produced NaN or infinite embeddings after this epoch; training diverged: lower --lr"
+            )
         return Seen(embeddings, torch.from_numpy(faces.labels).to(device))
 
     @torch.inference_mode()
@@ -126,38 +142,60 @@ class Watch:
         return first, second
 
 
-def calibration(row: Row, faces: JoinedFaces | None) -> Calibration | None:
-    """What the strangers of an epoch say of a threshold, for the encoder to keep.
+def _some(faces: JoinedFaces) -> JoinedFaces:
+    return faces.take(np.linspace(0, len(faces) - 1, min(_PROBED, len(faces))).round().astype(np.int64))
+
+
+def calibration_of(row: Mapping[str, float]) -> Calibration | None:
+    """What the strangers of an epoch say of thresholds, for the encoder to keep; None of too few people.
+
+    Beside the best threshold it has those of the strict rates that pairs of people support, since a verdict takes the
+    one nearest to a FAR of 0.001.
 
     Args:
         row: The numbers of the epoch.
-        faces: The strangers.
     """
-    if faces is None or _THRESHOLD not in row:
+    if row.get(_PEOPLE, 0) < FEWEST_FOR_THRESHOLD:
         return None
-    known = watchable(faces)
-    people = len(np.unique(faces.labels[known]))
+    people = int(row[_PEOPLE])
+    points = [FarPoint(far=row[_FAR], threshold=row[_THRESHOLD], tar=row[_TAR])]
+    for name, far in _STRICT.items():
+        if far * people * (people - 1) / 2 >= _PAIRS_OF_PEOPLE and f"val_threshold@{name}" in row:
+            threshold, tar = row[f"val_threshold@{name}"], row[f"{_TAR}@{name}"]
+            points.append(FarPoint(far=far, threshold=threshold, tar=tar))
     return Calibration(
-        points=(FarPoint(far=row[_FAR], threshold=row[_THRESHOLD], tar=row[_TAR]),),
-        source=f"all pairs of {min(_PAIRED, len(known))} pictures of {people} people watched in training",
+        points=tuple(sorted(points, key=lambda point: -point.far)),
+        source=f"all pairs of {int(row[_PICTURES])} pictures of {people} people watched in training",
     )
 
 
 def _people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Row:
-    """How well people are recognised. Shapes: (N, D) and (N,)."""
-    row: Row = {KNN: knn_accuracy(embeddings, labels)}
-    # People are whole where there are too many for all pairs, so that there are genuine ones.
+    """How well people are recognized, each person with the same weight. Shapes: (N, D) and (N,)."""
+    # People are whole where there are too many for all pairs, but for the last.
     some = np.argsort(labels, kind="stable")[:_PAIRED]
-    scores, same = every_pair(embeddings[some], labels[some])
-    if same.all() or not same.any():
-        return row
-    row[_THRESHOLD], row[ACCURACY] = balanced_threshold(scores, same)
-    accepted = scores >= row[_THRESHOLD]
-    row[_FAR], row[_TAR] = float(accepted[~same].mean()), float(accepted[same].mean())
-    for far in _FARS:
-        # A rate that allows for not a single pair cannot be measured.
-        if float(far) * (~same).sum() >= 1:
-            row[f"val_tar@{far}"] = tar_at_far(scores, same, float(far)).tar
+    some = some[np.bincount(labels[some])[labels[some]] > 1]
+    found = recognition(embeddings[some], labels[some], tuple(_FARS.values()))
+    row: Row = {
+        _PICTURES: found.pictures,
+        _PEOPLE: found.people,
+        _GENUINE: found.genuine,
+        _IMPOSTOR: found.impostor,
+        KNN: found.knn,
+        f"{KNN}_low": found.knn_interval.low,
+        f"{KNN}_high": found.knn_interval.high,
+        f"{KNN}_chance": found.chance,
+        _THRESHOLD: found.threshold,
+        ACCURACY: found.accuracy,
+        f"{ACCURACY}_low": found.accuracy_interval.low,
+        f"{ACCURACY}_high": found.accuracy_interval.high,
+        _FAR: found.far,
+        _TAR: found.tar,
+    }
+    for name, far in _FARS.items():
+        if far in found.points:
+            threshold, _, row[f"{_TAR}@{name}"] = found.points[far]
+            if name in _STRICT:
+                row[f"{_THRESHOLD}@{name}"] = threshold
     return row
 
 
@@ -175,8 +213,8 @@ def _pairs(pairs: ListedPairs, seen: Seen) -> Row:
 
 
 def watchable(faces: JoinedFaces) -> NDArray[np.int64]:
-    """Pictures of people of whom there are two or more; none if that is one person only. Shape: (M,)."""
+    """Pictures of people of whom there are two or more; none if these people are too few to judge by. Shape: (M,)."""
     counts = np.bincount(faces.labels[faces.labels >= 0], minlength=1)
-    if (counts > 1).sum() < 2:
+    if (counts > 1).sum() < FEWEST_PEOPLE:
         return np.empty(0, np.int64)
     return np.flatnonzero((faces.labels >= 0) & (counts[faces.labels] > 1))

@@ -140,7 +140,6 @@ def _work(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
         origin=origin,
         fingerprint=faces.fingerprint,
         card=_card(job, task, faces, origin.config),
-        strangers=sets.strangers,
         keep=job.config.keep,
         history=History(job.out, state.rows) if writes and job.config.epochs else None,
     )

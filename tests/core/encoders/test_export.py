@@ -63,7 +63,7 @@ def crops(count: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_the_graph_gives_what_pytorch_gives_for_batches_of_any_size(count: int, exported: Path) -> None:
     encoder = load_encoder(str(exported), "cpu")
-    assert isinstance(encoder, OnnxEncoder)
+    assert isinstance(encoder.encoder, OnnxEncoder)
     expected = load_bundle(exported, "cpu")
     assert encoder.embed(crops(count)) == pytest.approx(expected.embed(crops(count)), abs=1e-5)
     assert (encoder.name, encoder.dim, encoder.digest) == (expected.name, expected.dim, expected.digest)
@@ -101,7 +101,7 @@ def test_a_graph_of_former_weights_is_not_used(copy: Path) -> None:
     save(copy, seed=1)
     (copy / "encoder" / "encoder.onnx").write_bytes(former)
     now = load_encoder(str(copy), "cpu")
-    assert not isinstance(now, OnnxEncoder)
+    assert not isinstance(now.encoder, OnnxEncoder)
     assert np.array_equal(now.embed(crops(2)), load_bundle(copy, "cpu").embed(crops(2)))
 
 

@@ -94,22 +94,22 @@ def test_rounded_weights_keep_the_threshold_under_a_name_of_their_own(tmp_path: 
 
 def test_on_the_cpu_the_exported_graph_is_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_encoder(str(run), "cpu")
-    assert isinstance(before, TorchEncoder)
+    assert isinstance(before.encoder, TorchEncoder)
     add_graph(run, calibration=NEWER)
     for folder in (run, run / "encoder"):
         encoder = load_encoder(str(folder), "cpu")
-        assert isinstance(encoder, OnnxEncoder)
+        assert isinstance(encoder.encoder, OnnxEncoder)
         assert (encoder.name, encoder.digest, encoder.fingerprint) == ("run", before.digest, before.fingerprint)
         # encoder.json is what counts.
         assert encoder.calibration is None
     monkeypatch.setattr(load, "_gpu_is_there", lambda: False)
-    assert isinstance(load_encoder(str(run)), OnnxEncoder)
+    assert isinstance(load_encoder(str(run)).encoder, OnnxEncoder)
 
 
 def test_on_a_gpu_the_exported_graph_is_not_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_graph(run)
     monkeypatch.setattr(load, "_gpu_is_there", lambda: True)
-    assert isinstance(load_encoder(str(run)), TorchEncoder)
+    assert isinstance(load_encoder(str(run)).encoder, TorchEncoder)
 
 
 @pytest.mark.parametrize("former", ["weights", "fingerprint", "architecture", "precision"])
@@ -123,7 +123,7 @@ def test_a_graph_of_something_else_is_not_used(former: str, run: Path) -> None:
         changed = {"weights": {"sha256": WEIGHTS}, "fingerprint": fingerprint, "architecture": architecture}
         add_graph(run, **{former: changed[former]})
     encoder = load_encoder(str(run), "cpu")
-    assert isinstance(encoder, TorchEncoder)
+    assert isinstance(encoder.encoder, TorchEncoder)
     assert encoder.digest == description.digest
 
 

@@ -72,9 +72,9 @@ def test_verify_goes_by_them(desk: Path, toy: Path) -> None:
     assert (usual.far, usual.threshold) == (0.02, strict.threshold)
     assert (chosen.far, chosen.threshold) == (0.1, lax.threshold)
     assert chosen.same == (chosen.similarity >= lax.threshold)
-    assert "1 in 10 pairs of different people" in chosen.meaning and "448 of two people" in chosen.meaning
+    assert "1 in 10 pairs of different people" in chosen.meaning and "448 of two people" in (chosen.source or "")
     assert usual.probability is not None
-    with pytest.raises(ConfigError, match=r"nobody measured.*but 0\.1, 0\.02; faceclr calibrate --far 0\.001 m"):
+    with pytest.raises(ConfigError, match=r"has not been measured.*only 0\.1, 0\.02; faceclr calibrate --far 0\.001 m"):
         verify.run(VerifyConfig(photos=photos, model=str(toy), far=0.001), Silent())
 
 

@@ -113,14 +113,14 @@ def test_a_store_brings_its_threshold_and_more_faces_a_stricter_one(crowd: Crowd
 
 
 def test_without_any_threshold_the_user_is_asked_for_one(people: Path) -> None:
-    with pytest.raises(ConfigError, match="--model crowd: nobody has measured its threshold"):
+    with pytest.raises(ConfigError, match="--model crowd: its threshold has not been measured"):
         _cluster(people)
 
 
 def test_pictures_are_not_embedded_for_an_encoder_without_a_threshold(tmp_path: Path) -> None:
     # There is no picture at all: had anybody looked, that would be the error.
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ConfigError, match="--model pixels: nobody has measured its threshold"):
+    with pytest.raises(ConfigError, match="--model pixels: its threshold has not been measured"):
         _cluster(tmp_path / "photos", model="pixels")
     with pytest.raises(DataError):
         _cluster(tmp_path / "photos", model="pixels", threshold=0.5)

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from faceclr_cli.core.metrics import contrast
-from faceclr_cli.core.metrics.contrast import alignment, effective_rank, uniformity, views_top1
+from faceclr_cli.core.metrics.contrast import alignment, effective_rank, mean_cosine, uniformity, views_top1
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +93,13 @@ def test_what_cannot_be_measured_is_refused() -> None:
             measure(np.zeros((0, 4)))
         with pytest.raises(ValueError, match="not finite"):
             measure(np.where(rows == 0, np.nan, rows))
+
+
+def test_the_mean_cosine_is_that_of_all_pairs() -> None:
+    rows = np.random.default_rng(0).normal(1.0, 1.0, (30, 5))
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = np.mean([unit[a] @ unit[b] for a in range(30) for b in range(a)])
+    assert mean_cosine(rows) == pytest.approx(expected, abs=1e-12)
+    assert mean_cosine(np.ones((4, 3))) == pytest.approx(1.0, abs=1e-12)
+    with pytest.raises(ValueError, match="two pictures"):
+        mean_cosine(np.ones((1, 3)))

@@ -216,7 +216,7 @@ def test_resume_auto_starts_then_continues(split: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_are_held_out_where_nothing_else_is_watched(tmp_path: Path) -> None:
-    faces = make_faces(tmp_path / "faces", 16, 8)
+    faces = make_faces(tmp_path / "faces", 32, 4)
     heard = Heard()
     result = pretrain(faces, tmp_path / "run", heard, epochs=1, hold_out=0.25)
     assert result.metrics["val_knn"] > 0.1
@@ -239,6 +239,13 @@ def test_a_collapse_is_called_out_once() -> None:
     # By the loss alone, where nothing is watched; but not while the rate still rises.
     assert "COLLAPSE" in alarms([row(2, loss=6.236)], math.log(511), plan())[0]
     assert alarms([row(1, loss=6.236)], math.log(511), plan(warmup=0.15)) == []
+
+
+def test_embeddings_that_hardly_differ_have_collapsed_if_the_loss_is_near_that_of_a_blind_encoder() -> None:
+    [text] = alarms([row(2, loss=0.2014, active=0.97, cosine=0.999)], 0.2, plan())
+    assert "COLLAPSE" in text and "mean cosine 0.999" in text
+    assert alarms([row(2, loss=0.2014, active=0.97, cosine=0.9)], 0.2, plan()) == []
+    assert alarms([row(2, loss=0.15, active=0.97, cosine=0.999)], 0.2, plan()) == []
 
 
 def test_triplets_of_which_few_are_active_have_not_collapsed() -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -23,6 +25,8 @@ from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, Lo
 from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.losses.triplet import Mining as Chosen
 from faceclr_cli.core.training import sets as sets_module
+from faceclr_cli.core.training import watch
+from faceclr_cli.core.training.record import best_epoch
 from faceclr_cli.core.training.run import run
 from faceclr_cli.core.training.settle import claim
 from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
@@ -38,8 +42,18 @@ def test_pretraining_learns_and_leaves_a_whole_run(split: Path, tmp_path: Path) 
     result = pretrain(split, tmp_path / "run", heard, epochs=8, lr=3e-3)
     table = rows(result.run)
     of_steps = ["epoch", "step", "loss", "top1", "top5", "lr", "pictures_per_second", "seconds"]
-    of_people = ["val_knn", "val_threshold", "val_accuracy", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2"]
-    assert list(table[0]) == [*of_steps, *of_people, "val_rank", "val_alignment", "val_uniformity", "val_top1"]
+    of_people = ["val_pictures", "val_people", "val_genuine", "val_impostor", "val_knn", "val_knn_low", "val_knn_high"]
+    of_people += ["val_knn_chance", "val_threshold", "val_accuracy", "val_accuracy_low", "val_accuracy_high"]
+    of_people += ["val_far", "val_tar", "val_tar@1e-1"]
+    assert list(table[0]) == [
+        *of_steps,
+        "cosine",
+        *of_people,
+        "val_rank",
+        "val_alignment",
+        "val_uniformity",
+        "val_top1",
+    ]
     assert [row["epoch"] for row in table] == list(range(1, 9))
     assert [row["step"] for row in table] == [4 * epoch for epoch in range(1, 9)]
     assert table[-1]["loss"] < 0.8 * table[0]["loss"]
@@ -100,7 +114,8 @@ def test_people_are_told_apart(split: Path, tmp_path: Path) -> None:
 
 def test_the_best_encoder_is_kept(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracies = iter([0.5, 0.9, 0.9, 0.7])
-    monkeypatch.setattr("faceclr_cli.core.training.watch.knn_accuracy", lambda *_: next(accuracies))
+    measure = watch.recognition
+    monkeypatch.setattr(watch, "recognition", lambda *given: replace(measure(*given), knn=next(accuracies)))
     kept: list[str] = []
 
     class Onlooker(Heard):
@@ -300,6 +315,26 @@ def test_a_loss_that_is_not_finite_ends_the_run(split: Path, tmp_path: Path) -> 
     assert all((split / name).exists() for name in names)
 
 
+@pytest.mark.parametrize("lr", [1e30, 1e39], ids=["weights overflow in use", "weights are infinite"])
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("command", [PretrainConfig, TripletConfig, CenterConfig])
+def test_a_last_step_that_diverges_ends_the_run_without_an_encoder(
+    command: type[PretrainConfig] | type[TripletConfig] | type[CenterConfig], watched: bool, lr: float, tmp_path: Path
+) -> None:
+    # One batch alone: its loss is finite, and no other follows that could show what its update did.
+    data = (make_split if watched else make_faces)(tmp_path / "split", people=4, pictures=4)
+    config = command(data=(data,), out=tmp_path / "run", epochs=1, lr=lr, warmup=0.0, **SMALL)
+    with pytest.raises(ModelError, match="diverged"):
+        run(config, Heard())
+    assert not (tmp_path / "run" / "encoder").exists()
+    assert list((tmp_path / "run").glob("checkpoints/*")) == []
+
+
+def test_an_epoch_that_is_not_finite_is_never_the_best() -> None:
+    table = [{"epoch": 1, "val_loss": math.nan}, {"epoch": 2, "val_loss": 0.5}, {"epoch": 3, "val_loss": math.nan}]
+    assert best_epoch(table, TripletConfig()) == 2
+
+
 def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> None:
     train = make_split(tmp_path / "split", 3, 4)
     shutil.copytree(train / "person_001", train.parent / "val" / "person_001")
@@ -308,15 +343,22 @@ def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> Non
     assert any(notice.level == "warning" and "person_001" in notice.text for notice in heard.of(Notice))
 
 
-def test_a_val_part_that_shows_nobody_twice_names_no_best_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("people", "pictures", "said"),
+    [(3, 1, "0 people have two or more"), (1, 4, "1 person has two or more"), (4, 2, "4 people have two or more")],
+)
+def test_a_val_part_of_too_few_people_names_no_best_epoch(
+    people: int, pictures: int, said: str, tmp_path: Path
+) -> None:
     train = make_split(tmp_path / "split", 3, 4)
     shutil.rmtree(train.parent / "val")
-    make_faces(train.parent / "val", 3, 1, first=50)
+    make_faces(train.parent / "val", people, pictures, first=50)
     heard = Heard()
     result = pretrain(train, tmp_path / "run", heard, epochs=1)
     assert result.best_epoch is None
     assert "val_rank" in result.metrics and "val_knn" not in result.metrics
-    assert any("nobody twice" in notice.text for notice in heard.of(Notice))
+    assert any(said in notice.text and "fewer than the 5" in notice.text for notice in heard.of(Notice))
+    assert load_bundle(result.run).calibration is None
 
 
 def test_val_was_prepared_otherwise(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from faceclr_cli.core.events import Notice
 from faceclr_cli.core.training.alarm import overfits
 from faceclr_cli.core.training.record import best_epoch
 from faceclr_cli.core.training.run import TrainResult, run
+from faceclr_cli.core.training.watch import calibration_of
 from tests.core.training.test_run import rows
 from tests.core.training.toy import SMALL, Heard, make_faces, make_split, pretrain
 
@@ -35,7 +36,9 @@ def embedded(result: TrainResult, folder: Path) -> tuple[np.ndarray, list[str], 
     return load_bundle(result.run).embed(crops).astype(np.float64), [file.parent.name for file in files], names
 
 
-def test_verification_of_strangers_is_that_of_the_kept_encoder(split: Path, tmp_path: Path) -> None:
+def test_verification_of_strangers_is_that_of_the_kept_encoder(tmp_path: Path) -> None:
+    split = make_split(tmp_path / "split")
+    make_faces(split.with_name("val"), 21, 4, first=105)
     config = TripletConfig(data=(split,), out=tmp_path / "run", epochs=1, **SMALL)
     result = run(config, Heard())
     embeddings, owners, _ = embedded(result, split.with_name("val"))
@@ -47,14 +50,32 @@ def test_verification_of_strangers_is_that_of_the_kept_encoder(split: Path, tmp_
     assert row["val_accuracy"] == pytest.approx(np.max(tar + 1 - far) / 2)
     assert row["val_tar@1e-1"] == pytest.approx(tar[far <= 0.1].max())
     assert row["val_tar@1e-2"] == pytest.approx(tar[far <= 0.01].max())
-    assert "val_tar@1e-3" not in row  # 160 impostor pairs allow for none.
+    assert "val_tar@1e-3" not in row  # 325 pairs of people allow for none.
+    assert row["val_accuracy_low"] <= row["val_accuracy"] <= row["val_accuracy_high"]
+    assert row["val_knn_low"] <= row["val_knn"] <= row["val_knn_high"]
+    assert row["val_knn_chance"] == pytest.approx(3 / 103)
+    assert (row["val_pictures"], row["val_people"]) == (104, 26)
+    assert (row["val_genuine"], row["val_impostor"]) == (same.sum(), (~same).sum())
     calibration = load_bundle(result.run).calibration
     assert calibration is not None
-    assert calibration.source == "all pairs of 20 pictures of 5 people watched in training"
-    [kept] = calibration.points
+    assert calibration.source == "all pairs of 104 pictures of 26 people watched in training"
+    kept, strict = calibration.points
     assert kept.far == pytest.approx((scores >= kept.threshold)[~same].mean())
     assert kept.tar == pytest.approx((scores >= kept.threshold)[same].mean())
     assert (kept.tar + 1 - kept.far) / 2 == pytest.approx(row["val_accuracy"])
+    assert strict == calibration.usual and strict.far == 0.01
+    assert (scores >= strict.threshold)[~same].mean() <= 0.01
+    assert strict.tar == pytest.approx((scores >= strict.threshold)[same].mean())
+
+
+@pytest.mark.parametrize(("people", "fars"), [(19, None), (20, [0.3]), (25, [0.3, 0.01]), (78, [0.3, 0.01, 0.001])])
+def test_thresholds_are_kept_of_as_many_people_as_support_them(people: int, fars: list[float] | None) -> None:
+    row = {
+        "val_people": people, "val_pictures": 4 * people, "val_threshold": 0.4, "val_far": 0.3, "val_tar": 0.8,
+        "val_threshold@1e-2": 0.6, "val_tar@1e-2": 0.2, "val_threshold@1e-3": 0.7, "val_tar@1e-3": 0.1,
+    }  # fmt: skip
+    kept = calibration_of(row)
+    assert fars == (None if kept is None else [point.far for point in kept.points])
 
 
 def test_the_loss_of_strangers_is_that_of_their_triplets(split: Path, tmp_path: Path) -> None:
@@ -193,7 +214,9 @@ def test_a_loss_of_strangers_that_rises_while_training_goes_on_is_overfitting() 
     assert not overfits([{**row, "active": 0.5} for row in table])  # It has stopped learning.
 
 
-def test_an_untrained_encoder_has_a_threshold_too(split: Path, tmp_path: Path) -> None:
+def test_an_untrained_encoder_has_a_threshold_too(tmp_path: Path) -> None:
+    split = make_split(tmp_path / "split")
+    make_faces(split.with_name("val"), 15, 2, first=105)
     content = json.loads((pretrain(split, tmp_path / "run", epochs=0).encoder / "encoder.json").read_text())
     assert -1 <= content["calibration"]["points"][0]["threshold"] <= 1
     shutil.rmtree(tmp_path / "run")

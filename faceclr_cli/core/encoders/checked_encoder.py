@@ -1,0 +1,73 @@
+"""An encoder whose embeddings are checked before anything is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.calibration import Calibration
+from faceclr_cli.core.errors import ModelError
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+
+
+@dataclass(frozen=True)
+class CheckedEncoder:
+    """An encoder that raises an error instead of returning NaN or infinite embeddings.
+
+    A comparison with NaN is false, so without the check a diverged encoder would find that all people differ.
+
+    Attributes:
+        encoder: Does the work; all properties are its own.
+    """
+
+    encoder: Encoder
+
+    @property
+    def name(self) -> str:
+        """See `Encoder.name`."""
+        return self.encoder.name
+
+    @property
+    def dim(self) -> int:
+        """See `Encoder.dim`."""
+        return self.encoder.dim
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """See `Encoder.fingerprint`."""
+        return self.encoder.fingerprint
+
+    @property
+    def digest(self) -> str:
+        """See `Encoder.digest`."""
+        return self.encoder.digest
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """See `Encoder.calibration`."""
+        return self.encoder.calibration
+
+    @property
+    def trained_on(self) -> Collection[str] | None:
+        """See `Encoder.trained_on`."""
+        return self.encoder.trained_on
+
+    @property
+    def fills_cores(self) -> bool:
+        """See `Encoder.fills_cores`."""
+        return self.encoder.fills_cores
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `Encoder.embed`.
+
+        Raises:
+            ModelError: An embedding is not finite.
+        """
+        embeddings = self.encoder.embed(crops)
+        if not np.isfinite(embeddings).all():
+            raise ModelError(f"{self.name}: produced NaN or infinite embeddings; training probably diverged")
+        return embeddings
