@@ -20,7 +20,7 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.evaluation.annotate import Annotator
 from faceclr_cli.core.evaluation.gallery import People, load_people
 from faceclr_cli.core.evaluation.match import Match
-from faceclr_cli.core.evaluation.pictures import remarks
+from faceclr_cli.core.evaluation.pictures import face_remarks, remarks
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.plots.annotate import Label
 
@@ -102,7 +102,7 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]
     photos = () if config.photos is None or config.annotate is None else job.listing.photos
     with Annotator.opened(config.photos, photos, config.annotate) as annotator:
         for asked in ask(job, config.matches, reporter):
-            answers = _answers(asked, job.people.rule.threshold)
+            answers = _answers(asked, job.people.rule.threshold, every=config.which == "all")
             if annotator is not None and not isinstance(asked.item, Failed):
                 annotator.write(asked.photo, [_label(answer) for answer in answers if answer.box is not None])
             yield from answers
@@ -171,17 +171,19 @@ def _strangers(far: float, people: int) -> str:
     return f"of strangers, about {share:.1%} would be taken for one of {people:,} people at this threshold"
 
 
-def _answers(asked: Asked, threshold: float) -> list[Identified]:
+def _answers(asked: Asked, threshold: float, *, every: bool) -> list[Identified]:
     name, item = str(asked.photo.name), asked.item
     if isinstance(item, Failed):
         return [Identified(photo=name, face=0, box=None, name=None, matches=(), reason=item.reason, notes=())]
     return [
-        _answer(name, number, cut, matches, threshold)
+        _answer(name, number, cut, matches, threshold, every=every)
         for number, (cut, matches) in enumerate(zip(item.faces, asked.found, strict=True), start=1)
     ]
 
 
-def _answer(photo: str, number: int, cut: Cut, matches: tuple[Match, ...], threshold: float) -> Identified:
+def _answer(
+    photo: str, number: int, cut: Cut, matches: tuple[Match, ...], threshold: float, *, every: bool
+) -> Identified:
     best = matches[0]
     return Identified(
         photo=photo,
@@ -190,7 +192,8 @@ def _answer(photo: str, number: int, cut: Cut, matches: tuple[Match, ...], thres
         name=best.name if best.similarity >= threshold else None,
         matches=matches,
         reason=None,
-        notes=tuple(note for note in remarks(cut) if "faces found" not in note),
+        # Where every face has a row of its own, it is no doubt that there are several.
+        notes=face_remarks(cut) if every else remarks(cut),
     )
 
 

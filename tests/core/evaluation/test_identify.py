@@ -94,6 +94,14 @@ def test_every_face_of_a_photograph_has_a_row_and_bad_files_have_a_reason(album:
     assert [number for name, number in _identify(album, face="largest") if name == "two.jpg"] == [1]
 
 
+def test_a_choice_among_several_faces_is_noted_and_a_row_for_each_is_not(album: Path) -> None:
+    chosen = _identify(album, photos=album / "photos" / "two.jpg", face="largest")["two.jpg", 1]
+    assert "2 faces found" in chosen.notes
+    every = _identify(album, photos=album / "photos" / "two.jpg")
+    assert len(every) == 2
+    assert not [note for answer in every.values() for note in answer.notes if "found" in note]
+
+
 def test_a_store_and_the_folder_that_it_was_made_of_are_the_same_gallery(album: Path, tmp_path: Path) -> None:
     store = tmp_path / "gallery.h5"
     embed(EmbedConfig(faces=album / "gallery", out=store), Silent())
