@@ -51,9 +51,20 @@ class Identified:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The face as a JSON object."""
-        plain = {"matches": [asdict(match) for match in self.matches], "notes": list(self.notes)}
-        return asdict(self) | plain | {"box": None if self.box is None else [round(side, 1) for side in self.box]}
+        """The face as a JSON object; what is known of the first match stands beside the name as well."""
+        best = self.matches[0] if self.matches else None
+        return {
+            "photo": self.photo,
+            "face": self.face,
+            "box": None if self.box is None else [round(side, 1) for side in self.box],
+            "name": self.name,
+            "probability": None if best is None else best.probability,
+            "similarity": None if best is None else best.similarity,
+            "closest": None if best is None else best.name,
+            "matches": [asdict(match) for match in self.matches],
+            "reason": self.reason,
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -134,9 +136,16 @@ def _faceclr(*arguments: object) -> Result:
 def test_the_command_line_names_people_or_says_who_an_unknown_is_closest_to(album: Path) -> None:
     done = _faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", "-1")
     assert done.exit_code == 0, done.output
-    heading, line = done.stdout.splitlines()
-    assert heading == "photo,face,answer"
-    assert line.startswith("ann.jpg,1,") and line.endswith("%")
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert list(row) == ["photo", "face", "name", "probability", "similarity", "closest", "reason"]
+    assert (row["photo"], row["face"], row["reason"]) == ("ann.jpg", "1", "")
+    assert row["name"] == row["closest"] in PEOPLE
+    assert 0 <= float(row["probability"]) <= 1
+    assert -1 <= float(row["similarity"]) <= 1
+    (other,) = csv.DictReader(
+        io.StringIO(_faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", 1).stdout)
+    )
+    assert other == row | {"name": ""}
     unknown = _faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", "1", "--json")
     row = json.loads(unknown.stdout)
     assert row["name"] is None
@@ -144,7 +153,11 @@ def test_the_command_line_names_people_or_says_who_an_unknown_is_closest_to(albu
     assert "1 photograph, 1 face: 0 known, 1 unknown" in unknown.stderr
     assert _faceclr("identify", album / "photos").exit_code == 2
     text = album / "photos" / "text.jpg"
-    assert _faceclr("identify", text, "-g", album / "gallery").exit_code == 3
+    failed = _faceclr("identify", text, "-g", album / "gallery")
+    assert failed.exit_code == 3
+    (row,) = csv.DictReader(io.StringIO(failed.stdout))
+    assert (row["face"], row["name"], row["probability"], row["similarity"], row["closest"]) == ("0", "", "", "", "")
+    assert "not a picture" in row["reason"]
 
 
 def test_one_against_many_has_the_exit_code_of_a_verdict(album: Path) -> None:
