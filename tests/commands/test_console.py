@@ -171,9 +171,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(
-    ("stream", "lines"), [(io.StringIO, "number,twice\n21,42\n"), (Terminal, "said\ntwice 21\n")]
-)
+@pytest.mark.parametrize(("stream", "lines"), [(io.StringIO, "number,twice\n21,42\n"), (Terminal, "said\ntwice 21\n")])
 def test_rows_may_have_other_columns_on_a_terminal(
     stream: type[io.StringIO], lines: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

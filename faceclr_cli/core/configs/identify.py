@@ -21,8 +21,9 @@ class IdentifyConfig(JudgingConfig):
 
     photos: Path | None = argument(
         None,
-        help="Photographs: a file, a folder, a .zip or .tar, or - for a list of paths on standard input",
-        metavar="PHOTOS",
+        help="Photographs: a file, a folder, a .zip or .tar, or - for a list of paths on standard input; or a store "
+        "that faceclr embed made of them",
+        metavar="PHOTOS|FACES.h5",
     )
     gallery: Path | None = option(
         None,

@@ -122,11 +122,17 @@ def load_people(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: 
     )
 
 
-def own_store(path: Path, encoder: Encoder, model: str) -> Store:
+def own_store(path: Path, encoder: Encoder, model: str, *, flip: bool = False) -> Store:
     """A store of embeddings that can be compared with those that an encoder makes now.
 
+    Args:
+        path: The store.
+        encoder: The encoder.
+        model: What the user calls it.
+        flip: Whether means of faces and their mirror images are wanted, or faces alone.
+
     Raises:
-        DataError: It cannot be read, or holds means of faces and their mirror images.
+        DataError: It cannot be read, or one holds means of faces and their mirror images and the other is wanted.
         ModelError: It was made by another encoder.
         FingerprintError: Its faces were prepared in another way than the encoder needs.
     """
@@ -134,9 +140,12 @@ def own_store(path: Path, encoder: Encoder, model: str) -> Store:
     if store.encoder_digest != encoder.digest:
         raise ModelError(f"{shown(path)}: was made by {shown(store.encoder)}, not by --model {model}")
     store.fingerprint.require_same_crops(encoder.fingerprint, shown(path), f"the encoder {model}")
-    if store.flip:
+    if store.flip and not flip:
         text = "holds means of faces and their mirror images, which compare with nothing else"
         raise DataError(f"{shown(path)}: {text}; embed them without --flip")
+    if flip and not store.flip:
+        text = "the classifier learned from means of faces and their mirror images"
+        raise DataError(f"{shown(path)}: holds faces alone, and {text}; embed them with --flip")
     return store
 
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.datasets.folder import is_face_folder
-from faceclr_cli.core.datasets.layouts import Photo
-from faceclr_cli.core.embeddings.source import Cut, Failed, Listing, Loaded, list_pictures, open_source
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.load import load_encoder
-from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.annotate import Annotator
 from faceclr_cli.core.evaluation.gallery import People, load_people
 from faceclr_cli.core.evaluation.match import Match
-from faceclr_cli.core.evaluation.pictures import face_remarks, remarks
+from faceclr_cli.core.evaluation.probes import Probe, Probes, open_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.plots.annotate import Label
 
 _TASK = "identifying"
-_AHEAD = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +67,11 @@ class Asked:
     """A photograph, and who its faces may be.
 
     Attributes:
-        photo: Which.
-        item: What was read of it.
+        probe: The photograph, and what is known of its faces.
         found: For each of its faces the people it may be, the likeliest first; empty where there is none.
     """
 
-    photo: Photo
-    item: Loaded | Failed
+    probe: Probe
     found: Sequence[tuple[Match, ...]]
 
 
@@ -90,13 +83,13 @@ class Job:
         config: The options.
         encoder: Who embeds.
         people: Among whom.
-        listing: The photographs.
+        probes: The photographs.
     """
 
     config: IdentifyConfig
     encoder: Encoder
     people: People
-    listing: Listing
+    probes: Probes
 
 
 def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]:
@@ -108,14 +101,12 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]
         ConfigError: The encoder has no threshold and none was given, or copies would be among the photographs.
     """
     job = prepared(config, reporter)
-    if config.annotate is not None and job.listing.crops is not None:
-        raise ConfigError("--annotate: these faces are cut out already; give the photographs that they were cut out of")
-    photos = () if config.photos is None or config.annotate is None else job.listing.photos
+    photos = () if config.annotate is None else job.probes.photos
     with Annotator.opened(config.photos, photos, config.annotate) as annotator:
         for asked in ask(job, config.matches, reporter):
-            answers = _answers(asked, job.people.rule.threshold, every=config.which == "all")
-            if annotator is not None and not isinstance(asked.item, Failed):
-                annotator.write(asked.photo, [_label(answer) for answer in answers if answer.box is not None])
+            answers = _answers(asked, job.people.rule.threshold)
+            if annotator is not None and asked.probe.failure is None:
+                annotator.write(asked.probe.photo, [_label(answer) for answer in answers if answer.box is not None])
             yield from answers
 
 
@@ -131,13 +122,8 @@ def prepared(config: IdentifyConfig, reporter: Reporter) -> Job:
     people = load_people(config, config.gallery, encoder, reporter)
     if people.rule.far is not None:
         reporter.report(Notice(text=_strangers(people.rule.far, len(people.names))))
-    # Of faces that are cut out already there is no choice, which they are asked not to be told of.
-    cut_out = is_face_folder(config.photos) and config.face is None
-    options = EmbedConfig(
-        faces=config.photos, model=config.model, face="largest" if cut_out else config.which, null=config.null
-    )
-    listing = list_pictures(options, config.photos, encoder.fingerprint, reporter)
-    return Job(config=config, encoder=encoder, people=people, listing=listing)
+    probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
+    return Job(config=config, encoder=encoder, people=people, probes=probes)
 
 
 def ask(job: Job, count: int, reporter: Reporter) -> Iterator[Asked]:
@@ -149,31 +135,20 @@ def ask(job: Job, count: int, reporter: Reporter) -> Iterator[Asked]:
         reporter: Told how far it is.
 
     Raises:
-        ModelError: The encoder gives embeddings that are no numbers.
+        ModelError: The encoder gives embeddings that are not finite.
     """
-    photos = job.listing.photos
-    source = open_source(job.config.which, job.listing, job.encoder.fingerprint)
-    reporter.report(TaskStarted(task=_TASK, total=len(photos), unit="pictures"))
+    reporter.report(TaskStarted(task=_TASK, total=len(job.probes.photos), unit="pictures"))
+    done = 0
     try:
-        for done, item in enumerate(source.load(_AHEAD), start=1):
-            found: Sequence[tuple[Match, ...]] = ()
-            if isinstance(item, Loaded) and item.faces:
-                found = job.people.find(_embedded(item.faces, job.encoder, flip=job.people.flip), count)
-            yield Asked(photo=photos[done - 1], item=item, found=found)
+        for probes in job.probes.batches():
+            embeddings = [face.embedding for probe in probes for face in probe.faces]
+            found = iter(job.people.find(np.stack(embeddings), count) if embeddings else ())
+            for probe in probes:
+                yield Asked(probe=probe, found=list(islice(found, len(probe.faces))))
+            done += len(probes)
             reporter.report(TaskAdvanced(task=_TASK, done=done))
     finally:
         reporter.report(TaskFinished(task=_TASK))
-
-
-def _embedded(faces: Sequence[Cut], encoder: Encoder, *, flip: bool) -> NDArray[np.float32]:
-    crops = np.stack([cut.crop for cut in faces])
-    vectors = encoder.embed(crops)
-    if flip:
-        vectors = vectors + encoder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    if not np.isfinite(vectors).all():
-        raise ModelError(f"{encoder.name}: gives embeddings that are no numbers; its training went astray")
-    return vectors
 
 
 def _strangers(far: float, people: int) -> str:
@@ -182,30 +157,22 @@ def _strangers(far: float, people: int) -> str:
     return f"of strangers, about {share:.1%} would be taken for one of {people:,} people at this threshold"
 
 
-def _answers(asked: Asked, threshold: float, *, every: bool) -> list[Identified]:
-    name, item = str(asked.photo.name), asked.item
-    if isinstance(item, Failed):
-        return [Identified(photo=name, face=0, box=None, name=None, matches=(), reason=item.reason, notes=())]
+def _answers(asked: Asked, threshold: float) -> list[Identified]:
+    probe, name = asked.probe, str(asked.probe.photo.name)
+    if probe.failure is not None:
+        return [Identified(photo=name, face=0, box=None, name=None, matches=(), reason=probe.failure, notes=())]
     return [
-        _answer(name, number, cut, matches, threshold, every=every)
-        for number, (cut, matches) in enumerate(zip(item.faces, asked.found, strict=True), start=1)
+        Identified(
+            photo=name,
+            face=number,
+            box=face.box,
+            name=matches[0].name if matches[0].similarity >= threshold else None,
+            matches=matches,
+            reason=None,
+            notes=face.notes,
+        )
+        for number, (face, matches) in enumerate(zip(probe.faces, asked.found, strict=True), start=1)
     ]
-
-
-def _answer(
-    photo: str, number: int, cut: Cut, matches: tuple[Match, ...], threshold: float, *, every: bool
-) -> Identified:
-    best = matches[0]
-    return Identified(
-        photo=photo,
-        face=number,
-        box=None if cut.face is None else cut.box,
-        name=best.name if best.similarity >= threshold else None,
-        matches=matches,
-        reason=None,
-        # Where every face has a row of its own, it is no doubt that there are several.
-        notes=face_remarks(cut) if every else remarks(cut),
-    )
 
 
 def _label(answer: Identified) -> Label:
