@@ -34,6 +34,11 @@ class IdentifyConfig(JudgingConfig):
     face: Which | None = option(
         None, panel=PHOTOGRAPHS, help="Which, of several (default: all; with --evaluate, the largest)"
     )
+    gallery_face: Which | None = option(
+        None,
+        panel=PHOTOGRAPHS,
+        help="Which, of several in a photograph of the gallery, has the name (default: largest)",
+    )
     matches: int = option(
         3, minimum=1, metavar="N", panel=ANSWERS, help="How many of the most similar people --json lists"
     )

@@ -21,6 +21,7 @@ from faceclr_cli.core.datasets.packed import forget_packed
 from faceclr_cli.core.datasets.split import PAIRS, SPLIT
 from faceclr_cli.core.embeddings import columns
 from faceclr_cli.core.embeddings.columns import BLOCK, read_texts
+from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
 from faceclr_cli.core.embeddings.parts import making_parts
 from faceclr_cli.core.embeddings.store import new_store, open_store
 from faceclr_cli.core.errors import DataError
@@ -75,7 +76,7 @@ def run(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     """Removes a person from stores and folders of faces, and reads each again to see that nothing is left.
 
     Stores are written anew without the person; of folders the pictures go, and what the ledger, the pairs of a split
-    and the cache of decoded faces hold of them.
+    and the cache of decoded faces hold of them. The cache of galleries is emptied.
 
     Raises:
         DataError: A path is no store and no folder of faces, none of them knows the person, something could not be
@@ -94,6 +95,8 @@ def run(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     for path in config.paths:
         if (path / SPLIT).is_file() and not config.dry_run:
             _forget_in_split(path, config.identity)
+    if not config.dry_run:
+        forget_galleries()
     left = [row.path for row in rows if row.left and not config.dry_run]
     if left:
         raise DataError(

@@ -14,6 +14,7 @@ from faceclr_cli.commands.app import app
 from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.forget import ForgetConfig
+from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.datasets.folder import open_faces
@@ -22,7 +23,9 @@ from faceclr_cli.core.datasets.prepare import run as prepare
 from faceclr_cli.core.datasets.split import run as split
 from faceclr_cli.core.embeddings.embed import run as embed
 from faceclr_cli.core.embeddings.store import read_store
+from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import DataError, LockedError
+from faceclr_cli.core.evaluation.gallery import load_people
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.drawn import write_people
 from faceclr_cli.core.upkeep.forget import ForgetResult, run
@@ -83,6 +86,16 @@ def test_nothing_is_left_of_a_person(place: Path) -> None:
     assert sum(part["faces"] for part in parts.values()) == 15
     rows = sqlite3.connect(place / "faces" / "manifest.sqlite").execute("SELECT COUNT(*) FROM photos").fetchone()
     assert rows == (15,)
+
+
+def test_the_galleries_in_the_cache_are_removed(place: Path) -> None:
+    config = IdentifyConfig(photos=place / "photos", gallery=place / "faces", threshold=0.5)
+    load_people(config, place / "faces", SFaceEncoder(), Heard())
+    assert list((place / "cache").rglob("*.h5"))
+    forget(place / "faces", dry_run=True)
+    assert list((place / "cache").rglob("*.h5"))
+    forget(place / "faces")
+    assert not list((place / "cache").rglob("*.h5"))
 
 
 def test_what_remains_works_as_before(place: Path) -> None:
