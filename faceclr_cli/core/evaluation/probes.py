@@ -18,6 +18,7 @@ from faceclr_cli.core.datasets.layouts import Photo
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.embeddings.source import Cut, Failed, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.gallery import own_store
@@ -91,7 +92,7 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
         FingerprintError: The faces were prepared in another way than the encoder needs.
         ConfigError: Options are for photographs, and this is something else.
     """
-    if root.suffix.lower() in (".h5", ".hdf5") and not root.is_dir():
+    if is_store(root):
         return _stored(config, root, encoder, reporter, flip=flip)
     cut_out = is_face_folder(root)
     if cut_out and config.annotate is not None:
