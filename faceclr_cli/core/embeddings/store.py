@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path, stamp
 from faceclr_cli.core.embeddings import columns
+from faceclr_cli.core.embeddings.export_formats import refuse_exported
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.errors import DataError, FaceclrError
@@ -136,6 +137,7 @@ def open_store(path: Path) -> Iterator[OpenStore]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    refuse_exported(path)
     # A part lies in the folder of parts itself.
     parts = path.parent if path.parent.suffix == ".parts" else parts_of(path)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from faceclr_cli.core.evaluation.gallery import People, load_people
 from faceclr_cli.core.evaluation.match import Match
 from faceclr_cli.core.evaluation.probes import Probe, Probes, open_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.plots.annotate import Label
 
 _TASK = "identifying"
@@ -118,12 +120,19 @@ def prepared(config: IdentifyConfig, reporter: Reporter) -> Job:
     """
     if config.photos is None or config.gallery is None:
         raise ConfigError("give photographs, and --gallery with the people they may show")
+    _require_apart(config.annotate, config.gallery)
     encoder = load_encoder(config.model)
     people = load_people(config, config.gallery, encoder, reporter)
     if people.rule.far is not None:
         reporter.report(Notice(text=_strangers(people.rule.far, len(people.names))))
     probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
     return Job(config=config, encoder=encoder, people=people, probes=probes)
+
+
+def _require_apart(annotate: Path | None, gallery: Path) -> None:
+    if annotate is not None and gallery.is_dir() and annotate.resolve().is_relative_to(gallery.resolve()):
+        text = f"lies in {shown(gallery)}, where the copies would be taken for pictures of people; choose another"
+        raise ConfigError(f"--annotate {shown(annotate)}: {text}")
 
 
 def ask(job: Job, count: int, reporter: Reporter) -> Iterator[Asked]:
