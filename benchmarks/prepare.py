@@ -37,11 +37,11 @@ def bare(photos: list[Path]) -> float:
     """Reads, decodes, detects and warps. Seconds."""
     from faceclr_cli.core.faces.align import Alignment
     from faceclr_cli.core.faces.decode import decode
-    from faceclr_cli.core.faces.pool import keep_memory
     from faceclr_cli.core.faces.yunet import YuNet
+    from faceclr_cli.core.memory import PICTURE, keep_memory
 
     cv2.setNumThreads(1)
-    keep_memory()
+    keep_memory(*PICTURE)
     detector, alignment = YuNet(), Alignment()
     began = time.perf_counter()
     for photo in photos:
@@ -85,12 +85,14 @@ def prepare(source: Path, *options: str) -> float:
 
 def memory(photo: Path) -> None:
     """Prints the most memory that any one process took for 200 copies of a photograph."""
+    from faceclr_cli.core.faces.decode import read_photo
+
     with tempfile.TemporaryDirectory() as folder:
         for number in range(200):
             shutil.copy(photo, f"{folder}/{number:03}{photo.suffix}")
         seconds = prepare(Path(folder))
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    height, width = cv2.imread(str(photo)).shape[:2]
+    height, width = read_photo(photo).shape[:2]
     print(f"{width} x {height}: at most {most:.0f} MiB in one process, {200 / seconds:.0f} photographs a second")
 
 

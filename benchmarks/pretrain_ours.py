@@ -20,14 +20,14 @@ from faceclr_cli.core.datasets.joined import join
 from faceclr_cli.core.datasets.packed import pack
 from faceclr_cli.core.datasets.samplers import shuffled_batches
 from faceclr_cli.core.events import Event, Silent, TaskAdvanced, TaskFinished, TaskStarted
-from faceclr_cli.core.faces.pool import keep_memory
+from faceclr_cli.core.memory import NETWORK, keep_memory
 from faceclr_cli.core.training.contrastive import build_views
 from faceclr_cli.core.training.run import run
 
 
 def ceiling(options: argparse.Namespace) -> dict[str, float]:
     """Steps on views that are there already, in memory that is kept, as `faceclr pretrain` keeps it."""
-    keep_memory()
+    keep_memory(*NETWORK)
     step = Step(options)
     views = torch.rand(2 * options.batch, 3, options.size, options.size, device=options.device) * 2 - 1
     views = views.contiguous(memory_format=torch.channels_last)
@@ -126,7 +126,7 @@ def resident() -> dict[str, float]:
 
 def views(options: argparse.Namespace) -> dict[str, float]:
     """Gathering batches from the packed file and making two views of each picture."""
-    keep_memory()
+    keep_memory(*NETWORK)
     config = PretrainConfig(augment=options.augment)
     faces = join([(options.faces, pack(open_faces(options.faces), Silent()))])
     augment = build_views(config, options.size)
