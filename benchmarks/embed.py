@@ -55,8 +55,17 @@ def untrained(faces: Path, out: Path, backbone: str, size: int, dim: int) -> Pat
     """An encoder that has learned nothing, for crops like these."""
     from faceclr_cli.core.training.run import run
 
-    options = {"backbone": backbone, "image_size": size, "embedding_dim": dim}
-    run(PretrainConfig(data=(faces,), out=out, epochs=0, hold_out=0.0, device="cpu", **options), Silent())
+    config = PretrainConfig(
+        data=(faces,),
+        out=out,
+        epochs=0,
+        hold_out=0.0,
+        device="cpu",
+        backbone=backbone,
+        image_size=size,
+        embedding_dim=dim,
+    )
+    run(config, Silent())
     return out
 
 
@@ -68,7 +77,7 @@ def bare_torch(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
     from faceclr_cli.core.encoders.network import normalise
 
     network, description = load_network(encoder)
-    network = network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last).eval()
     size = description.architecture.image_size
     batches = [normalise(torch.tensor(part), size) for part in parts_of(crops, batch)]
 

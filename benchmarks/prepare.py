@@ -85,12 +85,14 @@ def prepare(source: Path, *options: str) -> float:
 
 def memory(photo: Path) -> None:
     """Prints the most memory that any one process took for 200 copies of a photograph."""
+    from faceclr_cli.core.faces.decode import read_photo
+
     with tempfile.TemporaryDirectory() as folder:
         for number in range(200):
             shutil.copy(photo, f"{folder}/{number:03}{photo.suffix}")
         seconds = prepare(Path(folder))
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    height, width = cv2.imread(str(photo)).shape[:2]
+    height, width = read_photo(photo).shape[:2]
     print(f"{width} x {height}: at most {most:.0f} MiB in one process, {200 / seconds:.0f} photographs a second")
 
 

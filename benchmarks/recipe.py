@@ -68,13 +68,15 @@ def nameless(faces: Path, out: Path) -> Path:
 def listed(store: Store, file: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
     """Similarities of the listed pairs, which are genuine, and how many could not be compared."""
     rows = {Path(path).with_suffix("").as_posix(): row for row, path in enumerate(store.paths)}
+
+    def row_of(name: str) -> int | None:
+        return rows.get(Path(name).with_suffix("").as_posix())
+
     pairs = read_pairs(file)
-    found = [
-        (rows.get(Path(p.a).with_suffix("").as_posix()), rows.get(Path(p.b).with_suffix("").as_posix())) for p in pairs
-    ]
-    there = [place for place, (a, b) in enumerate(found) if a is not None and b is not None]
-    left, right = (store.embeddings[[found[place][side] for place in there]] for side in (0, 1))
-    same = np.array([bool(pairs[place].same) for place in there])
+    found = [(row_of(pair.a), row_of(pair.b), bool(pair.same)) for pair in pairs]
+    there = [(a, b, same) for a, b, same in found if a is not None and b is not None]
+    left, right = (store.embeddings[[pair[side] for pair in there]] for side in (0, 1))
+    same = np.array([same for _, _, same in there])
     return cosine_scores(left, right), same, len(pairs) - len(there)
 
 

@@ -51,6 +51,8 @@ def _facts(result: ClusterResult) -> dict[str, str]:
         found["threshold"] = f"{result.threshold:.3f}, {result.meaning}"
     if result.scores is not None:
         found |= _scored(result.scores) | {"scored on": f"{count(result.scored, 'face')} of people with names"}
+    if result.no_face:
+        found["no face"] = count(result.no_face, "picture") + ("" if result.out is None else ", in _/no-face")
     if result.out is not None:
         found["written to"] = str(result.out)
     return found

@@ -64,14 +64,19 @@ class Console:
             _write(sys.stdout, re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).strip("\n"))
 
     @contextmanager
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[Callable[[Result], None], Reporter]]:
+    def rows(
+        self, columns: Sequence[str], *, on_terminal: Sequence[str] | None = None
+    ) -> Iterator[tuple[Callable[[Result], None], Reporter]]:
         """Gives a function that prints one result of many at once, as a JSON line or a line of CSV.
 
         It comes with the reporter to use meanwhile: where the rows go to the terminal, no bar is drawn among them.
 
         Args:
             columns: The fields that CSV shows.
+            on_terminal: Those shown on a terminal instead, where people read them.
         """
+        if on_terminal is not None and sys.stdout.isatty():
+            columns = on_terminal
         table, heading = csv.writer(sys.stdout, lineterminator="\n"), [list(columns)]
 
         def write(result: Result) -> None:

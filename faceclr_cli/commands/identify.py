@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.identify import Identified
     from faceclr_cli.core.evaluation.open_set import OpenSetResult
 
+_COLUMNS = ("photo", "face", "name", "probability", "similarity", "closest", "reason")
+_ANSWERS = ("photo", "face", "answer")
+
 EXAMPLE = "faceclr identify party.jpg --gallery faces.h5"
 
 
@@ -43,7 +46,7 @@ def name_faces(config: IdentifyConfig, console: Console) -> int:
     from faceclr_cli.core.evaluation.identify import identify
 
     photos, faces, known, failed = set[str](), 0, 0, 0
-    with console.rows(("photo", "face", "answer")) as (write, reporter):
+    with console.rows(_COLUMNS, on_terminal=_ANSWERS) as (write, reporter):
         for found in identify(config, reporter):
             write(_Row(found))
             photos.add(found.photo)

@@ -13,7 +13,8 @@ def run(config: TsneConfig, console: Console) -> None:
     from faceclr_cli.core.evaluation.project import run
 
     result = run(config, console.reporter)
-    rows = {"map": f"{result.faces:,} faces of {result.people:,} people, {result.method} of {result.encoder}"}
+    people = "" if not result.people else " of 1 person" if result.people == 1 else f" of {result.people:,} people"
+    rows = {"map": f"{result.faces:,} faces{people}, {result.method} of {result.encoder}"}
     if result.purity is not None:
         rows["same person"] = (
             f"{percent(result.purity)} of each face's {result.neighbours} nearest on the map, "

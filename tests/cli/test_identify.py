@@ -69,6 +69,7 @@ def test_options_that_exclude_each_other_are_refused(album: Path, tmp_path: Path
         ("--evaluate", "--annotate", tmp_path / "out"),
         ("--evaluate", "--face", "all"),
         ("--annotate", album / "probes"),
+        ("--annotate", album / "gallery" / "out"),
     ):
         done = identify(album / "probes", "-g", album / "gallery", *options)
         assert done.exit_code == 2, done.output

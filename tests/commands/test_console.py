@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -163,6 +164,25 @@ def test_sentences_break_between_words_on_a_terminal_alone(monkeypatch: pytest.M
     monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
     assert sentence(text).splitlines() == [text[:55], text[56:]]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "lines"), [(io.StringIO, "number,twice\n21,42\n"), (Terminal, "said\ntwice 21\n")])
+def test_rows_may_have_other_columns_on_a_terminal(
+    stream: type[io.StringIO], lines: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Doubled(Answer):
+        def to_json(self) -> dict[str, Any]:
+            return {"number": self.number, "twice": 2 * self.number, "said": f"twice {self.number}"}
+
+    monkeypatch.setattr("sys.stdout", stream())
+    with Console().rows(("number", "twice"), on_terminal=("said",)) as (write, _):
+        write(Doubled(21))
+    assert console.sys.stdout.getvalue() == lines
 
 
 def test_between_tables_there_is_one_blank_line_and_none_around() -> None:

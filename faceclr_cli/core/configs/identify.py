@@ -21,8 +21,9 @@ class IdentifyConfig(JudgingConfig):
 
     photos: Path | None = argument(
         None,
-        help="Photographs: a file, a folder, a .zip or .tar, or - for a list of paths on standard input",
-        metavar="PHOTOS",
+        help="Photographs: a file, a folder, a .zip or .tar, or - for a list of paths on standard input; or a store "
+        "that faceclr embed made of them",
+        metavar="PHOTOS|FACES.h5",
     )
     gallery: Path | None = option(
         None,
@@ -32,6 +33,11 @@ class IdentifyConfig(JudgingConfig):
     )
     face: Which | None = option(
         None, panel=PHOTOGRAPHS, help="Which, of several (default: all; with --evaluate, the largest)"
+    )
+    gallery_face: Which | None = option(
+        None,
+        panel=PHOTOGRAPHS,
+        help="Which, of several in a photograph of the gallery, has the name (default: largest)",
     )
     matches: int = option(
         3, minimum=1, metavar="N", panel=ANSWERS, help="How many of the most similar people --json lists"

@@ -23,7 +23,7 @@ _COUNTS: dict[Choice, str] = {
 }
 
 
-def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter) -> R:
+def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter, *, option: str = "--face") -> R:
     """Keeps one row of each photograph, as if one face of each had been embedded.
 
     Args:
@@ -32,6 +32,7 @@ def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter) -> R:
             with several, `all` keeps every row.
         origin: The store, as the user knows it.
         reporter: Told how many photographs have several rows, and which of them counts.
+        option: The one that makes the choice, to name in an error.
 
     Returns:
         The rows that count, in their order. The same object where every photograph has one row.
@@ -52,7 +53,7 @@ def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter) -> R:
     if choice == "center":
         raise ConfigError(
             f"{shown(origin)}: {len(several)} photographs have several faces, and a store does not say which is in the "
-            "center; choose --face largest or best, or embed with --face center"
+            f"center; choose {option} largest or best, or embed with --face center"
         )
     areas = rows.boxes[:, 2] * rows.boxes[:, 3]
     order = (areas, rows.detection_scores) if choice == "largest" else (rows.detection_scores, areas)

@@ -22,6 +22,7 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.folder import FaceFolder, is_face_folder, open_faces
 from faceclr_cli.core.datasets.layouts import Photo, find_photos
 from faceclr_cli.core.datasets.trees import read_file
+from faceclr_cli.core.embeddings.export_formats import refuse_exported
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.archive import Archive
@@ -225,6 +226,7 @@ def list_pictures(
         ConfigError: Options are for photographs, and these are faces.
     """
     if not is_face_folder(root):
+        refuse_exported(root)
         found = find_photos(root, config.layout, null=config.null, depth=config.depth)
         for text in found.notices if has_layout else found.plain_notices:
             reporter.report(Notice(text=text, level="warning"))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path, shared, stamp
 from faceclr_cli.core.embeddings import columns
 from faceclr_cli.core.embeddings.checksums import CheckedFile, append_checksums, read_checksums
+from faceclr_cli.core.embeddings.export_formats import refuse_exported
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.embeddings.store_probe import require_harmless
 from faceclr_cli.core.encoders.calibration import Calibration
@@ -197,6 +198,7 @@ def _parts_folder(path: Path) -> Path:
 def _one_line_errors(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    refuse_exported(path)
     try:
         yield
     except FaceclrError:

@@ -36,7 +36,7 @@ def run(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
     if config.source is None:
         raise ConfigError(ask_for_store("cluster"))
     if config.out is not None:
-        require_free(config.out, config.faces or config.source)
+        require_free(config.out, config.faces, config.source)
     found = gather(config, reporter)
     result = _grouped(config, found, reporter)
     if config.out is None:
@@ -80,6 +80,7 @@ def _grouped(config: ClusterConfig, found: Faces, reporter: Reporter) -> Cluster
         groups=_groups(faces),
         scored=scored,
         scores=scores,
+        no_face=len(found.faceless),
     )
 
 

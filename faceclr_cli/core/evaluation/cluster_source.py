@@ -38,6 +38,7 @@ class Faces:
         model: What to call it in messages.
         origin: The store or folder, as the user named it.
         fingerprint: How they were cut out.
+        faceless: The pictures that gave no face, as they are named; empty of a store, which does not know them.
     """
 
     rows: Rows
@@ -45,6 +46,7 @@ class Faces:
     model: str
     origin: str
     fingerprint: Fingerprint
+    faceless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +115,14 @@ def gather(config: ClusterConfig, reporter: Reporter) -> Faces:
     block = embedded(listing, choice, encoder, reporter)
     if not len(block.rows):
         raise DataError(f"{shown(source)}: no picture gave a face (first: {block.failures[0]})")
+    with_face = set(block.rows.paths)
     return Faces(
         rows=block.rows,
         encoder=encoder,
         model=config.model or BUILT_IN,
         origin=str(source),
         fingerprint=listing.crops or encoder.fingerprint,
+        faceless=tuple(photo.name for photo in listing.photos if photo.name not in with_face),
     )
 
 

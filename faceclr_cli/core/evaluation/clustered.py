@@ -76,6 +76,7 @@ class ClusterResult:
         groups: The largest first.
         scored: How many faces the scores are of: those of people with names that are alone in their photograph.
         scores: How well the groups are the people; None where no face is scored.
+        no_face: Pictures that gave no face; 0 of a store, which does not know them.
         out: The folder of links, or None.
         missing: Pictures that were not there to be linked.
     """
@@ -89,6 +90,7 @@ class ClusterResult:
     groups: tuple[Group, ...]
     scored: int
     scores: ClusterScores | None
+    no_face: int = 0
     out: Path | None = None
     missing: int = 0
 
@@ -109,6 +111,7 @@ class ClusterResult:
             "groups": [group.to_json() for group in self.groups],
             "scored": self.scored,
             "scores": None if self.scores is None else self.scores.to_json(),
+            "no_face": self.no_face,
             "out": None if self.out is None else str(self.out),
             "missing": self.missing,
         }

@@ -10,17 +10,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
+from faceclr_cli.core.datasets.folder import is_face_folder
+from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.gallery_cache import embed_cached
 from faceclr_cli.core.embeddings.rows import Rows
+from faceclr_cli.core.embeddings.source import list_pictures
 from faceclr_cli.core.embeddings.store import Store, is_store, read_store
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.errors import DataError, ModelError
+from faceclr_cli.core.errors import ConfigError, DataError, LockedError, ModelError, NoFaceError
 from faceclr_cli.core.evaluation.classifier import is_classifier
-from faceclr_cli.core.evaluation.embedded import embedded_folder
+from faceclr_cli.core.evaluation.embedded import embedded
 from faceclr_cli.core.evaluation.layer import Layer, load_layer
 from faceclr_cli.core.evaluation.match import Match
 from faceclr_cli.core.evaluation.rule import Rule, rule_of
 from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.metrics.search import PeopleIndex
 
@@ -94,8 +100,8 @@ def load_people(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: 
 
     Args:
         config: The options.
-        path: The store, the classifier, prepared faces, or a folder, archive or list of photographs, of whose faces the
-            largest count.
+        path: The store, the classifier, prepared faces, or a folder, archive or list of photographs. Of several faces
+            in a photograph one counts, by default the largest.
         encoder: Who embedded them, or embeds them now.
         reporter: Told of what is left out.
 
@@ -106,12 +112,12 @@ def load_people(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: 
         ConfigError: The encoder has no threshold and none was given.
     """
     if is_classifier(path):
+        if config.gallery_face is not None:
+            raise ConfigError(f"--gallery-face: {shown(path)} is a classifier; leave the option out")
         layer: Layer = load_layer(path, encoder, config)
         return layer
     rule = rule_of(encoder, config)
-    model = config.model
-    rows: Rows = own_store(path, encoder, model) if is_store(path) else embedded_folder(path, encoder, model, reporter)
-    known = named_rows(rows, shown(path), reporter)
+    known = named_rows(_rows(config, path, encoder, reporter), shown(path), reporter)
     names, numbers = np.unique([str(name) for name in known.identities], return_inverse=True)
     return Gallery(
         index=PeopleIndex(known.embeddings, numbers),
@@ -122,11 +128,45 @@ def load_people(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: 
     )
 
 
-def own_store(path: Path, encoder: Encoder, model: str) -> Store:
+def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Reporter) -> Rows:
+    """The faces of a store or a folder: one of each photograph, unless the user wants all.
+
+    A photograph of a person may show others, who would take their name.
+    """
+    choice: Choice = config.gallery_face or "largest"
+    if is_store(path):
+        store = own_store(path, encoder, config.model)
+        return choose_faces(store, choice, shown(path), reporter, option="--gallery-face")
+    if not path.exists():
+        raise DataError(f"{shown(path)}: no such file or folder")
+    if config.gallery_face is not None and is_face_folder(path):
+        raise ConfigError(f"--gallery-face: {shown(path)} holds faces that are cut out already; leave the option out")
+    options = EmbedConfig(faces=path, model=config.model, face=choice)
+    listing = list_pictures(options, path, encoder.fingerprint, reporter)
+    try:
+        return embed_cached(path, listing, choice, encoder, config.model, reporter)
+    except NoFaceError:
+        raise
+    except (OSError, LockedError, DataError) as error:
+        text = f"{shown(path)}: all its pictures are embedded now, since the cache cannot be used: {error}"
+        reporter.report(Notice(text=text, level="warning"))
+    block = embedded(listing, choice, encoder, reporter)
+    if not len(block.rows):
+        raise NoFaceError(f"{shown(path)}: no picture gave a face (first: {block.failures[0]})")
+    return block.rows
+
+
+def own_store(path: Path, encoder: Encoder, model: str, *, flip: bool = False) -> Store:
     """A store of embeddings that can be compared with those that an encoder makes now.
 
+    Args:
+        path: The store.
+        encoder: The encoder.
+        model: What the user calls it.
+        flip: Whether means of faces and their mirror images are wanted, or faces alone.
+
     Raises:
-        DataError: It cannot be read, or holds means of faces and their mirror images.
+        DataError: It cannot be read, or one holds means of faces and their mirror images and the other is wanted.
         ModelError: It was made by another encoder.
         FingerprintError: Its faces were prepared in another way than the encoder needs.
     """
@@ -134,9 +174,12 @@ def own_store(path: Path, encoder: Encoder, model: str) -> Store:
     if store.encoder_digest != encoder.digest:
         raise ModelError(f"{shown(path)}: was made by {shown(store.encoder)}, not by --model {model}")
     store.fingerprint.require_same_crops(encoder.fingerprint, shown(path), f"the encoder {model}")
-    if store.flip:
+    if store.flip and not flip:
         text = "holds means of faces and their mirror images, which compare with nothing else"
         raise DataError(f"{shown(path)}: {text}; embed them without --flip")
+    if flip and not store.flip:
+        text = "the classifier learned from means of faces and their mirror images"
+        raise DataError(f"{shown(path)}: holds faces alone, and {text}; embed them with --flip")
     return store
 
 

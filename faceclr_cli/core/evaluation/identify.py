@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.datasets.folder import is_face_folder
-from faceclr_cli.core.datasets.layouts import Photo
-from faceclr_cli.core.embeddings.source import Cut, Failed, Listing, Loaded, list_pictures, open_source
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.load import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.annotate import Annotator
 from faceclr_cli.core.evaluation.gallery import People, load_people
 from faceclr_cli.core.evaluation.match import Match
-from faceclr_cli.core.evaluation.pictures import remarks
+from faceclr_cli.core.evaluation.probes import Probe, Probes, open_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.plots.annotate import Label
 
 _TASK = "identifying"
-_AHEAD = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +48,20 @@ class Identified:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The face as a JSON object."""
-        plain = {"matches": [asdict(match) for match in self.matches], "notes": list(self.notes)}
-        return asdict(self) | plain | {"box": None if self.box is None else [round(side, 1) for side in self.box]}
+        """The face as a JSON object; what is known of the first match stands beside the name as well."""
+        best = self.matches[0] if self.matches else None
+        return {
+            "photo": self.photo,
+            "face": self.face,
+            "box": None if self.box is None else [round(side, 1) for side in self.box],
+            "name": self.name,
+            "probability": None if best is None else best.probability,
+            "similarity": None if best is None else best.similarity,
+            "closest": None if best is None else best.name,
+            "matches": [asdict(match) for match in self.matches],
+            "reason": self.reason,
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,13 +69,11 @@ class Asked:
     """A photograph, and who its faces may be.
 
     Attributes:
-        photo: Which.
-        item: What was read of it.
+        probe: The photograph, and what is known of its faces.
         found: For each of its faces the people it may be, the likeliest first; empty where there is none.
     """
 
-    photo: Photo
-    item: Loaded | Failed
+    probe: Probe
     found: Sequence[tuple[Match, ...]]
 
 
@@ -79,13 +85,13 @@ class Job:
         config: The options.
         encoder: Who embeds.
         people: Among whom.
-        listing: The photographs.
+        probes: The photographs.
     """
 
     config: IdentifyConfig
     encoder: Encoder
     people: People
-    listing: Listing
+    probes: Probes
 
 
 def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]:
@@ -97,14 +103,12 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]
         ConfigError: The encoder has no threshold and none was given, or copies would be among the photographs.
     """
     job = prepared(config, reporter)
-    if config.annotate is not None and job.listing.crops is not None:
-        raise ConfigError("--annotate: these faces are cut out already; give the photographs that they were cut out of")
-    photos = () if config.photos is None or config.annotate is None else job.listing.photos
+    photos = () if config.annotate is None else job.probes.photos
     with Annotator.opened(config.photos, photos, config.annotate) as annotator:
         for asked in ask(job, config.matches, reporter):
             answers = _answers(asked, job.people.rule.threshold)
-            if annotator is not None and not isinstance(asked.item, Failed):
-                annotator.write(asked.photo, [_label(answer) for answer in answers if answer.box is not None])
+            if annotator is not None and asked.probe.failure is None:
+                annotator.write(asked.probe.photo, [_label(answer) for answer in answers if answer.box is not None])
             yield from answers
 
 
@@ -116,17 +120,19 @@ def prepared(config: IdentifyConfig, reporter: Reporter) -> Job:
     """
     if config.photos is None or config.gallery is None:
         raise ConfigError("give photographs, and --gallery with the people they may show")
+    _require_apart(config.annotate, config.gallery)
     encoder = load_encoder(config.model)
     people = load_people(config, config.gallery, encoder, reporter)
     if people.rule.far is not None:
         reporter.report(Notice(text=_strangers(people.rule.far, len(people.names))))
-    # Of faces that are cut out already there is no choice, which they are asked not to be told of.
-    cut_out = is_face_folder(config.photos) and config.face is None
-    options = EmbedConfig(
-        faces=config.photos, model=config.model, face="largest" if cut_out else config.which, null=config.null
-    )
-    listing = list_pictures(options, config.photos, encoder.fingerprint, reporter)
-    return Job(config=config, encoder=encoder, people=people, listing=listing)
+    probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
+    return Job(config=config, encoder=encoder, people=people, probes=probes)
+
+
+def _require_apart(annotate: Path | None, gallery: Path) -> None:
+    if annotate is not None and gallery.is_dir() and annotate.resolve().is_relative_to(gallery.resolve()):
+        text = f"lies in {shown(gallery)}, where the copies would be taken for pictures of people; choose another"
+        raise ConfigError(f"--annotate {shown(annotate)}: {text}")
 
 
 def ask(job: Job, count: int, reporter: Reporter) -> Iterator[Asked]:
@@ -140,27 +146,18 @@ def ask(job: Job, count: int, reporter: Reporter) -> Iterator[Asked]:
     Raises:
         ModelError: The encoder produced NaN or infinite embeddings.
     """
-    photos = job.listing.photos
-    source = open_source(job.config.which, job.listing, job.encoder.fingerprint)
-    reporter.report(TaskStarted(task=_TASK, total=len(photos), unit="pictures"))
+    reporter.report(TaskStarted(task=_TASK, total=len(job.probes.photos), unit="pictures"))
+    done = 0
     try:
-        for done, item in enumerate(source.load(_AHEAD), start=1):
-            found: Sequence[tuple[Match, ...]] = ()
-            if isinstance(item, Loaded) and item.faces:
-                found = job.people.find(_embedded(item.faces, job.encoder, flip=job.people.flip), count)
-            yield Asked(photo=photos[done - 1], item=item, found=found)
+        for probes in job.probes.batches():
+            embeddings = [face.embedding for probe in probes for face in probe.faces]
+            found = iter(job.people.find(np.stack(embeddings), count) if embeddings else ())
+            for probe in probes:
+                yield Asked(probe=probe, found=list(islice(found, len(probe.faces))))
+            done += len(probes)
             reporter.report(TaskAdvanced(task=_TASK, done=done))
     finally:
         reporter.report(TaskFinished(task=_TASK))
-
-
-def _embedded(faces: Sequence[Cut], encoder: Encoder, *, flip: bool) -> NDArray[np.float32]:
-    crops = np.stack([cut.crop for cut in faces])
-    vectors = encoder.embed(crops)
-    if flip:
-        vectors = vectors + encoder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return vectors
 
 
 def _strangers(far: float, people: int) -> str:
@@ -170,26 +167,21 @@ def _strangers(far: float, people: int) -> str:
 
 
 def _answers(asked: Asked, threshold: float) -> list[Identified]:
-    name, item = str(asked.photo.name), asked.item
-    if isinstance(item, Failed):
-        return [Identified(photo=name, face=0, box=None, name=None, matches=(), reason=item.reason, notes=())]
+    probe, name = asked.probe, str(asked.probe.photo.name)
+    if probe.failure is not None:
+        return [Identified(photo=name, face=0, box=None, name=None, matches=(), reason=probe.failure, notes=())]
     return [
-        _answer(name, number, cut, matches, threshold)
-        for number, (cut, matches) in enumerate(zip(item.faces, asked.found, strict=True), start=1)
+        Identified(
+            photo=name,
+            face=number,
+            box=face.box,
+            name=matches[0].name if matches[0].similarity >= threshold else None,
+            matches=matches,
+            reason=None,
+            notes=face.notes,
+        )
+        for number, (face, matches) in enumerate(zip(probe.faces, asked.found, strict=True), start=1)
     ]
-
-
-def _answer(photo: str, number: int, cut: Cut, matches: tuple[Match, ...], threshold: float) -> Identified:
-    best = matches[0]
-    return Identified(
-        photo=photo,
-        face=number,
-        box=None if cut.face is None else cut.box,
-        name=best.name if best.similarity >= threshold else None,
-        matches=matches,
-        reason=None,
-        notes=tuple(note for note in remarks(cut) if "faces found" not in note),
-    )
 
 
 def _label(answer: Identified) -> Label:

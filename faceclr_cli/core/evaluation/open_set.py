@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.embeddings.source import Failed
 from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 from faceclr_cli.core.evaluation.identify import Asked, ask, prepared
 from faceclr_cli.core.evaluation.match import Match
@@ -67,15 +66,15 @@ class _Tally:
 
     def add(self, asked: Asked, people: set[str], hashes: frozenset[str] | None) -> None:
         matches: Sequence[Match] = ()
-        if isinstance(asked.item, Failed):
-            self.failures.append(asked.item.reason)
-        elif hashes is not None and asked.item.content_hash in hashes:
+        if asked.probe.failure is not None:
+            self.failures.append(asked.probe.failure)
+        elif hashes is not None and asked.probe.content_hash in hashes:
             self.left_out += 1
             return
         else:
             matches = asked.found[0]
         score = matches[0].similarity if matches else -np.inf
-        who = asked.photo.identity
+        who = asked.probe.photo.identity
         if who not in people:
             self.unknown.append(score)
             return
@@ -93,7 +92,7 @@ def evaluate(config: IdentifyConfig, reporter: Reporter) -> OpenSetResult:
     """
     job = prepared(config, reporter)
     names, hashes, tally = set(job.people.names), job.people.content_hashes, _Tally()
-    photos = job.listing.photos
+    photos = job.probes.photos
     if not any(photo.identity in names for photo in photos):
         hint = "the folders of people must have the names that the gallery gives them"
         raise DataError(f"{shown(config.photos or '')}: shows nobody of the gallery by name; {hint}")

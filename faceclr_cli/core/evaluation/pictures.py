@@ -215,12 +215,16 @@ def opened(
 
 
 def remarks(cut: Cut) -> tuple[str, ...]:
-    """What makes a verdict on a face doubtful; nothing where an earlier run cut it out."""
+    """What makes a verdict on a photograph doubtful; nothing where an earlier run cut its face out."""
+    several = (f"{cut.faces_found} faces found",) if cut.face is not None and cut.faces_found > 1 else ()
+    return (*several, *face_remarks(cut))
+
+
+def face_remarks(cut: Cut) -> tuple[str, ...]:
+    """What makes a verdict on a face doubtful, whichever other faces its photograph shows."""
     if cut.face is None:
         return ()
-    several = (f"{cut.faces_found} faces found",) if cut.faces_found > 1 else ()
-    aligned = AlignedFace(crop=cut.crop, face=cut.face, faces_found=cut.faces_found)
-    return (*several, *doubts(aligned))
+    return doubts(AlignedFace(crop=cut.crop, face=cut.face, faces_found=cut.faces_found))
 
 
 def similarity_of(a: Picture, b: Picture) -> float | None:

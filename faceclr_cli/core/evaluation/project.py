@@ -89,12 +89,13 @@ def run(config: TsneConfig, reporter: Reporter) -> MapResult:
     """Reduces the embeddings to two dimensions and draws them.
 
     Raises:
-        ConfigError: No store was given, or a person whom nobody has.
+        ConfigError: No store was given, a person is not in it, or a map would be among the photographs.
         DataError: The store or folder cannot be read or holds too few faces, or a map cannot be written.
         ModelError, FingerprintError: The encoder for a folder is not there, or does not fit its faces.
     """
     if config.store is None:
         raise ConfigError(ask_for_store("tsne"))
+    _require_apart(config)
     store = _chosen(_opened(config.store, config.model, reporter), config)
     # Before long work, since the folder may not be there.
     has_page = any(path.suffix.lower() == PAGE for path in config.outputs)
@@ -125,6 +126,17 @@ def run(config: TsneConfig, reporter: Reporter) -> MapResult:
         identities=store.identities,
         points=points,
     )
+
+
+def _require_apart(config: TsneConfig) -> None:
+    """Maps that are pictures would be taken for photographs the next time."""
+    source = config.store
+    if source is None or not source.is_dir():
+        return
+    for path in config.outputs:
+        if path.suffix.lower() == ".png" and path.resolve().is_relative_to(source.resolve()):
+            text = "lies in the folder of pictures, where it would be taken for one of them; choose another"
+            raise ConfigError(f"-o {shown(path)}: {text}")
 
 
 def _opened(path: Path, model: str, reporter: Reporter) -> Store:
@@ -163,7 +175,8 @@ def _chosen(store: Store, config: TsneConfig) -> Store:
     elif store.people:
         store = store.take(rows_of_most_pictured(store, config.identities))
     if len(store) < _LEAST_FACES:
-        raise DataError(f"{config.store}: {len(store)} faces make no map; it takes {_LEAST_FACES}")
+        faces = "1 face is" if len(store) == 1 else f"{len(store)} faces are"
+        raise DataError(f"{shown(config.store or '')}: {faces} too few for a map, which needs {_LEAST_FACES} or more")
     return store
 
 
@@ -182,7 +195,9 @@ def _draw(
     out: Path, store: Store, points: NDArray[np.float32], pictures: Sequence[Thumbnail] | None, method: str
 ) -> None:
     """Writes one map, whole or not at all."""
-    crowd = f"{len(store):,} faces of {len(store.people):,} people" if store.people else f"{len(store):,} faces"
+    crowd = f"{len(store):,} faces"
+    if store.people:
+        crowd += f" of {len(store.people):,} {'person' if len(store.people) == 1 else 'people'}"
     title = f"{store.encoder} · {NAMES[method]}"
     try:
         with atomic_path(out) as temporary:

@@ -11,6 +11,7 @@ from typing import Any
 
 from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.datasets.folder import SPLIT, is_face_folder
+from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
 from faceclr_cli.core.embeddings.store import parts_of
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
@@ -74,7 +75,8 @@ class ForgetResult:
 def run(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     """Removes a person from artifacts, and reads each again to see that nothing is left.
 
-    A run that was interrupted, or stopped by an error, is finished by the same call.
+    A run that was interrupted, or stopped by an error, is finished by the same call. The cache of galleries is
+    emptied.
 
     Raises:
         DataError: A path is not an artifact that holds people, none of them knows the person, something could not be
@@ -91,6 +93,7 @@ def run(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
         try:
             for holding in holdings:
                 holding.remove(identity)
+            forget_galleries()
         except OSError as error:
             path = shown(error.filename or holding.path)
             raise DataError(f"{path}: cannot be removed ({error.strerror or error}); try again once it can") from error

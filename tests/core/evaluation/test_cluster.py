@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import faceclr_cli
@@ -20,6 +23,7 @@ from faceclr_cli.core.artifacts import write_json
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.folder import DESCRIPTION, open_faces
+from faceclr_cli.core.datasets.layouts import find_photos
 from faceclr_cli.core.embeddings.embed import run as embed
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint, write_calibration
@@ -30,6 +34,7 @@ from faceclr_cli.core.evaluation.cluster import run
 from faceclr_cli.core.evaluation.cluster_source import RememberedEncoder
 from faceclr_cli.core.evaluation.clustered import ClusterResult
 from faceclr_cli.core.events import Silent
+from faceclr_cli.core.faces.drawn import write_people
 
 Crowd = Callable[..., Store]
 METHODS = ("agglomerative", "hdbscan")
@@ -223,6 +228,35 @@ def test_nothing_that_is_there_is_touched(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_photographs_without_a_face_have_a_folder_too(tmp_path: Path) -> None:
+    write_people(tmp_path / "photos", 2, 2, 0, Silent())
+    for folder in ("person-01", "person-02"):
+        shutil.copy(tmp_path / "photos" / folder / "01.jpg", tmp_path / "photos" / folder / "02.jpg")
+        cv2.imwrite(str(tmp_path / "photos" / folder / "wall.jpg"), np.full((200, 200, 3), 128, np.uint8))
+    result = _cluster(tmp_path / "photos", threshold=0.9, out=tmp_path / "out")
+    found = sorted(path.name for path in (tmp_path / "out" / "_" / "no-face").iterdir())
+    assert found == ["wall-2.jpg", "wall.jpg"]
+    assert (result.no_face, len(result.faces)) == (2, 4)
+    assert json.loads((tmp_path / "out" / "cluster.json").read_text())["no_face"] == 2
+    assert {photo.identity for photo in find_photos(tmp_path / "out").photos if "wall" in photo.name} == {None}
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_list_on_standard_input_is_linked_as_it_names_its_pictures(
+    absolute: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_people(tmp_path / "photos", 2, 2, 0, Silent())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    photos = sorted((tmp_path / "photos").rglob("*.jpg"))
+    names = [str(path) if absolute else f"../photos/{path.relative_to(tmp_path / 'photos')}" for path in photos]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(names).encode())))
+    result = _cluster(Path("-"), threshold=-1.0, out=Path("out"))
+    assert result.missing == 0
+    links = list(Path("out").rglob("*.jpg"))
+    assert {link.stat().st_ino for link in links} == {photo.stat().st_ino for photo in photos}
+
+
 def test_a_store_that_names_files_elsewhere_links_none_of_them(crowd: Crowd, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_text("secret")
     (tmp_path / "pictures").mkdir()
@@ -262,7 +296,7 @@ def test_real_group_photographs_are_never_of_one_person_twice(real_data: Path, t
     counts = Counter(face.path for face in result.faces)
     assert counts["solvay_1927_group.jpg"] >= 27
     assert set(Counter((face.path, face.group) for face in result.faces if face.group is not None).values()) == {1}
-    assert sum(1 for _ in (tmp_path / "out").glob("*/*")) == len(result.faces)
+    assert sum(path.is_file() for path in (tmp_path / "out").glob("*/*")) == len(result.faces)
     if method == "agglomerative":
         strict = {face.path: face.group for face in _cluster(real_data / "photos").faces}
         assert strict["person_a_1.jpg"] == strict["person_a_2.jpg"] is not None

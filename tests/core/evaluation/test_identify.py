@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.embeddings.embed import run as embed
 from faceclr_cli.core.embeddings.store import read_store, write_store
 from faceclr_cli.core.encoders.sface import SFaceEncoder
-from faceclr_cli.core.errors import DataError, ModelError
+from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.identify import Identified, identify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.drawn import draw_photo, invent_person
@@ -94,6 +96,14 @@ def test_every_face_of_a_photograph_has_a_row_and_bad_files_have_a_reason(album:
     assert [number for name, number in _identify(album, face="largest") if name == "two.jpg"] == [1]
 
 
+def test_a_choice_among_several_faces_is_noted_and_a_row_for_each_is_not(album: Path) -> None:
+    chosen = _identify(album, photos=album / "photos" / "two.jpg", face="largest")["two.jpg", 1]
+    assert "2 faces found" in chosen.notes
+    every = _identify(album, photos=album / "photos" / "two.jpg")
+    assert len(every) == 2
+    assert not [note for answer in every.values() for note in answer.notes if "found" in note]
+
+
 def test_a_store_and_the_folder_that_it_was_made_of_are_the_same_gallery(album: Path, tmp_path: Path) -> None:
     store = tmp_path / "gallery.h5"
     embed(EmbedConfig(faces=album / "gallery", out=store), Silent())
@@ -112,6 +122,41 @@ def test_a_store_and_the_folder_that_it_was_made_of_are_the_same_gallery(album: 
         _identify(album, gallery=tmp_path / "mean.h5")
 
 
+def test_the_faces_of_a_store_get_the_answers_of_its_photographs(album: Path, tmp_path: Path) -> None:
+    store = tmp_path / "photos.h5"
+    embed(EmbedConfig(faces=album / "photos", out=store, face="all"), Silent())
+    by_photo = {key: answer for key, answer in _identify(album).items() if answer.reason is None}
+    by_store = _identify(album, photos=store)
+    assert list(by_store) == list(by_photo)
+    for key, answer in by_store.items():
+        other = by_photo[key]
+        assert (answer.name, answer.reason, answer.notes) == (other.name, None, ())
+        assert answer.box == pytest.approx(other.box)
+        assert [match.name for match in answer.matches] == [match.name for match in other.matches]
+        assert [match.similarity for match in answer.matches] == pytest.approx(
+            [match.similarity for match in other.matches], abs=1e-5
+        )
+    largest = _identify(album, photos=store, face="largest")
+    assert [key for key in largest if key[0] == "two.jpg"] == [("two.jpg", 1)]
+    two = largest["two.jpg", 1].box
+    assert two == by_store["two.jpg", 1].box
+
+
+def test_a_store_as_photographs_must_be_the_encoders_and_holds_no_pictures(album: Path, tmp_path: Path) -> None:
+    store = tmp_path / "photos.h5"
+    embed(EmbedConfig(faces=album / "photos", out=store), Silent())
+    with pytest.raises(ConfigError, match=r"--annotate: .* holds no pictures"):
+        _identify(album, photos=store, annotate=tmp_path / "out")
+    write_store(tmp_path / "other.h5", replace(read_store(store), encoder_digest="0" * 64, encoder="other"))
+    with pytest.raises(ModelError, match="was made by other, not by --model sface"):
+        _identify(album, photos=tmp_path / "other.h5")
+    write_store(tmp_path / "mean.h5", replace(read_store(store), flip=True))
+    with pytest.raises(DataError, match="without --flip"):
+        _identify(album, photos=tmp_path / "mean.h5")
+    with pytest.raises(DataError, match="no such file"):
+        _identify(album, photos=tmp_path / "gone.h5")
+
+
 def test_a_gallery_of_nobody_is_refused(album: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nobody there has a name"):
         _identify(album, gallery=album / "photos" / "ann.jpg")
@@ -126,9 +171,18 @@ def _faceclr(*arguments: object) -> Result:
 def test_the_command_line_names_people_or_says_who_an_unknown_is_closest_to(album: Path) -> None:
     done = _faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", "-1")
     assert done.exit_code == 0, done.output
-    heading, line = done.stdout.splitlines()
-    assert heading == "photo,face,answer"
-    assert line.startswith("ann.jpg,1,") and line.endswith("%")
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert list(row) == ["photo", "face", "name", "probability", "similarity", "closest", "reason"]
+    assert (row["photo"], row["face"], row["reason"]) == ("ann.jpg", "1", "")
+    assert row["name"] == row["closest"] in PEOPLE
+    assert 0 <= float(row["probability"]) <= 1
+    assert -1 <= float(row["similarity"]) <= 1
+    (other,) = csv.DictReader(
+        io.StringIO(
+            _faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", 1).stdout
+        )
+    )
+    assert other == row | {"name": ""}
     unknown = _faceclr("identify", album / "photos" / "ann.jpg", "-g", album / "gallery", "--threshold", "1", "--json")
     row = json.loads(unknown.stdout)
     assert row["name"] is None
@@ -136,7 +190,11 @@ def test_the_command_line_names_people_or_says_who_an_unknown_is_closest_to(albu
     assert "1 photograph, 1 face: 0 known, 1 unknown" in unknown.stderr
     assert _faceclr("identify", album / "photos").exit_code == 2
     text = album / "photos" / "text.jpg"
-    assert _faceclr("identify", text, "-g", album / "gallery").exit_code == 3
+    failed = _faceclr("identify", text, "-g", album / "gallery")
+    assert failed.exit_code == 3
+    (row,) = csv.DictReader(io.StringIO(failed.stdout))
+    assert (row["face"], row["name"], row["probability"], row["similarity"], row["closest"]) == ("0", "", "", "", "")
+    assert "not a picture" in row["reason"]
 
 
 def test_one_against_many_has_the_exit_code_of_a_verdict(album: Path) -> None:

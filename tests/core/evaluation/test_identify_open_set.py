@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
+from faceclr_cli.core.embeddings.embed import run as embed
 from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 from faceclr_cli.core.evaluation.identify import identify
 from faceclr_cli.core.evaluation.open_set import OpenSetResult, evaluate
@@ -84,3 +86,16 @@ def test_a_photograph_without_a_face_counts(album: Path, tmp_path: Path) -> None
 def test_photographs_of_nobody_in_the_gallery_measure_nothing(album: Path) -> None:
     with pytest.raises(DataError, match="shows nobody of the gallery by name"):
         _evaluate(album, album / "probes" / "dora")
+
+
+def test_a_store_is_measured_as_its_photographs_are(album: Path, tmp_path: Path) -> None:
+    store = tmp_path / "probes.h5"
+    embed(EmbedConfig(faces=album / "probes", out=store), Silent())
+    stored, read = (_evaluate(album, probes, threshold=0.9) for probes in (store, None))
+    assert (stored.known, stored.unknown, stored.rank1, stored.rule) == (
+        read.known,
+        read.unknown,
+        read.rank1,
+        read.rule,
+    )
+    assert stored.dir_at_far[0].threshold == pytest.approx(read.dir_at_far[0].threshold, abs=1e-5)

@@ -21,6 +21,7 @@ from faceclr_cli.core.artifacts import exclusive, read_json, write_json
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.forget import ForgetConfig
+from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.datasets.folder import open_faces
@@ -31,9 +32,11 @@ from faceclr_cli.core.datasets.summary import summarise
 from faceclr_cli.core.embeddings.embed import run as embed
 from faceclr_cli.core.embeddings.store import read_store, write_store
 from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
+from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import DataError, LockedError
 from faceclr_cli.core.evaluation.classifier import Classifier, read_classifier, write_classifier
 from faceclr_cli.core.evaluation.cluster import run as cluster
+from faceclr_cli.core.evaluation.gallery import load_people
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.drawn import write_people
@@ -99,6 +102,16 @@ def test_nothing_is_left_of_a_person(place: Path) -> None:
     assert sum(part["faces"] for part in parts.values()) == 15
     rows = sqlite3.connect(place / "faces" / "manifest.sqlite").execute("SELECT COUNT(*) FROM photos").fetchone()
     assert rows == (15,)
+
+
+def test_the_galleries_in_the_cache_are_removed(place: Path) -> None:
+    config = IdentifyConfig(photos=place / "photos", gallery=place / "faces", threshold=0.5)
+    load_people(config, place / "faces", SFaceEncoder(), Heard())
+    assert list((place / "cache").rglob("*.h5"))
+    forget(place / "faces", dry_run=True)
+    assert list((place / "cache").rglob("*.h5"))
+    forget(place / "faces")
+    assert not list((place / "cache").rglob("*.h5"))
 
 
 def test_what_remains_works_as_before(place: Path) -> None:
