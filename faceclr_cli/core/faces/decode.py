@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError, UnreadableImageError
+from faceclr_cli.core.faces import heif
 from faceclr_cli.core.faces.headers import Header, read_header
 from faceclr_cli.core.faces.reasons import Reason, shown
 
@@ -131,10 +133,24 @@ class Picture:
         Raises:
             BadPictureError: It is damaged.
         """
-        image = _imdecode(self._data, _FLAGS[shrink])
+        transform = self._transform()
+        # What the container says of orientation counts, and EXIF, where a copy of it remains, is not applied on top.
+        flags = _FLAGS[shrink] if transform is None else _FLAGS[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
+        image = _imdecode(self._data, flags)
         if image is None:
-            raise BadPictureError(self._origin, Reason.DAMAGED, f"damaged {self.header.kind}, cannot be decoded")
-        return image
+            raise self._damaged()
+        return image if transform is None else _transformed(image, transform)
+
+    def _transform(self) -> heif.Transform | None:
+        if self.header.kind != "AVIF":
+            return None
+        try:
+            return heif.transform(self._data)
+        except (struct.error, IndexError):
+            raise self._damaged() from None
+
+    def _damaged(self) -> BadPictureError:
+        return BadPictureError(self._origin, Reason.DAMAGED, f"damaged {self.header.kind}, cannot be decoded")
 
 
 _FLAGS = {
@@ -165,6 +181,13 @@ def _sound_header(data: bytes, origin: Path | str) -> Header:
     if header.flaw:
         raise BadPictureError(origin, Reason.DAMAGED, f"damaged {header.kind}, cannot be decoded")
     return header
+
+
+def _transformed(image: NDArray[np.uint8], transform: heif.Transform) -> NDArray[np.uint8]:
+    turned = np.rot90(image, transform.quarter_turns)
+    if transform.mirror is not None:
+        turned = turned[:, ::-1] if transform.mirror == "left-right" else turned[::-1]
+    return np.ascontiguousarray(turned)
 
 
 def _imdecode(data: bytes, flags: int) -> NDArray[np.uint8] | None:
