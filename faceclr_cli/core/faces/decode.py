@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError, UnreadableImageError
 from faceclr_cli.core.faces import heif
+from faceclr_cli.core.faces.decoder_noise import NOISE
 from faceclr_cli.core.faces.headers import Header, read_header
 from faceclr_cli.core.faces.reasons import Reason, shown
 
@@ -191,13 +192,10 @@ def _transformed(image: NDArray[np.uint8], transform: heif.Transform) -> NDArray
 
 
 def _imdecode(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        image = cast("NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
-    except (cv2.error, MemoryError):
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    with NOISE:
+        try:
+            image = cast("NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+        except (cv2.error, MemoryError):
+            return None
     # In place, since a large picture and its copy would be twice the memory. (IMREAD_COLOR_RGB needs OpenCV 4.11.)
     return None if image is None else cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image))

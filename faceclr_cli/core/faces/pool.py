@@ -20,6 +20,7 @@ import cv2
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.memory import PICTURE, keep_memory
+from faceclr_cli.core.process import claim_process
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -262,6 +263,7 @@ def _settle_in(ears: Connection) -> None:
     # The processes use the cores already. The variable is for libraries that are not loaded yet.
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
+    claim_process()
     keep_memory(*PICTURE)
     # Decoders write about damaged pictures straight to the descriptor; the ledger says it better.
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -6,16 +6,18 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from faceclr_cli.core.errors import DataError, UnreadableImageError
 from faceclr_cli.core.faces.decode import BadPictureError, read_photo
+from faceclr_cli.core.faces.decoder_noise import NOISE
 from faceclr_cli.core.faces.headers import read_header
 from faceclr_cli.core.faces.reasons import Reason
 
@@ -245,3 +247,54 @@ def test_decoding_prints_nothing(tmp_path: Path, picture: Image.Image) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *tmp_path.iterdir()], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def noisy(picture: Image.Image) -> dict[str, bytes]:
+    """Sound pictures about which libpng and libjpeg print a line."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    jpeg = encoded(picture, "JPEG")
+    return {
+        "grey.png": encoded(picture.convert("L"), "PNG", icc_profile=profile),
+        "extra.jpg": jpeg[:-2] + b"\0\x11\x22\x33" * 4 + jpeg[-2:],
+    }
+
+
+def test_a_command_prints_nothing_of_what_libraries_say_about_sound_pictures(
+    tmp_path: Path, picture: Image.Image
+) -> None:
+    for name, data in noisy(picture).items():
+        (tmp_path / name).write_bytes(data)
+    decode = "from pathlib import Path; from faceclr_cli.core.faces.decode import read_photo\n"
+    decode += "for name in sys.argv[1:]: read_photo(Path(name))\n"
+    ours = "from faceclr_cli.commands import streams; from faceclr_cli.core.process import claim_process\n"
+    ours += "claim_process(); streams.ready(); sys.stderr.write('before ')\n"
+    after = "print('after', file=sys.stderr); os.write(2, b'of another library')\n"
+    said = []
+    for code in (decode, ours + decode + after):
+        done = subprocess.run(
+            [sys.executable, "-c", "import os, sys\n" + code, *tmp_path.iterdir()], capture_output=True, text=True
+        )
+        assert done.returncode == 0
+        said.append(done.stderr)
+    assert "libpng" in said[0] and "JPEG" in said[0]  # in a program that imports faceclr, nothing is redirected
+    assert said[1] == "before after\nof another library"
+
+
+def test_threads_leave_the_log_level_of_opencv_as_they_found_it(picture: Image.Image) -> None:
+    data = encoded(picture.resize((30, 20)), "PNG")
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    try:
+        # Two that overlap, so that the first to enter is the first to leave.
+        first, second = NOISE, NOISE
+        first.__enter__()
+        second.__enter__()
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+        first.__exit__(None, None, None)
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+        second.__exit__(None, None, None)
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_WARNING
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(read_photo, [data] * 400))
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_WARNING
+    finally:
+        cv2.utils.logging.setLogLevel(before)
