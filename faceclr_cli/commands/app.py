@@ -18,6 +18,7 @@ from faceclr_cli import __version__
 from faceclr_cli.commands import streams
 from faceclr_cli.commands.help import Group
 from faceclr_cli.commands.options import command, command_class
+from faceclr_cli.core.process import claim_process
 
 _PANELS = {
     "Start here": ("demo",),
@@ -134,6 +135,7 @@ def _is_closed_pipe(error: SystemExit) -> bool:
 
 def main() -> None:
     """Runs a command line, and ends the process with its exit code."""
+    claim_process()
     streams.ready()
     try:
         exit_code = _run()

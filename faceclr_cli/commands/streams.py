@@ -11,6 +11,7 @@ from typing import TextIO, cast
 
 CLOSED_PIPE = 128 + signal.SIGPIPE
 _DATA = 3
+_STANDARD_ERROR = 2
 _SIMPLER = {"─": "-", "…": "~", "±": "+-"}
 """What stands for the signs that we print."""
 
@@ -40,6 +41,10 @@ def ready() -> None:
         if getattr(sys, name) is None:
             # In this order each takes its own descriptor, so that no file that is opened later gets it.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open as long as the process
+    if sys.stderr.fileno() == _STANDARD_ERROR:
+        # Messages take a descriptor of their own, so that what decoders write to the usual one can be discarded.
+        encoding = sys.stderr.encoding
+        sys.stderr = open(os.dup(_STANDARD_ERROR), "w", buffering=1, encoding=encoding)  # noqa: SIM115 - as above
     for stream in (sys.stdout, sys.stderr):
         # A locale without UTF-8 or a name that is not UTF-8 must not end a job.
         cast(TextIO, stream).reconfigure(errors="simpler")  # type: ignore[attr-defined]

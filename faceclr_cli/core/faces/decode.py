@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError, UnreadableImageError
+from faceclr_cli.core.faces import heif
+from faceclr_cli.core.faces.decoder_noise import NOISE
 from faceclr_cli.core.faces.headers import Header, read_header
 from faceclr_cli.core.faces.reasons import Reason, shown
 
@@ -131,10 +134,24 @@ class Picture:
         Raises:
             BadPictureError: It is damaged.
         """
-        image = _imdecode(self._data, _FLAGS[shrink])
+        transform = self._transform()
+        # What the container says of orientation counts, and EXIF, where a copy of it remains, is not applied on top.
+        flags = _FLAGS[shrink] if transform is None else _FLAGS[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
+        image = _imdecode(self._data, flags)
         if image is None:
-            raise BadPictureError(self._origin, Reason.DAMAGED, f"damaged {self.header.kind}, cannot be decoded")
-        return image
+            raise self._damaged()
+        return image if transform is None else _transformed(image, transform)
+
+    def _transform(self) -> heif.Transform | None:
+        if self.header.kind != "AVIF":
+            return None
+        try:
+            return heif.transform(self._data)
+        except (struct.error, IndexError):
+            raise self._damaged() from None
+
+    def _damaged(self) -> BadPictureError:
+        return BadPictureError(self._origin, Reason.DAMAGED, f"damaged {self.header.kind}, cannot be decoded")
 
 
 _FLAGS = {
@@ -167,14 +184,18 @@ def _sound_header(data: bytes, origin: Path | str) -> Header:
     return header
 
 
+def _transformed(image: NDArray[np.uint8], transform: heif.Transform) -> NDArray[np.uint8]:
+    turned = np.rot90(image, transform.quarter_turns)
+    if transform.mirror is not None:
+        turned = turned[:, ::-1] if transform.mirror == "left-right" else turned[::-1]
+    return np.ascontiguousarray(turned)
+
+
 def _imdecode(data: bytes, flags: int) -> NDArray[np.uint8] | None:
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        image = cast("NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
-    except (cv2.error, MemoryError):
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    with NOISE:
+        try:
+            image = cast("NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+        except (cv2.error, MemoryError):
+            return None
     # In place, since a large picture and its copy would be twice the memory. (IMREAD_COLOR_RGB needs OpenCV 4.11.)
     return None if image is None else cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image))

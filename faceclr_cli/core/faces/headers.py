@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from faceclr_cli.core.faces import heif
 from faceclr_cli.core.faces.reasons import Reason
 
 _PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
@@ -114,12 +115,39 @@ def _tiff(data: bytes) -> Header:
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, directory)
-    sides = {256: 0, 257: 0}
-    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", data, entry)
-        if tag in sides:
-            (sides[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
-    return Header(kind="TIFF", width=sides[256], height=sides[257])
+    return _tiff_directory(data, order, range(directory + 2, directory + 2 + 12 * count, 12), "I")
+
+
+def _bigtiff(data: bytes) -> Header:
+    order = "<" if data[:2] == b"II" else ">"
+    (directory,) = struct.unpack_from(order + "Q", data, 8)
+    (count,) = struct.unpack_from(order + "Q", data, directory)
+    entries = min(count, len(data) // 20)  # more than the file has room for would be counted for ever
+    return _tiff_directory(data, order, range(directory + 8, directory + 8 + 20 * entries, 20), "Q")
+
+
+def _tiff_directory(data: bytes, order: str, entries: range, offset: str) -> Header:
+    """Reads the tags of the first picture; `offset` is the format of the field that holds a value or its place."""
+    width = height = 0
+    is_float = False
+    for entry in entries:
+        tag, kind, count = struct.unpack_from(f"{order}HH{offset}", data, entry)
+        at = entry + 4 + struct.calcsize(offset)
+        if tag not in (256, 257, 339):
+            continue
+        form = {3: "H", 4: "I", 16: "Q"}.get(kind, "I")
+        if count * struct.calcsize(form) > struct.calcsize(offset):
+            (at,) = struct.unpack_from(order + offset, data, at)
+        (value,) = struct.unpack_from(order + form, data, at)
+        if tag == 256:
+            width = value
+        elif tag == 257:
+            height = value
+        else:
+            is_float = value == 3
+    if is_float:
+        return Header(kind="floating-point TIFF", width=width, height=height, flaw=Reason.UNSUPPORTED)
+    return Header(kind="TIFF", width=width, height=height)
 
 
 def _avif(data: bytes) -> Header:
@@ -131,6 +159,10 @@ def _avif(data: bytes) -> Header:
 
 def _heic(_: bytes) -> Header:
     return Header(kind="HEIC", width=0, height=0, flaw=Reason.UNSUPPORTED)
+
+
+def _jxl(_: bytes) -> Header:
+    return Header(kind="JPEG XL", width=0, height=0, flaw=Reason.UNSUPPORTED)
 
 
 def _jp2(data: bytes) -> Header:
@@ -152,8 +184,10 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Header]], ...] 
     (lambda data: data.startswith(b"BM") and data[6:10] == b"\0\0\0\0", _bmp),
     (lambda data: data.startswith(b"RIFF") and data[8:12] == b"WEBP", _webp),
     (lambda data: data.startswith((b"II*\0", b"MM\0*")), _tiff),
-    (lambda data: data[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1"), _avif),
-    (lambda data: data[4:12] in (b"ftypheic", b"ftypheix", b"ftypheim", b"ftyphevc"), _heic),
+    (lambda data: data.startswith((b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")), _bigtiff),
+    (lambda data: heif.codec(data) == "AVIF", _avif),
+    (lambda data: heif.codec(data) == "HEIC", _heic),
+    (lambda data: data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")), _jxl),
     (lambda data: data.startswith(b"\0\0\0\x0cjP  \r\n\x87\n"), _jp2),
     (lambda data: re.match(rb"P[1-6][\s#]", data) is not None, _pnm),
 )

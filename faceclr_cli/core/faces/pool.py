@@ -21,6 +21,7 @@ import cv2
 from faceclr_cli.core.capacity import THREADS_VARIABLE, cores, threads_per_process
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.memory import PICTURE, keep_memory
+from faceclr_cli.core.process import claim_process
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -265,6 +266,7 @@ def _settle_in(ears: Connection, threads: int) -> None:
     # The variable is for libraries that are not loaded yet.
     cv2.setNumThreads(threads)
     os.environ[THREADS_VARIABLE] = str(threads)
+    claim_process()
     keep_memory(*PICTURE)
     # Decoders write about damaged pictures straight to the descriptor; the ledger says it better.
     nowhere = os.open(os.devnull, os.O_WRONLY)

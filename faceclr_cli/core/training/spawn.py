@@ -20,6 +20,7 @@ import torch
 from faceclr_cli.core.capacity import threads_per_process
 from faceclr_cli.core.errors import FaceclrError, ModelError
 from faceclr_cli.core.events import Event, Reporter, Silent
+from faceclr_cli.core.process import claim_process
 from faceclr_cli.core.training.machine import Machine
 from faceclr_cli.core.training.stopping import SIGNALS
 
@@ -138,6 +139,7 @@ def _true_error(error: Exception, others: list[_Child]) -> Exception:
 def _child(
     rank: int, place: dict[str, str], pipe: Connection, machine: Machine, body: Callable[[Reporter], Any]
 ) -> None:
+    claim_process()
     # A terminal sends Ctrl-C to all processes, and service managers SIGTERM: the parent alone answers,
     # by the flag, after which every process ends at the same step.
     for number in SIGNALS:

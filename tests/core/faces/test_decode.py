@@ -6,16 +6,18 @@ import struct
 import subprocess
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from faceclr_cli.core.errors import DataError, UnreadableImageError
 from faceclr_cli.core.faces.decode import BadPictureError, read_photo
+from faceclr_cli.core.faces.decoder_noise import NOISE
 from faceclr_cli.core.faces.headers import read_header
 from faceclr_cli.core.faces.reasons import Reason
 
@@ -58,21 +60,38 @@ def test_sixteen_bits_become_eight(picture: Image.Image) -> None:
     assert difference(read_photo(packed.tobytes()), picture) < 1
 
 
+def upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """What a picture shows that is stored with this orientation of EXIF."""
+    ways = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_270,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_90,
+    }
+    return picture if orientation == 1 else picture.transpose(ways[orientation])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_camera_orientation_is_applied(picture: Image.Image, orientation: int) -> None:
-    upright = {
-        1: picture,
-        2: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
-        3: picture.transpose(Image.Transpose.ROTATE_180),
-        4: picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
-        5: picture.transpose(Image.Transpose.TRANSPOSE),
-        6: picture.transpose(Image.Transpose.ROTATE_270),
-        7: picture.transpose(Image.Transpose.TRANSVERSE),
-        8: picture.transpose(Image.Transpose.ROTATE_90),
-    }[orientation]
+def test_the_camera_orientation_is_applied(picture: Image.Image, orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert difference(read_photo(encoded(picture, "JPEG", exif=exif, quality=95)), upright) < 4
+    data = encoded(picture, kind, exif=exif, quality=95)  # Pillow writes it to the properties of an AVIF, not to EXIF
+    assert (b"Exif" in data) == (kind == "JPEG")
+    assert difference(read_photo(data), upright(picture, orientation)) < 4
+
+
+def test_exif_does_not_turn_an_avif_once_more(picture: Image.Image) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = exif[0x0128] = 6
+    data = encoded(picture, "AVIF", exif=exif, quality=95)
+    # Converters leave a copy of the camera's orientation in EXIF, where Pillow's file has the unit of resolution.
+    unit, orientation = (struct.pack(">HHIH", tag, 3, 1, 6) for tag in (0x0128, 0x0112))
+    assert data.count(unit) == 1
+    assert difference(read_photo(data.replace(unit, orientation)), upright(picture, 6)) < 4
 
 
 def test_damaged_exif_is_no_reason_to_refuse(picture: Image.Image) -> None:
@@ -121,10 +140,48 @@ def test_files_that_are_no_pictures(picture: Image.Image) -> None:
     assert reason_of(b"") is Reason.EMPTY
     assert reason_of(b"This is not a picture.\n") is Reason.NOT_A_PICTURE
     assert reason_of(b"%PDF-1.7 ...") is Reason.NOT_A_PICTURE
-    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(100)) is Reason.UNSUPPORTED
     damaged = bytearray(encoded(picture, "PNG"))
     damaged[len(damaged) // 2] ^= 0xFF
     assert reason_of(bytes(damaged)) is Reason.DAMAGED
+
+
+@pytest.mark.parametrize("brand", ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avci"])
+def test_heic_of_any_brand_is_a_format_that_is_not_supported(brand: str) -> None:
+    data = b"\0\0\0\x18ftyp" + brand.encode() + b"\0\0\0\0mif1heic" + bytes(100)
+    assert reason_of(data) is Reason.UNSUPPORTED
+
+
+def test_brands_tell_avif_and_films_from_heic(picture: Image.Image) -> None:
+    data = encoded(picture, "AVIF")
+    assert data[4:12] == b"ftypavif" and b"avif" in data[16:32]
+    assert difference(read_photo(data.replace(b"ftypavif", b"ftypmif1", 1)), picture) < 8
+    assert reason_of(b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(100)) is Reason.NOT_A_PICTURE
+
+
+def test_jpeg_xl_is_a_format_that_is_not_supported() -> None:
+    assert reason_of(b"\xff\x0a" + bytes(100)) is Reason.UNSUPPORTED
+    assert reason_of(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100)) is Reason.UNSUPPORTED
+
+
+def test_bigtiff_is_read(picture: Image.Image) -> None:
+    data = encoded(picture, "TIFF", big_tiff=True)
+    assert data.startswith(b"II+\0")
+    assert difference(read_photo(data), picture) == 0
+    header = read_header(data)
+    assert header is not None
+    assert (header.width, header.height, header.flaw) == (90, 60, None)
+    for length in range(1, len(data), len(data) // 40):
+        with pytest.raises(BadPictureError):
+            read_photo(data[:length])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_of_floats_is_a_format_that_is_not_supported(picture: Image.Image, channels: int) -> None:
+    values = np.asarray(picture, np.float32)[:, :, :channels] / 255
+    _, packed = cv2.imencode(".tif", values)
+    assert reason_of(packed.tobytes()) is Reason.UNSUPPORTED
+    with pytest.raises(BadPictureError, match="floating-point TIFF cannot be decoded here; convert it to JPEG"):
+        read_photo(packed.tobytes())
 
 
 def png(width: int, height: int) -> bytes:
@@ -190,3 +247,54 @@ def test_decoding_prints_nothing(tmp_path: Path, picture: Image.Image) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *tmp_path.iterdir()], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def noisy(picture: Image.Image) -> dict[str, bytes]:
+    """Sound pictures about which libpng and libjpeg print a line."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    jpeg = encoded(picture, "JPEG")
+    return {
+        "grey.png": encoded(picture.convert("L"), "PNG", icc_profile=profile),
+        "extra.jpg": jpeg[:-2] + b"\0\x11\x22\x33" * 4 + jpeg[-2:],
+    }
+
+
+def test_a_command_prints_nothing_of_what_libraries_say_about_sound_pictures(
+    tmp_path: Path, picture: Image.Image
+) -> None:
+    for name, data in noisy(picture).items():
+        (tmp_path / name).write_bytes(data)
+    decode = "from pathlib import Path; from faceclr_cli.core.faces.decode import read_photo\n"
+    decode += "for name in sys.argv[1:]: read_photo(Path(name))\n"
+    ours = "from faceclr_cli.commands import streams; from faceclr_cli.core.process import claim_process\n"
+    ours += "claim_process(); streams.ready(); sys.stderr.write('before ')\n"
+    after = "print('after', file=sys.stderr); os.write(2, b'of another library')\n"
+    said = []
+    for code in (decode, ours + decode + after):
+        done = subprocess.run(
+            [sys.executable, "-c", "import os, sys\n" + code, *tmp_path.iterdir()], capture_output=True, text=True
+        )
+        assert done.returncode == 0
+        said.append(done.stderr)
+    assert "libpng" in said[0] and "JPEG" in said[0]  # in a program that imports faceclr, nothing is redirected
+    assert said[1] == "before after\nof another library"
+
+
+def test_threads_leave_the_log_level_of_opencv_as_they_found_it(picture: Image.Image) -> None:
+    data = encoded(picture.resize((30, 20)), "PNG")
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    try:
+        # Two that overlap, so that the first to enter is the first to leave.
+        first, second = NOISE, NOISE
+        first.__enter__()
+        second.__enter__()
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+        first.__exit__(None, None, None)
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+        second.__exit__(None, None, None)
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_WARNING
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(read_photo, [data] * 400))
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_WARNING
+    finally:
+        cv2.utils.logging.setLogLevel(before)
