@@ -22,6 +22,7 @@ from faceclr_cli.core.evaluation.gallery import People, load_people
 from faceclr_cli.core.evaluation.match import Match
 from faceclr_cli.core.evaluation.pictures import remarks
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.metrics.open_set import FalseAlarms
 from faceclr_cli.core.plots.annotate import Label
 
 _TASK = "identifying"
@@ -118,8 +119,9 @@ def prepared(config: IdentifyConfig, reporter: Reporter) -> Job:
         raise ConfigError("give photographs, and --gallery with the people they may show")
     encoder = load_encoder(config.model)
     people = load_people(config, config.gallery, encoder, reporter)
-    if people.rule.far is not None:
-        reporter.report(Notice(text=_strangers(people.rule.far, len(people.names))))
+    alarms = people.false_alarms
+    if alarms is not None:
+        reporter.report(Notice(text=_strangers(alarms, people)))
     # Of faces that are cut out already there is no choice, which they are asked not to be told of.
     cut_out = is_face_folder(config.photos) and config.face is None
     options = EmbedConfig(
@@ -165,10 +167,14 @@ def _embedded(faces: Sequence[Cut], encoder: Encoder, *, flip: bool) -> NDArray[
     return vectors
 
 
-def _strangers(far: float, people: int) -> str:
-    """What a threshold for pairs means for a gallery: one try for each person."""
-    share = 1 - (1 - far) ** people
-    return f"of strangers, about {share:.1%} would be taken for one of {people:,} people at this threshold"
+def _strangers(alarms: FalseAlarms, people: People) -> str:
+    """What a threshold for pairs means for a gallery."""
+    result = f"would be taken for one of {len(people.names):,} people at the threshold {people.rule.threshold:.3f}"
+    if alarms.rate is None:
+        return f"of strangers, at most {alarms.high:.2%} {result}"
+    interval = f"95% interval {alarms.low:.1%} to {alarms.high:.1%}"
+    method = "measured on the gallery, each person against the others"
+    return f"of strangers, about {alarms.rate:.1%} ({interval}) {result}: {method}"
 
 
 def _answers(asked: Asked, threshold: float) -> list[Identified]:

@@ -39,8 +39,8 @@ def distinct_embeddings(embeddings: ArrayLike) -> Distinct:
     them: t-SNE crashes, UMAP fails, and HDBSCAN takes two copies for a group of infinite density.
 
     Equal rows lie together along any direction, so that rows are divided where they are apart along one of several
-    fixed ones. That takes a few sorts. All pairs would take too long, and rounding would part copies at the edges of its
-    cells.
+    fixed ones. That takes a few sorts. All pairs would take too long, and rounding would part copies at the edges of
+    its cells.
 
     Args:
         embeddings: L2-normalized, or zeros. Shape: (N, D).
