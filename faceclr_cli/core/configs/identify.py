@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
-from faceclr_cli.core.configs.judging import JudgingConfig
+from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 
 Which = Literal["largest", "center", "best", "all", "only"]
@@ -30,6 +30,15 @@ class IdentifyConfig(JudgingConfig):
         short="-g",
         metavar="FACES.h5|DIR",
         help="People with names: a store, prepared faces, photographs, or a classifier of linear-eval --save",
+    )
+    far: float | None = option(
+        None,
+        minimum=0.0,
+        maximum=1.0,
+        metavar="RATE",
+        panel=THRESHOLD,
+        help="The false accept rate that the threshold is for, one that was measured (default: at most 0.001 divided "
+        "by the pictures of the gallery, or the lowest)",
     )
     face: Which | None = option(
         None, panel=PHOTOGRAPHS, help="Which, of several (default: all; with --evaluate, the largest)"

@@ -88,6 +88,18 @@ class Calibration:
         """The point for verdicts where nobody asks for a rate: the one nearest to `USUAL_FAR`."""
         return min(self.points, key=lambda point: abs(math.log10(max(point.far, 1e-12) / USUAL_FAR)))
 
+    def usual_at_most(self, highest_far: float) -> FarPoint:
+        """The point for verdicts where a face is compared with many: the usual one, or one of a lower rate.
+
+        Args:
+            highest_far: The highest rate wanted. Where none as low was measured, the lowest one that was is taken.
+        """
+        usual = self.usual
+        falling = sorted((point for point in self.points if 0 < point.far <= usual.far), key=lambda point: -point.far)
+        # 0.001 / 10 may be less than 0.0001 by rounding.
+        allowed = (point for point in falling if point.far <= highest_far * (1 + 1e-9))
+        return next(allowed, falling[-1] if falling else usual)
+
     def at(self, far: float) -> FarPoint:
         """The point for a false accept rate.
 

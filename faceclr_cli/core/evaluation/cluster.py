@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.embeddings.store import ask_for_store
-from faceclr_cli.core.encoders.calibration import read_calibration
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation import groups as grouping
 from faceclr_cli.core.evaluation.cluster_source import Faces, gather
 from faceclr_cli.core.evaluation.clustered import ClusterResult, Group, GroupedFace
 from faceclr_cli.core.evaluation.group_folder import require_free, write_groups
-from faceclr_cli.core.evaluation.rule import Rule, rule_of
+from faceclr_cli.core.evaluation.rule import rule_of
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.reasons import shown
 from faceclr_cli.core.metrics.clustering import ClusterScores, cluster_scores
@@ -56,7 +55,8 @@ def _grouped(config: ClusterConfig, found: Faces, reporter: Reporter) -> Cluster
     if config.method == "hdbscan":
         groups[some], probabilities[some] = grouping.dense_groups(embeddings, photographs, config.min_size)
     else:
-        rule = _rule(config, found, len(some))
+        # A rate that is rare for a pair is not for a face that meets thousands: with this one it meets one stranger.
+        rule = rule_of(found.encoder, replace(config, model=found.model), highest_far=1 / max(1, len(some)))
         threshold, meaning = rule.threshold, rule.meaning
         try:
             groups[some] = grouping.linked_groups(embeddings, photographs, threshold)
@@ -82,23 +82,6 @@ def _grouped(config: ClusterConfig, found: Faces, reporter: Reporter) -> Cluster
         scores=scores,
         no_face=len(found.faceless),
     )
-
-
-def _rule(config: ClusterConfig, found: Faces, count: int) -> Rule:
-    """The threshold. Where the user chose none, it is as for a verdict, or stricter for many faces.
-
-    A rate that is rare for a pair is not for a face that meets thousands: of those measured, the rate is taken that
-    leaves each face no more than one stranger who is similar enough, or the least.
-    """
-    asked = replace(config, model=found.model)
-    measured = found.encoder.calibration
-    if config.calibration is not None:
-        measured = read_calibration(config.calibration, found.encoder)
-    if config.threshold is None and config.far is None and measured is not None:
-        rates = sorted((point.far for point in measured.points if 0 < point.far <= measured.usual.far), reverse=True)
-        if rates:
-            asked = replace(asked, far=next((far for far in rates if far * count <= 1), rates[-1]))
-    return rule_of(found.encoder, asked)
 
 
 def _faces(

@@ -24,11 +24,15 @@ from faceclr_cli.core.evaluation.classifier import is_classifier
 from faceclr_cli.core.evaluation.embedded import embedded
 from faceclr_cli.core.evaluation.layer import Layer, load_layer
 from faceclr_cli.core.evaluation.match import Match
-from faceclr_cli.core.evaluation.rule import Rule, rule_of
+from faceclr_cli.core.evaluation.rule import STRANGERS_NAMED, Rule, rule_of
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.metrics.open_set import FalseAlarms, bounded_false_alarms, gallery_false_alarms
 from faceclr_cli.core.metrics.search import PeopleIndex
+
+_LEAST_PEOPLE = 10
+"""Fewer people measure the false alarms of a gallery so badly that a bound says more."""
 
 
 class People(Protocol):
@@ -47,6 +51,11 @@ class People(Protocol):
     @property
     def rule(self) -> Rule:
         """From which similarity on a face is theirs."""
+        ...
+
+    @property
+    def false_alarms(self) -> FalseAlarms | None:
+        """The share of strangers who would be taken for one of the people; None where it is not known."""
         ...
 
     @property
@@ -78,15 +87,24 @@ class Gallery:
     rule: Rule
     flip: bool = False
 
+    @property
+    def false_alarms(self) -> FalseAlarms | None:
+        """As `People`: measured on the gallery, or bounded by the FAR where too few people make no measurement."""
+        people, rule = len(self.names), self.rule
+        if rule.far is not None and people < _LEAST_PEOPLE:
+            return bounded_false_alarms(len(self.paths), rule.far)
+        return gallery_false_alarms(*self.index.similarities_to_others(), rule.threshold) if people > 1 else None
+
     def find(self, embeddings: NDArray[np.float32], count: int) -> list[tuple[Match, ...]]:
         """As `People`; a person is as similar as the most similar of their pictures."""
         found = self.index.search(embeddings, count)
+        chances = None if self.rule.logistic is None else self.rule.logistic.among(len(self.names))
         return [
             tuple(
                 Match(
                     name=self.names[person],
                     similarity=float(similarity),
-                    probability=self.rule.probability(float(similarity)),
+                    probability=None if chances is None else float(chances(similarity)),
                     picture=self.paths[row],
                 )
                 for person, similarity, row in zip(*columns, strict=True)
@@ -116,8 +134,10 @@ def load_people(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: 
             raise ConfigError(f"--gallery-face: {shown(path)} is a classifier; leave the option out")
         layer: Layer = load_layer(path, encoder, config)
         return layer
-    rule = rule_of(encoder, config)
+    rule_of(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
     known = named_rows(_rows(config, path, encoder, reporter), shown(path), reporter)
+    # A face is compared with every picture, and each is another chance to be mistaken.
+    rule = rule_of(encoder, config, highest_far=STRANGERS_NAMED / len(known))
     names, numbers = np.unique([str(name) for name in known.identities], return_inverse=True)
     return Gallery(
         index=PeopleIndex(known.embeddings, numbers),

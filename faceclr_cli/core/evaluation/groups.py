@@ -9,6 +9,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import HDBSCAN, AgglomerativeClustering
 
+from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
+
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
@@ -91,7 +93,9 @@ def _connected(embeddings: Vectors, threshold: float) -> Labels:
 def dense_groups(embeddings: Vectors, photographs: Labels, min_size: int) -> tuple[Labels, NDArray[np.float64]]:
     """HDBSCAN, then groups with two faces of one photograph divided.
 
-    Of L2-normalised embeddings, Euclidean distances are in the order of cosine distances.
+    Of L2-normalised embeddings, Euclidean distances are in the order of cosine distances. Copies of an embedding, which
+    would be a group of infinite density, are one face to HDBSCAN; where it leaves that one out, `min_size` copies or
+    more are a group.
 
     Args:
         embeddings: L2-normalised. Shape: (faces, dim).
@@ -101,18 +105,22 @@ def dense_groups(embeddings: Vectors, photographs: Labels, min_size: int) -> tup
     Returns:
         The group of each face, or `NONE`, and how sure it is of it, 0 to 1. Shape of both: (faces,).
     """
-    if len(embeddings) < min_size:
-        return np.full(len(embeddings), NONE, np.int64), np.zeros(len(embeddings))
-    # Each face is its own only neighbour that must be near: with more, people of few pictures are lost.
-    density = HDBSCAN(min_cluster_size=min_size, min_samples=1, copy=True).fit(embeddings)
-    groups = np.asarray(density.labels_, np.int64)
+    distinct = distinct_embeddings(embeddings)
+    groups, sure = np.full(len(distinct), NONE, np.int64), np.zeros(len(distinct))
+    if len(distinct) >= min_size:
+        # Each face is its own only neighbour that must be near: with more, people of few pictures are lost.
+        density = HDBSCAN(min_cluster_size=min_size, min_samples=1, copy=True).fit(embeddings[distinct.rows])
+        groups, sure = np.asarray(density.labels_, np.int64), np.asarray(density.probabilities_, np.float64)
+    copies = np.flatnonzero((groups == NONE) & (distinct.counts >= min_size))
+    groups[copies], sure[copies] = groups.max(initial=NONE) + 1 + np.arange(len(copies)), 1.0
+    groups, sure = groups[distinct.place], sure[distinct.place]
     order = np.argsort(groups, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         if groups[members[0]] != NONE:
             parts = divided(embeddings[members], photographs[members])
             # The first part keeps the number of the group.
             groups[members] = np.where(parts == 0, groups[members], groups.max() + parts)
-    return groups, np.asarray(density.probabilities_, np.float64)
+    return groups, sure
 
 
 def divided(embeddings: Vectors, photographs: Labels) -> Labels:

@@ -20,6 +20,7 @@ from faceclr_cli.core.evaluation.match import Match
 from faceclr_cli.core.evaluation.probes import Probe, Probes, open_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.metrics.open_set import FalseAlarms
 from faceclr_cli.core.plots.annotate import Label
 
 _TASK = "identifying"
@@ -123,8 +124,9 @@ def prepared(config: IdentifyConfig, reporter: Reporter) -> Job:
     _require_apart(config.annotate, config.gallery)
     encoder = load_encoder(config.model)
     people = load_people(config, config.gallery, encoder, reporter)
-    if people.rule.far is not None:
-        reporter.report(Notice(text=_strangers(people.rule.far, len(people.names))))
+    alarms = people.false_alarms
+    if alarms is not None:
+        reporter.report(Notice(text=_strangers(alarms, people)))
     probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
     return Job(config=config, encoder=encoder, people=people, probes=probes)
 
@@ -160,10 +162,14 @@ def ask(job: Job, count: int, reporter: Reporter) -> Iterator[Asked]:
         reporter.report(TaskFinished(task=_TASK))
 
 
-def _strangers(far: float, people: int) -> str:
-    """What a threshold for pairs means for a gallery: one try for each person."""
-    share = 1 - (1 - far) ** people
-    return f"of strangers, about {share:.1%} would be taken for one of {people:,} people at this threshold"
+def _strangers(alarms: FalseAlarms, people: People) -> str:
+    """What a threshold for pairs means for a gallery."""
+    result = f"would be taken for one of {len(people.names):,} people at the threshold {people.rule.threshold:.3f}"
+    if alarms.rate is None:
+        return f"of strangers, at most {alarms.high:.2%} {result}"
+    interval = f"95% interval {alarms.low:.1%} to {alarms.high:.1%}"
+    method = "measured on the gallery, each person against the others"
+    return f"of strangers, about {alarms.rate:.1%} ({interval}) {result}: {method}"
 
 
 def _answers(asked: Asked, threshold: float) -> list[Identified]:

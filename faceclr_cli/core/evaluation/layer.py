@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.calibration import Calibration
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.classifier import Classifier, read_classifier
 from faceclr_cli.core.evaluation.match import Match
-from faceclr_cli.core.evaluation.rule import Rule
+from faceclr_cli.core.evaluation.rule import STRANGERS_NAMED, Rule
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.metrics.open_set import FalseAlarms, bounded_false_alarms
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +40,11 @@ class Layer:
     def content_hashes(self) -> None:
         """Unknown: a classifier keeps no pictures."""
         return
+
+    @property
+    def false_alarms(self) -> FalseAlarms | None:
+        """At most the FAR for each of the people, whose centroids a stranger is compared with."""
+        return None if self.rule.far is None else bounded_false_alarms(len(self.names), self.rule.far)
 
     @property
     def flip(self) -> bool:
@@ -80,16 +85,17 @@ def load_layer(path: Path, encoder: Encoder, config: IdentifyConfig) -> Layer:
     classifier.fingerprint.require_same_crops(encoder.fingerprint, shown(path), f"the encoder {config.model}")
     if classifier.dim != encoder.dim:
         raise DataError(f"{shown(path)}: damaged: made for {classifier.dim} numbers a face, not {encoder.dim}")
-    return Layer(classifier=classifier, rule=_rule(classifier.calibration, config, shown(path)))
+    return Layer(classifier=classifier, rule=_rule(classifier, config, shown(path)))
 
 
-def _rule(calibration: Calibration, config: IdentifyConfig, origin: str) -> Rule:
+def _rule(classifier: Classifier, config: IdentifyConfig, origin: str) -> Rule:
+    calibration, highest_far = classifier.calibration, STRANGERS_NAMED / len(classifier.people)
     if config.calibration is not None:
         raise ConfigError(f"--calibration: {origin} has its own, of faces and centroids; --threshold overrules it")
     if config.threshold is not None:
         return Rule(threshold=config.threshold, far=None, meaning="chosen by --threshold", logistic=None)
     try:
-        point = calibration.usual if config.far is None else calibration.at(config.far)
+        point = calibration.usual_at_most(highest_far) if config.far is None else calibration.at(config.far)
     except ValueError:
         known = ", ".join(f"{point.far:g}" for point in calibration.points)
         raise ConfigError(f"--far {config.far:g}: of {origin} nobody measured it, but {known}") from None

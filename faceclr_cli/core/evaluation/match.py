@@ -12,8 +12,9 @@ class Match:
     Attributes:
         name: Of the person.
         similarity: Cosine to the most similar of their pictures, or of a classifier to their centroid, -1 to 1.
-        probability: The chance that it is the person, if that is as likely as not beforehand, or None where nobody
-            measured it; of a classifier, the chance that it is this one of its people.
+        probability: The chance that it is the person, if a stranger is as likely beforehand as all people of the
+            gallery together, or None where it was not measured; of a classifier, the chance that it is this one of its
+            people.
         picture: That picture; None of a classifier, which keeps none.
     """
 

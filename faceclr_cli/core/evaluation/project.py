@@ -22,6 +22,7 @@ from faceclr_cli.core.evaluation.reduce import NAMES, reduce
 from faceclr_cli.core.evaluation.thumbnails import Thumbnail, thumbnails
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.metrics.degeneracy import Distinct, distinct_embeddings
 from faceclr_cli.core.metrics.knn import neighbour_purity
 from faceclr_cli.core.metrics.map import ASKED, cosine_silhouette, trustworthiness
 from faceclr_cli.core.plots.map import draw_map
@@ -97,11 +98,12 @@ def run(config: TsneConfig, reporter: Reporter) -> MapResult:
         raise ConfigError(ask_for_store("tsne"))
     _require_apart(config)
     store = _chosen(_opened(config.store, config.model, reporter), config)
+    distinct = _distinct(store, config)
     # Before long work, since the folder may not be there.
     has_page = any(path.suffix.lower() == PAGE for path in config.outputs)
     pictures = thumbnails(store, store.config, config.faces, reporter) if has_page else None
-    perplexity = _perplexity(config, len(store), reporter)
-    points = reduce(store.embeddings, config, perplexity, reporter)
+    perplexity = _perplexity(config, len(distinct), reporter)
+    points = reduce(store.embeddings[distinct.rows], config, perplexity, reporter)[distinct.place]
     for path in config.outputs:
         _draw(path, store, points, pictures, config.method)
     neighbours = _comparable_neighbours(store)
@@ -178,6 +180,17 @@ def _chosen(store: Store, config: TsneConfig) -> Store:
         faces = "1 face is" if len(store) == 1 else f"{len(store)} faces are"
         raise DataError(f"{shown(config.store or '')}: {faces} too few for a map, which needs {_LEAST_FACES} or more")
     return store
+
+
+def _distinct(store: Store, config: TsneConfig) -> Distinct:
+    """The embeddings without their copies, which are drawn where the first of them is."""
+    distinct = distinct_embeddings(store.embeddings)
+    if len(distinct) < _LEAST_FACES:
+        raise DataError(
+            f"{shown(str(config.store))}: {len(store)} faces have {len(distinct)} different embeddings, and a map "
+            f"takes {_LEAST_FACES} or more; are the pictures blank, or copies of each other?"
+        )
+    return distinct
 
 
 def _perplexity(config: TsneConfig, faces: int, reporter: Reporter) -> float | None:

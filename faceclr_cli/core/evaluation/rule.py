@@ -10,6 +10,9 @@ from faceclr_cli.core.encoders.calibration import read_calibration
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.metrics.probability import Logistic
 
+STRANGERS_NAMED = 1e-3
+"""The share of strangers that may be taken for somebody of a gallery where the user chooses no rate."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -34,12 +37,14 @@ class Rule:
         return None if self.logistic is None else float(self.logistic(similarity))
 
 
-def rule_of(encoder: Encoder, config: JudgingConfig) -> Rule:
+def rule_of(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -> Rule:
     """The rule that the options ask for.
 
     Args:
         encoder: Whose similarities are judged.
         config: The options.
+        highest_far: Of a face that is compared with many. Where the user chose neither a threshold nor a rate, the rule
+            has the highest rate that was measured, is at most the usual one and at most this; or else the lowest.
 
     Raises:
         ConfigError: The encoder has no threshold and none was given, none for this rate, or only one that accepts so
@@ -57,7 +62,7 @@ def rule_of(encoder: Encoder, config: JudgingConfig) -> Rule:
             "with --threshold"
         )
     try:
-        point = measured.usual if far is None else measured.at(far)
+        point = measured.usual_at_most(highest_far) if far is None else measured.at(far)
     except ValueError as error:
         raise ConfigError(f"--far {far:g}: {error}; faceclr calibrate --far {far:g} measures it") from error
     if far is None and point.is_lax:

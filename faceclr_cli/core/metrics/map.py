@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _BLOCK = 512
+_ROUNDING = 1e-9
+"""Of a cosine distance in 64 bits between rows that were normalized in 32."""
 ASKED = 2000
 """Faces that are asked for their neighbours on a map, at most."""
 
@@ -17,7 +19,8 @@ def cosine_silhouette(embeddings: ArrayLike, labels: Sequence[str]) -> float:
 
     scikit-learn's `silhouette_score`, without its matrix of distances: since a cosine is linear in a normalised
     embedding, the mean distance to a person takes one product with the sum of the person's embeddings, so that no
-    sample is needed.
+    sample is needed. Distances that are nothing but rounding count as 0, so that a face as far from its own person as
+    from the next, at no distance from both, counts 0.
 
     Args:
         embeddings: L2-normalised, or zeros. Shape: (faces, dim).
@@ -27,6 +30,8 @@ def cosine_silhouette(embeddings: ArrayLike, labels: Sequence[str]) -> float:
         ValueError: The shapes differ, or there are not two people, or as many people as faces.
     """
     rows = np.asarray(embeddings, np.float64)
+    if rows.ndim == 2:  # In 32 bits a row is not exactly as long as its copy.
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     _, people, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if rows.ndim != 2 or len(rows) != len(people):
         raise ValueError(f"embeddings of {rows.shape} and {len(people)} labels don't go together")
@@ -45,8 +50,9 @@ def cosine_silhouette(embeddings: ArrayLike, labels: Sequence[str]) -> float:
         to_others = 1 - cosines / counts
         to_others[each, own] = np.inf
         nearest = to_others.min(axis=1)
-        largest = np.maximum(np.maximum(to_own, nearest), np.finfo(np.float64).tiny)
-        total += float(((nearest - to_own) / largest)[several].sum())
+        to_own, nearest = (np.where(distances < _ROUNDING, 0.0, distances) for distances in (to_own, nearest))
+        largest = np.maximum(to_own, nearest)
+        total += float(((nearest - to_own) / np.where(largest > 0, largest, 1.0))[several].sum())
     return total / len(rows)
 
 

@@ -2,7 +2,8 @@
 
 As Grother and Ngan (NIST IR 8009, 2014) and the 1:N protocol of IJB (Klare et al. 2015) define it: a false alarm is an
 unknown face whose most similar person reaches the threshold (FPIR), a hit a known face whose own person is first and
-reaches it (detection and identification rate, DIR, at rank 1, which is 1 - FNIR).
+reaches it (detection and identification rate, DIR, at rank 1, which is 1 - FNIR). A gallery itself shows how many false
+alarms to expect, since each of its people is a stranger to the others.
 """
 
 from __future__ import annotations
@@ -50,6 +51,63 @@ class AtThreshold:
     named: float
     misnamed: float
     rejected: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FalseAlarms:
+    """The share of strangers who are taken for a person of a gallery (FPIR), as a 95% interval.
+
+    Attributes:
+        rate: The share that was measured, or None where only a bound is known.
+        low: Lower end of the interval.
+        high: Its upper end, or the bound.
+    """
+
+    rate: float | None
+    low: float
+    high: float
+
+
+def gallery_false_alarms(similarities: ArrayLike, people: ArrayLike, threshold: float) -> FalseAlarms:
+    """The false alarms of a gallery, measured by leaving each of its people out in turn.
+
+    A picture of the person left out is a stranger to the rest of the gallery. People count equally, since pictures of
+    one person are alike: the estimate is the mean over people of the share of their pictures that reach the threshold.
+    The interval is Clopper and Pearson's (1934) for as many trials as there are people, which is on the safe side of
+    that for shares. The whole gallery has one person more than what is left of it, and so at most n / (n - 1) times the
+    false alarms. People of one gallery are often more alike than strangers are, which makes the figure a cautious one.
+
+    Args:
+        similarities: Of each picture to the most similar picture of another person. Shape: (pictures,).
+        people: Who each picture shows. Shape: (pictures,).
+        threshold: Least similarity of somebody known.
+
+    Raises:
+        ValueError: The shapes don't go together, or there are fewer than two people.
+    """
+    # scipy.special takes a while to import.
+    from scipy.special import betaincinv
+
+    scores = np.asarray(similarities, np.float64)
+    numbers, counts = np.unique(np.asarray(people), return_inverse=True, return_counts=True)[1:]
+    if scores.ndim != 1 or scores.shape != numbers.shape:
+        raise ValueError(f"similarities of {scores.shape} and people of {numbers.shape} don't go together")
+    if len(counts) < 2:
+        raise ValueError("false alarms of a gallery need two people")
+    alarms = float((np.bincount(numbers, scores >= threshold) / counts).sum())
+    trials = len(counts)
+    low = float(betaincinv(alarms, trials - alarms + 1, 0.025)) if alarms > 0 else 0.0
+    high = float(betaincinv(alarms + 1, trials - alarms, 0.975)) if alarms < trials else 1.0
+    rate, low, high = (min(1.0, share * trials / (trials - 1)) for share in (alarms / trials, low, high))
+    return FalseAlarms(rate=rate, low=low, high=high)
+
+
+def bounded_false_alarms(tries: int, far: float) -> FalseAlarms:
+    """The most false alarms that a gallery can have, where a stranger is compared `tries` times at a FAR.
+
+    Pictures of one person are alike, so that it may have far fewer (Boole's inequality).
+    """
+    return FalseAlarms(rate=None, low=0.0, high=min(1.0, tries * far))
 
 
 def rank_rate(ranks: ArrayLike, rank: int) -> float:

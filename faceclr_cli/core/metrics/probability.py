@@ -30,6 +30,13 @@ class Logistic:
     slope: float
     offset: float
 
+    def among(self, people: int) -> Logistic:
+        """The chance that a face is a certain one of several people, where any of them is as likely as a stranger.
+
+        The even odds beforehand are divided among the people: each has odds of 1 to `people`.
+        """
+        return Logistic(slope=self.slope, offset=self.offset - float(np.log(people)))
+
     def __call__(self, similarity: ArrayLike) -> Floats:
         """1 / (1 + exp(-(slope * similarity + offset))).
 

@@ -22,6 +22,10 @@ _MORE = 16
 _GROUP = 64
 
 
+_MOST_PRODUCTS = 1 << 27
+"""Of pictures that are compared with the whole gallery: a second's work."""
+
+
 @dataclass(frozen=True)
 class Matches:
     """The most similar people of some probes, from the first on.
@@ -97,6 +101,39 @@ class PeopleIndex:
             for place, answer in enumerate(self._nearest(wanted[start : start + step], count), start=start):
                 found.people[place], found.similarities[place], found.rows[place] = answer
         return found
+
+    def similarities_to_others(self, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """How similar pictures are to the most similar picture of another person.
+
+        Of a large gallery a sample of pictures, as evenly from all people as there are pictures, is compared with all.
+
+        Args:
+            seed: Draws the sample.
+
+        Returns:
+            The similarity of each picture and the person it shows, empty with a single person. Shape: (pictures,).
+        """
+        rows = self._sample(max(1, _MOST_PRODUCTS // len(self._rows)), seed) if len(self) > 1 else np.empty(0, np.int64)
+        starts = np.append(np.flatnonzero(np.diff(self._people, prepend=-1)), len(self._people))
+        closest, step = np.empty(len(rows), np.float32), max(1, _AT_ONCE // len(self._rows))
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            scores = self._rows[block] @ self._rows.T
+            for products, person in zip(scores, self._people[block], strict=True):
+                products[starts[person] : starts[person + 1]] = -np.inf
+            closest[start : start + step] = np.clip(scores.max(axis=1), -1, 1)
+        return closest, self._people[rows]
+
+    def _sample(self, count: int, seed: int) -> NDArray[np.int64]:
+        """Rows, ascending: the first picture of each person in a random order, then the second, and so on."""
+        if count >= len(self._rows):
+            return np.arange(len(self._rows))
+        shuffled = np.random.default_rng(seed).permutation(len(self._rows))
+        by_person = shuffled[np.argsort(self._people[shuffled], kind="stable")]
+        starts = np.flatnonzero(np.diff(self._people, prepend=-1))
+        turn = np.empty(len(self._rows), np.int64)
+        turn[by_person] = np.arange(len(self._rows)) - starts[self._people]
+        return np.sort(shuffled[np.argsort(turn[shuffled], kind="stable")][:count])
 
     def _nearest(self, probes: NDArray[np.float32], count: int) -> Iterator[_Answer]:
         answers = [self._by_copy(probe, count) if len(probes) <= _FEW_PROBES else None for probe in probes]

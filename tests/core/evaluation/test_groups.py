@@ -95,6 +95,24 @@ def test_density_finds_people_and_is_least_sure_of_strangers() -> None:
     assert (dense_groups(rows[:1], np.arange(1), 2)[0] == NONE).all()
 
 
+def test_copies_of_a_face_do_not_divide_its_group() -> None:
+    rows = _scattered(4, 6, 0.3, dim=64)
+    plain = dense_groups(rows, np.arange(len(rows)), 2)[0]
+    copied = np.append(np.arange(len(rows)), [0, 0, 0, 6, 6, 12])
+    found, sure = dense_groups(rows[copied], np.arange(len(copied)), 2)
+    assert _partition(found[: len(rows)]) == _partition(plain)
+    assert np.array_equal(found, found[copied])
+    assert np.isfinite(sure).all()
+
+
+def test_faces_that_are_all_copies_are_a_group_of_each() -> None:
+    rows = np.repeat(_scattered(3, 1, 0), (4, 1, 3), axis=0)
+    assert _partition(dense_groups(rows[:4], np.arange(4), 2)[0]) == {frozenset(range(4))}
+    found, _ = dense_groups(rows, np.arange(8), 4)
+    assert _partition(found) == {frozenset(range(4))}
+    assert found[4:].tolist() == [NONE] * 4
+
+
 def test_groups_are_numbered_by_size_and_small_ones_are_none() -> None:
     assert numbered(np.array([5, 9, 9, 7, 5, NONE, 9, 3]), 2).tolist() == [1, 0, 0, NONE, 1, NONE, 0, NONE]
 

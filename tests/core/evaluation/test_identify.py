@@ -15,11 +15,11 @@ from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.embeddings.embed import run as embed
-from faceclr_cli.core.embeddings.store import read_store, write_store
+from faceclr_cli.core.embeddings.store import Store, read_store, write_store
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
-from faceclr_cli.core.evaluation.identify import Identified, identify
-from faceclr_cli.core.events import Silent
+from faceclr_cli.core.evaluation.identify import Identified, Job, identify, prepared
+from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.drawn import draw_photo, invent_person
 
 PEOPLE = ("ann", "bob", "cleo")
@@ -71,7 +71,7 @@ def test_each_face_gets_the_most_similar_person(album: Path) -> None:
         )
         best = answer.matches[0]
         assert best.picture.startswith(f"{best.name}/")
-        assert best.probability == pytest.approx(float(encoder.calibration.probability(best.similarity)))
+        assert best.probability == pytest.approx(float(encoder.calibration.probability.among(3)(best.similarity)))
 
 
 def test_the_threshold_parts_the_known_from_the_unknown(album: Path) -> None:
@@ -216,3 +216,66 @@ def test_real_people_are_known_by_another_picture_and_the_rest_are_unknown(real_
     names = {answer.photo: answer.name for answer in found if answer.name is not None}
     assert names == {"person_a_2.jpg": "person_a", "person_b_2.jpg": "person_b"}
     assert sum(answer.photo == "solvay_1927_group.jpg" for answer in found) >= 27
+
+
+@pytest.mark.real
+def test_a_gallery_of_strangers_names_none_of_the_faces(real_data: Path, tmp_path: Path) -> None:
+    """29 people with 20 pictures each, none of whom is on the photographs (of the 30, one is)."""
+    lines = (real_data / "celeba-layout" / "identity_CelebA.txt").read_text().split("\n")
+    for file, who in (line.split() for line in lines if line):
+        if who != "1024":
+            (tmp_path / "gallery" / who).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "gallery" / who / file).write_bytes(
+                (real_data / "celeba-layout" / "img_celeba" / file).read_bytes()
+            )
+    answers = list(identify(IdentifyConfig(photos=real_data / "photos", gallery=tmp_path / "gallery"), Silent()))
+    assert len(answers) == 41
+    assert [answer for answer in answers if answer.name is not None] == []
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.texts.append(event.text)
+
+
+def _noted(store: Store, folder: Path, **options) -> tuple[str, Job]:
+    """What a gallery with the encoder's digest says of strangers."""
+    write_store(folder / "crowd.h5", replace(store, encoder_digest=SFaceEncoder().digest))
+    listener = Listener()
+    job = prepared(IdentifyConfig(photos=folder, gallery=folder / "crowd.h5", **options), listener)
+    return next(text for text in listener.texts if text.startswith("of strangers")), job
+
+
+def test_the_threshold_falls_in_rate_with_the_pictures_of_the_gallery(tmp_path: Path, crowd) -> None:
+    _write(tmp_path / "a.jpg", _photo(0, 0))
+    fingerprint, calibration = SFaceEncoder().fingerprint, SFaceEncoder().calibration
+    assert calibration is not None
+    for pictures, far in ((1, 1e-3), (2, 1e-4), (10, 1e-4), (11, calibration.points[-1].far)):
+        store = replace(crowd(1, pictures, 0.5, 128), fingerprint=fingerprint)
+        text, job = _noted(store, tmp_path)
+        assert job.people.rule.far == far
+        assert job.people.rule.threshold == calibration.at(far).threshold
+        assert text.startswith(f"of strangers, at most {pictures * far:.2%} would be taken for one of 1 people")
+    assert _noted(store, tmp_path, far=0.01)[1].people.rule.far == 0.01
+
+
+def test_false_alarms_are_measured_on_the_gallery_with_all_pictures_of_a_person(tmp_path: Path, crowd) -> None:
+    _write(tmp_path / "a.jpg", _photo(0, 0))
+    store = replace(crowd(30, 20, 0.5, 64), fingerprint=SFaceEncoder().fingerprint)
+    text, job = _noted(store, tmp_path, threshold=0.3)
+    rows, names = store.embeddings, np.array(store.identities)
+    cosines = rows @ rows.T
+    cosines[names[:, None] == names[None]] = -1
+    named = cosines.max(axis=1) >= 0.3
+    share = np.mean([named[names == name].mean() for name in set(store.identities)]) * 30 / 29
+    assert 0.05 < share < 0.95
+    assert job.people.false_alarms is not None
+    assert job.people.false_alarms.rate == pytest.approx(share)
+    assert text.startswith(f"of strangers, about {share:.1%} (95% interval ")
+    assert text.endswith(
+        "one of 30 people at the threshold 0.300: measured on the gallery, each person against the others"
+    )

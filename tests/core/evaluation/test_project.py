@@ -136,6 +136,27 @@ def test_faces_of_nobody_are_drawn_all_and_have_no_purity(tmp_path: Path, crowd)
     assert (result.faces, result.people, result.purity, result.neighbours) == (40, 0, None, None)
 
 
+@pytest.mark.parametrize("method", ["tsne", "pca", pytest.param("umap", marks=pytest.mark.nightly)])
+def test_copies_are_drawn_where_their_original_is(tmp_path: Path, crowd, method: str) -> None:
+    store = crowd(people=5, pictures=1)
+    copied = replace(crowd(people=5, pictures=8), embeddings=np.repeat(store.embeddings, 8, axis=0))
+    result = _draw(tmp_path, copied, method=method)
+    assert np.isfinite(result.points).all()
+    assert len(np.unique(result.points, axis=0)) == 5
+    assert (result.faces, result.silhouette) == (40, pytest.approx(1))
+    assert result.perplexity == (pytest.approx(4 / 3) if method == "tsne" else None)
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
+@pytest.mark.parametrize("different", [1, 4])
+def test_embeddings_that_hardly_differ_make_no_map(tmp_path: Path, crowd, method: str, different: int) -> None:
+    store = crowd(people=4, pictures=10)
+    rows = store.embeddings[np.arange(len(store)) % different]
+    with pytest.raises(DataError, match=f"40 faces have {different} different embeddings, and a map takes 5 or more"):
+        _draw(tmp_path, replace(store, embeddings=rows), method=method)
+    assert not (tmp_path / "map.png").exists()
+
+
 def test_what_makes_no_map_is_said_and_nothing_is_left(tmp_path: Path, crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="no store given"):

@@ -30,6 +30,18 @@ def test_the_only_face_of_a_person_counts_as_neither_apart_nor_mixed() -> None:
     assert cosine_silhouette(rows, ["a", "a", "b"]) == pytest.approx(2 / 3)
 
 
+def test_copies_that_two_people_share_are_neither_apart_nor_mixed() -> None:
+    chance = np.random.default_rng(0)
+    originals = chance.normal(size=(30, 128))
+    originals = (originals / np.linalg.norm(originals, axis=1, keepdims=True)).astype(np.float32)
+    rows, names = np.repeat(originals, 4, axis=0), [f"{picture}{who}" for picture in range(30) for who in "aabb"]
+    assert cosine_silhouette(rows, names) == 0
+    assert cosine_silhouette(rows[:2].repeat(3, axis=0), list("ababab")) == 0
+    # By hand: x is (0 - 1) / 1 and (1 - 1) / 1; y is (0.5 - 0) / 0.5 twice.
+    corners = np.array([[1, 0], [0, 1], [1, 0], [1, 0]], np.float32)
+    assert cosine_silhouette(corners, ["x", "x", "y", "y"]) == pytest.approx((-1 + 0 + 1 + 1) / 4)
+
+
 def test_people_who_cannot_be_apart_have_no_silhouette() -> None:
     rows, _ = _crowd(12)
     for names in (["a"] * 12, [str(number) for number in range(12)]):

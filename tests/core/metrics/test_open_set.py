@@ -4,8 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from faceclr_cli.core.metrics.open_set import at_threshold, dir_at_far, rank_rate
+from faceclr_cli.core.metrics.open_set import (
+    at_threshold,
+    bounded_false_alarms,
+    dir_at_far,
+    gallery_false_alarms,
+    rank_rate,
+)
+from faceclr_cli.core.metrics.search import PeopleIndex
 
 
 def _slowly(known: list[float], ranks: list[int], unknown: list[float], far: float) -> tuple[float, float] | None:
@@ -84,3 +92,48 @@ def test_what_measures_nothing_is_refused() -> None:
         at_threshold([0.1], [1, 2], [0.1], 0.1)
     with pytest.raises(ValueError, match="between 0 and 1"):
         dir_at_far([0.9], [1], [0.1], 1.0)
+
+
+def test_false_alarms_of_a_gallery_count_people_equally() -> None:
+    # Of ann's four pictures one is too much like somebody else, of bob's one picture that one.
+    found = gallery_false_alarms([0.5, 0.1, 0.1, 0.1, 0.5, 0.1, 0.2], ["ann"] * 4 + ["bob", "cleo", "dan"], 0.5)
+    assert found.rate == pytest.approx((0.25 + 1) / 4 * 4 / 3)
+    assert found.low < found.rate < found.high <= 1
+
+
+def test_the_interval_is_that_of_clopper_and_pearson() -> None:
+    for alarms in (0, 3, 50):
+        found = gallery_false_alarms([0.9] * alarms + [0.1] * (50 - alarms), range(50), 0.5)
+        exact = binomtest(alarms, 50).proportion_ci(method="exact")
+        ends = (min(1, exact.low * 50 / 49), min(1, exact.high * 50 / 49))
+        assert (found.low, found.high) == (pytest.approx(ends[0]), pytest.approx(ends[1]))
+
+
+def _people(count: int, pictures: int, rng: np.random.Generator) -> np.ndarray:
+    rows = np.repeat(rng.normal(size=(count, 32)), pictures, axis=0) + 0.7 * rng.normal(size=(count * pictures, 32))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("pictures", [1, 5, 20])
+def test_the_interval_holds_the_share_of_strangers_who_are_named(pictures: int) -> None:
+    """Whatever the number of pictures; each gallery meets 400 strangers."""
+    inside, rates, truths = 0, [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        gallery = PeopleIndex(_people(30, pictures, rng), np.repeat(np.arange(30), pictures))
+        truth = (gallery.search(_people(400, 1, rng), 1).similarities[:, 0] >= 0.4).mean()
+        found = gallery_false_alarms(*gallery.similarities_to_others(), 0.4)
+        inside += found.low - 0.02 <= truth <= found.high + 0.02
+        rates.append(found.rate)
+        truths.append(truth)
+    assert inside >= 27
+    assert np.mean(rates) == pytest.approx(np.mean(truths), rel=0.2)
+
+
+def test_false_alarms_are_bounded_by_the_comparisons() -> None:
+    assert (bounded_false_alarms(20, 1e-3).rate, bounded_false_alarms(20, 1e-3).high) == (None, pytest.approx(0.02))
+    assert bounded_false_alarms(20_000, 1e-3).high == 1
+    with pytest.raises(ValueError, match="two people"):
+        gallery_false_alarms([0.1, 0.2], ["ann", "ann"], 0.5)
+    with pytest.raises(ValueError, match="go together"):
+        gallery_false_alarms([0.1, 0.2], ["ann"], 0.5)

@@ -141,3 +141,26 @@ def test_a_copy_never_says_less_than_a_row_may_have(monkeypatch: pytest.MonkeyPa
         rows, others = copy.nearest(probe, 50)
         assert np.delete(gallery @ probe, rows).max() <= others
         assert others < 0.05 + np.sort(gallery @ probe)[-50]
+
+
+@pytest.mark.parametrize("most", [1 << 27, 40 * 120])
+def test_pictures_are_compared_with_those_of_others_and_of_many_a_sample_is(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(search, "_MOST_PRODUCTS", most)
+    monkeypatch.setattr(search, "_AT_ONCE", 700)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, 8))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    people = rng.permutation(np.append(np.repeat(np.arange(20), 3), np.zeros(60, int)))
+    cosines = np.where(people[:, None] == people[None], -2, rows @ rows.T).max(axis=1)
+    closest, who = PeopleIndex(rows, people).similarities_to_others()
+    off = [np.abs(cosines[people == person] - cosine).min() for person, cosine in zip(who, closest, strict=True)]
+    assert max(off) < 1e-5
+    assert len(closest) == (120 if most > 40 * 120 else 40)
+    # The person with 63 pictures is not asked more often than the others.
+    assert most > 40 * 120 or set(np.bincount(who).tolist()) == {2}
+
+
+def test_one_person_has_no_others() -> None:
+    assert [len(found) for found in PeopleIndex([[1.0, 0.0]], [0]).similarities_to_others()] == [0, 0]
