@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from faceclr_cli.commands.console import Console, facts, percent, table
 from faceclr_cli.core.configs.calibrate import CalibrateConfig
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.encoders.calibration import FarPoint
 
 EXAMPLE = "faceclr calibrate --model runs/train-center-1 --root celeba-splits/test --all-pairs"
 
@@ -21,8 +26,11 @@ def run(config: CalibrateConfig, console: Console) -> None:
         "written to": str(result.out),
     }
     points = [
-        (f"{point.far:g}", f"{point.threshold:.4f}", f"{point.low:.4f} to {point.high:.4f}", percent(point.tar))
+        (f"{point.far:g}", f"{point.threshold:.4f}", _interval(point), percent(point.tar))
         for point in result.calibration.points
-        if point.low is not None and point.high is not None
     ]
     console.show(result, facts(rows), table(("FAR", "threshold", "95% interval", "TAR"), points))
+
+
+def _interval(point: FarPoint) -> str:
+    return "too few people" if point.low is None or point.high is None else f"{point.low:.4f} to {point.high:.4f}"

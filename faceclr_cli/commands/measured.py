@@ -26,6 +26,8 @@ def show_measured(result: PairsResult | AllPairsResult, config: VerifyConfig, co
 def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> None:
     judged = result.judged
     by = f"over {judged.folds} folds" if judged.threshold is None else f"by the threshold of {config.calibrate_on}"
+    if judged.threshold is None and judged.standard_error_over == "people":
+        by += " that share people"
     rows = {"encoder": result.encoder} if result.encoder else {}
     rows["pairs"] = f"{result.genuine} genuine, {result.impostor} impostor, {result.missing} not compared"
     rows["accuracy"] = f"{percent(judged.accuracy)} ± {percent(judged.standard_error)} {by}"

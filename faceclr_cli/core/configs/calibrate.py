@@ -9,7 +9,7 @@ from faceclr_cli.core.configs.fields import check_limits, option
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.configs.verify import One
 
-USUAL_FARS = (1e-2, 1e-3, 1e-4)
+USUAL_FARS = (1e-2, 1e-3, 1e-4, 1e-5)
 
 FACES, MEASURING = "What to measure on", "Measuring"
 
@@ -39,7 +39,8 @@ class CalibrateConfig:
         (),
         metavar="RATE",
         panel=MEASURING,
-        help="A false accept rate; may be repeated (default: those of 0.01, 0.001, 0.0001 that there are pairs for)",
+        help="A false accept rate; may be repeated (default: those of 0.01, 0.001, 0.0001 and 0.00001 that there are "
+        "people for)",
     )
     face: One = option("largest", panel=FACES, help="Which face of a photograph that shows several")
     rounds: int = option(1000, minimum=100, panel=MEASURING, help="Resamples of the people, for the 95% intervals")

@@ -26,6 +26,7 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.all_pairs import count_scores
 from faceclr_cli.core.metrics.calibration import (
     FarThreshold,
+    count_people_pairs,
     far_thresholds,
     listed_far_thresholds,
     pairs_needed,
@@ -131,9 +132,9 @@ def _all(config: CalibrateConfig, faces: People, reporter: Reporter) -> _Measure
     labels = np.unique([str(name) for name in rows.identities], return_inverse=True)[1]
     centres, genuine, impostor = count_scores(rows.embeddings, labels)
     pairs = int(genuine.sum()), int(impostor.sum())
-    points = far_thresholds(
-        rows.embeddings, labels, _rates(config, pairs[1], reporter), rounds=config.rounds, seed=config.seed
-    )
+    people = int(labels.max(initial=-1)) + 1
+    rates = _rates(config, pairs[1], people * (people - 1) // 2, reporter)
+    points = far_thresholds(rows.embeddings, labels, rates, rounds=config.rounds, seed=config.seed)
     source = f"all {pairs[0]:,} pairs of one and {pairs[1]:,} of two people among {len(rows):,} faces, {faces.origin}"
     return _measured(pairs, points, fit_logistic_counts(centres, genuine, impostor), source)
 
@@ -155,24 +156,29 @@ def _listed(config: CalibrateConfig, faces: People, reporter: Reporter) -> _Meas
     # Where nobody knows the people, pictures take their place, and the intervals are somewhat too narrow.
     first, second = (np.array(left), np.array(right)) if people is None else people[:2]
     pairs = int(same.sum()), int((~same).sum())
-    points = listed_far_thresholds(
-        scores, same, first, second, _rates(config, pairs[1], reporter), rounds=config.rounds, seed=config.seed
-    )
+    rates = _rates(config, pairs[1], count_people_pairs(first, second), reporter)
+    points = listed_far_thresholds(scores, same, first, second, rates, rounds=config.rounds, seed=config.seed)
     source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {faces.origin}"
     return _measured(pairs, points, fit_logistic(scores, same), source)
 
 
-def _rates(config: CalibrateConfig, impostors: int, reporter: Reporter) -> Sequence[float]:
-    """The rates that were asked for, or those usual ones that there are pairs for."""
-    if config.far:
-        return sorted(set(config.far), reverse=True)
-    rates = [far for far in USUAL_FARS if impostors >= pairs_needed(far)]
+def _rates(config: CalibrateConfig, impostors: int, people_pairs: int, reporter: Reporter) -> Sequence[float]:
+    """The rates that were asked for, or those usual ones that there are people for; the highest of them in any case."""
+    rates = sorted(set(config.far), reverse=True)
     if not rates:
-        needed = pairs_needed(max(USUAL_FARS))
-        raise ValueError(f"a FAR of {max(USUAL_FARS):g} takes {needed:,} impostor pairs, and there are {impostors:,}")
-    for far in USUAL_FARS[len(rates) :]:
-        text = f"FAR {far:g} takes {pairs_needed(far):,} impostor pairs, and there are {impostors:,}"
-        reporter.report(Notice(text=f"{text}: not measured"))
+        rates = [far for far in USUAL_FARS if people_pairs >= pairs_needed(far)] or [max(USUAL_FARS)]
+        if impostors < pairs_needed(rates[0]):
+            return rates  # Which is refused.
+        for far in USUAL_FARS[len(rates) :]:
+            text = f"FAR {far:g} takes {pairs_needed(far):,} pairs of people, and there are {people_pairs:,}"
+            reporter.report(Notice(text=f"{text}: not measured"))
+    for far in rates:
+        if impostors >= pairs_needed(far) > people_pairs:
+            text = (
+                f"FAR {far:g} rests on {people_pairs:,} pairs of people, and takes {pairs_needed(far):,}: with other "
+                "people the rate may be several times as high, and no interval is given; add people, not pictures"
+            )
+            reporter.report(Notice(text=text, level="warning"))
     return rates
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.evaluation.drawn_pairs import draw_pairs
 from faceclr_cli.core.evaluation.scored import Evidence, Scored, evidence
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.metrics.folds import tar_over_folds, transferred
-from faceclr_cli.core.metrics.verification import auc, best_threshold, eer, k_fold_accuracy, tar_at_far
+from faceclr_cli.core.metrics.folds import error_by_people, shared_by_folds, tar_over_folds, transferred
+from faceclr_cli.core.metrics.verification import auc, best_threshold, eer, fold_numbers, k_fold_accuracy, tar_at_far
 from faceclr_cli.core.plots.paper import require_drawable
 
 FARS = (1e-1, 1e-2, 1e-3)
@@ -60,7 +60,9 @@ class Judged:
         folds: How many folds it is a mean of, each judged by the best threshold of the others; 1 where other pairs
             chose the threshold.
         accuracy: Share of right verdicts; a pair that could not be compared is a wrong one.
-        standard_error: Over folds; with one, that of a share of so many pairs.
+        standard_error: Of the accuracy.
+        standard_error_over: What it was taken over: `folds`, as LFW reports it; `people`, where folds share people or
+            other pairs chose the threshold; or `pairs`, where the latter holds and the people are not known.
         threshold: The one that other pairs chose, or None.
         backwards: The accuracy of those other pairs by the best threshold of these, or None.
         precision: Share of genuine pairs among those accepted, by these thresholds; None if none was.
@@ -70,6 +72,7 @@ class Judged:
     folds: int
     accuracy: float
     standard_error: float
+    standard_error_over: Literal["folds", "people", "pairs"]
     threshold: float | None
     backwards: float | None
     precision: float | None
@@ -182,9 +185,9 @@ def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[Pai
     known = ~missing | same
     lowest = min(_BELOW_EVERY_SCORE, float(np.nanmin(scores)) - 1)
     values, genuine = np.where(missing, lowest, scores)[known], same[known]
-    judged, accepted = _judge(own, given.other, folds)
-    best = best_threshold(scores[~missing], same[~missing])
     found = people_of(own.located) if own.pairs else None
+    judged, accepted = _judge(own, given.other, folds, None if found is None else found[:2])
+    best = best_threshold(scores[~missing], same[~missing])
     names = None if found is None else found[2]
     result = PairsResult(
         pairs=own.origin,
@@ -208,21 +211,28 @@ def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[Pai
     return result, accepted
 
 
-def _judge(own: Scored, other: Scored | None, folds: int) -> tuple[Judged, NDArray[np.bool_]]:
+def _judge(
+    own: Scored, other: Scored | None, folds: int, people: tuple[NDArray[np.int64], NDArray[np.int64]] | None
+) -> tuple[Judged, NDArray[np.bool_]]:
     scores, missing, same = np.where(own.missing, 0.0, own.scores), own.missing, own.same
     if other is None:
         by_folds = k_fold_accuracy(scores, same, folds, missing)
         accuracy, error, accepted = by_folds.mean, by_folds.standard_error, by_folds.accepted
+        over: Literal["folds", "people", "pairs"] = "folds"
+        dependent = people is not None and shared_by_folds(fold_numbers(same, folds), *people)
         threshold = backwards = None
     else:
         both = transferred(scores, same, np.where(other.missing, 0.0, other.scores), other.same, missing, other.missing)
         accuracy, backwards = (float(share) for share in both.accuracies)
         threshold, accepted, folds = float(both.thresholds[0]), both.accepted, 1
-        error = float(np.sqrt(accuracy * (1 - accuracy) / len(same)))
+        error, over, dependent = float(np.sqrt(accuracy * (1 - accuracy) / len(same))), "pairs", people is not None
+    if people is not None and dependent:
+        error, over = error_by_people((accepted == same) & ~missing, *people), "people"
     judged = Judged(
         folds=folds,
         accuracy=accuracy,
         standard_error=error,
+        standard_error_over=over,
         threshold=threshold,
         backwards=backwards,
         precision=float(same[accepted].mean()) if accepted.any() else None,

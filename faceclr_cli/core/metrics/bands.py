@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.resampling import pair_interval
 from faceclr_cli.core.metrics.verification import Flags, Floats, roc
 
 
@@ -39,8 +40,9 @@ def roc_bands(
 
     People are drawn, not pairs, since pairs that share a person are not independent of each other (Bolle, Ratha and
     Pankanti 2004, "Error analysis of pattern recognition systems: the subsets bootstrap"). A genuine pair counts as
-    often as its person was drawn, an impostor pair as often as its first person times as often as its second. Each
-    draw has its own threshold for a rate, so the intervals hold what chance does to thresholds too.
+    often as its person was drawn, an impostor pair as often as its first person times as often as its second; what that
+    adds to the noise of single pairs is taken away (`pair_interval`). Each draw has its own threshold for a rate, so
+    the intervals hold what chance does to thresholds too.
 
     Args:
         scores: Shape: (pairs,).
@@ -65,15 +67,19 @@ def roc_bands(
         raise ValueError("a genuine pair is of one person, and an impostor pair of two")
     # Here and below: 0.29 * 100 is 28.999999999999996.
     reached = np.searchsorted(curve.far, rates + 1e-9 / (~genuine).sum(), "right") - 1
-    drawn = _resampled(values, genuine, people, rates, rounds, seed)
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    return Bands(tar=curve.tar[reached], low=low, high=high)
+    tar = curve.tar[reached]
+    low, high = pair_interval(tar, *_resampled(values, genuine, people, rates, rounds, seed))
+    return Bands(tar=tar, low=low, high=high)
 
 
 def _resampled(
     values: Floats, genuine: Flags, people: NDArray[np.generic], rates: Floats, rounds: int, seed: int
-) -> Floats:
-    """TAR at each rate of other draws of as many people. Shape: (rounds, rates)."""
+) -> tuple[Floats, Floats]:
+    """TAR at each rate of other draws of as many people, and of other draws of the impostor pairs alone.
+
+    Returns:
+        Shapes: (rounds, rates), (rounds, rates).
+    """
     order = np.argsort(-values, kind="stable")
     names, numbers = np.unique(people[:, order], return_inverse=True)
     numbers, falling, same = numbers.reshape(2, -1), values[order], genuine[order]
@@ -82,16 +88,20 @@ def _resampled(
     last_of_tie = np.append(falling[1:] != falling[:-1], True)
     genuines, impostors = _running(same)[1:][last_of_tie], _running(~same)[1:][last_of_tie]
     genuines, impostors = np.append(0, genuines), np.append(0, impostors)
-    chance, found, done = np.random.default_rng(seed), np.empty((rounds, len(rates))), 0
+    chance, chance_of_pairs, done = np.random.default_rng(seed), np.random.default_rng((seed, 1)), 0
+    by_people, by_pairs = np.empty((2, rounds, len(rates)))
     while done < rounds:
         times = np.bincount(chance.integers(0, len(names), len(names)), minlength=len(names))
         right, wrong = _running(times[own]), _running(times[one] * times[other])
-        if right[-1] == 0 or wrong[-1] == 0:
+        alone = _running(chance_of_pairs.poisson(1.0, len(one)))
+        if 0 in (right[-1], wrong[-1], alone[-1]):
             continue  # A draw without one kind of pair has no ROC.
         point = np.searchsorted(wrong[impostors], rates * wrong[-1] + 1e-9, "right") - 1
-        found[done] = right[genuines[point]] / right[-1]
+        by_people[done] = right[genuines[point]] / right[-1]
+        point = np.searchsorted(alone[impostors], rates * alone[-1] + 1e-9, "right") - 1
+        by_pairs[done] = genuines[point] / len(own)
         done += 1
-    return found
+    return by_people, by_pairs
 
 
 def _running(weights: NDArray[np.integer] | Flags) -> NDArray[np.int64]:

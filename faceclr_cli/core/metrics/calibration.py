@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faceclr_cli.core.metrics.all_pairs import Pairs, measure_all_pairs
-from faceclr_cli.core.metrics.verification import tar_at_far
+from faceclr_cli.core.metrics.resampling import pair_interval
+from faceclr_cli.core.metrics.verification import OperatingPoint, tar_at_far
 
 _PAIRS_FOR_ONE = 3
 """Impostor pairs that a rate must let through in the mean, or the next set of people would have another threshold."""
 
 _REACH = 4
-"""How many times as many pairs as a rate lets through are kept, so that resamples find their thresholds among them."""
+"""How many times as many pairs as a rate lets through are kept, so that resamples find their thresholds among them; and
+by how much that grows where some don't."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +27,25 @@ class FarThreshold:
     Attributes:
         far: The rate asked for.
         threshold: The laxest that accepts no larger share of the impostor pairs.
-        low: Where chance could have put it, at least: the lower end of the 95% interval.
-        high: And at most.
+        low: Where chance could have put it, at least: the lower end of the 95% interval. None where people are too few
+            for one: a bootstrap of a handful of people shows far too little of what others would change.
+        high: And at most, likewise.
         tar: Share of genuine pairs accepted.
     """
 
     far: float
     threshold: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     tar: float
 
 
 def pairs_needed(far: float) -> int:
-    """How many impostor pairs a false accept rate must be measured on."""
+    """How many impostor pairs a false accept rate must be measured on.
+
+    Pictures of two people give many pairs that are nearly one: for a rate that other people have too, there must be as
+    many pairs of *people*.
+    """
     return int(np.ceil(_PAIRS_FOR_ONE / far - 1e-9))
 
 
@@ -58,20 +65,43 @@ def far_thresholds(
         rounds: Resamples.
         seed: Of the draws.
 
+    Returns:
+        One for each rate; without an interval where there are fewer than 3 / FAR pairs of people.
+
     Raises:
         ValueError: As for `measure_all_pairs`, or there are fewer than 3 / FAR impostor pairs.
     """
-    _require_rates(fars, _impostors(np.asarray(labels)))
-    rates = [*fars, min(1.0, _REACH * max(fars))]
-    measured = measure_all_pairs(embeddings, labels, rates)
-    points, last = measured.points[:-1], measured.points[-1]
-    scores, people, sizes = Pairs(embeddings, labels).impostors_from(last.threshold)
-    drawn = _resampled(scores, people, sizes, fars, rounds, seed)
+    sizes = np.unique(np.asarray(labels), return_counts=True)[1].astype(np.int64)
+    _require_rates(fars, int(sizes.sum() ** 2 - (sizes**2).sum()) // 2)
+    reach, drawn = _REACH * max(fars), None
+    while drawn is None:
+        measured = measure_all_pairs(embeddings, labels, [*fars, min(1.0, reach)])
+        cut = measured.points[-1].threshold if reach < 1 else -1.0
+        drawn = _resampled(*Pairs(embeddings, labels).impostors_from(cut), fars, rounds, seed)
+        reach *= _REACH
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    return tuple(
-        FarThreshold(far=far, threshold=point.threshold, low=float(least), high=float(most), tar=point.tar)
-        for far, point, least, most in zip(fars, points, low, high, strict=True)
-    )
+    return _with_intervals(fars, measured.points[:-1], (low, high), len(sizes) * (len(sizes) - 1) // 2)
+
+
+def _with_intervals(
+    fars: Sequence[float],
+    points: Sequence[OperatingPoint],
+    ends: tuple[NDArray[np.float64], NDArray[np.float64]],
+    people_pairs: int,
+) -> tuple[FarThreshold, ...]:
+    found = []
+    for far, point, low, high in zip(fars, points, ends[0].tolist(), ends[1].tolist(), strict=True):
+        enough = people_pairs >= pairs_needed(far)
+        found.append(
+            FarThreshold(
+                far=far,
+                threshold=point.threshold,
+                low=low if enough else None,
+                high=high if enough else None,
+                tar=point.tar,
+            )
+        )
+    return tuple(found)
 
 
 def listed_far_thresholds(
@@ -84,7 +114,7 @@ def listed_far_thresholds(
     rounds: int = 1000,
     seed: int = 0,
 ) -> tuple[FarThreshold, ...]:
-    """As `far_thresholds`, of a list of pairs.
+    """As `far_thresholds`, of a list of pairs, with `pair_interval`.
 
     Args:
         scores: Shape: (pairs,).
@@ -105,21 +135,29 @@ def listed_far_thresholds(
     order = np.argsort(-impostors, kind="stable")
     falling, one, other = impostors[order], np.asarray(first)[~genuine][order], np.asarray(second)[~genuine][order]
     people = int(max(np.max(first), np.max(second))) + 1
-    chance, found = np.random.default_rng(seed), np.empty((rounds, len(fars)))
-    for row in found:
+    chance, chance_of_pairs, done = np.random.default_rng(seed), np.random.default_rng((seed, 1)), 0
+    by_people, by_pairs = np.empty((2, rounds, len(fars)))
+    while done < rounds:
         times = np.bincount(chance.integers(0, people, people), minlength=people)
-        accepted = np.cumsum(times[one] * times[other])
-        row[:] = _thresholds(falling, accepted, np.array(fars) * accepted[-1])
-    low, high = np.quantile(found, (0.025, 0.975), axis=0)
-    return tuple(
-        FarThreshold(far=far, threshold=point.threshold, low=float(least), high=float(most), tar=point.tar)
-        for far, point, least, most in zip(fars, points, low, high, strict=True)
-    )
+        accepted, alone = np.cumsum(times[one] * times[other]), np.cumsum(chance_of_pairs.poisson(1.0, len(falling)))
+        if 0 in (accepted[-1], alone[-1]):
+            continue  # A draw without an impostor pair has no rate.
+        by_people[done] = _thresholds(falling, accepted, np.array(fars) * accepted[-1])
+        by_pairs[done] = _thresholds(falling, alone, np.array(fars) * alone[-1])
+        done += 1
+    ends = pair_interval(np.array([point.threshold for point in points]), by_people, by_pairs)
+    return _with_intervals(fars, points, ends, count_people_pairs(np.asarray(first), np.asarray(second)))
 
 
-def _impostors(labels: NDArray[np.generic]) -> int:
-    sizes = np.unique(labels, return_counts=True)[1].astype(np.int64)
-    return int(sizes.sum() ** 2 - (sizes**2).sum()) // 2
+def count_people_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> int:
+    """How many pairs of two different people are in a list.
+
+    Args:
+        first: The person on the first picture of each pair, as a number. Shape: (pairs,).
+        second: And on the second. Shape: (pairs,).
+    """
+    people = np.sort(np.stack([first, second]), axis=0)
+    return np.unique(people[:, people[0] != people[1]], axis=1).shape[1]
 
 
 def _require_rates(fars: Sequence[float], impostors: int) -> None:
@@ -155,16 +193,33 @@ def _resampled(
     fars: Sequence[float],
     rounds: int,
     seed: int,
-) -> NDArray[np.float64]:
-    """The thresholds that other draws of as many people give. Shape: (rounds, rates)."""
+) -> NDArray[np.float64] | None:
+    """The thresholds that other draws of as many people give; None where one lies below all of the scores.
+
+    Args:
+        scores: Those of all impostor pairs above some score. Shape: (pairs,).
+        people: The two people of each. Shape: (pairs, 2).
+        sizes: Rows of each person. Shape: (people,).
+        fars: False accept rates.
+        rounds: Draws.
+        seed: Of the draws.
+
+    Returns:
+        Shape: (rounds, rates).
+    """
     order = np.argsort(-scores, kind="stable")
     falling, first, second = scores[order].astype(np.float64), *people[order].T
     chance, count = np.random.default_rng(seed), len(sizes)
-    found = np.empty((rounds, len(fars)))
-    for row in found:
+    found, done = np.empty((rounds, len(fars))), 0
+    while done < rounds:
         times = np.bincount(chance.integers(0, count, count), minlength=count)
         pictures = times * sizes
         pairs = (pictures.sum() ** 2 - (pictures**2).sum()) / 2
+        if pairs == 0:
+            continue  # A draw of one person alone has no impostor pair.
         accepted = np.cumsum(times[first] * times[second])
-        row[:] = _thresholds(falling, accepted, np.array(fars) * pairs)
+        if not len(accepted) or accepted[-1] <= max(fars) * pairs:
+            return None
+        found[done] = _thresholds(falling, accepted, np.array(fars) * pairs)
+        done += 1
     return found

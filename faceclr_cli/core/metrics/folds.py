@@ -84,6 +84,46 @@ def tar_over_folds(
     return FoldTar(tars=tars, fars=fars)
 
 
+def shared_by_folds(fold_of: ArrayLike, first: ArrayLike, second: ArrayLike) -> bool:
+    """Whether a person is in two folds, so that the folds are not independent of each other. In LFW's, none is.
+
+    Args:
+        fold_of: The fold of each pair. Shape: (pairs,).
+        first: The person on the first picture of each pair, as a number. Shape: (pairs,).
+        second: And on the second. Shape: (pairs,).
+    """
+    folds, people = np.tile(np.asarray(fold_of), 2), np.append(first, second)
+    return len(np.unique(np.stack([folds, people]), axis=1).T) > len(np.unique(people))
+
+
+def error_by_people(right: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
+    """The standard error of a share of right verdicts on pairs that share people.
+
+    The variance of the mean, where two verdicts may depend on each other if their pairs share a person (Aronow, Samii
+    and Assenova 2015, "Cluster-robust variance estimation for dyadic data"). It is never taken to be less than that of
+    independent pairs. That the threshold was chosen on other pairs changes it little, since the share hardly depends on
+    the threshold where it is largest.
+
+    Args:
+        right: Whether each verdict is right. Shape: (pairs,).
+        first: The person on the first picture of each pair, as a number from 0. Shape: (pairs,).
+        second: And on the second. Shape: (pairs,).
+
+    Raises:
+        ValueError: The shapes differ, or there are no pairs.
+    """
+    values = np.asarray(right, np.float64)
+    people = np.sort(np.stack([np.asarray(first, np.int64), np.asarray(second, np.int64)]), axis=0)
+    if values.ndim != 1 or people.shape != (2, len(values)) or not len(values):
+        raise ValueError(f"verdicts of {values.shape} and people of {people.shape[1:]} don't go together")
+    off, two = values - values.mean(), people[0] != people[1]
+    of_person = np.bincount(np.append(people[0], people[1, two]), np.append(off, off[two]))
+    # Pairs of the same two people were counted with each of them.
+    twice = np.bincount(np.unique(people[:, two], axis=1, return_inverse=True)[1].ravel(), off[two])
+    variance = max(float(np.square(of_person).sum() - np.square(twice).sum()), float(np.square(off).sum()))
+    return float(np.sqrt(variance)) / len(values)
+
+
 def transferred(
     scores: ArrayLike,
     same: ArrayLike,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 import cv2
@@ -24,7 +24,8 @@ from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.drawn import write_people
 
-PEOPLE, EACH = 8, 4
+PEOPLE, EACH = 9, 4
+"""Nine people are 36 pairs of people: enough for the interval of a FAR of 0.1, and for no lower one."""
 GENUINE, IMPOSTOR = PEOPLE * 6, PEOPLE * (PEOPLE - 1) // 2 * EACH**2
 
 
@@ -74,5 +75,8 @@ def photographs(store: Store) -> tuple[str, ...]:
 def numbers(result: CalibrateResult) -> list[float]:
     """All that was measured, in one row."""
     assert result.calibration.probability is not None
-    points = [(p.far, p.threshold, p.tar, p.low, p.high) for p in result.calibration.points]
-    return [*np.ravel(points), result.calibration.probability.slope, result.calibration.probability.offset]
+    points = [
+        [number for number in (p.far, p.threshold, p.tar, p.low, p.high) if number is not None]
+        for p in result.calibration.points
+    ]
+    return [*chain.from_iterable(points), result.calibration.probability.slope, result.calibration.probability.offset]

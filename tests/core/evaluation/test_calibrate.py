@@ -72,9 +72,9 @@ def test_photographs_prepared_faces_and_a_store_give_the_same(desk: Path, store:
     assert first.calibration.probability is not None
     curve = fit_logistic(scores[above], same)
     assert first.calibration.probability([0.2, 0.9, 0.99]) == pytest.approx(curve([0.2, 0.9, 0.99]), abs=0.01)
-    assert (first.faces, first.people, first.genuine, first.impostor) == (32, PEOPLE, GENUINE, IMPOSTOR)
+    assert (first.faces, first.people, first.genuine, first.impostor) == (36, PEOPLE, GENUINE, IMPOSTOR)
     assert first.failures == ()
-    assert first.calibration.source == "all 48 pairs of one and 448 of two people among 32 faces, people"
+    assert first.calibration.source == "all 54 pairs of one and 576 of two people among 36 faces, people"
 
 
 def test_listed_pairs_alone_are_measured(desk: Path, store: Store, toy: Path, tmp_path: Path) -> None:
@@ -84,9 +84,11 @@ def test_listed_pairs_alone_are_measured(desk: Path, store: Store, toy: Path, tm
     expected = tar_at_far(scores, same, 0.01)
     (point,) = result.calibration.points
     assert (point.threshold, point.tar) == (pytest.approx(expected.threshold, abs=1e-6), expected.tar)
-    assert point.low <= point.threshold <= point.high
+    assert (point.low, point.high) == (None, None)
     assert (result.genuine, result.impostor) == (GENUINE, 320)
-    assert result.calibration.source == f"48 pairs of one and 320 of two people, {tmp_path.name}/pairs.csv"
+    (lax,) = calibrate(toy, embeddings=desk / "faces.h5", pairs=pairs, all_pairs=False, far=(0.2,)).calibration.points
+    assert lax.low is not None and lax.high is not None and lax.low <= lax.threshold <= lax.high
+    assert result.calibration.source == f"54 pairs of one and 320 of two people, {tmp_path.name}/pairs.csv"
     from_faces = calibrate(toy, root=desk / "faces", pairs=pairs, all_pairs=False)
     assert numbers(from_faces) == pytest.approx(numbers(result), abs=1e-5, rel=1e-3)
 
@@ -151,8 +153,8 @@ def test_faces_without_a_name_are_left_out_of_all_pairs(store: Store, toy: Path,
     write_store(tmp_path / "most.h5", named)
     listener = Listener()
     result = run(CalibrateConfig(model=str(toy), embeddings=tmp_path / "most.h5", all_pairs=True), listener)
-    assert (result.faces, result.genuine, result.impostor) == (31, GENUINE - 3, IMPOSTOR - 28)
-    assert any("1 of 32 faces have no name and are left out" in text for text in listener.texts)
+    assert (result.faces, result.genuine, result.impostor) == (35, GENUINE - 3, IMPOSTOR - 32)
+    assert any("1 of 36 faces have no name and are left out" in text for text in listener.texts)
 
 
 def test_pictures_without_a_face_are_named(desk: Path, toy: Path, tmp_path: Path) -> None:
@@ -161,9 +163,9 @@ def test_pictures_without_a_face_are_named(desk: Path, toy: Path, tmp_path: Path
     listener = Listener()
     config = CalibrateConfig(model=str(toy), root=tmp_path / "faces", all_pairs=True)
     result = run(config, listener)
-    assert (result.faces, len(result.failures)) == (32, 1)
+    assert (result.faces, len(result.failures)) == (36, 1)
     assert "text.png" in result.failures[0]
-    assert any("1 of 33 pictures gave no face" in text for text in listener.texts)
+    assert any("1 of 37 pictures gave no face" in text for text in listener.texts)
     (tmp_path / "pairs.csv").write_text("person-01/text.png,person-01/gone.png,1\n")
     with pytest.raises(DataError, match=r"pairs\.csv: .*gone\.png: no such file"):
         calibrate(toy, root=tmp_path / "faces", pairs=tmp_path / "pairs.csv")
@@ -174,9 +176,19 @@ def test_rates_that_there_are_no_pairs_for_are_said(desk: Path, toy: Path) -> No
     result = run(CalibrateConfig(model=str(toy), embeddings=desk / "faces.h5", all_pairs=True), listener)
     assert [point.far for point in result.calibration.points] == [0.01]
     assert listener.texts == [
-        "FAR 0.001 takes 3,000 impostor pairs, and there are 448: not measured",
-        "FAR 0.0001 takes 30,000 impostor pairs, and there are 448: not measured",
+        "FAR 0.001 takes 3,000 pairs of people, and there are 36: not measured",
+        "FAR 0.0001 takes 30,000 pairs of people, and there are 36: not measured",
+        "FAR 1e-05 takes 300,000 pairs of people, and there are 36: not measured",
+        "FAR 0.01 rests on 36 pairs of people, and takes 300: with other people the rate may be several times as high, "
+        "and no interval is given; add people, not pictures",
     ]
+    assert [(point.low, point.high) for point in result.calibration.points] == [(None, None)]
+    # Enough people have an interval, and no warning.
+    listener.texts.clear()
+    config = CalibrateConfig(model=str(toy), embeddings=desk / "faces.h5", all_pairs=True, far=(0.1,), rounds=100)
+    (point,) = run(config, listener).calibration.points
+    assert point.low is not None and point.high is not None and point.low <= point.threshold <= point.high
+    assert listener.texts == []
 
 
 def test_too_few_pairs_are_an_error_that_says_how_many_it_takes(
@@ -186,7 +198,7 @@ def test_too_few_pairs_are_an_error_that_says_how_many_it_takes(
     write_store(tmp_path / "few.h5", store.take(range(12)))
     with pytest.raises(DataError, match=r"few\.h5: a FAR of 0\.01 takes 300 impostor pairs, and there are 48"):
         calibrate(toy, embeddings=tmp_path / "few.h5")
-    with pytest.raises(DataError, match=r"faces\.h5: a FAR of 0\.001 takes 3,000 impostor pairs, and there are 448"):
+    with pytest.raises(DataError, match=r"faces\.h5: a FAR of 0\.001 takes 3,000 impostor pairs, and there are 576"):
         calibrate(toy, embeddings=desk / "faces.h5", far=(0.1, 0.001))
     pairs, *_ = listed(tmp_path / "pairs.csv", store.paths, apart=200)
     for far, needed in ((), "0.01 takes 300"), ((0.001,), "0.001 takes 3,000"):
@@ -223,7 +235,7 @@ def test_a_store_of_another_encoder_or_of_means_is_refused(desk: Path, store: St
 
 def test_the_seed_fixes_the_intervals(desk: Path, tmp_path: Path) -> None:
     def ends(seed: int) -> list[float | None]:
-        options = {"embeddings": desk / "faces.h5", "out": tmp_path / "any.json", "seed": seed}
+        options = {"embeddings": desk / "faces.h5", "out": tmp_path / "any.json", "seed": seed, "far": (0.1,)}
         return [end for p in calibrate(desk / "toy", **options).calibration.points for end in (p.low, p.high)]
 
     assert ends(1) == ends(1)

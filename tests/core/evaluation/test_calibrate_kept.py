@@ -72,7 +72,7 @@ def test_verify_goes_by_them(desk: Path, toy: Path) -> None:
     assert (usual.far, usual.threshold) == (0.02, strict.threshold)
     assert (chosen.far, chosen.threshold) == (0.1, lax.threshold)
     assert chosen.same == (chosen.similarity >= lax.threshold)
-    assert "1 in 10 pairs of different people" in chosen.meaning and "448 of two people" in (chosen.source or "")
+    assert "1 in 10 pairs of different people" in chosen.meaning and "576 of two people" in (chosen.source or "")
     assert usual.probability is not None
     with pytest.raises(ConfigError, match=r"has not been measured.*only 0\.1, 0\.02; faceclr calibrate --far 0\.001 m"):
         verify.run(VerifyConfig(photos=photos, model=str(toy), far=0.001), Silent())
@@ -157,13 +157,14 @@ def test_at_the_command_line(desk: Path, store: Store, toy: Path, tmp_path: Path
     code, shown, _ = faceclr("--model", toy, *faces)
     points = load_encoder(str(toy)).calibration.points
     assert code == 0
-    for word in ("FAR", "95% interval", "TAR", "32 of 8 people", "48 genuine, 448 impostor", "encoder.json"):
+    for word in ("FAR", "95% interval", "TAR", "36 of 9 people", "54 genuine, 576 impostor", "encoder.json"):
         assert word in shown
     for point in points:
-        assert f"{point.threshold:.4f}" in shown and f"{point.low:.4f} to {point.high:.4f}" in shown
+        assert f"{point.threshold:.4f}" in shown
+    assert f"{points[0].low:.4f} to {points[0].high:.4f}" in shown and "too few people" in shown
     code, printed, _ = faceclr("--model", toy, *faces, "--json")
     content = json.loads(printed)
-    assert (content["encoder"], content["people"], content["failures"]) == ("toy", 8, [])
+    assert (content["encoder"], content["people"], content["failures"]) == ("toy", 9, [])
     assert [(p["far"], p["threshold"]) for p in content["calibration"]["points"]] == [
         (0.1, points[0].threshold),
         (0.02, points[1].threshold),

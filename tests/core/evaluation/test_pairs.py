@@ -61,6 +61,7 @@ def test_the_numbers_are_those_of_the_scores(tmp_path: Path, crowd) -> None:
     assert (result.genuine, result.impostor, result.missing, result.found) == (100, 100, 0, 200)
     assert 0.8 < result.judged.accuracy <= 1
     assert 0 < result.judged.standard_error < 0.1
+    assert result.judged.standard_error_over == "people"  # Each of the few is in every fold.
     assert result.judged.precision is not None
     tenth, hundredth, thousandth = result.tar_at_far
     assert tenth.tar == pytest.approx(np.mean(np.array(scores)[:100] >= sorted(scores[100:])[-11] + 1e-9), abs=1e-6)
@@ -146,6 +147,7 @@ def test_other_pairs_choose_the_threshold_and_the_other_way_round(tmp_path: Path
     assert result.judged.threshold == pytest.approx(0.65)
     assert (result.judged.folds, result.judged.accuracy, result.judged.backwards) == (1, 5 / 8, 7 / 8)
     assert result.judged.standard_error == pytest.approx((5 / 8 * 3 / 8 / 8) ** 0.5)
+    assert result.judged.standard_error_over == "pairs"
     assert (result.judged.precision, result.judged.recall) == (1.0, 1 / 4)
     assert result.best_threshold == pytest.approx(0.45)
     assert [point.fold_mean for point in result.tar_at_far] == [None] * 3
@@ -266,3 +268,22 @@ def test_a_store_is_asked_for_pictures_in_any_unicode_form(tmp_path: Path, crowd
     lines = [(a.replace("p", "e\u0301"), b.replace("p", "é"), same) for a, b, same in _lines(store)]
     result = _measure(tmp_path, replace(store, paths=paths), lines)
     assert (result.missing, result.people) == (0, 20)
+
+
+def test_folds_that_no_two_people_share_are_as_lfw_reports_them(tmp_path: Path, crowd) -> None:
+    store = crowd(20, 5, 0.8)
+    lines = []
+    for fold in range(10):  # Two people each: every genuine and ten impostor pairs.
+        one, other = ([f"p{2 * fold + who:02d}/{number}.jpg" for number in range(5)] for who in (0, 1))
+        lines += [
+            (album[a], album[b], 1) for album in (one, other) for a, b in ((0, 1), (1, 2), (2, 3), (3, 4), (0, 4))
+        ]
+        lines += [(a, b, 0) for a, b in zip(one * 2, other + other[::-1], strict=True)]
+    result = _measure(tmp_path, store, lines)
+    assert result.judged.standard_error_over == "folds"
+    by_people = _measure(tmp_path, store, [*lines[::2], *lines[1::2]])
+    assert by_people.judged.standard_error_over == "people"
+    done = CliRunner().invoke(
+        app, ["verify", "--embeddings", str(tmp_path / "faces.h5"), "--pairs", str(tmp_path / "pairs.csv")]
+    )
+    assert "over 10 folds that share people" in done.stdout

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from faceclr_cli.core.metrics.folds import FoldTar, tar_over_folds, transferred
+from faceclr_cli.core.metrics.folds import (
+    FoldTar,
+    error_by_people,
+    shared_by_folds,
+    tar_over_folds,
+    transferred,
+)
 from faceclr_cli.core.metrics.verification import best_threshold, fold_numbers, k_fold_accuracy
 
 
@@ -117,3 +123,53 @@ def test_nonsense_is_refused() -> None:
         transferred(scores, same, np.where(same, np.nan, scores), same)
     with pytest.raises(ValueError, match="finite"):
         tar_over_folds(np.where(same, np.nan, scores), same, 0.1)
+
+
+def _listed(people: int, each: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scores and labels of as many genuine as impostor pairs, alternating, of people who are more or less alike."""
+    rng = np.random.default_rng(seed)
+    ease, likeness = 0.15 * rng.normal(size=people), 0.1 * rng.normal(size=people)
+    own = rng.permutation(np.repeat(np.arange(people), each))
+    first = rng.integers(0, people, len(own))
+    second = (first + rng.integers(1, people, len(own))) % people
+    genuine = 0.4 + ease[own] + 0.1 * rng.normal(size=len(own))
+    impostor = likeness[first] + likeness[second] + 0.1 * rng.normal(size=len(own))
+    pairs = [np.stack(columns, axis=1).ravel() for columns in ((genuine, impostor), (own, first), (own, second))]
+    return pairs[0], np.arange(2 * len(own)) % 2 == 0, pairs[1], pairs[2]
+
+
+def test_the_error_by_people_is_that_of_a_slow_transcription() -> None:
+    rng = np.random.default_rng(0)
+    first, second, right = rng.integers(0, 9, 120), rng.integers(0, 9, 120), rng.random(120) < 0.7
+    off = right - right.mean()
+    # Two verdicts may depend on each other if their pairs share a person.
+    variance = sum(
+        off[i] * off[j] for i in range(120) for j in range(120) if {first[i], second[i]} & {first[j], second[j]}
+    )
+    independent = np.square(off).sum()
+    assert error_by_people(right, first, second) == pytest.approx(np.sqrt(max(variance, independent)) / 120)
+    apart = np.arange(240).reshape(2, 120)
+    assert error_by_people(right, *apart) == pytest.approx(right.std() / np.sqrt(120))
+    together = np.zeros(120, int)
+    assert error_by_people(right, together, together) == pytest.approx(right.std() / np.sqrt(120))
+    with pytest.raises(ValueError, match="go together"):
+        error_by_people(right, first[1:], second[1:])
+
+
+def test_the_error_by_people_is_the_spread_where_folds_share_people() -> None:
+    """Of 60 lists of 30 people; the folds would give less than half of it."""
+    shares, by_people, by_folds = [], [], []
+    for seed in range(60):
+        scores, same, first, second = _listed(30, 40, seed)
+        found = k_fold_accuracy(scores, same, 10)
+        shares.append(found.mean)
+        by_folds.append(found.standard_error)
+        by_people.append(error_by_people(found.accepted == same, first, second))
+    assert 0.75 < np.mean(by_people) / np.std(shares) < 1.25
+    assert np.mean(by_folds) / np.std(shares) < 0.5
+
+
+def test_folds_share_people_or_do_not() -> None:
+    folds = np.array([0, 0, 1, 1])
+    assert not shared_by_folds(folds, [0, 1, 2, 3], [0, 0, 2, 2])
+    assert shared_by_folds(folds, [0, 1, 2, 3], [0, 0, 2, 1])
