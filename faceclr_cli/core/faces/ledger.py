@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Self
 from urllib.parse import quote
 
-from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, LockedError
 from faceclr_cli.core.faces.reasons import Reason, shown
 from faceclr_cli.core.text import canonical
 
@@ -108,6 +108,7 @@ class Ledger:
         Raises:
             ConfigError: The folder holds faces that were made on other terms.
             DataError: The file is not a ledger, is of another version, or cannot be written.
+            LockedError: Another program is writing it.
         """
         try:
             database = sqlite3.connect(path)
@@ -268,5 +269,7 @@ def _storable(value: object) -> object:
     return value
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> DataError:
+def _unusable(path: Path, error: sqlite3.Error) -> FaceclrError:
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LockedError(f"{shown(path)}: another program is writing it; try again when it has ended")
     return DataError(f"{shown(path)}: not usable as a ledger ({error}); free some space, or remove the folder")
