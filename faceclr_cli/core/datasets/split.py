@@ -16,7 +16,8 @@ from faceclr_cli.core.configs.fields import option_name, to_json
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.datasets.discover import no_faces_given, prepared_folders
 from faceclr_cli.core.datasets.divide import PARTS, divide_images, divide_officially, divide_people, official_parts
-from faceclr_cli.core.datasets.folder import DESCRIPTION, SPLIT, FaceFolder, open_faces
+from faceclr_cli.core.datasets.folder import DESCRIPTION, FaceFolder, open_faces
+from faceclr_cli.core.datasets.folder import SPLIT as SPLIT  # other rooms know it as split's
 from faceclr_cli.core.datasets.leaks import Audit, audit, drop, keep_out
 from faceclr_cli.core.datasets.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.datasets.summary import PartSummary, summarise
