@@ -7,6 +7,7 @@ import os
 from faceclr_cli.commands.console import Console, facts
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.wording import faces_of
 
 EXAMPLE = "faceclr embed celeba-splits/test --model runs/pretrain-1 -o test.h5"
 
@@ -21,7 +22,7 @@ def run(config: EmbedConfig, console: Console) -> None:
     result = run(config, console.reporter)
     if os.environ.get("RANK", "0") != "0":
         return  # torchrun runs this command in every process; the first of them speaks for all
-    faces = f"{result.faces} faces of {result.people} people, {result.dim} numbers each"
+    faces = f"{faces_of(result.faces, result.people)}, {result.dim} numbers each"
     if piped:
         console.note(f"{faces}, by {result.encoder}")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faceclr_cli.commands.console import Console, facts, percent
 from faceclr_cli.core.configs.tsne import TsneConfig
+from faceclr_cli.core.wording import faces_of
 
 EXAMPLE = "faceclr tsne test.h5 -o map.png -o map.html"
 
@@ -13,7 +14,7 @@ def run(config: TsneConfig, console: Console) -> None:
     from faceclr_cli.core.evaluation.project import run
 
     result = run(config, console.reporter)
-    rows = {"map": f"{result.faces:,} faces of {result.people:,} people, {result.method} of {result.encoder}"}
+    rows = {"map": f"{faces_of(result.faces, result.people)}, {result.method} of {result.encoder}"}
     if result.purity is not None:
         rows["same person"] = (
             f"{percent(result.purity)} of each face's {result.neighbours} nearest on the map, "

@@ -27,6 +27,7 @@ from faceclr_cli.core.metrics.knn import neighbour_purity
 from faceclr_cli.core.metrics.map import ASKED, cosine_silhouette, trustworthiness
 from faceclr_cli.core.plots.map import draw_map
 from faceclr_cli.core.plots.page import write_page
+from faceclr_cli.core.wording import count, faces_of
 
 _LEAST_FACES = 5
 _NEIGHBOURS = 10
@@ -162,7 +163,7 @@ def _chosen(store: Store, config: TsneConfig) -> Store:
     elif store.people:
         store = store.take(rows_of_most_pictured(store, config.identities))
     if len(store) < _LEAST_FACES:
-        raise DataError(f"{config.store}: {len(store)} faces make no map; it takes {_LEAST_FACES}")
+        raise DataError(f"{config.store}: {count(len(store), 'face')} cannot make a map; it takes {_LEAST_FACES}")
     return store
 
 
@@ -181,7 +182,7 @@ def _draw(
     out: Path, store: Store, points: NDArray[np.float32], pictures: Sequence[Thumbnail] | None, method: str
 ) -> None:
     """Writes one map, whole or not at all."""
-    crowd = f"{len(store):,} faces of {len(store.people):,} people" if store.people else f"{len(store):,} faces"
+    crowd = faces_of(len(store), len(store.people))
     title = f"{store.encoder} · {NAMES[method]}"
     try:
         with atomic_path(out) as temporary:
