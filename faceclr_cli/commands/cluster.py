@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, count, facts, percent, table
+from faceclr_cli.commands.console import Console, facts, percent, table
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.clustered import ClusterResult, Group

@@ -208,11 +208,6 @@ def _columns(stream: TextIO) -> int:
         return _USUAL_COLUMNS
 
 
-def count(number: int, noun: str) -> str:
-    """`1 face`, `2,000 faces`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def likely(chance: float) -> str:
     """As `percent`, but never the certainty that nobody has."""
     return ">99.9%" if chance > 0.999 else "<0.1%" if chance < 0.001 else percent(chance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from faceclr_cli.commands.console import Console, facts
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.wording import faces_of
 
 EXAMPLE = "faceclr embed celeba-splits/test --model runs/pretrain-1 -o test.h5"
 
@@ -17,7 +18,7 @@ def run(config: EmbedConfig, console: Console) -> None:
     if piped and console.json:
         raise ConfigError("--json and -o - both want standard output; the rows of -o - are JSON lines already")
     result = run(config, console.reporter)
-    faces = f"{result.faces} faces of {result.people} people, {result.dim} numbers each"
+    faces = f"{faces_of(result.faces, result.people)}, {result.dim} numbers each"
     if piped:
         console.note(f"{faces}, by {result.encoder}")
         return

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faceclr_cli.commands.console import Console, count, facts, likely, percent, sentence, table
+from faceclr_cli.commands.console import Console, facts, likely, percent, sentence, table
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.errors import DataError, TooManyBadFilesError
+from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.identify import Identified

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.progress import wrapped
 from faceclr_cli.core.configs.info import InfoConfig
 
 EXAMPLE = "faceclr info runs/pretrain-1"
@@ -13,8 +14,12 @@ def run(config: InfoConfig, console: Console) -> None:
     from faceclr_cli.core.upkeep.info import run
 
     result = run(config, console.reporter)
-    rows = {name.replace("_", " "): _text(value) for name, value in result.about.items() if value not in (None, [], {})}
-    console.show(result, facts({"kind": result.kind, **rows}))
+    rows = {name.replace("_", " "): value for name, value in result.about.items() if value not in (None, [], {})}
+    margin = max(map(len, rows)) + 2
+    # Nested values would make lines of several hundred columns; a path of its own stays whole, to be copied.
+    texts = {name: _text(value) for name, value in rows.items()}
+    texts |= {name: wrapped(texts[name], 80, margin) for name, value in rows.items() if isinstance(value, dict | list)}
+    console.show(result, facts({"kind": result.kind, **texts}))
 
 
 def _text(value: object) -> str:

@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import count, paragraph, percent, table
+from faceclr_cli.commands.console import paragraph, percent, table
 from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.few_shot import Shots
@@ -68,17 +69,20 @@ def of_people(row: ProbeRow) -> Iterator[str]:
     """Who was named worst, and the most frequent mistakes."""
     people = sorted(row.per_person, key=lambda person: (person.f1, person.name))
     pictures = sum(person.support for person in people)
-    lines = [_line(shown(person.name), person, person.support) for person in people[:_MOST_PEOPLE]]
+    faulty = [person for person in people if person.f1 < 1]
+    lines = [_line(shown(person.name), person, person.support) for person in faulty[:_MOST_PEOPLE]]
     lines.append(_line("(mean)", row, pictures))
     lines.append(_line("(weighted)", row.weighted, pictures))
     yield table(("worst first", "precision", "recall", "F1", "Jaccard", "pictures"), lines)
-    if len(people) > _MOST_PEOPLE:
-        yield f"{len(people) - _MOST_PEOPLE:,} more, none of them worse, left out: --json has them all"
+    if len(faulty) > _MOST_PEOPLE:
+        yield f"{len(faulty) - _MOST_PEOPLE:,} more, none of them worse, left out: --json has them all"
+    if len(faulty) < len(people):
+        yield f"{len(people) - len(faulty):,} of {count(len(people), 'person', 'people')} without a mistake"
     if len(people) <= _MOST_COLUMNS:
         yield _matrix(row)
     wrong = row.confusions
     if not wrong:
-        yield "Nobody was taken for somebody else."
+        yield "No person was taken for another."
         return
     mistakes = [
         [f"{shown(mistake.true)} taken for {shown(mistake.taken_for)}", f"{mistake.times:,}"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, percent, sentence, table
 from faceclr_cli.core.configs.verify import VerifyConfig
+from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.all_pairs import AllPairsResult
@@ -73,7 +74,7 @@ def _audit(result: PairsResult) -> Iterator[tuple[str, str]]:
     if result.audit is not None:
         found = {"listed twice": result.audit.repeated, "listed as both": result.audit.contradictory}
         found |= {"of one picture": result.audit.itself, "of two copies": result.audit.copies}
-        counts = [f"{count} pair{'s'[: count > 1]} {what}" for what, count in found.items() if count]
+        counts = [f"{count(pairs, 'pair')} {what}" for what, pairs in found.items() if pairs]
         if counts:
             yield "beware", ", ".join(counts)
 

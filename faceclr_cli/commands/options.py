@@ -177,8 +177,9 @@ def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
 
 def _require_tables(path: Path, tables: dict[str, Any], context: typer.Context) -> None:
     """Refuses what no command would read: a misspelled table, or a line above all tables."""
-    group = getattr(context.parent, "command", None)
-    names = [context.info_name] if group is None else group.list_commands(context.parent)
+    group: Any = getattr(context.parent, "command", None)
+    is_group = hasattr(group, "list_commands")
+    names: list[str] = group.list_commands(context.parent) if is_group else [str(context.info_name)]
     for name, table in tables.items():
         if name in names and isinstance(table, dict):
             continue

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from faceclr_cli.commands.console import Console, count, facts, percent, room
+from faceclr_cli.commands.console import Console, facts, percent, room
 from faceclr_cli.commands.progress import numbers
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
+from faceclr_cli.core.wording import count
 
 
 def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Console) -> None:

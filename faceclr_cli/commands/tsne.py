@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faceclr_cli.commands.console import Console, facts, percent
 from faceclr_cli.core.configs.tsne import TsneConfig
+from faceclr_cli.core.wording import faces_of
 
 EXAMPLE = "faceclr tsne test.h5 -o map.png -o map.html"
 
@@ -13,8 +14,7 @@ def run(config: TsneConfig, console: Console) -> None:
     from faceclr_cli.core.evaluation.project import run
 
     result = run(config, console.reporter)
-    people = "" if not result.people else " of 1 person" if result.people == 1 else f" of {result.people:,} people"
-    rows = {"map": f"{result.faces:,} faces{people}, {result.method} of {result.encoder}"}
+    rows = {"map": f"{faces_of(result.faces, result.people)}, {result.method} of {result.encoder}"}
     if result.purity is not None:
         rows["same person"] = (
             f"{percent(result.purity)} of each face's {result.neighbours} nearest on the map, "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, count, facts, likely
+from faceclr_cli.commands.console import Console, facts, likely
 from faceclr_cli.commands.identify import name_faces
 from faceclr_cli.commands.measured import show_measured
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.wording import count
 
 EXAMPLE = "faceclr verify a.jpg b.jpg"
 

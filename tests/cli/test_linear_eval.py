@@ -67,7 +67,11 @@ def test_one_store_shows_the_comparison_then_the_worst_people_then_the_mistakes(
     scores = [float(line.split()[4]) for line in listed]
     assert len(listed) == 20
     assert scores == sorted(scores)
-    assert "5 more, none of them worse, left out: --json has them all" in lines
+    people = json.loads(typed("a.h5", "--json").stdout)["rows"][0]["per_person"]
+    faulty = sum(person["f1"] < 1 for person in people)
+    assert 20 < faulty < 25
+    assert f"{faulty - 20} more, none of them worse, left out: --json has them all" in lines
+    assert f"{25 - faulty} of 25 people without a mistake" in lines
     assert " taken for person " in lines[heads[4] + 2]
 
 

@@ -28,6 +28,7 @@ from faceclr_cli.core.metrics.map import ASKED, cosine_silhouette, trustworthine
 from faceclr_cli.core.plots.map import draw_map
 from faceclr_cli.core.plots.page import write_page
 from faceclr_cli.core.text import canonical
+from faceclr_cli.core.wording import count, faces_of
 
 _LEAST_FACES = 5
 _NEIGHBOURS = 10
@@ -177,8 +178,8 @@ def _chosen(store: Store, config: TsneConfig) -> Store:
     elif store.people:
         store = store.take(rows_of_most_pictured(store, config.identities))
     if len(store) < _LEAST_FACES:
-        faces = "1 face is" if len(store) == 1 else f"{len(store)} faces are"
-        raise DataError(f"{shown(config.store or '')}: {faces} too few for a map, which needs {_LEAST_FACES} or more")
+        faces = count(len(store), "face")
+        raise DataError(f"{shown(config.store or '')}: {faces} cannot make a map; it takes {_LEAST_FACES}")
     return store
 
 
@@ -208,9 +209,7 @@ def _draw(
     out: Path, store: Store, points: NDArray[np.float32], pictures: Sequence[Thumbnail] | None, method: str
 ) -> None:
     """Writes one map, whole or not at all."""
-    crowd = f"{len(store):,} faces"
-    if store.people:
-        crowd += f" of {len(store.people):,} {'person' if len(store.people) == 1 else 'people'}"
+    crowd = faces_of(len(store), len(store.people))
     title = f"{store.encoder} · {NAMES[method]}"
     try:
         with atomic_path(out) as temporary:

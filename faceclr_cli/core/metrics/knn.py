@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_BLOCK = 1024
+_MOST_PICTURES, _MOST_SIMILARITIES = 1024, 1 << 24
+"""Of a block of pictures that are asked about: more save no time, and 64 MB of similarities fit beside anything."""
+
+
+def _block(candidates: int) -> int:
+    """How many pictures to compare with so many others at once."""
+    return max(1, min(_MOST_PICTURES, _MOST_SIMILARITIES // candidates))
 
 
 def knn_accuracy(embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_], k: int = 1) -> float:
@@ -55,8 +61,9 @@ def knn_right(
     if not len(asked):
         raise ValueError(f"none of the {len(names)} people has two pictures")
     rows, right = _normalised(rows), np.zeros(len(rows), bool)
-    for start in range(0, len(asked), _BLOCK):
-        block = asked[start : start + _BLOCK]
+    size = _block(len(rows))
+    for start in range(0, len(asked), size):
+        block = asked[start : start + size]
         voters = people[_nearest(rows, block, k)]
         votes = (voters[:, :, None] == voters[:, None, :]).sum(axis=2)
         elected = voters[np.arange(len(block)), votes.argmax(axis=1)]
@@ -90,9 +97,10 @@ def knn_scores(embeddings: ArrayLike, known: ArrayLike, labels: NDArray[np.int_]
     rows, candidates, people = _normalised(rows), _normalised(candidates)[order], np.asarray(labels)[order]
     starts, k = np.append(0, np.cumsum(counts)[:-1]), min(k, len(people))
     scores = np.empty((len(rows), len(counts)), np.float32)
-    for start in range(0, len(rows), _BLOCK):
-        similarity = np.clip(rows[start : start + _BLOCK] @ candidates.T, -1, 1)
-        block = scores[start : start + _BLOCK]
+    size = _block(len(candidates))
+    for start in range(0, len(rows), size):
+        similarity = np.clip(rows[start : start + size] @ candidates.T, -1, 1)
+        block = scores[start : start + size]
         # From 0 to 0.5, so that it stays below one vote.
         block[:] = (np.maximum.reduceat(similarity, starts, axis=1) + 1) / 4
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]

@@ -161,7 +161,7 @@ def test_what_makes_no_map_is_said_and_nothing_is_left(tmp_path: Path, crowd, mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="no store given"):
         run(TsneConfig(), Silent())
-    with pytest.raises(DataError, match="4 faces are too few for a map, which needs 5 or more"):
+    with pytest.raises(DataError, match="4 faces cannot make a map; it takes"):
         _draw(tmp_path, crowd(people=2, pictures=2))
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "folder.png" / "file").touch()

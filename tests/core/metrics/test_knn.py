@@ -30,7 +30,7 @@ def _slow(rows: np.ndarray, people: list[str], k: int) -> float:
 
 @pytest.mark.parametrize("k", [1, 3, 6])
 def test_accuracy_is_that_of_the_slow_way(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knn, "_BLOCK", 7)
+    monkeypatch.setattr(knn, "_MOST_PICTURES", 7)
     rows, people = _crowd()
     assert knn_accuracy(rows, people, k) == pytest.approx(_slow(rows, people, k))
 
@@ -45,7 +45,7 @@ def test_each_picture_is_told_and_one_that_is_alone_is_not_asked_about() -> None
 
 @pytest.mark.parametrize("k", [1, 3, 7, 500])
 def test_scores_are_votes_and_the_nearest_picture_decides_among_equals(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knn, "_BLOCK", 7)
+    monkeypatch.setattr(knn, "_MOST_PICTURES", 7)
     rng = np.random.default_rng(5)
     labels = rng.permutation(np.arange(60) % 6)
     known, asked = rng.normal(size=(60, 4)), rng.normal(size=(20, 4))
@@ -78,3 +78,18 @@ def test_purity_of_crowds_apart_and_of_a_crowd_mixed() -> None:
     assert neighbour_purity(np.array([[0.0], [1], [2.1], [3.3]]), ["a", "b", "a", "b"], 1) == 0.0
     with pytest.raises(ValueError, match="twice"):
         neighbour_purity(apart, list("abcdef"), 2)
+
+
+@pytest.mark.parametrize(("candidates", "pictures"), [(10, 1024), (16_384, 1024), (1_000_000, 16), (100_000_000, 1)])
+def test_a_block_of_similarities_is_bounded_however_many_pictures_there_are(candidates: int, pictures: int) -> None:
+    assert knn._block(candidates) == pictures
+
+
+def test_blocks_of_a_few_pictures_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 4))
+    labels = np.arange(50) % 7
+    whole = knn_right(rows, labels)[1], knn_scores(rows, rows, labels, 3)
+    monkeypatch.setattr(knn, "_MOST_SIMILARITIES", 150)
+    assert knn._block(50) == 3
+    np.testing.assert_array_equal(whole[0], knn_right(rows, labels)[1])
+    np.testing.assert_allclose(whole[1], knn_scores(rows, rows, labels, 3), atol=1e-6)
