@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.walkthrough.walk import LEFT_OUT, TYPED_INSTEAD, Step, agrees, played, steps, walk
+from tests.walkthrough.walk import GUIDE, LEFT_OUT, TUTORIALS, TYPED_INSTEAD, Step, agrees, played, steps, walk
 
-PAGES = ("README.md", "docs/recipes.md")
+PAGES = (*GUIDE, "docs/recipes.md", *TUTORIALS)
 SHOWN = """\
 similarity   0.618
 meaning      accepts 1 in 1,000 pairs of different
@@ -21,7 +21,7 @@ meaning      accepts 1 in 1,000 pairs of different
 def test_every_command_of_a_page_is_typed(page: str) -> None:
     lines = (Path(__file__).parents[2] / page).read_text(encoding="utf-8").splitlines()
     shown = [line for line in lines if re.match(r" {4,}(\$ )?faceclr ", line)]
-    assert len([step for step in steps(page) if step.command.startswith("faceclr ")]) == len(shown) > 15
+    assert len([step for step in steps(page) if step.command.startswith("faceclr ")]) == len(shown) > 0
 
 
 def test_nothing_is_replaced_that_no_page_has() -> None:

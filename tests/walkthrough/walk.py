@@ -1,10 +1,11 @@
-"""Types what README.md and docs/recipes.md show, from first to last line, and compares what is printed.
+"""Types what README.md and the pages of docs/ show, from first to last line, and compares what is printed.
 
     python tests/walkthrough/walk.py
 
-needs faceclr in the environment, and no file but the pages: people are drawn, networks are tiny. Every line of a block
-of code that is a command is typed into bash, in the order of the page: README.md in one folder; each recipe in one of
-its own, with what README.md left. What stands after a line with a dollar is what it must print, figures aside.
+It needs faceclr in the environment, and no file but the pages: people are drawn, networks are tiny. Every line of a block
+of code that is a command is typed into bash. README.md and the guide are typed in one folder, in the order in which a
+reader meets them; each recipe and each tutorial in a copy of it. Text after a line with a dollar is what the command must
+print, figures aside.
 """
 
 from __future__ import annotations
@@ -22,11 +23,33 @@ from itertools import groupby
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("faceclr", "find", "torchrun", "python", "pip", "cd", "producer", "if", "set", "source")
+PROGRAMS = ("faceclr", "find", "torchrun", "python", "pip", "cd", "producer", "if", "set", "source", "for", "sqlite3")
 """What a line of a block begins with if it is to be typed; blocks may also show files."""
+
+GUIDE = (
+    "README.md",
+    *(
+        f"docs/{name}.md"
+        for name in (
+            "getting-started",
+            "preparing",
+            "splitting",
+            "training-without-labels",
+            "training-with-labels",
+            "embeddings",
+            "identification",
+            "verification",
+        )
+    ),
+)
+"""The pages that are typed one after the other in one folder."""
+
+TUTORIALS = tuple(f"docs/tutorials/{name}.md" for name in ("nightly-job", "comparing-backbones", "sorting-a-collection"))
 
 LEFT_OUT = {
     r"^pip install|pytest$": "comes before the walk",
+    r"^faceclr demo$": "CI runs it by itself",
+    r"^sqlite3 ": "is not on every machine; tests read the ledger",
     r"^python benchmarks/|^cd lfw-view1": "measures, on photographs that are not here",
     r"--cluster tcp://": "there is no cluster; tests/distributed has one",
 }
@@ -39,7 +62,7 @@ TYPED_INSTEAD = {
     r"--nnodes \d+ --nproc-per-node 8 .* HOST:29500": "--standalone --nproc-per-node 2",
     r"--batch-size 4096": "--batch-size 16",
     r"--init imagenet": "--init run",
-    r" --backbone (convnext_small|resnet34)": "",
+    r" --backbone (convnext_small|resnet34|resnet18|mobilenetv3_large_100)": "",
     r"/shared/": "",
 }
 """What takes a machine, a download or an hour that are not here, and what stands in for it."""
@@ -183,12 +206,14 @@ def main() -> int:
         desk = Path(folder) / "desk"
         desk.mkdir()
         set_up(desk)
-        wrong += walk(steps("README.md"), desk)
-        shutil.copytree(desk / "celeba-faces", desk / "faces")
-        recipes = groupby(steps("docs/recipes.md"), key=lambda step: step.section)
-        for number, (section, some) in enumerate(recipes):
-            print(f"\n{section}", flush=True)
-            typed = list(some)
+        for page in GUIDE:
+            wrong += walk(steps(page), desk)
+        if not (desk / "faces").exists():
+            shutil.copytree(desk / "celeba-faces", desk / "faces")
+        apart = [list(some) for _, some in groupby(steps("docs/recipes.md"), key=lambda step: step.section)]
+        apart += [steps(page) for page in TUTORIALS]
+        for number, typed in enumerate(apart):
+            print(f"\n{typed[0].page}: {typed[0].section}", flush=True)
             wrong += walk(typed, _without_results(typed, desk, Path(folder) / str(number)))
     for text in wrong:
         print(f"\n{text}", file=sys.stderr)
