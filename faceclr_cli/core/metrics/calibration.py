@@ -157,7 +157,7 @@ def count_people_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) 
         second: And on the second. Shape: (pairs,).
     """
     people = np.sort(np.stack([first, second]), axis=0)
-    return np.unique(people[:, people[0] != people[1]], axis=1).shape[1]
+    return int(np.unique(people[:, people[0] != people[1]], axis=1).shape[1])
 
 
 def _require_rates(fars: Sequence[float], impostors: int) -> None:
