@@ -14,7 +14,7 @@ _LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>(?!https?://|
 class ReadmeHook(MetadataHookInterface):
     """Makes relative links absolute, below the `repository` that pyproject.toml sets for this hook.
 
-    Without a repository, pictures are left out and links become plain text, because a relative link leads nowhere there.
+    Without a repository, pictures are left out and links become plain text, because a relative link leads nowhere.
     """
 
     PLUGIN_NAME = "custom"

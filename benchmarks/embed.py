@@ -39,11 +39,11 @@ from faceclr_cli.core.artifacts import stamp, write_json
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.export import ExportConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.datasets.folder import DESCRIPTION, open_faces
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo
-from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.faces.face_folder import DESCRIPTION, open_faces
 
 _LINKED = 64  # Different files; ext4 gives one at most 65,000 names.
 _PER_FOLDER = 1000
@@ -53,7 +53,7 @@ Crops = NDArray[np.uint8]
 
 def untrained(faces: Path, out: Path, backbone: str, size: int, dim: int) -> Path:
     """An encoder that has learned nothing, for crops like these."""
-    from faceclr_cli.core.training.run import run
+    from faceclr_cli.core.training.trainers import pretrain
 
     config = PretrainConfig(
         data=(faces,),
@@ -65,7 +65,7 @@ def untrained(faces: Path, out: Path, backbone: str, size: int, dim: int) -> Pat
         image_size=size,
         embedding_dim=dim,
     )
-    run(config, Silent())
+    pretrain(config, Silent())
     return out
 
 
@@ -73,13 +73,13 @@ def bare_torch(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
     """The network alone, in PyTorch, on batches that lie ready."""
     import torch
 
-    from faceclr_cli.core.encoders.bundle import load_network
-    from faceclr_cli.core.encoders.network import normalise
+    from faceclr_cli.core.encoders.encoder_folder import load_network
+    from faceclr_cli.core.encoders.network import normalize_pixels
 
     network, description = load_network(encoder)
     network = network.to(memory_format=torch.channels_last).eval()
     size = description.architecture.image_size
-    batches = [normalise(torch.tensor(part), size) for part in parts_of(crops, batch)]
+    batches = [normalize_pixels(torch.tensor(part), size) for part in parts_of(crops, batch)]
 
     @torch.inference_mode()
     def forward() -> None:
@@ -145,8 +145,8 @@ def parts_of(crops: Crops, batch: int) -> list[Crops]:
 
 def measure_rate(arguments: argparse.Namespace) -> None:
     """Prints pictures a second, by both engines."""
-    from faceclr_cli.core.embeddings.embed import run
-    from faceclr_cli.core.encoders.export import run as export
+    from faceclr_cli.core.embeddings.embed import embed
+    from faceclr_cli.core.encoders.export import export
 
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
@@ -161,7 +161,7 @@ def measure_rate(arguments: argparse.Namespace) -> None:
             elsewhere = Elsewhere(engine, encoder, place / "crops.npy", arguments.batch_size)
             here = bare(encoder, crops, arguments.batch_size)
             config = EmbedConfig(faces=faces, model=str(encoder), batch_size=arguments.batch_size, device="cpu")
-            run(replace(config, out=place / f"{engine}.h5"), Silent())
+            embed(replace(config, out=place / f"{engine}.h5"), Silent())
             rates: dict[str, list[float]] = {"alone": [], "here": [], "ours": []}
             for number in range(arguments.rounds):
                 for name, forward in (("alone", elsewhere), ("here", here)):
@@ -169,7 +169,7 @@ def measure_rate(arguments: argparse.Namespace) -> None:
                     forward()
                     rates[name].append(len(crops) / (time.perf_counter() - began))
                 out = place / f"{engine}-{number}.h5"
-                rates["ours"].append(run(replace(config, out=out), Silent()).faces_per_second)
+                rates["ours"].append(embed(replace(config, out=out), Silent()).faces_per_second)
             print(f"{engine}, {arguments.backbone} at 112, batch {arguments.batch_size}, pictures a second:")
             print(f"  faceclr embed                        {statistics.median(rates['ours']):.0f}")
             for name, label in (("alone", "bare forward, a process of its own"), ("here", "bare forward, memory kept")):

@@ -36,16 +36,16 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 def bare(photos: list[Path]) -> float:
     """Reads, decodes, detects and warps. Seconds."""
     from faceclr_cli.core.faces.align import Alignment
-    from faceclr_cli.core.faces.decode import decode
+    from faceclr_cli.core.faces.decode import decode_picture
     from faceclr_cli.core.faces.yunet import YuNet
-    from faceclr_cli.core.memory import PICTURE, keep_memory
+    from faceclr_cli.core.workers.memory import PICTURE, keep_memory
 
     cv2.setNumThreads(1)
     keep_memory(*PICTURE)
     detector, alignment = YuNet(), Alignment()
     began = time.perf_counter()
     for photo in photos:
-        image = decode(photo.read_bytes(), photo)
+        image = decode_picture(photo.read_bytes(), photo)
         faces = detector.detect(image)
         if faces:
             alignment.cut(image, max(faces, key=lambda face: face.area))

@@ -89,7 +89,7 @@ def held(session: int) -> float:
 
 def some_of(faces: Path, target: Path, most: int) -> int:
     """Makes a folder of faces of links to the first ones of another. Returns how many there are."""
-    from faceclr_cli.core.datasets.folder import DESCRIPTION, open_faces
+    from faceclr_cli.core.faces.face_folder import DESCRIPTION, open_faces
 
     paths = open_faces(faces).paths[:most]
     for path in (DESCRIPTION, *paths):

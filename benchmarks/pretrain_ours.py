@@ -15,14 +15,14 @@ from pretrain_step import EMBEDDING, LAYERS, PROJECTION, TEMPERATURE, Step, fini
 from torch.utils.flop_counter import FlopCounterMode
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.datasets.folder import open_faces
-from faceclr_cli.core.datasets.joined import join
-from faceclr_cli.core.datasets.packed import pack
+from faceclr_cli.core.datasets.joined_faces import join
+from faceclr_cli.core.datasets.packed_faces import pack
 from faceclr_cli.core.datasets.samplers import shuffled_batches
 from faceclr_cli.core.events import Event, Silent, TaskAdvanced, TaskFinished, TaskStarted
-from faceclr_cli.core.memory import NETWORK, keep_memory
-from faceclr_cli.core.training.contrastive import build_views
-from faceclr_cli.core.training.run import run
+from faceclr_cli.core.faces.face_folder import open_faces
+from faceclr_cli.core.training.contrastive_task import build_views
+from faceclr_cli.core.training.trainers import train
+from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 
 def ceiling(options: argparse.Namespace) -> dict[str, float]:
@@ -94,7 +94,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
     """What `faceclr pretrain` does, from the folder of faces to the encoder."""
     watch = Watch(options)
     with tempfile.TemporaryDirectory() as folder:
-        run(
+        train(
             PretrainConfig(
                 data=(options.faces,),
                 out=Path(folder) / "run",

@@ -19,7 +19,7 @@ from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.heads import projection_head
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.losses.nt_xent import NTXent
-from faceclr_cli.core.training.optim import build_optimizer
+from faceclr_cli.core.training.optimizer import build_optimizer
 
 EMBEDDING, PROJECTION, LAYERS, TEMPERATURE = 512, 128, 1, 0.1
 """The defaults of `faceclr pretrain`."""
@@ -41,7 +41,7 @@ class Step:
         self.module = torch.nn.Sequential(encoder, head).to(options.device).train()
         self.module.to(memory_format=torch.channels_last)
         self.loss = NTXent(TEMPERATURE)
-        self.optimiser = build_optimizer(self.module, "adamw", lr=1e-4, weight_decay=0.05)
+        self.optimizer = build_optimizer(self.module, "adamw", lr=1e-4, weight_decay=0.05)
         self._autocast = torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16")
 
     def gradients(self, views: Tensor) -> None:
@@ -51,10 +51,10 @@ class Step:
         loss.backward()
 
     def __call__(self, views: Tensor) -> None:
-        """One step of the optimiser."""
+        """One step of the optimizer."""
         self.gradients(views)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
 
 
 def rate(batches: Iterable[object], options: argparse.Namespace, *, skip: int, steps: int) -> float:

@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.datasets.pairs.pair_files import read_pairs
 from faceclr_cli.core.embeddings.store import Store, read_store
-from faceclr_cli.core.metrics.verification import auc, best_threshold, cosine_scores
+from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 
 RECIPES = {
     "untrained": ["--epochs", "0"],

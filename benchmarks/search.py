@@ -20,8 +20,9 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.metrics import coarse, search
-from faceclr_cli.core.metrics.search import PeopleIndex
+from faceclr_cli.core.metrics import gallery_search as coarse
+from faceclr_cli.core.metrics import gallery_search as search
+from faceclr_cli.core.metrics.gallery_search import PeopleIndex
 
 _MATCHES = 5
 _BLOCK = 1 << 16
@@ -40,7 +41,7 @@ def crowd(faces: int, dim: int, probes: int) -> tuple[NDArray[np.float32], NDArr
 
 def own(gallery: NDArray[np.float32], *, copy: bool) -> PeopleIndex:
     """Our index, with an 8-bit copy of the gallery or without, its first search behind it."""
-    with mock.patch.object(search, "worth_it", coarse.worth_it if copy else lambda _: False):
+    with mock.patch.object(search, "worth_it", coarse.worth_quantizing if copy else lambda _: False):
         index = PeopleIndex(gallery, np.arange(len(gallery)))
         index.search(gallery[:1], 1)
     return index

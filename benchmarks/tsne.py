@@ -21,10 +21,10 @@ import numpy as np
 from all_pairs import crowd
 
 from faceclr_cli.core.embeddings.store import read_store, write_store
-from faceclr_cli.core.metrics.map import trustworthiness
+from faceclr_cli.core.metrics.map_quality import trustworthiness
 
 _THREADS = 2
-_NEIGHBOURS = 10
+_NEIGHBORS = 10
 
 
 def plain(store: Path, out: Path) -> None:
@@ -69,7 +69,7 @@ def main() -> None:
         print(f"{options.faces:,} x {options.dim}, {_THREADS} threads")
         print(f"faceclr tsne: {cost}, trustworthiness {result['trustworthiness']:.4f}")
         cost = measured([__file__, "--plain", str(store), str(points)], printed)
-        quality = trustworthiness(made.embeddings, np.load(points), _NEIGHBOURS)
+        quality = trustworthiness(made.embeddings, np.load(points), _NEIGHBORS)
         print(f"scikit-learn: {cost}, trustworthiness {quality:.4f}")
 
 

@@ -10,16 +10,16 @@ import torch
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.datasets.prepare import run
-from faceclr_cli.core.datasets.sampled_pairs import sample_pairs, write_pairs
-from faceclr_cli.core.evaluation.verify import run as verify
+from faceclr_cli.core.datasets.pairs.sampled_pairs import sample_pairs, write_pairs
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
+from faceclr_cli.core.evaluation.verification.verify import prepare as verify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo
-from faceclr_cli.core.faces.drawn import draw_photo, invent_person, write_people
-from faceclr_cli.core.plots.sheet import draw_sheet
-from faceclr_cli.core.plots.views import draw_views
-from faceclr_cli.core.training.contrastive import build_views
+from faceclr_cli.core.plots.contact_sheet import draw_sheet
+from faceclr_cli.core.plots.view_sheet import draw_views
+from faceclr_cli.core.preparing.prepare import prepare
+from faceclr_cli.core.training.contrastive_task import build_views
 
 PEOPLE, PHOTOS, HEIGHT, WIDTH = 6, 7, 120, 100
 
@@ -58,7 +58,7 @@ def sheet() -> None:
         photo = cv2.imread(str(photos / "person-03" / "02.jpg"))
         cv2.imwrite(str(photos / "person-03" / "blurred.jpg"), cv2.GaussianBlur(photo, (0, 0), 6))
         cv2.imwrite(str(photos / "person-04" / "background.jpg"), cv2.flip(photo[:60], -1))
-        run(PrepareConfig(source=photos, out=faces, min_sharpness=20.0), Silent())
+        prepare(PrepareConfig(source=photos, out=faces, min_sharpness=20.0), Silent())
         draw_sheet(faces, photos, Path(__file__).with_name("sheet.jpg"))
 
 

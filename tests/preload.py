@@ -5,7 +5,7 @@ There is one such server for each process of pytest, and it imports what it is t
 
 PRELOADED = [
     "torch.distributed",
-    "faceclr_cli.core.training.work",
+    "faceclr_cli.core.training.run_worker",
     "faceclr_cli.core.embeddings.embed",
     "tests.faults.test_embed_killed",
 ]

@@ -18,7 +18,7 @@ from faceclr_cli import __version__
 from faceclr_cli.commands import streams
 from faceclr_cli.commands.help import Group
 from faceclr_cli.commands.options import command, command_class
-from faceclr_cli.core.process import claim_process
+from faceclr_cli.core.workers.process import claim_process
 
 _PANELS = {
     "Start here": ("demo",),
@@ -97,7 +97,7 @@ def _root(
 
 def _message(error: typer.TyperException) -> str:
     _name_variable(error)
-    near = getattr(error, "possibilities", None)  # of a misspelt option, the likeliest first
+    near = getattr(error, "possibilities", None)  # of a misspelled option, the likeliest first
     return f"No such option '{error.option_name}'; did you mean {near[0]}?" if near else error.format_message()  # type: ignore[attr-defined]
 
 

@@ -8,16 +8,16 @@ from faceclr_cli.commands.console import Console, facts, percent, table
 from faceclr_cli.core.configs.calibrate import CalibrateConfig
 
 if TYPE_CHECKING:
-    from faceclr_cli.core.encoders.calibration import FarPoint
+    from faceclr_cli.core.encoders.calibration_record import FarPoint
 
 EXAMPLE = "faceclr calibrate --model runs/train-center-1 --root celeba-splits/test --all-pairs"
 
 
 def run(config: CalibrateConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.core.evaluation.calibrate import run
+    from faceclr_cli.core.evaluation.calibration.calibrate import calibrate
 
-    result = run(config, console.reporter)
+    result = calibrate(config, console.reporter)
     people = f" of {result.people:,} people" if result.people else ""
     rows = {
         "encoder": result.encoder,

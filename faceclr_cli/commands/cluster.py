@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, percent, table
 from faceclr_cli.core.configs.cluster import ClusterConfig
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.clustered import ClusterResult, Group
-    from faceclr_cli.core.metrics.clustering import Agreement, ClusterScores
+    from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult, Group
+    from faceclr_cli.core.metrics.cluster_agreement import Agreement, ClusterScores
 
 EXAMPLE = "faceclr cluster faces.h5 --faces photos -o people"
 
@@ -20,9 +20,9 @@ _LARGEST = 10
 
 def run(config: ClusterConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.core.evaluation.cluster import run
+    from faceclr_cli.core.evaluation.clustering.cluster import cluster
 
-    result = run(config, console.reporter)
+    result = cluster(config, console.reporter)
     if console.json:
         with console.rows(()) as (write, _):
             for face in result.faces:
@@ -36,7 +36,7 @@ def run(config: ClusterConfig, console: Console) -> None:
 
 
 def _central(group: Group) -> str:
-    return shown(group.central) + ("" if group.face is None else f" (face {group.face})")
+    return display_path(group.central) + ("" if group.face is None else f" (face {group.face})")
 
 
 def _facts(result: ClusterResult) -> dict[str, str]:

@@ -22,7 +22,7 @@ from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, w
 from faceclr_cli.commands.streams import forsake, printable
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
-from faceclr_cli.core.torchrun import is_silent
+from faceclr_cli.core.workers.torchrun import is_silent
 
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3

@@ -67,8 +67,8 @@ def run(config: DemoConfig, console: Console) -> None:
     """Draws people, then runs each step as the command line that it prints."""
     # The app is made of the commands, this one among them.
     from faceclr_cli.commands.app import app
-    from faceclr_cli.core.capacity import cores
-    from faceclr_cli.core.faces.drawn import write_people
+    from faceclr_cli.core.drawn.portraits import write_people
+    from faceclr_cli.core.workers.capacity import cores
 
     began, folder = time.perf_counter(), config.folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -25,9 +25,9 @@ class _Report:
 def run(config: DoctorConfig, console: Console) -> int:
     """Shows what was looked at. The exit code is that of the first thing that does not work."""
     from faceclr_cli.core.events import track
-    from faceclr_cli.core.upkeep.doctor import examine
+    from faceclr_cli.core.upkeep.doctor import examine_installation
 
-    checks = list(track(examine(processes=config.ddp), console.reporter, "looking", unit="checks"))
+    checks = list(track(examine_installation(processes=config.ddp), console.reporter, "looking", unit="checks"))
     rows = {check.name: f"{'ok' if check.ok else 'FAILED'}, {check.seconds:.2f} s: {check.found}" for check in checks}
     console.show(_Report(checks), facts(rows))
     for check in checks:

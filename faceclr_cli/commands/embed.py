@@ -12,12 +12,12 @@ EXAMPLE = "faceclr embed celeba-splits/test --model runs/pretrain-1 -o test.h5"
 
 def run(config: EmbedConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.core.embeddings.embed import run
+    from faceclr_cli.core.embeddings.embed import embed
 
     piped = config.out == STANDARD_OUTPUT
     if piped and console.json:
         raise ConfigError("--json and -o - both want standard output; the rows of -o - are JSON lines already")
-    result = run(config, console.reporter)
+    result = embed(config, console.reporter)
     faces = f"{faces_of(result.faces, result.people)}, {result.dim} numbers each"
     if piped:
         console.note(f"{faces}, by {result.encoder}")

@@ -10,9 +10,9 @@ EXAMPLE = "faceclr export run -o encoder.onnx"
 
 def run(config: ExportConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.core.encoders.export import run
+    from faceclr_cli.core.encoders.export import export
 
-    result = run(config, console.reporter)
+    result = export(config, console.reporter)
     rows = {
         "graph": f"crops of {result.crop_size} x {result.crop_size} pixels to {result.dim} numbers, {result.precision}",
         "checked": f"on {result.crops} random crops: cosine with PyTorch's embeddings at least {result.cosine:.7f}",

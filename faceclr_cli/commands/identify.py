@@ -11,8 +11,8 @@ from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.identify import Identified
-    from faceclr_cli.core.evaluation.open_set import OpenSetResult
+    from faceclr_cli.core.evaluation.identification.identify import Identified
+    from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult
 
 _COLUMNS = ("photo", "face", "name", "probability", "similarity", "closest", "reason")
 _ANSWERS = ("photo", "face", "answer")
@@ -44,7 +44,7 @@ def name_faces(config: IdentifyConfig, console: Console) -> int:
     Returns:
         How many of them are of the gallery.
     """
-    from faceclr_cli.core.evaluation.identify import identify
+    from faceclr_cli.core.evaluation.identification.identify import identify
 
     photos, faces, known, failed = set[str](), 0, 0, 0
     with console.rows(_COLUMNS, on_terminal=_ANSWERS) as (write, reporter):
@@ -64,10 +64,10 @@ def name_faces(config: IdentifyConfig, console: Console) -> int:
 
 def measure(config: IdentifyConfig, console: Console) -> None:
     """Shows how well people are named and strangers refused."""
-    from faceclr_cli.core.evaluation.open_set import OpenSetResult, evaluate
+    from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult, evaluate_identify
 
     try:
-        result = evaluate(config, console.reporter)
+        result = evaluate_identify(config, console.reporter)
     except TooManyBadFilesError as error:
         if not console.json and isinstance(error.result, OpenSetResult):
             _show(error.result, console)

@@ -11,9 +11,9 @@ EXAMPLE = "faceclr info runs/pretrain-1"
 
 def run(config: InfoConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.core.upkeep.info import run
+    from faceclr_cli.core.upkeep.info import info
 
-    result = run(config, console.reporter)
+    result = info(config, console.reporter)
     rows = {name.replace("_", " "): value for name, value in result.about.items() if value not in (None, [], {})}
     margin = max(map(len, rows)) + 2
     # Nested values would make lines of several hundred columns; a path of its own stays whole, to be copied.

@@ -10,10 +10,10 @@ EXAMPLE = "faceclr linear-eval sface.h5 simclr.h5"
 
 def run(config: LinearEvalConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.commands.linear_tables import comma_separated, compared, markdown, of_people
-    from faceclr_cli.core.evaluation.linear_eval import run
+    from faceclr_cli.commands.probe_tables import comma_separated, compared, markdown, of_people
+    from faceclr_cli.core.evaluation.probing.linear_eval import linear_eval
 
-    result = run(config, console.reporter)
+    result = linear_eval(config, console.reporter)
     if config.format != "table":
         console.show(result, markdown(result) if config.format == "markdown" else comma_separated(result))
         return

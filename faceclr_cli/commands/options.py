@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from faceclr_cli.commands.complete import completer
+from faceclr_cli.commands.completion import completer
 from faceclr_cli.commands.console import Console, guarded
 from faceclr_cli.commands.help import COMMON_PANEL, Command
 from faceclr_cli.core.configs.fields import Config, option_name, spec_of

@@ -13,14 +13,14 @@ EXAMPLE = "faceclr prepare celeba/ -o celeba-faces --sheet sheet.jpg"
 
 def run(config: PrepareConfig, console: Console) -> None:
     """Runs the command, draws what is asked for, and shows its result."""
-    from faceclr_cli.core.datasets.places import default_out
-    from faceclr_cli.core.datasets.prepare import PreparePlan, run
+    from faceclr_cli.core.preparing.crop_paths import default_faces_folder
+    from faceclr_cli.core.preparing.prepare import PreparePlan, prepare
 
     _draw(config, None)  # a name that cannot be drawn to shows before hours of work
     try:
-        result = run(config, console.reporter)
+        result = prepare(config, console.reporter)
     except TooManyBadFilesError:
-        _draw(config, config.out or default_out(config.source))
+        _draw(config, config.out or default_faces_folder(config.source))
         raise
     if isinstance(result, PreparePlan):
         rows = {
@@ -49,9 +49,9 @@ def _draw(config: PrepareConfig, faces: Path | None) -> None:
     """Draws what was asked for; without faces, only finds out whether it could."""
     if config.dry_run or (config.sheet is None and config.plot is None):
         return
-    from faceclr_cli.core.plots.counts import draw_counts
-    from faceclr_cli.core.plots.paper import require_drawable
-    from faceclr_cli.core.plots.sheet import draw_sheet
+    from faceclr_cli.core.plots.contact_sheet import draw_sheet
+    from faceclr_cli.core.plots.figure_style import require_drawable
+    from faceclr_cli.core.plots.picture_counts import draw_counts
 
     for target in (config.sheet, config.plot):
         if target is not None:

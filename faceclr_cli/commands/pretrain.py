@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faceclr_cli.commands.console import Console, facts
-from faceclr_cli.commands.trained import train
+from faceclr_cli.commands.training_summary import train
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 
 EXAMPLE = "faceclr pretrain celeba-splits/train -o run"

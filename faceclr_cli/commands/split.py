@@ -8,16 +8,16 @@ from faceclr_cli.commands.console import Console, facts, table
 from faceclr_cli.core.configs.split import SplitConfig
 
 if TYPE_CHECKING:
-    from faceclr_cli.core.datasets.leaks import Audit
+    from faceclr_cli.core.datasets.splitting.leaks import Audit
 
 EXAMPLE = "faceclr split celeba-faces -o celeba-splits"
 
 
 def run(config: SplitConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.core.datasets.split import run
+    from faceclr_cli.core.datasets.splitting.split import split
 
-    result = run(config, console.reporter)
+    result = split(config, console.reporter)
     columns = ("part", "people", "pictures", "per person", "std", "least", "most")
     rows = [
         (

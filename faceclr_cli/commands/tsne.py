@@ -11,19 +11,19 @@ EXAMPLE = "faceclr tsne test.h5 -o map.png -o map.html"
 
 def run(config: TsneConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.core.evaluation.project import run
+    from faceclr_cli.core.evaluation.mapping.tsne import tsne
 
-    result = run(config, console.reporter)
+    result = tsne(config, console.reporter)
     rows = {"map": f"{faces_of(result.faces, result.people)}, {result.method} of {result.encoder}"}
     if result.purity is not None:
         rows["same person"] = (
-            f"{percent(result.purity)} of each face's {result.neighbours} nearest on the map, "
+            f"{percent(result.purity)} of each face's {result.neighbors} nearest on the map, "
             f"{percent(result.embedding_purity)} among the embeddings"
         )
     if result.silhouette is not None:
         rows["silhouette"] = f"{result.silhouette:.3f} among the embeddings, by cosine"
     sample = "" if result.trustworthiness_faces == result.faces else f", asked of {result.trustworthiness_faces:,}"
     rows["trustworthiness"] = (
-        f"{result.trustworthiness:.3f}, of {result.trustworthiness_neighbours} neighbours on the map{sample}"
+        f"{result.trustworthiness:.3f}, of {result.trustworthiness_neighbors} neighbors on the map{sample}"
     )
     console.show(result, facts(rows | {"written to": ", ".join(result.written)}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faceclr_cli.commands.console import Console, facts, likely
 from faceclr_cli.commands.identify import name_faces
-from faceclr_cli.commands.measured import show_measured
+from faceclr_cli.commands.verification_tables import show_measured
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.errors import DataError
@@ -15,15 +15,15 @@ EXAMPLE = "faceclr verify a.jpg b.jpg"
 
 def run(config: VerifyConfig, console: Console) -> int:
     """Runs the command and shows its result. The exit code is 1 if two photographs show different people."""
-    from faceclr_cli.core.evaluation.verify import VerifyResult, run
+    from faceclr_cli.core.evaluation.verification.verify import VerifyResult, verify
 
     if config.gallery is not None:
         return _one_against_many(config, console)
     if config.pairs is not None and not config.measures:
         return _many(config, console)
-    result = run(config, console.reporter)
+    result = verify(config, console.reporter)
     if not isinstance(result, VerifyResult):
-        from faceclr_cli.core.evaluation.pairs import PairsResult
+        from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
 
         show_measured(result, config, console)
         if isinstance(result, PairsResult):
@@ -61,7 +61,7 @@ def _one_against_many(config: VerifyConfig, console: Console) -> int:
 
 def _many(config: VerifyConfig, console: Console) -> int:
     """A line for each pair, as soon as it is known."""
-    from faceclr_cli.core.evaluation.verdicts import verdicts
+    from faceclr_cli.core.evaluation.verification.pair_verdicts import verdicts
 
     counts = {True: 0, False: 0, None: 0}
     with console.rows(("a", "b", "similarity", "same", "reason")) as (write, reporter):

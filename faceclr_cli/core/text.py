@@ -1,10 +1,12 @@
-"""Text that people write: decoded whatever program saved it, and compared whatever keyboard typed it."""
+"""Text: decoding what people write, comparing names, and displaying paths."""
 
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import unicodedata
+from pathlib import Path
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -14,6 +16,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_URL = re.compile(r"^(https?|ftp|s3|gs|file):/(?!/)")
 LINE_END = re.compile(r"\r\n|\r|\n")
 """The ends of lines. `str.splitlines` also divides at characters that may be part of a name."""
 
@@ -52,3 +55,12 @@ def decode(data: bytes) -> str:
     if "\0" in text:
         raise ValueError("holds NUL characters; save it as UTF-8 text")
     return text
+
+
+def display_path(path: Path | str) -> str:
+    """A path for a message of one line: control characters and bytes that are not UTF-8 as escapes.
+
+    A URL that was given in place of a file has its second slash again, which `Path` takes away.
+    """
+    text = _URL.sub(r"\1://", os.fspath(path))
+    return text if text.isprintable() else repr(text)[1:-1]

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.embed import run as embed
+from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 
 
 @pytest.fixture(scope="module")

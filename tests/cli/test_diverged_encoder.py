@@ -11,15 +11,15 @@ from onnx import helper
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.encoders.architecture import Architecture
-from faceclr_cli.core.encoders.bundle import save_encoder
 from faceclr_cli.core.encoders.description import Card
-from faceclr_cli.core.encoders.load import load_encoder
+from faceclr_cli.core.encoders.encoder_folder import save_encoder
+from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
-from faceclr_cli.core.faces.drawn import write_people
 from tests.core.encoders.toy_graph import SIDE, graph, write_toy
 
 COMPLAINT = "produced NaN or infinite embeddings; training probably diverged"

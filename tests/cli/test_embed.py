@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import faceclr_cli
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.artifacts import exclusive
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 
 
 @pytest.fixture(scope="module")

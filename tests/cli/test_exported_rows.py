@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 
 FORMATS = {"rows.csv": "CSV", "rows.jsonl": "JSON lines", "rows.npz": "an .npz file", "rows.parquet": "a Parquet file"}
 

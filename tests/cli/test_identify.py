@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from faceclr_cli.commands.app import app
-from faceclr_cli.core.faces.drawn import draw_photo, invent_person
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 
 
 @pytest.fixture(scope="module")

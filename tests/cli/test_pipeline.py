@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 
 SMALL = ("--backbone", "test_resnet", "--image-size", "32", "--embedding-dim", "16", "--batch-size", "16")
 

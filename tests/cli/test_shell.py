@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 
 pytestmark = pytest.mark.slow
 

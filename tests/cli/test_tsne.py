@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 
 
 @pytest.fixture(scope="module")

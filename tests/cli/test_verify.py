@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.calibration import Calibration, FarPoint, write_calibration
+from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint, write_calibration
 from faceclr_cli.core.encoders.pixels import PixelsEncoder
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.metrics.probability import Logistic

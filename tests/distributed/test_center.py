@@ -18,14 +18,16 @@ import pytest
 import torch
 
 from faceclr_cli.core.configs.center import CenterConfig
-from faceclr_cli.core.encoders.bundle import load_network
+from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.errors import TerminatedRunError
-from faceclr_cli.core.training import center, run, work
-from faceclr_cli.core.training.checkpoint import State, checkpoints
+from faceclr_cli.core.training import center_task as center
+from faceclr_cli.core.training import run_worker as work
+from faceclr_cli.core.training import trainers as run
+from faceclr_cli.core.training.checkpoint import TrainingState, list_checkpoints
+from faceclr_cli.core.training.local_processes import _address
 from faceclr_cli.core.training.loop import Trainee
-from faceclr_cli.core.training.record import Record
-from faceclr_cli.core.training.run import TrainResult
-from faceclr_cli.core.training.spawn import _address
+from faceclr_cli.core.training.run_folder import RunFolder
+from faceclr_cli.core.training.trainers import TrainResult
 from tests.core.training.test_resume import Stopper
 from tests.core.training.toy import Heard, Loud, make_faces, make_split, spied, wait_for_step, weights
 
@@ -65,7 +67,7 @@ def as_one_of_two() -> None:
     """What each of two processes does: few people are many here. It writes down what its encoder is in the end."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: State, record: Record) -> Iterator[Any]:
+    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Any]:
         yield from fit(trainee, state, record)
         tensors = [*trainee.task.encoder.parameters(), *trainee.task.buffers()]
         digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors))
@@ -135,7 +137,7 @@ def divided_tensors(folder: Path) -> dict[str, list[int]]:
     """The shapes of whatever a checkpoint has of all people."""
     from safetensors import safe_open
 
-    with safe_open(checkpoints(folder)[0], "pt") as file:
+    with safe_open(list_checkpoints(folder)[0], "pt") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a mapping
     return {name: shape for name, shape in shapes.items() if shape[:1] == [PEOPLE] and "center" not in name}
 

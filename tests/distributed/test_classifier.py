@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from faceclr_cli.core.losses import classifier as classifier_module
-from faceclr_cli.core.losses.classifier import Classifier
-from faceclr_cli.core.losses.gather import world
+from faceclr_cli.core.losses import classification_head as classifier_module
+from faceclr_cli.core.losses.classification_head import Classifier
+from faceclr_cli.core.losses.global_batch import world_size
 from tests.distributed import pool
 
 BATCH, DIM, PEOPLE, STEPS = 8, 6, 21, 3
@@ -41,7 +41,7 @@ def train(case: str) -> dict[str, Any]:
     head, share, how = case.split(", ")
     torch.manual_seed(0)
     network = nn.Linear(DIM, DIM)
-    rank, processes = world()
+    rank, processes = world_size()
     classifier = Classifier(
         DIM, PEOPLE, head, scale=4, share=float(share), sharded=how == "sharded" and processes > 1  # type: ignore[arg-type]
     )  # fmt: skip
@@ -131,7 +131,7 @@ def test_people_are_ranked_among_those_of_all_processes(ranks: list[dict[str, An
     assert len({len(each["weight"]) for each in found}) == 2  # The shares differ.
 
 
-def test_an_embedding_that_is_no_number_is_recognised_by_nobody() -> None:
+def test_an_embedding_that_is_no_number_is_recognized_by_nobody() -> None:
     classifier = Classifier(DIM, PEOPLE, "cosface")
     embeddings = torch.full((2, DIM), torch.nan)
     places, loss = classifier.judge(embeddings, torch.tensor([0, 20]))

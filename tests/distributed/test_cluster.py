@@ -22,15 +22,15 @@ from distributed import Client, LocalCluster
 import faceclr_cli
 from faceclr_cli import __version__
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.faces import cluster as module
-from faceclr_cli.core.faces.cluster import DaskCluster
-from faceclr_cli.core.faces.pool import Processes, map_ordered
+from faceclr_cli.core.workers import dask_cluster as module
+from faceclr_cli.core.workers.dask_cluster import DaskCluster
+from faceclr_cli.core.workers.pool import Processes, map_ordered
 
 _PROGRAM = """
 import sys, time
 from faceclr_cli.core.errors import FaceclrError
-from faceclr_cli.core.faces.cluster import DaskCluster
-from faceclr_cli.core.faces.pool import map_ordered
+from faceclr_cli.core.workers.dask_cluster import DaskCluster
+from faceclr_cli.core.workers.pool import map_ordered
 
 if __name__ == "__main__":
     try:

@@ -20,8 +20,8 @@ from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import Mining, TripletConfig
 from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.events import Event, TaskAdvanced
-from faceclr_cli.core.training import spawn as spawn_module
-from faceclr_cli.core.training.run import run
+from faceclr_cli.core.training import local_processes as spawn_module
+from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.toy import SMALL, Heard, make_split
 from tests.preload import PRELOADED
 

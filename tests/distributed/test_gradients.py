@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from faceclr_cli.core.losses.gather import world
-from faceclr_cli.core.losses.shards import own_rows, whole
-from faceclr_cli.core.training.gradients import average_gradients, clip_gradient
+from faceclr_cli.core.losses.global_batch import world_size
+from faceclr_cli.core.losses.parameter_shards import gather_rows, own_rows
+from faceclr_cli.core.training.optimizer import average_gradients, clip_gradient
 from tests.distributed import pool
 
 PEOPLE, LENGTHS = 7, (0.5, 1e3)
@@ -42,11 +42,11 @@ def clipped() -> dict[str, Any]:
     model = Model(own_rows(PEOPLE))
     shared, divided = model.gradients()
     before = divided.clone()
-    shared *= world()[0]
+    shared *= world_size()[0]
     average_gradients(model, {"divided"})
     found["average"], found["own"] = shared, torch.equal(before, divided)
     vector, matrix = torch.arange(PEOPLE), torch.arange(4 * PEOPLE).view(PEOPLE, 4).float()
-    found["whole"] = [whole(vector[own_rows(PEOPLE)]), whole(matrix[own_rows(PEOPLE)])]
+    found["whole"] = [gather_rows(vector[own_rows(PEOPLE)]), gather_rows(matrix[own_rows(PEOPLE)])]
     return found
 
 

@@ -13,28 +13,29 @@ from lightning_fabric import Fabric
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.events import Event, Reporter
-from faceclr_cli.core.training import run, work
-from faceclr_cli.core.training.checkpoint import State
+from faceclr_cli.core.training import run_worker as work
+from faceclr_cli.core.training import trainers as run
+from faceclr_cli.core.training.checkpoint import TrainingState
 from faceclr_cli.core.training.loop import Trainee
-from faceclr_cli.core.training.record import Record
-from faceclr_cli.core.training.stopping import Stop
-from faceclr_cli.core.training.work import Job, Outcome
+from faceclr_cli.core.training.run_folder import RunFolder
+from faceclr_cli.core.training.run_worker import Outcome, TrainingJob
+from faceclr_cli.core.training.stop_signals import StopRequest
 from tests.core.training.toy import Heard, make_faces
 
 pytestmark = pytest.mark.slow
 
-_WORK = work.work
+_WORK = work.run_worker
 
 SMALL: dict[str, Any] = {
     "backbone": "test_resnet", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "hold_out": 0.0,
 }  # fmt: skip
 
 
-def told(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
+def told(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> Outcome:
     """The work of a process, which also writes down digests of what is not sent, and of MoCo's key encoder."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
+    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Event]:
         yield from fit(trainee, state, record)
         tensors = trainee.task.state_dict()
         names = sorted(name for name in tensors if name in trainee.task.local_names() or name.startswith("key_encoder"))

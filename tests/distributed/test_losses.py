@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from faceclr_cli.core.encoders.heads import projection_head
-from faceclr_cli.core.losses import moco, nt_xent
-from faceclr_cli.core.losses.center import CenterLoss
-from faceclr_cli.core.losses.gather import gather, gather_labels, world
-from faceclr_cli.core.losses.moco import QueueContrast
-from faceclr_cli.core.losses.nt_xent import NTXent, contrast
-from faceclr_cli.core.losses.triplet import TripletLoss
+from faceclr_cli.core.losses import moco_queue as moco
+from faceclr_cli.core.losses import nt_xent
+from faceclr_cli.core.losses.center_loss import CenterLoss
+from faceclr_cli.core.losses.global_batch import all_gather, all_gather_labels, world_size
+from faceclr_cli.core.losses.moco_queue import QueueContrast
+from faceclr_cli.core.losses.nt_xent import NTXent, contrastive_loss
+from faceclr_cli.core.losses.triplet_loss import TripletLoss
 from tests.distributed import pool
 
 # With fewer dimensions, ReLUs leave several pictures with the same features, and what is nearest is up to rounding.
@@ -88,7 +89,7 @@ def train(case: str) -> dict[str, Any]:
     loss, others = make(case)
     task = Task(loss, int(case.split(", ")[2]) if case in CONTRASTIVE else 0).double()
     pictures = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
-    rank, processes = world()
+    rank, processes = world_size()
     mine = slice(rank * BATCH // processes, (rank + 1) * BATCH // processes)
     module = task if processes == 1 else DistributedDataParallel(task)
     seen: dict[str, Any] = {"losses": [], "gradients": [], "metrics": []}
@@ -108,12 +109,12 @@ def train_all() -> dict[str, Any]:
 
 
 def exercise_gather() -> list[Tensor]:
-    rank, _ = world()
+    rank, _ = world_size()
     x = torch.full((2, 1), float(rank + 1), requires_grad=True)
-    everyone = gather(x)
+    everyone = all_gather(x)
     weights = torch.arange(len(everyone), dtype=torch.float32)[:, None] * (rank + 1)
     (everyone * weights).sum().backward()
-    return [everyone.detach(), x.grad, gather_labels(torch.tensor([rank]))]
+    return [everyone.detach(), x.grad, all_gather_labels(torch.tensor([rank]))]
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -143,7 +144,7 @@ def test_no_ranks_compared_hang_on_rounding(case: str, monkeypatch: pytest.Monke
     def looking(logits: Tensor, positives: Tensor, **options: Any) -> tuple[Tensor, dict[str, Tensor]]:
         own = positives[:, None]
         gaps.append((logits - logits.gather(1, own)).abs().scatter(1, own, torch.inf).min().item())
-        return contrast(logits, positives, **options)
+        return contrastive_loss(logits, positives, **options)
 
     for module in (nt_xent, moco):
         monkeypatch.setattr(module, "contrast", looking)

@@ -13,10 +13,11 @@ import pytest
 from distributed import LocalCluster
 
 from faceclr_cli.core.configs.prepare import PrepareConfig
-from faceclr_cli.core.datasets.prepare import PrepareResult, run
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Event, Silent, TaskAdvanced
-from faceclr_cli.core.faces import cluster
-from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.preparing.prepare import PrepareResult
+from faceclr_cli.core.preparing.prepare import prepare as run
+from faceclr_cli.core.workers import dask_cluster as cluster
 
 
 @pytest.fixture

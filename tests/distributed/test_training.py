@@ -18,7 +18,7 @@ import pytest
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError
 from faceclr_cli.core.events import EpochFinished, Notice, TaskStarted
-from faceclr_cli.core.training import work as work_module
+from faceclr_cli.core.training import run_worker as work_module
 from faceclr_cli.core.training.launch import launch
 from faceclr_cli.core.training.machine import find_machine
 from tests.core.training.failing import failing

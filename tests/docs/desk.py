@@ -17,16 +17,16 @@ from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.datasets.prepare import run as prepare
-from faceclr_cli.core.datasets.split import run as split
-from faceclr_cli.core.embeddings.embed import run as embed
-from faceclr_cli.core.evaluation.calibrate import run as calibrate
-from faceclr_cli.core.evaluation.cluster import run as cluster
-from faceclr_cli.core.evaluation.linear_eval import run as linear_eval
-from faceclr_cli.core.evaluation.pairs import measure_pairs
+from faceclr_cli.core.datasets.splitting.split import split
+from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.embeddings.embed import embed
+from faceclr_cli.core.evaluation.calibration.calibrate import calibrate
+from faceclr_cli.core.evaluation.clustering.cluster import cluster
+from faceclr_cli.core.evaluation.probing.linear_eval import linear_eval
+from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_pairs
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
-from faceclr_cli.core.training.run import run as train
+from faceclr_cli.core.preparing.prepare import prepare
+from faceclr_cli.core.training.trainers import train
 from tests.core.encoders.toy_graph import write_toy
 
 SMALL = {"backbone": "test_convnext", "image_size": 32, "embedding_dim": 16, "batch_size": 12, "epochs": 1}

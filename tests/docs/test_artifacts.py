@@ -30,8 +30,8 @@ from faceclr_cli.core.embeddings.store import open_store
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.fingerprint import UNKNOWN
-from faceclr_cli.core.faces.ledger import Ledger, State
 from faceclr_cli.core.faces.reasons import PASSING, WANTED, Reason
+from faceclr_cli.core.preparing.ledger import Ledger, RowState
 from tests.docs.desk import make_desk
 from tests.docs.pages import coded, read_page, require_listed, tables
 
@@ -75,7 +75,7 @@ def note_of(run: str) -> dict[str, Any]:
         assert set(file.metadata()) == {"faceclr"}
         content: dict[str, Any] = json.loads(file.metadata()["faceclr"])
         names = list(file.keys())
-    assert all(re.match(r"(task|optimiser\.\d+)\.", name) for name in names)
+    assert all(re.match(r"(task|optimizer\.\d+)\.", name) for name in names)
     return content
 
 
@@ -167,7 +167,7 @@ def test_states_and_reasons() -> None:
     rows = TABLES["States and reasons"]
     said = {coded(row["reason"])[0]: row["state"] for row in rows}
     skipped = {Reason.NO_FACE, *WANTED}
-    assert said == {reason.value: State.SKIPPED if reason in skipped else State.FAILED for reason in Reason}
+    assert said == {reason.value: RowState.SKIPPED if reason in skipped else RowState.FAILED for reason in Reason}
     again = {coded(row["reason"])[0] for row in rows if row[""] == "tried again by the next run"}
     assert again == {reason.value for reason in PASSING}
     assert read("faces/faceclr.json")["reasons"] == {"not a picture": 1}

@@ -15,9 +15,9 @@ from referencing import Registry, Resource
 
 from docs.json_page import PARTS, command_of, commands, schemas
 from faceclr_cli.commands import progress
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 from faceclr_cli.core.upkeep import doctor
 from tests.docs.running import Printed, typed
 
@@ -62,7 +62,7 @@ CASES = [
     Case("verify-pairs", "verify --pairs pairs.csv --root photos"),
     Case("verify-gallery", "verify photos/person-01/01.jpg --gallery faces.h5 --threshold 0"),
     Case("verify-measured", "verify --embeddings faces.h5 --pairs splits/pairs.csv"),
-    Case("verify-measured", "verify --protocol lfw --pairs labelled.csv --root photos --folds 2 --max-bad 0.1", 3),
+    Case("verify-measured", "verify --protocol lfw --pairs labeled.csv --root photos --folds 2 --max-bad 0.1", 3),
     Case("verify-measured", "verify --protocol scores --pairs scores.csv --calibrate-on scores.csv"),
     Case("verify-all-pairs", "verify --embeddings faces.h5 --all-pairs"),
     Case("identify", "identify photos/person-01 --gallery faces.h5"),
@@ -134,7 +134,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
     genuine, impostor = "person-01/01.jpg,person-01/02.jpg", "person-02/01.jpg,person-03/01.jpg"
     (desk / "pairs.csv").write_text(f"{genuine}\n{impostor}\nperson-01/01.jpg,person-01/notes.jpg\n")
     failing = "person-01/notes.jpg,person-02/01.jpg,0\n"
-    (desk / "labelled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
+    (desk / "labeled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
     (desk / "scores.csv").write_text("0.9,1\n0.1,0\n" * 10)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(desk)

@@ -110,7 +110,7 @@ def test_nothing_heavy_is_imported_before_it_is_asked_for() -> None:
         f"heavy = {_HEAVY}\n"
         "dir(core), core.VerifyConfig, core.DataError, core.Silent\n"
         "print([name for name in heavy if name in sys.modules])\n"
-        "import faceclr_cli.core.evaluation.verify as module\n"
+        "import faceclr_cli.core.evaluation.verification.verify as module\n"
         "from faceclr_cli.core import verify\n"
         "print(verify is module.run, 'torch' in sys.modules)\n"
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 from tests.docs.pages import read_page
 
 pytestmark = pytest.mark.slow

@@ -20,10 +20,10 @@ from faceclr_cli.commands.app import main
 from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
-from faceclr_cli.core.datasets.prepare import run as prepare
-from faceclr_cli.core.embeddings.embed import run as embed
+from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.preparing.prepare import prepare
 from tests.docs.pages import coded, read_page
 
 PAGE = read_page("troubleshooting.md")
@@ -125,9 +125,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("notes/1.jpg", "notes/2.jpg", "mixed/1.jpg", "mixed/2.jpg"):
             Path(name).write_text("not found")
         shutil.copy("photos/person-01/01.jpg", "mixed/3.jpg")
-        cv2.imwrite("grey.png", np.full((200, 200, 3), 128, np.uint8))
+        cv2.imwrite("gray.png", np.full((200, 200, 3), 128, np.uint8))
         Path("pairs.csv").write_text("a,b,same\nfaces/a.jpg,faces/b.jpg,1\nfaces/a.jpg,faces/c.jpg,0\n")
-        Path("unlabelled.csv").write_text("person-01/01.jpg,person-01/02.jpg\n")
+        Path("unlabeled.csv").write_text("person-01/01.jpg,person-01/02.jpg\n")
         Path("pairs.txt").write_text("2\nperson-01 1 2\n")
         Path("wrong.toml").write_text("[prepare]\nsise = 112\n")
         yield desk
@@ -142,7 +142,7 @@ PHOTOS = "photos/person-01/01.jpg photos/person-01/02.jpg"
         ("split photos", 3, "not a folder of prepared faces"),
         ("split faces -o splits", 3, "cannot be divided into 3 parts"),
         ("prepare empty", 3, "no pictures in this folder"),
-        ("prepare grey.png", 3, "no face found"),
+        ("prepare gray.png", 3, "no face found"),
         ("prepare notes --workers 1", 3, "none of the 2 files gave a face (2 not a picture)"),
         ("prepare mixed --workers 1", 3, "2 of 3 files gave no face"),
         ("prepare photos -o faces --size 96", 2, "made with size 112, not 96"),
@@ -156,7 +156,7 @@ PHOTOS = "photos/person-01/01.jpg photos/person-01/02.jpg"
         (f"verify {PHOTOS} --model pixels", 2, "its threshold has not been measured"),
         (f"verify {PHOTOS} --far 1e-9", 2, "a FAR of 1e-09 has not been measured"),
         ("verify --embeddings faces.h5 --pairs pairs.csv", 3, "holds none of the 2 pairs"),
-        ("verify --embeddings faces.h5 --pairs unlabelled.csv", 3, "without a label"),
+        ("verify --embeddings faces.h5 --pairs unlabeled.csv", 3, "without a label"),
         ("verify --embeddings faces.h5 --pairs pairs.txt", 3, "announces 4 pairs, but it holds 1"),
     ],
 )

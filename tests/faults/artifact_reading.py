@@ -29,7 +29,7 @@ def read_embeddings(path: Path) -> None:
 
 
 def read_encoder(path: Path) -> None:
-    from faceclr_cli.core.encoders.load import load_encoder
+    from faceclr_cli.core.encoders.loader import load_encoder
 
     encoder = load_encoder(str(path if path.suffix == ".onnx" else path.parent), "cpu")
     side = encoder.fingerprint.size
@@ -39,15 +39,15 @@ def read_encoder(path: Path) -> None:
 def read_ledger(path: Path) -> None:
     from faceclr_cli.core.configs.forget import ForgetConfig
     from faceclr_cli.core.events import Silent
-    from faceclr_cli.core.upkeep.forget import run
+    from faceclr_cli.core.upkeep.forget import forget as run
 
     run(ForgetConfig(paths=(path.parent,), identity="person-01", dry_run=True), Silent())
 
 
 def read_packed(path: Path) -> None:
-    from faceclr_cli.core.datasets.folder import open_faces
-    from faceclr_cli.core.datasets.packed import pack
+    from faceclr_cli.core.datasets.packed_faces import pack
     from faceclr_cli.core.events import Silent
+    from faceclr_cli.core.faces.face_folder import open_faces
 
     pack(open_faces(path.parent.parent / "faces"), Silent(), path.parent).crops.sum()
 

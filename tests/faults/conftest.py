@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
 
 
 @pytest.fixture(scope="session")

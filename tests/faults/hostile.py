@@ -75,7 +75,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def png(width: int, height: int, *chunks: bytes, bits: int = 8, colours: int = 2) -> bytes:
+def png(width: int, height: int, *chunks: bytes, bits: int = 8, colors: int = 2) -> bytes:
     """A PNG of given chunks."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colors, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")

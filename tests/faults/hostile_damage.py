@@ -86,7 +86,7 @@ def _damaged_pngs() -> dict[str, bytes]:
         "wrong stream.png": png(SIDE, SIDE, chunk(b"IDAT", b"noise" * 99)),
         "short stream.png": png(SIDE, SIDE, chunk(b"IDAT", zlib.compress(bytes(9000)))),
         "no stream.png": png(SIDE, SIDE),
-        "no palette.png": png(SIDE, SIDE, good, colours=3),
+        "no palette.png": png(SIDE, SIDE, good, colors=3),
         "no pixels.png": png(0, 0, good),
     }
 
@@ -130,7 +130,7 @@ def _no_pictures() -> dict[str, bytes]:
 def _faceless() -> dict[str, bytes]:
     white = chunk(b"IDAT", zlib.compress((b"\0" + b"\xff" * 1438) * 11_500, 9))
     return {
-        "just small enough.png": png(11_500, 11_500, white, bits=1, colours=0),
+        "just small enough.png": png(11_500, 11_500, white, bits=1, colors=0),
         "1 x 1.png": encoded(Image.new("RGB", (1, 1)), "PNG"),
         "1 x 3000.png": encoded(Image.new("RGB", (1, 3000)), "PNG"),
         "20000 x 2.png": encoded(Image.new("L", (20_000, 2)), "PNG"),

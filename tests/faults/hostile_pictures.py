@@ -42,9 +42,9 @@ def _stored(face: Image.Image) -> dict[str, bytes]:
         "restart markers.jpg": encoded(face, "JPEG", quality=95, restart_marker_rows=1),
         "4-4-4.jpg": encoded(face, "JPEG", quality=95, subsampling=0),
         "cmyk.jpg": encoded(face.convert("CMYK"), "JPEG", quality=95),
-        "grey.jpg": encoded(face.convert("L"), "JPEG", quality=95),
+        "gray.jpg": encoded(face.convert("L"), "JPEG", quality=95),
         "16 bits.png": cv2.imencode(".png", deep)[1].tobytes(),
-        "16 bits grey.png": cv2.imencode(".png", deep[:, :, 1])[1].tobytes(),
+        "16 bits gray.png": cv2.imencode(".png", deep[:, :, 1])[1].tobytes(),
         "compressed.tiff": encoded(face, "TIFF", compression="tiff_lzw"),
         "from top to bottom.bmp": patched(upside_down, 22, (-SIDE).to_bytes(4, "little", signed=True)),
         "more behind the end.jpg": jpeg + bytes(1000) + b"PK\x03\x04" + jpeg[:3000],
@@ -56,9 +56,9 @@ def _not_opaque(face: Image.Image) -> dict[str, bytes]:
     palette = face.quantize(200)
     return {
         "palette.png": encoded(palette, "PNG"),
-        "palette with a transparent colour.png": encoded(palette, "PNG", transparency=3),
+        "palette with a transparent color.png": encoded(palette, "PNG", transparency=3),
         "alpha.png": encoded(face.convert("RGBA"), "PNG"),
-        "grey and alpha.png": encoded(face.convert("LA"), "PNG"),
+        "gray and alpha.png": encoded(face.convert("LA"), "PNG"),
         "alpha.webp": encoded(face.convert("RGBA"), "WEBP", lossless=True),
     }
 

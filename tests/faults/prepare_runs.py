@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import faceclr_cli
-from faceclr_cli.core.faces.ledger import LEDGER
+from faceclr_cli.core.preparing.ledger import LEDGER
 
 _ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("FACECLR_")},

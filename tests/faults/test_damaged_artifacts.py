@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.configs.prepare import PrepareConfig
-from faceclr_cli.core.datasets.folder import open_faces
-from faceclr_cli.core.datasets.packed import pack
-from faceclr_cli.core.datasets.prepare import run as prepare
+from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings.store import read_store, write_store
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
-from tests.core.encoders.test_bundle import CALIBRATION, save
+from faceclr_cli.core.faces.face_folder import open_faces
+from faceclr_cli.core.preparing.prepare import prepare
+from tests.core.encoders.test_encoder_folder import CALIBRATION, save
 from tests.core.encoders.toy_graph import write_toy
 from tests.faults.artifact_reading import Outcome, Reader, read_embeddings, read_encoder, read_ledger, read_packed
 

@@ -15,7 +15,7 @@ import pytest
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.embeddings.store import Store, read_store, write_store
-from tests.core.embeddings.test_making import draw, faces, same_rows
+from tests.core.embeddings.test_part_workers import draw, faces, same_rows
 from tests.preload import PRELOADED
 
 __all__ = ["faces"]  # The fixture.
@@ -23,8 +23,9 @@ __all__ = ["faces"]  # The fixture.
 
 def embed(place: Path, dies_at: int, keep_parts: bool) -> None:
     """Embeds in parts of three pictures, and dies by SIGKILL as it changes something on disk for the n-th time."""
-    from faceclr_cli.core.embeddings import columns, parts
-    from faceclr_cli.core.embeddings.embed import run
+    from faceclr_cli.core.embeddings import hdf5_columns as columns
+    from faceclr_cli.core.embeddings import store_parts as parts
+    from faceclr_cli.core.embeddings.embed import embed as run
     from faceclr_cli.core.events import Silent
 
     left = dies_at

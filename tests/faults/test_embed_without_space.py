@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.embeddings.store import read_store
-from tests.core.embeddings.test_making import draw, faces
+from tests.core.embeddings.test_part_workers import draw, faces
 
 __all__ = ["faces"]  # The fixture.
 

@@ -107,7 +107,7 @@ def test_the_face_is_found_at_the_same_place_however_the_picture_is_stored(place
     box, landmarks = found["plain.jpg"]
     for file in pictures():
         its_box, its_landmarks = found[file.name]
-        # Grey, dithered and compressed otherwise, the detector is off by a little.
+        # Gray, dithered and compressed otherwise, the detector is off by a little.
         off = 0.01 * SIDE if file.name.startswith(TURNED) else 0.02 * SIDE
         assert np.abs(np.subtract(its_box, box)).max() < off, file.name
         assert np.abs(np.subtract(its_landmarks, landmarks)).max() < off, file.name

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from faceclr_cli.core.faces.make import PART, WRITING
+from faceclr_cli.core.preparing.photo_worker import PART, WRITING
 from tests.faults.prepare_runs import Outcome, outcome, prepare, rows_of, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for left-over processes in /proc")

@@ -17,9 +17,9 @@ import skimage.data
 from matplotlib.cbook import get_sample_data
 from numpy.typing import NDArray
 
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
-from faceclr_cli.core.faces.drawn import write_people
 
 _SMALL = """\
 # Networks as small as can be, since what is walked through is what is typed, not what is learned.

@@ -2,10 +2,10 @@
 
     python tests/walkthrough/walk.py
 
-It needs faceclr in the environment, and no file but the pages: people are drawn, networks are tiny. Every line of a block
-of code that is a command is typed into bash. README.md and the guide are typed in one folder, in the order in which a
-reader meets them; each recipe and each tutorial in a copy of it. Text after a line with a dollar is what the command must
-print, figures aside.
+It needs faceclr in the environment, and no file but the pages: people are drawn, networks are tiny. Every line of a
+block of code that is a command is typed into bash. README.md and the guide are typed in one folder, in the order in
+which a reader meets them; each recipe and each tutorial in a copy of it. Text after a line with a dollar is what the
+command must print, figures aside.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ GUIDE = (
 )
 """The pages that are typed one after the other in one folder."""
 
-TUTORIALS = tuple(f"docs/tutorials/{name}.md" for name in ("nightly-job", "comparing-backbones", "sorting-a-collection"))
+TUTORIALS = tuple(
+    f"docs/tutorials/{name}.md" for name in ("nightly-job", "comparing-backbones", "sorting-a-collection")
+)
 
 LEFT_OUT = {
     r"^pip install|pytest$": "comes before the walk",

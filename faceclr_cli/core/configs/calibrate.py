@@ -16,7 +16,7 @@ FACES, MEASURING = "What to measure on", "Measuring"
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
-    """Measure an encoder's thresholds on labelled faces, and keep them in it."""
+    """Measure an encoder's thresholds on labeled faces, and keep them in it."""
 
     model: str = option(
         "sface", short="-m", metavar="sface|RUN", help="A run or encoder folder, or with -o also one that is built in"

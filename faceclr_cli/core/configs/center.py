@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import option
-from faceclr_cli.core.configs.train import MODEL, OPTIM, LabelledConfig, Optimizer
+from faceclr_cli.core.configs.train import MODEL, OPTIM, LabeledConfig, Optimizer
 
 CLASSES = "Classification"
 Head = Literal["softmax", "cosface", "arcface", "adaface"]
@@ -16,8 +16,8 @@ MARGINS = {"softmax": 0.0, "cosface": 0.35, "arcface": 0.5, "adaface": 0.4}
 
 
 @dataclass(frozen=True, kw_only=True)
-class CenterConfig(LabelledConfig):
-    """Learn an encoder from labelled faces by telling people apart."""
+class CenterConfig(LabeledConfig):
+    """Learn an encoder from labeled faces by telling people apart."""
 
     hold_out: float = option(
         0.02,
@@ -55,7 +55,7 @@ class CenterConfig(LabelledConfig):
         help="Weight of the center loss; 0: none. The default is for softmax; with cosines it does next to nothing, "
         "and 0.7 pulls as much",
     )
-    center_lr: float = option(0.5, minimum=0.0, maximum=1.0, panel=CLASSES, help="Step size of the centres")
+    center_lr: float = option(0.5, minimum=0.0, maximum=1.0, panel=CLASSES, help="Step size of the centers")
     sample_classes: float = option(
         1.0, minimum=0.0, maximum=1.0, panel=CLASSES, metavar="SHARE",
         help="Compare with this share of the people, and always with those of the batch",

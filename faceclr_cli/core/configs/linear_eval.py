@@ -18,16 +18,14 @@ class LinearEvalConfig:
 
     stores: tuple[Path, ...] = argument(
         (),
-        help="Stores of labelled faces, or folders of them: prepared, or photographs in a folder per person; several "
+        help="Stores of labeled faces, or folders of them: prepared, or photographs in a folder per person; several "
         "are compared side by side",
         metavar="STORE.h5|DIR...",
     )
     model: str = option(
         "sface", short="-m", metavar="sface|RUN|FILE.onnx", help="The encoder that embeds folders on the fly"
     )
-    probe: Probe = option(
-        "linear", help="What is trained: a linear layer, or the nearest neighbours or centroid decide"
-    )
+    probe: Probe = option("linear", help="What is trained: a linear layer, or the nearest neighbors or centroid decide")
     identities: int | None = option(None, minimum=2, metavar="N", help="Only the N people with the most pictures")
     min_images: int = option(5, minimum=5, metavar="N", help="Leave out people with fewer pictures")
     seed: int = option(0, minimum=0, help="Fixes the 60/20/20 division of each person's pictures, and all draws")
@@ -44,7 +42,7 @@ class LinearEvalConfig:
         help="Train on these instead of dividing a store; with --val and --test",
     )
     val: Path | None = option(
-        None, panel=PARTS, metavar="STORE.h5|DIR", help="Choose the regularisation (or k) on these"
+        None, panel=PARTS, metavar="STORE.h5|DIR", help="Choose the regularization (or k) on these"
     )
     test: Path | None = option(None, panel=PARTS, metavar="STORE.h5|DIR", help="Measure on these")
 

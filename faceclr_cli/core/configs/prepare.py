@@ -62,7 +62,7 @@ class PrepareConfig:
     align: Literal["arcface", "eyes", "box"] = option(
         "arcface",
         panel="Cropping",
-        help="'arcface': five landmarks onto the template; 'eyes': eyes level, face centred; 'box': upright",
+        help="'arcface': five landmarks onto the template; 'eyes': eyes level, face centered; 'box': upright",
     )
     margin: float | None = option(
         None,
@@ -85,7 +85,7 @@ class PrepareConfig:
         0.0,
         minimum=0.0,
         panel="Choosing photographs",
-        help="Leave out crops whose grey values' Laplacian has less variance than this",
+        help="Leave out crops whose gray values' Laplacian has less variance than this",
     )
     min_images: int = option(
         0, minimum=0, panel="Choosing photographs", metavar="N", help="Leave out people with fewer faces"

@@ -15,7 +15,7 @@ CONTRAST = "Contrast"
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(TrainConfig):
-    """Learn an encoder from unlabelled faces (SimCLR, MoCo)."""
+    """Learn an encoder from unlabeled faces (SimCLR, MoCo)."""
 
     data: tuple[Path, ...] = argument(
         (), help="Prepared faces, or train parts of splits, one or several", metavar="FACES..."
@@ -69,7 +69,7 @@ class PretrainConfig(TrainConfig):
     hue: float = option(
         0.1, minimum=0.0, maximum=0.5, panel=AUGMENT, metavar="TURNS", help="simclr: largest turn of hue, either way"
     )
-    grey: float = option(0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="simclr: probability of a grey picture")
+    gray: float = option(0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="simclr: probability of a gray picture")
     blur: float = option(0.5, minimum=0.0, maximum=1.0, panel=AUGMENT, help="simclr: probability of Gaussian blur")
     light: float = option(
         0.0, minimum=0.0, maximum=2.0, panel=AUGMENT, help="simclr: strength of light from a random side"

@@ -9,7 +9,7 @@ from typing import Literal
 from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.fields import argument, check_limits, option
 
-MODEL, OPTIM, MACHINE, AUGMENT, WORK = "Model", "Optimisation", "Machine", "Augmentation", "Keeping work"
+MODEL, OPTIM, MACHINE, AUGMENT, WORK = "Model", "Optimization", "Machine", "Augmentation", "Keeping work"
 
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
@@ -61,7 +61,7 @@ class TrainConfig:
 
     epochs: int = option(50, minimum=0, panel=OPTIM, help="Passes over the data; 0 writes the untrained network")
     batch_size: int = option(256, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
-    accumulate: int = option(1, minimum=1, panel=OPTIM, help="Batches per step of the optimiser")
+    accumulate: int = option(1, minimum=1, panel=OPTIM, help="Batches per step of the optimizer")
     optimizer: Optimizer = option("adamw", panel=OPTIM, help="How weights follow gradients")
     lr: float | None = option(
         None,
@@ -111,7 +111,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledConfig(TrainConfig):
+class LabeledConfig(TrainConfig):
     """What trainers are told that need to know who is who."""
 
     hold_out: float = option(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import option
-from faceclr_cli.core.configs.train import OPTIM, LabelledConfig, Optimizer
+from faceclr_cli.core.configs.train import OPTIM, LabeledConfig, Optimizer
 
 TRIPLETS = "Triplets"
 
@@ -15,8 +15,8 @@ Mining = Literal["random-then-hard", "random", "bank", "semi-hard", "batch-hard"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TripletConfig(LabelledConfig):
-    """Learn an encoder from labelled faces with the triplet loss."""
+class TripletConfig(LabeledConfig):
+    """Learn an encoder from labeled faces with the triplet loss."""
 
     # Of 422 people, this got furthest on others in the same time; see README.md.
     mining: Mining = option(

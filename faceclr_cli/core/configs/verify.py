@@ -19,7 +19,7 @@ MANY, MEASURE = "Many pairs", "Measure an encoder"
 class VerifyConfig(JudgingConfig):
     """Decide whether photographs show the same person, or measure an encoder.
 
-    Two photographs, or many pairs of them; with --protocol or --embeddings, an encoder on labelled pairs.
+    Two photographs, or many pairs of them; with --protocol or --embeddings, an encoder on labeled pairs.
     """
 
     photos: tuple[Path, ...] = argument((), help="Two photographs", metavar="A B")

@@ -9,7 +9,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.datasets.joined import JoinedFaces
+from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.datasets.samplers import apportion
 
 _MOST = 2000  # More would make what is watched hardly more certain, and the watching slower.
@@ -61,7 +61,7 @@ def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.in
 
 
 def hold_out_pictures(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divides the pictures of each person into those to train on and those to recognise afterwards.
+    """Divides the pictures of each person into those to train on and those to recognize afterwards.
 
     Which ones is drawn by a hash of their paths. Of a person with fewer than five pictures, or without a name, all are
     trained on; of each other one at least is held out.

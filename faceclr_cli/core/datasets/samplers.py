@@ -135,7 +135,7 @@ def people_batches(
     return batches[:wanted]
 
 
-def share(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
+def process_share(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
     """The part of a global batch that one process works on.
 
     Parts are contiguous, so people stay whole where P divides among the processes, and equally

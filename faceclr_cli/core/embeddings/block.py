@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.embeddings.rows import Rows, joined
-from faceclr_cli.core.embeddings.source import Cut, Failed, Loaded
+from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Loaded
+from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
 from faceclr_cli.core.encoders.base import Encoder
 
 Vectors = NDArray[np.float32]
@@ -31,7 +31,7 @@ class Block:
     failures: tuple[str, ...]
 
 
-class Former(Protocol):
+class PreviousEmbeddings(Protocol):
     """Rows that were made before."""
 
     def fetch(self, content_hashes: Sequence[str]) -> tuple[Rows, NDArray[np.int_]]:
@@ -55,7 +55,7 @@ class Embedding:
         self.dim = encoder.dim
         self._encoder, self._batch_size, self._flip = encoder, batch_size, flip
 
-    def block(self, items: Iterable[Loaded | Failed], former: Former | None = None) -> Block:
+    def block(self, items: Iterable[Loaded | Failed], former: PreviousEmbeddings | None = None) -> Block:
         """Embeds what was loaded.
 
         Args:
@@ -91,7 +91,7 @@ class Embedding:
         crops = np.stack([face.crop for face in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:
-            vectors = _normalised(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
+            vectors = _normalized(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
         return vectors
 
 
@@ -103,10 +103,10 @@ def _without_crops(picture: Loaded) -> Loaded:
     return replace(picture, faces=tuple(replace(face, crop=_NO_CROP) for face in picture.faces))
 
 
-def _normalised(vectors: Vectors) -> Vectors:
+def _normalized(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    normalised: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return normalised
+    normalized: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return normalized
 
 
 def _fresh_rows(pictures: Sequence[Loaded], vectors: Vectors) -> Rows:
@@ -134,4 +134,4 @@ def _merged(pictures: Sequence[tuple[Loaded, int]], fresh: Rows, known: Rows) ->
             next_fresh += count
         else:
             next_known += count
-    return replace(joined([fresh, known]).take(order), paths=tuple(paths), identities=tuple(identities))
+    return replace(concatenate_rows([fresh, known]).take(order), paths=tuple(paths), identities=tuple(identities))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 
 BLOCK_BYTES = 1 << 18
 """Bytes that share a checksum, except at the end: few enough for a column of a large store to be read alone."""
@@ -147,7 +147,7 @@ class CheckedFile:
         while done < len(view):
             count = os.preadv(self._descriptor, [view[done:]], offset + done)
             if not count:
-                raise DataError(f"{shown(self._path)}: became shorter while it was read")
+                raise DataError(f"{display_path(self._path)}: became shorter while it was read")
             done += count
 
     def _check(self, block: int, content: memoryview) -> None:
@@ -155,7 +155,8 @@ class CheckedFile:
             return
         if zlib.crc32(content) != self._checksums.blocks[block]:
             raise DataError(
-                f"{shown(self._path)}: damaged: bytes {block * BLOCK_BYTES:,} and following are not what faceclr "
+                f"{display_path(self._path)}: damaged: bytes {block * BLOCK_BYTES:,} and following are not "
+                "what faceclr "
                 "wrote; restore it from a backup, or remove it and embed again"
             )
         self._sound[block] = True

@@ -9,24 +9,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from faceclr_cli.core.capacity import require_processes
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
-from faceclr_cli.core.datasets.discover import no_faces_given, prepared_folders
+from faceclr_cli.core.datasets.input_discovery import find_prepared_folders, no_faces_error
 from faceclr_cli.core.embeddings.block import Embedding
-from faceclr_cli.core.embeddings.formats import writing
-from faceclr_cli.core.embeddings.launched import Launched, launched
-from faceclr_cli.core.embeddings.making import AHEAD, reported
-from faceclr_cli.core.embeddings.parts import NAMED_FAILURES, Totals
-from faceclr_cli.core.embeddings.source import Listing, list_pictures, open_source
-from faceclr_cli.core.embeddings.store import Origin
-from faceclr_cli.core.embeddings.update import bring_up_to_date, take_part
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.part_workers import AHEAD, report_progress
+from faceclr_cli.core.embeddings.process_group import ProcessGroup, find_process_group
+from faceclr_cli.core.embeddings.row_formats import open_row_writer
+from faceclr_cli.core.embeddings.store import StoreOrigin
+from faceclr_cli.core.embeddings.store_parts import NAMED_FAILURES, Totals
+from faceclr_cli.core.embeddings.store_update import take_part, update_store
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.load import load_encoder
+from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.capacity import require_processes
 
 _PROCESS_BYTES = 256 << 20
 """What a process takes at least: the encoder, and a batch of faces."""
@@ -74,7 +74,7 @@ class EmbedResult:
         return asdict(self) | plain | {"faces_per_second": round(self.faces_per_second, 1)}
 
 
-def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
+def embed(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
     """Embeds every face that is given and writes what came of it.
 
     Files that cannot be read or show no face are left out, counted and named.
@@ -87,7 +87,7 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
         TooManyBadFilesError: The work is done, but more files are bad than `max_bad` allows.
         ModelError: There is no such encoder, or it is damaged.
     """
-    with launched() as place:
+    with find_process_group() as place:
         if place is not None and config.file_format != "h5":
             raise ConfigError(
                 f"torchrun started {place.world} processes, which together write a store and nothing else"
@@ -100,19 +100,21 @@ def run(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
         return place.share(None)
 
 
-def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> EmbedResult:
+def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) -> EmbedResult:
     if config.faces is None:
-        raise no_faces_given("embed", prepared_folders(Path()))
+        raise no_faces_error("embed", find_prepared_folders(Path()))
     require_processes("--processes", config.processes, _PROCESS_BYTES)
     encoder = load_encoder(config.model, _device(config, place))
-    out = config.out or default_out(config.faces, encoder)
+    out = config.out or default_store_path(config.faces, encoder)
     if out.is_dir():
-        raise ConfigError(f"{shown(out)}: is a folder; -o names the store itself, say {shown(out / 'faces.h5')}")
+        raise ConfigError(
+            f"{display_path(out)}: is a folder; -o names the store itself, say {display_path(out / 'faces.h5')}"
+        )
     listing = list_pictures(config, config.faces, encoder.fingerprint, reporter, has_layout=True)
     if config.face == "all" and any(photo.identity for photo in listing.photos):
         text = "with --face all, every face in a photograph counts as the person of that photograph"
         reporter.report(Notice(text=text, level="warning"))
-    origin = Origin(
+    origin = StoreOrigin(
         fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,
         encoder=encoder.name,
         encoder_digest=encoder.digest,
@@ -122,7 +124,7 @@ def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> Emb
     )
     began = time.perf_counter()
     if config.file_format == "h5":
-        totals = bring_up_to_date(config, out, listing, encoder, origin, place, reporter)
+        totals = update_store(config, out, listing, encoder, origin, place, reporter)
     else:
         totals = _write_rows(config, out, listing, encoder, origin, reporter)
     result = EmbedResult(
@@ -142,7 +144,7 @@ def _run(config: EmbedConfig, place: Launched | None, reporter: Reporter) -> Emb
     return result
 
 
-def _device(config: EmbedConfig, place: Launched | None) -> str:
+def _device(config: EmbedConfig, place: ProcessGroup | None) -> str:
     """Of this process."""
     if place is not None:
         return place.device(config.device)
@@ -157,7 +159,7 @@ def _device(config: EmbedConfig, place: Launched | None) -> str:
     return "cuda"
 
 
-def default_out(faces: Path, encoder: Encoder) -> Path:
+def default_store_path(faces: Path, encoder: Encoder) -> Path:
     """`celeba-faces` and `sface` -> `celeba-faces-sface.h5` in the working directory."""
     name = faces.stem.removesuffix(".tar") if faces.is_file() else Path(os.path.abspath(faces)).name.strip("-")
     if faces == STANDARD_INPUT:
@@ -166,7 +168,7 @@ def default_out(faces: Path, encoder: Encoder) -> Path:
 
 
 def _write_rows(
-    config: EmbedConfig, out: Path, listing: Listing, encoder: Encoder, origin: Origin, reporter: Reporter
+    config: EmbedConfig, out: Path, listing: Listing, encoder: Encoder, origin: StoreOrigin, reporter: Reporter
 ) -> Totals:
     """Writes rows as they come, in another format than that of stores."""
     faces = bad = 0
@@ -174,10 +176,10 @@ def _write_rows(
     total = len(listing.photos)
     embedding = Embedding(encoder, batch_size=config.batch_size, flip=config.flip)
     source = open_source(config.face, listing, encoder.fingerprint)
-    items = reported(
+    items = report_progress(
         source.load(AHEAD * config.batch_size, in_bursts=encoder.fills_cores), total, config.batch_size, reporter
     )
-    with writing(config.file_format, out, origin) as write:
+    with open_row_writer(config.file_format, out, origin) as write:
         for _ in range(0, total, config.batch_size):
             block = embedding.block(islice(items, config.batch_size))
             if len(block.rows):
@@ -192,14 +194,14 @@ def _write_rows(
 
 def _no_faces(config: EmbedConfig, bad: int, failures: list[str] | tuple[str, ...]) -> DataError:
     first = f"; the first: {failures[0]}" if failures else ""
-    return DataError(f"{shown(config.faces or '')}: none of the {bad} files gave a face{first}")
+    return DataError(f"{display_path(config.faces or '')}: none of the {bad} files gave a face{first}")
 
 
 def _judge(result: EmbedResult, config: EmbedConfig, reporter: Reporter) -> None:
     if not result.faces:
         raise _no_faces(config, result.bad, result.failures)
     if result.gone and not config.prune:
-        text = f"{result.gone} faces stay in the store whose pictures are not in {shown(config.faces or '')}"
+        text = f"{result.gone} faces stay in the store whose pictures are not in {display_path(config.faces or '')}"
         reporter.report(Notice(text=f"{text}; --prune drops them"))
     if not result.bad:
         return
@@ -210,6 +212,6 @@ def _judge(result: EmbedResult, config: EmbedConfig, reporter: Reporter) -> None
     if result.bad > config.max_bad * result.pictures:
         raise TooManyBadFilesError(
             f"{result.bad} of {result.pictures} files gave no face, more than --max-bad {config.max_bad:g} allows; "
-            f"the other {result.faces} are in {shown(result.out)}",
+            f"the other {result.faces} are in {display_path(result.out)}",
             result,
         )

@@ -8,11 +8,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.embeddings.rows import Rows
+from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.detect import Choice
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 
 R = TypeVar("R", bound=Rows)
 
@@ -52,14 +52,15 @@ def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter, *, op
         return rows
     if choice == "center":
         raise ConfigError(
-            f"{shown(origin)}: {len(several)} photographs have several faces, and a store does not say which is in the "
+            f"{display_path(origin)}: {len(several)} photographs have several faces, and a store does not say "
+            "which is in the "
             f"center; choose {option} largest or best, or embed with --face center"
         )
     areas = rows.boxes[:, 2] * rows.boxes[:, 3]
     order = (areas, rows.detection_scores) if choice == "largest" else (rows.detection_scores, areas)
     dropped = [row for found in several for row in _others(found, choice, order, rows, origin)]
     text = f"{len(several)} of {len(places)} photographs have several faces; {_COUNTS[choice]}"
-    reporter.report(Notice(text=f"{shown(origin)}: {text}", level="warning"))
+    reporter.report(Notice(text=f"{display_path(origin)}: {text}", level="warning"))
     return rows.take(np.setdiff1d(np.arange(len(rows)), dropped))
 
 
@@ -73,7 +74,8 @@ def _others(
     if np.isnan(first[found]).any():
         what = "boxes" if choice == "largest" else "detection scores"
         raise DataError(
-            f"{shown(origin)}: {shown(rows.paths[found[0]])} has {len(found)} rows without {what}, so that none can be "
+            f"{display_path(origin)}: {display_path(rows.paths[found[0]])} has {len(found)} rows without "
+            f"{what}, so that none can be "
             "chosen; embed the photographs again, with one face of each"
         )
     chosen = max(found, key=lambda row: (first[row], np.nan_to_num(second[row])))

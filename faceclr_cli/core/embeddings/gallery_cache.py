@@ -11,16 +11,16 @@ from pathlib import Path
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
-from faceclr_cli.core.datasets.packed import cache_folder
-from faceclr_cli.core.embeddings.rows import Rows
-from faceclr_cli.core.embeddings.source import Listing, open_source
-from faceclr_cli.core.embeddings.store import Origin, parts_of, read_store
-from faceclr_cli.core.embeddings.update import bring_up_to_date
+from faceclr_cli.core.datasets.packed_faces import cache_folder
+from faceclr_cli.core.embeddings.crop_source import Listing, open_source
+from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.store import StoreOrigin, read_store, read_store_blocks
+from faceclr_cli.core.embeddings.store_update import update_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError, NoFaceError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.detect import Choice
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 
 _FOLDER = "galleries"
 _LAYOUT = 1  # Another number where stores of this folder would be read wrongly.
@@ -52,7 +52,7 @@ def embed_cached(
     source = open_source(choice, listing, encoder.fingerprint)
     target = folder / f"{_key(root, source.fingerprint.to_json(), encoder.digest, choice)}.h5"
     config = EmbedConfig(faces=root, model=model, out=target, face=choice, prune=True)
-    origin = Origin(
+    origin = StoreOrigin(
         fingerprint=source.fingerprint,
         encoder=encoder.name,
         encoder_digest=encoder.digest,
@@ -61,17 +61,17 @@ def embed_cached(
     )
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        totals = bring_up_to_date(config, target, listing, encoder, origin, None, reporter)
+        totals = update_store(config, target, listing, encoder, origin, None, reporter)
     except DataError:
         with suppress(OSError):  # If it is damaged, the next run makes it anew.
             target.unlink(missing_ok=True)
         raise
     if not totals.faces:
         target.unlink(missing_ok=True)
-        raise NoFaceError(f"{shown(root)}: no picture gave a face (first: {totals.failures[0]})")
+        raise NoFaceError(f"{display_path(root)}: no picture gave a face (first: {totals.failures[0]})")
     if totals.bad:
         text = f"{totals.bad} of {len(listing.photos)} pictures gave no face (first: {totals.failures[0]})"
-        reporter.report(Notice(text=f"{shown(root)}: {text}", level="warning"))
+        reporter.report(Notice(text=f"{display_path(root)}: {text}", level="warning"))
     rows = read_store(target)
     _tidy(target)
     return rows
@@ -96,4 +96,4 @@ def _tidy(used: Path) -> None:
         stores = sorted(used.parent.glob("*.h5"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in stores[_KEPT:]:
             path.unlink(missing_ok=True)
-            shutil.rmtree(parts_of(path), ignore_errors=True)
+            shutil.rmtree(read_store_blocks(path), ignore_errors=True)

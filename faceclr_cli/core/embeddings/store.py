@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path, shared, stamp
-from faceclr_cli.core.embeddings import columns
+from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.checksums import CheckedFile, append_checksums, read_checksums
-from faceclr_cli.core.embeddings.export_formats import refuse_exported
-from faceclr_cli.core.embeddings.rows import Rows
+from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.exported_rows import refuse_exported
 from faceclr_cli.core.embeddings.store_probe import require_harmless
-from faceclr_cli.core.encoders.calibration import Calibration
+from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.errors import DataError, FaceclrError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 
 _KIND, _SCHEMA = "embeddings", 1
 _SUFFIXES, _SIGNATURE = (".h5", ".hdf5"), b"\x89HDF\r\n\x1a\n"
@@ -33,7 +33,7 @@ _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, Attribute
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Origin:
+class StoreOrigin:
     """What made embeddings.
 
     Attributes:
@@ -66,7 +66,7 @@ class Origin:
         return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in about.items()}
 
     @classmethod
-    def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> Origin:
+    def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> StoreOrigin:
         """Reads what `to_attributes` gave; `path` names the file in errors.
 
         Raises:
@@ -77,7 +77,7 @@ class Origin:
         if (schema := int(attributes["schema"])) > _SCHEMA:
             raise DataError(f"{path}: written by a later faceclr (schema {schema}); upgrade to read it")
         calibration = attributes.get("calibration")
-        return Origin(
+        return StoreOrigin(
             fingerprint=Fingerprint.from_json(json.loads(attributes["fingerprint"]), str(path)),
             encoder=str(attributes["encoder"]),
             encoder_digest=str(attributes["encoder_digest"]),
@@ -88,7 +88,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Store(Origin, Rows):
+class Store(StoreOrigin, Rows):
     """Embeddings, what is known of each, and what made them."""
 
 
@@ -103,7 +103,7 @@ class OpenStore:
     """
 
     file: h5py.File
-    origin: Origin
+    origin: StoreOrigin
     shape: columns.Shape
 
     def rows(self, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
@@ -124,7 +124,7 @@ def is_store(path: Path) -> bool:
         return False
 
 
-def parts_of(path: Path) -> Path:
+def read_store_blocks(path: Path) -> Path:
     """The folder of the parts of a store: those it is made of, or those of one that is not finished."""
     return path.with_name(f"{path.name}.parts")
 
@@ -181,17 +181,17 @@ def read_through(path: Path) -> None:
     """
     with _one_line_errors(path), h5py.File(path, "r", locking=False) as file:
         _checked(file, path)
-        columns.read_through(file)
+        columns.decode_all_columns(file)
 
 
 def _checked(file: h5py.File, path: Path) -> OpenStore:
-    origin = Origin.from_attributes(file.attrs, path)
+    origin = StoreOrigin.from_attributes(file.attrs, path)
     return OpenStore(file, origin, columns.require_sound(file, _parts_folder(path)))
 
 
 def _parts_folder(path: Path) -> Path:
     # A part lies in the folder of parts itself.
-    return path.parent if path.parent.suffix == ".parts" else parts_of(path)
+    return path.parent if path.parent.suffix == ".parts" else read_store_blocks(path)
 
 
 @contextmanager
@@ -251,7 +251,7 @@ def write_store(path: Path, store: Store) -> None:
 
 
 @contextmanager
-def new_store(path: Path, origin: Origin) -> Iterator[h5py.File]:
+def new_store(path: Path, origin: StoreOrigin) -> Iterator[h5py.File]:
     """Gives the file of a store without datasets yet. It gets its name, or replaces another, when the block ends.
 
     Raises:
@@ -264,12 +264,12 @@ def new_store(path: Path, origin: Origin) -> Iterator[h5py.File]:
                 yield file
             append_checksums(temporary)
     except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be written ({_reason(error)})") from error
+        raise DataError(f"{display_path(path)}: cannot be written ({_reason(error)})") from error
     except RuntimeError as error:
         # What could not be written cannot be closed either, and h5py says no more than that.
         if not isinstance(error.__context__, OSError):
             raise
-        raise DataError(f"{shown(path)}: cannot be written ({_reason(error.__context__)})") from error
+        raise DataError(f"{display_path(path)}: cannot be written ({_reason(error.__context__)})") from error
 
 
 def _reason(error: OSError) -> str:
@@ -277,7 +277,7 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
 
 
-def _shallow(value: Origin | Rows) -> dict[str, Any]:
+def _shallow(value: StoreOrigin | Rows) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
@@ -295,7 +295,7 @@ def rows_of_most_pictured(store: Store, people: int | None, min_images: int = 1)
     return np.array([row for row, name in enumerate(store.identities) if name in chosen], dtype=int)
 
 
-def ask_for_store(command: str) -> str:
+def store_required_error(command: str) -> str:
     """What to tell a user who named no store: what is here that would do, and what to type."""
     here = sorted(path.name for path in Path().glob("*.h5"))
     if not here:

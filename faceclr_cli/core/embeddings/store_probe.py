@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 
 REFUSED, TOO_LARGE = 3, 4
 """Exit codes of the process: it printed what is wrong; the memory that it may take was not enough."""
@@ -57,7 +57,7 @@ def _probe(path: Path, inode: int, size: int, changed: int) -> None:
         return
     if code == REFUSED and said:
         raise DataError(said)
-    raise DataError(f"{shown(path)}: not a store of embeddings, or a damaged one ({_cause(code, seconds)})")
+    raise DataError(f"{display_path(path)}: not a store of embeddings, or a damaged one ({_cause(code, seconds)})")
 
 
 def _cause(code: int, seconds: int) -> str:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 Pool = Literal["none", "mean"]
 
-NORMALISATION = "mean 0.5 std 0.5"
-"""What `normalise` does to values, as the fingerprint of an encoder states it."""
+NORMALIZATION = "mean 0.5 std 0.5"
+"""What `normalize` does to values, as the fingerprint of an encoder states it."""
 
 _POOLS: dict[str, Pool] = {"none": "none", "mean": "mean"}
 

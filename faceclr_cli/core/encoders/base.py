@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.encoders.calibration import Calibration
+from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 
@@ -57,6 +57,6 @@ class Encoder(Protocol):
             crops: Aligned faces, RGB, 0-255. Shape: (batch_size, size, size, 3), with the fingerprint's size.
 
         Returns:
-            L2-normalised embeddings. Shape: (batch_size, dim).
+            L2-normalized embeddings. Shape: (batch_size, dim).
         """
         ...

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.calibration import Calibration
+from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
-from faceclr_cli.core.encoders.architecture import NORMALISATION, Architecture
-from faceclr_cli.core.encoders.calibration import Calibration
+from faceclr_cli.core.encoders.architecture import NORMALIZATION, Architecture
+from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
@@ -122,7 +122,7 @@ def parse(content: Mapping[str, Any], origin: str, folder: Path) -> Description:
         description = _parse(folder, content, origin)
     except (DataError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(origin, error) from error
-    if (description.fingerprint.channels, description.fingerprint.normalisation) != ("rgb", NORMALISATION):
+    if (description.fingerprint.channels, description.fingerprint.normalization) != ("rgb", NORMALIZATION):
         raise ModelError(f"{origin}: its pixels are prepared in a way that this version of faceclr does not know")
     return description
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.export import ExportConfig
-from faceclr_cli.core.encoders.bundle import TorchEncoder, load_network
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
 from faceclr_cli.core.encoders.description import GRAPH
+from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, load_network
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.events import Reporter, TaskFinished, TaskStarted, track
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 
 if TYPE_CHECKING:
     from faceclr_cli.core.encoders.onnx_file import Precision
@@ -59,7 +59,7 @@ class ExportResult:
         return asdict(self) | {"out": str(self.out)}
 
 
-def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
+def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     """Exports an encoder. What does not agree with PyTorch on random crops is not written.
 
     Raises:
@@ -68,13 +68,15 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
         DataError: The file cannot be written.
     """
     _require_exporter()
-    from faceclr_cli.core.encoders.graph import ExportedNetwork, trace
+    from faceclr_cli.core.encoders.export_graph import ExportedNetwork, trace
     from faceclr_cli.core.encoders.onnx_file import write_onnx
 
     network, description = load_network(config.run)
     out = config.out or description.folder / (HALF_GRAPH if config.half else GRAPH)
     if out.is_dir():
-        raise ConfigError(f"{shown(out)}: is a folder; -o names the file itself, say {shown(out / GRAPH)}")
+        raise ConfigError(
+            f"{display_path(out)}: is a folder; -o names the file itself, say {display_path(out / GRAPH)}"
+        )
     encoder = TorchEncoder(description, network, torch.device("cpu"))
     side, precision = description.fingerprint.size, _precision(config)
     reporter.report(TaskStarted(task=_TRACING))
@@ -86,9 +88,9 @@ def run(config: ExportConfig, reporter: Reporter) -> ExportResult:
             cosine = _require_like(temporary, encoder, LEAST_COSINE[precision], reporter)
             size = temporary.stat().st_size
     except ModelError as error:
-        raise ModelError(f"{shown(config.run)}: not exported: {error}") from error
+        raise ModelError(f"{display_path(config.run)}: not exported: {error}") from error
     except OSError as error:
-        raise DataError(f"{shown(out)}: cannot be written ({error.strerror or error})") from error
+        raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
     return ExportResult(
         out=out, bytes=size, crop_size=side, dim=encoder.dim, precision=precision, crops=CROPS, cosine=cosine
     )
@@ -118,7 +120,7 @@ def _require_like(path: Path, encoder: TorchEncoder, bound: float, reporter: Rep
             for crops in track(batches, reporter, "comparing with PyTorch", total=len(batches), unit="batches")
         ]
     except ModelError as error:
-        raise ModelError(str(error).removeprefix(f"{shown(path)}: ")) from error
+        raise ModelError(str(error).removeprefix(f"{display_path(path)}: ")) from error
     cosine = float(np.min(least))
     if not cosine >= bound:
         raise ModelError(
@@ -129,7 +131,7 @@ def _require_like(path: Path, encoder: TorchEncoder, bound: float, reporter: Rep
 
 
 def _random_crops(side: int) -> NDArray[np.uint8]:
-    """Noise, from crops of one colour to such as differ in every pixel: in noise alone, networks see no differences."""
+    """Noise, from crops of one color to such as differ in every pixel: in noise alone, networks see no differences."""
     chance, crops = np.random.default_rng(0), np.empty((CROPS, side, side, 3), np.uint8)
     for crop, grains in zip(crops, np.geomspace(1, side, CROPS).round().astype(int), strict=True):
         places = np.arange(side) * grains // side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from faceclr_cli.core.losses.gather import gather, world
+from faceclr_cli.core.losses.global_batch import all_gather, world_size
 
 
 def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
@@ -34,9 +34,9 @@ class GlobalBatchNorm(nn.BatchNorm1d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Shape: (B, D) -> (B, D), B the same on all processes."""
-        rank, _ = world()
+        rank, _ = world_size()
         own = slice(rank * len(features), (rank + 1) * len(features))
-        return super().forward(gather(features))[own] if self.training else super().forward(features)
+        return super().forward(all_gather(features))[own] if self.training else super().forward(features)
 
 
 def projection_head(embedding_dim: int, projection_dim: int, layers: int, *, batch_norm: bool = True) -> nn.Module:

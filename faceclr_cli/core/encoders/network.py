@@ -38,10 +38,10 @@ class EncoderNetwork(nn.Module):
         """Embeds a batch.
 
         Args:
-            pictures: Normalised as by `normalise`. Shape: (B, 3, image_size, image_size).
+            pictures: Normalized as by `normalize`. Shape: (B, 3, image_size, image_size).
 
         Returns:
-            Embeddings, not L2-normalised. Shape: (B, embedding_dim).
+            Embeddings, not L2-normalized. Shape: (B, embedding_dim).
         """
         embeddings: Tensor = self.embedding(self.backbone(pictures).flatten(1))
         return embeddings
@@ -70,7 +70,7 @@ class EncoderNetwork(nn.Module):
         return other
 
 
-def normalise(crops: Tensor, size: int) -> Tensor:
+def normalize_pixels(crops: Tensor, size: int) -> Tensor:
     """Makes crops ready for the network, without chance. Augmented views have the same range.
 
     Args:

@@ -7,11 +7,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
-from faceclr_cli.core.capacity import threads_per_process
 from faceclr_cli.core.encoders.description import Description
 from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
 from faceclr_cli.core.errors import ModelError
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.capacity import threads_per_process
 
 # They have no class in common.
 _RUNTIME_ERRORS = (
@@ -51,7 +51,7 @@ class OnnxEncoder:
         self.card = description.card
         self.trained_on = description.card.people.keys() or None
         self.fills_cores = True
-        self._path = shown(file.path)
+        self._path = display_path(file.path)
         try:
             self._session = onnxruntime.InferenceSession(file.content, _options(), providers=["CPUExecutionProvider"])
         except _RUNTIME_ERRORS as error:

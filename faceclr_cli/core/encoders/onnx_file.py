@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from faceclr_cli.core.encoders.description import Description, parse, require_size
 from faceclr_cli.core.errors import ModelError
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.text import display_path
 
 INPUT, OUTPUT = "crops", "embeddings"
 LARGEST = 2**31 - 1
@@ -83,21 +83,23 @@ def read_onnx(path: Path) -> OnnxFile:
         ModelError: It is missing, damaged, foreign or too large.
     """
     if not path.is_file():
-        raise ModelError(f"{shown(path)}: {'not a file' if path.exists() else 'no such file'}")
+        raise ModelError(f"{display_path(path)}: {'not a file' if path.exists() else 'no such file'}")
     require_size(path, LARGEST)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+        raise ModelError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
     graph = content[: -len(seal(b""))]
     if content != graph + seal(graph):
-        raise ModelError(f"{shown(path)}: damaged, truncated or not what faceclr export writes; export it again")
+        raise ModelError(f"{display_path(path)}: damaged, truncated or not what faceclr export writes; export it again")
     try:
         model = onnx.ModelProto.FromString(content)
         said = json.loads({entry.key: entry.value for entry in model.metadata_props}[_KEY])
-        description, precision = parse(said, shown(path), path.parent), _PRECISIONS[said["precision"]]
+        description, precision = parse(said, display_path(path), path.parent), _PRECISIONS[said["precision"]]
     except (DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{shown(path)}: does not describe an encoder ({type(error).__name__}: {error})") from error
+        raise ModelError(
+            f"{display_path(path)}: does not describe an encoder ({type(error).__name__}: {error})"
+        ) from error
     _require_plain(model, path)
     _require_interface(model, description, path)
     return OnnxFile(path=path, description=description, precision=precision, content=content)
@@ -129,14 +131,14 @@ def _require_plain(model: onnx.ModelProto, path: Path) -> None:
         if isinstance(message, onnx.TensorProto) and (message.external_data or message.data_location):
             reason = "keeps weights in other files"
         elif isinstance(message, onnx.NodeProto) and message.domain not in ("", "ai.onnx"):
-            reason = f"has operators of {shown(message.domain)}"
+            reason = f"has operators of {display_path(message.domain)}"
         elif isinstance(message, onnx.FunctionProto) or (
             isinstance(message, onnx.AttributeProto) and (message.HasField("g") or message.graphs)
         ):
             reason = "has graphs within its graph"
         else:
             continue
-        raise ModelError(f"{shown(path)}: {reason}, which no encoder that faceclr export wrote does")
+        raise ModelError(f"{display_path(path)}: {reason}, which no encoder that faceclr export wrote does")
 
 
 def _require_interface(model: onnx.ModelProto, description: Description, path: Path) -> None:
@@ -144,7 +146,8 @@ def _require_interface(model: onnx.ModelProto, description: Description, path: P
     wanted = [(INPUT, onnx.TensorProto.UINT8, (None, side, side, 3)), (OUTPUT, onnx.TensorProto.FLOAT, (None, dim))]
     if [_interface(value) for value in (*model.graph.input, *model.graph.output)] != wanted:
         raise ModelError(
-            f"{shown(path)}: its graph does not map 8-bit crops of (batch_size, {side}, {side}, 3) to embeddings of "
+            f"{display_path(path)}: its graph does not map 8-bit crops of (batch_size, {side}, {side}, 3) to "
+            "embeddings of "
             f"(batch_size, {dim})"
         )
 

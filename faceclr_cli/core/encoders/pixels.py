@@ -18,7 +18,7 @@ _RECIPE = f"area-{_SIDE}x{_SIDE}-rgb, mean removed"
 
 
 class PixelsEncoder:
-    """The crop itself: shrunk to 32x32 by averaging, its mean taken off, normalised.
+    """The crop itself: shrunk to 32x32 by averaging, its mean taken off, normalized.
 
     So the similarity of two crops is the correlation of their pixels: light and contrast of the whole
     picture don't count, anything else does. It has no calibration, since no threshold on it means much.
@@ -32,10 +32,10 @@ class PixelsEncoder:
     fills_cores = False
 
     def __init__(self) -> None:
-        self.fingerprint: Fingerprint = replace(default_fingerprint(_CROP), channels="rgb", normalisation=_RECIPE)
+        self.fingerprint: Fingerprint = replace(default_fingerprint(_CROP), channels="rgb", normalization=_RECIPE)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeds a batch; see `Encoder.embed`. A crop of one colour becomes zeros: it is like nothing."""
+        """Embeds a batch; see `Encoder.embed`. A crop of one color becomes zeros: it is like nothing."""
         if crops.ndim != 4 or crops.shape[1:] != (_CROP, _CROP, 3) or crops.dtype != np.uint8:
             raise ValueError(f"pixels takes 8-bit crops of (batch_size, {_CROP}, {_CROP}, 3), not {crops.shape}")
         small = np.empty((len(crops), self.dim), np.float32)
@@ -43,5 +43,5 @@ class PixelsEncoder:
             row[:] = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
         small -= small.mean(axis=1, keepdims=True)
         lengths = np.linalg.norm(small, axis=1, keepdims=True)
-        normalised: NDArray[np.float32] = small / np.maximum(lengths, np.finfo(np.float32).tiny)
-        return normalised
+        normalized: NDArray[np.float32] = small / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return normalized

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.encoders.calibration import Calibration, read_calibration
+from faceclr_cli.core.encoders.calibration_record import Calibration, read_calibration
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -37,7 +37,7 @@ class SFaceEncoder:
 
     def __init__(self) -> None:
         # Values are scaled inside the network.
-        self.fingerprint: Fingerprint = replace(default_fingerprint(_SIZE), channels="rgb", normalisation="0-255")
+        self.fingerprint: Fingerprint = replace(default_fingerprint(_SIZE), channels="rgb", normalization="0-255")
         thread = ThreadPoolExecutor(1, thread_name_prefix="sface")
         self._network: Future[cv2.dnn.Net] = thread.submit(_load)
         thread.shutdown(wait=False)

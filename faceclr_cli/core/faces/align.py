@@ -36,7 +36,7 @@ class Alignment:
 
     Attributes:
         method: `arcface` takes five landmarks onto the template by a similarity transform. `eyes` turns the
-            picture about the middle between the eyes until they are level, and centres it between them.
+            picture about the middle between the eyes until they are level, and centers it between them.
             `box` cuts the detector's box as it is.
         margin: With `eyes` and `box`: what is added on each side of the box, as a share of its width or height.
         padding: What fills a crop beyond the photograph, and beside a face that is not square.
@@ -160,7 +160,7 @@ def _fit(
     whole_width, whole_height = width * (1 + 2 * margin), height * (1 + 2 * margin)
     scale = size / max(whole_width, whole_height)
     filled = max(1, round(whole_width * scale)), max(1, round(whole_height * scale))
-    # Edges of a box lie between pixels, and the coordinates of pixels are those of their centres.
+    # Edges of a box lie between pixels, and the coordinates of pixels are those of their centers.
     shift = [scale * (0.5 - left + margin * width) - 0.5, scale * (0.5 - top + margin * height) - 0.5]
     return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), filled
 
@@ -176,8 +176,8 @@ def _level(
     cosine, sine = across / distance
     turn = np.array([[cosine, sine], [-sine, cosine]])
     turned = np.column_stack([turn, middle - turn @ middle])
-    # The box is that of the upright face, so it turns about its own centre. That of the crop lies below the eyes.
-    below = (turned @ [*face.centre, 1])[1]
+    # The box is that of the upright face, so it turns about its own center. That of the crop lies below the eyes.
+    below = (turned @ [*face.center, 1])[1]
     width, height = face.box[2:]
     matrix, filled = _fit((float(middle[0]) - width / 2, float(below) - height / 2, width, height), margin, size)
     return matrix @ np.vstack([turned, [0, 0, 1]]), filled
@@ -195,6 +195,6 @@ def _warp(
         height, width = (side // factor for side in image.shape[:2])
         whole = image[: height * factor, : width * factor]
         image = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        # The centre of a reduced pixel lies between the centres of those that it averages.
+        # The center of a reduced pixel lies between the centers of those that it averages.
         matrix = np.column_stack([matrix[:, :2] * factor, matrix @ [(factor - 1) / 2, (factor - 1) / 2, 1]])
     return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border), np.uint8)

@@ -73,7 +73,7 @@ def default_fingerprint(size: int = 112) -> Fingerprint:
     )
 
 
-def made_elsewhere(template: str | None, size: int) -> Fingerprint:
+def fingerprint_for_foreign_crops(template: str | None, size: int) -> Fingerprint:
     """The fingerprint of crops of which nothing but the template is known, or not even that."""
     return Fingerprint(
         detector=UNKNOWN,
@@ -86,7 +86,7 @@ def made_elsewhere(template: str | None, size: int) -> Fingerprint:
 
 
 class PhotoCropper:
-    """Makes the crops that a fingerprint describes. Its channel order and normalisation don't matter here.
+    """Makes the crops that a fingerprint describes. Its channel order and normalization don't matter here.
 
     What is unknown of a fingerprint whose template is known is done in this version's usual way.
 
@@ -104,7 +104,7 @@ class PhotoCropper:
 
     Examples:
         >>> import cv2
-        >>> from faceclr_cli.core.faces.drawn import draw_photo, invent_person
+        >>> from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
         >>> picture = cv2.imencode(".png", draw_photo(invent_person(1), seed=1).image[:, :, ::-1])[1].tobytes()
         >>> faces = PhotoCropper(default_fingerprint(), Selection(choice="all")).crop_data(picture)
         >>> len(faces), faces[0].crop.shape
@@ -175,7 +175,7 @@ def _completed(fingerprint: Fingerprint) -> Fingerprint:
             "this encoder was trained on crops that were made elsewhere, so photographs cannot be cropped for it; "
             "give it such crops, through faceclr prepare --detector none"
         )
-    return replace(usual, channels=fingerprint.channels, normalisation=fingerprint.normalisation)
+    return replace(usual, channels=fingerprint.channels, normalization=fingerprint.normalization)
 
 
 def _alignment(fingerprint: Fingerprint) -> Alignment:

@@ -16,7 +16,8 @@ from faceclr_cli.core.errors import DataError, UnreadableImageError
 from faceclr_cli.core.faces import heif
 from faceclr_cli.core.faces.decoder_noise import NOISE
 from faceclr_cli.core.faces.headers import Header, read_header
-from faceclr_cli.core.faces.reasons import Reason, shown
+from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.text import display_path
 
 MAX_PIXELS = 2**27
 """Larger pictures are refused before decoding: 134 megapixels, 400 MB of memory, of a PNG twice that for a moment."""
@@ -33,14 +34,14 @@ class BadPictureError(UnreadableImageError):
     """
 
     def __init__(self, origin: Path | str, reason: Reason, detail: str) -> None:
-        super().__init__(f"{shown(origin)}: {detail}")
+        super().__init__(f"{display_path(origin)}: {detail}")
         self.reason = reason
 
 
 def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str = "picture") -> NDArray[np.uint8]:
     """Decodes a photograph: JPEG, PNG, WebP, TIFF, BMP, PNM, and what else this OpenCV can (GIF, AVIF, JPEG 2000).
 
-    Grey, palette, CMYK, 16-bit and transparent pictures become plain 8-bit RGB, and the camera's
+    Gray, palette, CMYK, 16-bit and transparent pictures become plain 8-bit RGB, and the camera's
     orientation (EXIF) is applied. Of an animation it is the first frame.
 
     Args:
@@ -55,7 +56,7 @@ def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str 
         UnreadableImageError: It is empty, no picture, truncated, damaged or too large.
 
     Examples:
-        >>> read_photo(b"P5 2 1 255 " + bytes([0, 200]))  # a grey picture of two pixels
+        >>> read_photo(b"P5 2 1 255 " + bytes([0, 200]))  # a gray picture of two pixels
         array([[[  0,   0,   0],
                 [200, 200, 200]]], dtype=uint8)
         >>> read_photo(b"letters", origin="upload 7")
@@ -64,8 +65,8 @@ def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str 
         faceclr_cli.core.faces.decode.BadPictureError: upload 7: not a picture (not JPEG, PNG, ...
     """
     if isinstance(photo, Path):
-        return decode(read_bytes(photo), photo)
-    return decode(bytes(photo), origin)
+        return decode_picture(read_bytes(photo), photo)
+    return decode_picture(bytes(photo), origin)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -80,12 +81,12 @@ def read_bytes(path: Path) -> bytes:
             # Not more than there is, since memory is set aside for what is asked for. Only files say how much that is.
             return file.read((min(about.st_size, MAX_BYTES) if stat.S_ISREG(about.st_mode) else MAX_BYTES) + 1)
     except FileNotFoundError:
-        raise DataError(f"{shown(path)}: no such file") from None
+        raise DataError(f"{display_path(path)}: no such file") from None
     except OSError as error:
-        raise DataError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
 
 
-def decode(data: bytes, origin: Path | str) -> NDArray[np.uint8]:
+def decode_picture(data: bytes, origin: Path | str) -> NDArray[np.uint8]:
     """Decodes the content of a file; see `read_photo`.
 
     Raises:

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import cv2
 
-from faceclr_cli.core.process import is_claimed
+from faceclr_cli.core.workers.process import is_claimed
 
 _STANDARD_ERROR = 2
 

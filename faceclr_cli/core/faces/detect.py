@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import NoFaceError
-from faceclr_cli.core.faces.reasons import Reason, shown
+from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.text import display_path
 
 LONG_SIDE = 640
 """Longer pictures are reduced to this before detection: YuNet loses faces larger than about 300 pixels, and for the
@@ -42,7 +43,7 @@ class Face:
         return self.box[2] * self.box[3]
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         """Of the box."""
         left, top, width, height = self.box
         return left + width / 2, top + height / 2
@@ -50,7 +51,7 @@ class Face:
     def scaled(self, factor: float) -> Face:
         """The same face in a picture `factor` times as large."""
         left, top, width, height = (side * factor for side in self.box)
-        # Landmarks are counted from the centre of the first pixel, edges of boxes from its edge.
+        # Landmarks are counted from the center of the first pixel, edges of boxes from its edge.
         landmarks = None if self.landmarks is None else (self.landmarks + np.float32(0.5)) * np.float32(factor)
         if landmarks is not None:
             landmarks -= np.float32(0.5)
@@ -79,7 +80,9 @@ class Detector(Protocol):
         ...
 
 
-def resized(image: NDArray[np.uint8], shortest: int, longest: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def resize_for_detection(
+    image: NDArray[np.uint8], shortest: int, longest: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Brings the long side of a picture into a range.
 
     Args:
@@ -108,7 +111,7 @@ class UnfitError(NoFaceError):
     """
 
     def __init__(self, origin: Path | str, reason: Reason, detail: str = "", faces_found: int = 0) -> None:
-        super().__init__(f"{shown(origin)}: {detail or reason}")
+        super().__init__(f"{display_path(origin)}: {detail or reason}")
         self.reason = reason
         self.faces_found = faces_found
 
@@ -174,5 +177,5 @@ def _size(face: Face) -> tuple[float, float]:
 
 
 def _distance(face: Face, shape: Sequence[int]) -> float:
-    x, y = face.centre
+    x, y = face.center
     return float(np.hypot(x - shape[1] / 2, y - shape[0] / 2))

@@ -17,7 +17,7 @@ class Fingerprint:
     """The preprocessing of a crop.
 
     Crops carry what concerns pictures; `channels` and `normalisation` say how the values are to be
-    read. An encoder carries the same with the channel order and normalisation that its network sees.
+    read. An encoder carries the same with the channel order and normalization that its network sees.
 
     Attributes:
         detector: Name of the face detector, or `unknown` for crops that were made elsewhere.
@@ -27,7 +27,7 @@ class Fingerprint:
         interpolation: How the warp samples, or `unknown`.
         padding: What fills a crop beyond its photograph, or `unknown`.
         channels: `rgb` or `bgr`.
-        normalisation: What became of the values 0-255.
+        normalization: What became of the values 0-255.
 
     Examples:
         >>> mine = Fingerprint(
@@ -53,11 +53,11 @@ class Fingerprint:
     interpolation: str
     padding: str
     channels: str = "rgb"
-    normalisation: str = "none"
+    normalization: str = "none"
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
-        return asdict(self)
+        """The fields as a JSON object; artifacts keep the key `normalisation` of earlier releases."""
+        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], origin: str) -> Fingerprint:
@@ -66,10 +66,10 @@ class Fingerprint:
         Raises:
             DataError: A field is missing, unknown or of the wrong type.
         """
-        names = {f.name for f in fields(cls)}
-        if set(content) != names or not isinstance(content.get("size"), int):
+        names = {_KEYS.get(f.name, f.name): f.name for f in fields(cls)}
+        if set(content) != set(names) or not isinstance(content.get("size"), int):
             raise DataError(f"{origin}: its preprocessing fingerprint is damaged or of another version")
-        return cls(**content)
+        return cls(**{names[key]: value for key, value in content.items()})
 
     def require_same(self, other: Fingerprint, this_origin: str, other_origin: str) -> None:
         """Refuses two artifacts that differ in any field.
@@ -82,7 +82,7 @@ class Fingerprint:
     def require_same_crops(self, other: Fingerprint, this_origin: str, other_origin: str) -> None:
         """Refuses crops for an encoder that was made for others.
 
-        Channel order and normalisation don't count, since encoders apply them to crops themselves. Neither
+        Channel order and normalization don't count, since encoders apply them to crops themselves. Neither
         does what is unknown of crops that were made elsewhere, except for the template: who prepared them
         has named it.
 
@@ -102,4 +102,5 @@ class Fingerprint:
                 )
 
 
+_KEYS = {"normalization": "normalisation"}
 _MAY_BE_UNKNOWN = ("detector", "detector_digest", "interpolation", "padding")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import digest_file
 from faceclr_cli.core.errors import ModelError
-from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resized
+from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resize_for_detection
 
 _CASCADE = "haarcascade_frontalface_default.xml"
 _SMALLEST = (24, 24)  # what the cascade was trained on
@@ -35,15 +35,15 @@ class Haar:
     def __init__(self, min_score: float | None = None) -> None:
         self.digest = cascade_digest()
         limit = 0.8 if min_score is None else min_score
-        self._neighbours = 10**6 if limit >= 1 else max(1, round(limit / (1 - limit)))
+        self._neighbors = 10**6 if limit >= 1 else max(1, round(limit / (1 - limit)))
         self._cascade = cv2.CascadeClassifier(str(_path()))
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """The faces of a picture, the surest first; see `Detector.detect`."""
-        image, back = resized(image, max(_SMALLEST), LONG_SIDE)
-        grey = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        image, back = resize_for_detection(image, max(_SMALLEST), LONG_SIDE)
+        gray = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
         boxes, votes = self._cascade.detectMultiScale2(
-            grey, scaleFactor=_STEP, minNeighbors=self._neighbours, minSize=_SMALLEST
+            gray, scaleFactor=_STEP, minNeighbors=self._neighbors, minSize=_SMALLEST
         )
         faces = []
         for box, count in zip(boxes, votes, strict=True):

@@ -1,7 +1,7 @@
 """What the first bytes of a picture tell before anything is decoded: its size, and whether its end is there.
 
 OpenCV allocates the whole picture before it reads a pixel, and its older releases fill what is missing of a
-truncated JPEG with grey. So both questions are answered here.
+truncated JPEG with gray. So both questions are answered here.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Header:
 
 def read_header(data: bytes) -> Header | None:
     """Reads the header of a picture, or gives None if it is in no format that faceclr knows."""
-    for recognises, parse in _FORMATS:
-        if recognises(data):
+    for recognizes, parse in _FORMATS:
+        if recognizes(data):
             try:
                 return parse(data)
             except (struct.error, IndexError):

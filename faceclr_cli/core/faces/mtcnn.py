@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import ConfigError
-from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resized
+from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resize_for_detection
 from faceclr_cli.core.faces.weights import MTCNN
 
 _SMALLEST = 20  # pixels; the network's own field of view is 12
@@ -44,7 +44,7 @@ class Mtcnn:
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """The faces of a picture, the surest first; see `Detector.detect`."""
-        image, back = resized(image, _SMALLEST, LONG_SIDE)
+        image, back = resize_for_detection(image, _SMALLEST, LONG_SIDE)
         if min(image.shape[:2]) < _SMALLEST:
             return []  # there is no room for a face, and the network fails
         boxes, scores, points = self._network.detect(image, landmarks=True)

@@ -47,13 +47,13 @@ def doubts(face: AlignedFace) -> tuple[str, ...]:
 
 
 def sharpness(crop: NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of the grey values (Pech-Pacheco et al., ICPR 2000): low where a crop is blurred.
+    """Variance of the Laplacian of the gray values (Pech-Pacheco et al., ICPR 2000): low where a crop is blurred.
 
     Args:
         crop: RGB. Shape: (size, size, 3).
     """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    return round(float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0]) ** 2, 2)
+    gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    return round(float(cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_32F))[1][0, 0]) ** 2, 2)
 
 
 def _small(face: Face, size: int) -> str | None:

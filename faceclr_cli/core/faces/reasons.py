@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 from enum import StrEnum
-from pathlib import Path
-
-_URL = re.compile(r"^(https?|ftp|s3|gs|file):/(?!/)")
 
 
 class Reason(StrEnum):
@@ -37,12 +32,3 @@ PASSING = frozenset({Reason.MISSING, Reason.UNREADABLE, Reason.NOT_A_FILE, Reaso
 
 WANTED = frozenset({Reason.SMALL, Reason.BLURRED, Reason.FEW, Reason.SURPLUS})
 """Reasons that the user's own filters give: such a photograph is left out, but it is not bad."""
-
-
-def shown(path: Path | str) -> str:
-    """A path for a message of one line: control characters and bytes that are not UTF-8 as escapes.
-
-    A URL that was given in place of a file has its second slash again, which `Path` takes away.
-    """
-    text = _URL.sub(r"\1://", os.fspath(path))
-    return text if text.isprintable() else repr(text)[1:-1]

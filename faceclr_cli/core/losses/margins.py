@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from faceclr_cli.core.losses.gather import gather_labels
+from faceclr_cli.core.losses.global_batch import all_gather_labels
 
 _PACE, _STEEPNESS = 0.01, 0.333
 
@@ -50,7 +50,7 @@ def adaface(cosines: Tensor, margin: float, qualities: Tensor) -> Tensor:
     """Cos(t - m q) - (m + m q) (Kim et al. 2022, AdaFace, arXiv 2204.00964, equations 11 to 13).
 
     A face of high quality is given a margin like CosFace's, as that makes hard samples count; one of low quality a
-    margin like ArcFace's of the other sign, so that what nobody could recognise counts less.
+    margin like ArcFace's of the other sign, so that what nobody could recognize counts less.
 
     Args:
         cosines: Of each embedding with the weights of its person. Shape: (N,).
@@ -84,7 +84,7 @@ class Quality(nn.Module):
         """Shape: (N, D), the same on all processes -> (N,). Moves the averages in training mode."""
         lengths = embeddings.detach().norm(dim=1).clamp(1e-3, 100)
         if self.training:
-            every = gather_labels(lengths)
+            every = all_gather_labels(lengths)
             self.mean.lerp_(every.mean().to(self.mean.dtype), _PACE)
             self.deviation.lerp_(every.std().to(self.deviation.dtype), _PACE)
         deviations: Tensor = (lengths - self.mean) / (self.deviation + 1e-3)

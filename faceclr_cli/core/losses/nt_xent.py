@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faceclr_cli.core.losses.gather import gather, world
+from faceclr_cli.core.losses.global_batch import all_gather, world_size
 
 
-def contrast(logits: Tensor, positives: Tensor, *, margin: float, decoupled: bool) -> tuple[Tensor, dict[str, Tensor]]:
+def contrastive_loss(
+    logits: Tensor, positives: Tensor, *, margin: float, decoupled: bool
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy of finding the positive among all candidates, averaged over the anchors.
 
     Args:
@@ -39,7 +41,7 @@ def contrast(logits: Tensor, positives: Tensor, *, margin: float, decoupled: boo
 
 
 class NTXent(nn.Module):
-    """Normalised temperature-scaled cross-entropy (Chen et al. 2020, arXiv 2002.05709, equation 1).
+    """Normalized temperature-scaled cross-entropy (Chen et al. 2020, arXiv 2002.05709, equation 1).
 
     Each picture of the batch has two views. For each view, the anchor, the other view of the same
     picture is the positive, and all other views in the batch, of all processes, are negatives.
@@ -90,8 +92,8 @@ class NTXent(nn.Module):
             views = torch.cat([first, second])
             anchors = F.normalize(views.to(torch.promote_types(views.dtype, torch.float32)), dim=1)
             # One gather for both views: columns come as (first, second) of rank 0, of rank 1, ...
-            logits = (anchors / self.temperature) @ gather(anchors).T
-            own = torch.arange(len(views), device=views.device) + world()[0] * len(views)
+            logits = (anchors / self.temperature) @ all_gather(anchors).T
+            own = torch.arange(len(views), device=views.device) + world_size()[0] * len(views)
             logits.scatter_(1, own[:, None], -torch.inf)
             positives = own.roll(len(first))
-            return contrast(logits, positives, margin=self.margin / self.temperature, decoupled=self.decoupled)
+            return contrastive_loss(logits, positives, margin=self.margin / self.temperature, decoupled=self.decoupled)

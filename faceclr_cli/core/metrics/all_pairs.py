@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from faceclr_cli.core.metrics.verification import Floats, OperatingPoint
+from faceclr_cli.core.metrics.roc import Floats, OperatingPoint
 
 Scores = NDArray[np.float32]
 Counts = NDArray[np.int64]
@@ -149,7 +149,7 @@ def count_scores(embeddings: ArrayLike, labels: ArrayLike, bins: int = 1 << 14) 
 
 
 def _bin(scores: Scores | NDArray[np.float64]) -> NDArray[np.int64]:
-    # In float32 the product would round, and neighbours could change places.
+    # In float32 the product would round, and neighbors could change places.
     places = ((scores.astype(np.float64) + 1) * (_BINS / 2)).astype(np.int64)
     return np.minimum(places, _BINS - 1, out=places)
 

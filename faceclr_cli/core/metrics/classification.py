@@ -98,7 +98,7 @@ def person_scores(labels: ArrayLike, predicted: ArrayLike, people: int) -> Perso
     return PersonScores(precision=precision, recall=recall, f1=f1, jaccard=jaccard, support=support)
 
 
-def confusions(labels: ArrayLike, predicted: ArrayLike, people: int) -> NDArray[np.int64]:
+def count_confusions(labels: ArrayLike, predicted: ArrayLike, people: int) -> NDArray[np.int64]:
     """How often each person was taken for each.
 
     Args:

@@ -1,4 +1,4 @@
-"""How often a face's nearest neighbours are pictures of the same person."""
+"""How often a face's nearest neighbors are pictures of the same person."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _block(candidates: int) -> int:
 
 
 def knn_accuracy(embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_], k: int = 1) -> float:
-    """Leave-one-out k-nearest-neighbour accuracy by cosine similarity.
+    """Leave-one-out k-nearest-neighbor accuracy by cosine similarity.
 
-    Each picture is recognised among all the others by the vote of its `k` nearest; of people with
+    Each picture is recognized among all the others by the vote of its `k` nearest; of people with
     equally many votes, the one with the nearest picture wins. The picture of a person who has no other
-    can't be recognised: it stays among the candidates and is not itself asked about.
+    can't be recognized: it stays among the candidates and is not itself asked about.
 
     Args:
-        embeddings: Need not be normalised. Shape: (pictures, dim).
+        embeddings: Need not be normalized. Shape: (pictures, dim).
         labels: The person of each. Shape: (pictures,).
         k: At least 1.
 
@@ -42,7 +42,7 @@ def knn_accuracy(embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_]
 def knn_right(
     embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_], k: int = 1
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """As `knn_accuracy`, of each picture: whether it was asked about, and whether it was recognised.
+    """As `knn_accuracy`, of each picture: whether it was asked about, and whether it was recognized.
 
     Returns:
         Shapes: (pictures,), (pictures,).
@@ -60,7 +60,7 @@ def knn_right(
     asked = np.flatnonzero(known)
     if not len(asked):
         raise ValueError(f"none of the {len(names)} people has two pictures")
-    rows, right = _normalised(rows), np.zeros(len(rows), bool)
+    rows, right = _normalized(rows), np.zeros(len(rows), bool)
     size = _block(len(rows))
     for start in range(0, len(asked), size):
         block = asked[start : start + size]
@@ -78,8 +78,8 @@ def knn_scores(embeddings: ArrayLike, known: ArrayLike, labels: NDArray[np.int_]
     people with equally many votes, also those with none.
 
     Args:
-        embeddings: Of pictures that are asked about; need not be normalised. Shape: (pictures, dim).
-        known: Of those that may be neighbours, likewise. Shape: (known, dim).
+        embeddings: Of pictures that are asked about; need not be normalized. Shape: (pictures, dim).
+        known: Of those that may be neighbors, likewise. Shape: (known, dim).
         labels: The person of each of these; all numbers from 0 on occur. Shape: (known,).
         k: At least 1; where it is more than the known pictures are, all of them vote.
 
@@ -94,7 +94,7 @@ def knn_scores(embeddings: ArrayLike, known: ArrayLike, labels: NDArray[np.int_]
     if rows.ndim != 2 or candidates.shape != (len(labels), rows.shape[1]) or not counts.all() or k < 1:
         raise ValueError(f"pictures of {rows.shape}, {candidates.shape} known ones and k of {k} don't go together")
     order = np.argsort(labels, kind="stable")
-    rows, candidates, people = _normalised(rows), _normalised(candidates)[order], np.asarray(labels)[order]
+    rows, candidates, people = _normalized(rows), _normalized(candidates)[order], np.asarray(labels)[order]
     starts, k = np.append(0, np.cumsum(counts)[:-1]), min(k, len(people))
     scores = np.empty((len(rows), len(counts)), np.float32)
     size = _block(len(candidates))
@@ -108,10 +108,10 @@ def knn_scores(embeddings: ArrayLike, known: ArrayLike, labels: NDArray[np.int_]
     return scores
 
 
-def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    normalised: NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return normalised
+    normalized: NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return normalized
 
 
 def _nearest(rows: NDArray[np.float32], block: NDArray[np.int_], k: int) -> NDArray[np.int_]:
@@ -126,10 +126,10 @@ def _nearest(rows: NDArray[np.float32], block: NDArray[np.int_], k: int) -> NDAr
     return np.take_along_axis(some, order, axis=1)
 
 
-def neighbour_purity(points: ArrayLike, labels: Sequence[str], k: int) -> float:
+def neighbor_purity(points: ArrayLike, labels: Sequence[str], k: int) -> float:
     """Of each point's `k` nearest others, the mean share that have its label, by Euclidean distance.
 
-    Points whose label nothing else has stay among the neighbours and are not themselves asked about.
+    Points whose label nothing else has stay among the neighbors and are not themselves asked about.
 
     Args:
         points: Shape: (pictures, dim).
@@ -152,5 +152,5 @@ def neighbour_purity(points: ArrayLike, labels: Sequence[str], k: int) -> float:
     if not asked.any():
         raise ValueError("no label occurs twice")
     # Asked about the points that it knows, it leaves each itself out.
-    neighbours = NearestNeighbors(n_neighbors=k).fit(rows).kneighbors(return_distance=False)
-    return float((people[neighbours] == people[:, None])[asked].mean())
+    neighbors = NearestNeighbors(n_neighbors=k).fit(rows).kneighbors(return_distance=False)
+    return float((people[neighbors] == people[:, None])[asked].mean())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from faceclr_cli.core.metrics.verification import Floats
+from faceclr_cli.core.metrics.roc import Floats
 
 _STEPS = 1000
 """Of the fit: tens are usual, and hundreds where few pairs lie between the kinds."""
@@ -69,7 +69,7 @@ def fit_logistic(scores: ArrayLike, same: ArrayLike) -> Logistic:
     return fit_logistic_counts(scores, genuine, ~genuine)
 
 
-def fit_logistic_counts(centres: ArrayLike, genuine_counts: ArrayLike, impostor_counts: ArrayLike) -> Logistic:
+def fit_logistic_counts(centers: ArrayLike, genuine_counts: ArrayLike, impostor_counts: ArrayLike) -> Logistic:
     """As `fit_logistic`, of pairs that are counted by their score.
 
     The curve of the largest likelihood is infinitely steep where the scores part the kinds perfectly, and too steep
@@ -82,14 +82,14 @@ def fit_logistic_counts(centres: ArrayLike, genuine_counts: ArrayLike, impostor_
     Each kind weighs as much as the kind with fewer pairs has pairs, so that more of the other add no certainty.
 
     Args:
-        centres: The score of each bin. Shape: (bins,).
+        centers: The score of each bin. Shape: (bins,).
         genuine_counts: Genuine pairs in each bin. Shape: (bins,).
         impostor_counts: Impostor pairs in each bin. Shape: (bins,).
 
     Raises:
         ValueError: As for `fit_logistic`, or a count is negative or not finite.
     """
-    values, genuine, impostor = (np.asarray(given, np.float64) for given in (centres, genuine_counts, impostor_counts))
+    values, genuine, impostor = (np.asarray(given, np.float64) for given in (centers, genuine_counts, impostor_counts))
     _check(values, genuine, impostor)
     used = genuine + impostor > 0
     values, genuine, impostor = values[used], genuine[used], impostor[used]
@@ -98,12 +98,12 @@ def fit_logistic_counts(centres: ArrayLike, genuine_counts: ArrayLike, impostor_
     fewest = min(genuine.sum(), impostor.sum())
     genuine, impostor = genuine * (fewest / genuine.sum()), impostor * (fewest / impostor.sum())
     # Values of mean 0 and deviation 1 make a well-conditioned problem of any scale of scores.
-    centre = np.average(values, weights=genuine + impostor)
-    spread = np.sqrt(np.average((values - centre) ** 2, weights=genuine + impostor))
-    slope, offset = _firth((values - centre) / spread, genuine, impostor)
+    center = np.average(values, weights=genuine + impostor)
+    spread = np.sqrt(np.average((values - center) ** 2, weights=genuine + impostor))
+    slope, offset = _firth((values - center) / spread, genuine, impostor)
     if slope <= 0:  # Of the curves that don't fall, the flat one is then the most likely.
         return Logistic(slope=0.0, offset=0.0)
-    return Logistic(slope=float(slope / spread), offset=float(offset - slope * centre / spread))
+    return Logistic(slope=float(slope / spread), offset=float(offset - slope * center / spread))
 
 
 def _firth(values: Floats, genuine: Floats, impostor: Floats) -> Floats:

@@ -19,7 +19,7 @@
 
   // --- the signs ---------------------------------------------------------------------------------
 
-  const colours = () => {
+  const colors = () => {
     const style = getComputedStyle(document.documentElement);
     return Object.fromEntries(["paper", "ground", "ink"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   };
@@ -45,10 +45,10 @@
     polygon(c, corners.map(([p, q]) => [p * Math.cos(turn) - q * Math.sin(turn), p * Math.sin(turn) + q * Math.cos(turn)]));
   }
 
-  // Drawn once for each colour, shape and size: twenty thousand paths would take too long for a frame.
+  // Drawn once for each color, shape and size: twenty thousand paths would take too long for a frame.
   function signOf(person, radius) {
     const mark = markOf(person);
-    const key = `${mark.colour}${mark.shape}${radius}`;
+    const key = `${mark.color}${mark.shape}${radius}`;
     if (!signs.has(key)) {
       const side = Math.ceil(2 * (1.3 * radius + 2) * devicePixelRatio);
       const sign = Object.assign(document.createElement("canvas"), { width: side, height: side });
@@ -61,8 +61,8 @@
     c.setTransform(ratio, 0, 0, ratio, middle, middle);
     c.beginPath();
     SHAPES[mark.shape](c, radius);
-    c.fillStyle = isDark() ? mark.on_dark : mark.colour;
-    c.strokeStyle = colours().paper;
+    c.fillStyle = isDark() ? mark.on_dark : mark.color;
+    c.strokeStyle = colors().paper;
     c.lineWidth = Math.min(1.2, 0.2 * radius);
     c.lineJoin = "round";
     c.fill();
@@ -141,7 +141,7 @@
   function ring(i, size) {
     pen.beginPath();
     pen.arc(placeX(i), placeY(i), size + 4, 0, 2 * Math.PI);
-    pen.strokeStyle = colours().ink;
+    pen.strokeStyle = colors().ink;
     pen.lineWidth = 2;
     pen.stroke();
   }
@@ -157,7 +157,7 @@
     return spread > CROWD * side ? [] : [{ name, person, a, b: b + 2.5 * middle(mine.map((i) => Math.abs(y[i] - b))) }];
   });
   function drawNames() {
-    const { ground, ink } = colours();
+    const { ground, ink } = colors();
     const taken = [];
     pen.font = "600 12px system-ui, 'DejaVu Sans', sans-serif";
     pen.textAlign = "center";

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from faceclr_cli.core.plots.paper import GROUND, INK, PAPER, QUIET, blank, fitted, printable
+from faceclr_cli.core.plots.figure_style import GROUND, INK, PAPER, QUIET, blank_figure, drawable_text, fit_text
 
 FINEST = 336
 """Pixels of a picture's long side above which nobody sees more, not even in a vector file enlarged twice."""
@@ -54,7 +54,7 @@ class Section:
         tiles: The pictures.
         heading: What they are; not drawn where it is empty.
         points: Places that are marked on each picture, as shares of its side. Shape: (points, 2).
-        has_axis: Whether each picture's vertical centre line is drawn.
+        has_axis: Whether each picture's vertical center line is drawn.
     """
 
     tiles: Sequence[Tile]
@@ -63,13 +63,13 @@ class Section:
     has_axis: bool = False
 
 
-def compose(title: str, subtitle: str, sections: Sequence[Section]) -> Figure:
+def compose_tiles(title: str, subtitle: str, sections: Sequence[Section]) -> Figure:
     """Lays sections out below each other, in rows as wide as the longest needs, up to eight pictures."""
     most = max((len(section.tiles) for section in sections), default=0)
     columns = min(_COLUMNS, max(_LEAST_COLUMNS, most))
     width = 2 * _MARGIN + columns * (_SIDE + _GAP) - _GAP
     height = 2 * _MARGIN + _HEAD + sum(_height(section, columns) for section in sections)
-    figure = blank(width, height)
+    figure = blank_figure(width, height)
     # One drawing area, measured in inches from the upper left corner.
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
@@ -82,7 +82,7 @@ def compose(title: str, subtitle: str, sections: Sequence[Section]) -> Figure:
     return figure
 
 
-def shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture whose long side is at most `FINEST`."""
     height, width = image.shape[:2]
     scale = FINEST / max(height, width)
@@ -93,11 +93,11 @@ def shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _heading(section: Section, columns: int) -> list[str]:
-    return wrap(printable(section.heading), int(columns * (_SIDE + _GAP) / _TEXT_LETTER))
+    return wrap(drawable_text(section.heading), int(columns * (_SIDE + _GAP) / _TEXT_LETTER))
 
 
 def _text(tile: Tile) -> list[str]:
-    return wrap(printable(tile.text), _REASON_LETTERS)
+    return wrap(drawable_text(tile.text), _REASON_LETTERS)
 
 
 def _row_height(section: Section) -> float:
@@ -124,10 +124,10 @@ def _draw(axes: Any, section: Section, columns: int, top: float) -> None:
     ]
     for tile, (left, upper) in zip(section.tiles, corners, strict=True):
         _place(axes, tile, left, upper)
-        lines = [fitted(tile.name, _SIDE + _GAP / 2, _TYPE), *_text(tile)]
+        lines = [fit_text(tile.name, _SIDE + _GAP / 2, _TYPE), *_text(tile)]
         for number, line in enumerate(lines):
-            colour = QUIET if number else INK
-            _write(axes, (left + _SIDE / 2, upper + _SIDE + (number + 1) * _LINE), line, _TYPE, colour, place="center")
+            color = QUIET if number else INK
+            _write(axes, (left + _SIDE / 2, upper + _SIDE + (number + 1) * _LINE), line, _TYPE, color, place="center")
     pictured = [corner for tile, corner in zip(section.tiles, corners, strict=True) if tile.image is not None]
     _mark(axes, section, np.array(pictured).reshape(-1, 1, 2))
 
@@ -163,9 +163,9 @@ def _write(
     at: tuple[float, float],
     text: str,
     size: float,
-    colour: str,
+    color: str,
     *,
     weight: str = "normal",
     place: str = "left",
 ) -> None:
-    axes.text(*at, text, size=size, color=colour, weight=weight, ha=place, va="baseline", parse_math=False)
+    axes.text(*at, text, size=size, color=color, weight=weight, ha=place, va="baseline", parse_math=False)

@@ -1,7 +1,7 @@
 """All that a run needs to go on as if nothing had happened, in one file without pickle.
 
 Every random choice follows from the seed, the epoch, the step and the rank, and the learning rate from
-the step: so weights, the optimiser's moments, the step and the numbers collected so far are all. There is
+the step: so weights, the optimizer's moments, the step and the numbers collected so far are all. There is
 no gradient scaler to keep either: bf16 has the range of float32 and needs none.
 """
 
@@ -19,19 +19,19 @@ from torch import Tensor
 
 from faceclr_cli import __version__
 from faceclr_cli.core.artifacts import atomic_path
-from faceclr_cli.core.encoders.tensors import write_tensors
+from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
-from faceclr_cli.core.losses.shards import own_rows, whole
+from faceclr_cli.core.losses.parameter_shards import gather_rows, own_rows
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task import TaskModule
 
 _KIND = "checkpoint"
 _NOTE = "faceclr"
-_TASK, _OPTIMISER = "task.", "optimiser."
+_TASK, _OPTIMIZER = "task.", "optimiser."  # Names in checkpoints keep the spelling of earlier releases.
 
 
 @dataclass
-class State:
+class TrainingState:
     """How far a run is.
 
     Attributes:
@@ -52,7 +52,7 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class CheckpointOrigin:
     """What a checkpoint belongs to.
 
     Attributes:
@@ -66,22 +66,24 @@ class Origin:
     world: int
 
 
-def checkpoints(run: Path) -> list[Path]:
+def list_checkpoints(run: Path) -> list[Path]:
     """The checkpoints of a run, the latest first."""
     return sorted((run / "checkpoints").glob("step-*.safetensors"), reverse=True)
 
 
-def collect(task: TaskModule, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def collect_state(task: TaskModule, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The tensors of a checkpoint. All processes call it together: rank 0 gets the whole of what is divided."""
     tensors = {_TASK + name: value for name, value in task.state_dict().items()}
-    for index, parameter in enumerate(_parameters(optimiser)):
-        for name, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"{_OPTIMISER}{index}.{name}"] = value
-    divided = _divided(task, optimiser)
-    return {name: whole(x) if name.startswith(divided) and x.ndim else x for name, x in tensors.items()}
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{_OPTIMIZER}{index}.{name}"] = value
+    divided = _divided(task, optimizer)
+    return {name: gather_rows(x) if name.startswith(divided) and x.ndim else x for name, x in tensors.items()}
 
 
-def save_checkpoint(run: Path, state: State, origin: Origin, tensors: Mapping[str, Tensor], keep: int) -> None:
+def save_checkpoint(
+    run: Path, state: TrainingState, origin: CheckpointOrigin, tensors: Mapping[str, Tensor], keep: int
+) -> None:
     """Writes a checkpoint atomically, then removes all but the latest `keep`. `tensors` are what `collect` gave."""
     note = {
         "kind": _KIND,
@@ -99,20 +101,20 @@ def save_checkpoint(run: Path, state: State, origin: Origin, tensors: Mapping[st
     }
     with atomic_path(run / "checkpoints" / f"step-{state.step:09d}.safetensors") as temporary:
         write_tensors(temporary, tensors, {_NOTE: json.dumps(note)})
-    for former in checkpoints(run)[keep:]:
+    for former in list_checkpoints(run)[keep:]:
         former.unlink()
 
 
 def load_checkpoint(
-    path: Path, origin: Origin, task: TaskModule, optimiser: torch.optim.Optimizer, *, elastic: bool
-) -> tuple[State, int]:
-    """Restores weights and optimiser in place.
+    path: Path, origin: CheckpointOrigin, task: TaskModule, optimizer: torch.optim.Optimizer, *, elastic: bool
+) -> tuple[TrainingState, int]:
+    """Restores weights and optimizer in place.
 
     Args:
         path: The checkpoint.
         origin: What this run is.
         task: As it was built.
-        optimiser: Of its parameters.
+        optimizer: Of its parameters.
         elastic: Whether the number of processes may have changed.
 
     Returns:
@@ -122,7 +124,7 @@ def load_checkpoint(
         ModelError: The checkpoint is damaged, or belongs to other pictures.
         ConfigError: It belongs to another number of processes.
     """
-    note, tensors = _read(path, _divided(task, optimiser))
+    note, tensors = _read(path, _divided(task, optimizer))
     if note["world"] != origin.world and not elastic:
         raise ConfigError(
             f"{path}: written by {note['world']} process(es), so {origin.world} would not continue the same run; "
@@ -133,8 +135,10 @@ def load_checkpoint(
     try:
         weights = {name.removeprefix(_TASK): value for name, value in tensors.items() if name.startswith(_TASK)}
         task.load_state_dict(weights)
-        _restore(optimiser, tensors)
-        state = State(**{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed", "closing")})
+        _restore(optimizer, tensors)
+        state = TrainingState(
+            **{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed", "closing")}
+        )
         return state, int(note["world"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: does not fit this run ({str(error).splitlines()[0]})") from error
@@ -172,28 +176,28 @@ def _read(path: Path, divided: tuple[str, ...]) -> tuple[dict[str, Any], dict[st
     return note, tensors
 
 
-def _divided(task: TaskModule, optimiser: torch.optim.Optimizer) -> tuple[str, ...]:
+def _divided(task: TaskModule, optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
     """How the names in a checkpoint begin of tensors of which each process has its share of the rows.
 
-    Scalars, as an optimiser's count of steps, are of no share.
+    Scalars, as an optimizer's count of steps, are of no share.
     """
     local = task.local_names()
     names = {parameter: name for name, parameter in task.named_parameters() if name in local}
-    indices = [index for index, parameter in enumerate(_parameters(optimiser)) if parameter in names]
-    return (*(_TASK + name for name in names.values()), *(f"{_OPTIMISER}{index}." for index in indices))
+    indices = [index for index, parameter in enumerate(_parameters(optimizer)) if parameter in names]
+    return (*(_TASK + name for name in names.values()), *(f"{_OPTIMIZER}{index}." for index in indices))
 
 
-def _parameters(optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _restore(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    parameters = _parameters(optimiser)
+def _restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
     for name, value in tensors.items():
-        if name.startswith(_OPTIMISER):
-            index, entry = name.removeprefix(_OPTIMISER).split(".", 1)
+        if name.startswith(_OPTIMIZER):
+            index, entry = name.removeprefix(_OPTIMIZER).split(".", 1)
             parameter = parameters[int(index)]
             # In the memory format of the parameter: fused steps walk through both side by side.
             alike = value.shape == parameter.shape
             restored = torch.empty_like(parameter).copy_(value) if alike else value.to(parameter.device)
-            optimiser.state[parameter][entry] = restored
+            optimizer.state[parameter][entry] = restored

@@ -15,15 +15,15 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from faceclr_cli.core.events import Reporter, Silent
-from faceclr_cli.core.memory import NETWORK, keep_memory
+from faceclr_cli.core.training.local_processes import spawn
 from faceclr_cli.core.training.machine import Machine
-from faceclr_cli.core.training.spawn import spawn
-from faceclr_cli.core.training.stopping import Stop, stop_signals
+from faceclr_cli.core.training.stop_signals import StopRequest, stop_signals
+from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-Work = Callable[[Fabric, Stop, A, Reporter], R]
+Work = Callable[[Fabric, StopRequest, A, Reporter], R]
 """What each process does; a function of a module, so that new processes find it. It returns what rank 0 found."""
 
 
@@ -52,7 +52,7 @@ def launch(work: Work[A, R], machine: Machine, argument: A, reporter: Reporter) 
         return spawn(partial(run_here, work, machine, stop, argument), machine, reporter)
 
 
-def run_here(work: Work[A, R], machine: Machine, stop: Stop, argument: A, reporter: Reporter) -> R:
+def run_here(work: Work[A, R], machine: Machine, stop: StopRequest, argument: A, reporter: Reporter) -> R:
     """Joins this process to the others, if there are any, and does the work."""
     # Fabric announces each process on standard error.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

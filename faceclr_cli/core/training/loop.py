@@ -22,23 +22,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from faceclr_cli.core.configs.train import TrainConfig
-from faceclr_cli.core.datasets.joined import JoinedFaces
+from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskFinished, TaskStarted
-from faceclr_cli.core.training.alarm import alarms
-from faceclr_cli.core.training.checkpoint import State
-from faceclr_cli.core.training.embedded import embedded_by_all
-from faceclr_cli.core.training.exactly import chances, seed_of
-from faceclr_cli.core.training.gradients import average_gradients, clip_gradient
+from faceclr_cli.core.training.alarms import alarms
+from faceclr_cli.core.training.batch_supply import Supply
+from faceclr_cli.core.training.checkpoint import TrainingState
 from faceclr_cli.core.training.history import Row
-from faceclr_cli.core.training.plan import Clock, Plan
-from faceclr_cli.core.training.record import Record
-from faceclr_cli.core.training.stopping import Stop, agree, stopped
-from faceclr_cli.core.training.sums import Sums
-from faceclr_cli.core.training.supply import Supply
-from faceclr_cli.core.training.task import Part
-from faceclr_cli.core.training.tasks import Task
-from faceclr_cli.core.training.watch import Watch
+from faceclr_cli.core.training.optimizer import average_gradients, clip_gradient
+from faceclr_cli.core.training.run_folder import RunFolder
+from faceclr_cli.core.training.schedule import Clock, Schedule
+from faceclr_cli.core.training.stop_signals import StopRequest, agree_to_stop, stop_error
+from faceclr_cli.core.training.task import Part, random_uniform, seed_of
+from faceclr_cli.core.training.task_registry import Task
+from faceclr_cli.core.training.validation import Validation, embed_on_all_processes
 
 _WHOLE = "training"
 _LOOK_EVERY = 16
@@ -54,7 +51,7 @@ class Trainee:
         fabric: Device, precision and the other processes.
         task: What is learned.
         module: The task as Fabric wrapped it; called for its loss.
-        optimiser: Of the task's parameters.
+        optimizer: Of the task's parameters.
         faces: What it is trained on.
         supply: Their crops, batch by batch.
         watch: Looks at what is not trained on after each epoch.
@@ -65,23 +62,23 @@ class Trainee:
     fabric: Fabric
     task: Task
     module: Any
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     faces: JoinedFaces
     supply: Supply
-    watch: Watch
-    stop: Stop
+    watch: Validation
+    stop: StopRequest
 
-    def looks(self, place: int, plan: Plan) -> bool:
+    def looks(self, place: int, plan: Schedule) -> bool:
         """Whether it is time, after a batch of an epoch, to look at what the device computed and at signals.
 
-        Only between steps of the optimiser, since gradients are in no checkpoint.
+        Only between steps of the optimizer, since gradients are in no checkpoint.
         """
         step = place // plan.accumulate
         every = 1 if self.fabric.device.type == "cpu" else _LOOK_EVERY
         return plan.group(place)[1] and (step % every == every - 1 or place + 1 == plan.batches)
 
 
-def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
+def fit(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Event]:
     """Trains from where `state` is to the last epoch, and keeps `state` and the run folder up to date.
 
     Raises:
@@ -90,7 +87,7 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
     """
     first = trainee.task.batches(0)
     size = len(first[0])
-    plan, clock = Plan.of(trainee.config, len(first), size), Clock(state.elapsed, state.closing)
+    plan, clock = Schedule.of(trainee.config, len(first), size), Clock(state.elapsed, state.closing)
     _require_whole_epochs(state, plan)
     total = None if plan.budget else plan.epochs * plan.batches * size
     yield TaskStarted(task=_WHOLE, total=total, unit="pictures", done=state.step * size)
@@ -112,14 +109,14 @@ def fit(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
         for text in alarms(state.rows, trainee.task.blind_loss(size), plan):
             yield Notice(level="warning", text=text)
         # When time is over is to be the same for all processes.
-        (milliseconds,) = agree(trainee.fabric.device, int(1000 * (time.perf_counter() - began)))
+        (milliseconds,) = agree_to_stop(trainee.fabric.device, int(1000 * (time.perf_counter() - began)))
         state.closing = clock.closing = milliseconds / 1000
         if not is_whole:
             break
     yield TaskFinished(task=_WHOLE)
 
 
-def _require_whole_epochs(state: State, plan: Plan) -> None:
+def _require_whole_epochs(state: TrainingState, plan: Schedule) -> None:
     """A step of the checkpoint must be the same step here, or batches would be skipped or repeated in silence."""
     closed = int(state.rows[-1]["step"]) if state.rows else 0
     if closed != plan.before(len(state.rows)):
@@ -129,7 +126,7 @@ def _require_whole_epochs(state: State, plan: Plan) -> None:
         )
 
 
-def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Iterator[Event]:
+def _train(trainee: Trainee, state: TrainingState, record: RunFolder, plan: Schedule, clock: Clock) -> Iterator[Event]:
     """Learns from the batches of an epoch that are not learned from yet."""
     epoch, device = len(state.rows), trainee.fabric.device
     first = state.step - plan.before(epoch)
@@ -139,7 +136,7 @@ def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
     size, label = len(batches[0]), f"epoch {epoch + 1}/{plan.epochs}"
     yield TaskStarted(task=label, total=len(batches) * size, unit="pictures", done=first * size)
     trainee.module.train()
-    sums, signal = Sums(state, device), 0
+    sums, signal = EpochSums(state, device), 0
     coming = batches[first:] if not clock.is_over(plan) else []
     rank, world = trainee.fabric.global_rank, trainee.fabric.world_size
     with closing(trainee.supply(trainee.task.share(batch, rank, world) for batch in coming)) as supply:
@@ -147,7 +144,9 @@ def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
             sums.add(state.step, *_step(trainee, plan, clock, state.step, crops, batches[place]))
             state.step += 1
             if trainee.looks(place, plan):
-                signal, bad, milliseconds = agree(device, trainee.stop.flag.value, sums.bad(), int(clock.now() * 1000))
+                signal, bad, milliseconds = agree_to_stop(
+                    device, trainee.stop.flag.value, sums.bad(), int(clock.now() * 1000)
+                )
                 clock.agreed = milliseconds / 1000
                 if bad:
                     raise _diverged(trainee, record, epoch, bad, batches[bad - 1 - plan.before(epoch)])
@@ -166,11 +165,13 @@ def _train(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
         _stop(state, record, signal)
 
 
-def _begin(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
+def _begin(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Event]:
     """Has the task get ready for an epoch."""
 
     def embed(pictures: NDArray[np.int64]) -> Tensor:
-        embeddings = embedded_by_all(trainee.task.encoder, trainee.faces, pictures, trainee.fabric.device, trainee.stop)
+        embeddings = embed_on_all_processes(
+            trainee.task.encoder, trainee.faces, pictures, trainee.fabric.device, trainee.stop
+        )
         # After a signal they are not whole, so the task must not see them.
         _stop_if_asked(trainee, state, record)
         return embeddings
@@ -182,16 +183,16 @@ def _begin(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
 
 
 def _step(
-    trainee: Trainee, plan: Plan, clock: Clock, step: int, crops: Tensor, batch: NDArray[np.int64]
+    trainee: Trainee, plan: Schedule, clock: Clock, step: int, crops: Tensor, batch: NDArray[np.int64]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Learns from one batch. Returns the norm of the gradient and the metrics, on the device."""
-    fabric, task, optimiser = trainee.fabric, trainee.task, trainee.optimiser
+    fabric, task, optimizer = trainee.fabric, trainee.task, trainee.optimizer
     rank, world = fabric.global_rank, fabric.world_size
     # Dropout and stochastic depth draw from torch's own generator, views from theirs.
     seeds = [seed_of(trainee.config.seed, step, stream) for stream in (0, 1 + rank)]
     generator = torch.Generator().manual_seed(seeds[0])
     torch.manual_seed(seeds[1])
-    chance = chances(len(batch), task.views, task.augment.draws, generator)
+    chance = random_uniform(len(batch), task.views, task.augment.draws, generator)
     places = task.share(np.arange(len(batch)), rank, world)
     own = batch[places]
     labels, pictures = (torch.from_numpy(x).to(fabric.device) for x in (trainee.faces.labels[own], own))
@@ -206,14 +207,14 @@ def _step(
         if task.frozen:
             average_gradients(task, local)
         norm = clip_gradient(task, local, trainee.config.clip or math.inf)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate(step, clock.agreed)
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     return norm, {"loss": loss.detach(), **metrics}
 
 
-def _close(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Clock) -> Row:
+def _close(trainee: Trainee, state: TrainingState, record: RunFolder, plan: Schedule, clock: Clock) -> Row:
     """The row of an epoch."""
     device, epoch = trainee.fabric.device, len(state.rows)
     steps = state.step - plan.before(epoch)
@@ -229,25 +230,62 @@ def _close(trainee: Trainee, state: State, record: Record, plan: Plan, clock: Cl
     return {**row, **trainee.task.numbers(epoch), **seen}
 
 
-def _stop_if_asked(trainee: Trainee, state: State, record: Record) -> None:
-    (signal,) = agree(trainee.fabric.device, trainee.stop.flag.value)
+def _stop_if_asked(trainee: Trainee, state: TrainingState, record: RunFolder) -> None:
+    (signal,) = agree_to_stop(trainee.fabric.device, trainee.stop.flag.value)
     if signal:
         _stop(state, record, signal)
 
 
-def _stop(state: State, record: Record, signal: int) -> None:
+def _stop(state: TrainingState, record: RunFolder, signal: int) -> None:
     record.checkpoint(state)
-    raise stopped(
+    raise stop_error(
         signal,
         f"stopped after step {state.step}; the checkpoint is in {record.folder}\n"
         f"To continue, repeat the command with -o {record.folder} --resume",
     )
 
 
-def _diverged(trainee: Trainee, record: Record, epoch: int, step: int, batch: NDArray[np.int64]) -> ModelError:
+def _diverged(trainee: Trainee, record: RunFolder, epoch: int, step: int, batch: NDArray[np.int64]) -> ModelError:
     names = record.culprits([trainee.faces.paths[index] for index in batch])
     return ModelError(
         f"epoch {epoch + 1}, step {step}: the loss or its gradient is not finite, on the batch of pictures named in "
         f"{names}\n"
         f"Lower --lr or use --precision 32; the last good checkpoint: {record.last_checkpoint() or 'none yet'}"
     )
+
+
+class EpochSums:
+    """Sums of the metrics of an epoch, on the device, so that no step waits for them.
+
+    Args:
+        state: Where it goes on, and where `settle` writes.
+        device: Of the metrics.
+    """
+
+    def __init__(self, state: TrainingState, device: torch.device) -> None:
+        self._state = state
+        self._names = list(state.sums)
+        self._sums = torch.tensor(list(state.sums.values()), dtype=torch.float64, device=device)
+        self._bad = torch.zeros((), dtype=torch.int64, device=device)
+        self._began = time.perf_counter() - state.seconds
+
+    def add(self, step: int, norm: Tensor, metrics: dict[str, Tensor]) -> None:
+        """Adds the metrics of a step, and notes the first step with a loss or gradient that is not finite."""
+        values = torch.stack([value.detach().double() for value in metrics.values()])
+        if not self._names:
+            self._names, self._sums = list(metrics), torch.zeros_like(values)
+        self._sums += values
+        is_bad = ~(norm.isfinite() & values[0].isfinite())
+        self._bad = torch.where(is_bad & (self._bad == 0), step + 1, self._bad)
+
+    def bad(self) -> int:
+        """The first bad step, counted from 1, or 0."""
+        return int(self._bad)
+
+    def settle(self) -> None:
+        """Writes the sums, averaged over the processes, and the time that they took into the state."""
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(self._sums)
+            self._sums /= torch.distributed.get_world_size()
+        self._state.sums = dict(zip(self._names, self._sums.tolist(), strict=True))
+        self._state.seconds = time.perf_counter() - self._began

@@ -7,11 +7,11 @@ from typing import Literal
 
 import torch
 
-from faceclr_cli.core.capacity import require_memory, require_processes
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.errors import ConfigError
-from faceclr_cli.core.torchrun import torchrun_place
+from faceclr_cli.core.workers.capacity import require_memory, require_processes
+from faceclr_cli.core.workers.torchrun import torchrun_place
 
 _PROCESS_BYTES = 384 << 20
 """What a training process takes at least: torch, without the network and its batch."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceclr_cli.core.artifacts import digest_file
-from faceclr_cli.core.datasets.folder import is_face_folder, open_faces
 from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.face_folder import is_face_folder, open_faces
 
 
 def may_be_moved(now: object, former: object) -> bool:

@@ -11,10 +11,10 @@ import torch
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.plots.views import draw_views
-from faceclr_cli.core.training.contrastive import build_views
-from faceclr_cli.core.training.sets import opened
-from faceclr_cli.core.training.settle import settle
+from faceclr_cli.core.plots.view_sheet import draw_views
+from faceclr_cli.core.training.contrastive_task import build_views
+from faceclr_cli.core.training.resolved_options import resolve_options
+from faceclr_cli.core.training.training_sets import open_face_folders
 
 _PICTURES, _VIEWS = 8, 8
 
@@ -52,8 +52,8 @@ def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Pre
         ConfigError: Nothing says which faces, or the picture has no format that can be written.
         DataError: The faces are missing or damaged.
     """
-    settled = settle(config, "pretrain")
-    faces = opened(settled.data, reporter)
+    settled = resolve_options(config, "pretrain")
+    faces = open_face_folders(settled.data, reporter)
     chosen = np.random.default_rng(config.seed).permutation(len(faces))[:_PICTURES]
     crops = faces.crops(chosen)
     make = build_views(config, settled.config.image_size)

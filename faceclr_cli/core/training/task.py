@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from faceclr_cli.core.datasets.samplers import share
+from faceclr_cli.core.datasets.samplers import process_share
 from faceclr_cli.core.training.history import Row
+from faceclr_cli.core.views.augmentation import Views
 
 Outcome = tuple[Tensor, dict[str, Tensor]]
 """The loss, a scalar with gradients, and named scalars without."""
@@ -19,7 +21,7 @@ Embedder = Callable[[NDArray[np.int64]], Tensor]
 """From indices of pictures to their embeddings by the encoder as it is, on the device. Shape: (N, D)."""
 
 
-class Seen(NamedTuple):
+class WatchedFaces(NamedTuple):
     """Pictures that are not trained on.
 
     Attributes:
@@ -76,7 +78,7 @@ class TaskModule(nn.Module):
         Raises:
             DataError: The batch is too small for so many processes.
         """
-        return share(batch, rank, world)
+        return process_share(batch, rank, world)
 
     def begin(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
         """Gets ready for an epoch. Not called again where a run is resumed within it.
@@ -92,7 +94,7 @@ class TaskModule(nn.Module):
         del epoch, rows, embed
         return None
 
-    def measure(self, strangers: Seen | None, fellows: Seen | None) -> Row:
+    def measure(self, strangers: WatchedFaces | None, fellows: WatchedFaces | None) -> Row:
         """Measures the encoder on pictures that are not trained on; `val_loss` is what training lessens.
 
         All processes do it together, each with all pictures.
@@ -112,3 +114,65 @@ class TaskModule(nn.Module):
     def remarks(self) -> list[str]:
         """What there is to say of the pictures before the first step."""
         return []
+
+
+_STEPS = 2**24  # All of them are float32 numbers.
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed that is another one for all other numbers: the run's seed, the step, what is drawn with it."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def random_uniform(pictures: int, views: int, draws: int, generator: torch.Generator) -> Tensor:
+    """Random whole numbers for the views of a batch. Fabric would round fractions to bf16 on their way to a task.
+
+    Args:
+        pictures: In the batch.
+        views: Of each picture.
+        draws: Random numbers for each view.
+        generator: On the CPU.
+
+    Returns:
+        Shape: (pictures, views, draws), int32, on the CPU.
+    """
+    return torch.randint(_STEPS, (pictures, views, draws), dtype=torch.int32, generator=generator)
+
+
+def in_full_precision(views: Views, crops: Tensor, chance: Tensor) -> Tensor:
+    """Makes the views in float32 also under autocast, in which matrices of colors and maps would lose digits.
+
+    Args:
+        views: Of which kind.
+        crops: See `Views`.
+        chance: From `chances`, those of these crops.
+    """
+    with torch.autocast(crops.device.type, enabled=False):
+        return views(crops, chance / _STEPS)
+
+
+_STREAM = 1 << 20  # Far from those that ranks have; see loop.py.
+
+
+def dropout(features: Tensor, share: float, seed: int, step: int, part: Part) -> Tensor:
+    """Sets some features to zero, in each picture others, and scales up what is left (Srivastava et al. 2014).
+
+    Which ones is drawn for the batch of all processes, of which each has its part, so that N processes leave out what
+    one would.
+
+    Args:
+        features: Of the pictures of this process. Shape: (B, F).
+        share: Probability that a feature is left out, below 1.
+        seed: Of the run.
+        step: Batches of the run before this one.
+        part: Which pictures of the batch these are.
+
+    Returns:
+        Shape: (B, F); `features` themselves where nothing is to be left out.
+    """
+    if not share:
+        return features
+    generator = torch.Generator(features.device).manual_seed(seed_of(seed, step, _STREAM))
+    drawn = torch.rand(part.batch, features.shape[1], generator=generator, device=features.device)
+    kept = drawn[part.first : part.first + len(features)] >= share
+    return features * kept / (1 - share)

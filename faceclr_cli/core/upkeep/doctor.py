@@ -46,7 +46,7 @@ class Check:
         return asdict(self)
 
 
-def checked(name: str, look: Callable[[], str]) -> Check:
+def run_checks(name: str, look: Callable[[], str]) -> Check:
     """Looks at one thing.
 
     Args:
@@ -64,18 +64,18 @@ def checked(name: str, look: Callable[[], str]) -> Check:
     return Check(name=name, ok=exit_code == 0, found=found, seconds=round(seconds, 3), exit_code=exit_code)
 
 
-def examine(*, processes: bool) -> Iterator[Check]:
+def examine_installation(*, processes: bool) -> Iterator[Check]:
     """Looks at everything, one thing after the other.
 
     Args:
         processes: Also whether several processes learn what one learns, which takes half a minute.
     """
     for name, look in _LOOKS.items():
-        yield checked(name, look)
+        yield run_checks(name, look)
     if processes:
-        from faceclr_cli.core.upkeep.agreement import processes_agree
+        from faceclr_cli.core.upkeep.process_agreement import processes_agree
 
-        yield checked("processes", processes_agree)
+        yield run_checks("processes", processes_agree)
 
 
 def _system() -> str:
@@ -148,7 +148,7 @@ def _weights() -> str:
     found = list[str]()
     for weights in (YUNET, SFACE):
         weights.read()
-        found.append(f"{weights.name} {weights.short_digest} ({weights.licence}, from {weights.package})")
+        found.append(f"{weights.name} {weights.short_digest} ({weights.license}, from {weights.package})")
     return ", ".join(found)
 
 
@@ -157,7 +157,7 @@ def _face() -> str:
     import cv2
     import numpy as np
 
-    from faceclr_cli.core.encoders.load import load_encoder
+    from faceclr_cli.core.encoders.loader import load_encoder
     from faceclr_cli.core.faces.crop import PhotoCropper
     from faceclr_cli.core.faces.decode import read_photo
 
@@ -196,7 +196,7 @@ def _photograph() -> Path:
 
 def _folder() -> str:
     """Where faceclr keeps packed crops: it must be writable, or training packs them anew each time."""
-    from faceclr_cli.core.datasets.packed import CACHE_VARIABLE, cache_folder
+    from faceclr_cli.core.datasets.packed_faces import CACHE_VARIABLE, cache_folder
 
     try:
         folder = cache_folder()

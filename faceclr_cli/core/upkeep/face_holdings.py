@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, write_json
-from faceclr_cli.core.datasets.folder import DESCRIPTION, NOBODY, SPLIT, is_face_folder, open_faces
-from faceclr_cli.core.datasets.packed import forget_packed
-from faceclr_cli.core.datasets.split import PAIRS
-from faceclr_cli.core.datasets.summary import summarise
+from faceclr_cli.core.datasets.packed_faces import forget_packed
+from faceclr_cli.core.datasets.splitting.split import PAIRS, summarize_part
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.ledger import LEDGER, Ledger
+from faceclr_cli.core.faces.face_folder import DESCRIPTION, NOBODY, SPLIT, is_face_folder, open_faces
+from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 from faceclr_cli.core.text import canonical
 from faceclr_cli.core.upkeep.holdings import Count
 
@@ -104,7 +103,7 @@ class FacesHolding:
         if self._has_faces():
             faces = open_faces(self.path)
             rows = [(path, name) for path, name in zip(faces.paths, faces.identities, strict=True) if name != identity]
-            summary = asdict(summarise([path for path, _ in rows], [name for _, name in rows]))
+            summary = asdict(summarize_part([path for path, _ in rows], [name for _, name in rows]))
             said |= {name: value for name, value in summary.items() if name in said}
         write_json(self.path / DESCRIPTION, said)
 
@@ -147,9 +146,9 @@ class SplitHolding:
             for part, about in said.get("parts", {}).items():
                 if is_face_folder(self.path / part):
                     faces = open_faces(self.path / part)
-                    about |= asdict(summarise(faces.paths, faces.identities))
+                    about |= asdict(summarize_part(faces.paths, faces.identities))
                 else:
-                    about |= asdict(summarise([], []))
+                    about |= asdict(summarize_part([], []))
             write_json(self.path / SPLIT, said | {"pairs": len(kept), "audit": _without(self._audit(), identity)})
 
     def _write_pairs(self, rows: list[list[str]]) -> None:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.configs.forget import ForgetConfig
-from faceclr_cli.core.datasets.folder import SPLIT, is_face_folder
 from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
-from faceclr_cli.core.embeddings.store import parts_of
+from faceclr_cli.core.embeddings.store import read_store_blocks
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.faces.reasons import shown
-from faceclr_cli.core.text import canonical
+from faceclr_cli.core.faces.face_folder import SPLIT, is_face_folder
+from faceclr_cli.core.text import canonical, display_path
 from faceclr_cli.core.upkeep.face_holdings import FacesHolding, SplitHolding
 from faceclr_cli.core.upkeep.holdings import (
     CLASSIFIER,
@@ -72,7 +71,7 @@ class ForgetResult:
         return asdict(self) | {"rows": [asdict(row) for row in self.rows]}
 
 
-def run(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
+def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     """Removes a person from artifacts, and reads each again to see that nothing is left.
 
     A run that was interrupted, or stopped by an error, is finished by the same call. The cache of galleries is
@@ -95,7 +94,7 @@ def run(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
                 holding.remove(identity)
             forget_galleries()
         except OSError as error:
-            path = shown(error.filename or holding.path)
+            path = display_path(error.filename or holding.path)
             raise DataError(f"{path}: cannot be removed ({error.strerror or error}); try again once it can") from error
     # Only after the last one, since they share files: pictures of faces, their parts and groups.
     after = [_counted(holding, identity) for holding in holdings]
@@ -106,7 +105,8 @@ def run(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     remaining = [row.path for row in rows if row.left and not config.dry_run]
     if remaining:
         raise DataError(
-            f"{shown(remaining[0])}: {shown(identity)} is still there; try again when no other run writes to it"
+            f"{display_path(remaining[0])}: {display_path(identity)} is still there; try again when no other "
+            "run writes to it"
         )
     linked = _linked(holdings)
     _advise(linked, any(isinstance(holding, FacesHolding) for holding in holdings), reporter)
@@ -120,7 +120,7 @@ def _holdings(path: Path) -> Sequence[Holding]:
         os.replace(former, path)  # A run was killed just when another one should take its place.
     if path.suffix.lower() in (".html", ".htm") and path.is_file():
         return [MapHolding(path)]
-    if path.is_file() or parts_of(path).is_dir():
+    if path.is_file() or read_store_blocks(path).is_dir():
         return [StoreHolding(path)]
     if (path / GROUPS).is_file():
         return [GroupsHolding(path)]
@@ -139,13 +139,13 @@ def _holdings(path: Path) -> Sequence[Holding]:
         if path.exists()
         else "no such file or folder"
     )
-    raise DataError(f"{shown(path)}: {state}")
+    raise DataError(f"{display_path(path)}: {state}")
 
 
 def _unknown(identity: str, people: set[str]) -> DataError:
     near = difflib.get_close_matches(identity, people, n=1)
-    hint = f"; did you mean {shown(near[0])}?" if near else ""
-    return DataError(f"nobody there is called {shown(identity)}{hint}")
+    hint = f"; did you mean {display_path(near[0])}?" if near else ""
+    return DataError(f"nobody there is called {display_path(identity)}{hint}")
 
 
 def _counted(holding: Holding, identity: str) -> int:

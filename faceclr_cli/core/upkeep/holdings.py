@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, write_json
-from faceclr_cli.core.datasets.folder import DESCRIPTION as FACES
-from faceclr_cli.core.datasets.levels import by_folder
-from faceclr_cli.core.datasets.people import by_file
-from faceclr_cli.core.datasets.summary import summarise
-from faceclr_cli.core.embeddings import columns
-from faceclr_cli.core.embeddings.columns import BLOCK, read_people
-from faceclr_cli.core.embeddings.parts import making_parts
-from faceclr_cli.core.embeddings.store import new_store, open_store, parts_of
+from faceclr_cli.core.datasets.splitting.split import summarize_part
+from faceclr_cli.core.embeddings import hdf5_columns as columns
+from faceclr_cli.core.embeddings.hdf5_columns import BLOCK, read_people
+from faceclr_cli.core.embeddings.store import new_store, open_store, read_store_blocks
+from faceclr_cli.core.embeddings.store_parts import open_store_parts
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.reasons import shown
-from faceclr_cli.core.plots.page import read_page, remove_from_page
-from faceclr_cli.core.text import canonical
+from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
+from faceclr_cli.core.plots.map_page import read_page, remove_from_page
+from faceclr_cli.core.sources.folder_levels import by_folder
+from faceclr_cli.core.sources.identities import by_file
+from faceclr_cli.core.text import canonical, display_path
 
 GROUPS, GROUPED, CLASSIFIER = "cluster.json", "faces.jsonl", "classifier.json"
 _WEIGHTS, _LEAST_PEOPLE = "weights.safetensors", 2
@@ -91,7 +90,7 @@ class StoreHolding:
 
     def remove(self, identity: str) -> None:
         """Writes the store anew without the person's rows, and removes parts, which would be made again."""
-        with making_parts(self.path) as parts:
+        with open_store_parts(self.path) as parts:
             if self.path.is_file():
                 keep = np.array([name != identity for name in _people_in_rows(self.path)], bool)
                 if not keep.any():
@@ -103,7 +102,7 @@ class StoreHolding:
     def _files(self) -> list[Path]:
         """The store, if it was finished, and its parts."""
         whole = [self.path] if self.path.is_file() else []
-        return whole + sorted(parts_of(self.path).glob("[!.]*.h5"))
+        return whole + sorted(read_store_blocks(self.path).glob("[!.]*.h5"))
 
     def _write_without(self, keep: NDArray[np.int_]) -> None:
         # In place, HDF5 would leave what was there.
@@ -211,7 +210,8 @@ class GroupsHolding:
             theirs = [row for row in rows if owners[row["path"]] == identity]
             if any("link" not in row for row in theirs):
                 raise DataError(
-                    f"{shown(self.path / GROUPED)}: an earlier release wrote it, without the links; remove the folder, "
+                    f"{display_path(self.path / GROUPED)}: an earlier release wrote it, without the links; "
+                    "remove the folder, "
                     "and cluster again"
                 )
             for row in theirs:
@@ -240,7 +240,7 @@ class GroupsHolding:
 
     def _describe(self, kept: Sequence[Mapping[str, Any]]) -> None:
         people = (None if row["group"] is None else str(row["group"]) for row in kept)
-        summary = asdict(summarise([row["path"] for row in kept], people))
+        summary = asdict(summarize_part([row["path"] for row in kept], people))
         write_json(self.path / FACES, read_json(self.path / FACES) | summary)
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -274,11 +274,11 @@ class MapHolding:
         """Counts faces."""
         data = read_page(self.path)
         names = [canonical(data["names"][who]) if who >= 0 else "" for who in data["who"]]
-        return Count(names.count(shown(identity)), len(names) - names.count(shown(identity)))
+        return Count(names.count(display_path(identity)), len(names) - names.count(display_path(identity)))
 
     def remove(self, identity: str) -> None:
         """Takes the person's points off, and blackens their thumbnails."""
-        remove_from_page(self.path, lambda name: canonical(name) == shown(identity))
+        remove_from_page(self.path, lambda name: canonical(name) == display_path(identity))
 
 
 def _people_in_rows(path: Path) -> list[str]:

@@ -10,15 +10,15 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.info import InfoConfig
-from faceclr_cli.core.datasets.folder import DESCRIPTION as FACES
-from faceclr_cli.core.datasets.folder import SPLIT, open_faces
-from faceclr_cli.core.embeddings.columns import read_people
+from faceclr_cli.core.embeddings.hdf5_columns import read_people
 from faceclr_cli.core.embeddings.store import is_store, open_store
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.encoders.description import GRAPH, Description, describe
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.faces.reasons import shown
+from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
+from faceclr_cli.core.faces.face_folder import SPLIT, open_faces
+from faceclr_cli.core.text import display_path
 
 RUN, HISTORY, GROUPS, CLASSIFIER = "config.json", "history.csv", "cluster.json", "classifier.json"
 
@@ -42,7 +42,7 @@ class InfoResult:
         return {"kind": self.kind, "path": str(self.path), **self.about}
 
 
-def run(config: InfoConfig, reporter: Reporter) -> InfoResult:
+def info(config: InfoConfig, reporter: Reporter) -> InfoResult:
     """Finds out what a file or folder is and what it says of itself.
 
     Raises:
@@ -57,7 +57,7 @@ def run(config: InfoConfig, reporter: Reporter) -> InfoResult:
 
 def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
     if not path.exists():
-        raise DataError(f"{shown(path)}: no such file or folder")
+        raise DataError(f"{display_path(path)}: no such file or folder")
     if path.is_dir():
         for name, (kind, tell) in _FOLDERS.items():
             if (path / name).is_file():
@@ -71,7 +71,7 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
     elif path.suffix.lower() == ".json" and read_json(path).get("kind") == "calibration":
         return "calibration", _calibration
     raise DataError(
-        f"{shown(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups or a calibration; "
+        f"{display_path(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups or a calibration; "
         "only what faceclr wrote is described"
     )
 
@@ -95,7 +95,7 @@ def _faces(path: Path) -> dict[str, Any]:
 def _groups(path: Path) -> dict[str, Any]:
     said = read_json(path / GROUPS)
     if said.get("kind") != "groups" or not isinstance(said.get("groups"), list):
-        raise DataError(f"{shown(path / GROUPS)}: does not describe groups of faces")
+        raise DataError(f"{display_path(path / GROUPS)}: does not describe groups of faces")
     names = ("source", "encoder", "method", "threshold", "faces", "singles", "scores", "faceclr")
     return {"groups": len(said["groups"]), **{name: said.get(name) for name in names}}
 
@@ -103,7 +103,7 @@ def _groups(path: Path) -> dict[str, Any]:
 def _classifier(path: Path) -> dict[str, Any]:
     said = read_json(path / CLASSIFIER)
     if said.get("kind") != "classifier" or not isinstance(said.get("people"), list):
-        raise DataError(f"{shown(path / CLASSIFIER)}: does not describe a classifier")
+        raise DataError(f"{display_path(path / CLASSIFIER)}: does not describe a classifier")
     names = ("dim", "encoder", "flip", "source", "fingerprint", "faceclr")
     return {"people": len(said["people"]), **{name: said.get(name) for name in names}}
 
@@ -116,7 +116,7 @@ def _calibration(path: Path) -> dict[str, Any]:
 def _split(path: Path) -> dict[str, Any]:
     said = read_json(path / SPLIT)
     if said.get("kind") != "split" or not isinstance(said.get("parts"), dict):
-        raise DataError(f"{shown(path / SPLIT)}: does not describe a split")
+        raise DataError(f"{display_path(path / SPLIT)}: does not describe a split")
     options = said.get("config", {})
     return {
         "parts": {name: {"faces": part["faces"], "people": part["people"]} for name, part in said["parts"].items()},
@@ -132,7 +132,7 @@ def _split(path: Path) -> dict[str, Any]:
 def _run(path: Path) -> dict[str, Any]:
     said = read_json(path / RUN)
     if said.get("kind") != "run":
-        raise DataError(f"{shown(path / RUN)}: does not describe a run")
+        raise DataError(f"{display_path(path / RUN)}: does not describe a run")
     options, rows = said.get("config", {}), _history(path / HISTORY)
     about = {
         "command": said.get("command"),
@@ -167,7 +167,9 @@ def _exported(path: Path) -> dict[str, Any]:
     try:
         from faceclr_cli.core.encoders.onnx_file import read_onnx
     except ImportError as error:
-        raise ModelError(f"{shown(path)}: onnx is missing ({error}); pip install 'faceclr[onnx]' brings it") from error
+        raise ModelError(
+            f"{display_path(path)}: onnx is missing ({error}); pip install 'faceclr[onnx]' brings it"
+        ) from error
     file = read_onnx(path)
     return _described(file.description) | {"precision": file.precision}
 

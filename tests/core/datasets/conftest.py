@@ -6,10 +6,10 @@ import cv2
 import pytest
 
 from faceclr_cli.core.artifacts import stamp, write_json
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
-from faceclr_cli.core.faces.drawn import write_people
-from tests.core.datasets.dividing import Make
+from tests.core.datasets.splitting.dividing import Make
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
-from faceclr_cli.core.datasets.joined import JoinedFaces, join
-from faceclr_cli.core.datasets.packed import PackedFaces
+from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
+from faceclr_cli.core.datasets.packed_faces import PackedFaces
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 FINGERPRINT = Fingerprint(

@@ -8,7 +8,7 @@ import pytest
 from faceclr_cli.core.datasets.samplers import (
     apportion,
     people_batches,
-    share,
+    process_share,
     shuffled_batches,
     weighted_batches,
 )
@@ -119,7 +119,7 @@ def test_the_processes_share_of_a_weighted_batch_has_pictures_of_all_folders() -
     sources = sources_of(500, 500)
     for batch in weighted_batches(sources, [1, 1], 128, seed=0, epoch=0):
         for rank in range(2):
-            assert 10 < (sources[share(batch, rank, 2)] == 0).sum() < 54
+            assert 10 < (sources[process_share(batch, rank, 2)] == 0).sum() < 54
 
 
 def test_a_folder_too_small_for_its_weight_is_named() -> None:
@@ -209,12 +209,12 @@ def test_one_person_gives_no_triplet() -> None:
 
 def test_shares_are_equal_and_contiguous_and_make_up_the_batch() -> None:
     batch = people_batches(LABELS, 48, 4, seed=0, epoch=0)[0]
-    shares = [share(batch, rank, 4) for rank in range(4)]
+    shares = [process_share(batch, rank, 4) for rank in range(4)]
     np.testing.assert_array_equal(np.concatenate(shares), batch)
     assert all(len(set(LABELS[part])) == 3 for part in shares)
-    assert [share(np.arange(7), rank, 2).tolist() for rank in range(2)] == [[0, 1, 2], [3, 4, 5]]
+    assert [process_share(np.arange(7), rank, 2).tolist() for rank in range(2)] == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_fewer_pictures_than_processes_are_refused() -> None:
     with pytest.raises(DataError, match="3 pictures don't suffice for 4 processes"):
-        share(np.arange(3), 0, 4)
+        process_share(np.arange(3), 0, 4)

@@ -15,7 +15,7 @@ import pytest
 
 from faceclr_cli.core.embeddings import checksums, store_probe
 from faceclr_cli.core.embeddings.checksums import BLOCK_BYTES, append_checksums, read_checksums
-from faceclr_cli.core.embeddings.columns import read_texts
+from faceclr_cli.core.embeddings.hdf5_columns import read_texts
 from faceclr_cli.core.embeddings.store import open_store, read_store, write_store
 from faceclr_cli.core.errors import DataError, LockedError
 from tests.core.embeddings.test_store import make_store
@@ -118,7 +118,8 @@ def test_what_hdf5_does_over_a_foreign_file_does_no_harm(
         file.attrs["note"] = "mine"
     child = f"""
 import os
-from faceclr_cli.core.embeddings import columns, probe_process
+from faceclr_cli.core.embeddings import hdf5_columns as columns
+from faceclr_cli.core.embeddings import probe_process
 def read_through(file):
     {code}
 columns.read_through = read_through

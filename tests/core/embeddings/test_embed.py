@@ -10,14 +10,14 @@ import pytest
 
 from faceclr_cli.core.artifacts import stamp, write_json
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.datasets.folder import DESCRIPTION
-from faceclr_cli.core.embeddings.embed import run
+from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.embeddings.embed import embed as run
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.encoders.pixels import PixelsEncoder
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, ModelError, TooManyBadFilesError
 from faceclr_cli.core.events import Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
-from faceclr_cli.core.faces.drawn import write_people
+from faceclr_cli.core.faces.face_folder import DESCRIPTION
 
 
 class Listener:
@@ -45,7 +45,7 @@ def photos(people: Path, tmp_path: Path) -> Path:
         target.write_bytes(path.read_bytes())
     (root / "person-01" / "text.jpg").write_text("no picture")
     (root / "person-02" / "empty.jpg").touch()
-    cv2.imwrite(str(root / "person-02" / "grey.png"), np.full((200, 200, 3), 128, np.uint8))
+    cv2.imwrite(str(root / "person-02" / "gray.png"), np.full((200, 200, 3), 128, np.uint8))
     return root
 
 
@@ -107,7 +107,7 @@ def test_bad_files_are_left_out_and_named(photos: Path, tmp_path: Path) -> None:
     assert len(read_store(tmp_path / "faces.h5")) == 12
     [notice] = [event for event in listener.events if isinstance(event, Notice)]
     assert notice.level == "warning"
-    for name in ("text.jpg", "empty.jpg", "grey.png: no face found"):
+    for name in ("text.jpg", "empty.jpg", "gray.png: no face found"):
         assert name in notice.text
     assert max(event.done for event in listener.events if isinstance(event, TaskAdvanced)) == 15
 

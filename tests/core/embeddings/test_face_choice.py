@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
-from faceclr_cli.core.embeddings.rows import Rows
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Event, Notice
 

@@ -11,13 +11,13 @@ import pytest
 from faceclr_cli import __version__
 from faceclr_cli.core.embeddings.store import (
     Store,
-    ask_for_store,
     is_store,
     read_store,
     rows_of_most_pictured,
+    store_required_error,
     write_store,
 )
-from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
+from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
@@ -242,9 +242,9 @@ def test_the_people_with_the_most_pictures() -> None:
 
 def test_a_user_without_a_store_is_told_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "faceclr embed" in ask_for_store("tsne")
+    assert "faceclr embed" in store_required_error("tsne")
     (tmp_path / "test.h5").touch()
-    assert "type: faceclr tsne test.h5" in ask_for_store("tsne")
+    assert "type: faceclr tsne test.h5" in store_required_error("tsne")
 
 
 def test_a_store_is_known_by_its_suffix_or_by_how_it_begins(tmp_path: Path) -> None:

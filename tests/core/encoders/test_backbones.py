@@ -64,12 +64,12 @@ def makes_a_step(name: str) -> None:
     size = LEAST_SIZES.get(name, 64)
     torch.manual_seed(0)
     network = EncoderNetwork(Architecture(backbone=name, embedding_dim=32, image_size=size)).train()
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     first = next(parameter for parameter in network.backbone.parameters() if parameter.ndim == 4)
     before = [weights.detach().clone() for weights in (first, network.embedding.weight)]
     loss = network(torch.randn(2, 3, size, size)).square().mean()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     assert loss.isfinite()
     for where, parameter in network.named_parameters():
         assert parameter.grad is not None, where
@@ -96,7 +96,7 @@ def test_pictures_too_small_for_the_network_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("name", "near"), [("convnext_atoo", "convnext_atto"), ("nn4.small2", "nn4_small2")])
-def test_a_misspelt_name_brings_the_near_ones(name: str, near: str) -> None:
+def test_a_misspelled_name_brings_the_near_ones(name: str, near: str) -> None:
     with pytest.raises(ConfigError, match=rf"--backbone {name}.*{near}"):
         build_backbone(name, pretrained=False, image_size=112, pool="none")
 

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.export import ExportConfig
-from faceclr_cli.core.encoders import graph
+from faceclr_cli.core.encoders import export_graph as graph
 from faceclr_cli.core.encoders.architecture import Architecture, Pool
-from faceclr_cli.core.encoders.bundle import load_bundle, save_encoder
 from faceclr_cli.core.encoders.description import Card
-from faceclr_cli.core.encoders.export import run
-from faceclr_cli.core.encoders.load import load_encoder
-from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
+from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, save_encoder
+from faceclr_cli.core.encoders.export import export as run
+from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
 from faceclr_cli.core.encoders.onnx_file import read_onnx
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
@@ -64,7 +64,7 @@ def crops(count: int) -> NDArray[np.uint8]:
 def test_the_graph_gives_what_pytorch_gives_for_batches_of_any_size(count: int, exported: Path) -> None:
     encoder = load_encoder(str(exported), "cpu")
     assert isinstance(encoder.encoder, OnnxEncoder)
-    expected = load_bundle(exported, "cpu")
+    expected = load_encoder_folder(exported, "cpu")
     assert encoder.embed(crops(count)) == pytest.approx(expected.embed(crops(count)), abs=1e-5)
     assert (encoder.name, encoder.dim, encoder.digest) == (expected.name, expected.dim, expected.digest)
     assert (encoder.fingerprint, encoder.calibration) == (expected.fingerprint, expected.calibration)
@@ -83,7 +83,7 @@ def test_crops_are_resized_in_the_graph_as_by_pytorch(side: int) -> None:
             return pictures.flatten(1)
 
     noise = torch.randint(0, 256, (3, side, side, 3), dtype=torch.uint8)
-    expected = torch.nn.functional.normalize(normalise(noise, 40).flatten(1), dim=1)
+    expected = torch.nn.functional.normalize(normalize_pixels(noise, 40).flatten(1), dim=1)
     assert torch.allclose(graph.ExportedNetwork(Bare(), side, half=False)(noise), expected, atol=1e-6)
 
 
@@ -102,7 +102,7 @@ def test_a_graph_of_former_weights_is_not_used(copy: Path) -> None:
     (copy / "encoder" / "encoder.onnx").write_bytes(former)
     now = load_encoder(str(copy), "cpu")
     assert not isinstance(now.encoder, OnnxEncoder)
-    assert np.array_equal(now.embed(crops(2)), load_bundle(copy, "cpu").embed(crops(2)))
+    assert np.array_equal(now.embed(crops(2)), load_encoder_folder(copy, "cpu").embed(crops(2)))
 
 
 def test_half_is_half_the_size_and_gives_nearly_the_same(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:

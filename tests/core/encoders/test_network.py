@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from faceclr_cli.core.datasets.augment import SimCLRViews
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.heads import projection_head
-from faceclr_cli.core.encoders.network import EncoderNetwork, normalise
+from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.views.augmentation import SimCLRViews
 
 SMALL = Architecture(backbone="test_convnext", embedding_dim=24, image_size=40)
 
@@ -51,14 +51,14 @@ def test_an_architecture_survives_json() -> None:
 
 def test_unchanged_views_of_training_are_the_pictures_of_use() -> None:
     crops = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
-    unchanged = SimCLRViews(size=40, crop_scale=1.0, jitter=0.0, hue=0.0, grey=0.0, blur=0.0, rotate=0.0, flip=0.0)
+    unchanged = SimCLRViews(size=40, crop_scale=1.0, jitter=0.0, hue=0.0, gray=0.0, blur=0.0, rotate=0.0, flip=0.0)
     torch.testing.assert_close(
-        unchanged(crops, torch.rand(2, 1, unchanged.draws)), normalise(crops, 40), atol=1e-4, rtol=0
+        unchanged(crops, torch.rand(2, 1, unchanged.draws)), normalize_pixels(crops, 40), atol=1e-4, rtol=0
     )
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_projections_of_a_batch_are_standardised(layers: int) -> None:
+def test_projections_of_a_batch_are_standardized(layers: int) -> None:
     head = projection_head(24, 8, layers).train()
     features = torch.randn(5, 24)
     torch.testing.assert_close(head(features).mean(dim=0), torch.zeros(8), atol=1e-5, rtol=0)

@@ -14,12 +14,12 @@ from onnx import helper
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
 from faceclr_cli.core.encoders.onnx_file import LARGEST, read_onnx
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.faces.drawn import write_people
-from tests.core.encoders.toy_graph import DIM, SIDE, WEIGHTS, graph, mean_colours, write_toy
+from tests.core.encoders.toy_graph import DIM, SIDE, WEIGHTS, graph, mean_colors, write_toy
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_batches_of_any_size_give_what_the_graph_says(count: int, toy: Path) -> 
     assert (encoder.name, encoder.dim, encoder.digest) == ("toy", DIM, WEIGHTS)
     embeddings = encoder.embed(crops(count))
     assert embeddings.dtype == np.float32
-    assert embeddings == pytest.approx(mean_colours(crops(count)), abs=1e-5)
+    assert embeddings == pytest.approx(mean_colors(crops(count)), abs=1e-5)
     # A view whose rows don't lie one behind the other is a batch like any.
-    assert encoder.embed(crops(count)[:, ::-1]) == pytest.approx(mean_colours(crops(count)), abs=1e-5)
+    assert encoder.embed(crops(count)[:, ::-1]) == pytest.approx(mean_colors(crops(count)), abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40, 3), (SIDE, SIDE, 3)])

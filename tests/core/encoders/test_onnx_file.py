@@ -96,13 +96,13 @@ def outside(tensor: TensorProto, path: Path) -> TensorProto:
     return tensor
 
 
-@pytest.mark.parametrize("place", ["initialiser", "constant", "sparse", "training"])
+@pytest.mark.parametrize("place", ["initializer", "constant", "sparse", "training"])
 def test_weights_in_other_files_are_refused_wherever_they_are_named(place: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(12))
     tensor = outside(helper.make_tensor("more", TensorProto.FLOAT, [3], [0, 0, 0]), secret)
     model = graph()
-    if place == "initialiser":
+    if place == "initializer":
         model.graph.initializer.append(tensor)
     elif place == "constant":
         model.graph.node.append(helper.make_node("Constant", [], ["more"], value=tensor))

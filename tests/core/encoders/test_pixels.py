@@ -34,5 +34,5 @@ def test_similarity_is_the_correlation_of_averaged_pixels() -> None:
     assert abs(one @ other - expected) < 0.005
 
 
-def test_a_crop_of_one_colour_is_like_nothing() -> None:
+def test_a_crop_of_one_color_is_like_nothing() -> None:
     assert not PixelsEncoder().embed(np.full((1, 112, 112, 3), 77, np.uint8)).any()

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.datasets.pairs import read_pairs
+from faceclr_cli.core.datasets.pairs.pair_files import read_pairs
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import NoFaceError
-from faceclr_cli.core.evaluation.pairs import PairsResult
-from faceclr_cli.core.evaluation.verify import run
+from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+from faceclr_cli.core.evaluation.verification.verify import verify as run
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.weights import SFACE
-from faceclr_cli.core.metrics.calibration import far_thresholds
-from faceclr_cli.core.metrics.verification import best_threshold
+from faceclr_cli.core.metrics.far_thresholds import far_thresholds
+from faceclr_cli.core.metrics.roc import best_threshold
 
 
 @pytest.fixture(scope="module")

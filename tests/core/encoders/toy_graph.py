@@ -1,4 +1,4 @@
-"""An exported encoder small enough to be made without torch: an embedding is the mean colour of the crop."""
+"""An exported encoder small enough to be made without torch: an embedding is the mean color of the crop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from faceclr_cli.core.encoders.architecture import NORMALISATION, Architecture
+from faceclr_cli.core.encoders.architecture import NORMALIZATION, Architecture
 from faceclr_cli.core.encoders.onnx_file import Precision, write_onnx
 from faceclr_cli.core.faces.crop import default_fingerprint
 
@@ -31,7 +31,7 @@ def encoder_json(**changes: Any) -> dict[str, Any]:
         "config": {"lr": 0.5},
         "architecture": Architecture(backbone="toy", embedding_dim=DIM, image_size=64).to_json(),
         "dim": DIM,
-        "fingerprint": {**default_fingerprint(SIDE).to_json(), "channels": "rgb", "normalisation": NORMALISATION},
+        "fingerprint": {**default_fingerprint(SIDE).to_json(), "channels": "rgb", "normalisation": NORMALIZATION},
         "calibration": CALIBRATION,
         "card": {"command": "pretrain", "data": "train", "pictures": 3, "people": {"Zoë": 2, "Ann": 1}},
         "weights": {"sha256": WEIGHTS},
@@ -75,8 +75,8 @@ def write_toy(
     return path
 
 
-def mean_colours(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+def mean_colors(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
     """What the toy gives, worked out by NumPy."""
     means = crops.astype(np.float64).mean(axis=(1, 2))
-    colours: NDArray[np.float64] = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return colours
+    colors: NDArray[np.float64] = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return colors

@@ -11,8 +11,8 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 def _crowd(people: int, pictures: int, noise: float, dim: int = 16) -> Store:
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(people, dim))
-    rows = np.concatenate([centre + noise * rng.normal(size=(pictures, dim)) for centre in centres])
+    centers = rng.normal(size=(people, dim))
+    rows = np.concatenate([center + noise * rng.normal(size=(pictures, dim)) for center in centers])
     names = [(f"p{who:02d}", f"p{who:02d}/{number}.jpg") for who in range(people) for number in range(pictures)]
     return Store(
         embeddings=(rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32),

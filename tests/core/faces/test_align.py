@@ -45,7 +45,7 @@ def test_landmarks_that_coincide_are_refused() -> None:
         similarity(np.ones((5, 2)), ARCFACE)
 
 
-def centre_of(crop: np.ndarray, channel: int) -> np.ndarray:
+def center_of(crop: np.ndarray, channel: int) -> np.ndarray:
     weights = crop[:, :, channel].astype(float)
     y, x = np.mgrid[0 : crop.shape[0], 0 : crop.shape[1]]
     return np.array([(x * weights).sum(), (y * weights).sum()]) / weights.sum()
@@ -61,7 +61,7 @@ def test_landmarks_land_on_the_template(scale: float, size: int) -> None:
         x, y = landmarks[point]
         sub = 16  # OpenCV's fixed-point fraction
         cv2.circle(image, (round(x * sub), round(y * sub)), round(4 * scale * sub), [255] * 3, -1, cv2.LINE_AA, 4)
-        np.testing.assert_allclose(centre_of(align(image, landmarks, size), channel), template(size)[point], atol=0.12)
+        np.testing.assert_allclose(center_of(align(image, landmarks, size), channel), template(size)[point], atol=0.12)
 
 
 def test_outside_the_picture_is_black() -> None:
@@ -73,7 +73,7 @@ def test_outside_the_picture_is_black() -> None:
 
 
 def test_fine_patterns_do_not_alias() -> None:
-    """One-pixel stripes, much finer than the crop can show, must become grey and not new stripes."""
+    """One-pixel stripes, much finer than the crop can show, must become gray and not new stripes."""
     image = np.zeros((1200, 1200, 3), np.uint8)
     image[:, ::2] = 255
     crop = align(image, moved(ARCFACE, 9.0, 0.0, (60.0, 60.0)))
@@ -82,24 +82,24 @@ def test_fine_patterns_do_not_alias() -> None:
 
 
 def portrait(angle: float) -> tuple[np.ndarray, Face]:
-    """A face of 100 x 140 pixels with dots for eyes, turned about its centre in a grey picture."""
+    """A face of 100 x 140 pixels with dots for eyes, turned about its center in a gray picture."""
     image = np.full((400, 400, 3), 60, np.uint8)
     corners = moved(np.array([[-50, -70], [50, -70], [50, 70], [-50, 70]]), 1, angle, (200, 180))
     cv2.fillPoly(image, [np.round(corners).astype(np.int32)], (200, 200, 200))
     landmarks = moved(np.array([[-22, -15], [26, -15], [0, 10], [-15, 40], [17, 40]]), 1, angle, (200, 180))
-    for point, colour in zip(landmarks[:2], ((255, 0, 0), (0, 255, 0)), strict=True):
-        cv2.circle(image, np.round(point).astype(int).tolist(), 5, colour, -1)
+    for point, color in zip(landmarks[:2], ((255, 0, 0), (0, 255, 0)), strict=True):
+        cv2.circle(image, np.round(point).astype(int).tolist(), 5, color, -1)
     return image, Face(box=(150, 110, 100, 140), landmarks=landmarks.astype(np.float32), score=1)
 
 
 @pytest.mark.parametrize("angle", [-35.0, 0.0, 20.0])
 @pytest.mark.parametrize("size", [96, 240])
-def test_eyes_come_to_lie_level_and_centred(angle: float, size: int) -> None:
+def test_eyes_come_to_lie_level_and_centered(angle: float, size: int) -> None:
     image, face = portrait(angle)
     crop = Alignment(method="eyes", margin=0.3, size=size).cut(image, face).astype(int)
     assert crop.shape == (size, size, 3)
-    left = centre_of(np.maximum(crop[:, :, :1] - crop[:, :, 1:2], 0).clip(0, 255), 0)
-    right = centre_of(np.maximum(crop[:, :, 1:2] - crop[:, :, :1], 0).clip(0, 255), 0)
+    left = center_of(np.maximum(crop[:, :, :1] - crop[:, :, 1:2], 0).clip(0, 255), 0)
+    right = center_of(np.maximum(crop[:, :, 1:2] - crop[:, :, :1], 0).clip(0, 255), 0)
     assert abs(left[1] - right[1]) < size / 100
     assert abs((left[0] + right[0]) / 2 - (size - 1) / 2) < size / 100
     # Nothing is stretched: eyes 48 pixels apart, in a face of 140 with margins of 0.3 on both sides.
@@ -137,7 +137,7 @@ def test_the_name_of_an_alignment_finds_it_again() -> None:
     for template_name, padding in (
         ("arcface 0.3", "black"),
         ("other", "black"),
-        ("box 0.2", "grey"),
+        ("box 0.2", "gray"),
         ("box x", "black"),
     ):
         with pytest.raises(ValueError):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.errors import ModelError, NoFaceError
 from faceclr_cli.core.faces.align import ARCFACE, Alignment
-from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint, fingerprint_of, made_elsewhere
+from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint, fingerprint_for_foreign_crops, fingerprint_of
 from faceclr_cli.core.faces.decode import Picture, read_photo
 from faceclr_cli.core.faces.detect import Face, Selection, UnfitError
-from faceclr_cli.core.faces.drawn import draw_photo, invent_person
 from faceclr_cli.core.faces.yunet import YuNet
 
 
@@ -83,10 +83,10 @@ def test_crops_that_cannot_be_made_here_are_refused(field: str) -> None:
         PhotoCropper(replace(default_fingerprint(), **{field: "other"}))
 
 
-def test_channels_and_normalisation_are_the_encoders_business() -> None:
+def test_channels_and_normalization_are_the_encoders_business() -> None:
     photo = packed(draw_photo(invent_person(1), 1).image)
     plain = PhotoCropper(default_fingerprint()).crop_data(photo)[0]
-    other = PhotoCropper(replace(default_fingerprint(), channels="bgr", normalisation="imagenet")).crop_data(photo)[0]
+    other = PhotoCropper(replace(default_fingerprint(), channels="bgr", normalization="imagenet")).crop_data(photo)[0]
     assert np.array_equal(plain.crop, other.crop)
 
 
@@ -149,10 +149,10 @@ def test_an_encoder_gets_the_detector_of_its_fingerprint(detector: str) -> None:
 
 
 def test_crops_made_elsewhere_are_matched_by_their_template() -> None:
-    cropper = PhotoCropper(made_elsewhere("arcface", 112))
+    cropper = PhotoCropper(fingerprint_for_foreign_crops("arcface", 112))
     assert cropper.fingerprint == default_fingerprint()
     with pytest.raises(ModelError, match="made elsewhere"):
-        PhotoCropper(made_elsewhere(None, 112))
+        PhotoCropper(fingerprint_for_foreign_crops(None, 112))
 
 
 def test_a_face_without_landmarks_cannot_be_aligned_by_them() -> None:

@@ -40,7 +40,7 @@ def difference(image: NDArray[np.uint8], other: Image.Image) -> float:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000"])
-def test_colours_come_as_rgb(picture: Image.Image, kind: str) -> None:
+def test_colors_come_as_rgb(picture: Image.Image, kind: str) -> None:
     image = read_photo(encoded(picture, kind))
     assert image.shape == (60, 90, 3)
     assert image.dtype == np.uint8
@@ -254,7 +254,7 @@ def noisy(picture: Image.Image) -> dict[str, bytes]:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     jpeg = encoded(picture, "JPEG")
     return {
-        "grey.png": encoded(picture.convert("L"), "PNG", icc_profile=profile),
+        "gray.png": encoded(picture.convert("L"), "PNG", icc_profile=profile),
         "extra.jpg": jpeg[:-2] + b"\0\x11\x22\x33" * 4 + jpeg[-2:],
     }
 
@@ -266,7 +266,7 @@ def test_a_command_prints_nothing_of_what_libraries_say_about_sound_pictures(
         (tmp_path / name).write_bytes(data)
     decode = "from pathlib import Path; from faceclr_cli.core.faces.decode import read_photo\n"
     decode += "for name in sys.argv[1:]: read_photo(Path(name))\n"
-    ours = "from faceclr_cli.commands import streams; from faceclr_cli.core.process import claim_process\n"
+    ours = "from faceclr_cli.commands import streams; from faceclr_cli.core.workers.process import claim_process\n"
     ours += "claim_process(); streams.ready(); sys.stderr.write('before ')\n"
     after = "print('after', file=sys.stderr); os.write(2, b'of another library')\n"
     said = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.errors import NoFaceError
-from faceclr_cli.core.faces.detect import Face, Selection, UnfitError, resized
+from faceclr_cli.core.faces.detect import Face, Selection, UnfitError, resize_for_detection
 from faceclr_cli.core.faces.reasons import Reason
 
 SHAPE = (200, 300)
@@ -56,6 +56,6 @@ def test_of_equal_boxes_the_surer_face_is_taken() -> None:
     ("shape", "expected"), [((100, 50), (256, 128)), ((300, 200), (300, 200)), ((9, 2000), (3, 640))]
 )
 def test_pictures_are_resized_in_proportion(shape: tuple[int, int], expected: tuple[int, int]) -> None:
-    image, back = resized(np.zeros((*shape, 3), np.uint8), 256, 640)
+    image, back = resize_for_detection(np.zeros((*shape, 3), np.uint8), 256, 640)
     assert image.shape[:2] == expected
     np.testing.assert_allclose(back * image.shape[1::-1], shape[::-1])

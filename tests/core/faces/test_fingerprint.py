@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from faceclr_cli.core.errors import DataError, FingerprintError
-from faceclr_cli.core.faces.crop import default_fingerprint, made_elsewhere
+from faceclr_cli.core.faces.crop import default_fingerprint, fingerprint_for_foreign_crops
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 OURS = default_fingerprint()
@@ -32,7 +32,7 @@ def test_the_field_that_differs_is_named(field: str, value: object) -> None:
 
 
 def test_crops_may_differ_from_an_encoder_in_what_it_does_itself() -> None:
-    encoder = replace(OURS, channels="bgr", normalisation="imagenet")
+    encoder = replace(OURS, channels="bgr", normalization="imagenet")
     OURS.require_same_crops(encoder, "faces", "run")
     with pytest.raises(FingerprintError, match="channels"):
         OURS.require_same(encoder, "faces", "run")
@@ -41,11 +41,14 @@ def test_crops_may_differ_from_an_encoder_in_what_it_does_itself() -> None:
 
 
 def test_what_is_unknown_of_crops_made_elsewhere_does_not_count_but_their_template_does() -> None:
-    theirs = made_elsewhere("arcface", 112)
+    theirs = fingerprint_for_foreign_crops("arcface", 112)
     OURS.require_same_crops(theirs, "encoder", "faces")
     theirs.require_same_crops(OURS, "encoder", "faces")
     with pytest.raises(FingerprintError, match="detector"):
         OURS.require_same(theirs, "a.h5", "b.h5")
-    for other, field in ((made_elsewhere(None, 112), "template"), (made_elsewhere("arcface", 96), "size")):
+    for other, field in (
+        (fingerprint_for_foreign_crops(None, 112), "template"),
+        (fingerprint_for_foreign_crops("arcface", 96), "size"),
+    ):
         with pytest.raises(FingerprintError, match=field):
             OURS.require_same_crops(other, "encoder", "faces")

@@ -35,7 +35,7 @@ def test_several_faces_come_the_surest_first_in_pixels_of_the_whole_picture(dete
     found = detector.detect(np.kron(two, np.ones((3, 3, 1), np.uint8)))
     assert len(found) == 2
     assert [face.score for face in found] == sorted((face.score for face in found), reverse=True)
-    assert sorted(int(face.centre[0] // 768) for face in found) == [0, 1]
+    assert sorted(int(face.center[0] // 768) for face in found) == [0, 1]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 900), (200, 300)])
@@ -72,7 +72,7 @@ def test_it_agrees_with_yunet_on_most_photographs(detector: Mtcnn, real_data: Pa
     photos = sorted((real_data / "lfw-view1" / "images").glob("*/*_0001.jpg"))[::250]
     other, agreed = YuNet(), []
     for photo in map(read_photo, photos):
-        wanted = [face.centre for face in other.detect(photo)]
-        found = [face.centre for face in detector.detect(photo)]
+        wanted = [face.center for face in other.detect(photo)]
+        found = [face.center for face in detector.detect(photo)]
         agreed.append(any(np.hypot(*np.subtract(one, two)) < 25 for one in found for two in wanted))
     assert np.mean(agreed) > 0.85

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.faces.align import ARCFACE
 from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.detect import Face
-from faceclr_cli.core.faces.drawn import draw_photo, invent_person
 from faceclr_cli.core.faces.quality import doubts, sharpness
 
 # Eyes, nose tip and mouth corners of MediaPipe's canonical face model (Apache-2.0), in cm: x to the right as seen,

@@ -8,11 +8,11 @@ import pytest
 from matplotlib.cbook import get_sample_data
 from skimage.data import astronaut
 
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces import weights
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.detect import Face
-from faceclr_cli.core.faces.drawn import draw_photo, invent_person
 from faceclr_cli.core.faces.weights import SFACE, YUNET
 from faceclr_cli.core.faces.yunet import YuNet
 

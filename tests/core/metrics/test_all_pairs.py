@@ -8,15 +8,15 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from faceclr_cli.core.metrics import all_pairs
 from faceclr_cli.core.metrics.all_pairs import Pairs, count_scores, measure_all_pairs
-from faceclr_cli.core.metrics.verification import eer, tar_at_far
+from faceclr_cli.core.metrics.roc import eer, tar_at_far
 
 FARS = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 0.29, 0.5, 1.0)
 
 
 def crowd(people: int, pictures: int, noise: float, dim: int = 8) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(people)
-    centres = rng.normal(size=(people, dim))
-    rows = np.repeat(centres, pictures, axis=0) + noise * rng.normal(size=(people * pictures, dim))
+    centers = rng.normal(size=(people, dim))
+    rows = np.repeat(centers, pictures, axis=0) + noise * rng.normal(size=(people * pictures, dim))
     order = rng.permutation(len(rows))
     return rows[order].astype(np.float32), np.repeat(np.arange(people), pictures)[order]
 
@@ -91,15 +91,15 @@ def test_counts_of_scores_are_those_of_all_pairs_held_at_once(bins: int, monkeyp
     monkeypatch.setattr(all_pairs, "_AT_ONCE", 5000)
     embeddings, labels = crowd(30, 6, 0.6)
     scores, same = held(embeddings, labels)
-    centres, genuine, impostor = count_scores(embeddings, labels, bins)
+    centers, genuine, impostor = count_scores(embeddings, labels, bins)
     np.testing.assert_array_equal(genuine, np.histogram(scores[same], bins, (-1, 1))[0])
     np.testing.assert_array_equal(impostor, np.histogram(scores[~same], bins, (-1, 1))[0])
     assert (genuine.sum(), impostor.sum()) == (30 * 15, 30 * 29 // 2 * 36)
-    assert centres @ genuine / genuine.sum() == pytest.approx(scores[same].mean(), abs=1 / bins)
+    assert centers @ genuine / genuine.sum() == pytest.approx(scores[same].mean(), abs=1 / bins)
 
 
 def test_scores_at_the_ends_are_counted() -> None:
     corners = np.array([[1, 0], [1, 0], [-1, 0]], np.float32)
-    centres, genuine, impostor = count_scores(corners, [0, 0, 1], 4)
-    np.testing.assert_allclose(centres, [-0.75, -0.25, 0.25, 0.75])
+    centers, genuine, impostor = count_scores(corners, [0, 0, 1], 4)
+    np.testing.assert_allclose(centers, [-0.75, -0.25, 0.25, 0.75])
     assert (genuine.tolist(), impostor.tolist()) == ([0, 0, 0, 1], [2, 0, 0, 0])

@@ -7,7 +7,7 @@ from sklearn.metrics import classification_report, confusion_matrix, jaccard_sco
 from faceclr_cli.core.metrics.classification import (
     among_top,
     class_scores,
-    confusions,
+    count_confusions,
     intervals_over_people,
     person_scores,
     top_k_accuracy,
@@ -40,8 +40,8 @@ def test_each_persons_scores_are_those_of_scikit_learn() -> None:
 
 def test_confusions_are_those_of_scikit_learn_and_hold_people_who_do_not_occur() -> None:
     labels, guessed = _guesses()
-    assert np.array_equal(confusions(labels, guessed, 6), confusion_matrix(labels, guessed))
-    assert np.array_equal(confusions([0, 2], [2, 2], 4), [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
+    assert np.array_equal(count_confusions(labels, guessed, 6), confusion_matrix(labels, guessed))
+    assert np.array_equal(count_confusions([0, 2], [2, 2], 4), [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
     assert person_scores([0, 2], [2, 2], 4).support.tolist() == [1, 0, 1, 0]
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.metrics import knn
-from faceclr_cli.core.metrics.knn import knn_accuracy, knn_right, knn_scores, neighbour_purity
+from faceclr_cli.core.metrics.knn import knn_accuracy, knn_right, knn_scores, neighbor_purity
 
 
 def _crowd(seed: int = 0) -> tuple[np.ndarray, list[str]]:
     rng = np.random.default_rng(seed)
     people = [f"person-{number % 9}" for number in range(80)] + ["alone"]
-    centres = {name: rng.normal(size=6) for name in set(people)}
-    return np.stack([centres[name] + rng.normal(size=6) for name in sorted(people)]), sorted(people)
+    centers = {name: rng.normal(size=6) for name in set(people)}
+    return np.stack([centers[name] + rng.normal(size=6) for name in sorted(people)]), sorted(people)
 
 
 def _slow(rows: np.ndarray, people: list[str], k: int) -> float:
@@ -74,10 +74,10 @@ def test_nobody_with_two_pictures_is_an_error() -> None:
 def test_purity_of_crowds_apart_and_of_a_crowd_mixed() -> None:
     apart = np.array([[0, 0], [0, 1], [1, 0], [50, 50], [50, 51], [51, 50]], float)
     people = ["a"] * 3 + ["b"] * 3
-    assert neighbour_purity(apart, people, 2) == 1.0
-    assert neighbour_purity(np.array([[0.0], [1], [2.1], [3.3]]), ["a", "b", "a", "b"], 1) == 0.0
+    assert neighbor_purity(apart, people, 2) == 1.0
+    assert neighbor_purity(np.array([[0.0], [1], [2.1], [3.3]]), ["a", "b", "a", "b"], 1) == 0.0
     with pytest.raises(ValueError, match="twice"):
-        neighbour_purity(apart, list("abcdef"), 2)
+        neighbor_purity(apart, list("abcdef"), 2)
 
 
 @pytest.mark.parametrize(("candidates", "pictures"), [(10, 1024), (16_384, 1024), (1_000_000, 16), (100_000_000, 1)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from faceclr_cli.core.metrics.gallery_search import PeopleIndex
 from faceclr_cli.core.metrics.open_set import (
     at_threshold,
     bounded_false_alarms,
@@ -13,7 +14,6 @@ from faceclr_cli.core.metrics.open_set import (
     gallery_false_alarms,
     rank_rate,
 )
-from faceclr_cli.core.metrics.search import PeopleIndex
 
 
 def _slowly(known: list[float], ranks: list[int], unknown: list[float], far: float) -> tuple[float, float] | None:

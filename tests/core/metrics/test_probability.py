@@ -22,7 +22,7 @@ def gaussians(genuine: int, impostor: int, seed: int = 0, apart: float = 0.4) ->
 
 
 def most_likely(scores: np.ndarray, same: np.ndarray) -> Logistic:
-    """Likelihood and Jeffreys' prior, pair by pair and on the scores as they are, by a general minimiser."""
+    """Likelihood and Jeffreys' prior, pair by pair and on the scores as they are, by a general minimizer."""
     fewest = min(same.sum(), (~same).sum())
     weights = np.where(same, fewest / same.sum(), fewest / (~same).sum())
 
@@ -80,12 +80,12 @@ def test_of_the_pairs_with_a_chance_that_share_is_genuine() -> None:
 
 def test_counts_give_what_the_pairs_give() -> None:
     rng = np.random.default_rng(0)
-    centres = np.linspace(-1, 1, 41)
-    genuine = rng.poisson(200 * np.exp(-0.5 * ((centres - 0.6) / 0.2) ** 2))
-    impostor = rng.poisson(2000 * np.exp(-0.5 * ((centres - 0.0) / 0.2) ** 2))
-    scores = np.concatenate([np.repeat(centres, genuine), np.repeat(centres, impostor)])
+    centers = np.linspace(-1, 1, 41)
+    genuine = rng.poisson(200 * np.exp(-0.5 * ((centers - 0.6) / 0.2) ** 2))
+    impostor = rng.poisson(2000 * np.exp(-0.5 * ((centers - 0.0) / 0.2) ** 2))
+    scores = np.concatenate([np.repeat(centers, genuine), np.repeat(centers, impostor)])
     same = np.arange(len(scores)) < genuine.sum()
-    counted, paired = fit_logistic_counts(centres, genuine, impostor), fit_logistic(scores, same)
+    counted, paired = fit_logistic_counts(centers, genuine, impostor), fit_logistic(scores, same)
     assert counted.slope == pytest.approx(paired.slope, abs=1e-6)
     assert counted.offset == pytest.approx(paired.offset, abs=1e-6)
 

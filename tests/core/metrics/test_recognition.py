@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.metrics.recognition import recognition
-from faceclr_cli.core.metrics.verification import balanced_threshold, every_pair, tar_at_far
+from faceclr_cli.core.metrics.roc import balanced_threshold, every_pair, tar_at_far
 
 
 def crowd(counts: list[int], noise: float, seed: int = 0, dim: int = 16) -> tuple[np.ndarray, np.ndarray]:

@@ -9,10 +9,10 @@ from lightning_fabric import Fabric
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.training.stopping import Stop
+from faceclr_cli.core.training.stop_signals import StopRequest
 
 
-def failing(fabric: Fabric, stop: Stop, how: str, reporter: Reporter) -> None:
+def failing(fabric: Fabric, stop: StopRequest, how: str, reporter: Reporter) -> None:
     """Rank 1 fails while rank 0 waits for it."""
     if fabric.global_rank == 1:
         if how == "killed":

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from faceclr_cli.core.configs.center import CenterConfig
-from faceclr_cli.core.encoders.bundle import load_network
+from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.events import Notice
-from faceclr_cli.core.training.run import run
+from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.test_resume import Stopper
 from tests.core.training.toy import Heard, make_faces, weights
 

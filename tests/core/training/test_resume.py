@@ -16,8 +16,8 @@ from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.errors import ConfigError, InterruptedRunError, ModelError, TerminatedRunError
 from faceclr_cli.core.events import Event, TaskAdvanced
-from faceclr_cli.core.training import triplet as triplet_module
-from faceclr_cli.core.training.run import run
+from faceclr_cli.core.training import triplet_task as triplet_module
+from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.toy import Heard, make_faces, make_split, pretrain, train_elsewhere, wait_for_step, weights
 
 OPTIONS: dict[str, Any] = {"epochs": 3, "backbone": "test_resnet", "batch_size": 16}

@@ -20,19 +20,20 @@ from faceclr_cli.core.artifacts import digest_file
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.events import Event, Reporter
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.training import work
-from faceclr_cli.core.training.checkpoint import State
+from faceclr_cli.core.training import run_worker as work
+from faceclr_cli.core.training.checkpoint import TrainingState
 from faceclr_cli.core.training.loop import Trainee
-from faceclr_cli.core.training.record import Record
-from faceclr_cli.core.training.run import TrainResult, run
-from faceclr_cli.core.training.stopping import Stop
-from faceclr_cli.core.training.work import Job, Outcome
+from faceclr_cli.core.training.run_folder import RunFolder
+from faceclr_cli.core.training.run_worker import Outcome, TrainingJob
+from faceclr_cli.core.training.stop_signals import StopRequest
+from faceclr_cli.core.training.trainers import TrainResult
+from faceclr_cli.core.training.trainers import train as run
 
 SIZE = 32
 FINGERPRINT = Fingerprint(
     detector="none", detector_digest="0" * 16, template="toy", size=SIZE, interpolation="none", padding="none"
 )
-_WORK = work.work  # Tests put `spied` in its place.
+_WORK = work.run_worker  # Tests put `spied` in its place.
 SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "batch_size": 16}
 
 
@@ -50,7 +51,7 @@ class Heard:
 
 
 def make_faces(root: Path, people: int, pictures: int, *, first: int = 0, template: str = "toy") -> Path:
-    """Each person is a pattern of coarse colours; pictures differ in light, place and noise."""
+    """Each person is a pattern of coarse colors; pictures differ in light, place and noise."""
     for person in range(first, first + people):
         rng = np.random.default_rng(person)
         pattern = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
@@ -120,11 +121,11 @@ def wait_for_step(process: subprocess.Popen[str], steps: int) -> None:
     raise AssertionError(process.communicate()[1])
 
 
-def spied(fabric: Fabric, stop: Stop, job: Job, reporter: Reporter) -> Outcome:
+def spied(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> Outcome:
     """The work of a process, which also writes down which weights it ended with."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: State, record: Record) -> Iterator[Event]:
+    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Event]:
         yield from fit(trainee, state, record)
         digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in trainee.task.parameters()))
         (job.out.parent / f"rank_{fabric.global_rank}").write_text(digest.hexdigest())

@@ -24,27 +24,31 @@ from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.split import SplitConfig
-from faceclr_cli.core.datasets.folder import open_faces
-from faceclr_cli.core.datasets.packed import pack
-from faceclr_cli.core.datasets.prepare import run as prepare
-from faceclr_cli.core.datasets.split import run as split
-from faceclr_cli.core.datasets.summary import summarise
-from faceclr_cli.core.embeddings.embed import run as embed
+from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.datasets.splitting.split import split, summarize_part
+from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.embeddings.store import read_store, write_store
-from faceclr_cli.core.encoders.calibration import Calibration, FarPoint
+from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import DataError, LockedError
-from faceclr_cli.core.evaluation.classifier import Classifier, read_classifier, write_classifier
-from faceclr_cli.core.evaluation.cluster import run as cluster
-from faceclr_cli.core.evaluation.gallery import load_people
+from faceclr_cli.core.evaluation.clustering.cluster import cluster
+from faceclr_cli.core.evaluation.identification.gallery import load_gallery
+from faceclr_cli.core.evaluation.identification.people_classifier import (
+    PeopleClassifier,
+    read_classifier,
+    write_classifier,
+)
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
-from faceclr_cli.core.faces.drawn import write_people
-from faceclr_cli.core.plots.page import read_page, write_page
+from faceclr_cli.core.faces.face_folder import open_faces
+from faceclr_cli.core.plots.map_page import read_page, write_page
+from faceclr_cli.core.preparing.prepare import prepare
 from faceclr_cli.core.text import canonical
 from faceclr_cli.core.upkeep import face_holdings
 from faceclr_cli.core.upkeep.face_holdings import FacesHolding
-from faceclr_cli.core.upkeep.forget import ForgetResult, run
+from faceclr_cli.core.upkeep.forget import ForgetResult
+from faceclr_cli.core.upkeep.forget import forget as run
 
 NAME = "person-03"
 
@@ -106,7 +110,7 @@ def test_nothing_is_left_of_a_person(place: Path) -> None:
 
 def test_the_galleries_in_the_cache_are_removed(place: Path) -> None:
     config = IdentifyConfig(photos=place / "photos", gallery=place / "faces", threshold=0.5)
-    load_people(config, place / "faces", SFaceEncoder(), Heard())
+    load_gallery(config, place / "faces", SFaceEncoder(), Heard())
     assert list((place / "cache").rglob("*.h5"))
     forget(place / "faces", dry_run=True)
     assert list((place / "cache").rglob("*.h5"))
@@ -260,7 +264,7 @@ def test_the_numbers_of_a_split_are_those_without_the_person(place: Path) -> Non
     forget(place / "splits")
     for part, said in json.loads((place / "splits" / "split.json").read_text())["parts"].items():
         faces = open_faces(place / "splits" / part)
-        assert said == asdict(summarise(faces.paths, faces.identities))
+        assert said == asdict(summarize_part(faces.paths, faces.identities))
         about = json.loads((place / "splits" / part / "faceclr.json").read_text())
         assert {name: about[name] for name in said} == said
 
@@ -318,7 +322,7 @@ def test_a_store_that_was_never_finished_is_its_parts(place: Path) -> None:
 
 def test_a_classifier_loses_name_weights_and_template(tmp_path: Path) -> None:
     unit = np.eye(3, 4, dtype=np.float32)
-    classifier = Classifier(
+    classifier = PeopleClassifier(
         people=("ann", "bob", "cat"),
         weights=2 * unit,
         bias=np.arange(3, dtype=np.float32),

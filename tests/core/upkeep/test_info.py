@@ -13,12 +13,13 @@ from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.info import InfoConfig
 from faceclr_cli.core.configs.split import SplitConfig
-from faceclr_cli.core.datasets.split import run as split
-from faceclr_cli.core.embeddings.embed import run as embed
+from faceclr_cli.core.datasets.splitting.split import split
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.errors import DataError, ModelError
-from faceclr_cli.core.evaluation.cluster import run as cluster
+from faceclr_cli.core.evaluation.clustering.cluster import cluster
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.upkeep.info import InfoResult, run
+from faceclr_cli.core.upkeep.info import InfoResult
+from faceclr_cli.core.upkeep.info import info as run
 from tests.core.training.toy import make_faces, pretrain
 
 

@@ -1,0 +1,245 @@
+"""All crops of a folder in one memory-mapped array, decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.errors import DataError, UnreadableImageError
+from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.decode import read_photo
+from faceclr_cli.core.faces.face_folder import FaceFolder
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+
+CACHE_VARIABLE = "FACECLR_CACHE"
+"""The environment variable that names another cache folder."""
+
+_LAYOUT = 1  # Another number where the meaning of a packed file changes.
+_KEPT = 8  # Packed folders that the cache holds at most: those used last.
+_BLOCK = 32  # Crops that a thread decodes and stores before it says so: to hand over each would take longer.
+_DAY = 24 * 60 * 60
+
+
+@dataclass(frozen=True, eq=False)
+class PackedFaces:
+    """The crops of a folder, decoded, in the order of its paths.
+
+    Attributes:
+        crops: RGB, 0-255, read-only, memory-mapped where there is a cache. Shape: (N, size, size, 3).
+        labels: Index of each crop's person in `people`, -1 where nobody knows. Shape: (N,).
+        people: Their names, sorted.
+        paths: Path of each crop relative to the folder.
+        fingerprint: How the crops were made.
+    """
+
+    crops: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    people: tuple[str, ...]
+    paths: tuple[str, ...]
+    fingerprint: Fingerprint
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def pack(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> PackedFaces:
+    """Decodes all crops, or maps what an earlier call decoded.
+
+    The packed file lies in the user's cache and is found by what the folder holds (see `_key`). Where the cache
+    cannot be written, the crops are kept in memory, and a notice says so.
+
+    Args:
+        folder: The crops.
+        reporter: Hears about progress.
+        cache: Folder for packed files; by default $FACECLR_CACHE, or `faceclr` in the user's cache folder.
+
+    Raises:
+        UnreadableImageError: A crop is missing or damaged; the message names it.
+        DataError: A crop has another size than the folder's fingerprint says.
+    """
+    position = {name: index for index, name in enumerate(folder.people)}
+    labels = [-1 if name is None else position[name] for name in folder.identities]
+    return PackedFaces(
+        crops=_crops(folder, reporter, cache),
+        labels=np.array(labels, dtype=np.int64),
+        people=folder.people,
+        paths=folder.paths,
+        fingerprint=folder.fingerprint,
+    )
+
+
+def forget_packed(root: Path, cache: Path | None = None) -> None:
+    """Removes what the cache holds of a folder of faces.
+
+    Args:
+        root: The folder.
+        cache: As for `pack`.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    for path in cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
+        path.unlink(missing_ok=True)
+
+
+def _root_key(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+
+
+def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArray[np.uint8]:
+    root = _root_key(folder.root)
+    key = _key(folder)
+    try:
+        target = cache_folder(cache) / f"{root}-{key}.npy"
+        crops = _map(target, _shape(folder))
+        if crops is None:
+            with atomic_path(target) as temporary:
+                _write(temporary, folder, reporter)
+            crops = _map(target, _shape(folder))
+            _tidy(target)
+        if crops is not None:
+            return crops
+        reason = f"{target} was changed meanwhile"
+    except OSError as error:
+        reason = str(error)
+    reporter.report(Notice(level="warning", text=f"decoded faces are kept in memory, not in the cache: {reason}"))
+    decoded = np.empty(_shape(folder), dtype=np.uint8)
+
+    def store(start: int, block: NDArray[np.uint8]) -> None:
+        decoded[start : start + len(block)] = block
+
+    _decode(folder, store, reporter)
+    decoded.flags.writeable = False
+    return decoded
+
+
+def cache_folder(cache: Path | None = None) -> Path:
+    """Where packed files go.
+
+    Args:
+        cache: A folder that was named, instead of $FACECLR_CACHE and the user's cache folder.
+
+    Raises:
+        FileNotFoundError: None is named, and the user has no home.
+    """
+    named = cache or os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    usual = platformdirs.user_cache_path("faceclr")
+    if not usual.is_absolute():  # "~/.cache" stays as it is where the user has no home.
+        raise FileNotFoundError(f"this user has no home folder; set {CACHE_VARIABLE}")
+    return usual
+
+
+def _key(folder: FaceFolder) -> str:
+    """A digest of how the crops were made and of the name, size and time of change of each file.
+
+    Those three stand for the content, as they do for `make` and `rsync`: hashing the content itself
+    would mean to read every file at every start. A crop that is replaced, added or removed changes the key.
+    """
+    digest = hashlib.sha256(json.dumps([_LAYOUT, folder.fingerprint.to_json()]).encode())
+    for path in folder.paths:
+        try:
+            status = (folder.root / path).stat()
+        except OSError as error:
+            raise UnreadableImageError(f"{folder.root / path}: {error.strerror}") from error
+        digest.update(os.fsencode(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+    return digest.hexdigest()[:32]
+
+
+def _shape(folder: FaceFolder) -> tuple[int, int, int, int]:
+    size = folder.fingerprint.size
+    return len(folder), size, size, 3
+
+
+def map_packed(path: Path) -> NDArray[np.uint8]:
+    """The crops in a packed file that another process has opened."""
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _map(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:
+    """Opens a packed file, or returns None where there is none or it is damaged."""
+    try:
+        crops = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    if crops.shape != shape or crops.dtype != np.uint8:
+        return None
+    with suppress(OSError):  # The time of last use, for `_tidy`. A read-only cache can still be read.
+        os.utime(path)
+    return np.asarray(crops)
+
+
+def _write(path: Path, folder: FaceFolder, reporter: Reporter) -> None:
+    """Writes an .npy file through ordinary writes: on a full disk these fail, where a memory map would crash."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": _shape(folder)}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        begin = file.tell()
+
+    def store(start: int, block: NDArray[np.uint8]) -> None:
+        with open(path, "r+b") as file:
+            file.seek(begin + start * block[0].nbytes)
+            file.write(block.data)
+
+    _decode(folder, store, reporter)
+
+
+def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None], reporter: Reporter) -> None:
+    """Decodes all crops and hands them to `store` in blocks, each with the place of its first, in several threads."""
+
+    def work(start: int) -> int:
+        paths = folder.paths[start : start + _BLOCK]
+        block = np.empty((len(paths), *_shape(folder)[1:]), dtype=np.uint8)
+        for place, path in enumerate(paths):
+            block[place] = _read(folder.root / path, folder.fingerprint.size)
+        store(start, block)
+        return start + len(paths)
+
+    task = "decoding faces"
+    reporter.report(TaskStarted(task=task, total=len(folder), unit="faces"))
+    # Threads suffice, since OpenCV releases the interpreter's lock while it decodes.
+    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+    try:
+        for done in pool.map(work, range(0, len(folder), _BLOCK)):
+            reporter.report(TaskAdvanced(task=task, done=done))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        reporter.report(TaskFinished(task=task))
+
+
+def _read(path: Path, size: int) -> NDArray[np.uint8]:
+    try:
+        picture = read_photo(path)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{error}; prepare the faces again or delete this one") from error
+    if picture.shape != (size, size, 3):
+        height, width = picture.shape[:2]
+        raise DataError(f"{path}: is {width}x{height} where faceclr.json of its folder says {size}x{size}")
+    return picture
+
+
+def _tidy(target: Path) -> None:
+    """Removes what this file supersedes, what was not used for long, and what killed runs left."""
+    root = target.name.split("-")[0]
+    with suppress(OSError):
+        entries = sorted(target.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+        finished = [path for path in entries if not path.name.startswith(".") and path != target]
+        for rank, path in enumerate(finished, start=1):
+            if path.name.startswith(f"{root}-") or rank >= _KEPT:
+                path.unlink(missing_ok=True)
+        for path in entries:
+            if path.name.startswith(".") and path.stat().st_mtime < time.time() - _DAY:
+                path.unlink(missing_ok=True)

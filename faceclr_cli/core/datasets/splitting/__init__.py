@@ -1,0 +1,1 @@
+"""The `split` job: identity-disjoint parts, and an audit of what they share."""

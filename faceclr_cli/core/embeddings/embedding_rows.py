@@ -1,0 +1,86 @@
+"""Embeddings and what is known of each, in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FARTHEST_FROM_ONE = 0.01
+"""Of the length of an embedding, which a store may hold as float16."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """One row for each face; row i of one column belongs to row i of the others.
+
+    Attributes:
+        embeddings: L2-normalized; zeros for a picture that is like nothing. Shape: (faces, dim).
+        paths: Where each face was found below the folder that was embedded, with forward slashes. Bytes that
+            are not UTF-8 are surrogate escapes, as in `os.fsdecode`. Nothing here ever opens them.
+        identities: The person of each face, or None where nobody knows.
+        content_hashes: SHA-256 of each file.
+        detection_scores: How sure the detector was, 0 to 1; NaN where that is not known. Shape: (faces,).
+        boxes: Where in the photograph the face was: x, y, width and height in pixels; NaN where that is not known.
+            Shape: (faces, 4).
+    """
+
+    embeddings: NDArray[np.float32]
+    paths: tuple[str, ...]
+    identities: tuple[str | None, ...]
+    content_hashes: tuple[str, ...]
+    detection_scores: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        columns = (self.paths, self.identities, self.content_hashes, self.detection_scores, self.boxes)
+        if self.embeddings.ndim != 2 or any(len(column) != len(self) for column in columns):
+            raise ValueError("its columns differ in length")
+        if self.boxes.shape != (len(self), 4):
+            raise ValueError("its boxes are not of four numbers each")
+        if not np.isfinite(self.embeddings).all():
+            raise ValueError("an embedding is not finite")
+        lengths = np.linalg.norm(self.embeddings, axis=1)
+        if ((abs(lengths - 1) > _FARTHEST_FROM_ONE) & (lengths > 0)).any():
+            raise ValueError("an embedding is not normalized")
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self.embeddings.shape[1])
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The names of the people, each once, sorted."""
+        return tuple(sorted({name for name in self.identities if name is not None}))
+
+    def take(self, rows: Sequence[int] | NDArray[np.int_]) -> Self:
+        """The same with these rows alone, in this order."""
+        return replace(
+            self,
+            embeddings=self.embeddings[rows],
+            paths=tuple(self.paths[row] for row in rows),
+            identities=tuple(self.identities[row] for row in rows),
+            content_hashes=tuple(self.content_hashes[row] for row in rows),
+            detection_scores=self.detection_scores[rows],
+            boxes=self.boxes[rows],
+        )
+
+
+def concatenate_rows(parts: Sequence[Rows]) -> Rows:
+    """All rows of some parts, one part after the other."""
+    return Rows(
+        embeddings=np.concatenate([part.embeddings for part in parts]),
+        paths=tuple(chain.from_iterable(part.paths for part in parts)),
+        identities=tuple(chain.from_iterable(part.identities for part in parts)),
+        content_hashes=tuple(chain.from_iterable(part.content_hashes for part in parts)),
+        detection_scores=np.concatenate([part.detection_scores for part in parts]),
+        boxes=np.concatenate([part.boxes for part in parts]),
+    )

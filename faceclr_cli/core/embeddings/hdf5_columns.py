@@ -1,0 +1,230 @@
+"""The columns of a store as HDF5 datasets: created, filled, read, and refused where they could do harm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import h5py
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.text import canonical
+
+DATASETS = ("embedding", "path", "identity", "content_hash", "detection_score", "box")
+TEXTS = ("path", "identity", "content_hash")
+
+BLOCK = 4096
+"""Rows that are read or written at a time."""
+
+_LONGEST_TEXT, _LONGEST_EMBEDDING = 65_536, 65_536
+_MOST_COMPRESSED = 200
+_READ_AT_A_TIME = 1 << 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How large the datasets are.
+
+    Attributes:
+        rows: Number of faces.
+        dim: Length of an embedding.
+        half: Whether embeddings are float16.
+        widths: Bytes of the longest path, identity and content hash.
+    """
+
+    rows: int
+    dim: int
+    half: bool
+    widths: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, rows: Rows, *, half: bool = False) -> Shape:
+        """That of rows in memory."""
+        columns = (rows.paths, [name or "" for name in rows.identities], rows.content_hashes)
+        widths = (max((len(_encoded(text)) for text in column), default=1) for column in columns)
+        path, identity, content_hash = (max(1, width) for width in widths)
+        return cls(rows=len(rows), dim=rows.dim, half=half, widths=(path, identity, content_hash))
+
+
+def create(file: h5py.File, shape: Shape) -> None:
+    """Makes the datasets of a store, empty as yet.
+
+    Texts have a fixed width and are compressed: strings of variable length take 32 bytes more each. Embeddings, which
+    don't compress, lie in one piece.
+    """
+    file.create_dataset("embedding", (shape.rows, shape.dim), np.float16 if shape.half else np.float32)
+    for name, width in zip(TEXTS, shape.widths, strict=True):
+        _create_compressed(file, name, (shape.rows,), h5py.string_dtype("utf-8", width))
+    _create_compressed(file, "detection_score", (shape.rows,), np.float32)
+    _create_compressed(file, "box", (shape.rows, 4), np.float32)
+
+
+def put(file: h5py.File, start: int, rows: Rows) -> None:
+    """Writes rows into datasets that `create` made.
+
+    Args:
+        file: Where to.
+        start: The first row's place.
+        rows: None of their texts is longer than the datasets allow.
+    """
+    where = slice(start, start + len(rows))
+    file["embedding"][where] = rows.embeddings
+    texts = (rows.paths, [name or "" for name in rows.identities], rows.content_hashes)
+    for name, column in zip(TEXTS, texts, strict=True):
+        file[name][where] = np.array([_encoded(text) for text in column], dtype=file[name].dtype)
+    file["detection_score"][where] = rows.detection_scores
+    file["box"][where] = rows.boxes
+
+
+def get(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
+    """Reads rows of datasets that `require_sound` has checked.
+
+    Args:
+        file: Where from.
+        where: Which rows; as numbers, in ascending order.
+
+    Raises:
+        ValueError: They are no rows of a store.
+    """
+    paths, hashes = (read_texts(file[name], where) for name in ("path", "content_hash"))
+    return Rows(
+        embeddings=file["embedding"][where].astype(np.float32, copy=False),
+        paths=tuple(paths),
+        identities=tuple(name or None for name in read_people(file, where)),
+        content_hashes=tuple(hashes),
+        detection_scores=file["detection_score"][where].astype(np.float32, copy=False),
+        boxes=file["box"][where].astype(np.float32, copy=False),
+    )
+
+
+def read_texts(dataset: h5py.Dataset, where: slice | NDArray[np.int_] = np.s_[:]) -> list[str]:
+    """A column of texts; names of files need not be UTF-8."""
+    if not isinstance(where, slice):
+        return [text.decode("utf-8", "surrogateescape") for text in dataset[where].tolist()]
+    texts: list[str] = []
+    start, stop, _ = where.indices(len(dataset))
+    # In blocks, since at their full width the texts of a large store don't fit into memory.
+    for first in range(start, stop, BLOCK):
+        block = dataset[first : min(first + BLOCK, stop)].tolist()
+        texts += [text.decode("utf-8", "surrogateescape") for text in block]
+    return texts
+
+
+def decode_all_columns(file: h5py.File) -> None:
+    """Reads all that HDF5 has to decode, and keeps none of it; a column that lies in one piece takes no decoding."""
+    for name in DATASETS:
+        dataset = file[name]
+        if dataset.chunks is None and not dataset.is_virtual:
+            continue
+        row_bytes = dataset.dtype.itemsize * math.prod(dataset.shape[1:])
+        step = max(1, min(BLOCK, _READ_AT_A_TIME // row_bytes))
+        for first in range(0, len(dataset), step):
+            dataset[first : first + step]
+
+
+def read_people(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> list[str]:
+    """The person of each row, in one spelling (`text.canonical`); empty where nobody knows."""
+    return [canonical(name) for name in read_texts(file["identity"], where)]
+
+
+def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) -> None:
+    """Makes the datasets of a store out of those of other files, which stay where they are.
+
+    Args:
+        file: The store.
+        shape: Of all parts together; their texts have its widths.
+        parts: The path of each part relative to the store, and how many rows it has.
+    """
+    kinds = dict(zip(TEXTS, (h5py.string_dtype("utf-8", width) for width in shape.widths), strict=True))
+    kinds |= {"embedding": np.dtype(np.float16 if shape.half else np.float32)}
+    for name in DATASETS:
+        tail = {"embedding": (shape.dim,), "box": (4,)}.get(name, ())
+        kind = kinds.get(name, np.dtype(np.float32))
+        layout = h5py.VirtualLayout((shape.rows, *tail), kind)
+        start = 0
+        for part, rows in parts:
+            layout[start : start + rows] = h5py.VirtualSource(part, name, (rows, *tail), kind)
+            start += rows
+        file.create_virtual_dataset(name, layout)
+
+
+def require_sound(file: h5py.File, parts: Path) -> Shape:
+    """Checks the datasets of a store that anybody may have made, before anything of them is read.
+
+    Args:
+        file: The store.
+        parts: The folder beside it that its parts may lie in.
+
+    Raises:
+        ValueError, KeyError, TypeError: They are no columns of a store, or lead to other files, or fill the memory.
+    """
+    for name in require_own(file, parts):
+        with h5py.File(parts / name, "r", locking=False) as part:
+            if require_own(part, parts):
+                raise ValueError(f"its part {name} has parts itself")
+    embedding = file["embedding"]
+    if embedding.ndim != 2 or not 1 <= embedding.shape[1] <= _LONGEST_EMBEDDING:
+        raise ValueError(f"embedding has the shape {embedding.shape}")
+    rows = embedding.shape[0]
+    for name, shape in {"detection_score": (rows,), "box": (rows, 4), **dict.fromkeys(TEXTS, (rows,))}.items():
+        if file[name].shape != shape:
+            raise ValueError(f"its columns differ in length ({name} has the shape {file[name].shape})")
+    for name in ("embedding", "detection_score", "box"):
+        if file[name].dtype.kind != "f":
+            raise ValueError(f"{name} does not hold numbers")
+    for name in TEXTS:
+        if h5py.check_string_dtype(file[name].dtype) is None or file[name].dtype.itemsize > _LONGEST_TEXT:
+            raise ValueError(f"{name} does not hold texts")
+    path, identity, content_hash = (file[name].dtype.itemsize for name in TEXTS)
+    return Shape(
+        rows=rows,
+        dim=embedding.shape[1],
+        half=embedding.dtype == np.float16,
+        widths=(path, identity, content_hash),
+    )
+
+
+def require_own(file: h5py.File, parts: Path) -> set[str]:
+    """Refuses columns that lie in other files, but for parts in their folder, or claim to be larger than they can be.
+
+    Returns:
+        The names of the parts.
+
+    Raises:
+        ValueError, KeyError, TypeError: They do.
+    """
+    found = set()
+    for name in DATASETS:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is missing or a link")
+        dataset = file[name]
+        if not isinstance(dataset, h5py.Dataset):
+            raise TypeError(f"{name} is no dataset")
+        if dataset.external:
+            raise ValueError(f"{name} lies in another file")
+        if dataset.is_virtual:
+            found |= {_part(source.file_name, parts) for source in dataset.virtual_sources()}
+        elif dataset.nbytes > _MOST_COMPRESSED * dataset.id.get_storage_size() + BLOCK * _LONGEST_TEXT:
+            raise ValueError(f"{name} claims to be larger than it is")
+    return found
+
+
+def _part(path: str, parts: Path) -> str:
+    """The name of a part, of its path as a store has it."""
+    name = path.removeprefix(f"{parts.name}/")
+    if path == name or PurePosixPath(name).name != name or not (parts / name).is_file():
+        raise ValueError(f"its part {path!r} is missing, or is not in {parts.name}")
+    return name
+
+
+def _create_compressed(file: h5py.File, name: str, shape: tuple[int, ...], kind: DTypeLike) -> None:
+    chunks = (min(shape[0], BLOCK), *shape[1:]) if shape[0] else None
+    file.create_dataset(name, shape, kind, chunks=chunks, compression="gzip" if chunks else None, shuffle=bool(chunks))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

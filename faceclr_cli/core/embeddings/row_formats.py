@@ -1,0 +1,164 @@
+"""Embeddings for other tools: JSON lines, CSV, NumPy's .npz and Parquet, to a file or standard output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, Format
+from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
+from faceclr_cli.core.embeddings.store import StoreOrigin
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.text import display_path
+
+Write = Callable[[Rows], None]
+
+
+@contextmanager
+def open_row_writer(form: Format, out: Path, origin: StoreOrigin) -> Iterator[Write]:
+    """Gives a function that writes rows. A file gets its name when the block ends.
+
+    Args:
+        form: Any but `h5`.
+        out: A file, or `-` for standard output.
+        origin: What made the rows; .npz and Parquet hold it too.
+
+    Raises:
+        ConfigError: Parquet, and pyarrow is not installed.
+        DataError: The file cannot be written.
+    """
+    writers = {"jsonl": _json_lines, "csv": _csv, "npz": _npz, "parquet": _parquet}
+    if out == STANDARD_OUTPUT:
+        with writers[form](sys.stdout.buffer, origin) as write:
+            yield write
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with atomic_path(out) as temporary, open(temporary, "wb") as file, writers[form](file, origin) as write:
+            yield write
+    except OSError as error:
+        raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def _json_lines(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
+    del origin
+
+    def write(rows: Rows) -> None:
+        lines = (json.dumps(row, allow_nan=False) + "\n" for row in _objects(rows))
+        file.write("".join(lines).encode("ascii"))
+        file.flush()  # Whoever reads along need not wait.
+
+    yield write
+
+
+def _objects(rows: Rows) -> Iterator[dict[str, Any]]:
+    scores, boxes = rows.detection_scores.tolist(), rows.boxes.tolist()
+    # Decimals enough for the numbers to come back as they were, and no more.
+    vectors = [[float(str(number)) for number in vector] for vector in rows.embeddings]
+    columns = (rows.paths, rows.identities, rows.content_hashes, scores, boxes, vectors)
+    for path, identity, content_hash, score, box, vector in zip(*columns, strict=True):
+        yield {
+            "path": path,
+            "identity": identity,
+            "content_hash": content_hash,
+            "detection_score": None if math.isnan(score) else score,
+            "box": None if math.isnan(box[0]) else box,
+            "embedding": vector,
+        }
+
+
+@contextmanager
+def _csv(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
+    del origin
+    # Names of files need not be UTF-8: their bytes come out as they are.
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+    writer, begun = csv.writer(text, lineterminator="\n"), False
+
+    def write(rows: Rows) -> None:
+        nonlocal begun
+        if not begun:
+            numbers = [f"e{place}" for place in range(rows.dim)]
+            writer.writerow(
+                ["path", "identity", "content_hash", "detection_score", "x", "y", "width", "height", *numbers]
+            )
+            begun = True
+        for row in _objects(rows):
+            box = row["box"] or [None] * 4
+            known = [row["path"], row["identity"], row["content_hash"], row["detection_score"], *box]
+            writer.writerow(["" if value is None else value for value in (*known, *row["embedding"])])
+        text.flush()
+
+    try:
+        yield write
+    finally:
+        text.detach()
+
+
+@contextmanager
+def _npz(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
+    parts = list[Rows]()
+    yield parts.append
+    if not parts:
+        return
+    rows = concatenate_rows(parts)
+    np.savez(
+        file,
+        embedding=rows.embeddings,
+        path=np.array(rows.paths),
+        identity=np.array([name or "" for name in rows.identities]),
+        content_hash=np.array(rows.content_hashes),
+        detection_score=rows.detection_scores,
+        box=rows.boxes,
+        about=np.array(json.dumps(origin.to_attributes())),
+    )
+
+
+@contextmanager
+def _parquet(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError("--format parquet needs pyarrow; type: pip install 'faceclr[parquet]'") from None
+    writer: Any = None
+
+    def write(rows: Rows) -> None:
+        nonlocal writer
+        vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.embeddings.reshape(-1)), rows.dim)
+        boxes = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.boxes.reshape(-1)), 4)
+        table = pyarrow.table(
+            {
+                "path": [_valid(path) for path in rows.paths],
+                "identity": [None if name is None else _valid(name) for name in rows.identities],
+                "content_hash": list(rows.content_hashes),
+                "detection_score": pyarrow.array(rows.detection_scores, from_pandas=True),
+                "box": boxes,
+                "embedding": vectors,
+            }
+        )
+        if writer is None:
+            about = {name: str(value) for name, value in origin.to_attributes().items()}
+            writer = parquet.ParquetWriter(file, table.schema.with_metadata(about))
+        writer.write_table(table)
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _valid(name: str) -> str:
+    """Parquet's texts are UTF-8, which names of files need not be."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,179 @@
+"""The folder beside a store in which its parts are made, each whole or not there, until they are joined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+
+from faceclr_cli.core.artifacts import exclusive, remove_temporaries
+from faceclr_cli.core.embeddings import hdf5_columns as columns
+from faceclr_cli.core.embeddings.block import Block
+from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_people, read_texts
+from faceclr_cli.core.embeddings.store import StoreOrigin, new_store, open_store, read_store_blocks
+
+_LEAST, _MOST_PARTS = 2048, 256
+NAMED_FAILURES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What all parts came to.
+
+    Attributes:
+        faces: Rows.
+        people: Of how many people; 0 where nobody knows whose they are.
+        kept: How many rows an earlier run had made.
+        bad: Pictures that gave none.
+        failures: The first of them, each with its reason.
+        gone: Rows of the former store whose picture is not among those that were given.
+    """
+
+    faces: int
+    people: int
+    kept: int
+    bad: int
+    failures: tuple[str, ...]
+    gone: int = 0
+
+
+def part_size(pictures: int, processes: int) -> int:
+    """Pictures for each part: what a process that is killed loses at most.
+
+    There are no more parts than can be open at once, and where there are few pictures each process still has some.
+    """
+    return max(min(_LEAST, -(-pictures // processes)), -(-pictures // _MOST_PARTS))
+
+
+@contextmanager
+def open_store_parts(out: Path) -> Iterator[StoreParts]:
+    """Keeps other runs from writing the same store for as long as the block lasts.
+
+    What parts there are at the end stay, for the next run.
+
+    Raises:
+        LockedError: Another run writes it.
+    """
+    folder = read_store_blocks(out)
+    with exclusive(folder):
+        # Half-written, by runs that were killed.
+        remove_temporaries(out.parent, out.name)
+        remove_temporaries(folder)
+        try:
+            yield StoreParts(out)
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+class StoreParts:
+    """The parts of a store that is being made. Earlier runs may have left others, which are not touched.
+
+    Args:
+        out: The store.
+        run: Number of the run, the same in all its processes; None for one more than the last that left parts.
+
+    Attributes:
+        folder: Where they are.
+        run: Number of the run.
+    """
+
+    def __init__(self, out: Path, run: int | None = None) -> None:
+        self.folder = read_store_blocks(out)
+        self._out = out
+        former = (int(path.name.split("-")[0]) for path in self.folder.glob("[0-9]*-*.h5"))
+        self.run = run or max(former, default=0) + 1
+
+    def path(self, number: int) -> Path:
+        """Where a part goes."""
+        return self.folder / f"{self.run:04d}-{number:06d}.h5"
+
+    def write(self, number: int, block: Block, origin: StoreOrigin, shape: Shape) -> None:
+        """Writes one part.
+
+        Args:
+            number: Its place in the store.
+            block: What is in it.
+            origin: What made it.
+            shape: Of the whole store, as far as it is known: all but the number of rows.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        with new_store(self.path(number), origin) as file:
+            columns.create(file, replace(shape, rows=len(block.rows)))
+            columns.put(file, 0, block.rows)
+            named = block.failures[:NAMED_FAILURES]
+            file.attrs.update(kept=block.kept, bad=len(block.failures), failures=json.dumps(named))
+
+    def made(self) -> int:
+        """How many of this run there are."""
+        return sum(1 for _ in self.folder.glob(f"{self.run:04d}-*.h5"))
+
+    def totals(self, count: int) -> Totals:
+        """What the first parts came to."""
+        faces = kept = bad = 0
+        people, failures = set[str](), list[str]()
+        for number in range(count):
+            with open_store(self.path(number)) as part:
+                attributes = part.file.attrs
+                faces, kept, bad = faces + part.shape.rows, kept + int(attributes["kept"]), bad + int(attributes["bad"])
+                people.update(read_people(part.file))
+                failures += json.loads(attributes["failures"])
+        return Totals(
+            faces=faces, people=len(people - {""}), kept=kept, bad=bad, failures=tuple(failures[:NAMED_FAILURES])
+        )
+
+    def content_hashes(self, count: int, *, without: Set[str]) -> set[str]:
+        """Those of the pictures in the first parts, but for pictures of some names."""
+        found = set[str]()
+        for number in range(count):
+            with open_store(self.path(number)) as part:
+                names, hashes = (read_texts(part.file[column]) for column in ("path", "content_hash"))
+            found.update(each for name, each in zip(names, hashes, strict=True) if name not in without)
+        return found
+
+    def join(self, count: int, origin: StoreOrigin, *, keep: bool) -> None:
+        """Makes one store of the first parts, and removes all others and, unless they are to be kept, those too.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        paths = [self.path(number) for number in range(count)]
+        shapes = [_shape(path) for path in paths]
+        whole = replace(shapes[0], rows=sum(shape.rows for shape in shapes))
+        with new_store(self._out, origin) as file:
+            if keep:
+                sizes = zip(paths, shapes, strict=True)
+                links = [(f"{self.folder.name}/{path.name}", shape.rows) for path, shape in sizes if shape.rows]
+                columns.link_parts(file, whole, links)
+            else:
+                _copy(paths, file, whole)
+        kept = set(paths) if keep else set()
+        for path in self.folder.iterdir():
+            if path not in kept:
+                path.unlink()
+
+    def discard(self) -> None:
+        """Removes all parts, also those of earlier runs."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
+
+def _shape(path: Path) -> Shape:
+    with open_store(path) as part:
+        return part.shape
+
+
+def _copy(paths: Sequence[Path], file: h5py.File, whole: Shape) -> None:
+    columns.create(file, whole)
+    start = 0
+    for path in paths:
+        with open_store(path) as part:
+            rows = part.rows()
+        columns.put(file, start, rows)
+        start += len(rows)

@@ -1,0 +1,129 @@
+"""A store is brought up to date: what is new is embedded, in parts, which are joined."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.embeddings.block import Block
+from faceclr_cli.core.embeddings.crop_source import Listing
+from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_texts
+from faceclr_cli.core.embeddings.part_workers import EmbeddingJob, Maker, make_in_processes
+from faceclr_cli.core.embeddings.previous_rows import require_fit
+from faceclr_cli.core.embeddings.process_group import ProcessGroup
+from faceclr_cli.core.embeddings.store import StoreOrigin, open_store
+from faceclr_cli.core.embeddings.store_parts import StoreParts, Totals, open_store_parts, part_size
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.errors import StoppedError
+from faceclr_cli.core.events import Notice, Reporter, Silent
+from faceclr_cli.core.text import display_path
+
+
+def update_store(
+    config: EmbedConfig,
+    out: Path,
+    listing: Listing,
+    encoder: Encoder,
+    origin: StoreOrigin,
+    place: ProcessGroup | None,
+    reporter: Reporter,
+) -> Totals:
+    """Makes a store, or adds to it what is new among the pictures or was changed.
+
+    Killed at any moment, the store is the old one or the new one; what is done is kept, and the next run goes on.
+
+    Args:
+        config: How.
+        out: The store.
+        listing: What is to be in it.
+        encoder: Makes embeddings; each process but this one loads its own.
+        origin: What the store is to say of itself.
+        place: Of this process among those that torchrun started, of which it is the first.
+        reporter: Told of the progress.
+
+    Raises:
+        LockedError: Another run writes the same store.
+        DataError: No picture gave a face, the store cannot be written, or it is there and was made in another way.
+        FingerprintError: It is there, and its pictures were prepared in another way.
+        ModelError: A process died.
+    """
+    with open_store_parts(out) as parts:
+        require_fit(out, origin, half=config.half)
+        processes = place.world if place else config.gpus or config.processes
+        size = part_size(len(listing.photos), processes)
+        shape = _shape(listing, out, encoder.dim, half=config.half)
+        job = EmbeddingJob(
+            config=config, out=out, listing=listing, origin=origin, shape=shape, size=size, run=parts.run
+        )
+        try:
+            if place is not None:
+                place.share(job)
+                Maker(job, encoder).make(range(0, job.count, place.world), reporter)
+                place.wait()
+            elif processes > 1:
+                make_in_processes(job, reporter)
+            else:
+                Maker(job, encoder).make(range(job.count), reporter)
+        except (KeyboardInterrupt, StoppedError):
+            text = f"what is done is kept in {display_path(parts.folder)}; the same command goes on from there"
+            reporter.report(Notice(text=text, level="warning"))
+            raise
+        return _joined(job, parts)
+
+
+def take_part(place: ProcessGroup) -> None:
+    """Makes the parts that fall to a process other than the first."""
+    job: EmbeddingJob = place.share(None)
+    encoder = load_encoder(job.config.model, place.device(job.config.device))
+    Maker(job, encoder).make(range(place.rank, job.count, place.world), Silent())
+    place.wait()
+
+
+def _joined(job: EmbeddingJob, parts: StoreParts) -> Totals:
+    """Makes one store of all parts and of the rows that stay though their pictures are gone."""
+    count = job.count
+    gone = _gone(job, parts)
+    for start in range(0, 0 if job.config.prune else len(gone), job.size):
+        with open_store(job.out) as store:
+            rows = store.rows(gone[start : start + job.size])
+        parts.write(count, Block(rows=rows, kept=len(rows), failures=()), job.origin, job.shape)
+        count += 1
+    totals = parts.totals(count)
+    if totals.faces:
+        parts.join(count, job.origin, keep=job.config.keep_parts)
+    else:
+        parts.discard()
+    return replace(totals, gone=len(gone))
+
+
+def _shape(listing: Listing, out: Path, dim: int, *, half: bool) -> Shape:
+    """That of any part: its texts have room for all those of the store."""
+    path, identity, content_hash = 1, 1, 64
+    for photo in listing.photos:
+        path = max(path, len(os.fsencode(photo.name)))
+        identity = max(identity, len(os.fsencode(photo.identity or "")))
+    if out.exists():
+        with open_store(out) as store:
+            before = store.shape.widths
+        path, identity, content_hash = map(max, (path, identity, content_hash), before)
+    return Shape(rows=0, dim=dim, half=half, widths=(path, identity, content_hash))
+
+
+def _gone(job: EmbeddingJob, parts: StoreParts) -> NDArray[np.int_]:
+    """The rows of the store whose picture is not among those that were given, under its name or a new one."""
+    if not job.out.exists():
+        return np.empty(0, int)
+    names = {photo.name for photo in job.listing.photos}
+    with open_store(job.out) as store:
+        before, hashes = (read_texts(store.file[column]) for column in ("path", "content_hash"))
+    gone = [row for row, path in enumerate(before) if path not in names]
+    if not gone:
+        return np.empty(0, int)
+    moved = parts.content_hashes(job.count, without=set(before))
+    return np.array([row for row in gone if hashes[row] not in moved], int)

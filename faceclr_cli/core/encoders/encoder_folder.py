@@ -1,0 +1,141 @@
+"""An encoder on disk: a folder with `encoder.json` and `weights.safetensors`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from faceclr_cli.core.artifacts import atomic_path, digest_file, stamp, write_json
+from faceclr_cli.core.encoders.architecture import NORMALIZATION
+from faceclr_cli.core.encoders.calibration_record import Calibration
+from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, describe
+from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
+from faceclr_cli.core.encoders.tensor_file import write_tensors
+from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.workers.memory import NETWORK, keep_memory
+
+
+class TorchEncoder:
+    """A trained network as an `Encoder`, on the CPU or a GPU."""
+
+    def __init__(self, description: Description, network: EncoderNetwork, device: torch.device) -> None:
+        self.name = description.name
+        self.dim = description.architecture.embedding_dim
+        self.fingerprint = description.fingerprint
+        self.digest = description.digest
+        self.calibration = description.calibration
+        self.card = description.card
+        self.trained_on = description.card.people.keys() or None
+        self._size = description.architecture.image_size
+        self._device = device
+        self.fills_cores = device.type == "cpu"
+        if device.type == "cpu":
+            keep_memory(*NETWORK)
+        self._network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `Encoder.embed`.
+
+        Raises:
+            ValueError: The crops have another type or size than the fingerprint says.
+        """
+        side = self.fingerprint.size
+        if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
+        # A copy only of what torch cannot take as it is: memory that is read-only, or runs backwards.
+        shared = torch.from_numpy(np.require(crops, requirements=("C", "W")))
+        pictures = normalize_pixels(shared.to(self._device), self._size)
+        embeddings: NDArray[np.float32] = F.normalize(self._network(pictures).float(), dim=1).cpu().numpy()
+        return embeddings
+
+
+def save_encoder(
+    folder: Path,
+    network: EncoderNetwork,
+    fingerprint: Fingerprint,
+    *,
+    card: Card,
+    calibration: Calibration | None = None,
+) -> None:
+    """Writes an encoder folder whole; one that is there already gives way once the new one is on disk.
+
+    Args:
+        folder: Where to.
+        network: Its architecture and weights are kept.
+        fingerprint: Of the crops that it was trained on; channel order and normalization are set here.
+        card: What it was made from.
+        calibration: Its threshold, if somebody measured it.
+    """
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        write_tensors(temporary / WEIGHTS, network.state_dict())
+        content = {
+            **stamp("encoder", card.config),
+            "architecture": network.architecture.to_json(),
+            "dim": network.architecture.embedding_dim,
+            "fingerprint": replace(fingerprint, channels="rgb", normalization=NORMALIZATION).to_json(),
+            "calibration": calibration.to_json() if calibration else None,
+            "card": card.to_json(),
+            "weights": {"sha256": digest_file(temporary / WEIGHTS)},
+        }
+        write_json(temporary / DESCRIPTION, content)
+        # A folder cannot be renamed onto another that holds files. Between the two renames the former
+        # encoder still exists, under its hidden name.
+        former = folder.with_name(f".{folder.name}.former")
+        shutil.rmtree(former, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, former)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
+    """Builds the network of an encoder or run folder, on the CPU, with its weights.
+
+    Raises:
+        ModelError: There is no encoder, or it is damaged or foreign.
+    """
+    description = describe(folder)
+    path = description.folder / WEIGHTS
+    try:
+        if digest_file(path) != description.digest:
+            raise ModelError(f"{path}: damaged, or not the weights that {DESCRIPTION} beside it belongs to")
+        weights = load_file(path)
+        network = EncoderNetwork(description.architecture)
+        network.load_state_dict(weights)
+    except ModelError:
+        raise
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except (OSError, SafetensorError, ConfigError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path}: not the weights of this encoder ({str(error).splitlines()[0]})") from error
+    return network, description
+
+
+def load_encoder_folder(folder: Path, device: str = "auto") -> TorchEncoder:
+    """Opens an encoder folder, or the encoder in a run folder.
+
+    Args:
+        folder: Where it lies.
+        device: `auto` (the GPU if there is one), `cpu` or `cuda`.
+
+    Raises:
+        ModelError: There is no encoder, or it is damaged or foreign.
+        ConfigError: `cuda` without a GPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    network, description = load_network(folder)
+    return TorchEncoder(description, network, torch.device(device))

@@ -1,0 +1,1 @@
+"""Thresholds for false accept rates: `calibrate`."""

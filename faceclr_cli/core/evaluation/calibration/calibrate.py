@@ -1,0 +1,194 @@
+"""`faceclr calibrate`: thresholds for false accept rates, measured on labeled faces and kept in the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceclr_cli.core.artifacts import exclusive, read_json, write_json
+from faceclr_cli.core.configs.calibrate import USUAL_FARS, CalibrateConfig
+from faceclr_cli.core.configs.fields import to_json
+from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
+from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs
+from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint, write_calibration
+from faceclr_cli.core.encoders.description import DESCRIPTION, describe
+from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.calibration.labeled_faces import LabeledFaces, load_labeled_faces
+from faceclr_cli.core.evaluation.verification.pair_evidence import require_labels
+from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.metrics.all_pairs import count_scores
+from faceclr_cli.core.metrics.far_thresholds import (
+    FarThreshold,
+    count_people_pairs,
+    far_thresholds,
+    listed_far_thresholds,
+    pairs_needed,
+)
+from faceclr_cli.core.metrics.probability import Logistic, fit_logistic, fit_logistic_counts
+from faceclr_cli.core.metrics.roc import cosine_scores
+from faceclr_cli.core.sources.picture_names import PictureNames
+
+_IN_A_RUN = "encoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateResult:
+    """What was measured, and where it is kept.
+
+    Attributes:
+        encoder: Of whom.
+        out: The file that holds it: the encoder's description, or the one that was asked for.
+        faces: How many faces were compared.
+        people: Of how many people; 0 where nobody knows.
+        genuine: Pairs of one person.
+        impostor: Pairs of two people.
+        failures: Pictures without a face, each with its reason.
+        calibration: The thresholds.
+    """
+
+    encoder: str
+    out: Path
+    faces: int
+    people: int
+    genuine: int
+    impostor: int
+    failures: tuple[str, ...]
+    calibration: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        plain = {"out": str(self.out), "failures": list(self.failures), "calibration": self.calibration.to_json()}
+        return asdict(self) | plain
+
+
+def calibrate(config: CalibrateConfig, reporter: Reporter) -> CalibrateResult:
+    """Measures thresholds on all pairs of the faces, or on those that are listed, and writes them.
+
+    Raises:
+        ConfigError: The encoder cannot keep them.
+        DataError: The faces or the pairs cannot be read, don't fit each other, or are too few for a rate.
+        ModelError, FingerprintError: The encoder is not there, or is not the one of the store.
+        LockedError: A run is being trained just now.
+    """
+    out = config.out or _own(config.model)
+    # From before the weights are read, or training could put others beside the thresholds of these.
+    with nullcontext() if config.out is not None else exclusive(_run_of(out)):
+        return _run(config, out, reporter)
+
+
+def _run(config: CalibrateConfig, out: Path, reporter: Reporter) -> CalibrateResult:
+    encoder = load_encoder(config.model)
+    faces = load_labeled_faces(config, encoder, reporter)
+    try:
+        measured = _all(config, faces, reporter) if config.all_pairs else _listed(config, faces, reporter)
+    except ValueError as error:
+        raise DataError(f"{faces.origin}: {error}") from error
+    if config.out is not None:
+        write_calibration(config.out, measured.calibration, encoder, to_json(config))
+    else:
+        write_json(out, read_json(out) | {"calibration": measured.calibration.to_json()})
+    return CalibrateResult(
+        encoder=encoder.name,
+        out=out,
+        faces=len(faces.rows),
+        people=len(faces.rows.people),
+        genuine=measured.genuine,
+        impostor=measured.impostor,
+        failures=faces.failures,
+        calibration=measured.calibration,
+    )
+
+
+def _own(model: str) -> Path:
+    """The file of an encoder that keeps its thresholds."""
+    if model in BUILT_IN:
+        raise ConfigError(f"--model {model}: is built in and stays as it is; give -o FILE, for verify --calibration")
+    if Path(model).is_file():
+        raise ConfigError(f"--model {model}: not a folder that can keep thresholds; calibrate its run, or give -o FILE")
+    return describe(Path(model)).folder / DESCRIPTION
+
+
+def _run_of(own: Path) -> Path:
+    """The folder that is locked while an encoder changes: its run's, if it lies in one."""
+    folder = own.resolve().parent
+    return folder.parent if folder.name == _IN_A_RUN else folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    genuine: int
+    impostor: int
+    calibration: Calibration
+
+
+def _all(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
+    rows = faces.rows
+    labels = np.unique([str(name) for name in rows.identities], return_inverse=True)[1]
+    centers, genuine, impostor = count_scores(rows.embeddings, labels)
+    pairs = int(genuine.sum()), int(impostor.sum())
+    people = int(labels.max(initial=-1)) + 1
+    rates = _rates(config, pairs[1], people * (people - 1) // 2, reporter)
+    points = far_thresholds(rows.embeddings, labels, rates, rounds=config.rounds, seed=config.seed)
+    source = f"all {pairs[0]:,} pairs of one and {pairs[1]:,} of two people among {len(rows):,} faces, {faces.origin}"
+    return _measured(pairs, points, fit_logistic_counts(centers, genuine, impostor), source)
+
+
+def _listed(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
+    if config.pairs is None:
+        raise ConfigError("--pairs names the pairs to measure on")
+    row_of = {name: row for row, name in enumerate(faces.rows.paths)}
+    given = require_labels(config.pairs)
+    located, absent = locate_pairs(given, PictureNames(row_of))
+    found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
+    if len(found) < len(given):
+        text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face there and are left out"
+        reporter.report(Notice(text=text, level="warning"))
+    same = np.array([bool(pair.same) for pair in found], bool)
+    left, right = ([row_of[name] for name in names] for names in ([p.a for p in found], [p.b for p in found]))
+    scores = cosine_scores(faces.rows.embeddings[left], faces.rows.embeddings[right])
+    people = people_in_pairs(found)
+    # Where nobody knows the people, pictures take their place, and the intervals are somewhat too narrow.
+    first, second = (np.array(left), np.array(right)) if people is None else people[:2]
+    pairs = int(same.sum()), int((~same).sum())
+    rates = _rates(config, pairs[1], count_people_pairs(first, second), reporter)
+    points = listed_far_thresholds(scores, same, first, second, rates, rounds=config.rounds, seed=config.seed)
+    source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {faces.origin}"
+    return _measured(pairs, points, fit_logistic(scores, same), source)
+
+
+def _rates(config: CalibrateConfig, impostors: int, people_pairs: int, reporter: Reporter) -> Sequence[float]:
+    """The rates that were asked for, or those usual ones that there are people for; the highest of them in any case."""
+    rates = sorted(set(config.far), reverse=True)
+    if not rates:
+        rates = [far for far in USUAL_FARS if people_pairs >= pairs_needed(far)] or [max(USUAL_FARS)]
+        if impostors < pairs_needed(rates[0]):
+            return rates  # Which is refused.
+        for far in USUAL_FARS[len(rates) :]:
+            text = f"FAR {far:g} takes {pairs_needed(far):,} pairs of people, and there are {people_pairs:,}"
+            reporter.report(Notice(text=f"{text}: not measured"))
+    for far in rates:
+        if impostors >= pairs_needed(far) > people_pairs:
+            text = (
+                f"FAR {far:g} rests on {people_pairs:,} pairs of people, and takes {pairs_needed(far):,}: with other "
+                "people the rate may be several times as high, and no interval is given; add people, not pictures"
+            )
+            reporter.report(Notice(text=text, level="warning"))
+    return rates
+
+
+def _measured(pairs: tuple[int, int], points: Sequence[FarThreshold], probability: Logistic, source: str) -> _Measured:
+    kept = tuple(
+        FarPoint(far=point.far, threshold=point.threshold, tar=point.tar, low=point.low, high=point.high)
+        for point in points
+    )
+    return _Measured(
+        genuine=pairs[0],
+        impostor=pairs[1],
+        calibration=Calibration(points=kept, probability=probability, source=source),
+    )

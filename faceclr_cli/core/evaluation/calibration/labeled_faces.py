@@ -1,0 +1,109 @@
+"""Faces of people with names, embedded: from a store, or from photographs on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceclr_cli.core.configs.calibrate import CalibrateConfig
+from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
+from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, require_faces
+from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.transient_rows import embed_listing
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.evaluation.identification.gallery import read_own_store, select_named_rows
+from faceclr_cli.core.events import Reporter
+from faceclr_cli.core.faces.face_folder import is_face_folder
+from faceclr_cli.core.sources.layouts import Photo
+from faceclr_cli.core.sources.picture_names import FolderPictures, PictureNames
+from faceclr_cli.core.text import display_path
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabeledFaces:
+    """Faces and whose they are.
+
+    Attributes:
+        rows: The faces; for all pairs each has a name.
+        origin: Where they come from, for people.
+        failures: Pictures without a face, each with its reason.
+    """
+
+    rows: Rows
+    origin: str
+    failures: tuple[str, ...] = ()
+
+
+def load_labeled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
+    """The faces that an encoder is to be calibrated on.
+
+    Raises:
+        DataError: They cannot be read, there are none, or for all pairs nobody has a name.
+        ModelError: The store was made by another encoder.
+        FingerprintError: The faces were prepared in another way than the encoder needs.
+    """
+    found = (
+        _stored(config, encoder, reporter) if config.embeddings is not None else _embedded(config, encoder, reporter)
+    )
+    if not config.all_pairs:
+        return found
+    rows = select_named_rows(found.rows, found.origin, reporter)
+    return LabeledFaces(rows=rows, origin=found.origin, failures=found.failures)
+
+
+def _stored(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
+    path = config.embeddings or Path()
+    store = read_own_store(path, encoder, config.model)
+    wanted = None if config.pairs is None else _pictures(config.pairs, PictureNames(store.paths))
+    rows = [row for row, name in enumerate(store.paths) if wanted is None or name in wanted]
+    chosen = choose_faces(store.take(rows), config.face, str(path), reporter)
+    if not len(chosen):
+        raise DataError(f"{display_path(path)}: holds none of the faces to measure on")
+    return LabeledFaces(rows=chosen, origin=_origin(config, path))
+
+
+def _embedded(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
+    root = config.root or Path()
+    if not root.exists():
+        raise DataError(f"{display_path(root)}: no such folder")
+    if config.pairs is None:
+        options = EmbedConfig(faces=root, model=config.model, face=config.face)
+        listing = list_pictures(options, root, encoder.fingerprint, reporter)
+    else:
+        prepared = is_face_folder(root) and require_faces(root, config.model, encoder.fingerprint, reporter)
+        photos = [
+            Photo(path=root / name, identity=person, name=name)
+            for name, person in sorted(_pictures(config.pairs, FolderPictures(root)).items())
+        ]
+        listing = Listing(photos=photos, crops=prepared.fingerprint if prepared else None)
+    block = embed_listing(listing, config.face, encoder, reporter)
+    if not len(block.rows):
+        raise DataError(f"{_origin(config, root)}: no picture gave a face (first: {block.failures[0]})")
+    return LabeledFaces(rows=block.rows, origin=_origin(config, root), failures=block.failures)
+
+
+def _pictures(pairs: Path, there: PictureNames | FolderPictures) -> dict[str, str | None]:
+    """The pictures that pairs name, and whom each shows, where the folders they lie in are people."""
+    listed, _ = locate_pairs(read_pairs(pairs), there)
+    names = [name for pair in listed for name in (pair.a, pair.b)]
+    outside = next((name for name in names if name.startswith("/") or ".." in name.split("/")), None)
+    if outside is not None:
+        raise DataError(f"{display_path(pairs)}: {display_path(outside)} leads out of the folder of faces")
+    found = people_in_pairs(listed)
+    if found is None:
+        return dict.fromkeys(names)
+    first, second, people = found
+    return dict(zip(names, (people[who] for who in np.stack([first, second], axis=1).ravel()), strict=True))
+
+
+def _origin(config: CalibrateConfig, path: Path) -> str:
+    """Such as `lfw-view1/pairsDevTrain.txt`: enough for people to know it, and no more of this machine."""
+    if config.pairs is None:
+        return display_path(path.resolve().name)
+    return display_path("/".join(config.pairs.resolve().parts[-2:]))

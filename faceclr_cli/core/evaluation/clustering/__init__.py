@@ -1,0 +1,1 @@
+"""Faces of unknown people in groups: `cluster`."""

@@ -1,0 +1,96 @@
+"""Small pictures of the faces of a store, where the files that were embedded are still there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.events import Notice, Reporter, track
+from faceclr_cli.core.faces.decode import Picture
+from faceclr_cli.core.sources.file_trees import leads_out, read_file
+from faceclr_cli.core.text import display_path
+
+_LARGE, _SMALL = 64, 48
+_MANY = 5000
+"""Faces above which thumbnails are small, so that the page remains one that can be sent."""
+_AROUND = 1.3
+"""Side of the square that is shown, in longer sides of the detector's box."""
+
+Thumbnail = NDArray[np.uint8] | None
+
+
+def thumbnails(rows: Rows, config: Mapping[str, Any], given: Path | None, reporter: Reporter) -> Sequence[Thumbnail]:
+    """Reads the files of the faces below one folder and makes them small.
+
+    A file counts only if its content is what was embedded. What a store calls its files never leads out of the folder.
+
+    Args:
+        rows: Which faces.
+        config: What the store says of how it was made; its `faces` is the folder where no other is given.
+        given: The folder that the user names, or None.
+        reporter: Told of those that are missing.
+
+    Returns:
+        Square pictures, RGB, all of one side; None where there is none. Shape: (faces,).
+
+    Raises:
+        DataError: The folder that the user names is not there.
+    """
+    if given is not None and not given.is_dir():
+        raise DataError(f"{display_path(given)}: {'not a folder' if given.exists() else 'no such folder'}")
+    named = config.get("faces")
+    root = given or (Path(named) if isinstance(named, str) and "\0" not in named else None)
+    if root is None or not root.is_dir():
+        where = "the store does not say of which folder" if root is None else f"{display_path(root)} is no folder here"
+        reporter.report(Notice(text=f"the page has no thumbnails: {where}; --faces names it"))
+        return [None] * len(rows)
+    side = _LARGE if len(rows) <= _MANY else _SMALL
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        coming = pool.map(partial(_thumbnail, rows, root, side), range(len(rows)))
+        made = list(track(coming, reporter, "reading thumbnails", total=len(rows), unit="faces"))
+    if missing := sum(picture is None for picture in made):
+        text = (
+            f"{missing:,} of {len(made):,} faces have no thumbnail: not in {display_path(root)}, or not "
+            "what was embedded"
+        )
+        reporter.report(Notice(text=text))
+    return made
+
+
+def _thumbnail(rows: Rows, root: Path, side: int, number: int) -> Thumbnail:
+    name = rows.paths[number]
+    if leads_out(name):
+        return None
+    try:
+        data = read_file(root / name)
+        if hashlib.sha256(data).hexdigest() != rows.content_hashes[number]:
+            return None
+        return _square(Picture(data, root / name), rows.boxes[number], side)
+    except (DataError, OSError):
+        return None
+
+
+def _square(picture: Picture, box: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
+    """The face and some air around it, or where no box is known the picture as it is, which is a face."""
+    longest = max(picture.header.width, picture.header.height)
+    shown_side = _AROUND * float(max(box[2:])) if np.isfinite(box).all() else longest
+    shrink = picture.shrink_to(round(side * longest / max(shown_side, 1.0)))
+    image = picture.pixels(shrink)
+    if np.isfinite(box).all():
+        middle, reach = (box[:2] + box[2:] / 2) / shrink, max(1, round(shown_side / shrink / 2))
+        # The frame is what lies beyond the edge.
+        framed = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+        left, top = (np.clip(middle, 0, image.shape[1::-1]).round()).astype(int)
+        image = np.asarray(framed[top : top + 2 * reach, left : left + 2 * reach], np.uint8)
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

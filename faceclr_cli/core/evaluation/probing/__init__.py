@@ -1,0 +1,1 @@
+"""What frozen embeddings know: `linear-eval`."""

@@ -1,0 +1,1 @@
+"""Are two photographs of the same person? Verdicts, and measurements on pairs."""

@@ -1,0 +1,216 @@
+"""Labeled pairs and their scores: from photographs, from a store, or from a file of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.configs.verify import VerifyConfig
+from faceclr_cli.core.datasets.pairs.cfp import read_cfp
+from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, pair_name, read_pairs
+from faceclr_cli.core.datasets.pairs.score_files import read_scores
+from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.store import Store, read_store
+from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.verification.photographs import (
+    PhotoReader,
+    open_photo_reader,
+    similarity_of,
+    walk_pairs,
+)
+from faceclr_cli.core.events import Reporter, TaskAdvanced, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.detect import Choice
+from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.metrics.roc import cosine_scores
+from faceclr_cli.core.sources.picture_names import PictureNames
+from faceclr_cli.core.text import display_path
+
+_TASK = "comparing pairs"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoredPairs:
+    """A list of labeled pairs.
+
+    Attributes:
+        origin: What to call it in messages.
+        pairs: The pairs, or nothing where only their scores are known.
+        located: The same by the names that the pictures really have; a list may spell them differently.
+        scores: NaN where a pair could not be compared. Shape: (pairs,).
+        same: True for genuine pairs. Shape: (pairs,).
+        reasons: Why a pair could not be compared; None where it could.
+    """
+
+    origin: str
+    pairs: Sequence[Pair]
+    located: Sequence[Pair]
+    scores: NDArray[np.float64]
+    same: NDArray[np.bool_]
+    reasons: Sequence[str | None]
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which pairs could not be compared. Shape: (pairs,)."""
+        return np.isnan(self.scores)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """All that an encoder is measured by.
+
+    Attributes:
+        judged: The pairs that it is measured on.
+        other: Those whose best threshold judges them, or None for folds.
+        source: The folder of photographs, or the store; None for a file of scores.
+        encoder: Its name, or None for a file of scores.
+        fingerprint: How the faces were made, or None for a file of scores.
+        trained_on: The people that it was trained on, where its card lists them.
+        content_hashes: SHA-256 of the pictures, by their names.
+    """
+
+    judged: ScoredPairs
+    other: ScoredPairs | None
+    source: str | None = None
+    encoder: str | None = None
+    fingerprint: Fingerprint | None = None
+    trained_on: Collection[str] | None = None
+    content_hashes: Mapping[str, str]
+
+
+def collect_evidence(config: VerifyConfig, reporter: Reporter) -> Evidence:
+    """Gathers what the options of `faceclr verify` name.
+
+    Raises:
+        DataError: A file cannot be read, a pair has no label, or none of them could be compared.
+        ConfigError, ModelError, FingerprintError: The encoder is not there, or does not fit the faces.
+    """
+    if config.protocol == "scores":
+        return Evidence(
+            judged=_file_of_scores(config.pairs),
+            other=None if config.calibrate_on is None else _file_of_scores(config.calibrate_on),
+            content_hashes={},
+        )
+    lists = [_labeled(config)]
+    if config.calibrate_on is not None:
+        lists.append((pair_name(config.calibrate_on), require_labels(config.calibrate_on)))
+    if config.embeddings is not None:
+        return _from_store(config.embeddings, config.face or "largest", lists, reporter)
+    return _from_photographs(config, lists, reporter)
+
+
+_List = tuple[str, list[Pair]]
+
+
+def _labeled(config: VerifyConfig) -> _List:
+    if config.protocol == "cfp" and config.root is not None:
+        return display_path(config.root), read_cfp(config.root)
+    if config.pairs is None:
+        raise ConfigError("--pairs names the pairs to measure on")
+    return pair_name(config.pairs), require_labels(config.pairs)
+
+
+def require_labels(path: Path) -> list[Pair]:
+    """Reads pairs that all say whether they are of one person.
+
+    Raises:
+        DataError: One does not, or the file cannot be read.
+    """
+    pairs = read_pairs(path)
+    if any(pair.same is None for pair in pairs):
+        raise DataError(f"{pair_name(path)}: a pair without a label can't be measured; each needs 'same' as 1 or 0")
+    return pairs
+
+
+def _file_of_scores(path: Path | None) -> ScoredPairs:
+    if path is None:
+        raise ConfigError("--protocol scores: --pairs names the file of scores")
+    scores, same = read_scores(path)
+    return ScoredPairs(
+        origin=pair_name(path), pairs=(), located=(), scores=scores, same=same, reasons=(None,) * len(scores)
+    )
+
+
+def _from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Reporter) -> Evidence:
+    every = read_store(path)
+    store = choose_faces(every, choice, str(path), reporter)
+    rows = {name: row for row, name in enumerate(store.paths)}
+    ambiguous = set(every.paths) - rows.keys()
+    scored = [_in_store(store, rows, ambiguous, origin, pairs, path) for origin, pairs in lists]
+    return Evidence(
+        judged=scored[0],
+        other=scored[1] if len(scored) > 1 else None,
+        source=str(path),
+        encoder=store.encoder,
+        fingerprint=store.fingerprint,
+        content_hashes=dict(zip(store.paths, store.content_hashes, strict=True)),
+    )
+
+
+def _in_store(
+    store: Store, rows: Mapping[str, int], ambiguous: Set[str], origin: str, pairs: Sequence[Pair], path: Path
+) -> ScoredPairs:
+    located, absent = locate_pairs(pairs, PictureNames(rows))
+    if all(name is not None for name in absent):
+        first = store.paths[0] if len(store) else "nothing"
+        raise DataError(
+            f"{display_path(path)}: holds none of the {len(pairs)} pairs of {origin}; the first names "
+            f"{absent[0]}, the store "
+            f"has {first}"
+        )
+    there = np.array([name is None for name in absent])
+    found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
+    scores = np.full(len(pairs), np.nan)
+    left, right = [rows[pair.a] for pair in found], [rows[pair.b] for pair in found]
+    scores[there] = cosine_scores(store.embeddings[left], store.embeddings[right])
+    reasons = [None if name is None else f"{display_path(name)}: {_absence(name, ambiguous, path)}" for name in absent]
+    return ScoredPairs(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
+
+
+def _absence(name: str, ambiguous: Set[str], path: Path) -> str:
+    return "has several faces, and only one is allowed" if name in ambiguous else f"not in {display_path(path)}"
+
+
+def _from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Reporter) -> Evidence:
+    encoder = load_encoder(config.model)
+    total, done, scored = sum(len(pairs) for _, pairs in lists), 0, []
+    reporter.report(TaskStarted(task=_TASK, total=total, unit="pairs"))
+    try:
+        with open_photo_reader(encoder, config.model, config.root, config.one, reporter, config.save_crops) as pictures:
+            for origin, pairs in lists:
+                scored.append(_compared(origin, pairs, pictures, done, reporter))
+                done += len(pairs)
+    finally:
+        reporter.report(TaskFinished(task=_TASK))
+    return Evidence(
+        judged=scored[0],
+        other=scored[1] if len(scored) > 1 else None,
+        source=str(config.root or "."),
+        encoder=encoder.name,
+        fingerprint=pictures.fingerprint,
+        trained_on=encoder.trained_on,
+        content_hashes=pictures.content_hashes,
+    )
+
+
+def _compared(
+    origin: str, pairs: Sequence[Pair], pictures: PhotoReader, before: int, reporter: Reporter
+) -> ScoredPairs:
+    scores, reasons = np.full(len(pairs), np.nan), list[str | None]()
+    for row, (_, a, b) in enumerate(walk_pairs(pairs, pictures)):
+        similarity = similarity_of(a, b)
+        scores[row] = np.nan if similarity is None else similarity
+        reasons.append(a.failure or b.failure)
+        reporter.report(TaskAdvanced(task=_TASK, done=before + row + 1))
+    if np.isnan(scores).all():
+        raise DataError(f"{origin}: none of its {len(pairs)} pairs could be compared; the first: {reasons[0]}")
+    located = [Pair(pictures.name_of(pair.a), pictures.name_of(pair.b), pair.same) for pair in pairs]
+    return ScoredPairs(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
+
+
+def _labels(pairs: Sequence[Pair]) -> NDArray[np.bool_]:
+    return np.array([bool(pair.same) for pair in pairs])

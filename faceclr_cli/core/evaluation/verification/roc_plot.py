@@ -1,0 +1,66 @@
+"""The picture of a measurement on pairs: its ROC with 95% bands, and its scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
+from faceclr_cli.core.evaluation.verification.pair_evidence import ScoredPairs
+from faceclr_cli.core.metrics.roc import roc
+from faceclr_cli.core.metrics.roc_bands import roc_bands
+from faceclr_cli.core.plots.roc_figure import Band, PairScores, RocCurve, draw_verification
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+
+_POINTS = 100
+
+
+def draw_pairs(path: Path, result: PairsResult, own: ScoredPairs) -> None:
+    """Draws what was measured of the pairs that could be compared. The bands are by bootstrap over people.
+
+    Args:
+        path: The picture.
+        result: What was measured.
+        own: The pairs.
+
+    Raises:
+        ConfigError: The suffix is of no format in which pictures are drawn.
+        DataError: The picture cannot be written.
+    """
+    known = ~own.missing
+    scores, same = own.scores[known], own.same[known]
+    curve = roc(scores, same)
+    name = Path(result.pairs).name
+    title = f"{name}: {result.encoder}" if result.encoder else name
+    threshold = result.best_threshold if result.judged.threshold is None else result.judged.threshold
+    draw_verification(
+        path,
+        RocCurve(
+            far=curve.far,
+            tar=curve.tar,
+            auc=result.auc,
+            eer=result.eer,
+            points=tuple((point.far, point.tar) for point in result.tar_at_far if point.tar is not None),
+            band=_band(own, scores, same, known),
+        ),
+        PairScores(genuine=scores[same], impostor=scores[~same], threshold=threshold),
+        title,
+    )
+
+
+def _band(own: ScoredPairs, scores: NDArray[np.float64], same: NDArray[np.bool_], known: NDArray[np.bool_]) -> Band:
+    found = people_in_pairs(own.pairs) if own.pairs else None
+    if found is not None:
+        first, second = found[0][known], found[1][known]
+    else:
+        # Where nobody knows the people, each pair has its own.
+        first = 2 * np.arange(len(scores))
+        second = np.where(same, first, first + 1)
+    rates = np.geomspace(1 / max(1, int((~same).sum())), 1, _POINTS)
+    bands = roc_bands(scores, same, first, second, rates)
+    return Band(far=rates, low=bands.low, high=bands.high)

@@ -1,1 +1,0 @@
-"""The parts of a drawn portrait; `faces/drawn.py` puts them together."""

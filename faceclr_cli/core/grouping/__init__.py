@@ -1,0 +1,1 @@
+"""Groups of embeddings: linkage and nearest-neighbor graphs."""

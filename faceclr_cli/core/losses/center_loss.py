@@ -1,0 +1,67 @@
+"""The center loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from faceclr_cli.core.losses.global_batch import all_gather_labels
+
+
+class CenterLoss(nn.Module):
+    """Pulls features towards the center of their person.
+
+    Wen et al. 2016, "A Discriminative Feature Learning Approach for Deep Face Recognition", equations 2 to 4.
+    Half the squared distance of a feature to its center, averaged over the batch. To the gradient the
+    centers are constants: in training mode, each call moves the centers of the people in the batch
+    after the loss is computed, c_j -= lr * sum_i (c_j - x_i) / (1 + n_j), with the features of all
+    processes, so that all hold the same centers. They need no optimizer, begin at zero and are part of
+    the state dict.
+
+    Features are taken as they are: cross-entropy beside this loss gives them their length, and
+    normalizing would change what `lr` and the loss's weight mean in the paper.
+
+    Args:
+        people: How many centers.
+        dim: Length of a feature.
+        lr: Step size of the centers, alpha in the paper; 0 to 1.
+
+    Examples:
+        >>> pull = CenterLoss(people=2, dim=2, lr=0.5)
+        >>> pull(torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([0, 1]))
+        (tensor(5.), {'center': tensor(5.)})
+        >>> pull.centers
+        tensor([[0.5000, 0.0000],
+                [0.0000, 1.0000]])
+    """
+
+    centers: Tensor
+
+    def __init__(self, people: int, dim: int, lr: float) -> None:
+        super().__init__()
+        self.lr = lr
+        self.register_buffer("centers", torch.zeros(people, dim))
+
+    def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Measures the distances to the centers and, in training mode, moves the centers.
+
+        Args:
+            features: Shape: (N, D), the same on all processes.
+            labels: The person of each, 0 to `people` - 1. Shape: (N,).
+
+        Returns:
+            The loss, a scalar: the mean over the features of this process; and the same as `center`.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.centers.dtype)
+            loss = (features - self.centers[labels]).square().sum(dim=1).mean() / 2
+        if self.training:
+            self._move(all_gather_labels(features), all_gather_labels(labels))
+        return loss, {"center": loss.detach()}
+
+    @torch.no_grad()
+    def _move(self, features: Tensor, labels: Tensor) -> None:
+        # Summed by a product, since adding row by row gives other bits each time on a GPU.
+        same = (labels[:, None] == labels).to(features.dtype)
+        steps = same @ (features.detach() - self.centers[labels]) / (1 + same.sum(dim=1, keepdim=True))
+        self.centers[labels] += self.lr * steps

@@ -1,0 +1,104 @@
+"""How well groups of faces are the people whom they show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import normalized_mutual_info_score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Precision, recall and their harmonic mean.
+
+    Attributes:
+        precision: How pure the groups are, 0 to 1.
+        recall: How whole the people are, 0 to 1.
+    """
+
+    precision: float
+    recall: float
+
+    @property
+    def f(self) -> float:
+        """Harmonic mean of both; 0 where both are."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+    def to_json(self) -> dict[str, float]:
+        """The three numbers as a JSON object."""
+        return asdict(self) | {"f": self.f}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterScores:
+    """Groups measured by who is in them.
+
+    Attributes:
+        bcubed: Means over the faces, each of which counts the same (B-cubed).
+        pairwise: Over pairs of faces: of those in one group, the share that are one person, and the reverse. Large
+            groups count much more than small ones.
+        nmi: Normalized mutual information of groups and people (arithmetic mean of the entropies), 0 to 1.
+    """
+
+    bcubed: Agreement
+    pairwise: Agreement
+    nmi: float
+
+    def to_json(self) -> dict[str, object]:
+        """The scores as a JSON object."""
+        return {"bcubed": self.bcubed.to_json(), "pairwise": self.pairwise.to_json(), "nmi": self.nmi}
+
+
+def cluster_scores(people: ArrayLike, groups: ArrayLike) -> ClusterScores:
+    """Compares groups with people.
+
+    B-cubed is that of Amigó et al., "A comparison of extrinsic clustering evaluation metrics based on formal
+    constraints" (2009). A face without a group counts as a group of its own.
+
+    Args:
+        people: Who each face shows, as names or numbers. Shape: (faces,).
+        groups: The group of each, or a negative number where it has none. Shape: (faces,).
+
+    Raises:
+        ValueError: The shapes differ, or there are no faces.
+
+    Examples:
+        >>> scores = cluster_scores(["ann", "ann", "bob", "bob"], [0, 0, 1, -1])
+        >>> scores.bcubed
+        Agreement(precision=1.0, recall=0.75)
+        >>> round(scores.bcubed.f, 3)
+        0.857
+    """
+    person, group = np.asarray(people), np.array(groups, np.int64)
+    if person.ndim != 1 or person.shape != group.shape or not len(person):
+        raise ValueError(f"people of {person.shape} and groups of {group.shape} don't go together")
+    alone = group < 0
+    group[alone] = group.max(initial=-1) + 1 + np.arange(alone.sum())
+    person, group = (np.unique(labels, return_inverse=True)[1] for labels in (person, group))
+    # Faces of one person in one group, counted where there are any: a table of all would not fit into memory.
+    cells, sizes = np.unique(person * (group.max() + 1) + group, return_counts=True)
+    shared = sizes.astype(np.float64)
+    in_person = np.bincount(person)[cells // (group.max() + 1)]
+    in_group = np.bincount(group)[cells % (group.max() + 1)]
+    return ClusterScores(
+        bcubed=Agreement(
+            precision=float((shared**2 / in_group).sum() / len(person)),
+            recall=float((shared**2 / in_person).sum() / len(person)),
+        ),
+        pairwise=_pairwise(shared, np.bincount(person), np.bincount(group)),
+        nmi=float(normalized_mutual_info_score(person, group)),
+    )
+
+
+def _pairwise(shared: NDArray[np.float64], people: NDArray[np.int64], groups: NDArray[np.int64]) -> Agreement:
+    """A share of no pairs is 1: nothing was done wrong."""
+    right, genuine, joined = _pairs(shared), _pairs(people), _pairs(groups)
+    return Agreement(precision=right / joined if joined else 1.0, recall=right / genuine if genuine else 1.0)
+
+
+def _pairs(sizes: NDArray[np.float64] | NDArray[np.int64]) -> float:
+    counts = sizes.astype(np.float64)
+    return float((counts * (counts - 1) / 2).sum())

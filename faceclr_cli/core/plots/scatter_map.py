@@ -1,0 +1,202 @@
+"""A map of faces: every face a point, every person a color and a shape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from faceclr_cli.core.plots.figure_style import (
+    GROUND,
+    INK,
+    PAPER,
+    QUIET,
+    blank_figure,
+    drawable_text,
+    plain_style,
+    save,
+)
+from faceclr_cli.core.plots.map_marks import NOBODY, Mark, mark_of
+
+_AREA_OF = {"o": 1.0, "^": 1.15, "s": 0.8, "D": 0.72, "v": 1.15, "P": 1.15, "X": 1.15}
+
+_SIDE, _HEAD, _MARGIN, _COLUMN = 8.0, 0.62, 0.3, 2.1
+"""Inches: the map's side, the title above it, the paper around it, a column of the legend beside it."""
+_LINES = 32
+_LISTED = 3 * _LINES
+"""People in the legend, at most: more would make it wider than the map."""
+_NAMED_ON_THE_MAP = 40
+_CROWD = 0.08
+"""Share of the map's side within which half of a person's faces lie if they keep together."""
+
+
+def draw_map(
+    path: Path, points: NDArray[np.floating[Any]], people: Sequence[str | None], *, title: str, subtitle: str
+) -> None:
+    """Draws the map; the same arguments give the same bytes.
+
+    Args:
+        path: The picture to write: .png, .svg or .pdf.
+        points: Shape: (faces, 2).
+        people: Name of each face's person, or None where nobody knows. Shape: (faces,).
+        title: One line.
+        subtitle: One line in smaller type.
+
+    Raises:
+        ValueError: The shapes differ, or there are no faces.
+    """
+    if points.shape != (len(people), 2) or not len(people):
+        raise ValueError(f"points of {points.shape} and {len(people)} people make no map")
+    names = sorted({name for name in people if name is not None})
+    with plain_style():
+        save(_compose(points, people, names, title, subtitle), path)
+
+
+def _compose(
+    points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str], title: str, subtitle: str
+) -> Figure:
+    columns = -(-min(len(names), _LISTED) // _LINES)
+    width, height = 2 * _MARGIN + _SIDE + columns * _COLUMN, 2 * _MARGIN + _SIDE + _HEAD
+    figure = blank_figure(width, height)
+    axes = figure.add_axes((_MARGIN / width, _MARGIN / height, _SIDE / width, _SIDE / height), facecolor=GROUND)
+    axes.set(xticks=[], yticks=[], aspect="equal", **_limits(points))
+    for side in axes.spines.values():
+        side.set_visible(False)
+    _scatter(axes, points, people, names)
+    if len(names) <= _NAMED_ON_THE_MAP:
+        _name_crowds(axes, points, people, names)
+    for text, y, size, color, weight in ((title, 0.17, 15, INK, "bold"), (subtitle, 0.46, 10, QUIET, "normal")):
+        figure.text(
+            _MARGIN / width,
+            1 - (_MARGIN + y) / height,
+            drawable_text(text),
+            size=size,
+            color=color,
+            weight=weight,
+            va="baseline",
+            parse_math=False,
+        )
+    if names:
+        _legend(axes, people, names, columns)
+    return figure
+
+
+def _limits(points: NDArray[np.floating[Any]]) -> dict[str, tuple[float, float]]:
+    """A square with some air around the points."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    center, reach = (low + high) / 2, float((high - low).max()) * 0.54 or 1.0
+    return {
+        "xlim": (float(center[0]) - reach, float(center[0]) + reach),
+        "ylim": (float(center[1]) - reach, float(center[1]) + reach),
+    }
+
+
+def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
+    # Smaller where there are more, so that a crowd does not become a blot.
+    area = float(np.clip(26_000 / len(people), 5, 90))
+    line = min(0.7, 0.08 * np.sqrt(area))
+    numbers = {name: number for number, name in enumerate(names)}
+    owners = np.array([-1 if name is None else numbers[name] for name in people])
+    for number in range(-1, len(names)):
+        mine = points[owners == number]
+        mark = mark_of(number) if number >= 0 else NOBODY
+        axes.scatter(
+            mine[:, 0],
+            mine[:, 1],
+            s=area * _AREA_OF[mark.shape],
+            c=mark.color,
+            marker=mark.shape,
+            alpha=0.9,
+            linewidths=line,
+            edgecolors=PAPER,
+        )
+
+
+def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
+    """Writes names above the faces of their people, where those keep together."""
+    places, owners = axes.transLimits.transform(points), np.array(people, dtype=object)
+    anchors, texts = [], []
+    for name in names:
+        mine = places[owners == name]
+        middle = np.median(mine, axis=0)
+        if np.median(np.linalg.norm(mine - middle, axis=1)) < _CROWD:
+            anchors.append((middle[0], middle[1] + 2.5 * np.median(np.abs(mine[:, 1] - middle[1])) + 0.014))
+            texts.append(_shortened(drawable_text(name)))
+    for text, (x, y) in zip(texts, _apart(np.array(anchors).reshape(-1, 2), texts), strict=True):
+        axes.text(
+            x,
+            y,
+            text,
+            transform=axes.transAxes,
+            size=8.5,
+            weight="bold",
+            color=INK,
+            ha="center",
+            va="bottom",
+            parse_math=False,
+            path_effects=[withStroke(linewidth=2.6, foreground=GROUND, alpha=0.85)],
+        )
+
+
+def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64]:
+    """Moves labels up and down until none covers another, and into the map. Units: the map's side."""
+    places, high = anchors.copy(), 0.02
+    half = np.array([0.5 * 0.0108 * len(text) for text in texts])
+    for _ in range(100):
+        moved = False
+        for i, j in combinations(range(len(texts)), 2):
+            overlap = high - abs(places[i, 1] - places[j, 1])
+            if overlap > 1e-6 and abs(places[i, 0] - places[j, 0]) < half[i] + half[j]:
+                push = overlap / 2 if places[i, 1] >= places[j, 1] else -overlap / 2
+                places[i, 1] += push
+                places[j, 1] -= push
+                moved = True
+        if not moved:
+            break
+    places[:, 0] = np.clip(places[:, 0], half, np.maximum(half, 1 - half))
+    places[:, 1] = np.clip(places[:, 1], 0.0, 1 - high)
+    return places
+
+
+def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: int) -> None:
+    counts = Counter(people)
+    shown = names if len(names) <= _LISTED else names[: _LISTED - 1]
+    signs = [_legend_sign(mark_of(number)) for number in range(len(shown))]
+    lines = [f"{_shortened(drawable_text(name))}  {counts[name]}" for name in shown]
+    if len(shown) < len(names):
+        signs.append(Line2D([], [], linestyle=""))
+        lines.append(f"and {len(names) - len(shown):,} more")
+    legend = axes.legend(
+        signs,
+        # Set below: as a label, a name that begins with an underscore would be left out.
+        [str(number) for number in range(len(lines))],
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        borderaxespad=0.0,
+        frameon=False,
+        ncols=columns,
+        handletextpad=0.4,
+        labelspacing=0.62,
+        labelcolor=INK,
+        fontsize=10,
+    )
+    for text, line in zip(legend.get_texts(), lines, strict=True):
+        text.set_parse_math(False)
+        text.set_text(line)
+
+
+def _legend_sign(mark: Mark) -> Line2D:
+    color, shape = mark.color, mark.shape
+    return Line2D([], [], color=color, marker=shape, linestyle="", markersize=8, markeredgecolor=PAPER, mew=0.6)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 20 else name[:19] + "…"

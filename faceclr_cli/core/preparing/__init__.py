@@ -1,0 +1,1 @@
+"""The `prepare` job: photographs become a folder of aligned faces, with a ledger."""

@@ -1,0 +1,276 @@
+"""`manifest.sqlite`: what became of every source file. It makes `prepare` resumable and answers questions later."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from operator import attrgetter
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+from urllib.parse import quote
+
+from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, LockedError
+from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.text import canonical, display_path
+
+LEDGER = "manifest.sqlite"
+"""Its name in a folder of faces."""
+
+_SCHEMA = 2
+_COMMIT_SECONDS = 1.0
+
+_TABLES = """
+CREATE TABLE terms (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE photos (
+    path PRIMARY KEY NOT NULL,  -- relative to the source; a BLOB where the name is not UTF-8
+    state TEXT NOT NULL,        -- done, skipped, failed
+    reason TEXT,                -- why it is not done
+    identity,
+    part TEXT,                  -- train, val or test, where the source divides its photographs itself
+    output,                     -- the crop, relative to this folder
+    size INTEGER,               -- of the source file, in bytes
+    mtime_ns INTEGER,
+    sha256 TEXT,                -- of the source file
+    faces INTEGER,              -- how many were found
+    box TEXT,                   -- [left, top, width, height] of the one taken, in pixels of the upright photograph
+    landmarks TEXT,             -- [[x, y], ...]: eyes, nose, mouth corners, from left to right as seen
+    score REAL,
+    sharpness REAL,             -- variance of the Laplacian of the crop's gray values
+    more TEXT                   -- with --face all the other faces, as a list of objects with the columns that differ
+) WITHOUT ROWID;
+"""
+
+
+class RowState(StrEnum):
+    """What became of a source file."""
+
+    DONE = "done"
+    SKIPPED = "skipped"  # a sound picture, but no face in it that is wanted
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One source file; the columns of the table `photos`, where they are explained."""
+
+    path: str
+    state: RowState
+    reason: Reason | None = None
+    identity: str | None = None
+    part: str | None = None
+    output: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    sha256: str | None = None
+    faces: int | None = None
+    box: str | None = None
+    landmarks: str | None = None
+    score: float | None = None
+    sharpness: float | None = None
+    more: str | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """All crops of this file, relative to the folder; none unless it is done."""
+        others = (str(face["output"]) for face in json.loads(self.more or "[]"))
+        return () if self.output is None else (self.output, *others)
+
+
+_COLUMNS = tuple(field.name for field in fields(Row))
+_values = attrgetter(*_COLUMNS)
+_INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+
+
+class Ledger:
+    """The ledger of one output folder, held open. Made by `Ledger.open`."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self._pending: list[Row] = []
+        self._committed = monotonic()
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path, terms: Mapping[str, Any]) -> Iterator[Self]:
+        """Opens the ledger, or begins one, and writes what is pending when the block ends, however it ends.
+
+        Args:
+            path: The file.
+            terms: What all faces of a folder have in common. JSON values.
+
+        Raises:
+            ConfigError: The folder holds faces that were made on other terms.
+            DataError: The file is not a ledger, is of another version, or cannot be written.
+            LockedError: Another program is writing it.
+        """
+        try:
+            database = sqlite3.connect(path)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+        try:
+            ledger = cls(path, database)
+            ledger._agree(terms)
+            try:
+                yield ledger
+            finally:
+                ledger.commit()
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+        finally:
+            database.close()
+
+    @classmethod
+    @contextmanager
+    def open_to_read(cls, path: Path, terms: Mapping[str, Any] | None = None) -> Iterator[Self]:
+        """Opens a ledger without changing it, beside a run that writes it if need be.
+
+        Args:
+            path: The file.
+            terms: What faces that are to be added have in common, if any are.
+
+        Raises:
+            ConfigError: The folder holds faces that were made on other terms.
+            DataError: The file is missing, not a ledger, or of another version.
+        """
+        if not path.is_file():
+            raise DataError(f"{display_path(path)}: no such ledger")
+        # As bytes, since a name that is not UTF-8 must be quoted as what it is.
+        address = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as database:
+                ledger = cls(path, database)
+                ledger._require({"schema": _SCHEMA, **(terms or {})})
+                yield ledger
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+
+    def _agree(self, terms: Mapping[str, Any]) -> None:
+        with self._database as database:
+            if not database.execute("SELECT name FROM sqlite_master").fetchone():
+                database.executescript(f"BEGIN; {_TABLES} COMMIT;")
+            if self._require({"schema": _SCHEMA, **terms}):
+                # Nothing was achieved on the old terms, so nothing is mixed.
+                database.executescript(f"BEGIN; DROP TABLE terms; DROP TABLE photos; {_TABLES} COMMIT;")
+                asked = {"schema": _SCHEMA, **terms}
+                database.executemany(
+                    "INSERT INTO terms VALUES (?, ?)", ((name, json.dumps(value)) for name, value in asked.items())
+                )
+
+    def _require(self, asked: Mapping[str, Any]) -> bool:
+        """Whether any term differs, which is an error as soon as there are faces."""
+        found = self.terms()
+        different = [name for name in asked if asked[name] != found.get(name)]
+        if found and different and self.counts().get(RowState.DONE):
+            name = different[0]
+            raise ConfigError(
+                f"{display_path(self.path.parent)}: its faces were made with {name.replace('_', ' ')} "
+                f"{found.get(name)}, "
+                f"not {asked[name]}; choose another -o, or remove it"
+            )
+        return bool(different)
+
+    def terms(self) -> dict[str, Any]:
+        """What all faces of the folder have in common, by name."""
+        return {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM terms")}
+
+    def change_term(self, name: str, value: object) -> None:
+        """Notes that faces have something else in common than it said, at once."""
+        with self._database as database:
+            database.execute("UPDATE terms SET value = ? WHERE name = ?", (json.dumps(value), name))
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in the order of their paths."""
+        for values in self._database.execute(f"SELECT {', '.join(_COLUMNS)} FROM photos"):
+            named = dict(zip(_COLUMNS, values, strict=True))
+            for name in ("path", "identity", "output"):
+                if isinstance(named[name], bytes):
+                    named[name] = os.fsdecode(named[name])
+            reason = Reason(named.pop("reason")) if named["reason"] else named.pop("reason")
+            yield Row(state=RowState(named.pop("state")), reason=reason, **named)
+
+    def add(self, row: Row) -> None:
+        """Notes what became of a file, in place of what was noted before. Committed about once a second."""
+        self._pending.append(row)
+        if monotonic() - self._committed > _COMMIT_SECONDS:
+            self.commit()
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Forgets files, at once."""
+        with self._database as database:
+            database.executemany("DELETE FROM photos WHERE path = ?", ((_storable(path),) for path in paths))
+
+    def forget(self, identity: str) -> set[str]:
+        """Removes all that is noted of a person, so that no byte of it stays in the file.
+
+        Args:
+            identity: Their name, as `text.canonical` spells it.
+
+        Returns:
+            SHA-256 of the files that nobody else had: traces of which none may be left.
+        """
+        theirs, others = set[str](), set[str]()
+        for row in self.rows():
+            digests = theirs if row.identity is not None and canonical(row.identity) == identity else others
+            digests.update({row.sha256} - {None})  # type: ignore[arg-type]
+        spellings = [name for name in self.spellings() if canonical(name) == identity]
+        with self._database as database:
+            database.execute("PRAGMA secure_delete = ON")
+            database.executemany("DELETE FROM photos WHERE identity = ?", ((_storable(name),) for name in spellings))
+        self._database.execute("VACUUM")
+        return theirs - others
+
+    def spellings(self) -> set[str]:
+        """All identities, as they are spelled here."""
+        found = self._database.execute("SELECT DISTINCT identity FROM photos WHERE identity IS NOT NULL")
+        return {os.fsdecode(name) for (name,) in found}
+
+    def commit(self) -> None:
+        """Writes what is pending. A signal that ends it half-way loses nothing: it can be repeated."""
+        with self._database as database:
+            database.executemany(_INSERT, (tuple(map(_storable, _values(row))) for row in self._pending))
+        self._pending.clear()
+        self._committed = monotonic()
+
+    def counts(self) -> dict[RowState, int]:
+        """How many files are in each state that occurs."""
+        found = self._database.execute("SELECT state, COUNT(*) FROM photos GROUP BY state ORDER BY state")
+        return {RowState(state): count for state, count in found}
+
+    def reasons(self) -> dict[Reason, int]:
+        """How many files are not done for each reason that occurs, the most frequent first."""
+        found = self._database.execute(
+            "SELECT reason, COUNT(*) FROM photos WHERE reason IS NOT NULL GROUP BY reason ORDER BY 2 DESC, 1"
+        )
+        return {Reason(reason): count for reason, count in found}
+
+    def faces(self) -> int:
+        """How many crops there are."""
+        return sum(len(row.outputs) for row in self.rows())
+
+    def people(self) -> int:
+        """How many people have a face."""
+        found = self._database.execute("SELECT COUNT(DISTINCT identity) FROM photos WHERE state = 'done'").fetchone()
+        return int(found[0])
+
+
+def _storable(value: object) -> object:
+    """SQLite's TEXT cannot hold the lone surrogates by which Python carries bytes that are not UTF-8."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+    return value
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> FaceclrError:
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LockedError(f"{display_path(path)}: another program is writing it; try again when it has ended")
+    return DataError(f"{display_path(path)}: not usable as a ledger ({error}); free some space, or remove the folder")

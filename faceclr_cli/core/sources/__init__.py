@@ -1,0 +1,1 @@
+"""Where photographs come from: folders in any layout, lists, and archives."""

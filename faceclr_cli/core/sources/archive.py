@@ -1,0 +1,192 @@
+"""Zip and tar archives of photographs, read in place: nothing of them is ever written to disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.decode import MAX_BYTES
+from faceclr_cli.core.faces.headers import read_header
+from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.sources.tars import BLOCK, BROKEN, Tar, is_compressed, is_tar, words
+from faceclr_cli.core.text import display_path
+
+P = TypeVar("P")
+
+_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+_LONGEST_NAME = 255
+"""Bytes that a file system allows for the name of one file or folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file in an archive.
+
+    Attributes:
+        name: Its path with forward slashes, without `./` where it stays inside the archive.
+        position: Its rank in the archive; reading in this order is cheapest.
+        size: Bytes, as the archive announces it.
+        refused: Why it is not read: `TOO_LARGE`, `UNSAFE` for what leads out of the archive, links and devices,
+            `UNREADABLE` for what is encrypted, or sparse in a tar.
+    """
+
+    name: str
+    position: int
+    size: int
+    refused: Reason | None = None
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip or tar archive, or is called like one and is no picture."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            head = file.read(BLOCK)
+    except OSError:
+        return False
+    # By its start alone: a picture may well have a zip behind its end.
+    if head.startswith(_ZIP_STARTS) or is_tar(head):
+        return True
+    return path.name.lower().endswith(_SUFFIXES) and read_header(head) is None
+
+
+class Archive:
+    """An open archive: zip, or tar as it is or compressed by gzip, bzip2 or xz. A context manager.
+
+    Of members with one name the last counts, as it would after extraction.
+
+    Attributes:
+        flaw: What is wrong with the archive although some of it can be read, in words, or None.
+        repeated: How many members are not counted because a later one has the same name.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It cannot be read, or is not such an archive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.flaw: str | None = None
+        self.repeated = 0
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise DataError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
+        try:
+            self._index = self._open()
+        except BROKEN as error:
+            self._file.close()
+            raise DataError(
+                f"{display_path(path)}: not a zip or tar archive, or a damaged one ({display_path(words(error))})"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def members(self) -> list[Member]:
+        """Every file in the archive, each name once, in the order in which they lie there. Folders are left out."""
+        return sorted((member for member, _ in self._index.values()), key=lambda member: member.position)
+
+    def read(self, name: str) -> bytes:
+        """The content of a member, up to just over `MAX_BYTES`. May be called from several threads.
+
+        In a compressed tar, going back means decompressing it from the start.
+
+        Raises:
+            DataError: There is no such member, it is refused, or it cannot be read.
+        """
+        origin = f"{display_path(self._path)}: {display_path(name)}"
+        if name not in self._index:
+            raise DataError(f"{origin}: no such file in this archive")
+        member, entry = self._index[name]
+        if member.refused is not None:
+            raise DataError(f"{origin}: {member.refused.value}")
+        try:
+            with self._lock:
+                data = self._content(entry, member.size)
+        except BROKEN as error:
+            raise DataError(f"{origin}: cannot be read ({display_path(words(error))})") from error
+        if len(data) < min(member.size, MAX_BYTES + 1):
+            raise DataError(f"{origin}: cannot be read (its end is missing)")
+        return data
+
+    def _open(self) -> Mapping[str, tuple[Member, zipfile.ZipInfo | int]]:
+        """The members by name, each with where to read it: its entry in a zip, the place of its first byte in a tar."""
+        head = self._file.read(BLOCK)
+        self._file.seek(0)
+        is_named_zip = self._path.name.lower().endswith(".zip")
+        if head.startswith(_ZIP_STARTS) or (is_named_zip and not (is_tar(head) or is_compressed(head))):
+            self._zip = zipfile.ZipFile(self._file)
+            entries = ((_zip_member(info, rank), info) for rank, info in enumerate(self._zip.infolist()))
+            return self._indexed((member, info) for member, info in entries if not info.is_dir())
+        self._tar = Tar(self._file, head)
+        places = ((_tar_member(info, rank), info) for rank, info in enumerate(self._tar.entries()))
+        index = self._indexed((member, info.offset_data) for member, info in places if not info.isdir())
+        self.flaw = self._tar.flaw
+        return index
+
+    def _indexed(self, entries: Iterable[tuple[Member, P]]) -> dict[str, tuple[Member, P]]:
+        index: dict[str, tuple[Member, P]] = {}
+        for member, place in entries:
+            self.repeated += member.name in index
+            index[member.name] = (member, place)
+        return index
+
+    def _content(self, entry: zipfile.ZipInfo | int, size: int) -> bytes:
+        if isinstance(entry, zipfile.ZipInfo):
+            with self._zip.open(entry) as file:
+                return file.read(MAX_BYTES + 1)
+        return self._tar.content(entry, size)
+
+
+def _zip_member(info: zipfile.ZipInfo, position: int) -> Member:
+    name = info.filename
+    if not info.flag_bits & 0x800 and not name.isascii():
+        # Not marked as UTF-8, which zipfile takes for code page 437. macOS writes UTF-8 nevertheless.
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            name = info.filename
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    is_plain = kind in (0, stat.S_IFREG) or info.is_dir()
+    # Windows' older tools write their own slashes.
+    is_encrypted = bool(info.flag_bits & 1)
+    return _member(name.replace("\\", "/"), position, info.file_size, is_plain=is_plain, is_closed=is_encrypted)
+
+
+def _tar_member(info: tarfile.TarInfo, position: int) -> Member:
+    # Photographs have no holes, and a sparse file's map of them is one more thing to be lied about.
+    return _member(info.name, position, info.size, is_plain=info.isreg(), is_closed=info.issparse())
+
+
+def _member(name: str, position: int, size: int, *, is_plain: bool, is_closed: bool) -> Member:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    stays_inside = not name.startswith("/") and ".." not in parts
+    has_names = "\0" not in name and all(len(os.fsencode(part)) <= _LONGEST_NAME for part in parts)
+    refused = Reason.UNREADABLE if is_closed else Reason.TOO_LARGE if size > MAX_BYTES else None
+    if not (stays_inside and has_names and is_plain):
+        refused = Reason.UNSAFE
+    return Member(name="/".join(parts) if stays_inside else name, position=position, size=size, refused=refused)

@@ -1,0 +1,253 @@
+"""What files a folder or an archive holds, by their names."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.decode import read_bytes
+from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.sources.archive import Archive, Member
+from faceclr_cli.core.text import display_path
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif"}
+)
+"""Files in folders that count as photographs, in lower case. HEIC does so that nobody misses it silently."""
+
+_COMPANIONS = frozenset(
+    {
+        ".txt",
+        ".text",
+        ".md",
+        ".rst",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".ini",
+        ".log",
+    }
+    | {".html", ".htm", ".pdf", ".xmp", ".aae", ".mat", ".npy", ".npz", ".pkl", ".db", ".lnk", ".url", ".py", ".sh"}
+    | {".m", ".ipynb", ".md5", ".sha1", ".sha256", ".pts", ".h5", ".sqlite"}
+)
+"""Files that nobody takes for photographs, in lower case."""
+
+_TEXTS = frozenset({"readme", "license", "copying", "makefile", "changelog", "sha256sums", "md5sums"})
+"""Files without a suffix that nobody takes for photographs either."""
+
+_SERVICE_FOLDERS = frozenset(
+    {"@eadir", "@tmp", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "@__thumb", "$recycle.bin"}
+    | {"recycler", "system volume information", "lost+found", "files_trashbin", "files_versions", "trash"}
+    | {"thumbnails", "thumbs", "_thumbs", "_thumbnails"}
+)
+"""Where storage systems and photograph managers keep thumbnails and deleted files, in lower case."""
+
+_LISTS = (".txt", ".csv")
+"""Ends the names of what may be a list of the layout."""
+
+_MOST_KINDS = 4
+"""Kinds of files and folders that a notice names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """A folder or an archive. All names are relative to it, with forward slashes.
+
+    Attributes:
+        root: Which.
+        pictures: What is named like a picture, sorted; also pipes, devices and broken links of a folder.
+        unsafe: Members of an archive that are named like pictures and must not be read, sorted.
+        texts: Regular files that are named `.txt` or `.csv`.
+        members: By name, of an archive; of a folder nothing.
+        notices: What the user should hear: one sentence each.
+        archive: The open archive, or None for a folder.
+    """
+
+    root: Path
+    pictures: tuple[str, ...]
+    unsafe: tuple[str, ...] = ()
+    texts: frozenset[str]
+    members: Mapping[str, Member] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    archive: Archive | None = None
+
+    def read(self, name: str) -> bytes:
+        """The content of one of its files.
+
+        Raises:
+            DataError: It is missing or cannot be read.
+        """
+        return read_file(self.root / name) if self.archive is None else self.archive.read(name)
+
+
+@contextmanager
+def open_tree(root: Path) -> Iterator[Tree]:
+    """Lists a folder or an archive, without hidden files and without folders for thumbnails and deleted files.
+
+    Of a folder, those that a symbolic link leads to a second time are left out as well.
+
+    Raises:
+        DataError: The archive cannot be read.
+    """
+    if root.is_dir():
+        yield _folder(root)
+        return
+    with Archive(root) as archive:
+        yield _archived(root, archive)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is named like a picture."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def is_companion(name: str) -> bool:
+    """Whether a file is named like what often lies beside pictures: text, tables, checksums."""
+    stem, suffix = os.path.splitext(name.rpartition("/")[2])
+    return suffix.lower() in _COMPANIONS or (not suffix and stem.lower() in _TEXTS)
+
+
+def service_folder(name: str) -> str | None:
+    """The outermost folder on the way to a file that is for thumbnails or deleted files, such as `Ann/@eaDir`."""
+    parts = name.split("/")[:-1]
+    depth = next((depth for depth, part in enumerate(parts, start=1) if part.lower() in _SERVICE_FOLDERS), None)
+    return None if depth is None else "/".join(parts[:depth])
+
+
+def by_suffix(names: Iterable[str]) -> str:
+    """How many files have which suffix, for a message: `12 .cr3, 1 .jxl, 3 without a suffix`."""
+    suffixes = Counter(os.path.splitext(name.rpartition("/")[2])[1].lower() for name in names)
+    return _listed([(count, display_path(suffix) or "without a suffix") for suffix, count in suffixes.most_common()])
+
+
+def read_file(path: Path) -> bytes:
+    """Reads a file, but no pipe or device, for which a reader may wait for ever.
+
+    Raises:
+        DataError: It is missing or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{display_path(path)}: {Reason.NOT_A_FILE.value}")
+    return read_bytes(path)
+
+
+def leads_out(name: str) -> bool:
+    """Whether a path that somebody else wrote is none below a folder: absolute, through `..`, or no path at all."""
+    path = PurePosixPath(name)
+    return not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name
+
+
+def _folder(root: Path) -> Tree:
+    pictures: list[str] = []
+    texts: list[str] = []
+    others: list[str] = []
+    services: list[str] = []
+    notices: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    waiting: deque[str] = deque([""])
+    while waiting:
+        folder = waiting.popleft()
+        try:
+            about = os.stat(root / folder)
+            if (about.st_dev, about.st_ino) in seen:
+                continue
+            seen.add((about.st_dev, about.st_ino))
+            with os.scandir(root / folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            notices.append(f"{display_path(root / folder)}: left out, cannot be listed ({error.strerror})")
+            continue
+        real: list[str] = []
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                continue
+            is_real = entry.is_dir(follow_symlinks=False)
+            if is_real or (entry.is_symlink() and _kind(entry) == stat.S_IFDIR):
+                if entry.name.lower() in _SERVICE_FOLDERS:
+                    services.append(name)
+                elif is_real:
+                    real.append(name)
+                else:
+                    waiting.append(name)  # behind all real folders, so that a folder goes by its own name
+            elif is_picture(name):
+                pictures.append(name)
+            elif not is_companion(name):
+                others.append(name)
+            elif name.lower().endswith(_LISTS) and _kind(entry) == stat.S_IFREG:
+                texts.append(name)
+        waiting.extendleft(reversed(real))
+    return Tree(
+        root=root,
+        pictures=tuple(sorted(pictures)),
+        texts=frozenset(texts),
+        notices=(*notices, *_left_out(root, services, others)),
+    )
+
+
+def _kind(entry: os.DirEntry[str]) -> int | None:
+    """What it is, or what its link leads to; None for links that lead nowhere or to themselves."""
+    try:
+        return stat.S_IFMT(entry.stat().st_mode)
+    except OSError:
+        return None
+
+
+def _archived(root: Path, archive: Archive) -> Tree:
+    visible = {member.name: member for member in archive.members() if not _is_hidden(member.name)}
+    members = {name: member for name, member in visible.items() if service_folder(name) is None}
+    pictures = sorted(name for name in members if is_picture(name))
+    services = {service_folder(name) or "" for name in visible.keys() - members.keys() if is_picture(name)}
+    others = [name for name in members if not is_picture(name) and not is_companion(name)]
+    notices = [] if archive.flaw is None else [f"{display_path(root)}: {archive.flaw}"]
+    if archive.repeated:
+        notices.append(
+            f"{display_path(root)}: {archive.repeated} of its files have the name of a later one, which replaces them"
+        )
+    return Tree(
+        root=root,
+        pictures=tuple(name for name in pictures if members[name].refused is not Reason.UNSAFE),
+        unsafe=tuple(name for name in pictures if members[name].refused is Reason.UNSAFE),
+        texts=frozenset(name for name in members if name.lower().endswith(_LISTS) and members[name].refused is None),
+        members=members,
+        notices=(*notices, *_left_out(root, services, others)),
+        archive=archive,
+    )
+
+
+def _left_out(root: Path, services: Iterable[str], others: Sequence[str]) -> list[str]:
+    """What of a folder or archive is not read, in words."""
+    notices = []
+    names = Counter(folder.rpartition("/")[2] for folder in services)
+    if names:
+        listed = _listed([(count, display_path(name)) for name, count in names.most_common()])
+        notices.append(f"{display_path(root)}: folders for thumbnails or deleted files are left out: {listed}")
+    if others:
+        are = "file is" if len(others) == 1 else "files are"
+        notices.append(
+            f"{display_path(root)}: {len(others)} {are} left out, without the suffix of a picture: {by_suffix(others)}"
+        )
+    return notices
+
+
+def _listed(kinds: Sequence[tuple[int, str]]) -> str:
+    named = [f"{count} {kind}" for count, kind in kinds[:_MOST_KINDS]]
+    rest = sum(count for count, _ in kinds[_MOST_KINDS:])
+    return ", ".join([*named, f"{rest} others"] if rest else named)
+
+
+def _is_hidden(name: str) -> bool:
+    # Two dots lead out of the archive, which is another matter.
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))

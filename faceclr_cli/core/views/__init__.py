@@ -1,0 +1,1 @@
+"""Augmentation: random views of a batch of crops."""

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faceclr_cli.core.artifacts import write_json
+from faceclr_cli.core.encoders import loader as load
+from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.description import Card, describe
+from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, save_encoder
+from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
+from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.faces.crop import default_fingerprint
+from tests.core.encoders.toy_graph import CALIBRATION, WEIGHTS, encoder_json, write_toy
+
+NEWER = {**CALIBRATION, "points": [{"far": 0.001, "threshold": 0.5, "tar": 0.75, "low": None, "high": None}]}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose encoder torch can load."""
+    torch.manual_seed(0)
+    network = EncoderNetwork(Architecture(backbone="test_convnext", embedding_dim=3, image_size=32))
+    card = Card(command="pretrain", config={}, data="train", pictures=3, people={})
+    save_encoder(tmp_path / "run" / "encoder", network, default_fingerprint(), card=card)
+    return tmp_path / "run"
+
+
+def add_graph(run: Path, name: str = "encoder.onnx", **changes: object) -> Path:
+    """A graph that says it was made of the run's weights. What it computes is another thing, so one can tell."""
+    content = json.loads((run / "encoder" / "encoder.json").read_text())
+    return write_toy(run / "encoder" / name, **{**content, **changes})
+
+
+def threshold(encoder: Encoder) -> float | None:
+    return encoder.calibration.usual.threshold if encoder.calibration else None
+
+
+@pytest.mark.parametrize("model", BUILT_IN)
+def test_built_in_encoders_go_by_name(model: str) -> None:
+    assert load_encoder(model).name == model
+
+
+def test_a_missing_model_is_named_with_what_would_do(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no such folder.*sface and pixels") as caught:
+        load_encoder(str(tmp_path / "run"))
+    assert str(tmp_path / "run") in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+def test_a_file_or_a_folder_without_an_encoder_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"neither a folder nor an \.onnx file"):
+        load_encoder(str(tmp_path / "weights.bin"))
+    with pytest.raises(ModelError, match="no encoder"):
+        load_encoder(str(tmp_path))
+
+
+def test_built_in_and_exported_encoders_don_t_pretend_to_use_a_gpu(tmp_path: Path) -> None:
+    for model in ("sface", str(write_toy(tmp_path / "toy.onnx"))):
+        with pytest.raises(ConfigError, match="runs on the CPU alone"):
+            load_encoder(model, "cuda")
+
+
+def test_an_exported_encoder_needs_nothing_beside_it(tmp_path: Path) -> None:
+    encoder = load_encoder(str(write_toy(tmp_path / "mine.onnx")))
+    assert (encoder.name, encoder.digest, threshold(encoder)) == ("mine", WEIGHTS, 0.25)
+
+
+def test_the_threshold_beside_an_exported_encoder_counts_if_it_is_of_the_same_weights(tmp_path: Path) -> None:
+    model = str(write_toy(tmp_path / "faces" / "encoder.onnx"))
+    write_json(tmp_path / "faces" / "encoder.json", encoder_json(calibration=NEWER))
+    assert (load_encoder(model).name, threshold(load_encoder(model))) == ("faces", 0.5)
+    write_json(tmp_path / "faces" / "encoder.json", encoder_json(calibration=NEWER, weights={"sha256": "6" * 64}))
+    assert (load_encoder(model).name, threshold(load_encoder(model))) == ("encoder", 0.25)
+
+
+def test_rounded_weights_keep_the_threshold_under_a_name_of_their_own(tmp_path: Path) -> None:
+    model = str(write_toy(tmp_path / "faces" / "any.onnx", precision="float16"))
+    write_json(tmp_path / "faces" / "encoder.json", encoder_json(calibration=NEWER))
+    encoder = load_encoder(model)
+    assert (encoder.name, threshold(encoder)) == ("faces-half", 0.5)
+    assert encoder.digest != WEIGHTS
+
+
+def test_on_the_cpu_the_exported_graph_is_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_encoder(str(run), "cpu")
+    assert isinstance(before.encoder, TorchEncoder)
+    add_graph(run, calibration=NEWER)
+    for folder in (run, run / "encoder"):
+        encoder = load_encoder(str(folder), "cpu")
+        assert isinstance(encoder.encoder, OnnxEncoder)
+        assert (encoder.name, encoder.digest, encoder.fingerprint) == ("run", before.digest, before.fingerprint)
+        # encoder.json is what counts.
+        assert encoder.calibration is None
+    monkeypatch.setattr(load, "_gpu_is_there", lambda: False)
+    assert isinstance(load_encoder(str(run)).encoder, OnnxEncoder)
+
+
+def test_on_a_gpu_the_exported_graph_is_not_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_graph(run)
+    monkeypatch.setattr(load, "_gpu_is_there", lambda: True)
+    assert isinstance(load_encoder(str(run)).encoder, TorchEncoder)
+
+
+@pytest.mark.parametrize("former", ["weights", "fingerprint", "architecture", "precision"])
+def test_a_graph_of_something_else_is_not_used(former: str, run: Path) -> None:
+    description = describe(run)
+    if former == "precision":
+        add_graph(run, precision="float16")
+    else:
+        fingerprint = replace(description.fingerprint, padding="none").to_json()
+        architecture = replace(description.architecture, image_size=64).to_json()
+        changed = {"weights": {"sha256": WEIGHTS}, "fingerprint": fingerprint, "architecture": architecture}
+        add_graph(run, **{former: changed[former]})
+    encoder = load_encoder(str(run), "cpu")
+    assert isinstance(encoder.encoder, TorchEncoder)
+    assert encoder.digest == description.digest
+
+
+def test_a_damaged_graph_is_an_error_also_where_torch_could_do(run: Path) -> None:
+    path = add_graph(run)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match=r"encoder\.onnx: damaged, truncated"):
+        load_encoder(str(run), "cpu")
+
+
+def without(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were not installed."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    for name in ("onnx_encoder", "onnx_file"):
+        monkeypatch.delitem(sys.modules, f"faceclr_cli.core.encoders.{name}", raising=False)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_onnx_runtime_torch_runs_a_run(missing: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_graph(run)
+    without(missing, monkeypatch)
+    embeddings = load_encoder(str(run), "cpu").embed(np.zeros((1, 112, 112, 3), np.uint8))
+    assert np.linalg.norm(embeddings) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_onnx_runtime_a_file_is_an_error_that_names_the_extra(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = str(write_toy(tmp_path / "toy.onnx"))
+    without(missing, monkeypatch)
+    with pytest.raises(ModelError, match=r"pip install 'faceclr\[onnx\]'") as caught:
+        load_encoder(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_too_large_are_refused_before_they_are_read(run: Path) -> None:
+    with open(run / "encoder" / "weights.safetensors", "ab") as file:
+        file.truncate(2**32 + 1)
+    with pytest.raises(ModelError, match=r"4\.0 GiB, larger than any"):
+        load_encoder(str(run), "cpu")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"kind": "encoder", "architecture": {"embedding_dim": 1e999}}'])
+def test_a_description_made_to_break_its_reader_is_one_line(content: bytes, run: Path) -> None:
+    (run / "encoder" / "encoder.json").write_bytes(content)
+    with pytest.raises(ModelError, match="damaged") as caught:
+        load_encoder(str(run), "cpu")
+    assert "\n" not in str(caught.value)

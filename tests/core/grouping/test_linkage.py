@@ -1,0 +1,124 @@
+"""Linkage and density, with two faces of one photograph kept apart."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from faceclr_cli.core.grouping import linkage as groups
+from faceclr_cli.core.grouping.linkage import (
+    NONE,
+    TooManyFacesError,
+    dense_groups,
+    distances_to_groups,
+    linkage_groups,
+    number_groups,
+    separate_photo_mates,
+)
+
+
+def _scattered(people: int, faces: int, noise: float, seed: int = 0, dim: int = 16) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(rng.normal(size=(people, dim)), faces, axis=0) + noise * rng.normal(size=(people * faces, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _partition(labels: np.ndarray) -> set[frozenset[int]]:
+    return {frozenset(np.flatnonzero(labels == label).tolist()) for label in set(labels.tolist()) - {NONE}}
+
+
+def _linked_slowly(rows: np.ndarray, photographs: np.ndarray, threshold: float) -> set[frozenset[int]]:
+    """The definition: join the two groups of the largest mean similarity, as long as it reaches the threshold."""
+    similarity = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    found = [frozenset([row]) for row in range(len(rows))]
+    while True:
+        allowed = [
+            (similarity[np.ix_(sorted(a), sorted(b))].mean(), a, b)
+            for a, b in combinations(found, 2)
+            if not set(photographs[sorted(a)]) & set(photographs[sorted(b)])
+        ]
+        best = max(allowed, key=lambda each: each[0], default=(-2.0, frozenset[int](), frozenset[int]()))
+        if best[0] < threshold:
+            return set(found)
+        found = [group for group in found if group not in best[1:]] + [best[1] | best[2]]
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_linkage_does_what_its_definition_says(threshold: float, seed: int) -> None:
+    rows = _scattered(5, 7, 0.8, seed)
+    photographs = np.random.default_rng(seed).integers(0, 20, len(rows))
+    assert _partition(linkage_groups(rows, photographs, threshold)) == _linked_slowly(rows, photographs, threshold)
+
+
+def test_parts_that_are_searched_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, photographs = _scattered(20, 5, 0.6), np.arange(100)
+    whole = linkage_groups(rows, photographs, 0.4)
+    monkeypatch.setattr(groups, "_AT_ONCE", 700)
+    assert np.array_equal(linkage_groups(rows, photographs, 0.4), whole)
+
+
+def test_more_connected_faces_than_fit_are_refused_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "MOST_AT_ONCE", 10)
+    rows, photographs = _scattered(4, 8, 0.1), np.arange(32)
+    assert len(_partition(linkage_groups(rows, photographs, 0.8))) == 4
+    with pytest.raises(TooManyFacesError, match="32 faces are connected"):
+        linkage_groups(rows, photographs, -1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_group_has_two_faces_of_one_photograph(seed: int) -> None:
+    # Photographs of four look-alikes each: by their looks alone, all would be one group.
+    rows = _scattered(3, 40, 0.5, seed)
+    photographs = np.random.default_rng(seed).integers(0, 30, len(rows))
+    dense, _ = dense_groups(rows, photographs, 2)
+    for found in (dense, linkage_groups(rows, photographs, -1)):
+        for group in _partition(found):
+            assert len(set(photographs[sorted(group)])) == len(group)
+
+
+def test_of_two_people_taken_for_one_each_face_goes_to_the_person_it_is_like() -> None:
+    rows = _scattered(2, 10, 0.3, 1)
+    # They are together in one photograph, of which the rest of the group must be told apart.
+    photographs = np.array([0, *range(1, 10), 0, *range(10, 19)])
+    assert _partition(separate_photo_mates(rows, photographs)) == {frozenset(range(10)), frozenset(range(10, 20))}
+
+
+def test_density_finds_people_and_is_least_sure_of_strangers() -> None:
+    rows = np.concatenate([_scattered(6, 10, 0.3, dim=128), _scattered(5, 1, 0, 9, dim=128)])
+    found, sure = dense_groups(rows, np.arange(65), 5)
+    assert {frozenset(range(start, start + 10)) for start in range(0, 60, 10)} == _partition(found[:60])
+    assert sure[60:].max() < sure[:60].min()
+    assert (sure[found == NONE] == 0).all()
+    assert (dense_groups(rows[:1], np.arange(1), 2)[0] == NONE).all()
+
+
+def test_copies_of_a_face_do_not_divide_its_group() -> None:
+    rows = _scattered(4, 6, 0.3, dim=64)
+    plain = dense_groups(rows, np.arange(len(rows)), 2)[0]
+    copied = np.append(np.arange(len(rows)), [0, 0, 0, 6, 6, 12])
+    found, sure = dense_groups(rows[copied], np.arange(len(copied)), 2)
+    assert _partition(found[: len(rows)]) == _partition(plain)
+    assert np.array_equal(found, found[copied])
+    assert np.isfinite(sure).all()
+
+
+def test_faces_that_are_all_copies_are_a_group_of_each() -> None:
+    rows = np.repeat(_scattered(3, 1, 0), (4, 1, 3), axis=0)
+    assert _partition(dense_groups(rows[:4], np.arange(4), 2)[0]) == {frozenset(range(4))}
+    found, _ = dense_groups(rows, np.arange(8), 4)
+    assert _partition(found) == {frozenset(range(4))}
+    assert found[4:].tolist() == [NONE] * 4
+
+
+def test_groups_are_numbered_by_size_and_small_ones_are_none() -> None:
+    assert number_groups(np.array([5, 9, 9, 7, 5, NONE, 9, 3]), 2).tolist() == [1, 0, 0, NONE, 1, NONE, 0, NONE]
+
+
+def test_the_distance_of_a_face_is_the_mean_to_the_others_of_its_group() -> None:
+    rows = np.array([[1, 0], [0, 1], [0.6, 0.8], [-1, 0]], np.float32)
+    found = distances_to_groups(rows, np.array([0, 0, 0, NONE]))
+    assert found[:3] == pytest.approx([(1 + 0.4) / 2, (1 + 0.2) / 2, (0.4 + 0.2) / 2])
+    assert np.isnan(found[3])
