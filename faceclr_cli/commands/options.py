@@ -158,17 +158,17 @@ def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     parameters = {p.name: p for p in context.command.params if p.name and p.name not in ("config_file", "help")}
     alone = getattr(context.command, "bare", {})
     for key, value in defaults.items():
-        where, option = f"{path}: [{context.info_name}]", key.removeprefix("as_")
+        table, option = context.info_name, key.removeprefix("as_")
         if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
             hint = f"; did you mean {option_name(near[0])}?" if near else ""
-            raise typer.BadParameter(f"{where} has no option {option_name(option)}{hint}")
+            raise typer.BadParameter(f"{path}: [{table}] has no option {option_name(option)}{hint}")
         parameter = parameters[key]
         if value is True and f"--{option_name(key)}" in alone:
             value = alone[f"--{option_name(key)}"][0]
         values = value if isinstance(value, list) else [value]
         if not getattr(parameter, "is_flag", False) and any(isinstance(each, bool) for each in values):
-            raise typer.BadParameter(f"{where} {option_name(option)}: true and false are for switches only")
+            raise typer.BadParameter(f"{path}: [{table}] {option_name(option)}: true and false are for switches only")
         is_many = getattr(parameter, "multiple", False) or parameter.nargs == -1
         defaults[key] = values if is_many else value
     context.default_map = defaults

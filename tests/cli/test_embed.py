@@ -33,7 +33,7 @@ def shell(line: str, place: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(faceclr_cli.__file__).parents[1])}
     return subprocess.run(
         ["bash", "-c", f"set -euo pipefail\n{faceclr}{line}"],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=100,
+        cwd=place, env=environment, capture_output=True, text=True,
     )  # fmt: skip
 
 

@@ -201,7 +201,7 @@ def test_thresholds_may_come_from_a_file(pair: tuple[Path, Path], tmp_path: Path
     assert rows(strict)["probability"] == rows(lax)["probability"]
     unknown = typed(*pair, "--calibration", path, "--far", "0.01")
     assert unknown.exit_code == 2
-    assert "but 0.1, 0.001" in unknown.stderr
+    assert "only 0.1, 0.001" in unknown.stderr
 
 
 def test_thresholds_of_another_encoder_are_exit_4_and_files_without_any_exit_3(

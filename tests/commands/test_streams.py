@@ -12,7 +12,7 @@ FACECLR = f"{sys.executable} -m faceclr_cli"
 
 def bash(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", script], env=variables, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-o", "pipefail", "-c", script], env=variables, capture_output=True, text=True, check=False
     )
 
 

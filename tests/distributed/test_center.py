@@ -99,7 +99,7 @@ class Pair:
 
     def end(self) -> list[tuple[int, str]]:
         """The exit code of each, and what it said on standard error."""
-        errors = [process.communicate(timeout=100)[1] for process in self.processes]
+        errors = [process.communicate()[1] for process in self.processes]
         return [(process.returncode, text) for process, text in zip(self.processes, errors, strict=True)]
 
     def kill(self) -> None:

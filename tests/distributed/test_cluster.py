@@ -64,7 +64,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def crew(cluster: LocalCluster) -> DaskCluster:
-    cluster.wait_for_workers(2, timeout=20)
+    cluster.wait_for_workers(2)
     return DaskCluster(cluster.scheduler_address)
 
 
@@ -145,9 +145,7 @@ def test_an_error_of_the_function_ends_it(crew: DaskCluster) -> None:
 def test_a_run_that_is_left_takes_its_work_along(crew: DaskCluster, cluster: LocalCluster, tmp_path: Path) -> None:
     with closing(map_ordered(partial(write, tmp_path), range(10_000), crew, write)) as results:  # type: ignore[arg-type]
         next(results)
-    limit = time.monotonic() + 5
-    while cluster.scheduler.tasks:
-        assert time.monotonic() < limit, "work is left on the cluster"
+    while cluster.scheduler.tasks:  # Work that is left on the cluster ends with the test's own limit.
         time.sleep(0.01)
     assert len(list(tmp_path.iterdir())) < 100
     assert list(map_ordered(neg, [1, 2], crew, neg)) == [-1, -2]
@@ -233,9 +231,8 @@ def test_a_scheduler_that_goes_away_is_one_line(program: Path) -> None:
         env=_ENVIRONMENT,
     )
     try:
-        limit = time.monotonic() + 20
         while not note.exists():
-            assert time.monotonic() < limit
+            assert scheduler.poll() is None
             time.sleep(0.02)
         address = json.loads(note.read_text())["address"]
         run = subprocess.Popen(
@@ -244,7 +241,7 @@ def test_a_scheduler_that_goes_away_is_one_line(program: Path) -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == b"at work\n"
         scheduler.kill()
-        complaint = run.communicate(timeout=15)[1].decode()
+        complaint = run.communicate()[1].decode()
     finally:
         for process in (scheduler, worker):
             process.kill()
