@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -41,10 +43,11 @@ def ready() -> None:
         if getattr(sys, name) is None:
             # In this order each takes its own descriptor, so that no file that is opened later gets it.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open as long as the process
-    if sys.stderr.fileno() == _STANDARD_ERROR:
-        # Messages take a descriptor of their own, so that what decoders write to the usual one can be discarded.
-        encoding = sys.stderr.encoding
-        sys.stderr = open(os.dup(_STANDARD_ERROR), "w", buffering=1, encoding=encoding)  # noqa: SIM115 - as above
+    with contextlib.suppress(io.UnsupportedOperation):  # a stream in memory has no descriptor
+        if sys.stderr.fileno() == _STANDARD_ERROR:
+            # Messages take a descriptor of their own, so that what decoders write to the usual one can be discarded.
+            encoding = sys.stderr.encoding
+            sys.stderr = open(os.dup(_STANDARD_ERROR), "w", buffering=1, encoding=encoding)  # noqa: SIM115 - as above
     for stream in (sys.stdout, sys.stderr):
         # A locale without UTF-8 or a name that is not UTF-8 must not end a job.
         cast(TextIO, stream).reconfigure(errors="simpler")  # type: ignore[attr-defined]

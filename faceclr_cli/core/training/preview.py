@@ -60,5 +60,12 @@ def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Pre
     chance = torch.rand(len(chosen), _VIEWS, make.draws, generator=torch.Generator().manual_seed(config.seed))
     views = make(torch.from_numpy(crops), chance).add_(1).mul_(127.5).round_().clamp_(0, 255).byte().contiguous()
     views = views.view(_VIEWS, len(chosen), *views.shape[1:]).permute(1, 0, 3, 4, 2)
-    draw_views(crops, np.ascontiguousarray(views.numpy()), picture)
+    size = settled.config.image_size
+    draw_views(
+        crops,
+        np.ascontiguousarray(views.numpy()),
+        picture,
+        title=f"Random views · {config.augment}",
+        subtitle=f"Each face, and {_VIEWS} views of it as the network sees them: {size} x {size} pixels",
+    )
     return Preview(picture=picture, pictures=len(chosen), views=_VIEWS, augment=config.augment)

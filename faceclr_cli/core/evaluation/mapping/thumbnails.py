@@ -53,7 +53,7 @@ def thumbnails(rows: Rows, config: Mapping[str, Any], given: Path | None, report
     root = given or (Path(named) if isinstance(named, str) and "\0" not in named else None)
     if root is None or not root.is_dir():
         where = "the store does not say of which folder" if root is None else f"{display_path(root)} is no folder here"
-        reporter.report(Notice(text=f"the page has no thumbnails: {where}; --faces names it"))
+        reporter.report(Notice(text=f"the map has no thumbnails: {where}; --faces names it"))
         return [None] * len(rows)
     side = _LARGE if len(rows) <= _MANY else _SMALL
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -24,8 +24,9 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.degeneracy import Distinct, distinct_embeddings
 from faceclr_cli.core.metrics.knn import neighbor_purity
 from faceclr_cli.core.metrics.map_quality import ASKED, cosine_silhouette, trustworthiness
+from faceclr_cli.core.plots.fonts import say_what_is_missing
 from faceclr_cli.core.plots.map_page import write_page
-from faceclr_cli.core.plots.scatter_map import draw_map
+from faceclr_cli.core.plots.scatter_map import PICTURED, draw_map
 from faceclr_cli.core.text import canonical, display_path
 from faceclr_cli.core.wording import count, faces_of
 
@@ -103,9 +104,13 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
     distinct = _distinct(store, config)
     # Before long work, since the folder may not be there.
     has_page = any(path.suffix.lower() == PAGE for path in config.outputs)
-    pictures = thumbnails(store, store.config, config.faces, reporter) if has_page else None
+    pictures = None
+    if has_page or (not store.people and len(store) <= PICTURED):
+        pictures = thumbnails(store, store.config, config.faces, reporter)
     perplexity = _perplexity(config, len(distinct), reporter)
     points = reduce(store.embeddings[distinct.rows], config, perplexity, reporter)[distinct.place]
+    if any(path.suffix.lower() != PAGE for path in config.outputs):
+        say_what_is_missing(store.people, reporter)
     for path in config.outputs:
         _draw(path, store, points, pictures, config.method)
     neighbors = _comparable_neighbors(store)
@@ -221,7 +226,8 @@ def _draw(
                 people, paths = store.identities, store.paths
                 write_page(temporary, points, people, paths, pictures, title=title, subtitle=crowd)
             else:
-                draw_map(temporary, points, store.identities, title=title, subtitle=crowd)
+                faces = pictures or ()
+                draw_map(temporary, points, store.identities, title=title, subtitle=crowd, thumbnails=faces)
     except OSError as error:
         raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
 
