@@ -49,9 +49,10 @@ batch-size = 16
 def set_up(desk: Path) -> None:
     """Writes everything that the pages name into an empty folder."""
     drawn = desk.with_name(f"{desk.name}-drawn")
-    write_people(drawn, people=32, photos=20, seed=7, reporter=Silent(), workers=os.cpu_count() or 1)
+    write_people(drawn, people=32, photos=10, seed=7, reporter=Silent(), workers=os.cpu_count() or 1)
     people = sorted(drawn.iterdir())
     (desk / "faceclr.toml").write_text(_SMALL)
+    (desk / "people.txt").write_text("7\n8\n")
     _portraits(desk)
     _celeba(desk / "celeba", people[:30])
     _folders(desk / "people", people[20:25], slice(0, 5))

@@ -63,6 +63,7 @@ TYPED_INSTEAD = {
     r"then open-door;": "then echo open;",
     r"--nnodes \d+ --nproc-per-node 8 .* HOST:29500": "--standalone --nproc-per-node 2",
     r"--batch-size 4096": "--batch-size 16",
+    r" --epochs \d+": "",
     r"--init imagenet": "--init run",
     r" --backbone (convnext_small|resnet34|resnet18|mobilenetv3_large_100)": "",
     r"/shared/": "",
