@@ -54,7 +54,7 @@ def set_up(desk: Path) -> None:
     (desk / "faceclr.toml").write_text(_SMALL)
     (desk / "people.txt").write_text("7\n8\n")
     _portraits(desk)
-    _celeba(desk / "celeba", people[:30])
+    _celeba(desk / "celeba", people[:20])
     _folders(desk / "people", people[20:25], slice(0, 5))
     _folders(desk / "people-2024", people[20:28], slice(5, 8))
     _heap(desk, people[29:])
