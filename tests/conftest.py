@@ -11,7 +11,13 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--tenth", type=int, metavar="N", help="run only the tests of this tenth, 0 to 9, by their names")
+    parser.addoption(
+        "--tenth",
+        type=int,
+        choices=range(10),
+        metavar="N",
+        help="run one tenth of the tests, 0 to 9, chosen by their names",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -49,11 +49,12 @@ batch-size = 16
 def set_up(desk: Path) -> None:
     """Writes everything that the pages name into an empty folder."""
     drawn = desk.with_name(f"{desk.name}-drawn")
-    write_people(drawn, people=32, photos=20, seed=7, reporter=Silent(), workers=os.cpu_count() or 1)
+    write_people(drawn, people=32, photos=10, seed=7, reporter=Silent(), workers=os.cpu_count() or 1)
     people = sorted(drawn.iterdir())
     (desk / "faceclr.toml").write_text(_SMALL)
+    (desk / "people.txt").write_text("7\n8\n")
     _portraits(desk)
-    _celeba(desk / "celeba", people[:30])
+    _celeba(desk / "celeba", people[:20])
     _folders(desk / "people", people[20:25], slice(0, 5))
     _folders(desk / "people-2024", people[20:28], slice(5, 8))
     _heap(desk, people[29:])

@@ -3,17 +3,21 @@
     python tests/walkthrough/walk.py
 
 It needs faceclr in the environment, and no file but the pages: people are drawn, networks are tiny. Every line of a
-block of code that is a command is typed into bash. README.md and the guide are typed in one folder, in the order in
-which a reader meets them; each recipe and each tutorial in a copy of it. Text after a line with a dollar is what the
-command must print, figures aside.
+block of code that is a command is run as bash would run it. README.md and the guide are typed in one folder, in the
+order in which a reader meets them; each recipe and each tutorial in a copy of it. Text after a line with a dollar is
+what the command must print, figures aside.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import json
 import os
 import re
+import runpy
+import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("faceclr", "find", "torchrun", "python", "pip", "cd", "producer", "if", "set", "source", "for", "sqlite3")
@@ -63,6 +68,8 @@ TYPED_INSTEAD = {
     r"then open-door;": "then echo open;",
     r"--nnodes \d+ --nproc-per-node 8 .* HOST:29500": "--standalone --nproc-per-node 2",
     r"--batch-size 4096": "--batch-size 16",
+    r" --epochs \d+": "",
+    r"^torchrun": "python -m torch.distributed.run",
     r"--init imagenet": "--init run",
     r" --backbone (convnext_small|resnet34|resnet18|mobilenetv3_large_100)": "",
     r"/shared/": "",
@@ -154,34 +161,76 @@ def agrees(printed: str, shown: str) -> bool:
 def walk(steps: list[Step], desk: Path) -> list[str]:
     """Types the lines in a folder. Returns what went wrong."""
     wrong = []
-    variables = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "FACECLR_CACHE": str(desk / ".cache")}
+    variables = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "FACECLR_CACHE": str(desk / ".cache")}
     variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"
     for step in steps:
         command = played(step.command)
         if command is None:
             continue
-        began = time.perf_counter()
-        done = subprocess.run(
-            ["bash", "-c", f"set -o pipefail\n{command}"],
-            cwd=desk,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        began, used = time.perf_counter(), _cpu_seconds()
+        code, output = _type(command, desk, variables)
         expected = 2 if re.search(FAILS_WITHOUT_GPUS, command) and not _has_gpus() else 0
-        print(f"{step.page}:{step.number} {time.perf_counter() - began:5.1f} s  {command}", flush=True)
-        if done.returncode != expected:
+        took = f"{time.perf_counter() - began:5.1f} s {_cpu_seconds() - used:5.1f} s CPU"
+        print(f"{step.page}:{step.number} {took}  {command}", flush=True)
+        if code != expected:
+            wrong.append(f"{step.page}:{step.number}: {command}\nended with {code}, not {expected}:\n{output}")
+        elif step.printed is not None and not agrees(output, step.printed):
             wrong.append(
-                f"{step.page}:{step.number}: {command}\nended with {done.returncode}, not {expected}:\n{done.stdout}"
-            )
-        elif step.printed is not None and not agrees(done.stdout, step.printed):
-            wrong.append(
-                f"{step.page}:{step.number}: {command}\nprinted:\n{done.stdout}\nand the page shows:\n{step.printed}"
+                f"{step.page}:{step.number}: {command}\nprinted:\n{output}\nand the page shows:\n{step.printed}"
             )
     return wrong
+
+
+def _type(command: str, desk: Path, variables: dict[str, str]) -> tuple[int, str]:
+    """Runs a command on a terminal, as pages show what a terminal shows. Returns its exit code and what it printed."""
+    terminal, end = os.openpty()
+    pid = os.fork()
+    if pid == 0:
+        _become(command, desk, variables, end)
+    os.close(end)
+    output = b""
+    with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error.
+        while chunk := os.read(terminal, 65536):
+            output += chunk
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), output.decode(errors="replace").replace("\r\n", "\n")
+
+
+def _become(command: str, desk: Path, variables: dict[str, str], terminal: int) -> NoReturn:
+    """Turns this process, a copy of the walk, into the command."""
+    os.setsid()
+    for number in (1, 2):
+        os.dup2(terminal, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(desk)
+    if not command.startswith("faceclr ") or re.search(r"[|&;<>()$`*?~#]", command):
+        os.execvpe("bash", ["bash", "-c", f"set -o pipefail\n{command}"], variables)
+    # A copy of the walk has imported PyTorch already, which takes longer than most commands.
+    os.environ.clear()
+    os.environ.update(variables)
+    sys.argv = shlex.split(command)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+    code: object = 70
+    try:
+        runpy.run_module("faceclr_cli", run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as error:
+        code = error.code or 0
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+
+def _import_what_is_slow() -> None:
+    for name in ("cv2", "h5py", "lightning_fabric", "sklearn.linear_model", "timm", "torch", "torchvision"):
+        importlib.import_module(name)
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _without_results(steps: list[Step], desk: Path, copy: Path) -> Path:
@@ -197,6 +246,24 @@ def _has_gpus() -> bool:
     return shutil.which("nvidia-smi") is not None
 
 
+def _walk_apart(apart: list[list[Step]], desk: Path) -> list[str]:
+    """Walks each list of lines in a copy of the desk, several at a time."""
+    workers, pids = os.cpu_count() or 1, []
+    for worker in range(workers):
+        pid = os.fork()
+        if pid == 0:
+            wrong = []
+            for number in range(worker, len(apart), workers):
+                copy = desk.with_name(f"{desk.name}-{number}")
+                wrong += walk(apart[number], _without_results(apart[number], desk, copy))
+            desk.with_name(f"wrong-{worker}").write_text(json.dumps(wrong))
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    return [text for worker in range(workers) for text in json.loads(desk.with_name(f"wrong-{worker}").read_text())]
+
+
 def main() -> int:
     """Walks through the pages."""
     # The tests' own folder is not on the path of a script that is started elsewhere.
@@ -204,6 +271,7 @@ def main() -> int:
     from desk import set_up
 
     wrong: list[str] = []
+    _import_what_is_slow()
     with tempfile.TemporaryDirectory() as folder:
         desk = Path(folder) / "desk"
         desk.mkdir()
@@ -214,9 +282,7 @@ def main() -> int:
             shutil.copytree(desk / "celeba-faces", desk / "faces")
         apart = [list(some) for _, some in groupby(steps("docs/recipes.md"), key=lambda step: step.section)]
         apart += [steps(page) for page in TUTORIALS]
-        for number, typed in enumerate(apart):
-            print(f"\n{typed[0].page}: {typed[0].section}", flush=True)
-            wrong += walk(typed, _without_results(typed, desk, Path(folder) / str(number)))
+        wrong += _walk_apart(apart, desk)
     for text in wrong:
         print(f"\n{text}", file=sys.stderr)
     return 1 if wrong else 0
