@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Loaded
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
 from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Vectors = NDArray[np.float32]
 
@@ -91,7 +92,7 @@ class Embedding:
         crops = np.stack([face.crop for face in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:
-            vectors = _normalized(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
+            vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
         return vectors
 
 
@@ -101,12 +102,6 @@ _NO_CROP = np.empty((0, 0, 3), np.uint8)
 def _without_crops(picture: Loaded) -> Loaded:
     """Lets go of the crops, so that memory holds embeddings alone."""
     return replace(picture, faces=tuple(replace(face, crop=_NO_CROP) for face in picture.faces))
-
-
-def _normalized(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    normalized: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return normalized
 
 
 def _fresh_rows(pictures: Sequence[Loaded], vectors: Vectors) -> Rows:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 _CROP = 112
 _SIDE = 32
@@ -42,6 +43,4 @@ class PixelsEncoder:
         for row, crop in zip(small, crops, strict=True):
             row[:] = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
         small -= small.mean(axis=1, keepdims=True)
-        lengths = np.linalg.norm(small, axis=1, keepdims=True)
-        normalized: NDArray[np.float32] = small / np.maximum(lengths, np.finfo(np.float32).tiny)
-        return normalized
+        return normalize_rows(small)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.metrics.roc import Floats, OperatingPoint
 
 Scores = NDArray[np.float32]
@@ -60,8 +61,7 @@ class Pairs:
             raise ValueError("an embedding is not finite")
         # One person's rows lie together, so that a block has few of its genuine pairs and those in one place.
         order = np.argsort(people, kind="stable")
-        lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        self._rows, self._people = np.ascontiguousarray((rows / lengths)[order]), people[order]
+        self._rows, self._people = np.ascontiguousarray(normalize_rows(rows)[order]), people[order]
 
     def blocks(self) -> Iterator[tuple[Scores, Scores]]:
         """Genuine and impostor scores of some pairs after others; the same at every call."""

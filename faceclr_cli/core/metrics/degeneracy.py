@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
+
 _TOLERANCE = 1e-5
 """Euclidean distance of two normalized embeddings below which they count as one: far above the rounding of 32 bits, far
 below the distance of any two photographs."""
@@ -53,8 +55,7 @@ def distinct_embeddings(embeddings: ArrayLike) -> Distinct:
         raise ValueError(f"embeddings of {rows.shape} are not a table")
     if not np.isfinite(rows).all():
         raise ValueError("an embedding is not finite")
-    directions = np.random.default_rng(0).normal(size=(_DIRECTIONS, rows.shape[1]))
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    directions = normalize_rows(np.random.default_rng(0).normal(size=(_DIRECTIONS, rows.shape[1])))
     groups = np.zeros(len(rows), np.int64)
     for places in directions @ rows.T:
         order = np.lexsort((places, groups))

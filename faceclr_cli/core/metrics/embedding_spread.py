@@ -10,6 +10,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
+
 Floats = NDArray[np.float64]
 
 _BLOCK = 1024
@@ -135,5 +137,4 @@ def _directions(embeddings: ArrayLike) -> Floats:
         raise ValueError(f"embeddings are a table of (pictures, dim), not {rows.shape}")
     if not np.isfinite(rows).all():
         raise ValueError("embeddings have values that are not finite")
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths == 0, 1, lengths)
+    return normalize_rows(rows)

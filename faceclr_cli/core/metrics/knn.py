@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
+
 _MOST_PICTURES, _MOST_SIMILARITIES = 1024, 1 << 24
 """Of a block of pictures that are asked about: more save no time, and 64 MB of similarities fit beside anything."""
 
@@ -60,7 +62,7 @@ def knn_right(
     asked = np.flatnonzero(known)
     if not len(asked):
         raise ValueError(f"none of the {len(names)} people has two pictures")
-    rows, right = _normalized(rows), np.zeros(len(rows), bool)
+    rows, right = normalize_rows(rows), np.zeros(len(rows), bool)
     size = _block(len(rows))
     for start in range(0, len(asked), size):
         block = asked[start : start + size]
@@ -94,7 +96,7 @@ def knn_scores(embeddings: ArrayLike, known: ArrayLike, labels: NDArray[np.int_]
     if rows.ndim != 2 or candidates.shape != (len(labels), rows.shape[1]) or not counts.all() or k < 1:
         raise ValueError(f"pictures of {rows.shape}, {candidates.shape} known ones and k of {k} don't go together")
     order = np.argsort(labels, kind="stable")
-    rows, candidates, people = _normalized(rows), _normalized(candidates)[order], np.asarray(labels)[order]
+    rows, candidates, people = normalize_rows(rows), normalize_rows(candidates)[order], np.asarray(labels)[order]
     starts, k = np.append(0, np.cumsum(counts)[:-1]), min(k, len(people))
     scores = np.empty((len(rows), len(counts)), np.float32)
     size = _block(len(candidates))
@@ -106,12 +108,6 @@ def knn_scores(embeddings: ArrayLike, known: ArrayLike, labels: NDArray[np.int_]
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         np.add.at(block, (np.arange(len(block))[:, None], people[nearest]), 1)
     return scores
-
-
-def _normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    normalized: NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return normalized
 
 
 def _nearest(rows: NDArray[np.float32], block: NDArray[np.int_], k: int) -> NDArray[np.int_]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
+
 _BLOCK = 512
 _ROUNDING = 1e-9
 """Of a cosine distance in 64 bits between rows that were normalized in 32."""
@@ -31,7 +33,7 @@ def cosine_silhouette(embeddings: ArrayLike, labels: Sequence[str]) -> float:
     """
     rows = np.asarray(embeddings, np.float64)
     if rows.ndim == 2:  # In 32 bits a row is not exactly as long as its copy.
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        rows = normalize_rows(rows)
     _, people, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if rows.ndim != 2 or len(rows) != len(people):
         raise ValueError(f"embeddings of {rows.shape} and {len(people)} labels don't go together")

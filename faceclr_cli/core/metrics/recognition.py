@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faceclr_cli.core.metrics.knn import knn_right
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Floats = NDArray[np.float64]
 
@@ -131,7 +132,7 @@ class _Pairs:
 
     @classmethod
     def of(cls, rows: Floats, people: NDArray[np.intp], counts: NDArray[np.intp]) -> _Pairs:
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        rows = normalize_rows(rows)
         one, other = np.triu_indices(len(rows), 1)
         scores = np.clip((rows @ rows.T)[one, other], -1, 1)
         order = np.argsort(-scores, kind="stable")

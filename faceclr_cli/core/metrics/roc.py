@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -312,7 +314,7 @@ def every_pair(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Floats, Flags]
         array([ True, False, False])
     """
     rows, people = np.asarray(embeddings, np.float64), np.asarray(labels)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    rows = normalize_rows(rows)
     above = np.triu_indices(len(rows), 1)
     return np.clip((rows @ rows.T)[above], -1, 1), people[above[0]] == people[above[1]]
 

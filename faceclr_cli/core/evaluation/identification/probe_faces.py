@@ -23,6 +23,7 @@ from faceclr_cli.core.evaluation.identification.gallery import read_own_store
 from faceclr_cli.core.evaluation.verification.photographs import face_remarks, pair_remarks
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.face_folder import is_face_folder
+from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.text import display_path
 
@@ -157,8 +158,7 @@ class Photographs:
         crops = np.stack([cut.crop for cut in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:
-            vectors = vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self._encoder.name}: gives embeddings that are not finite; its training diverged")
         return vectors
