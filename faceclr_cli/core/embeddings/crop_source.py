@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +30,7 @@ from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.sources.file_trees import read_file
 from faceclr_cli.core.sources.layouts import Photo, find_photos
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.capacity import cores
 
 _TOGETHER = 8
 """Crops that a thread reads at a time: to hand out one takes as long as to read it. Photographs take much longer."""
@@ -131,7 +131,7 @@ class Source:
             in_bursts: Nothing is read while the caller works on what was read, for which it needs all cores.
         """
         waiting: deque[Future[list[Loaded | Failed]]] = deque()
-        threads = min(8, os.cpu_count() or 1)
+        threads = min(8, cores())
         # OpenCV lets go of Python's lock, so that threads are enough.
         with self._open_archive() as archive, ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from faceclr_cli import __version__
 from faceclr_cli.core.errors import ConfigError, FaceclrError, ModelError
+from faceclr_cli.core.workers.capacity import cores
 
 _OPTIONAL = {"mtcnn": "facenet-pytorch", "onnx": "onnxruntime", "search": "faiss-cpu", "cluster": "distributed"}
 """A package of each extra, by the extra."""
@@ -79,8 +79,7 @@ def examine_installation(*, processes: bool) -> Iterator[Check]:
 
 
 def _system() -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"faceclr {__version__}, Python {platform.python_version()}, {platform.platform()}, {cores} cores"
+    return f"faceclr {__version__}, Python {platform.python_version()}, {platform.platform()}, {cores()} cores"
 
 
 def _packages() -> str:

@@ -32,6 +32,7 @@ from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.sources.picture_names import FolderPictures
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.capacity import cores
 
 BATCH = 32
 _KEPT = 4096
@@ -90,7 +91,7 @@ class PhotoReader:
         self._coming: dict[Asked, Future[Loaded | Failed]] = {}
         self._done: OrderedDict[Asked, EmbeddedPhoto] = OrderedDict()
         # OpenCV lets go of Python's lock, so that threads are enough.
-        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read")
+        self._pool = ThreadPoolExecutor(min(8, cores()), thread_name_prefix="read")
 
     @property
     def content_hashes(self) -> Mapping[str, str]:
