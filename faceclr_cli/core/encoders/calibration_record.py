@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from faceclr_cli.core.artifacts import read_json, stamp, write_json
 from faceclr_cli.core.errors import DataError, ModelError
@@ -14,15 +14,31 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.metrics.probability import Logistic
 from faceclr_cli.core.text import display_path
 
-if TYPE_CHECKING:
-    from faceclr_cli.core.encoders.base import Encoder
-
 USUAL_FAR = 1e-3
 """The false accept rate of a verdict where nobody asks for another."""
 LAX_FAR = 0.05
 """The false accept rate above which a verdict of "same person" says little."""
 
 _KIND = "calibration"
+
+
+class EncoderIdentity(Protocol):
+    """The properties of an encoder that tie a calibration to it."""
+
+    @property
+    def name(self) -> str:
+        """See `Encoder.name`."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """See `Encoder.digest`."""
+        ...
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """See `Encoder.fingerprint`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +151,9 @@ def _numbers(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value is None else float(value) for name, value in fields.items()}
 
 
-def write_calibration(path: Path, calibration: Calibration, encoder: Encoder, config: Mapping[str, Any]) -> None:
+def write_calibration(
+    path: Path, calibration: Calibration, encoder: EncoderIdentity, config: Mapping[str, Any]
+) -> None:
     """Writes a calibration as a file of its own, atomically.
 
     Args:
@@ -156,7 +174,7 @@ def write_calibration(path: Path, calibration: Calibration, encoder: Encoder, co
     )
 
 
-def read_calibration(path: Path, encoder: Encoder) -> Calibration:
+def read_calibration(path: Path, encoder: EncoderIdentity) -> Calibration:
     """Reads what `write_calibration` wrote.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from faceclr_cli.core.artifacts import atomic_path, digest_file, stamp, write_json
+from faceclr_cli.core.artifacts import atomic_folder, digest_file, stamp, write_json
 from faceclr_cli.core.encoders.architecture import NORMALIZATION
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, describe
@@ -77,8 +75,7 @@ def save_encoder(
         card: What it was made from.
         calibration: Its threshold, if somebody measured it.
     """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with atomic_folder(folder) as temporary:
         write_tensors(temporary / WEIGHTS, network.state_dict())
         content = {
             **stamp("encoder", card.config),
@@ -90,13 +87,6 @@ def save_encoder(
             "weights": {"sha256": digest_file(temporary / WEIGHTS)},
         }
         write_json(temporary / DESCRIPTION, content)
-        # A folder cannot be renamed onto another that holds files. Between the two renames the former
-        # encoder still exists, under its hidden name.
-        former = folder.with_name(f".{folder.name}.former")
-        shutil.rmtree(former, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, former)
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from faceclr_cli.core.artifacts import former_path
 from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
 from faceclr_cli.core.embeddings.store import read_store_blocks
@@ -27,7 +28,6 @@ from faceclr_cli.core.upkeep.holdings import (
     Holding,
     MapHolding,
     StoreHolding,
-    former_of,
 )
 
 
@@ -115,7 +115,7 @@ def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
 
 def _holdings(path: Path) -> Sequence[Holding]:
     """What holds people at a path; a split is its parts and what it says of them."""
-    former = former_of(path)
+    former = former_path(path)
     if former.is_dir() and not path.exists():
         os.replace(former, path)  # A run was killed just when another one should take its place.
     if path.suffix.lower() in (".html", ".htm") and path.is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, write_json
+from faceclr_cli.core.artifacts import atomic_folder, atomic_path, exclusive, former_path, read_json, write_json
 from faceclr_cli.core.datasets.splitting.split import summarize_part
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.hdf5_columns import BLOCK, read_people
@@ -44,11 +43,6 @@ class Count:
 
     theirs: int
     others: int
-
-
-def former_of(path: Path) -> Path:
-    """Where an encoder or classifier is for a moment while another one takes its place."""
-    return path.with_name(f".{path.name}.former")
 
 
 class Holding(Protocol):
@@ -132,15 +126,13 @@ class ClassifierHolding:
     def remove(self, identity: str) -> None:
         """Takes the person's weights and centroid out; with one person left, nothing is left to tell apart."""
         with exclusive(self.path):
-            said, former = self._said(), former_of(self.path)
+            said = self._said()
             keep = [row for row, name in enumerate(said["people"]) if canonical(str(name)) != identity]
-            with atomic_path(self.path) as temporary:
-                temporary.mkdir()
+            with atomic_folder(self.path) as temporary:
                 if len(keep) >= _LEAST_PEOPLE:
                     self._write_some(keep, said, temporary)
-                shutil.rmtree(former, ignore_errors=True)
-                os.replace(self.path, former)
-            shutil.rmtree(former)
+            if (former := former_path(self.path)).exists():
+                shutil.rmtree(former)  # Raises the error that kept the old classifier from being removed.
             if len(keep) < _LEAST_PEOPLE:
                 self.path.rmdir()
 
