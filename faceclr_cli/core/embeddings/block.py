@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Loaded
+from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, LoadedPicture
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.metrics.normalization import normalize_rows
@@ -40,7 +40,7 @@ class PreviousEmbeddings(Protocol):
         ...
 
 
-class Embedding:
+class PictureEmbedder:
     """Embeds pictures as a run was told to.
 
     Attributes:
@@ -56,7 +56,7 @@ class Embedding:
         self.dim = encoder.dim
         self._encoder, self._batch_size, self._flip = encoder, batch_size, flip
 
-    def block(self, items: Iterable[Loaded | Failed], former: PreviousEmbeddings | None = None) -> Block:
+    def block(self, items: Iterable[LoadedPicture | FailedPicture], former: PreviousEmbeddings | None = None) -> Block:
         """Embeds what was loaded.
 
         Args:
@@ -66,10 +66,10 @@ class Embedding:
         Raises:
             ModelError: The encoder produced NaN or infinite embeddings.
         """
-        pictures, failures = list[Loaded](), list[str]()
-        waiting, vectors = list[Cut](), [np.empty((0, self._encoder.dim), np.float32)]
+        pictures, failures = list[LoadedPicture](), list[str]()
+        waiting, vectors = list[FaceCrop](), [np.empty((0, self._encoder.dim), np.float32)]
         for item in items:
-            if isinstance(item, Failed):
+            if isinstance(item, FailedPicture):
                 failures.append(item.reason)
                 continue
             waiting += item.faces
@@ -88,7 +88,7 @@ class Embedding:
         counted = [(picture, len(picture.faces) or next(each)) for picture in pictures]
         return Block(rows=_merged(counted, fresh, known), kept=len(known), failures=tuple(failures))
 
-    def _embed(self, faces: Sequence[Cut]) -> Vectors:
+    def _embed(self, faces: Sequence[FaceCrop]) -> Vectors:
         crops = np.stack([face.crop for face in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:
@@ -99,12 +99,12 @@ class Embedding:
 _NO_CROP = np.empty((0, 0, 3), np.uint8)
 
 
-def _without_crops(picture: Loaded) -> Loaded:
+def _without_crops(picture: LoadedPicture) -> LoadedPicture:
     """Lets go of the crops, so that memory holds embeddings alone."""
     return replace(picture, faces=tuple(replace(face, crop=_NO_CROP) for face in picture.faces))
 
 
-def _fresh_rows(pictures: Sequence[Loaded], vectors: Vectors) -> Rows:
+def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors) -> Rows:
     each = [(picture, face) for picture in pictures for face in picture.faces]
     return Rows(
         embeddings=vectors,
@@ -116,7 +116,7 @@ def _fresh_rows(pictures: Sequence[Loaded], vectors: Vectors) -> Rows:
     )
 
 
-def _merged(pictures: Sequence[tuple[Loaded, int]], fresh: Rows, known: Rows) -> Rows:
+def _merged(pictures: Sequence[tuple[LoadedPicture, int]], fresh: Rows, known: Rows) -> Rows:
     """Puts rows in the order of pictures, each given with its number of rows. Their names are as they are now."""
     next_fresh, next_known = 0, len(fresh)
     order, paths, identities = list[int](), list[str](), list[str | None]()

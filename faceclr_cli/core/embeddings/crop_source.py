@@ -37,7 +37,7 @@ _TOGETHER = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cut:
+class FaceCrop:
     """A face, cut out.
 
     Attributes:
@@ -62,7 +62,7 @@ class Cut:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Loaded:
+class LoadedPicture:
     """A picture, ready for an encoder.
 
     Attributes:
@@ -75,11 +75,11 @@ class Loaded:
     name: str
     identity: str | None
     content_hash: str
-    faces: tuple[Cut, ...]
+    faces: tuple[FaceCrop, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failed:
+class FailedPicture:
     """A file without a face, and why: one line that names it."""
 
     reason: str
@@ -88,7 +88,7 @@ class Failed:
 class _Cutter(Protocol):
     """Cuts faces out of the content of a file. Called from several threads."""
 
-    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]: ...
+    def __call__(self, data: bytes, path: Path) -> tuple[FaceCrop, ...]: ...
 
 
 Known = Callable[[str], bool]
@@ -121,7 +121,7 @@ class Source:
         photos: Iterable[Photo] | None = None,
         *,
         in_bursts: bool = False,
-    ) -> Iterator[Loaded | Failed]:
+    ) -> Iterator[LoadedPicture | FailedPicture]:
         """Reads files on threads, in order.
 
         Args:
@@ -130,7 +130,7 @@ class Source:
             photos: Some of the source's, in its order; None for all.
             in_bursts: Nothing is read while the caller works on what was read, for which it needs all cores.
         """
-        waiting: deque[Future[list[Loaded | Failed]]] = deque()
+        waiting: deque[Future[list[LoadedPicture | FailedPicture]]] = deque()
         threads = min(8, cores())
         # OpenCV lets go of Python's lock, so that threads are enough.
         with self._open_archive() as archive, ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
@@ -159,13 +159,13 @@ class Source:
         return nullcontext() if first.member is None else Archive(first.path)
 
     def _read_some(
-        self, photos: Sequence[Photo], contents: Sequence[bytes | Failed | None], known: Known
-    ) -> list[Loaded | Failed]:
+        self, photos: Sequence[Photo], contents: Sequence[bytes | FailedPicture | None], known: Known
+    ) -> list[LoadedPicture | FailedPicture]:
         return [self.read(photo, content, known) for photo, content in zip(photos, contents, strict=True)]
 
     def read(
-        self, photo: Photo, content: bytes | Failed | None = None, known: Known = lambda _: False
-    ) -> Loaded | Failed:
+        self, photo: Photo, content: bytes | FailedPicture | None = None, known: Known = lambda _: False
+    ) -> LoadedPicture | FailedPicture:
         """Reads one file. May be called from several threads.
 
         Args:
@@ -173,7 +173,7 @@ class Source:
             content: What is in it, where that is known.
             known: As for `load`.
         """
-        if isinstance(content, Failed):
+        if isinstance(content, FailedPicture):
             return content
         try:
             data = read_file(photo.path) if content is None else content
@@ -181,18 +181,18 @@ class Source:
             path = photo.path if photo.member is None else photo.path / photo.member
             faces = () if known(digest) else self._cut(data, path)
         except DataError as error:
-            return Failed(reason=str(error))
-        return Loaded(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)
+            return FailedPicture(reason=str(error))
+        return LoadedPicture(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)
 
 
-def _member(archive: Archive | None, photo: Photo) -> bytes | Failed | None:
+def _member(archive: Archive | None, photo: Photo) -> bytes | FailedPicture | None:
     """What is in a photograph in an archive, read in the archive's order, as threads would not; else None."""
     if archive is None or photo.member is None:
         return None
     try:
         return archive.read(photo.member)
     except DataError as error:
-        return Failed(reason=str(error))
+        return FailedPicture(reason=str(error))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -306,14 +306,14 @@ class _Crops:
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]:
+    def __call__(self, data: bytes, path: Path) -> tuple[FaceCrop, ...]:
         crop = decode_picture(data, path)
         if crop.shape[:2] != (self._size, self._size):
             height, width = crop.shape[:2]
             raise FingerprintError(
                 f"{display_path(path)}: {width} x {height} pixels, not a crop of {self._size} x {self._size}"
             )
-        return (Cut(crop=crop),)
+        return (FaceCrop(crop=crop),)
 
 
 class _Aligned:
@@ -325,9 +325,9 @@ class _Aligned:
         self._own = threading.local()
         self.fingerprint = self._cropper().fingerprint
 
-    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]:
+    def __call__(self, data: bytes, path: Path) -> tuple[FaceCrop, ...]:
         faces = self._cropper().crop_data(data, path)
-        return tuple(Cut(crop=face.crop, face=face.face, faces_found=face.faces_found) for face in faces)
+        return tuple(FaceCrop(crop=face.crop, face=face.face, faces_found=face.faces_found) for face in faces)
 
     def _cropper(self) -> PhotoCropper:
         if not hasattr(self._own, "cropper"):

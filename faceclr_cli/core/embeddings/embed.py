@@ -13,14 +13,14 @@ from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.datasets.input_discovery import find_prepared_folders, no_faces_error
-from faceclr_cli.core.embeddings.block import Embedding
+from faceclr_cli.core.embeddings.block import PictureEmbedder
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.part_workers import AHEAD, report_progress
 from faceclr_cli.core.embeddings.process_group import ProcessGroup, find_process_group
 from faceclr_cli.core.embeddings.row_formats import open_row_writer
 from faceclr_cli.core.embeddings.store import StoreOrigin
 from faceclr_cli.core.embeddings.store_parts import NAMED_FAILURES, Totals
-from faceclr_cli.core.embeddings.store_update import take_part, update_store
+from faceclr_cli.core.embeddings.store_update import build_share, update_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
@@ -96,7 +96,7 @@ def embed(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
             return _run(config, None, reporter)
         if place.rank == 0:
             return place.share(_run(config, place, reporter))
-        take_part(place)
+        build_share(place)
         return place.share(None)
 
 
@@ -174,7 +174,7 @@ def _write_rows(
     faces = bad = 0
     people, failures = set[str | None](), list[str]()
     total = len(listing.photos)
-    embedding = Embedding(encoder, batch_size=config.batch_size, flip=config.flip)
+    embedding = PictureEmbedder(encoder, batch_size=config.batch_size, flip=config.flip)
     source = open_source(config.face, listing, encoder.fingerprint)
     items = report_progress(
         source.load(AHEAD * config.batch_size, in_bursts=encoder.fills_cores), total, config.batch_size, reporter

@@ -14,7 +14,7 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.packed_faces import cache_folder
 from faceclr_cli.core.embeddings.crop_source import Listing, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
-from faceclr_cli.core.embeddings.store import StoreOrigin, read_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import StoreOrigin, read_store, store_parts_folder
 from faceclr_cli.core.embeddings.store_update import update_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError, NoFaceError
@@ -96,4 +96,4 @@ def _tidy(used: Path) -> None:
         stores = sorted(used.parent.glob("*.h5"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in stores[_KEPT:]:
             path.unlink(missing_ok=True)
-            shutil.rmtree(read_store_blocks(path), ignore_errors=True)
+            shutil.rmtree(store_parts_folder(path), ignore_errors=True)

@@ -50,7 +50,7 @@ class Shape:
         return cls(rows=len(rows), dim=rows.dim, half=half, widths=(path, identity, content_hash))
 
 
-def create(file: h5py.File, shape: Shape) -> None:
+def create_datasets(file: h5py.File, shape: Shape) -> None:
     """Makes the datasets of a store, empty as yet.
 
     Texts have a fixed width and are compressed: strings of variable length take 32 bytes more each. Embeddings, which
@@ -63,7 +63,7 @@ def create(file: h5py.File, shape: Shape) -> None:
     _create_compressed(file, "box", (shape.rows, 4), np.float32)
 
 
-def put(file: h5py.File, start: int, rows: Rows) -> None:
+def write_rows(file: h5py.File, start: int, rows: Rows) -> None:
     """Writes rows into datasets that `create` made.
 
     Args:
@@ -80,8 +80,8 @@ def put(file: h5py.File, start: int, rows: Rows) -> None:
     file["box"][where] = rows.boxes
 
 
-def get(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
-    """Reads rows of datasets that `require_sound` has checked.
+def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
+    """Reads rows of datasets that `require_valid_datasets` has checked.
 
     Args:
         file: Where from.
@@ -152,7 +152,7 @@ def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) 
         file.create_virtual_dataset(name, layout)
 
 
-def require_sound(file: h5py.File, parts: Path) -> Shape:
+def require_valid_datasets(file: h5py.File, parts: Path) -> Shape:
     """Checks the datasets of a store that anybody may have made, before anything of them is read.
 
     Args:
@@ -162,9 +162,9 @@ def require_sound(file: h5py.File, parts: Path) -> Shape:
     Raises:
         ValueError, KeyError, TypeError: They are no columns of a store, or lead to other files, or fill the memory.
     """
-    for name in require_own(file, parts):
+    for name in require_local_datasets(file, parts):
         with h5py.File(parts / name, "r", locking=False) as part:
-            if require_own(part, parts):
+            if require_local_datasets(part, parts):
                 raise ValueError(f"its part {name} has parts itself")
     embedding = file["embedding"]
     if embedding.ndim != 2 or not 1 <= embedding.shape[1] <= _LONGEST_EMBEDDING:
@@ -188,7 +188,7 @@ def require_sound(file: h5py.File, parts: Path) -> Shape:
     )
 
 
-def require_own(file: h5py.File, parts: Path) -> set[str]:
+def require_local_datasets(file: h5py.File, parts: Path) -> set[str]:
     """Refuses columns that lie in other files, but for parts in their folder, or claim to be larger than they can be.
 
     Returns:

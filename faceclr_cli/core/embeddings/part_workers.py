@@ -11,8 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.block import Embedding
-from faceclr_cli.core.embeddings.crop_source import Failed, Listing, Loaded, open_source
+from faceclr_cli.core.embeddings.block import PictureEmbedder
+from faceclr_cli.core.embeddings.crop_source import FailedPicture, Listing, LoadedPicture, open_source
 from faceclr_cli.core.embeddings.hdf5_columns import Shape
 from faceclr_cli.core.embeddings.previous_rows import find_previous_rows
 from faceclr_cli.core.embeddings.store import StoreOrigin
@@ -63,13 +63,13 @@ class EmbeddingJob:
         return self.listing.photos[part * self.size : (part + 1) * self.size]
 
 
-class Maker:
+class PartBuilder:
     """Makes parts in this process."""
 
     def __init__(self, job: EmbeddingJob, encoder: Encoder) -> None:
         self._job = job
         self._source = open_source(job.config.face, job.listing, encoder.fingerprint)
-        self._embedding = Embedding(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
+        self._embedding = PictureEmbedder(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
         self._in_bursts = encoder.fills_cores
         self._former = find_previous_rows(job.out, job.origin, half=job.config.half)
         self._parts = StoreParts(job.out, job.run)
@@ -92,8 +92,8 @@ class Maker:
 
 
 def report_progress(
-    items: Iterator[Loaded | Failed], total: int, every: int, reporter: Reporter
-) -> Iterator[Loaded | Failed]:
+    items: Iterator[LoadedPicture | FailedPicture], total: int, every: int, reporter: Reporter
+) -> Iterator[LoadedPicture | FailedPicture]:
     """The same items, told of as they are taken."""
     reporter.report(TaskStarted(task=_TASK, total=total, unit="faces"))
     try:
@@ -105,7 +105,7 @@ def report_progress(
         reporter.report(TaskFinished(task=_TASK))
 
 
-def make_in_processes(job: EmbeddingJob, reporter: Reporter) -> None:
+def build_in_processes(job: EmbeddingJob, reporter: Reporter) -> None:
     """Makes all parts in as many processes of this machine as the config asks for.
 
     Raises:
@@ -141,11 +141,11 @@ def _make(job: EmbeddingJob, item: tuple[str, int]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _maker(job: EmbeddingJob, device: str) -> Maker:
+def _maker(job: EmbeddingJob, device: str) -> PartBuilder:
     """Loads the encoder once in each process."""
     if device != "cpu":
         import torch
 
         torch.cuda.set_device(device)
         device = "cuda"
-    return Maker(job, load_encoder(job.config.model, device))
+    return PartBuilder(job, load_encoder(job.config.model, device))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
 from faceclr_cli.core.embeddings.hdf5_columns import read_texts
-from faceclr_cli.core.embeddings.store import OpenStore, StoreOrigin, open_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import OpenStore, StoreOrigin, open_store, store_parts_folder
 from faceclr_cli.core.errors import DataError, FingerprintError
 from faceclr_cli.core.text import display_path
 
@@ -68,7 +68,7 @@ def _rows(store: OpenStore, rows: Places) -> Rows:
     return store.rows(each).take(places)
 
 
-def require_fit(out: Path, origin: StoreOrigin, *, half: bool) -> None:
+def require_compatible_store(out: Path, origin: StoreOrigin, *, half: bool) -> None:
     """Refuses to bring a store up to date that is there and is none, or was made in another way.
 
     Args:
@@ -89,13 +89,13 @@ def find_previous_rows(out: Path, origin: StoreOrigin, *, half: bool) -> Previou
     """Looks for rows that were made before and will do: in the store, and in parts that a stopped run left.
 
     Args:
-        out: The store that is written; `require_fit` has found it fit.
+        out: The store that is written; `require_compatible_store` has found it fit.
         origin: What makes the new rows.
         half: Whether they are float16.
     """
     parts = list[Path]()
     # Those of a store in parts are in it already; to read them twice does no harm.
-    for path in sorted(read_store_blocks(out).glob("[0-9]*.h5")):
+    for path in sorted(store_parts_folder(out).glob("[0-9]*.h5")):
         try:
             with open_store(path) as part:
                 _require_like(part, origin, display_path(path), half=half)

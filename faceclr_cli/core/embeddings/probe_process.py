@@ -7,7 +7,7 @@ import resource
 import sys
 from pathlib import Path
 
-from faceclr_cli.core.embeddings.store import read_through
+from faceclr_cli.core.embeddings.store import read_whole_store
 from faceclr_cli.core.embeddings.store_probe import REFUSED, TOO_LARGE
 from faceclr_cli.core.errors import DataError
 
@@ -22,7 +22,7 @@ def main() -> None:
         lower = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (lower, lower))
     try:
-        read_through(path)
+        read_whole_store(path)
     except DataError as error:
         sys.stdout.buffer.write(os.fsencode(str(error)))
         sys.stdout.flush()

@@ -108,7 +108,7 @@ class OpenStore:
 
     def rows(self, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
         """Some rows; as numbers, in ascending order."""
-        return columns.get(self.file, where)
+        return columns.read_rows(self.file, where)
 
 
 def is_store(path: Path) -> bool:
@@ -124,7 +124,7 @@ def is_store(path: Path) -> bool:
         return False
 
 
-def read_store_blocks(path: Path) -> Path:
+def store_parts_folder(path: Path) -> Path:
     """The folder of the parts of a store: those it is made of, or those of one that is not finished."""
     return path.with_name(f"{path.name}.parts")
 
@@ -151,7 +151,7 @@ def _opened(path: Path, descriptor: int) -> Iterator[h5py.File]:
     else:
         checked = CheckedFile(descriptor, checksums, path)
         with h5py.File(checked, "r") as file:
-            parts = columns.require_own(file, _parts_folder(path))
+            parts = columns.require_local_datasets(file, _parts_folder(path))
             if not parts:
                 yield file
                 return
@@ -173,7 +173,7 @@ def _require_harmless_part(path: Path) -> None:
             CheckedFile(descriptor, checksums, path).check_all()
 
 
-def read_through(path: Path) -> None:
+def read_whole_store(path: Path) -> None:
     """Has HDF5 do all that it will do for a reader of a store, whatever that does to this process.
 
     Raises:
@@ -186,12 +186,12 @@ def read_through(path: Path) -> None:
 
 def _checked(file: h5py.File, path: Path) -> OpenStore:
     origin = StoreOrigin.from_attributes(file.attrs, path)
-    return OpenStore(file, origin, columns.require_sound(file, _parts_folder(path)))
+    return OpenStore(file, origin, columns.require_valid_datasets(file, _parts_folder(path)))
 
 
 def _parts_folder(path: Path) -> Path:
     # A part lies in the folder of parts itself.
-    return path.parent if path.parent.suffix == ".parts" else read_store_blocks(path)
+    return path.parent if path.parent.suffix == ".parts" else store_parts_folder(path)
 
 
 @contextmanager
@@ -246,8 +246,8 @@ def write_store(path: Path, store: Store) -> None:
         ('ann', 'bob')
     """
     with new_store(path, store) as file:
-        columns.create(file, columns.Shape.of(store))
-        columns.put(file, 0, store)
+        columns.create_datasets(file, columns.Shape.of(store))
+        columns.write_rows(file, 0, store)
 
 
 @contextmanager

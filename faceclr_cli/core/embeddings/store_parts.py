@@ -14,7 +14,7 @@ from faceclr_cli.core.artifacts import exclusive, remove_temporaries
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.block import Block
 from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_people, read_texts
-from faceclr_cli.core.embeddings.store import StoreOrigin, new_store, open_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import StoreOrigin, new_store, open_store, store_parts_folder
 
 _LEAST, _MOST_PARTS = 2048, 256
 NAMED_FAILURES = 5
@@ -58,7 +58,7 @@ def open_store_parts(out: Path) -> Iterator[StoreParts]:
     Raises:
         LockedError: Another run writes it.
     """
-    folder = read_store_blocks(out)
+    folder = store_parts_folder(out)
     with exclusive(folder):
         # Half-written, by runs that were killed.
         remove_temporaries(out.parent, out.name)
@@ -83,7 +83,7 @@ class StoreParts:
     """
 
     def __init__(self, out: Path, run: int | None = None) -> None:
-        self.folder = read_store_blocks(out)
+        self.folder = store_parts_folder(out)
         self._out = out
         former = (int(path.name.split("-")[0]) for path in self.folder.glob("[0-9]*-*.h5"))
         self.run = run or max(former, default=0) + 1
@@ -105,8 +105,8 @@ class StoreParts:
             DataError: It cannot be written.
         """
         with new_store(self.path(number), origin) as file:
-            columns.create(file, replace(shape, rows=len(block.rows)))
-            columns.put(file, 0, block.rows)
+            columns.create_datasets(file, replace(shape, rows=len(block.rows)))
+            columns.write_rows(file, 0, block.rows)
             named = block.failures[:NAMED_FAILURES]
             file.attrs.update(kept=block.kept, bad=len(block.failures), failures=json.dumps(named))
 
@@ -170,10 +170,10 @@ def _shape(path: Path) -> Shape:
 
 
 def _copy(paths: Sequence[Path], file: h5py.File, whole: Shape) -> None:
-    columns.create(file, whole)
+    columns.create_datasets(file, whole)
     start = 0
     for path in paths:
         with open_store(path) as part:
             rows = part.rows()
-        columns.put(file, start, rows)
+        columns.write_rows(file, start, rows)
         start += len(rows)

@@ -13,8 +13,8 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.embeddings.block import Block
 from faceclr_cli.core.embeddings.crop_source import Listing
 from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_texts
-from faceclr_cli.core.embeddings.part_workers import EmbeddingJob, Maker, make_in_processes
-from faceclr_cli.core.embeddings.previous_rows import require_fit
+from faceclr_cli.core.embeddings.part_workers import EmbeddingJob, PartBuilder, build_in_processes
+from faceclr_cli.core.embeddings.previous_rows import require_compatible_store
 from faceclr_cli.core.embeddings.process_group import ProcessGroup
 from faceclr_cli.core.embeddings.store import StoreOrigin, open_store
 from faceclr_cli.core.embeddings.store_parts import StoreParts, Totals, open_store_parts, part_size
@@ -54,7 +54,7 @@ def update_store(
         ModelError: A process died.
     """
     with open_store_parts(out) as parts:
-        require_fit(out, origin, half=config.half)
+        require_compatible_store(out, origin, half=config.half)
         processes = place.world if place else config.gpus or config.processes
         size = part_size(len(listing.photos), processes)
         shape = _shape(listing, out, encoder.dim, half=config.half)
@@ -64,12 +64,12 @@ def update_store(
         try:
             if place is not None:
                 place.share(job)
-                Maker(job, encoder).make(range(0, job.count, place.world), reporter)
+                PartBuilder(job, encoder).make(range(0, job.count, place.world), reporter)
                 place.wait()
             elif processes > 1:
-                make_in_processes(job, reporter)
+                build_in_processes(job, reporter)
             else:
-                Maker(job, encoder).make(range(job.count), reporter)
+                PartBuilder(job, encoder).make(range(job.count), reporter)
         except (KeyboardInterrupt, StoppedError):
             text = f"what is done is kept in {display_path(parts.folder)}; the same command goes on from there"
             reporter.report(Notice(text=text, level="warning"))
@@ -77,11 +77,11 @@ def update_store(
         return _joined(job, parts)
 
 
-def take_part(place: ProcessGroup) -> None:
+def build_share(place: ProcessGroup) -> None:
     """Makes the parts that fall to a process other than the first."""
     job: EmbeddingJob = place.share(None)
     encoder = load_encoder(job.config.model, place.device(job.config.device))
-    Maker(job, encoder).make(range(place.rank, job.count, place.world), Silent())
+    PartBuilder(job, encoder).make(range(place.rank, job.count, place.world), Silent())
     place.wait()
 
 

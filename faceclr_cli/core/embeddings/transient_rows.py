@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.block import Block, Embedding
+from faceclr_cli.core.embeddings.block import Block, PictureEmbedder
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.part_workers import AHEAD, report_progress
@@ -44,7 +44,7 @@ def embed_listing(listing: Listing, choice: Choice, encoder: Encoder, reporter: 
     items = report_progress(
         source.load(AHEAD * _BATCH, in_bursts=encoder.fills_cores), len(listing.photos), _BATCH, reporter
     )
-    block = Embedding(encoder, batch_size=_BATCH, flip=False).block(items)
+    block = PictureEmbedder(encoder, batch_size=_BATCH, flip=False).block(items)
     if block.failures:
         text = f"{len(block.failures)} of {len(listing.photos)} pictures gave no face (first: {block.failures[0]})"
         reporter.report(Notice(text=text, level="warning"))

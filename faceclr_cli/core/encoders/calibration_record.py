@@ -14,7 +14,7 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.metrics.probability import Logistic
 from faceclr_cli.core.text import display_path
 
-USUAL_FAR = 1e-3
+DEFAULT_FAR = 1e-3
 """The false accept rate of a verdict where nobody asks for another."""
 LAX_FAR = 0.05
 """The false accept rate above which a verdict of "same person" says little."""
@@ -100,17 +100,17 @@ class Calibration:
             raise ValueError("a probability of no similarity")
 
     @property
-    def usual(self) -> FarPoint:
-        """The point for verdicts where nobody asks for a rate: the one nearest to `USUAL_FAR`."""
-        return min(self.points, key=lambda point: abs(math.log10(max(point.far, 1e-12) / USUAL_FAR)))
+    def default_point(self) -> FarPoint:
+        """The point for verdicts where nobody asks for a rate: the one nearest to `DEFAULT_FAR`."""
+        return min(self.points, key=lambda point: abs(math.log10(max(point.far, 1e-12) / DEFAULT_FAR)))
 
-    def usual_at_most(self, highest_far: float) -> FarPoint:
+    def default_point_at_most(self, highest_far: float) -> FarPoint:
         """The point for verdicts where a face is compared with many: the usual one, or one of a lower rate.
 
         Args:
             highest_far: The highest rate wanted. Where none as low was measured, the lowest one that was is taken.
         """
-        usual = self.usual
+        usual = self.default_point
         falling = sorted((point for point in self.points if 0 < point.far <= usual.far), key=lambda point: -point.far)
         # 0.001 / 10 may be less than 0.0001 by rounding.
         allowed = (point for point in falling if point.far <= highest_far * (1 + 1e-9))

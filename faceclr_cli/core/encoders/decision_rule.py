@@ -10,7 +10,7 @@ from faceclr_cli.core.encoders.calibration_record import read_calibration
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.metrics.probability import Logistic
 
-STRANGERS_NAMED = 1e-3
+DEFAULT_FALSE_ALARM_RATE = 1e-3
 """The share of strangers that may be taken for somebody of a gallery where the user chooses no rate."""
 
 
@@ -37,7 +37,7 @@ class Rule:
         return None if self.logistic is None else float(self.logistic(similarity))
 
 
-def rule_of(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -> Rule:
+def choose_rule(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -> Rule:
     """The rule that the options ask for.
 
     Args:
@@ -62,7 +62,7 @@ def rule_of(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -
             "with --threshold"
         )
     try:
-        point = measured.usual_at_most(highest_far) if far is None else measured.at(far)
+        point = measured.default_point_at_most(highest_far) if far is None else measured.at(far)
     except ValueError as error:
         raise ConfigError(f"--far {far:g}: {error}; faceclr calibrate --far {far:g} measures it") from error
     if far is None and point.is_lax:

@@ -73,7 +73,7 @@ class Description:
         return folder.parent.name if self.folder.name == _IN_A_RUN else folder.name
 
 
-def describe(folder: Path) -> Description:
+def read_description(folder: Path) -> Description:
     """Reads what an encoder folder, or the encoder in a run folder, says of itself.
 
     Raises:
@@ -92,7 +92,7 @@ def describe(folder: Path) -> Description:
         content = read_json(path)
     except (DataError, RecursionError) as error:
         raise _damaged(str(path), error) from error
-    return parse(content, str(path), candidate)
+    return parse_description(content, str(path), candidate)
 
 
 def require_size(path: Path, largest: int) -> None:
@@ -105,7 +105,7 @@ def require_size(path: Path, largest: int) -> None:
         raise ModelError(f"{path}: {size / 2**30:.1f} GiB, larger than any that faceclr writes")
 
 
-def parse(content: Mapping[str, Any], origin: str, folder: Path) -> Description:
+def parse_description(content: Mapping[str, Any], origin: str, folder: Path) -> Description:
     """Makes a description of what was in a JSON document.
 
     Args:

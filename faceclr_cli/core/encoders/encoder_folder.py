@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from faceclr_cli.core.artifacts import atomic_folder, digest_file, stamp, write_json
 from faceclr_cli.core.encoders.architecture import NORMALIZATION
 from faceclr_cli.core.encoders.calibration_record import Calibration
-from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, describe
+from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, read_description
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
@@ -95,7 +95,7 @@ def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
     Raises:
         ModelError: There is no encoder, or it is damaged or foreign.
     """
-    description = describe(folder)
+    description = read_description(folder)
     path = description.folder / WEIGHTS
     try:
         if digest_file(path) != description.digest:

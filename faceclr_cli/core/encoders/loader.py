@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
-from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, describe
+from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, read_description
 from faceclr_cli.core.errors import ConfigError, ModelError
 
 BUILT_IN = ("sface", "pixels")
@@ -80,8 +80,8 @@ def _exported(path: Path) -> Encoder:
             f"--model {path}: ONNX Runtime is missing ({error}); pip install 'faceclr[onnx]' brings it"
         ) from error
     file = read_onnx(path)
-    beside = describe(path.parent) if (path.parent / DESCRIPTION).is_file() else None
-    return OnnxEncoder(file, beside if beside and file.is_of(beside) else None)
+    beside = read_description(path.parent) if (path.parent / DESCRIPTION).is_file() else None
+    return OnnxEncoder(file, beside if beside and file.matches(beside) else None)
 
 
 def _trained(folder: Path, device: str) -> Encoder:
@@ -97,7 +97,7 @@ def _trained(folder: Path, device: str) -> Encoder:
 
 def _current(folder: Path) -> Encoder | None:
     """The folder's exported graph, or None where there is none, or one of former weights, or no ONNX Runtime."""
-    description = describe(folder)
+    description = read_description(folder)
     path = description.folder / GRAPH
     if not path.exists():
         return None
@@ -107,7 +107,7 @@ def _current(folder: Path) -> Encoder | None:
     except ImportError:
         return None
     file = read_onnx(path)
-    return OnnxEncoder(file, description) if file.is_of(description) and file.digest == description.digest else None
+    return OnnxEncoder(file, description) if file.matches(description) and file.digest == description.digest else None
 
 
 def _gpu_is_there() -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from faceclr_cli.core.encoders.description import Description, parse, require_size
+from faceclr_cli.core.encoders.description import Description, parse_description, require_size
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.text import display_path
 
@@ -52,7 +52,7 @@ class OnnxFile:
             else hashlib.sha256(f"{trained} {self.precision}".encode()).hexdigest()
         )
 
-    def is_of(self, description: Description) -> bool:
+    def matches(self, description: Description) -> bool:
         """Whether it was made of the encoder described; calibration may have been measured since."""
         own = self.description
         return (own.digest, own.fingerprint, own.architecture) == (
@@ -95,7 +95,10 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         model = onnx.ModelProto.FromString(content)
         said = json.loads({entry.key: entry.value for entry in model.metadata_props}[_KEY])
-        description, precision = parse(said, display_path(path), path.parent), _PRECISIONS[said["precision"]]
+        description, precision = (
+            parse_description(said, display_path(path), path.parent),
+            _PRECISIONS[said["precision"]],
+        )
     except (DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{display_path(path)}: does not describe an encoder ({type(error).__name__}: {error})"

@@ -134,10 +134,10 @@ def top_k_accuracy(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> float
         >>> top_k_accuracy(scores, np.array([0, 1]), k=1), top_k_accuracy(scores, np.array([0, 1]), k=2)
         (0.5, 1.0)
     """
-    return float(np.mean(among_top(scores, labels, k)))
+    return float(np.mean(in_top_k(scores, labels, k)))
 
 
-def among_top(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> NDArray[np.bool_]:
+def in_top_k(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> NDArray[np.bool_]:
     """As `top_k_accuracy`, of each picture. Shape: (pictures,).
 
     Raises:

@@ -84,7 +84,7 @@ def tar_over_folds(
     return FoldTar(tars=tars, fars=fars)
 
 
-def shared_by_folds(fold_of: ArrayLike, first: ArrayLike, second: ArrayLike) -> bool:
+def folds_share_people(fold_of: ArrayLike, first: ArrayLike, second: ArrayLike) -> bool:
     """Whether a person is in two folds, so that the folds are not independent of each other. In LFW's, none is.
 
     Args:
@@ -96,7 +96,7 @@ def shared_by_folds(fold_of: ArrayLike, first: ArrayLike, second: ArrayLike) -> 
     return len(np.unique(np.stack([folds, people]), axis=1).T) > len(np.unique(people))
 
 
-def error_by_people(right: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
+def standard_error_by_people(right: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
     """The standard error of a share of right verdicts on pairs that share people.
 
     The variance of the mean, where two verdicts may depend on each other if their pairs share a person (Aronow, Samii

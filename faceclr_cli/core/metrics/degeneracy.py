@@ -16,7 +16,7 @@ _DIRECTIONS = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Distinct:
+class DistinctEmbeddings:
     """Embeddings without their copies.
 
     Attributes:
@@ -34,7 +34,7 @@ class Distinct:
         return len(self.rows)
 
 
-def distinct_embeddings(embeddings: ArrayLike) -> Distinct:
+def distinct_embeddings(embeddings: ArrayLike) -> DistinctEmbeddings:
     """Finds the embeddings that are equal but for rounding.
 
     Copies of one picture have one embedding, and so do pictures without a face. Distances of zero break what divides by
@@ -65,4 +65,6 @@ def distinct_embeddings(embeddings: ArrayLike) -> Distinct:
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    return Distinct(rows=first[order].astype(np.int64), place=rank[place], counts=counts[order].astype(np.int64))
+    return DistinctEmbeddings(
+        rows=first[order].astype(np.int64), place=rank[place], counts=counts[order].astype(np.int64)
+    )

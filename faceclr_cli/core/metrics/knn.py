@@ -37,11 +37,11 @@ def knn_accuracy(embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_]
         >>> knn_accuracy([[1, 0], [0.9, 0.1], [0, 1], [0.8, 0.2]], ["ann", "ann", "bob", "bob"])  # the last is wrong
         0.75
     """
-    asked, right = knn_right(embeddings, labels, k)
+    asked, right = knn_correct(embeddings, labels, k)
     return float(right[asked].mean())
 
 
-def knn_right(
+def knn_correct(
     embeddings: ArrayLike, labels: Sequence[str] | NDArray[np.int_], k: int = 1
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """As `knn_accuracy`, of each picture: whether it was asked about, and whether it was recognized.

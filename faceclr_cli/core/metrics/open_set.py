@@ -37,7 +37,7 @@ class DirPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtThreshold:
+class ThresholdRates:
     """What a threshold does.
 
     Attributes:
@@ -164,7 +164,7 @@ def dir_at_far(known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike, far: floa
     )
 
 
-def at_threshold(known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike, threshold: float) -> AtThreshold:
+def at_threshold(known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike, threshold: float) -> ThresholdRates:
     """What a threshold that was chosen elsewhere does.
 
     Args:
@@ -178,7 +178,7 @@ def at_threshold(known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike, thresho
     """
     scores, places, strangers = _checked(known, ranks, unknown)
     accepted = scores >= threshold
-    return AtThreshold(
+    return ThresholdRates(
         threshold=threshold,
         named=float(np.mean(accepted & (places == 1))),
         misnamed=float(np.mean(accepted & (places != 1))),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from faceclr_cli.core.metrics.knn import knn_right
+from faceclr_cli.core.metrics.knn import knn_correct
 from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Floats = NDArray[np.float64]
@@ -88,7 +88,7 @@ def recognition(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[float],
     best = int(np.argmax(np.round(pairs.tar - pairs.far, 12)))
     threshold = pairs.above(best)
     accepted_own, accepted_others = pairs.accepted(threshold)
-    right = knn_right(rows, people)[1]
+    right = knn_correct(rows, people)[1]
     shares = np.bincount(people, right) / counts
     draws = _draws(len(names), seed)
     return Recognition(

@@ -12,7 +12,7 @@ from faceclr_cli.core.metrics.roc import Flags, Floats, roc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bands:
+class RocBands:
     """A ROC at some false accept rates, and its pointwise 95% intervals.
 
     Attributes:
@@ -35,7 +35,7 @@ def roc_bands(
     *,
     rounds: int = 1000,
     seed: int = 0,
-) -> Bands:
+) -> RocBands:
     """Measures TAR by the rule of `tar_at_far`, with intervals by bootstrap over people.
 
     People are drawn, not pairs, since pairs that share a person are not independent of each other (Bolle, Ratha and
@@ -69,7 +69,7 @@ def roc_bands(
     reached = np.searchsorted(curve.far, rates + 1e-9 / (~genuine).sum(), "right") - 1
     tar = curve.tar[reached]
     low, high = pair_interval(tar, *_resampled(values, genuine, people, rates, rounds, seed))
-    return Bands(tar=tar, low=low, high=high)
+    return RocBands(tar=tar, low=low, high=high)
 
 
 def _resampled(

@@ -46,7 +46,7 @@ class Check:
         return asdict(self)
 
 
-def run_checks(name: str, look: Callable[[], str]) -> Check:
+def run_check(name: str, look: Callable[[], str]) -> Check:
     """Looks at one thing.
 
     Args:
@@ -71,11 +71,11 @@ def examine_installation(*, processes: bool) -> Iterator[Check]:
         processes: Also whether several processes learn what one learns, which takes half a minute.
     """
     for name, look in _LOOKS.items():
-        yield run_checks(name, look)
+        yield run_check(name, look)
     if processes:
-        from faceclr_cli.core.upkeep.process_agreement import processes_agree
+        from faceclr_cli.core.upkeep.process_agreement import compare_processes
 
-        yield run_checks("processes", processes_agree)
+        yield run_check("processes", compare_processes)
 
 
 def _system() -> str:
@@ -176,7 +176,7 @@ def _face() -> str:
     similarity = float(first @ second)
     if encoder.calibration is None or not 0 < face.face.score <= 1:
         raise ModelError("the built-in encoder has lost its thresholds")
-    threshold = encoder.calibration.usual.threshold
+    threshold = encoder.calibration.default_point.threshold
     if similarity < threshold:
         raise ModelError(f"a face and its copy have similarity {similarity:.3f}, below the threshold {threshold:.3f}")
     return (

@@ -12,7 +12,7 @@ from typing import Any
 from faceclr_cli.core.artifacts import former_path
 from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
-from faceclr_cli.core.embeddings.store import read_store_blocks
+from faceclr_cli.core.embeddings.store import store_parts_folder
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
@@ -32,7 +32,7 @@ from faceclr_cli.core.upkeep.holdings import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten:
+class ArtifactRemoval:
     """What became of one artifact.
 
     Attributes:
@@ -62,7 +62,7 @@ class ForgetResult:
     """
 
     identity: str
-    rows: tuple[Forgotten, ...]
+    rows: tuple[ArtifactRemoval, ...]
     linked: int
     dry_run: bool
 
@@ -99,7 +99,7 @@ def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     # Only after the last one, since they share files: pictures of faces, their parts and groups.
     after = [_counted(holding, identity) for holding in holdings]
     rows = tuple(
-        Forgotten(path=str(holding.path), kind=holding.kind, removed=was.theirs, left=left, others=was.others)
+        ArtifactRemoval(path=str(holding.path), kind=holding.kind, removed=was.theirs, left=left, others=was.others)
         for holding, was, left in zip(holdings, before, after, strict=True)
     )
     remaining = [row.path for row in rows if row.left and not config.dry_run]
@@ -120,7 +120,7 @@ def _holdings(path: Path) -> Sequence[Holding]:
         os.replace(former, path)  # A run was killed just when another one should take its place.
     if path.suffix.lower() in (".html", ".htm") and path.is_file():
         return [MapHolding(path)]
-    if path.is_file() or read_store_blocks(path).is_dir():
+    if path.is_file() or store_parts_folder(path).is_dir():
         return [StoreHolding(path)]
     if (path / GROUPS).is_file():
         return [GroupsHolding(path)]

@@ -18,7 +18,7 @@ from faceclr_cli.core.artifacts import atomic_folder, atomic_path, exclusive, fo
 from faceclr_cli.core.datasets.splitting.split import summarize_part
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.hdf5_columns import BLOCK, read_people
-from faceclr_cli.core.embeddings.store import new_store, open_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import new_store, open_store, store_parts_folder
 from faceclr_cli.core.embeddings.store_parts import open_store_parts
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
@@ -96,14 +96,14 @@ class StoreHolding:
     def _files(self) -> list[Path]:
         """The store, if it was finished, and its parts."""
         whole = [self.path] if self.path.is_file() else []
-        return whole + sorted(read_store_blocks(self.path).glob("[!.]*.h5"))
+        return whole + sorted(store_parts_folder(self.path).glob("[!.]*.h5"))
 
     def _write_without(self, keep: NDArray[np.int_]) -> None:
         # In place, HDF5 would leave what was there.
         with open_store(self.path) as store, new_store(self.path, store.origin) as file:
-            columns.create(file, replace(store.shape, rows=len(keep)))
+            columns.create_datasets(file, replace(store.shape, rows=len(keep)))
             for start in range(0, len(keep), BLOCK):
-                columns.put(file, start, store.rows(keep[start : start + BLOCK]))
+                columns.write_rows(file, start, store.rows(keep[start : start + BLOCK]))
 
 
 class ClassifierHolding:

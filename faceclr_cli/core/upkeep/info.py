@@ -13,7 +13,7 @@ from faceclr_cli.core.configs.info import InfoConfig
 from faceclr_cli.core.embeddings.hdf5_columns import read_people
 from faceclr_cli.core.embeddings.store import is_store, open_store
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
-from faceclr_cli.core.encoders.description import GRAPH, Description, describe
+from faceclr_cli.core.encoders.description import GRAPH, Description, read_description
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
@@ -158,7 +158,7 @@ def _history(path: Path) -> list[dict[str, float]]:
 
 
 def _encoder(path: Path) -> dict[str, Any]:
-    description = describe(path)
+    description = read_description(path)
     graph = description.folder / GRAPH
     return _described(description) | {"exported": graph.is_file()}
 

@@ -21,7 +21,7 @@ _TOLERANCE = 2e-3
 _OPTIONS = ["--backbone", "test_convnext", "--image-size", "32", "--embedding-dim", "32", "--batch-size", "16"]
 
 
-def processes_agree() -> str:
+def compare_processes() -> str:
     """Trains on drawn people in one process and in several: one for each GPU where there are two, else two on the CPU.
 
     Returns:

@@ -120,9 +120,9 @@ def test_what_hdf5_does_over_a_foreign_file_does_no_harm(
 import os
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings import probe_process
-def read_through(file):
+def read_whole_store(file):
     {code}
-columns.read_through = read_through
+columns.read_through = read_whole_store
 probe_process.main()
 """
     monkeypatch.setattr(store_probe, "_CHILD", child)

@@ -74,9 +74,9 @@ def test_json_keeps_everything(calibration: Calibration) -> None:
 def test_the_usual_point_is_the_one_nearest_to_one_in_a_thousand() -> None:
     rates = {0.05: 0.1, 0.002: 0.2, 0.0004: 0.3, 0.0: 0.4}
     points = tuple(FarPoint(far=far, threshold=threshold, tar=0.5) for far, threshold in rates.items())
-    assert Calibration(points=points, source="").usual.threshold == 0.2
-    assert Calibration(points=points[::3], source="").usual.threshold == 0.1
-    assert Calibration(points=points[3:], source="").usual.threshold == 0.4
+    assert Calibration(points=points, source="").default_point.threshold == 0.2
+    assert Calibration(points=points[::3], source="").default_point.threshold == 0.1
+    assert Calibration(points=points[3:], source="").default_point.threshold == 0.4
 
 
 def test_a_point_is_found_by_its_rate() -> None:

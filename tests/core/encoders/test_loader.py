@@ -13,7 +13,7 @@ from faceclr_cli.core.artifacts import write_json
 from faceclr_cli.core.encoders import loader as load
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.description import Card, describe
+from faceclr_cli.core.encoders.description import Card, read_description
 from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, save_encoder
 from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.encoders.network import EncoderNetwork
@@ -42,7 +42,7 @@ def add_graph(run: Path, name: str = "encoder.onnx", **changes: object) -> Path:
 
 
 def threshold(encoder: Encoder) -> float | None:
-    return encoder.calibration.usual.threshold if encoder.calibration else None
+    return encoder.calibration.default_point.threshold if encoder.calibration else None
 
 
 @pytest.mark.parametrize("model", BUILT_IN)
@@ -114,7 +114,7 @@ def test_on_a_gpu_the_exported_graph_is_not_used(run: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("former", ["weights", "fingerprint", "architecture", "precision"])
 def test_a_graph_of_something_else_is_not_used(former: str, run: Path) -> None:
-    description = describe(run)
+    description = read_description(run)
     if former == "precision":
         add_graph(run, precision="float16")
     else:

@@ -64,10 +64,13 @@ def test_trustworthiness_is_scikit_learns_by_cosine(k: int, kind: str) -> None:
 def test_a_sample_comes_close_to_the_whole_and_repeats() -> None:
     rows, _ = _crowd(3000)
     points = rows[:, :2]
-    whole, sample = trustworthiness(rows, points, 10, asked=3000), trustworthiness(rows, points, 10, asked=500)
+    whole, sample = (
+        trustworthiness(rows, points, 10, sample_size=3000),
+        trustworthiness(rows, points, 10, sample_size=500),
+    )
     assert sample == pytest.approx(whole, abs=0.01)
     assert sample != whole
-    assert sample == trustworthiness(rows, points, 10, asked=500)
+    assert sample == trustworthiness(rows, points, 10, sample_size=500)
 
 
 def test_neighbors_that_are_too_many_are_refused() -> None:

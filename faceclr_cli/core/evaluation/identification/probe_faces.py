@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.store import is_store
@@ -143,7 +143,7 @@ class Photographs:
             ModelError: The encoder gives embeddings that are not finite.
         """
         for photo, item in zip(self.photos, self._source.load(_AHEAD), strict=True):
-            if isinstance(item, Failed):
+            if isinstance(item, FailedPicture):
                 yield (Probe(photo=photo, failure=item.reason),)
                 continue
             faces = tuple(
@@ -154,7 +154,7 @@ class Photographs:
             )
             yield (Probe(photo=photo, content_hash=item.content_hash, faces=faces),)
 
-    def _embed(self, faces: Sequence[Cut]) -> NDArray[np.float32]:
+    def _embed(self, faces: Sequence[FaceCrop]) -> NDArray[np.float32]:
         crops = np.stack([cut.crop for cut in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:

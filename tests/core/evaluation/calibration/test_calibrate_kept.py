@@ -96,7 +96,7 @@ def test_a_file_of_thresholds_serves_verify(desk: Path, toy: Path, tmp_path: Pat
         VerifyConfig(photos=photos, model="pixels", calibration=tmp_path / "new" / "mine.json"), Silent()
     )
     assert isinstance(verdict, verify.VerifyResult)
-    assert verdict.threshold == result.calibration.usual.threshold
+    assert verdict.threshold == result.calibration.default_point.threshold
     with pytest.raises(ModelError, match="of the encoder pixels, not of toy"):
         verify.run(VerifyConfig(photos=photos, model=str(toy), calibration=tmp_path / "new" / "mine.json"), Silent())
     # With -o, an encoder that could keep them stays as it is.
