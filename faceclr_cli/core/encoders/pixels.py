@@ -1,4 +1,4 @@
-"""The built-in encoder `pixels`: no encoder at all, which every learned one has to beat."""
+"""The built-in encoder `pixels`: raw pixels, a baseline for trained encoders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _RECIPE = f"area-{_SIDE}x{_SIDE}-rgb, mean removed"
 
 
 class PixelsEncoder:
-    """The crop itself: shrunk to 32x32 by averaging, its mean taken off, normalized.
+    """The crop itself, downscaled to 32x32 by averaging, with its mean subtracted and L2-normalized.
 
-    So the similarity of two crops is the correlation of their pixels: light and contrast of the whole
-    picture don't count, anything else does. It has no calibration, since no threshold on it means much.
+    The similarity of two crops is the correlation of their pixels, so it is invariant to global brightness and
+    contrast. It has no calibration, since no threshold on it is meaningful.
     """
 
     name = "pixels"
@@ -36,7 +36,7 @@ class PixelsEncoder:
         self.fingerprint: Fingerprint = replace(default_fingerprint(_CROP), channels="rgb", normalization=_RECIPE)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeds a batch; see `Encoder.embed`. A crop of one color becomes zeros: it is like nothing."""
+        """Embeds a batch; see `Encoder.embed`. The embedding of a crop of one color is zero."""
         if crops.ndim != 4 or crops.shape[1:] != (_CROP, _CROP, 3) or crops.dtype != np.uint8:
             raise ValueError(f"pixels takes 8-bit crops of (batch_size, {_CROP}, {_CROP}, 3), not {crops.shape}")
         small = np.empty((len(crops), self.dim), np.float32)

@@ -110,7 +110,7 @@ def test_a_file_comes_back_and_says_what_made_it(written: Path) -> None:
         (lambda content: "", "not readable as JSON"),
         (lambda content: "[1]", "no JSON object"),
         (lambda content: '{"kind": ' + "[" * 100_000, "damaged"),
-        (lambda content: content.replace('"kind": "calibration"', '"kind": "encoder"'), "no calibration"),
+        (lambda content: content.replace('"kind": "calibration"', '"kind": "encoder"'), "not a calibration file"),
         (lambda content: content.replace('"encoder_digest"', '"digest"'), "damaged"),
         (lambda content: content.replace('"padding"', '"paddings"'), "damaged"),
         (lambda content: content.replace('"fingerprint": {', '"fingerprint": 3, "rest": {'), "damaged"),

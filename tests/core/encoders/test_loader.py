@@ -67,7 +67,7 @@ def test_a_file_or_a_folder_without_an_encoder_is_no_model(tmp_path: Path) -> No
 
 def test_built_in_and_exported_encoders_don_t_pretend_to_use_a_gpu(tmp_path: Path) -> None:
     for model in ("sface", str(write_toy(tmp_path / "toy.onnx"))):
-        with pytest.raises(ConfigError, match="runs on the CPU alone"):
+        with pytest.raises(ConfigError, match="runs only on the CPU"):
             load_encoder(model, "cuda")
 
 
