@@ -39,9 +39,9 @@ def cosine_silhouette(embeddings: ArrayLike, labels: Sequence[str]) -> float:
         rows = normalize_rows(rows)
     _, people, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if rows.ndim != 2 or len(rows) != len(people):
-        raise ValueError(f"embeddings of {rows.shape} and {len(people)} labels don't go together")
+        raise ValueError(f"embeddings of shape {rows.shape} and {len(people)} labels do not match")
     if not 2 <= len(counts) < len(rows):
-        raise ValueError(f"{len(counts)} people with {len(rows)} faces have no silhouette")
+        raise ValueError(f"the silhouette is undefined for {len(counts)} people with {len(rows)} faces")
     sums = np.zeros((len(counts), rows.shape[1]))
     np.add.at(sums, people, rows)
     total = 0.0
@@ -87,9 +87,9 @@ def trustworthiness(
     rows, places = np.asarray(embeddings, np.float32), np.asarray(points, np.float32)
     faces = len(rows)
     if rows.ndim != 2 or places.shape != (faces, 2):
-        raise ValueError(f"embeddings of {rows.shape} and points of {places.shape} don't go together")
+        raise ValueError(f"embeddings of shape {rows.shape} and points of shape {places.shape} do not match")
     if not 1 <= k < faces / 2:
-        raise ValueError(f"k is at least 1 and below half of the {faces} faces; not {k}")
+        raise ValueError(f"k must be at least 1 and below half of the {faces} faces, not {k}")
     chosen = np.arange(faces)
     if faces > sample_size:
         chosen = np.sort(np.random.default_rng(seed).choice(faces, sample_size, replace=False))

@@ -82,7 +82,7 @@ def test_the_usual_point_is_the_one_nearest_to_one_in_a_thousand() -> None:
 def test_a_point_is_found_by_its_rate() -> None:
     assert CALIBRATION.at(1 / 100).threshold == 0.25
     assert CALIBRATION.at(1e-4 * (1 + 1e-9)).threshold == 0.5
-    with pytest.raises(ValueError, match=r"a FAR of 0\.001 for this encoder, but 0\.01, 0\.0001"):
+    with pytest.raises(ValueError, match=r"no threshold for a FAR of 0\.001, only for 0\.01, 0\.0001"):
         CALIBRATION.at(1e-3)
 
 

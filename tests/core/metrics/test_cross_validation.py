@@ -83,7 +83,9 @@ def test_failed_genuine_pairs_are_rejected_and_failed_impostor_pairs_do_not_coun
 
 def test_a_rate_that_the_other_folds_are_too_few_for_is_refused() -> None:
     scores, same = _scores(4)
-    with pytest.raises(ValueError, match=r"FAR of 0\.001 needs 1,000 impostor pairs beside each fold, there are \d+"):
+    with pytest.raises(
+        ValueError, match=r"FAR of 0\.001 needs 1,000 impostor pairs outside each fold, but there are \d+"
+    ):
         tar_over_folds(scores, same, 1e-3)
     with pytest.raises(ValueError, match="above 0"):
         tar_over_folds(scores, same, 0.0)
@@ -115,9 +117,9 @@ def test_transfer_between_the_halves_of_a_list_is_its_two_fold_accuracy() -> Non
 
 def test_nonsense_is_refused() -> None:
     scores, same = _scores(8)
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         tar_over_folds(scores, same[1:], 0.1)
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         transfer_threshold(scores, same, scores, same, [True])
     with pytest.raises(ValueError, match="finite"):
         transfer_threshold(scores, same, np.where(same, np.nan, scores), same)
@@ -152,7 +154,7 @@ def test_the_error_by_people_is_that_of_a_slow_transcription() -> None:
     assert standard_error_by_people(right, *apart) == pytest.approx(right.std() / np.sqrt(120))
     together = np.zeros(120, int)
     assert standard_error_by_people(right, together, together) == pytest.approx(right.std() / np.sqrt(120))
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="do not match"):
         standard_error_by_people(right, first[1:], second[1:])
 
 

@@ -60,14 +60,14 @@ def test_scores_are_votes_and_the_nearest_picture_decides_among_equals(k: int, m
 
 
 def test_scores_of_people_without_a_known_picture_are_refused() -> None:
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         knn_scores(np.eye(3), np.eye(3), np.array([0, 2, 2]), 1)
 
 
 def test_nobody_with_two_pictures_is_an_error() -> None:
     with pytest.raises(ValueError, match="two pictures"):
         knn_accuracy(np.eye(3), ["a", "b", "c"])
-    with pytest.raises(ValueError, match="k is at least 1"):
+    with pytest.raises(ValueError, match="k must be at least 1"):
         knn_accuracy(np.eye(3), ["a", "a", "c"], 3)
 
 
