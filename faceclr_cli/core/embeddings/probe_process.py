@@ -1,4 +1,4 @@
-"""The process that opens a file which may not be a store, with limits of time and memory, and says what it found."""
+"""Child process that reads an untrusted store with limits on time and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEMORY = 1 << 30
 
 
 def main() -> None:
-    """Reads the file that the first argument names, within the seconds of processor time that the second allows."""
+    """Reads the file named by the first argument, with the second as the limit of CPU time in seconds."""
     path, seconds = Path(sys.argv[1]), int(sys.argv[2])
     for kind, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
@@ -27,4 +27,4 @@ def main() -> None:
         sys.stdout.buffer.write(os.fsencode(str(error)))
         sys.stdout.flush()
         os._exit(TOO_LARGE if isinstance(error.__cause__, MemoryError) else REFUSED)
-    os._exit(0)  # What HDF5 does as it closes a damaged file is of no interest.
+    os._exit(0)  # Skips the cleanup of HDF5, which may crash on a damaged file.

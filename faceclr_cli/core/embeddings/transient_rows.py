@@ -1,4 +1,4 @@
-"""Pictures that are embedded on the way, to be compared and not kept."""
+"""Embedding of pictures in memory, without a store."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _BATCH = 64
 
 
 def embed_folder(root: Path, encoder: Encoder, model: str, reporter: Reporter) -> Rows:
-    """Embeds all faces of a folder, or the largest face of each of its photographs.
+    """Embeds all prepared faces of a folder, or the largest face of each photograph.
 
     Raises:
-        DataError: It is missing, or none of its pictures gave a face.
-        FingerprintError: The faces were prepared in another way than the encoder needs.
+        DataError: The folder is missing, or no face was found.
+        FingerprintError: The fingerprint of the faces differs from the encoder's.
     """
     if not root.exists():
         raise DataError(f"{display_path(root)}: no such file or folder")
@@ -35,10 +35,10 @@ def embed_folder(root: Path, encoder: Encoder, model: str, reporter: Reporter) -
 
 
 def embed_listing(listing: Listing, choice: Choice, encoder: Encoder, reporter: Reporter) -> Block:
-    """Embeds pictures, and says how many gave no face.
+    """Embeds pictures and reports the number without a face.
 
     Raises:
-        ModelError: Photographs can't be aligned here in the way that the encoder needs.
+        ModelError: Photographs cannot be aligned in the way that the encoder needs.
     """
     source = open_source(choice, listing, encoder.fingerprint)
     items = report_progress(

@@ -104,7 +104,7 @@ def test_blocks_are_those_of_an_independent_reading(tmp_path: Path) -> None:
 
 _HARMS = {
     "hangs": ("while True: pass", "did not finish reading it within 1 s"),
-    "crashes": ("os.kill(os.getpid(), 11)", "crashes over it: SIGSEGV"),
+    "crashes": ("os.kill(os.getpid(), 11)", "crashes on it: SIGSEGV"),
     "fills the memory": ("bytearray(1 << 31)", "takes too much memory"),
 }
 
