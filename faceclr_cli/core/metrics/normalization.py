@@ -25,6 +25,6 @@ def normalize_rows(rows: NDArray[FloatType]) -> NDArray[FloatType]:
                [0. , 0. ]])
     """
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    # The smallest normal float32, so that float32 and float64 rows are treated alike.
+    # The smallest normal float32, for float32 and float64 rows.
     normalized: NDArray[FloatType] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
     return normalized

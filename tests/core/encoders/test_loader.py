@@ -102,13 +102,13 @@ def test_on_the_cpu_the_exported_graph_is_used(run: Path, monkeypatch: pytest.Mo
         assert (encoder.name, encoder.digest, encoder.fingerprint) == ("run", before.digest, before.fingerprint)
         # encoder.json is what counts.
         assert encoder.calibration is None
-    monkeypatch.setattr(load, "_gpu_is_there", lambda: False)
+    monkeypatch.setattr(load, "_has_gpu", lambda: False)
     assert isinstance(load_encoder(str(run)).encoder, OnnxEncoder)
 
 
 def test_on_a_gpu_the_exported_graph_is_not_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_graph(run)
-    monkeypatch.setattr(load, "_gpu_is_there", lambda: True)
+    monkeypatch.setattr(load, "_has_gpu", lambda: True)
     assert isinstance(load_encoder(str(run)).encoder, TorchEncoder)
 
 

@@ -53,7 +53,7 @@ def test_it_says_what_it_is(encoder: SFaceEncoder) -> None:
     assert as_protocol.fingerprint.size == 112
     assert as_protocol.digest == SFACE.sha256
     assert as_protocol.calibration is not None
-    assert [point.far for point in as_protocol.calibration.points] == [1e-2, 1e-3, 1e-4]
+    assert [point.far for point in as_protocol.calibration.points] == [1e-2, 1e-3, 1e-4, 1e-5]
     assert as_protocol.calibration.default_point.far == 1e-3
     assert "pairsDevTrain.txt" in as_protocol.calibration.source
 
