@@ -62,7 +62,7 @@ def _evidence(row: Mapping[str, float]) -> dict[str, str]:
             "faceclr calibrate measures one"
         )
         return rows
-    point = kept.usual
+    point = kept.default_point
     rows["threshold"] = f"{point.threshold:.3f}, kept in the encoder: {point.meaning}"
     if point.is_lax:
         rows["threshold"] += "; too many for a verdict, so verify asks for another: see faceclr calibrate"

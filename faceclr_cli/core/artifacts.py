@@ -51,6 +51,29 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Creates an empty temporary folder beside `folder` and puts it in the place of `folder` if the block succeeds.
+
+    Unlike `atomic_path`, it replaces a folder that holds files. A folder cannot be renamed onto such a folder, so the
+    old one is first renamed to `former_path(folder)`, and removed once the new one is in place. After a crash between
+    the two renames, the old folder can be renamed back.
+    """
+    former = former_path(folder)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        yield temporary
+        shutil.rmtree(former, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, former)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def former_path(folder: Path) -> Path:
+    """Returns the hidden path that `atomic_folder` moves an existing folder to while it is replaced."""
+    return folder.with_name(f".{folder.name}.former")
+
+
 def _temporary_path(target: Path) -> Path:
     """A name that no other process uses: process ids repeat in containers and on other machines."""
     # The end is kept, since some writers choose their format by the suffix.

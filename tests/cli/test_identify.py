@@ -36,7 +36,7 @@ def test_evaluate_shows_a_table_and_one_json_document(album: Path) -> None:
     lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
     assert "4 of them, 2 of others, 0 left out" in lines["photographs"]
     assert {"rank 1", "rank 5", "threshold", "at it", "FAR"} <= set(lines)
-    assert "FAR 0.01 needs 100 unknown faces or more, and there are 2" in done.stdout
+    assert "FAR 0.01 needs 100 or more unknown faces, but there are 2" in done.stdout
     document = json.loads(identify(album / "probes", "-g", album / "gallery", "--evaluate", "--json").stdout)
     assert (document["known"], document["unknown"]) == (4, 2)
     assert [point["far"] for point in document["dir_at_far"]] == [0.1, 0.01, 0.001]

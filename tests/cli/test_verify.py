@@ -169,7 +169,7 @@ def test_another_false_accept_rate_is_exit_2_and_names_the_measured_ones(pair: t
     assert (done.exit_code, done.stdout) == (2, "")
     for point in SFaceEncoder().calibration.points:
         assert f"{point.far:g}" in done.stderr
-    assert "faceclr calibrate --far 0.0123 measures it" in done.stderr
+    assert "run faceclr calibrate --far 0.0123" in done.stderr
     assert typed(*pair, "--far", "0").exit_code == 2
     assert typed(*pair, "--far", "1.5").exit_code == 2
     assert typed(*pair, "--far", "0.001", "--threshold", "0.3").exit_code == 2
@@ -210,7 +210,7 @@ def test_thresholds_of_another_encoder_are_exit_4_and_files_without_any_exit_3(
     path = calibrated(tmp_path / "pixels.json", PixelsEncoder(), None)
     done = typed(*pair, "--calibration", path)
     assert (done.exit_code, done.stdout) == (4, "")
-    assert "was measured of the encoder pixels, not of sface" in done.stderr
+    assert "is the calibration of the encoder pixels, not of sface" in done.stderr
     assert typed(*pair, "--calibration", path, "--model", "pixels").exit_code in (0, 1)
     (tmp_path / "other.json").write_text("{}")
     for name in ("other.json", "gone.json"):
@@ -335,7 +335,7 @@ def test_a_threshold_that_accepts_many_impostors_gives_no_verdict(pair: tuple[Pa
     )
     done = typed(*pair, "--calibration", tmp_path / "weak.json")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "too weak for a verdict: its threshold -0.500 accepts 1 in 2 pairs of different people" in done.stderr
+    assert "too weak for verdicts: its threshold -0.500 accepts 1 in 2 pairs of different people" in done.stderr
     assert "FAR 47.0%" in done.stderr and "faceclr calibrate" in done.stderr
     # Asked for that rate, it gives one.
     assert typed(*pair, "--calibration", tmp_path / "weak.json", "--far", "0.47").exit_code == 0

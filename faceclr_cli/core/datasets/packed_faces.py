@@ -22,6 +22,7 @@ from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.workers.capacity import cores
 
 CACHE_VARIABLE = "FACECLR_CACHE"
 """The environment variable that names another cache folder."""
@@ -211,7 +212,7 @@ def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None],
     task = "decoding faces"
     reporter.report(TaskStarted(task=task, total=len(folder), unit="faces"))
     # Threads suffice, since OpenCV releases the interpreter's lock while it decodes.
-    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(16, cores()))
     try:
         for done in pool.map(work, range(0, len(folder), _BLOCK)):
             reporter.report(TaskAdvanced(task=task, done=done))

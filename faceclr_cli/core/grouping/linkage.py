@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import HDBSCAN, AgglomerativeClustering
 
 from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -153,7 +154,7 @@ def separate_photo_mates(embeddings: Vectors, photographs: Labels) -> Labels:
         parts = nearest
         # None is empty: the faces of the photograph with the most take one each.
         sums = np.stack([embeddings[parts == part].sum(axis=0) for part in range(len(means))])
-        means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        means = normalize_rows(sums)
     return parts
 
 

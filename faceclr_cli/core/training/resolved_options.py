@@ -15,7 +15,7 @@ from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.input_discovery import find_faces, no_faces_error
 from faceclr_cli.core.encoders.architecture import Architecture
-from faceclr_cli.core.encoders.description import Description, describe
+from faceclr_cli.core.encoders.description import Description, read_description
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.training.moved_data import may_be_moved
@@ -74,7 +74,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     if config.init not in ("random", "imagenet"):
         settled = replace(settled, init=str(Path(config.init).resolve()))
         if former is None:
-            origin = describe(Path(config.init))
+            origin = read_description(Path(config.init))
             # All but the size, at which a network may go on that has learned at another.
             settled = replace(settled, **replace(origin.architecture, image_size=config.image_size).to_json())
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.artifacts import atomic_path, former_path
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.encoder_folder import save_encoder
@@ -124,7 +124,8 @@ class RunFolder:
 
 def clean_run_folder(run: Path) -> None:
     """Removes what a killed process left half-written. Only for whoever holds the run's lock."""
-    encoder, former = run / "encoder", run / ".encoder.former"
+    encoder = run / "encoder"
+    former = former_path(encoder)
     if former.exists() and not encoder.exists():
         # It was killed between the two renames by which an encoder replaces another.
         former.rename(encoder)

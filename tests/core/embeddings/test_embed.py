@@ -162,7 +162,7 @@ def test_what_cannot_be_is_said_before_the_work(faces: Path, tmp_path: Path, mon
         run(EmbedConfig(), Silent())
     with pytest.raises(ConfigError, match="is a folder"):
         run(EmbedConfig(faces=faces, model="pixels", out=tmp_path), Silent())
-    with pytest.raises(ModelError, match="there is no such folder"):
+    with pytest.raises(ModelError, match="no such folder"):
         run(EmbedConfig(faces=faces, model="missing"), Silent())
     with pytest.raises(DataError, match="no such"):
         run(EmbedConfig(faces=tmp_path / "gone", model="pixels"), Silent())

@@ -172,7 +172,7 @@ def test_what_a_stopped_run_finished_is_not_embedded_again(faces: Path, counted:
     stopper = Stopper(12)
     with pytest.raises(KeyboardInterrupt):
         embed(faces, stopper)
-    assert any("the same command goes on" in text for text in stopper.texts)
+    assert any("run the same command to continue" in text for text in stopper.texts)
     assert not (faces.parent / "faces.h5").exists()
     counted.clear()
     result = embed(faces)

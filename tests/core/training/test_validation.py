@@ -64,7 +64,7 @@ def test_verification_of_strangers_is_that_of_the_kept_encoder(tmp_path: Path) -
     assert kept.far == pytest.approx((scores >= kept.threshold)[~same].mean())
     assert kept.tar == pytest.approx((scores >= kept.threshold)[same].mean())
     assert (kept.tar + 1 - kept.far) / 2 == pytest.approx(row["val_accuracy"])
-    assert strict == calibration.usual and strict.far == 0.01
+    assert strict == calibration.default_point and strict.far == 0.01
     assert (scores >= strict.threshold)[~same].mean() <= 0.01
     assert strict.tar == pytest.approx((scores >= strict.threshold)[same].mean())
 

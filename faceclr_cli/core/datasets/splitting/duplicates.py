@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter, track
 from faceclr_cli.core.faces.decode import read_photo
+from faceclr_cli.core.workers.capacity import cores
 
 _Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 
@@ -101,7 +101,7 @@ def find_duplicates(
 
 
 def _cores() -> int:
-    return min(16, os.cpu_count() or 1)
+    return min(16, cores())
 
 
 def _look(paths: Sequence[Path], reporter: Reporter) -> tuple[_Looks, int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.store import is_store
@@ -23,6 +23,7 @@ from faceclr_cli.core.evaluation.identification.gallery import read_own_store
 from faceclr_cli.core.evaluation.verification.photographs import face_remarks, pair_remarks
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.face_folder import is_face_folder
+from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.text import display_path
 
@@ -142,7 +143,7 @@ class Photographs:
             ModelError: The encoder gives embeddings that are not finite.
         """
         for photo, item in zip(self.photos, self._source.load(_AHEAD), strict=True):
-            if isinstance(item, Failed):
+            if isinstance(item, FailedPicture):
                 yield (Probe(photo=photo, failure=item.reason),)
                 continue
             faces = tuple(
@@ -153,12 +154,11 @@ class Photographs:
             )
             yield (Probe(photo=photo, content_hash=item.content_hash, faces=faces),)
 
-    def _embed(self, faces: Sequence[Cut]) -> NDArray[np.float32]:
+    def _embed(self, faces: Sequence[FaceCrop]) -> NDArray[np.float32]:
         crops = np.stack([cut.crop for cut in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:
-            vectors = vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self._encoder.name}: gives embeddings that are not finite; its training diverged")
         return vectors

@@ -21,9 +21,9 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.mapping.projection import NAMES, reduce
 from faceclr_cli.core.evaluation.mapping.thumbnails import Thumbnail, thumbnails
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.metrics.degeneracy import Distinct, distinct_embeddings
+from faceclr_cli.core.metrics.degeneracy import DistinctEmbeddings, distinct_embeddings
 from faceclr_cli.core.metrics.knn import neighbor_purity
-from faceclr_cli.core.metrics.map_quality import ASKED, cosine_silhouette, trustworthiness
+from faceclr_cli.core.metrics.map_quality import SAMPLE_SIZE, cosine_silhouette, trustworthiness
 from faceclr_cli.core.plots.fonts import say_what_is_missing
 from faceclr_cli.core.plots.map_page import write_page
 from faceclr_cli.core.plots.scatter_map import PICTURED, draw_map
@@ -129,7 +129,7 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
         silhouette=cosine_silhouette(store.embeddings, _labels(store)) if 1 < len(store.people) < len(store) else None,
         trustworthiness=trustworthiness(store.embeddings, points, near, seed=config.seed),
         trustworthiness_neighbors=near,
-        trustworthiness_faces=min(ASKED, len(store)),
+        trustworthiness_faces=min(SAMPLE_SIZE, len(store)),
         thumbnails=None if pictures is None else sum(picture is not None for picture in pictures),
         paths=store.paths,
         identities=store.identities,
@@ -191,7 +191,7 @@ def _chosen(store: Store, config: TsneConfig) -> Store:
     return store
 
 
-def _distinct(store: Store, config: TsneConfig) -> Distinct:
+def _distinct(store: Store, config: TsneConfig) -> DistinctEmbeddings:
     """The embeddings without their copies, which are drawn where the first of them is."""
     distinct = distinct_embeddings(store.embeddings)
     if len(distinct) < _LEAST_FACES:

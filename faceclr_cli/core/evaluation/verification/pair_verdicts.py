@@ -8,7 +8,7 @@ from typing import Any
 
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.pair_files import iter_pairs
-from faceclr_cli.core.encoders.decision_rule import Rule, rule_of
+from faceclr_cli.core.encoders.decision_rule import Rule, choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.verification.photographs import (
@@ -63,7 +63,7 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to compare")
     encoder = load_encoder(config.model)
-    rule = rule_of(encoder, config)
+    rule = choose_rule(encoder, config)
     reporter.report(TaskStarted(task=_TASK, total=None, unit="pairs"))
     try:
         options = (encoder, config.model, config.root, config.one, reporter, config.save_crops)

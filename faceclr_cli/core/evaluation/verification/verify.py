@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.encoders.decision_rule import rule_of
+from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter
@@ -94,7 +94,7 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
             require_apart(config.save_crops, photo.parent, is_below=False)
     # While the photographs are decoded and searched, sface loads its network on another core.
     encoder = load_encoder(config.model, "cpu")
-    rule = rule_of(encoder, config)
+    rule = choose_rule(encoder, config)
     cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.one)), [], []
     for photo in config.photos:
         aligned = cropper.crop_file(photo)

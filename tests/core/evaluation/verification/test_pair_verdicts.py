@@ -171,7 +171,7 @@ def test_a_file_without_pairs_or_a_folder_that_is_not_there(root: Path, tmp_path
     for folder in ("nowhere", "text.jpg"):
         with pytest.raises(DataError, match=f"{folder}: no(t a| such) folder"):
             _verdicts(root / folder, tmp_path / "pairs.csv")
-    with pytest.raises(ConfigError, match="its threshold has not been measured"):
+    with pytest.raises(ConfigError, match="no calibrated threshold"):
         list(verdicts(VerifyConfig(pairs=tmp_path / "pairs.csv", root=root, model="pixels"), Silent()))
 
 
