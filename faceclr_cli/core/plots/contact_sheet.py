@@ -22,7 +22,7 @@ from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.plots.figure_style import format_count, plain_style, require_drawable, save_whole
 from faceclr_cli.core.plots.tiles import FINEST, Section, Tile, compose_tiles, shrink
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger, Row, RowState
-from faceclr_cli.core.sources.layouts import describe_layout
+from faceclr_cli.core.sources.layouts import photo_reader
 
 _CROPS, _REFUSED = 48, 16
 
@@ -60,7 +60,7 @@ def draw_sheet(faces: Path, source: Path, target: Path, *, seed: int = 0) -> Non
     ]
     if refused:
         why = ", ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
-        with describe_layout(source) as read:
+        with photo_reader(source) as read:
             tiles = [_refused_tile(read, row) for row in refused]
         sections.append(Section(tiles=tiles, heading=f"Left out: {why}"))
     with plain_style():

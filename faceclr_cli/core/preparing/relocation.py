@@ -10,7 +10,7 @@ from pathlib import Path
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.preparing.ledger import Ledger, Row
 from faceclr_cli.core.preparing.photo_worker import CropJob, stamp_of
-from faceclr_cli.core.sources.layouts import describe_layout
+from faceclr_cli.core.sources.layouts import photo_reader
 
 SOURCE = "source"
 """The term of a ledger that names its photographs' place."""
@@ -68,7 +68,7 @@ def agree(terms: Mapping[str, object], relocation: Relocation | None) -> dict[st
 
 
 def _touched(source: Path, here: Iterable[tuple[Row, CropJob]]) -> Iterator[Row]:
-    with describe_layout(source) as read:
+    with photo_reader(source) as read:
         for row, item in sorted(here, key=lambda pair: (pair[1].position, pair[1].path)):
             stamp = stamp_of(item)
             if stamp is None or stamp[0] != row.size or stamp[1] == row.mtime_ns or item.refused is not None:

@@ -166,7 +166,7 @@ def test_what_is_before_the_cut_of_a_truncated_tar_can_be_read(tmp_path: Path, k
     path.write_bytes(path.read_bytes()[:130_000])
     with Archive(path) as archive:
         assert archive.flaw is not None
-        assert "cut off" in archive.flaw
+        assert "truncated" in archive.flaw
         names = [member.name for member in archive.members()]
         assert names[:2] == ["0.jpg", "1.jpg"]
         assert archive.read("1.jpg") == files["1.jpg"]
@@ -203,7 +203,7 @@ def test_a_negative_size_does_not_lead_round_and_round(tmp_path: Path) -> None:
 def test_a_damaged_or_foreign_archive_is_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert is_archive(tmp_path / name)
-    with pytest.raises(DataError, match=rf"{name}: not a zip or tar archive, or a damaged one") as caught:
+    with pytest.raises(DataError, match=rf"{name}: not a zip or tar archive, or damaged") as caught:
         Archive(tmp_path / name)
     assert "\n" not in str(caught.value)
 

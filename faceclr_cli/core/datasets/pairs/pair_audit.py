@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.pairs.pair_files import Pair
-from faceclr_cli.core.sources.folder_levels import by_folder
-from faceclr_cli.core.sources.identities import by_parent
+from faceclr_cli.core.sources.folder_levels import find_person_folders
+from faceclr_cli.core.sources.identities import people_by_parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def people_in_pairs(pairs: Sequence[Pair]) -> tuple[NDArray[np.int64], NDArray[n
         folder or in that of people unknown.
     """
     paths = [path for pair in pairs for path in (pair.a, pair.b)]
-    for folders in (by_parent(paths), by_folder(paths).people):
+    for folders in (people_by_parent(paths), find_person_folders(paths).people):
         known = [folder for folder in folders if folder is not None]
         names = tuple(sorted(set(known)))
         number_of = {name: number for number, name in enumerate(names)}
