@@ -37,7 +37,7 @@ def test_a_folder_and_its_archives_hold_the_same(tmp_path: Path) -> None:
             assert tree.notices == (f"{root}: skipped 1 file without an image suffix: 1 .mp4",)
 
 
-def test_what_is_no_regular_file_is_listed_but_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_special_files_are_listed_but_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.jpg")
     os.mkfifo("identities.txt")
@@ -57,7 +57,7 @@ def test_what_is_no_regular_file_is_listed_but_not_opened(tmp_path: Path, monkey
         read_file(Path("gone.jpg"))
 
 
-def test_unsafe_members_are_apart_from_the_pictures(tmp_path: Path) -> None:
+def test_unsafe_members_are_not_among_the_pictures(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         for name in ("../evil.jpg", "/abs.jpg", "../notes.txt", "good.jpg", "__MACOSX/._good.jpg"):
             packed.writestr(name, name)
@@ -65,7 +65,7 @@ def test_unsafe_members_are_apart_from_the_pictures(tmp_path: Path) -> None:
     assert (tree.pictures, tree.unsafe, tree.texts) == (("good.jpg",), ("../evil.jpg", "/abs.jpg"), frozenset())
 
 
-def test_the_user_hears_of_an_archive_that_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     (tmp_path / "1.jpg").write_bytes(bytes(10_000))
     with tarfile.open(path, "w") as tar:
@@ -76,7 +76,7 @@ def test_the_user_hears_of_an_archive_that_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
-def test_a_folder_that_cannot_be_listed_is_left_out_with_a_notice(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_skipped_with_a_notice(tmp_path: Path) -> None:
     (tmp_path / "Ann").mkdir(mode=0)
     assert "Ann: skipped, cannot be listed" in tree_of(tmp_path).notices[0]
 
@@ -103,7 +103,7 @@ SERVICE = (
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_folders_for_thumbnails_and_deleted_files_are_left_out_with_a_notice(tmp_path: Path, kind: str) -> None:
+def test_folders_for_thumbnails_and_deleted_files_are_skipped_with_a_notice(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "photos"
     names = ("Ann/1.jpg", "@ann/1.jpg", "Bob/#1/2.jpg", *SERVICE)
     if kind == "folder":
@@ -131,7 +131,7 @@ def test_a_folder_for_thumbnails_that_is_asked_for_is_read(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_files_that_are_not_taken_are_counted(tmp_path: Path, kind: str) -> None:
+def test_skipped_files_are_counted(tmp_path: Path, kind: str) -> None:
     names = [
         "1.jpg",
         "2.HIF",
@@ -162,7 +162,7 @@ def test_files_that_are_not_taken_are_counted(tmp_path: Path, kind: str) -> None
     assert "\x1b" not in notice
 
 
-def test_the_user_hears_of_members_with_one_name(tmp_path: Path) -> None:
+def test_members_with_the_same_name_are_reported(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed, pytest.warns(UserWarning, match="Duplicate name"):
         for name in ("1.jpg", "1.jpg", "./1.jpg", "2.jpg"):
             packed.writestr(name, name)

@@ -119,7 +119,7 @@ def test_a_malformed_list_is_an_error_with_its_line(tmp_path: Path, line: str) -
         find_photos(tmp_path)
 
 
-def test_links_that_lead_round_in_circles_end(tmp_path: Path) -> None:
+def test_circular_links_end(tmp_path: Path) -> None:
     touch(tmp_path, "Ann/1.jpg", "Bob/1.jpg")
     (tmp_path / "Ann" / "again").symlink_to(tmp_path)
     (tmp_path / "Aaa").symlink_to(tmp_path / "Bob")  # a second name never beats the real one
@@ -133,7 +133,7 @@ def test_linked_folders_count(tmp_path: Path) -> None:
     assert people(tmp_path / "photos") == {"Ann/1.jpg": "Ann", "Bob/1.jpg": "Bob"}
 
 
-def test_pipes_are_not_waited_for_and_neither_they_nor_broken_links_are_forgotten(tmp_path: Path) -> None:
+def test_pipes_and_broken_links_are_listed_without_blocking(tmp_path: Path) -> None:
     touch(tmp_path, "Ann/1.jpg")
     os.mkfifo(tmp_path / "Ann" / "pipe.jpg")
     (tmp_path / "Ann" / "gone.jpg").symlink_to("nowhere")
@@ -149,14 +149,14 @@ def test_names_that_are_not_text_survive(tmp_path: Path) -> None:
     assert photo.path.exists()
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_missing_source(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures in this folder"):
         find_photos(touch(tmp_path, "notes.txt"))
     with pytest.raises(DataError, match="no such file or folder"):
         find_photos(tmp_path / "nowhere")
 
 
-def test_celeba_says_itself_what_is_for_training(tmp_path: Path) -> None:
+def test_the_official_parts_of_celeba_are_read(tmp_path: Path) -> None:
     touch(tmp_path, *(f"img_align_celeba/{number}.jpg" for number in range(4)), "Anno/x.txt")
     (tmp_path / "Anno" / "identity_CelebA.txt").write_text("0.jpg 5\n1.jpg 6\n2.jpg 7\n3.jpg 8\n")
     (tmp_path / "list_eval_partition.txt").write_text("0.jpg 0\n1.jpg 1\n2.jpg 2\n")
@@ -194,7 +194,7 @@ def test_celebas_list_given_itself_is_celeba(tmp_path: Path) -> None:
         assert (found.layout, [photo.name for photo in found.photos]) == ("celeba", ["img_celeba/1.jpg"])
 
 
-def test_a_list_that_fits_nothing_or_several_is_no_list(tmp_path: Path) -> None:
+def test_a_list_that_matches_nothing_or_several_pictures_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg", "b/1.jpg", "b/2.jpg")
     (tmp_path / "identities.txt").write_text("1.jpg Ann\n2.jpg Bob\n")
     assert people(tmp_path) == {"a/1.jpg": None, "b/1.jpg": None, "b/2.jpg": "Bob"}
@@ -269,7 +269,7 @@ def test_an_archive_of_one_person(tmp_path: Path) -> None:
     assert people(source, "identities") == {"Ann/1.jpg": "Ann"}
 
 
-def test_unsafe_members_are_photographs_that_nobody_opens(tmp_path: Path) -> None:
+def test_unsafe_members_are_listed_but_never_opened(tmp_path: Path) -> None:
     source = tmp_path / "a.tar"
     link = tarfile.TarInfo("Ann/link.jpg")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -295,7 +295,7 @@ def test_unsafe_members_are_photographs_that_nobody_opens(tmp_path: Path) -> Non
     assert [photo.refused for photo in find_photos(tmp_path / "only.zip").photos] == [Reason.UNSAFE]
 
 
-def test_archives_without_pictures_or_sense(tmp_path: Path) -> None:
+def test_unusable_archives_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures in this archive"):
         find_photos(packed(touch(tmp_path / "x", "notes.md"), tmp_path / "a.zip"))
     (tmp_path / "b.zip").write_bytes(b"garbage")
@@ -329,7 +329,7 @@ def test_a_list_on_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert photo.identity == "Bob"
 
 
-def test_what_a_list_names_beside_pictures_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listed_files_that_are_not_pictures_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(touch(tmp_path, "a/1.jpg", "a/noname", "a/notes.txt", "a/@eaDir/2.jpg"))
     monkeypatch.setattr(sys, "stdin", Input(b"a\na/@eaDir\na/1.jpg\na/noname\na/notes.txt\na/@eaDir/2.jpg\ngone.jpg\n"))
     found = find_photos(Path("-"), "flat")
@@ -342,7 +342,7 @@ def test_what_a_list_names_beside_pictures_is_left_out(tmp_path: Path, monkeypat
         given(monkeypatch, b"a\n")
 
 
-def test_a_list_of_paths_is_not_all_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_paths_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Input(b"a.jpg\n"))
     found = find_photos(Path("-"))
     assert not found.is_complete
@@ -352,7 +352,7 @@ def test_a_list_of_paths_is_not_all_that_there_is(monkeypatch: pytest.MonkeyPatc
     assert find_photos(Path("-"), "flat").notices == ()
 
 
-def test_lists_of_paths_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_lists_of_paths_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="the list of paths is empty"):
         given(monkeypatch, b"\n\n")
     with pytest.raises(ConfigError, match="add --null"):
@@ -448,7 +448,7 @@ def test_dates_letters_and_kinds_are_not_people(tmp_path: Path, files: list[str]
     assert find_photos(tmp_path).notices == ()
 
 
-def test_the_user_hears_where_two_depths_may_be_people_and_can_say_which(tmp_path: Path) -> None:
+def test_ambiguous_depths_are_reported_and_can_be_chosen(tmp_path: Path) -> None:
     videos = [f"id{person}/clip-{person}-{clip}/1.jpg" for person in range(5) for clip in range(3)]
     touch(tmp_path, *videos)
     assert set(people(tmp_path).values()) == {f"id{person}" for person in range(5)}
@@ -470,7 +470,7 @@ def test_people_in_folders_of_two_kinds_are_people(tmp_path: Path) -> None:
     assert "not those at depth 1 (2 folders, such as high)" in find_photos(tmp_path).notices[0]
 
 
-def test_the_depth_that_is_said_holds_in_an_archive(tmp_path: Path) -> None:
+def test_the_given_depth_applies_to_archives(tmp_path: Path) -> None:
     folder = touch(tmp_path / "photos", "x/Ann/1.jpg", "y/Bob/1.jpg", "z/Cy/1.jpg")
     for inside in ("", "photos/"):
         found = find_photos(packed(folder, tmp_path / "photos.zip", inside), depth=2)
@@ -486,7 +486,7 @@ def test_the_depth_that_is_said_holds_in_an_archive(tmp_path: Path) -> None:
         ("2019/Rome/1.jpg", "2020/Bob and Cy/2.jpg"),
     ],
 )
-def test_folders_that_are_not_called_like_people_are_not_people(tmp_path: Path, files: tuple[str, ...]) -> None:
+def test_folders_not_named_like_people_are_not_people(tmp_path: Path, files: tuple[str, ...]) -> None:
     found = find_photos(touch(tmp_path, *files))
     assert found.layout == "flat"
     assert {photo.identity for photo in found.photos} == {None}
@@ -516,6 +516,6 @@ def test_a_command_without_the_options_is_not_told_of_them(tmp_path: Path, monke
     assert depths.endswith("such as clip-0-0)")
 
 
-def test_a_person_whose_folders_differ_in_unicode_form_alone_is_one(tmp_path: Path) -> None:
+def test_folders_that_differ_only_in_unicode_form_are_one_person(tmp_path: Path) -> None:
     touch(tmp_path, "José/1.jpg", "Jose\u0301/2.jpg", "Ann/1.jpg")
     assert set(people(tmp_path).values()) == {"José", "Ann"}

@@ -37,7 +37,7 @@ def test_names_that_are_not_text_survive() -> None:
     "line",
     ["2.jpg", "2.jpg\t", "2.jpg 1 2", "2.jpg a/b", "2.jpg .hidden", "2.jpg _", "file identity", "2.jpg " + 256 * "x"],
 )
-def test_an_identity_that_can_have_no_folder_is_an_error_with_its_line(line: str) -> None:
+def test_an_identity_that_cannot_be_a_folder_is_an_error_with_its_line(line: str) -> None:
     with pytest.raises(DataError, match=r"^list:2: expected 'file identity'$"):
         read_identities(f"1.jpg Ann\n{line}\n".encode(), "list")
 

@@ -23,7 +23,7 @@ def test_spellings_of_one_name_agree(one: str, other: str) -> None:
     assert name_key(one) == name_key(other)
 
 
-def test_other_names_stay_others() -> None:
+def test_different_names_stay_different() -> None:
     assert name_key("Ann Lee") != name_key("Annlee") != name_key("Anne Lee")
     assert name_key("李") != name_key("王")
 
