@@ -140,11 +140,11 @@ PHOTOS = "photos/person-01/01.jpg photos/person-01/02.jpg"
     ("line", "exit_code", "words"),
     [
         ("split photos", 3, "not a folder of prepared faces"),
-        ("split faces -o splits", 3, "cannot be divided into 3 parts"),
+        ("split faces -o splits", 3, "are not enough for 3 parts"),
         ("prepare empty", 3, "no pictures in this folder"),
         ("prepare gray.png", 3, "no face found"),
-        ("prepare notes --workers 1", 3, "none of the 2 files gave a face (2 not a picture)"),
-        ("prepare mixed --workers 1", 3, "2 of 3 files gave no face"),
+        ("prepare notes --workers 1", 3, "none of the 2 files produced a face (2 not a picture)"),
+        ("prepare mixed --workers 1", 3, "2 of 3 files produced no face"),
         ("prepare photos -o faces --size 96", 2, "made with size 112, not 96"),
         ("prepare photos -o notes", 2, "which prepare did not write"),
         ("prepare photos --config wrong.toml", 2, "did you mean size?"),
@@ -157,7 +157,7 @@ PHOTOS = "photos/person-01/01.jpg photos/person-01/02.jpg"
         (f"verify {PHOTOS} --far 1e-9", 2, "no threshold for a FAR of 1e-09"),
         ("verify --embeddings faces.h5 --pairs pairs.csv", 3, "holds none of the 2 pairs"),
         ("verify --embeddings faces.h5 --pairs unlabeled.csv", 3, "without a label"),
-        ("verify --embeddings faces.h5 --pairs pairs.txt", 3, "announces 4 pairs, but it holds 1"),
+        ("verify --embeddings faces.h5 --pairs pairs.txt", 3, "announces 4 pairs, but the file contains 1"),
     ],
 )
 def test_typical_ones_are_printed(

@@ -91,7 +91,9 @@ class _Triplet(TaskModule):
             return {}
         people, generator = PicturesByPerson(strangers.labels.cpu().numpy()), np.random.default_rng(self.config.seed)
         anchors = people.anchors
-        rows = np.stack([anchors, people.fellows(anchors, generator), people.strangers(anchors, 1, generator)[:, 0]])
+        rows = np.stack(
+            [anchors, people.sample_positives(anchors, generator), people.sample_negatives(anchors, 1, generator)[:, 0]]
+        )
         anchor, positive, negative = strangers.embeddings[torch.from_numpy(rows).to(strangers.embeddings.device)]
         return {"val_loss": float(self.loss.each(anchor, positive, negative).mean())}
 
@@ -190,11 +192,11 @@ class ListedTripletTask(_Triplet):
         """Triplets with random negatives, or with hard ones out of the bank. Shape: (T, 3)."""
         people, generator = self._people, self._generator(epoch)
         anchors = generator.permutation(people.anchors)
-        positives = people.fellows(anchors, generator)
+        positives = people.sample_positives(anchors, generator)
         if bank is None:
-            negatives = people.strangers(anchors, 1, generator)[:, 0]
+            negatives = people.sample_negatives(anchors, 1, generator)[:, 0]
         else:
-            negatives = people.closest_strangers(anchors, self.config.candidates, bank, generator)
+            negatives = people.sample_hard_negatives(anchors, self.config.candidates, bank, generator)
         return np.stack([anchors, positives, negatives], axis=1)
 
     def _generator(self, epoch: int) -> np.random.Generator:

@@ -13,7 +13,7 @@ from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, write_
 from faceclr_cli.core.datasets.packed_faces import forget_packed
 from faceclr_cli.core.datasets.splitting.split import PAIRS, summarize_part
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.face_folder import DESCRIPTION, NOBODY, SPLIT, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import DESCRIPTION, SPLIT, UNNAMED, is_face_folder, open_faces
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 from faceclr_cli.core.text import canonical
 from faceclr_cli.core.upkeep.holdings import Count
@@ -84,7 +84,7 @@ class FacesHolding:
     def _folders(self) -> list[Path]:
         """Returns the folders of people."""
         folders = (child for child in self.path.iterdir() if child.is_dir() and not child.is_symlink())
-        return sorted(folder for folder in folders if not folder.name.startswith(".") and folder.name != NOBODY)
+        return sorted(folder for folder in folders if not folder.name.startswith(".") and folder.name != UNNAMED)
 
     def _pictures(self, identity: str) -> Iterator[Path]:
         for folder in self._folders():

@@ -24,8 +24,8 @@ from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
 from faceclr_cli.core.plots.map_page import read_page, remove_from_page
-from faceclr_cli.core.sources.folder_levels import by_folder
-from faceclr_cli.core.sources.identities import by_file
+from faceclr_cli.core.sources.folder_levels import find_person_folders
+from faceclr_cli.core.sources.identities import people_by_file
 from faceclr_cli.core.text import canonical, display_path
 
 GROUPS, GROUPED, CLASSIFIER = "cluster.json", "faces.jsonl", "classifier.json"
@@ -251,7 +251,7 @@ class GroupsHolding:
         return paths + sorted(set(central) - set(paths))
 
     def _people(self, paths: Sequence[str]) -> list[str | None]:
-        folders, files = by_folder(paths).people, by_file(paths)
+        folders, files = find_person_folders(paths).people, people_by_file(paths)
         return [folder or file for folder, file in zip(folders, files, strict=True)]
 
 

@@ -181,7 +181,7 @@ def test_processes_share_whole_triplets_of_the_same_batches(mining: Mining, proc
     parts = [task.share(batch, rank, processes) for rank in range(processes)]
     assert np.concatenate(parts).tolist() == batch.tolist()
     assert {len(part) % 3 for part in parts} == {0}
-    with pytest.raises(DataError, match="33 triplets don't suffice for 34"):
+    with pytest.raises(DataError, match="33 triplets are not enough for 34"):
         task.share(batch, 0, 34)
 
 

@@ -250,4 +250,4 @@ def test_scores_are_read_from_a_pipe_and_shown_as_such() -> None:
     assert "encoder" not in done.stdout
     done = CliRunner().invoke(app, line, input="0.5,1\n0.5,maybe\n")
     assert done.exit_code == 3
-    assert "standard input:2: has no label" in done.stderr
+    assert "standard input:2: invalid label" in done.stderr
