@@ -33,8 +33,7 @@ from faceclr_cli.core.training.optimizer import average_gradients, clip_gradient
 from faceclr_cli.core.training.run_folder import RunFolder
 from faceclr_cli.core.training.schedule import Clock, Schedule
 from faceclr_cli.core.training.stop_signals import StopRequest, agree_to_stop, stop_error
-from faceclr_cli.core.training.task import Part, random_uniform, seed_of
-from faceclr_cli.core.training.task_registry import Task
+from faceclr_cli.core.training.task import Part, TaskModule, random_uniform, seed_of
 from faceclr_cli.core.training.validation import Validation, embed_on_all_processes
 
 _WHOLE = "training"
@@ -60,7 +59,7 @@ class Trainee:
 
     config: TrainConfig
     fabric: Fabric
-    task: Task
+    task: TaskModule
     module: Any
     optimizer: torch.optim.Optimizer
     faces: JoinedFaces

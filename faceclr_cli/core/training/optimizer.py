@@ -32,6 +32,8 @@ def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_dec
         lr: Learning rate of the first step; `learning_rate` gives it for all others.
         weight_decay: On parameters of two dimensions or more.
     """
+    # timm's param_groups_weight_decay makes a single group if the weight decay is 0. LARS needs both groups even then,
+    # and checkpoints number the parameters in this order.
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     weights = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
     others = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}

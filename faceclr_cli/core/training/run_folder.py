@@ -25,7 +25,7 @@ from faceclr_cli.core.training.checkpoint import (
 )
 from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.stop_signals import agree_to_stop
-from faceclr_cli.core.training.task_registry import Task
+from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.validation import ACCURACY, KNN, LOSS, calibration_of
 
 
@@ -49,7 +49,7 @@ class RunFolder:
     folder: Path
     config: TrainConfig
     writes: bool
-    task: Task
+    task: TaskModule
     optimizer: torch.optim.Optimizer
     origin: CheckpointOrigin
     fingerprint: Fingerprint

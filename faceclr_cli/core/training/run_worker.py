@@ -35,7 +35,8 @@ from faceclr_cli.core.training.optimizer import build_optimizer, default_weight_
 from faceclr_cli.core.training.resolved_options import is_resuming
 from faceclr_cli.core.training.run_folder import RunFolder, best_epoch, selection_metric
 from faceclr_cli.core.training.stop_signals import StopRequest, agree_to_stop, stop_error
-from faceclr_cli.core.training.task_registry import Task, build_task
+from faceclr_cli.core.training.task import TaskModule
+from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.training_sets import TrainingSets, list_faces, open_listed, open_sets
 from faceclr_cli.core.training.validation import Validation
 
@@ -173,7 +174,7 @@ def _train(trainee: Trainee, state: TrainingState, record: RunFolder, reporter: 
     return Outcome(rows=state.rows, best_epoch=best, best_by=by, metrics=metrics)
 
 
-def _built(fabric: Fabric, job: TrainingJob, faces: JoinedFaces) -> tuple[Task, Any, torch.optim.Optimizer]:
+def _built(fabric: Fabric, job: TrainingJob, faces: JoinedFaces) -> tuple[TaskModule, Any, torch.optim.Optimizer]:
     """The task on its device, wrapped for the other processes, and its optimizer."""
     config = job.config
     task = build_task(config, initial_network(config), faces)
@@ -192,7 +193,7 @@ def _built(fabric: Fabric, job: TrainingJob, faces: JoinedFaces) -> tuple[Task, 
 
 
 def _restored(
-    job: TrainingJob, origin: CheckpointOrigin, task: Task, optimizer: torch.optim.Optimizer, reporter: Reporter
+    job: TrainingJob, origin: CheckpointOrigin, task: TaskModule, optimizer: torch.optim.Optimizer, reporter: Reporter
 ) -> TrainingState:
     """Where the run was, by its latest whole checkpoint; at the start, if it was stopped before its first."""
     found = list_checkpoints(job.out)
@@ -208,7 +209,7 @@ def _restored(
     return state
 
 
-def _card(job: TrainingJob, task: Task, faces: JoinedFaces, config: Any) -> Card:
+def _card(job: TrainingJob, task: TaskModule, faces: JoinedFaces, config: Any) -> Card:
     counts = Counter(int(label) for label in faces.labels[task.pictures] if label >= 0)
     return Card(
         command=job.command,
@@ -237,7 +238,7 @@ def opening_notice(trainee: Trainee, state: TrainingState) -> str:
     return text + (f"; continuing from step {state.step}" if state.step else "")
 
 
-def elastic_notice(task: Task, before: int, now: int) -> str:
+def elastic_notice(task: TaskModule, before: int, now: int) -> str:
     """What changes with the number of processes."""
     text = (
         f"continuing with {now} process{'es' if now > 1 else ''} what {before} began: batches and views stay the same"

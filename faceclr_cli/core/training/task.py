@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faceclr_cli.core.datasets.samplers import process_share
+from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.views.augmentation import Views
 
@@ -46,19 +47,50 @@ class Part(NamedTuple):
 
 
 class TaskModule(nn.Module):
-    """A task to which all epochs are alike; see `tasks.py` for what each task does within them.
+    """Base class of all tasks. It declares everything that the training loop uses of a task.
+
+    A task owns the encoder, its head and its loss as one module, so that DDP wraps everything that is trained.
 
     Attributes:
+        command: Name of the command that runs the task.
+        views: Number of random views of each picture.
+        encoder: The network to train.
+        augment: Makes the random views.
+        pictures: Indices of the pictures to train on. Shape: (P,).
         step: Batches of the run before the present one; the loop sets it.
         done: Share of the run that is over, 0 to 1; the loop sets it.
         part: Which pictures of the batch this process has; the loop sets it.
         frozen: Whether some parameters that learn in other epochs get no gradients now.
     """
 
+    command: ClassVar[str]
+    views: ClassVar[int]
+    encoder: EncoderNetwork
+    augment: Views
+    pictures: NDArray[np.int64]
     step = 0
     done = 0.0
     part = Part(0, 0)
     frozen = False
+
+    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
+        """Computes the loss on this process's share of a batch.
+
+        Args:
+            crops: RGB, 0-255, uint8. Shape: (B, S, S, 3).
+            labels: The person of each crop; -1 if unknown. Shape: (B,).
+            pictures: The index of each crop in the training set. Shape: (B,).
+            chance: From `random_uniform`, the rows of these crops. Shape: (B, views, draws of a view).
+        """
+        raise NotImplementedError
+
+    def blind_loss(self, batch: int) -> float:
+        """Returns the loss of an encoder that maps all pictures to the same embedding.
+
+        Args:
+            batch: Pictures per batch, over all processes.
+        """
+        raise NotImplementedError
 
     def local_names(self) -> set[str]:
         """Names of what processes don't exchange as they do all else.

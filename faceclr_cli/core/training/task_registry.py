@@ -16,13 +16,12 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.training.center_task import CenterTask
 from faceclr_cli.core.training.contrastive_task import MoCoTask, SimCLRTask
 from faceclr_cli.core.training.resolved_options import COMMANDS
+from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.triplet_task import BatchTripletTask, ListedTripletTask
 from faceclr_cli.core.views.augmentation import SimCLRViews
 
-Task = SimCLRTask | MoCoTask | BatchTripletTask | ListedTripletTask | CenterTask
 
-
-def build_task(config: TrainConfig, encoder: EncoderNetwork, faces: JoinedFaces) -> Task:
+def build_task(config: TrainConfig, encoder: EncoderNetwork, faces: JoinedFaces) -> TaskModule:
     """The task that a config asks for.
 
     Args:

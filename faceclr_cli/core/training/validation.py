@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,11 +20,8 @@ from faceclr_cli.core.metrics.recognition import recognition
 from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores, k_fold_accuracy
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.stop_signals import StopRequest, agree_to_stop
-from faceclr_cli.core.training.task import WatchedFaces, in_full_precision, random_uniform
+from faceclr_cli.core.training.task import TaskModule, WatchedFaces, in_full_precision, random_uniform
 from faceclr_cli.core.training.training_sets import ListedPairs, TrainingSets
-
-if TYPE_CHECKING:
-    from faceclr_cli.core.training.task_registry import Task
 
 KNN, RANK, TOP1, ACCURACY, LOSS = "val_knn", "val_rank", "val_top1", "val_accuracy", "val_loss"
 COSINE = "cosine"
@@ -61,7 +57,7 @@ class Validation:
     def __len__(self) -> int:
         return sum(len(faces) for faces in (self._sets.strangers, self._sets.fellows) if faces is not None)
 
-    def look(self, task: Task, epoch: int, device: torch.device, stop: StopRequest) -> Row:
+    def look(self, task: TaskModule, epoch: int, device: torch.device, stop: StopRequest) -> Row:
         """Measures the encoder of a task. All processes embed together; what the first returns is all.
 
         Args:
@@ -116,7 +112,7 @@ class Validation:
         return row
 
     def _seen(
-        self, faces: JoinedFaces | None, task: Task, device: torch.device, stop: StopRequest
+        self, faces: JoinedFaces | None, task: TaskModule, device: torch.device, stop: StopRequest
     ) -> WatchedFaces | None:
         if faces is None:
             return None
@@ -128,7 +124,7 @@ class Validation:
         return WatchedFaces(embeddings, torch.from_numpy(faces.labels).to(device))
 
     @torch.inference_mode()
-    def _viewed(self, task: Task, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _viewed(self, task: TaskModule, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embeddings of two views of some of the faces, the same views each time."""
         faces = self._sets.strangers
         if faces is None:
