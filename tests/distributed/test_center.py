@@ -24,8 +24,8 @@ from faceclr_cli.core.training import center_task as center
 from faceclr_cli.core.training import run_worker as work
 from faceclr_cli.core.training import trainers as run
 from faceclr_cli.core.training.checkpoint import TrainingState, list_checkpoints
-from faceclr_cli.core.training.local_processes import _address
-from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.local_processes import _rendezvous
+from faceclr_cli.core.training.loop import TrainingContext
 from faceclr_cli.core.training.run_folder import RunFolder
 from faceclr_cli.core.training.trainers import TrainResult
 from tests.core.training.test_resume import Stopper
@@ -67,11 +67,11 @@ def as_one_of_two() -> None:
     """What each of two processes does: few people are many here. It writes down what its encoder is in the end."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Any]:
-        yield from fit(trainee, state, record)
-        tensors = [*trainee.task.encoder.parameters(), *trainee.task.buffers()]
+    def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Any]:
+        yield from fit(context, state, record)
+        tensors = [*context.task.encoder.parameters(), *context.task.buffers()]
         digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors))
-        record.folder.with_name(f"{record.folder.name}-{trainee.fabric.global_rank}").write_text(digest.hexdigest())
+        record.folder.with_name(f"{record.folder.name}-{context.fabric.global_rank}").write_text(digest.hexdigest())
 
     work.fit = spying
     center._SHARDED_ABOVE = PEOPLE - 1
@@ -83,7 +83,7 @@ class Pair:
     """Two processes as torchrun would start them, and nobody else to look after them."""
 
     def __init__(self, data: Path, out: Path, **options: Any) -> None:
-        place = _address() | {"TORCHELASTIC_RUN_ID": "pair", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        place = _rendezvous() | {"TORCHELASTIC_RUN_ID": "pair", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         place |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
         program = "from tests.distributed.test_center import as_one_of_two; as_one_of_two()"
         self.processes = [

@@ -122,7 +122,7 @@ def test_torchrun_launches_processes_that_meet_over_loopback(
     ("how", "error", "text"),
     [
         ("data", DataError, "the disk is on fire"),
-        ("killed", ModelError, "process 1 of 2 was ended by SIGKILL"),
+        ("killed", ModelError, "process 1 of 2 was killed by SIGKILL"),
     ],
 )
 def test_a_failing_process_ends_the_others(how: str, error: type[FaceclrError], text: str) -> None:

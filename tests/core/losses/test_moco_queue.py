@@ -127,7 +127,7 @@ def test_a_batch_longer_than_the_queue_is_refused_and_so_are_shapes_that_differ(
     with pytest.raises(ValueError, match="a queue of 5 cannot hold the 6 keys"):
         module(torch.ones(6, 4), torch.ones(6, 4), torch.arange(6))
     for queries, keys, pictures in ((3, 2, 3), (3, 3, 2)):
-        with pytest.raises(ValueError, match="don't go together"):
+        with pytest.raises(ValueError, match="do not match"):
             module(torch.ones(queries, 4), torch.ones(keys, 4), torch.arange(pictures))
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         module(torch.ones(3, 2), torch.ones(3, 2), torch.arange(3))

@@ -94,7 +94,7 @@ def test_every_task_continues_bit_identically(
     config: TrainConfig, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of random-then-hard, the second epoch has hard negatives, and there it is stopped.
-    monkeypatch.setattr(triplet_module, "is_hard", lambda rows: len(rows) == 1)
+    monkeypatch.setattr(triplet_module, "should_use_hard_negatives", lambda rows: len(rows) == 1)
     listed = isinstance(config, TripletConfig) and config.listed
 
     def train(out: str, reporter: Heard, **options: Any) -> Path:
@@ -176,17 +176,17 @@ def test_other_faces_under_another_path_are_refused(tmp_path: Path) -> None:
     other = make_split(tmp_path / "new")
     picture = next(other.rglob("*.png"))
     picture.write_bytes(picture.read_bytes() + b"more")
-    with pytest.raises(ConfigError, match=r"FACES\S*: the run in .* cannot be continued with .*new"):
+    with pytest.raises(ConfigError, match=r"FACES\S*: the run in .* cannot be resumed with .*new"):
         pretrain(other, tmp_path / "run", resume="yes", epochs=2)
     (tmp_path / "old").rename(tmp_path / "elsewhere")
     picture.rename(picture.with_name("another.png"))
-    with pytest.raises(ModelError, match="the faces were changed since"):
+    with pytest.raises(ModelError, match="the training faces have changed since"):
         pretrain(other, tmp_path / "run", resume="yes", epochs=2)
 
 
 def test_another_command_is_refused(split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=0).run
-    with pytest.raises(ConfigError, match="train-center cannot continue"):
+    with pytest.raises(ConfigError, match="train-center cannot resume"):
         run(CenterConfig(data=(split,), out=out, resume="yes"), Heard())
 
 
@@ -208,7 +208,7 @@ def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Pat
     }
     assert content[damage] != path.read_bytes()
     path.write_bytes(content[damage])
-    with pytest.raises(ModelError, match="not a whole checkpoint"):
+    with pytest.raises(ModelError, match="not a checkpoint of faceclr"):
         pretrain(split, out, epochs=2, resume="yes")
 
 

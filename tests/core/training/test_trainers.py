@@ -26,7 +26,7 @@ from faceclr_cli.core.faces.face_folder import open_faces
 from faceclr_cli.core.losses.triplet_loss import Mining as Chosen
 from faceclr_cli.core.training import training_sets as sets_module
 from faceclr_cli.core.training import validation as watch
-from faceclr_cli.core.training.resolved_options import claim
+from faceclr_cli.core.training.resolved_options import claim_run_folder
 from faceclr_cli.core.training.run_folder import best_epoch
 from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
@@ -191,7 +191,7 @@ def test_random_numbers_of_the_caller_stay(split: Path, tmp_path: Path) -> None:
         ({"init": "no-such-run"}, ModelError, "no-such-run"),
         ({"val": (Path("no-such-val"),)}, DataError, "no-such-val"),
         ({"data": Path("no-such-faces")}, DataError, "no-such-faces"),
-        ({"resume": "yes"}, ModelError, "no run to continue"),
+        ({"resume": "yes"}, ModelError, "no run to resume"),
     ],
 )
 def test_what_is_wrong_leaves_nothing_behind(
@@ -249,7 +249,7 @@ def test_runs_are_numbered(split: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        claimed = list(pool.map(claim, ["train-center"] * 24))
+        claimed = list(pool.map(claim_run_folder, ["train-center"] * 24))
     assert sorted(map(str, claimed)) == sorted(f"runs/train-center-{number}" for number in range(1, 25))
     assert all(folder.is_dir() for folder in claimed)
 
@@ -357,7 +357,7 @@ def test_a_val_part_of_too_few_people_names_no_best_epoch(
     result = pretrain(train, tmp_path / "run", heard, epochs=1)
     assert result.best_epoch is None
     assert "val_rank" in result.metrics and "val_knn" not in result.metrics
-    assert any(said in notice.text and "fewer than the 5" in notice.text for notice in heard.of(Notice))
+    assert any(said in notice.text and "at least 5" in notice.text for notice in heard.of(Notice))
     assert load_encoder_folder(result.run).calibration is None
 
 

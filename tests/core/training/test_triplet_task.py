@@ -27,7 +27,7 @@ from faceclr_cli.core.training import validation as embedded_module
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.trainers import train as run
-from faceclr_cli.core.training.triplet_task import is_hard
+from faceclr_cli.core.training.triplet_task import should_use_hard_negatives
 from tests.core.training.toy import SMALL, Heard, make_faces, make_split, weights
 
 
@@ -232,7 +232,7 @@ def test_a_run_says_when_negatives_become_hard(split: Path, tmp_path: Path) -> N
     heard = Heard()
     train(split, tmp_path / "run", heard, mining="random-then-hard", epochs=4, lr=0.0)  # Its loss cannot fall.
     assert [notice.text for notice in heard.of(Notice) if "hard" in notice.text] == [
-        "epoch 4: the loss stopped falling, so negatives are hard from here on"
+        "epoch 4: the loss stopped falling; switching to hard negatives"
     ]
 
 
@@ -266,7 +266,7 @@ STALLED = (1.0, 0.8, 0.8, 0.8)
     ],
 )
 def test_negatives_become_hard_when_the_loss_stops_falling(rows: list[Row], hard: bool) -> None:
-    assert is_hard(rows) is hard
+    assert should_use_hard_negatives(rows) is hard
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_negatives_become_hard_when_the_loss_stops_falling(rows: list[Row], hard
 )
 def test_hard_negatives_are_given_up_on_a_collapse(columns: dict[str, list[float]], hard: bool) -> None:
     rows = history(*STALLED, 0.5, 0.5, **columns)
-    assert is_hard(rows) is hard
+    assert should_use_hard_negatives(rows) is hard
 
 
 def test_after_a_collapse_hard_negatives_have_another_try() -> None:
@@ -289,5 +289,5 @@ def test_after_a_collapse_hard_negatives_have_another_try() -> None:
     states = []
     for loss in (0.6, 0.6, 0.6, 0.5):
         rows = [*rows, *history(loss)]
-        states.append(is_hard(rows))
+        states.append(should_use_hard_negatives(rows))
     assert states == [False, False, True, True]  # Losses of hard negatives count no longer.

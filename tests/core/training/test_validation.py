@@ -59,7 +59,7 @@ def test_verification_of_strangers_is_that_of_the_kept_encoder(tmp_path: Path) -
     assert (row["val_genuine"], row["val_impostor"]) == (same.sum(), (~same).sum())
     calibration = load_encoder_folder(result.run).calibration
     assert calibration is not None
-    assert calibration.source == "all pairs of 104 pictures of 26 people watched in training"
+    assert calibration.source == "all pairs of 104 pictures of 26 people held out from training"
     kept, strict = calibration.points
     assert kept.far == pytest.approx((scores >= kept.threshold)[~same].mean())
     assert kept.tar == pytest.approx((scores >= kept.threshold)[same].mean())

@@ -22,9 +22,9 @@ from faceclr_cli.core.events import Event, Reporter
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.training import run_worker as work
 from faceclr_cli.core.training.checkpoint import TrainingState
-from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.loop import TrainingContext
 from faceclr_cli.core.training.run_folder import RunFolder
-from faceclr_cli.core.training.run_worker import Outcome, TrainingJob
+from faceclr_cli.core.training.run_worker import RunOutcome, TrainingJob
 from faceclr_cli.core.training.stop_signals import StopRequest
 from faceclr_cli.core.training.trainers import TrainResult
 from faceclr_cli.core.training.trainers import train as run
@@ -121,13 +121,13 @@ def wait_for_step(process: subprocess.Popen[str], steps: int) -> None:
     raise AssertionError(process.communicate()[1])
 
 
-def spied(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> Outcome:
+def spied(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
     """The work of a process, which also writes down which weights it ended with."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Event]:
-        yield from fit(trainee, state, record)
-        digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in trainee.task.parameters()))
+    def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Event]:
+        yield from fit(context, state, record)
+        digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in context.task.parameters()))
         (job.out.parent / f"rank_{fabric.global_rank}").write_text(digest.hexdigest())
 
     work.fit = spying
