@@ -1,4 +1,4 @@
-"""A classifier whose people are divided among processes learns what a whole one learns."""
+"""A sharded classifier learns the same as one that is not sharded."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def evaluate(head: str, *, sharded: bool) -> dict[str, Any]:
     return {"places": places, "loss": loss, "weight": classifier.weight.detach()}
 
 
-def train_and_judge() -> dict[str, Any]:
+def train_and_evaluate() -> dict[str, Any]:
     # Several blocks, of which the last is smaller.
     classifier_module._SCORES = 7 * PEOPLE
     evaluated = {f"evaluate {head}": evaluate(head, sharded=True) for head in HEADS}
@@ -97,7 +97,7 @@ def train_and_judge() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def ranks() -> list[dict[str, Any]]:
-    return pool.run(train_and_judge, 2)
+    return pool.run(train_and_evaluate, 2)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -131,7 +131,7 @@ def test_people_are_ranked_among_those_of_all_processes(ranks: list[dict[str, An
     assert len({len(each["weight"]) for each in found}) == 2  # The shares differ.
 
 
-def test_an_embedding_that_is_no_number_is_recognized_by_nobody() -> None:
+def test_nan_embeddings_rank_the_true_person_last() -> None:
     classifier = Classifier(DIM, PEOPLE, "cosface")
     embeddings = torch.full((2, DIM), torch.nan)
     places, loss = classifier.evaluate(embeddings, torch.tensor([0, 20]))
@@ -140,7 +140,7 @@ def test_an_embedding_that_is_no_number_is_recognized_by_nobody() -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_embeddings_that_are_all_zero_tell_nobody_apart(head: str) -> None:
+def test_zero_embeddings_count_as_errors(head: str) -> None:
     classifier = Classifier(DIM, PEOPLE, head)  # type: ignore[arg-type]
     embeddings, labels = torch.zeros(3, DIM), torch.tensor([0, 7, 20])
     places, _ = classifier.evaluate(embeddings, labels)
@@ -149,7 +149,7 @@ def test_embeddings_that_are_all_zero_tell_nobody_apart(head: str) -> None:
 
 
 @pytest.mark.parametrize("head", ["softmax", "cosface", "arcface", "adaface"])
-def test_the_blind_loss_is_that_of_embeddings_that_say_nothing(head: str) -> None:
+def test_the_collapsed_loss_is_the_loss_of_orthogonal_embeddings(head: str) -> None:
     classifier = Classifier(DIM, PEOPLE, head).eval()  # type: ignore[arg-type]
     if classifier.quality is not None:
         classifier.quality.mean.fill_(1e-3)  # So that a face without length is one of mean quality.

@@ -14,7 +14,7 @@ from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.events import Event, Reporter
 from faceclr_cli.core.training import run_worker as work
-from faceclr_cli.core.training import trainers as run
+from faceclr_cli.core.training import trainers
 from faceclr_cli.core.training.checkpoint import TrainingState
 from faceclr_cli.core.training.loop import TrainingContext
 from faceclr_cli.core.training.run_folder import RunFolder
@@ -60,9 +60,9 @@ def told(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
 def test_it_is_the_same_everywhere(config: Any, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setattr(work, "work", told)
+    monkeypatch.setattr(work, "run_worker", told)
     monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
-    run.run(replace(config, data=(make_faces(tmp_path / "faces", 6, 8),), out=tmp_path / "run"), Heard())
+    trainers.train(replace(config, data=(make_faces(tmp_path / "faces", 6, 8),), out=tmp_path / "run"), Heard())
     first, second = ((tmp_path / f"rank_{rank}").read_text() for rank in range(2))
     assert expected in first
     assert first == second

@@ -45,7 +45,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Heard]:
     heard, folder = Heard(), tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work_module, "work", spied)
+        patch.setattr(work_module, "run_worker", spied)
         pretrain(split, folder / "run", heard, **OPTIONS)
     return folder, heard
 

@@ -1,4 +1,4 @@
-"""Small folders of faces that are no faces, and small trainings on them."""
+"""Small folders of synthetic faces, and short trainings on them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "
 
 
 class Heard:
-    """A reporter that remembers."""
+    """A reporter that records events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -95,7 +95,7 @@ class Loud:
 
 
 def train_elsewhere(split: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
-    """The same training in a process of its own, which leads a process group."""
+    """Runs the same training in a separate process, which leads a process group."""
     program = (
         "import sys, json, torch; from pathlib import Path; from tests.core.training.toy import *\n"
         "torch.set_num_threads(1)\n"
@@ -112,7 +112,7 @@ def train_elsewhere(split: Path, out: Path, **options: Any) -> subprocess.Popen[
 
 
 def wait_for_step(process: subprocess.Popen[str], steps: int) -> None:
-    """Until so many steps of training are made there."""
+    """Waits until the process has trained for some steps."""
     assert process.stdout is not None
     for line in process.stdout:
         steps -= line.startswith("TaskAdvanced") and "task='epoch" in line
@@ -122,7 +122,7 @@ def wait_for_step(process: subprocess.Popen[str], steps: int) -> None:
 
 
 def spied(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
-    """The work of a process, which also writes down which weights it ended with."""
+    """The work of a process, which also records a digest of its final weights."""
     fit = work.fit
 
     def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Event]:
