@@ -44,7 +44,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Heard]:
     heard, folder = Heard(), tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work_module, "work", spied)
+        patch.setattr(work_module, "run_worker", spied)
         pretrain(split, folder / "run", heard, **OPTIONS)
     return folder, heard
 
@@ -121,7 +121,7 @@ def test_torchrun_launches_processes_that_meet_over_loopback(
     ("how", "error", "text"),
     [
         ("data", DataError, "the disk is on fire"),
-        ("killed", ModelError, "process 1 of 2 was ended by SIGKILL"),
+        ("killed", ModelError, "process 1 of 2 was killed by SIGKILL"),
     ],
 )
 def test_a_failing_process_ends_the_others(how: str, error: type[FaceclrError], text: str) -> None:

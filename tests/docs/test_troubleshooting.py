@@ -88,9 +88,9 @@ def test_every_message_is_in_the_source(message: str) -> None:
 
 
 def test_what_is_not_in_the_source_is_found() -> None:
-    assert is_written("--gpus N: torch finds N here; leave the option out to use the CPU")
-    assert not is_written("--gpus N: torch finds N here; leave it out to use the CPU")
-    assert not is_written("--gpus two: torch finds none here; leave the option out to use the CPU")
+    assert is_written("--gpus N: torch found N; omit the option to use the CPU")
+    assert not is_written("--gpus N: torch found N; omit it to use the CPU")
+    assert not is_written("--gpus two: torch found none; omit the option to use the CPU")
     assert not is_written("PATH: WHY")
 
 
