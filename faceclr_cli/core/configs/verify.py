@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.judging import BUILT_IN, JudgingConfig
 
 Protocol = Literal["lfw", "cfp", "scores"]
@@ -113,6 +114,19 @@ class VerifyConfig(JudgingConfig):
     def one(self) -> One:
         """Which face of several is taken."""
         return self.face or ("center" if self.protocol else "largest")
+
+    def as_identify(self) -> IdentifyConfig:
+        """The equivalent options of `faceclr identify` for one photograph and `gallery`."""
+        return IdentifyConfig(
+            photos=self.photos[0],
+            gallery=self.gallery,
+            model=self.model,
+            threshold=self.threshold,
+            far=self.far,
+            calibration=self.calibration,
+            face=self.one,
+            max_bad=0.0,
+        )
 
     def _require_photographs(self) -> None:
         if self.gallery is not None:
