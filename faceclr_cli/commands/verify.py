@@ -15,7 +15,7 @@ def run(config: VerifyConfig, console: Console) -> int:
     """Runs the command and shows its result. The exit code is 1 if the photographs show different people."""
     if config.gallery is not None:
         return 0 if show_faces(config.as_identify(), console) else 1
-    if config.pairs is not None and not config.measures:
+    if config.pairs is not None and not config.is_evaluation:
         show_verdicts(config, console)
         return 0
     from faceclr_cli.core.evaluation.verification.verify import VerifyResult, verify

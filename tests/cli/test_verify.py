@@ -307,7 +307,7 @@ def test_a_measurement_of_too_many_failures_is_shown_and_exit_3(photos: Path, tm
 
 def test_a_store_has_its_encoder(tmp_path: Path) -> None:
     done = typed("--embeddings", tmp_path / "faces.h5", "--all-pairs", "--model", "run")
-    assert (done.exit_code, "--model: what a store holds is embedded already" in done.stderr) == (2, True)
+    assert (done.exit_code, "--model: cannot be combined with --embeddings" in done.stderr) == (2, True)
 
 
 def test_a_measurement_says_what_it_wrote_and_what_it_is_over(tmp_path: Path) -> None:

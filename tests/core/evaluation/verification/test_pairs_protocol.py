@@ -234,12 +234,18 @@ def test_pairs_that_should_not_be_in_the_list_are_counted(tmp_path: Path, crowd)
     [
         ({"all_pairs": True}, "give --embeddings"),
         ({"embeddings": Path("a.h5")}, "--pairs or --all-pairs"),
-        ({"embeddings": Path("a.h5"), "all_pairs": True, "pairs": Path("p.csv")}, "--pairs: all pairs are measured"),
-        ({"protocol": "cfp"}, "--root names"),
-        ({"protocol": "scores", "pairs": Path("s.csv"), "root": Path("r")}, "--root: scores are all"),
-        ({"pairs": Path("p.csv"), "plot": Path("p.png")}, "--plot: is for measuring"),
-        ({"pairs": Path("p.csv"), "threshold": 0.3, "far": 0.01}, "--far: --threshold decides"),
-        ({"photos": (Path("a"), Path("b")), "root": Path("r")}, "--root: two photographs are compared"),
+        (
+            {"embeddings": Path("a.h5"), "all_pairs": True, "pairs": Path("p.csv")},
+            "--pairs: cannot be combined with --all-pairs",
+        ),
+        ({"protocol": "cfp"}, "give --root"),
+        (
+            {"protocol": "scores", "pairs": Path("s.csv"), "root": Path("r")},
+            "--root: cannot be combined with --protocol scores",
+        ),
+        ({"pairs": Path("p.csv"), "plot": Path("p.png")}, "--plot: requires --protocol"),
+        ({"pairs": Path("p.csv"), "threshold": 0.3, "far": 0.01}, "--far cannot be combined with --threshold"),
+        ({"photos": (Path("a"), Path("b")), "root": Path("r")}, "--root: cannot be combined with two photographs"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict, message: str) -> None:
