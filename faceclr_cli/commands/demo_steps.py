@@ -8,7 +8,7 @@ from typing import Any
 PEOPLE, PHOTOS = 240, 10
 
 CONFIG = """\
-# A small network on small pictures, so that a laptop trains it in about a minute.
+# A small network for small pictures, which a laptop trains in about a minute.
 [pretrain]
 backbone = "test_resnet"
 image-size = 40
@@ -42,7 +42,13 @@ tsne {0}/simclr.h5 -o {0}/map.png
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made."""
+    """The result of the demo.
+
+    Attributes:
+        folder: Folder of all files.
+        map: Map of the embeddings.
+        seconds: Duration of the demo.
+    """
 
     folder: str
     map: str
@@ -50,12 +56,12 @@ class DemoResult:
 
     @property
     def summary(self) -> str:
-        """The result as text, and what to do next."""
+        """The result as text, and the next steps."""
         return (
-            f"\nThe whole demo took {self.seconds:.0f} s. A map of people it never saw: {self.map}\n"
-            "Next, with a folder of your own photographs: faceclr prepare PHOTOS -o faces, then faceclr embed faces"
+            f"\nThe demo took {self.seconds:.0f} s. Map of people that the encoder was not trained on: {self.map}\n"
+            "Next, use your own photographs: faceclr prepare PHOTOS -o faces, then faceclr embed faces"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object."""
+        """Returns the fields as a JSON object."""
         return asdict(self)

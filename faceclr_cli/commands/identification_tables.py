@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faceclr_cli.commands.console import Console, facts, likely, percent, sentence, table
+from faceclr_cli.commands.console import Console, facts, percent, probability_text, sentence, table
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.wording import count
@@ -49,26 +49,26 @@ def show_faces(config: IdentifyConfig, console: Console) -> int:
             known += found.name is not None
     console.note(f"{count(len(photos), 'photograph')}, {count(faces, 'face')}: {known} known, {faces - known} unknown")
     if config.annotate is not None:
-        console.note(f"{config.annotate}: {len(photos) - failed} of them with boxes and names")
+        console.note(f"{config.annotate}: {count(len(photos) - failed, 'photograph')} with boxes and names")
     if failed > config.max_bad * len(photos):
-        raise DataError(f"{failed} of {len(photos)} photographs gave no face, more than --max-bad {config.max_bad:g}")
+        raise DataError(f"{failed} of {len(photos)} photographs failed, more than --max-bad {config.max_bad:g}")
     return known
 
 
 def show_open_set(result: OpenSetResult, console: Console) -> None:
     """Shows the rank-1 and rank-5 rates, the effect of the threshold, and DIR at each FAR."""
     rule = result.rule
-    left_out = "" if result.left_out is None else f", {result.left_out} left out as they are in the gallery"
+    left_out = "" if result.left_out is None else f", {result.left_out} excluded because they are in the gallery"
     rows = {
         "encoder": result.encoder,
         "gallery": f"{result.people:,} people",
-        "photographs": f"{result.known:,} of them, {result.unknown:,} of others{left_out}",
-        "no face": f"{result.failed:,}; missed if known, rejected if not",
+        "photographs": f"{result.known:,} of known people, {result.unknown:,} of unknown people{left_out}",
+        "no face": f"{result.failed:,}; counted as missed if known, as rejected if unknown",
         "rank 1": percent(result.rank1),
         "rank 5": percent(result.rank5),
         "threshold": f"{rule.threshold:.3f}, {result.meaning}",
-        "at it": f"{percent(rule.named)} of the known named, {percent(rule.misnamed)} misnamed; "
-        f"{percent(rule.rejected)} of the unknown rejected",
+        "decisions": f"known: {percent(rule.named)} named, {percent(rule.misnamed)} misnamed; "
+        f"unknown: {percent(rule.rejected)} rejected",
     }
     points = [
         [f"{point.far:g}", percent(point.dir), "" if point.threshold is None else f"{point.threshold:.3f}"]
@@ -83,5 +83,5 @@ def _answer(face: Identified) -> str:
     if face.reason is not None:
         return face.reason
     best = face.matches[0]
-    sure = f"{best.similarity:.3f}" if best.probability is None else likely(best.probability)
-    return f"{face.name} {sure}" if face.name is not None else f"unknown (closest: {best.name}, {sure})"
+    score = f"{best.similarity:.3f}" if best.probability is None else probability_text(best.probability)
+    return f"{face.name} {score}" if face.name is not None else f"unknown (closest: {best.name}, {score})"

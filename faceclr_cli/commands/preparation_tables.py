@@ -14,17 +14,17 @@ def show_plan(plan: PreparePlan, console: Console) -> None:
     """Shows what `faceclr prepare` would do."""
     rows = {
         "photographs": f"{plan.photos}, {plan.people} people (layout: {plan.layout})",
-        "to look at": f"{plan.todo}; {plan.finished} are done already",
+        "to process": f"{plan.todo}; {plan.finished} are already done",
     }
     if plan.removed:
-        rows["to remove"] = f"faces of {plan.removed} photographs that are gone"
-    rows["would write"] = str(plan.out)
+        rows["to remove"] = f"faces of {plan.removed} photographs that no longer exist"
+    rows["output"] = str(plan.out)
     console.show(plan, facts(rows))
 
 
 def show_prepared(result: PrepareResult, console: Console) -> None:
     """Shows the numbers of faces and people, and the reasons for photographs without a crop."""
-    speed = f", {result.photos_per_second:.0f} a second" if result.photos_per_second else ""
+    speed = f", {result.photos_per_second:.0f} photographs/s" if result.photos_per_second else ""
     rows = {
         "faces": f"{result.faces} of {result.photos} photographs, {result.people} people",
         "this run": f"{result.processed} photographs in {result.seconds:.1f} s{speed}",

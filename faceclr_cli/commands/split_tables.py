@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from faceclr_cli.core.datasets.splitting.leaks import Audit
     from faceclr_cli.core.datasets.splitting.split import SplitResult
 
-_COLUMNS = ("part", "people", "pictures", "per person", "std", "least", "most")
+_COLUMNS = ("part", "people", "pictures", "per person", "std", "min", "max")
 
 
 def show_split(result: SplitResult, console: Console, *, drops: bool) -> None:
-    """Shows the people and pictures of each part, and the leaks between the parts.
+    """Shows the people and pictures of each part, and the findings of the audit.
 
     Args:
         result: The split.
-        console: Where to show it.
-        drops: True if near-duplicates were left out.
+        console: The console to print to.
+        drops: True if near-duplicates were removed (`--drop-duplicates`).
     """
     rows = [
         (
@@ -30,10 +30,10 @@ def show_split(result: SplitResult, console: Console, *, drops: bool) -> None:
     ]
     summary = {"written to": str(result.out)}
     if result.pairs is not None:
-        summary["pairs"] = f"{result.pairs} ({result.pair_count} of the test part, half of them genuine)"
+        summary["pairs"] = f"{result.pairs} ({result.pair_count} pairs of the test part, half of them genuine)"
     summary |= _audit_rows(result.audit, drops=drops)
     if result.was_there:
-        summary["note"] = "it was there already, made in the same way"
+        summary["note"] = "the split already exists with the same options"
     console.show(result, table(_COLUMNS, rows), facts(summary))
 
 
@@ -43,20 +43,18 @@ def _audit_rows(audit: Audit, *, drops: bool) -> dict[str, str]:
     if not pairs:
         rows = {"near-duplicates": "none across parts"}
     elif drops:
-        rows = {"near-duplicates": f"{found}; {_pictures(dropped)} left out for them (split.json lists them)"}
+        rows = {"near-duplicates": f"{found}; {_pictures(dropped)} removed (listed in split.json)"}
     else:
-        rows = {"near-duplicates": f"{found} (split.json lists them); --drop-duplicates leaves them out"}
+        rows = {"near-duplicates": f"{found} (listed in split.json); remove them with --drop-duplicates"}
     if audit.unreadable:
-        rows["not compared"] = f"{_pictures(audit.unreadable)} that cannot be read"
+        rows["not compared"] = f"{_pictures(audit.unreadable)} could not be read"
     if audit.names_unmatched is not None:
         people = "1 person" if len(audit.kept_out) == 1 else f"{len(audit.kept_out)} people"
-        rows["kept out"] = (
-            f"{people} (split.json has the names); of the list, {audit.names_unmatched} are nobody's here"
-        )
+        rows["excluded"] = f"{people} (listed in split.json); {audit.names_unmatched} names of the list not found"
     if audit.unassigned:
-        rows["left out"] = f"{_pictures(audit.unassigned)} without an official part"
+        rows["unassigned"] = f"{_pictures(audit.unassigned)} without an official part, omitted"
     if audit.people_in_two_parts:
-        rows["in two parts"] = f"{len(audit.people_in_two_parts)} people (split.json has the names)"
+        rows["in several parts"] = f"{len(audit.people_in_two_parts)} people (listed in split.json)"
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, likely
+from faceclr_cli.commands.console import Console, facts, probability_text
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.wording import count
@@ -21,11 +21,13 @@ def show_verdict(result: VerifyResult, console: Console) -> None:
         "verdict": "same person" if result.same else "different people",
     }
     if result.probability is not None:
-        rows["probability"] = f"{likely(result.probability)} that it is the same person, at even odds beforehand"
+        rows["probability"] = (
+            f"{probability_text(result.probability)} that it is the same person, given even prior odds"
+        )
     else:
-        rows["probability"] = f"not measured for {result.encoder}; faceclr calibrate measures it"
+        rows["probability"] = f"not calibrated for {result.encoder}; run faceclr calibrate"
     if result.notes:
-        rows["doubts"] = "; ".join(result.notes)
+        rows["warnings"] = "; ".join(result.notes)
     console.show(result, facts(rows))
 
 
@@ -43,7 +45,7 @@ def show_verdicts(config: VerifyConfig, console: Console) -> None:
             counts[verdict.same] += 1
             write(verdict)
     if not any(counts.values()):
-        raise DataError(f"{config.pairs}: holds no pairs")
+        raise DataError(f"{config.pairs}: contains no pairs")
     done, failed = sum(counts.values()), counts[None]
     console.note(f"{count(done, 'pair')}: {counts[True]} same, {counts[False]} different, {failed} not compared")
     require_comparable(failed, done, config)

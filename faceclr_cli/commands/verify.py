@@ -5,7 +5,7 @@ from __future__ import annotations
 from faceclr_cli.commands.console import Console
 from faceclr_cli.commands.identification_tables import show_faces
 from faceclr_cli.commands.verdict_tables import require_comparable, show_verdict, show_verdicts
-from faceclr_cli.commands.verification_tables import show_measured
+from faceclr_cli.commands.verification_tables import show_evaluation
 from faceclr_cli.core.configs.verify import VerifyConfig
 
 EXAMPLE = "faceclr verify a.jpg b.jpg"
@@ -26,7 +26,7 @@ def run(config: VerifyConfig, console: Console) -> int:
         return 0 if result.same else 1
     from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
 
-    show_measured(result, config, console)
+    show_evaluation(result, config, console)
     if isinstance(result, PairsResult):
         require_comparable(result.missing, result.genuine + result.impostor, config)
     return 0

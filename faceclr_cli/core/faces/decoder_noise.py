@@ -20,7 +20,7 @@ class DecoderNoise:
     OpenCV's log level and the descriptor of standard error belong to the whole process. So the first thread to enter
     sets them, and the last one to leave restores what the first one found. libpng and libjpeg know no log level and
     write to the descriptor; it is redirected only in a process of faceclr's own whose messages take another one, as
-    `streams.ready` arranges, so that no message is lost.
+    `streams.set_up` arranges, so that no message is lost.
     """
 
     def __init__(self) -> None:

@@ -267,7 +267,7 @@ def test_a_command_prints_nothing_of_what_libraries_say_about_sound_pictures(
     decode = "from pathlib import Path; from faceclr_cli.core.faces.decode import read_photo\n"
     decode += "for name in sys.argv[1:]: read_photo(Path(name))\n"
     ours = "from faceclr_cli.commands import streams; from faceclr_cli.core.workers.process import claim_process\n"
-    ours += "claim_process(); streams.ready(); sys.stderr.write('before ')\n"
+    ours += "claim_process(); streams.set_up(); sys.stderr.write('before ')\n"
     after = "print('after', file=sys.stderr); os.write(2, b'of another library')\n"
     said = []
     for code in (decode, ours + decode + after):

@@ -167,7 +167,7 @@ def test_a_file_without_pairs_or_a_folder_that_is_not_there(root: Path, tmp_path
     (tmp_path / "pairs.csv").write_text("a,b\n")
     done = _typed("--pairs", tmp_path / "pairs.csv", "--root", root)
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "holds no pairs" in done.stderr
+    assert "contains no pairs" in done.stderr
     for folder in ("nowhere", "text.jpg"):
         with pytest.raises(DataError, match=f"{folder}: no(t a| such) folder"):
             _verdicts(root / folder, tmp_path / "pairs.csv")
