@@ -59,7 +59,7 @@ def test_a_store_that_another_run_writes_is_left_alone(place: Path) -> None:
     with exclusive(place / "locked.h5.parts"):
         done = CliRunner().invoke(app, ["embed", str(place / "photos"), "-o", str(place / "locked.h5")])
     assert done.exit_code == 75
-    assert "another run is writing here" in done.stderr
+    assert "another run is writing to this folder" in done.stderr
 
 
 def test_rows_and_a_summary_cannot_both_have_standard_output(place: Path) -> None:
