@@ -114,7 +114,7 @@ def killed_and_finished(line: str, desk: Path, stop: Moment) -> None:
     first.await_stop()
     code, log = run(line, desk)
     assert (code, len(log.splitlines())) == (75, 1), log
-    assert "another run is writing here" in log
+    assert "another run is writing to this folder" in log
     first.kill()
     code, log = run(line, desk)
     assert code == 0, log

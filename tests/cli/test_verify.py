@@ -197,7 +197,7 @@ def test_thresholds_may_come_from_a_file(pair: tuple[Path, Path], tmp_path: Path
     assert rows(strict)["threshold"].startswith("0.900 (sface), accepts 1 in 1,000 ")
     meaning = "accepts 1 in 10 pairs of different people, 99.0% of pairs of the same"
     assert rows(lax)["threshold"] == f"-0.500 (sface), {meaning}"
-    assert rows(lax)["probability"] == "not measured for sface; faceclr calibrate measures it"
+    assert rows(lax)["probability"] == "not calibrated for sface; run faceclr calibrate"
     assert rows(strict)["probability"] == rows(lax)["probability"]
     unknown = typed(*pair, "--calibration", path, "--far", "0.01")
     assert unknown.exit_code == 2
@@ -223,7 +223,7 @@ def test_thresholds_of_another_encoder_are_exit_4_and_files_without_any_exit_3(
 def test_no_probability_is_a_certainty(offset: float, shown: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
     path = calibrated(tmp_path / "own.json", SFaceEncoder(), Logistic(slope=0.0, offset=offset))
     done = typed(*pair, "--calibration", path)
-    assert rows(done)["probability"] == f"{shown} that it is the same person, at even odds beforehand"
+    assert rows(done)["probability"] == f"{shown} that it is the same person, given even prior odds"
     assert "100" not in done.stdout.replace("1,000", "")
 
 
@@ -275,9 +275,9 @@ def test_json_has_these_fields(photos: Path, pair: tuple[Path, Path]) -> None:
 def test_a_photograph_that_calls_for_care_is_noted_beside_the_verdict(name: str, doubt: str, photos: Path) -> None:
     done = typed(photos / "astronaut.jpg", photos / name)
     assert done.exit_code == 0
-    assert f"{photos / name}: {doubt}" in rows(done)["doubts"]
-    assert "astronaut.jpg" not in rows(done)["doubts"]
-    assert "doubts" not in rows(typed(photos / "astronaut.jpg", photos / "astronaut.jpg"))
+    assert f"{photos / name}: {doubt}" in rows(done)["warnings"]
+    assert "astronaut.jpg" not in rows(done)["warnings"]
+    assert "warnings" not in rows(typed(photos / "astronaut.jpg", photos / "astronaut.jpg"))
 
 
 def test_pairs_are_rows_and_too_many_failures_exit_3(photos: Path, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_measurement_of_too_many_failures_is_shown_and_exit_3(photos: Path, tm
 
 def test_a_store_has_its_encoder(tmp_path: Path) -> None:
     done = typed("--embeddings", tmp_path / "faces.h5", "--all-pairs", "--model", "run")
-    assert (done.exit_code, "--model: what a store holds is embedded already" in done.stderr) == (2, True)
+    assert (done.exit_code, "--model: cannot be combined with --embeddings" in done.stderr) == (2, True)
 
 
 def test_a_measurement_says_what_it_wrote_and_what_it_is_over(tmp_path: Path) -> None:

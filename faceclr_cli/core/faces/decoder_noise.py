@@ -20,7 +20,7 @@ class DecoderNoise:
     OpenCV's log level and the file descriptor of standard error belong to the whole process. Therefore the first
     thread to enter changes them, and the last one to leave restores them. libpng and libjpeg have no log level and
     write to the descriptor. It is redirected only in a process that belongs to faceclr and writes its own messages to
-    another descriptor (see `streams.ready`), so that no message is lost.
+    another descriptor (see `streams.set_up`), so that no message is lost.
     """
 
     def __init__(self) -> None:

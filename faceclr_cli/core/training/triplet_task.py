@@ -75,9 +75,9 @@ class _TripletTask(TaskModule):
         alone, few = int((counts == 1).sum()), int(((counts > 1) & (counts < self.config.pictures)).sum())
         texts = []
         if alone:
-            role = "are used as negatives only" if self.config.listed else "are left out"
+            role = "are used as negatives only" if self.config.lists_triplets else "are left out"
             texts.append(f"{alone} of {len(counts)} people have a single picture: they {role}")
-        if few and not self.config.listed:
+        if few and not self.config.lists_triplets:
             texts.append(f"{few} people have fewer than --pictures {self.config.pictures}: their pictures are repeated")
         return texts
 

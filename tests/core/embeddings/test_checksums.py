@@ -151,7 +151,7 @@ def test_a_store_that_a_notebook_holds_open_is_not_called_damaged(path: Path) ->
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(LockedError, match="another program has it open for writing"):
+        with pytest.raises(LockedError, match="has opened it for writing"):
             read_store(path)
         process.communicate(b"\n")
     assert len(read_store(path)) == 1000

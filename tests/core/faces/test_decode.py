@@ -265,7 +265,7 @@ def test_commands_suppress_decoder_messages_about_valid_pictures(tmp_path: Path,
     decode = "from pathlib import Path; from faceclr_cli.core.faces.decode import read_photo\n"
     decode += "for name in sys.argv[1:]: read_photo(Path(name))\n"
     ours = "from faceclr_cli.commands import streams; from faceclr_cli.core.workers.process import claim_process\n"
-    ours += "claim_process(); streams.ready(); sys.stderr.write('before ')\n"
+    ours += "claim_process(); streams.set_up(); sys.stderr.write('before ')\n"
     after = "print('after', file=sys.stderr); os.write(2, b'of another library')\n"
     said = []
     for code in (decode, ours + decode + after):

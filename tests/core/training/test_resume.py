@@ -95,7 +95,7 @@ def test_every_task_continues_bit_identically(
 ) -> None:
     # Of random-then-hard, the second epoch has hard negatives, and there it is stopped.
     monkeypatch.setattr(triplet_module, "should_use_hard_negatives", lambda rows: len(rows) == 1)
-    listed = isinstance(config, TripletConfig) and config.listed
+    listed = isinstance(config, TripletConfig) and config.lists_triplets
 
     def train(out: str, reporter: Heard, **options: Any) -> Path:
         from dataclasses import replace

@@ -99,7 +99,7 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
     if cut_out and config.annotate is not None:
         raise ConfigError("--annotate: these faces are cut out already; give the photographs that they were cut out of")
     # Of faces that are cut out already there is no choice, which they are asked not to be told of.
-    choice = "largest" if cut_out and config.face is None else config.which
+    choice = "largest" if cut_out and config.face is None else config.face_choice
     options = EmbedConfig(faces=root, model=config.model, face=choice, null=config.null)
     listing = list_pictures(options, root, encoder.fingerprint, reporter)
     return Photographs(listing, config, encoder, flip=flip)
@@ -113,7 +113,7 @@ def _stored(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Repo
     store = read_own_store(path, encoder, config.model, flip=flip)
     if not len(store):
         raise DataError(f"{display_path(path)}: holds no faces")
-    return StoredProbes(choose_faces(store, config.which, str(path), reporter), path)
+    return StoredProbes(choose_faces(store, config.face_choice, str(path), reporter), path)
 
 
 class Photographs:
@@ -131,10 +131,10 @@ class Photographs:
 
     def __init__(self, listing: Listing, config: IdentifyConfig, encoder: Encoder, *, flip: bool) -> None:
         self.photos = listing.photos
-        self._source = open_source(config.which, listing, encoder.fingerprint)
+        self._source = open_source(config.face_choice, listing, encoder.fingerprint)
         self._encoder, self._flip = encoder, flip
         # Where every face has an answer of its own, it is no doubt that there are several.
-        self._remarks = face_remarks if config.which == "all" else pair_remarks
+        self._remarks = face_remarks if config.face_choice == "all" else pair_remarks
 
     def batches(self) -> Iterator[Sequence[Probe]]:
         """One at a time, since an answer is given as soon as it is known.

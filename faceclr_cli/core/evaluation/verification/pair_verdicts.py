@@ -66,7 +66,7 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
     rule = choose_rule(encoder, config)
     reporter.report(TaskStarted(task=_TASK, total=None, unit="pairs"))
     try:
-        options = (encoder, config.model, config.root, config.one, reporter, config.save_crops)
+        options = (encoder, config.model, config.root, config.face_choice, reporter, config.save_crops)
         with open_photo_reader(*options, patient=config.pairs.is_file()) as pictures:
             for done, (pair, a, b) in enumerate(walk_pairs(iter_pairs(config.pairs), pictures), start=1):
                 yield _verdict((pair.a, pair.b), (a, b), rule)
