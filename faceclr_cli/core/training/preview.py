@@ -60,7 +60,7 @@ def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Pre
     chance = torch.rand(len(chosen), _VIEWS, augment.draws, generator=torch.Generator().manual_seed(config.seed))
     views = augment(torch.from_numpy(crops), chance).add_(1).mul_(127.5).round_().clamp_(0, 255).byte().contiguous()
     views = views.view(_VIEWS, len(chosen), *views.shape[1:]).permute(1, 0, 3, 4, 2)
-    size = settled.config.image_size
+    size = resolved.config.image_size
     draw_views(
         crops,
         np.ascontiguousarray(views.numpy()),
