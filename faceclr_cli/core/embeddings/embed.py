@@ -112,7 +112,7 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
         )
     listing = list_pictures(config, config.faces, encoder.fingerprint, reporter, has_layout=True)
     if config.face == "all" and any(photo.identity for photo in listing.photos):
-        text = "with --face all, every face in a photograph counts as the person of that photograph"
+        text = "with --face all, every face in a photo is assigned to the person of that photo"
         reporter.report(Notice(text=text, level="warning"))
     origin = StoreOrigin(
         fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,

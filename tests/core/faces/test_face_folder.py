@@ -54,7 +54,7 @@ def test_possible_inputs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found == [Path("splits/train"), Path("my faces")]
     error = no_faces_error("pretrain", found)
     assert "run: faceclr pretrain splits/train" in str(error)
-    assert "type: faceclr split 'my faces'" in str(no_faces_error("split", found[1:]))
+    assert "run: faceclr split 'my faces'" in str(no_faces_error("split", found[1:]))
     assert error.exit_code == 2
 
 
