@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.evaluation.verification.pair_evidence import ScoredPairs
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.metrics.roc import roc
 from faceclr_cli.core.metrics.roc_bands import roc_bands
 from faceclr_cli.core.plots.roc_figure import Band, PairScores, RocCurve, draw_verification
-
-if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
 
 _POINTS = 100
 

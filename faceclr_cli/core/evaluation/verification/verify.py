@@ -24,7 +24,7 @@ from faceclr_cli.core.text import display_path
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
-    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+    from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 
 
 @dataclass(frozen=True, kw_only=True)

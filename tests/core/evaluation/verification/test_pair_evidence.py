@@ -22,7 +22,7 @@ from faceclr_cli.core.embeddings import embed
 from faceclr_cli.core.embeddings.store import Store, read_store, write_store
 from faceclr_cli.core.encoders.pixels import PixelsEncoder
 from faceclr_cli.core.errors import DataError, FingerprintError
-from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify as run
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.preparing import prepare

@@ -16,7 +16,7 @@ from faceclr_cli.core.datasets.pairs.pair_audit import PairAudit
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
-from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify as run
 from faceclr_cli.core.events import Notice, Silent
 
