@@ -1,4 +1,4 @@
-"""An encoder measured on labeled pairs by the protocol of LFW, CFP or a file of scores."""
+"""Verification protocols on labeled pairs: LFW, CFP and score files."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ FARS = (1e-1, 1e-2, 1e-3)
 _BELOW_EVERY_SCORE = -2.0
 _NAMED_FAILURES = 20
 _REVERSED = 0.4
-"""An AUC below this is not that of a weak encoder, which is about 0.5."""
+"""A lower AUC indicates reversed scores or labels: a weak encoder has an AUC of about 0.5."""
 
 
 def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
-    """Measures an encoder on labeled pairs, and writes each pair's score and the plot where they are asked for.
+    """Measures an encoder on labeled pairs; writes the score of each pair and the plot if requested.
 
-    Pairs name pictures by their path below the folder, or below the one that was embedded.
+    Pairs name pictures by their path relative to the folder of photographs, or to the folder that was embedded.
 
     Raises:
-        DataError: A file cannot be read or written, the pairs have no labels or are too few, or none can be compared.
-        ConfigError, ModelError, FingerprintError: The encoder is not there, or does not fit the faces.
+        DataError: A file cannot be read or written, the pairs have no labels or are too few, or no pair can be
+            compared.
+        ConfigError, ModelError, FingerprintError: The encoder does not exist, or does not match the faces.
     """
     if config.plot is not None:
-        require_drawable(config.plot)  # Before hours of work, not after.
+        require_drawable(config.plot)  # Fail before the measurement, which may take hours.
     given = collect_evidence(config, reporter)
     judged, missing = given.judged, given.judged.missing
     reasons = tuple(dict.fromkeys(reason for reason in judged.reasons if reason))
@@ -58,8 +59,8 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         raise DataError(f"{judged.origin}: {error}") from error
     if result.auc < _REVERSED:
         text = (
-            f"AUC {result.auc:.4f} is far below 0.5: pairs of one person have the lower scores. If these are "
-            "distances, give 1 - distance or the negative distance; else the labels are the wrong way around"
+            f"AUC {result.auc:.4f} is far below 0.5: genuine pairs score lower than impostor pairs. If the scores are "
+            "distances, use 1 - distance or the negative distance; otherwise check whether the labels are reversed"
         )
         reporter.report(Notice(text=text, level="warning"))
     if config.results is not None:
@@ -70,10 +71,11 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
 
 
 def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[PairsResult, NDArray[np.bool_]]:
-    """The result, and which pairs were accepted."""
+    """Returns the result and the mask of accepted pairs."""
     own, missing = given.judged, given.judged.missing
     scores, same = own.scores, own.same
-    # Impostor pairs without a score say nothing about false accepts; genuine ones are people sent away.
+    # A genuine pair without a score counts as rejected. An impostor pair without a score is dropped, since counting
+    # it as rejected would lower the false accept rate.
     known = ~missing | same
     lowest = min(_BELOW_EVERY_SCORE, float(np.nanmin(scores)) - 1)
     values, genuine = np.where(missing, lowest, scores)[known], same[known]
@@ -93,12 +95,14 @@ def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[Pai
         judged=judged,
         auc=auc(values, genuine),
         eer=eer(values, genuine),
-        tar_at_far=tuple(_at(own, values, genuine, far, folds if given.other is None else None) for far in FARS),
+        tar_at_far=tuple(
+            _measure_far(own, values, genuine, far, folds if given.other is None else None) for far in FARS
+        ),
         best_threshold=best,
         best_distance=None if given.encoder is None else float(np.sqrt(max(0.0, 2 - 2 * best))),
         audit=audit_pairs(own.located, given.content_hashes) if own.pairs else None,
         people=None if names is None else len(names),
-        shared=_shared(names, given.trained_on),
+        shared=_people_in_training(names, given.trained_on),
     )
     return result, accepted
 
@@ -135,7 +139,7 @@ def _judge(
     return judged, accepted
 
 
-def _at(
+def _measure_far(
     own: ScoredPairs, values: NDArray[np.float64], genuine: NDArray[np.bool_], far: float, folds: int | None
 ) -> TarAtFar:
     impostors, needed = int((~genuine).sum()), round(1 / far)
@@ -145,7 +149,7 @@ def _at(
     point = tar_at_far(values, genuine, far)
     try:
         over = None if folds is None else tar_over_folds(np.nan_to_num(own.scores), own.same, far, folds, own.missing)
-    except ValueError:  # The folds are too small for this rate; all pairs together are not.
+    except ValueError:  # There are enough pairs for this rate in total, but not in each fold.
         over = None
     return TarAtFar(
         far=far,
@@ -157,7 +161,7 @@ def _at(
     )
 
 
-def _shared(names: Sequence[str] | None, trained_on: Collection[str] | None) -> tuple[str, ...] | None:
+def _people_in_training(names: Sequence[str] | None, trained_on: Collection[str] | None) -> tuple[str, ...] | None:
     if names is None or not trained_on:
         return None
     known = {name_key(name) for name in trained_on}
@@ -165,7 +169,7 @@ def _shared(names: Sequence[str] | None, trained_on: Collection[str] | None) -> 
 
 
 def _write_results(path: Path, own: ScoredPairs, accepted: NDArray[np.bool_]) -> None:
-    """One JSON line for each pair, in order; where only scores are known, without names."""
+    """Writes one JSON line for each pair, in order; without names if only scores are known."""
     names: Sequence[dict[str, str]] = [{"a": pair.a, "b": pair.b} for pair in own.pairs] or [{}] * len(own.scores)
     rows = zip(names, own.same.tolist(), own.scores.tolist(), accepted.tolist(), own.reasons, strict=True)
     with atomic_path(path) as temporary, open(temporary, "w", encoding="ascii") as file:

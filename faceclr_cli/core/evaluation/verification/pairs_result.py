@@ -13,13 +13,13 @@ class TarAtFar:
     """One row of the table of operating points.
 
     Attributes:
-        far: The false accept rate asked for.
-        tar: Share of genuine pairs accepted at the laxest threshold that accepts no larger share of all impostor
-            pairs, or None where it cannot be measured.
+        far: The requested false accept rate.
+        tar: Share of genuine pairs accepted at the lowest threshold whose false accept rate over all impostor pairs is
+            at most `far`, or None if it cannot be measured.
         threshold: That threshold, or None.
-        reason: Why it cannot be measured, or None.
-        fold_mean: Mean over folds, each by the threshold of the others, or None where they are too small.
-        fold_deviation: Standard deviation over the folds, or None.
+        reason: Why the TAR cannot be measured, or None.
+        fold_mean: Mean TAR over folds, each with the threshold of the other folds, or None if the folds are too small.
+        fold_deviation: Standard deviation over folds, or None.
     """
 
     far: float
@@ -32,18 +32,18 @@ class TarAtFar:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsAccuracy:
-    """The accuracy, and where its thresholds come from.
+    """The accuracy on pairs, and how its threshold was chosen.
 
     Attributes:
-        folds: How many folds it is a mean of, each judged by the best threshold of the others; 1 where other pairs
-            chose the threshold.
-        accuracy: Share of right verdicts; a pair that could not be compared is a wrong one.
-        standard_error: Of the accuracy.
-        standard_error_over: What it was taken over: `folds`, as LFW reports it; `people`, where folds share people or
-            other pairs chose the threshold; or `pairs`, where the latter holds and the people are not known.
-        threshold: The one that other pairs chose, or None.
-        backwards: The accuracy of those other pairs by the best threshold of these, or None.
-        precision: Share of genuine pairs among those accepted, by these thresholds; None if none was.
+        folds: Number of cross-validation folds, each judged with the best threshold of the other folds; 1 if other
+            pairs chose the threshold.
+        accuracy: Share of correct verdicts. A pair that could not be compared counts as wrong.
+        standard_error: Standard error of the accuracy.
+        standard_error_over: The unit of the standard error: `folds`, as LFW reports it; `people`, if folds share people
+            or other pairs chose the threshold; `pairs`, if other pairs chose the threshold and the people are unknown.
+        threshold: The threshold that other pairs chose, or None with folds.
+        backwards: The accuracy on the other pairs with the best threshold of these pairs, or None with folds.
+        precision: Share of genuine pairs among the accepted pairs; None if no pair was accepted.
         recall: Share of genuine pairs that were accepted.
     """
 
@@ -59,30 +59,29 @@ class PairsAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsResult:
-    """What an encoder reached on pairs.
+    """The metrics of an encoder on labeled pairs.
 
-    Pairs that could not be compared are never dropped: in the accuracy each is a wrong verdict, and in precision,
-    recall and TAR the genuine ones are rejected. FAR, AUC and EER are over the pairs that could, except that AUC
-    and EER too see missing genuine pairs as rejected.
+    Pairs that could not be compared still count. Each is a wrong verdict in the accuracy, and missing genuine pairs
+    count as rejected in precision, recall, TAR, AUC and EER. Missing impostor pairs are excluded from FAR, AUC and EER.
 
     Attributes:
-        pairs: The file of pairs, or the folder of CFP.
-        source: The folder of photographs, or the store; None for a file of scores.
-        encoder: Who embedded them; None for a file of scores.
-        fingerprint: How the faces were made; None for a file of scores.
+        pairs: The pairs file, or the CFP folder.
+        source: The folder of photographs, or the store; None for a score file.
+        encoder: Name of the encoder; None for a score file.
+        fingerprint: How the faces were prepared; None for a score file.
         genuine: Pairs of one person.
         impostor: Pairs of two people.
         missing: Pairs that could not be compared.
-        failures: The first reasons for that, each once.
+        failures: The first reasons why, without repetitions.
         judged: The accuracy.
         auc: Area under the ROC.
         eer: Equal error rate.
-        tar_at_far: For each false accept rate of `FARS`.
-        best_threshold: The threshold with the most right verdicts on all pairs.
-        best_distance: The same as the Euclidean distance of normalized embeddings; None for a file of scores.
-        audit: Pairs that should not be in the list; None for a file of scores.
-        people: How many people the pictures' folders are named after, or None if they are not people.
-        shared: People whom the encoder was trained on, of those; None where nobody knows.
+        tar_at_far: One row for each false accept rate of `FARS`.
+        best_threshold: The threshold with the highest accuracy on all pairs.
+        best_distance: The same threshold as a Euclidean distance of normalized embeddings; None for a score file.
+        audit: Pairs that should not be in the list; None for a score file.
+        people: Number of people, from the names of the folders; None if the folders are not people.
+        shared: The people among them who are also in the encoder's training set; None if unknown.
     """
 
     pairs: str
