@@ -138,4 +138,4 @@ def same_file_note(a: Path | str, b: Path | str) -> str:
     )
 
 
-_FACE_TAKEN = {"largest": "largest", "center": "most central", "best": "clearest", "only": "only one"}
+_FACE_TAKEN = {"largest": "largest", "center": "most central", "best": "most confident detection", "only": "only one"}
