@@ -12,7 +12,7 @@ from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
-from faceclr_cli.core.evaluation.verification.verify import prepare as verify
+from faceclr_cli.core.evaluation.verification.verify import verify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo

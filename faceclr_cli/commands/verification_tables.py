@@ -11,12 +11,12 @@ from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
-    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+    from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 
 
 def show_evaluation(result: PairsResult | AllPairsResult, config: VerifyConfig, console: Console) -> None:
     """Shows the accuracy on listed pairs, TAR at FAR, and the findings of the audit."""
-    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+    from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 
     if isinstance(result, PairsResult):
         _show_pairs(result, config, console)

@@ -24,7 +24,7 @@ def run(config: VerifyConfig, console: Console) -> int:
     if isinstance(result, VerifyResult):
         show_verdict(result, console)
         return 0 if result.same else 1
-    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+    from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 
     show_evaluation(result, config, console)
     if isinstance(result, PairsResult):

@@ -231,7 +231,7 @@ def test_no_probability_is_a_certainty(offset: float, shown: str, pair: tuple[Pa
 def test_of_two_people_one_is_compared_and_that_is_said(choice: str, photos: Path) -> None:
     done = typed(photos / "two.jpg", photos / "astronaut.jpg", "--face", choice)
     assert done.exit_code in (0, 1)
-    taken = {"largest": "largest", "center": "one in the middle", "best": "surest"}[choice]
+    taken = {"largest": "largest", "center": "most central", "best": "most confident detection"}[choice]
     assert f"two.jpg: 2 faces found, the {taken} is compared" in done.stderr
 
 

@@ -1,1 +1,1 @@
-"""From stores and pairs to results."""
+"""Evaluation of encoders and their embeddings."""

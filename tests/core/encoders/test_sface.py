@@ -11,7 +11,7 @@ from faceclr_cli.core.datasets.pairs.pair_files import read_pairs
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import NoFaceError
-from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify as run
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper

@@ -1,1 +1,1 @@
-"""Who is in a photograph? Galleries, classifiers, and open-set measurements."""
+"""Face identification: galleries, classifiers, and the open-set protocol."""

@@ -1,4 +1,4 @@
-"""Copies of photographs with the names of the people on them."""
+"""Annotated copies of photographs, with a box and a name for each face."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _QUALITY = 95
 
 
 class Annotator:
-    """Writes annotated copies below a folder, each below the sub-folders of its photograph, as JPEG.
+    """Writes annotated copies as JPEG, in the same sub-folders as the photographs.
 
     Args:
-        read: From a photograph's name to its content.
-        targets: Where the copy of each photograph goes, by its name.
+        read: Returns the content of a photograph, given its name.
+        targets: The path of each copy, by the name of its photograph.
     """
 
     def __init__(self, read: Callable[[str], bytes], targets: dict[str, Path]) -> None:
@@ -36,15 +36,15 @@ class Annotator:
     @classmethod
     @contextmanager
     def opened(cls, source: Path | None, photos: Sequence[Photo], out: Path | None) -> Iterator[Annotator | None]:
-        """Makes ready to write copies of photographs; gives None where no folder is named.
+        """Opens an annotator; yields None if no output folder is given.
 
         Args:
             source: The folder, archive or photograph, or `-`.
-            photos: All of it.
+            photos: All photographs of the source.
             out: The folder for the copies.
 
         Raises:
-            ConfigError: A copy would take the place of a photograph, or lie among them.
+            ConfigError: A copy would overwrite a photograph, or be written among the photographs.
         """
         if source is None or out is None:
             yield None
@@ -52,23 +52,23 @@ class Annotator:
         if out.exists() and not out.is_dir():
             raise ConfigError(f"--annotate {display_path(out)}: is a file; name a folder")
         if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-            text = "lies in the folder of photographs, where the copies would be taken for photographs; choose another"
+            text = "is inside the folder of photographs, where copies would be read as photographs; choose another"
             raise ConfigError(f"--annotate {display_path(out)}: {text}")
         targets = targets_of([photo.name for photo in photos], out)
         originals = {_place(photo.path) for photo in photos}
         for photo in photos:
             if _place(targets[photo.name]) in originals:
                 raise ConfigError(
-                    f"--annotate {display_path(out)}: {display_path(photo.name)} would be written over; choose another"
+                    f"--annotate {display_path(out)}: {display_path(photo.name)} would be overwritten; choose another"
                 )
         with photo_reader(source) as read:
             yield cls(read, targets)
 
     def write(self, photo: Photo, labels: Sequence[Label]) -> Path:
-        """Writes the copy of a photograph, whole or not at all.
+        """Writes the copy of a photograph atomically.
 
         Raises:
-            DataError: The photograph is gone, or the copy cannot be written.
+            DataError: The photograph no longer exists, or the copy cannot be written.
         """
         target = self._targets[photo.name]
         image = draw_labels(decode_picture(self._read(photo.name), photo.name), labels)
@@ -81,20 +81,24 @@ class Annotator:
 
 
 def targets_of(names: Sequence[str], out: Path) -> dict[str, Path]:
-    """Where the copy of each photograph goes: below `out`, each at a place of its own.
+    """Assigns each photograph a unique path for its copy.
 
-    `a.png` becomes `a.png.jpg`, since there may be an `a.jpg` too. What leads out of the folder becomes part of a name.
+    `a.png` becomes `a.png.jpg`, since `a.jpg` may exist too. Absolute paths and `..` are rewritten so that the copy
+    stays inside the folder.
 
     Args:
-        names: Of the photographs, with forward slashes.
-        out: The folder.
+        names: Names of the photographs, with forward slashes.
+        out: The output folder.
+
+    Returns:
+        The path of each copy, by the name of its photograph.
     """
     taken, targets = set[str](), dict[str, Path]()
-    # Those that keep their names come first, so that the others make way for them.
+    # Photographs whose names stay the same come first, so that renamed ones avoid them.
     for name in sorted(set(names), key=lambda name: (_inside(name) != name, not _is_jpeg(name), name)):
         inside = _inside(name)
         place = inside if _is_jpeg(inside) else f"{inside}.jpg"
-        while place.lower() in taken:  # some file systems don't tell capitals apart
+        while place.lower() in taken:  # some file systems are case-insensitive
             place += ".jpg"
         taken.add(place.lower())
         targets[name] = out / place
@@ -111,7 +115,7 @@ def _is_jpeg(name: str) -> bool:
 
 
 def _place(path: Path) -> str:
-    """A file by where its name stands, since a rename replaces the name and not what a link leads to."""
+    """The path with its folder resolved but not the file itself, since a rename replaces a link and not its target."""
     return os.path.join(os.path.realpath(path.parent), path.name)
 
 

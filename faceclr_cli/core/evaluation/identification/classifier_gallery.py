@@ -1,4 +1,4 @@
-"""A classifier as a gallery: the layer says who it would be, the centroids whether it is anybody known."""
+"""A classifier as a gallery: the linear layer names the person, the centroids reject strangers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassifierGallery:
-    """A classifier, ready to be asked.
+    """A gallery backed by a classifier.
 
     Attributes:
-        classifier: Who it is, if it is one of its people.
-        rule: From which similarity to a centroid on it is.
+        classifier: Names the most probable person.
+        rule: The minimum similarity to a person's centroid.
     """
 
     classifier: PeopleClassifier
@@ -33,26 +33,31 @@ class ClassifierGallery:
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the people."""
+        """Names of the people."""
         return self.classifier.people
 
     @property
     def content_hashes(self) -> None:
-        """Unknown: a classifier keeps no pictures."""
+        """None: a classifier does not store pictures."""
         return
 
     @property
     def false_alarms(self) -> FalseAlarms | None:
-        """At most the FAR for each of the people, whose centroids a stranger is compared with."""
+        """An upper bound: the FAR times the number of centroids that a stranger is compared with."""
         return None if self.rule.far is None else bounded_false_alarms(len(self.names), self.rule.far)
 
     @property
     def flip(self) -> bool:
-        """Whether it learned from means of faces and their mirror images."""
+        """True if it was trained on means of faces and their mirror images."""
         return self.classifier.flip
 
     def find(self, embeddings: NDArray[np.float32], count: int) -> list[tuple[Match, ...]]:
-        """The likeliest people of each face. Shape: (faces, dim)."""
+        """Finds the most probable people for each face.
+
+        Args:
+            embeddings: L2-normalized. Shape: (faces, dim).
+            count: Maximum number of people per face.
+        """
         chances = self.classifier.probabilities(embeddings)
         similarities = np.clip(embeddings @ self.classifier.centroids.T, -1, 1)
         return [
@@ -70,33 +75,35 @@ class ClassifierGallery:
 
 
 def load_classifier_gallery(path: Path, encoder: Encoder, config: IdentifyConfig) -> ClassifierGallery:
-    """Reads a classifier that can judge the embeddings that an encoder makes now.
+    """Reads a classifier and checks that it was trained on embeddings of the given encoder.
 
     Raises:
-        DataError: It cannot be read.
-        ModelError: It learned from another encoder's embeddings.
-        FingerprintError: It learned from faces that were prepared in another way than the encoder needs.
-        ConfigError: Nobody measured its threshold for this rate, or another calibration was given.
+        DataError: The classifier cannot be read.
+        ModelError: The classifier was trained on embeddings of another encoder.
+        FingerprintError: The training faces were prepared differently from what the encoder needs.
+        ConfigError: The classifier has no threshold for this rate, or a separate calibration was given.
     """
     classifier = read_classifier(path)
     if classifier.encoder_digest != encoder.digest:
-        text = f"learned from embeddings of {display_path(classifier.encoder)}, not of --model {config.model}"
+        text = f"was trained on embeddings of {display_path(classifier.encoder)}, not of --model {config.model}"
         raise ModelError(f"{display_path(path)}: {text}")
     classifier.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {config.model}")
     if classifier.dim != encoder.dim:
-        raise DataError(f"{display_path(path)}: damaged: made for {classifier.dim} numbers a face, not {encoder.dim}")
+        raise DataError(
+            f"{display_path(path)}: damaged: embeddings have {encoder.dim} dimensions, not {classifier.dim}"
+        )
     return ClassifierGallery(classifier=classifier, rule=_rule(classifier, config, display_path(path)))
 
 
 def _rule(classifier: PeopleClassifier, config: IdentifyConfig, origin: str) -> Rule:
     calibration, highest_far = classifier.calibration, DEFAULT_FALSE_ALARM_RATE / len(classifier.people)
     if config.calibration is not None:
-        raise ConfigError(f"--calibration: {origin} has its own, of faces and centroids; --threshold overrules it")
+        raise ConfigError(f"--calibration: {origin} has its own calibration; use --threshold to override it")
     if config.threshold is not None:
         return Rule(threshold=config.threshold, far=None, meaning="chosen by --threshold", logistic=None)
     try:
         point = calibration.default_point_at_most(highest_far) if config.far is None else calibration.at(config.far)
     except ValueError:
         known = ", ".join(f"{point.far:g}" for point in calibration.points)
-        raise ConfigError(f"--far {config.far:g}: of {origin} nobody measured it, but {known}") from None
+        raise ConfigError(f"--far {config.far:g}: not measured for {origin}; available: {known}") from None
     return Rule(threshold=point.threshold, far=point.far, meaning=calibration.source, logistic=None)

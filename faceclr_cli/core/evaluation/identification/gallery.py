@@ -1,4 +1,4 @@
-"""The people whom photographs may show."""
+"""The gallery: the people that `faceclr identify` can name."""
 
 from __future__ import annotations
 
@@ -32,52 +32,58 @@ from faceclr_cli.core.metrics.open_set import FalseAlarms, bounded_false_alarms,
 from faceclr_cli.core.text import display_path
 
 _LEAST_PEOPLE = 10
-"""Fewer people measure the false alarms of a gallery so badly that a bound says more."""
+"""With fewer people, a bound on the false alarm rate is more informative than a measurement."""
 
 
 class KnownPeople(Protocol):
-    """People with names, among whom faces are looked for."""
+    """A searchable set of people with names."""
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the people, each once, sorted."""
+        """Sorted, unique names of the people."""
         ...
 
     @property
     def content_hashes(self) -> frozenset[str] | None:
-        """SHA-256 of their pictures, or None where nobody wrote them down."""
+        """SHA-256 of the pictures, or None if unknown."""
         ...
 
     @property
     def rule(self) -> Rule:
-        """From which similarity on a face is theirs."""
+        """The minimum similarity of a match."""
         ...
 
     @property
     def false_alarms(self) -> FalseAlarms | None:
-        """The share of strangers who would be taken for one of the people; None where it is not known."""
+        """The share of strangers who would be taken for one of the people; None if unknown."""
         ...
 
     @property
     def flip(self) -> bool:
-        """Whether faces are compared as means of themselves and their mirror images."""
+        """True if embeddings must be the mean of a face and its mirror image."""
         ...
 
     def find(self, embeddings: NDArray[np.float32], count: int) -> list[tuple[Match, ...]]:
-        """The people that each face is most likely of, at most `count`, the likeliest first. Shape: (faces, dim)."""
+        """Finds the best matches of each face, best first.
+
+        Args:
+            embeddings: L2-normalized. Shape: (faces, dim).
+            count: Maximum number of people per face.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gallery:
-    """Faces of people with names, ready to be searched.
+    """A gallery of embedded faces.
 
     Attributes:
-        index: Finds people by their numbers.
-        names: Of the people, by number.
-        paths: Of the pictures, by row.
-        content_hashes: Of the pictures.
-        rule: From which similarity on a face is theirs.
+        index: The search index.
+        names: Names of the people, by their number in the index.
+        paths: Paths of the pictures, by row.
+        content_hashes: SHA-256 of the pictures.
+        rule: The minimum similarity of a match.
+        flip: True if embeddings are means of faces and their mirror images.
     """
 
     index: PeopleIndex
@@ -89,14 +95,19 @@ class Gallery:
 
     @property
     def false_alarms(self) -> FalseAlarms | None:
-        """As `People`: measured on the gallery, or bounded by the FAR where too few people make no measurement."""
+        """The false alarm rate: measured on the gallery, or bounded by the FAR if it has too few people."""
         people, rule = len(self.names), self.rule
         if rule.far is not None and people < _LEAST_PEOPLE:
             return bounded_false_alarms(len(self.paths), rule.far)
         return gallery_false_alarms(*self.index.similarities_to_others(), rule.threshold) if people > 1 else None
 
     def find(self, embeddings: NDArray[np.float32], count: int) -> list[tuple[Match, ...]]:
-        """As `People`; a person is as similar as the most similar of their pictures."""
+        """Finds the best matches of each face; a person's similarity is that of their most similar picture.
+
+        Args:
+            embeddings: L2-normalized. Shape: (faces, dim).
+            count: Maximum number of people per face.
+        """
         found = self.index.search(embeddings, count)
         chances = None if self.rule.logistic is None else self.rule.logistic.among(len(self.names))
         return [
@@ -114,29 +125,29 @@ class Gallery:
 
 
 def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Reporter) -> KnownPeople:
-    """Reads a store or a classifier, or embeds a folder, of people with names.
+    """Reads a gallery from a store or a classifier, or embeds a folder.
 
     Args:
         config: The options.
-        path: The store, the classifier, prepared faces, or a folder, archive or list of photographs. Of several faces
-            in a photograph one counts, by default the largest.
-        encoder: Who embedded them, or embeds them now.
-        reporter: Told of what is left out.
+        path: The store, the classifier, prepared faces, or a folder, archive or list of photographs. If a photograph
+            has several faces, one is used, by default the largest.
+        encoder: The encoder.
+        reporter: Receives warnings about skipped faces.
 
     Raises:
-        DataError: There is no such file, or nobody in it has a name.
+        DataError: The file does not exist, or has no faces with a name.
         ModelError: The store or the classifier was made by another encoder.
-        FingerprintError: The faces were prepared in another way than the encoder needs.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
         ConfigError: The encoder has no threshold and none was given.
     """
     if is_classifier(path):
         if config.gallery_face is not None:
-            raise ConfigError(f"--gallery-face: {display_path(path)} is a classifier; leave the option out")
+            raise ConfigError(f"--gallery-face: {display_path(path)} is a classifier; omit the option")
         layer: ClassifierGallery = load_classifier_gallery(path, encoder, config)
         return layer
     choose_rule(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
     known = select_named_rows(_rows(config, path, encoder, reporter), display_path(path), reporter)
-    # A face is compared with every picture, and each is another chance to be mistaken.
+    # Each face is compared with every picture, so the false alarm rate grows with the number of pictures.
     rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(known))
     names, numbers = np.unique([str(name) for name in known.identities], return_inverse=True)
     return Gallery(
@@ -149,9 +160,9 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
 
 
 def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Reporter) -> Rows:
-    """The faces of a store or a folder: one of each photograph, unless the user wants all.
+    """The faces of a store or a folder.
 
-    A photograph of a person may show others, who would take their name.
+    One face per photograph by default, since the other people in it would get the same name.
     """
     choice: Choice = config.gallery_face or "largest"
     if is_store(path):
@@ -160,9 +171,7 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
     if not path.exists():
         raise DataError(f"{display_path(path)}: no such file or folder")
     if config.gallery_face is not None and is_face_folder(path):
-        raise ConfigError(
-            f"--gallery-face: {display_path(path)} holds faces that are cut out already; leave the option out"
-        )
+        raise ConfigError(f"--gallery-face: {display_path(path)} contains prepared faces; omit the option")
     options = EmbedConfig(faces=path, model=config.model, face=choice)
     listing = list_pictures(options, path, encoder.fingerprint, reporter)
     try:
@@ -170,51 +179,51 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
     except NoFaceError:
         raise
     except (OSError, LockedError, DataError) as error:
-        text = f"{display_path(path)}: all its pictures are embedded now, since the cache cannot be used: {error}"
+        text = f"{display_path(path)}: the cache cannot be used, so all pictures are embedded again: {error}"
         reporter.report(Notice(text=text, level="warning"))
     block = embed_listing(listing, choice, encoder, reporter)
     if not len(block.rows):
-        raise NoFaceError(f"{display_path(path)}: no picture gave a face (first: {block.failures[0]})")
+        raise NoFaceError(f"{display_path(path)}: no face found in any picture (first: {block.failures[0]})")
     return block.rows
 
 
 def read_own_store(path: Path, encoder: Encoder, model: str, *, flip: bool = False) -> Store:
-    """A store of embeddings that can be compared with those that an encoder makes now.
+    """Reads a store and checks that it was made by the given encoder.
 
     Args:
         path: The store.
         encoder: The encoder.
-        model: What the user calls it.
-        flip: Whether means of faces and their mirror images are wanted, or faces alone.
+        model: The encoder's name in messages, as given by the user.
+        flip: True if the store must hold means of faces and their mirror images.
 
     Raises:
-        DataError: It cannot be read, or one holds means of faces and their mirror images and the other is wanted.
-        ModelError: It was made by another encoder.
-        FingerprintError: Its faces were prepared in another way than the encoder needs.
+        DataError: The store cannot be read, or was made with a different `--flip`.
+        ModelError: The store was made by another encoder.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
     """
     store = read_store(path)
     if store.encoder_digest != encoder.digest:
         raise ModelError(f"{display_path(path)}: was made by {display_path(store.encoder)}, not by --model {model}")
     store.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {model}")
     if store.flip and not flip:
-        text = "holds means of faces and their mirror images, which compare with nothing else"
+        text = "contains means of faces and their mirror images, which cannot be compared with single faces"
         raise DataError(f"{display_path(path)}: {text}; embed them without --flip")
     if flip and not store.flip:
-        text = "the classifier learned from means of faces and their mirror images"
-        raise DataError(f"{display_path(path)}: holds faces alone, and {text}; embed them with --flip")
+        text = "the classifier was trained with --flip, the store was made without"
+        raise DataError(f"{display_path(path)}: {text}; embed the faces with --flip")
     return store
 
 
 def select_named_rows(rows: Rows, origin: str, reporter: Reporter) -> Rows:
-    """The rows of people with names.
+    """Selects the rows with a name.
 
     Raises:
-        DataError: There are none.
+        DataError: No row has a name.
     """
     named = np.array([name is not None for name in rows.identities], bool)
     if not named.any():
-        raise DataError(f"{origin}: nobody there has a name: a folder for each person gives them")
+        raise DataError(f"{origin}: no face has a name; put the pictures of each person in a folder named after them")
     if not named.all():
-        text = f"{origin}: {(~named).sum()} of {len(named)} faces have no name and are left out"
+        text = f"{origin}: {(~named).sum()} of {len(named)} faces have no name and are skipped"
         reporter.report(Notice(text=text, level="warning"))
     return rows.take(np.flatnonzero(named))

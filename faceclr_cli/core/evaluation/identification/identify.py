@@ -1,4 +1,4 @@
-"""`faceclr identify`: who is in photographs, of the people of a gallery."""
+"""`faceclr identify`: names for the faces in photographs, from a gallery of known people."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _TASK = "identifying"
 
 @dataclass(frozen=True, kw_only=True)
 class Identified:
-    """A face and who it is; or a photograph without one.
+    """The result for one face, or for a photograph without a face.
 
     Attributes:
-        photo: As it was named.
-        face: Its number in the photograph, from 1; 0 where there is none.
-        box: x, y, width and height in pixels of the photograph; None for faces that were cut out before.
-        name: Who it is, or None where it is nobody of the gallery.
-        matches: The most similar people, of a classifier the likeliest, the first being who it is, or would be.
-        reason: Why there is no face: one line that names the photograph; or None.
-        notes: What makes the answer doubtful.
+        photo: Name of the photograph.
+        face: Number of the face in the photograph, from 1; 0 if no face was found.
+        box: x, y, width and height in pixels of the photograph; None for prepared faces.
+        name: Name of the person, or None if the face matches nobody in the gallery.
+        matches: The most similar people, or the most probable ones with a classifier; best first.
+        reason: Why there is no face, in one line that names the photograph; or None.
+        notes: Quality warnings.
     """
 
     photo: str
@@ -50,7 +50,7 @@ class Identified:
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The face as a JSON object; what is known of the first match stands beside the name as well."""
+        """The face as a JSON object, with the scores of the best match at the top level."""
         best = self.matches[0] if self.matches else None
         return {
             "photo": self.photo,
@@ -68,11 +68,11 @@ class Identified:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnsweredPhoto:
-    """A photograph, and who its faces may be.
+    """A photograph and the matches of its faces.
 
     Attributes:
-        probe: The photograph, and what is known of its faces.
-        found: For each of its faces the people it may be, the likeliest first; empty where there is none.
+        probe: The photograph and its faces.
+        found: The matches of each face, best first; empty if the photograph has no face.
     """
 
     probe: Probe
@@ -81,12 +81,12 @@ class AnsweredPhoto:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IdentifyJob:
-    """What a run needs.
+    """The inputs of an identification run.
 
     Attributes:
         config: The options.
-        encoder: Who embeds.
-        people: Among whom.
+        encoder: The encoder.
+        people: The gallery.
         probes: The photographs.
     """
 
@@ -97,12 +97,12 @@ class IdentifyJob:
 
 
 def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]:
-    """Names the faces of photographs, one after the other, and draws the names on copies if that is asked for.
+    """Names the faces of photographs in order, and writes annotated copies if requested.
 
     Raises:
         DataError: The photographs or the gallery cannot be read, or a copy cannot be written.
-        ModelError, FingerprintError: The encoder is not there, or the gallery is not its.
-        ConfigError: The encoder has no threshold and none was given, or copies would be among the photographs.
+        ModelError, FingerprintError: The encoder does not exist, or did not make the gallery.
+        ConfigError: The encoder has no threshold and none was given, or copies would be written among the photographs.
     """
     job = prepare_identification(config, reporter)
     photos = () if config.annotate is None else job.probes.photos
@@ -123,32 +123,30 @@ def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> Identi
         DataError, ModelError, FingerprintError, ConfigError: As `identify`.
     """
     if config.photos is None or config.gallery is None:
-        raise ConfigError("give photographs, and --gallery with the people they may show")
+        raise ConfigError("give photographs, and --gallery with pictures of known people")
     _require_apart(config.annotate, config.gallery)
     encoder = load_encoder(config.model)
     people = load_gallery(config, config.gallery, encoder, reporter)
     alarms = people.false_alarms
     if alarms is not None:
-        reporter.report(Notice(text=_strangers(alarms, people)))
+        reporter.report(Notice(text=_describe_false_alarms(alarms, people)))
     probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
     return IdentifyJob(config=config, encoder=encoder, people=people, probes=probes)
 
 
 def _require_apart(annotate: Path | None, gallery: Path) -> None:
     if annotate is not None and gallery.is_dir() and annotate.resolve().is_relative_to(gallery.resolve()):
-        text = (
-            f"lies in {display_path(gallery)}, where the copies would be taken for pictures of people; choose another"
-        )
+        text = f"is inside the gallery {display_path(gallery)}, where copies would be read as pictures; choose another"
         raise ConfigError(f"--annotate {display_path(annotate)}: {text}")
 
 
 def ask(job: IdentifyJob, count: int, reporter: Reporter) -> Iterator[AnsweredPhoto]:
-    """Looks for the faces of each photograph among the people.
+    """Searches the gallery for the faces of each photograph.
 
     Args:
-        job: What was prepared.
-        count: How many people each face may be, at most.
-        reporter: Told how far it is.
+        job: The inputs from `prepare_identification`.
+        count: Maximum number of matches per face.
+        reporter: Receives the progress.
 
     Raises:
         ModelError: The encoder produced NaN or infinite embeddings.
@@ -167,14 +165,14 @@ def ask(job: IdentifyJob, count: int, reporter: Reporter) -> Iterator[AnsweredPh
         reporter.report(TaskFinished(task=_TASK))
 
 
-def _strangers(alarms: FalseAlarms, people: KnownPeople) -> str:
-    """What a threshold for pairs means for a gallery."""
+def _describe_false_alarms(alarms: FalseAlarms, people: KnownPeople) -> str:
+    """Describes the false alarm rate of the gallery, which is higher than the FAR of a pair."""
     result = f"would be taken for one of {len(people.names):,} people at the threshold {people.rule.threshold:.3f}"
     if alarms.rate is None:
-        return f"of strangers, at most {alarms.high:.2%} {result}"
+        return f"at most {alarms.high:.2%} of strangers {result}"
     interval = f"95% interval {alarms.low:.1%} to {alarms.high:.1%}"
     method = "measured on the gallery, each person against the others"
-    return f"of strangers, about {alarms.rate:.1%} ({interval}) {result}: {method}"
+    return f"about {alarms.rate:.1%} of strangers {result} ({interval}; {method})"
 
 
 def _answers(asked: AnsweredPhoto, threshold: float) -> list[Identified]:

@@ -1,4 +1,4 @@
-"""A person beside a face."""
+"""A match between a face and a person of the gallery."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """A person of the gallery beside a face.
+    """A candidate person for a face.
 
     Attributes:
-        name: Of the person.
-        similarity: Cosine to the most similar of their pictures, or of a classifier to their centroid, -1 to 1.
-        probability: The chance that it is the person, if a stranger is as likely beforehand as all people of the
-            gallery together, or None where it was not measured; of a classifier, the chance that it is this one of its
-            people.
-        picture: That picture; None of a classifier, which keeps none.
+        name: Name of the person.
+        similarity: Cosine similarity to the person's most similar picture, or to their centroid with a classifier,
+            -1 to 1.
+        probability: Probability that the face shows the person, for a prior of 0.5 that it shows anyone in the gallery;
+            None if the encoder is not calibrated. With a classifier, the probability of this person given that the
+            face shows one of its people.
+        picture: The most similar picture; None with a classifier, which does not store pictures.
     """
 
     name: str

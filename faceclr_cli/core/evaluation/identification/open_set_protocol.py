@@ -1,4 +1,4 @@
-"""`faceclr identify --evaluate`: how well the people of a gallery are named, and strangers told apart from them."""
+"""`faceclr identify --evaluate`: the open-set identification protocol."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _RANKS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSetResult:
-    """What an encoder and a gallery reached on labeled photographs.
+    """Open-set metrics of an encoder and a gallery on labeled photographs.
 
     Attributes:
-        encoder: Its name.
-        people: In the gallery.
-        known: Photographs of people of the gallery.
-        unknown: Photographs of anybody else.
-        left_out: Photographs that are themselves in the gallery, and count nowhere; None where nobody knows.
-        failed: Photographs without a face. They count: of known people as missed, of others as rejected.
-        rank1: Share of the known whose own person is the first, whatever the threshold.
-        rank5: Share of the known whose own person is among the first five.
-        dir_at_far: Detection and identification rate at false alarm rates.
-        rule: What the threshold does that decides without --evaluate.
-        meaning: Where that threshold is from, as a sentence.
+        encoder: Name of the encoder.
+        people: Number of people in the gallery.
+        known: Photographs of people in the gallery.
+        unknown: Photographs of other people.
+        left_out: Photographs that are also in the gallery, which are excluded; None if unknown.
+        failed: Photographs without a face. They count as missed for known people and as rejected for others.
+        rank1: Share of known photographs whose best match is correct, regardless of the threshold.
+        rank5: Share of known photographs with the correct person among the five best matches.
+        dir_at_far: Detection and identification rate at each false alarm rate.
+        rule: The rates at the threshold that `identify` uses.
+        meaning: A description of that threshold.
     """
 
     encoder: str
@@ -56,7 +56,7 @@ class OpenSetResult:
 
 @dataclass(kw_only=True)
 class _Tally:
-    """What was found so far: the first person's similarity, and at which place a known face's own person is."""
+    """Collects the best similarity of each photograph, and the rank of the correct person of known ones."""
 
     known: list[float] = field(default_factory=list)
     ranks: list[int] = field(default_factory=list)
@@ -83,25 +83,25 @@ class _Tally:
 
 
 def evaluate_identify(config: IdentifyConfig, reporter: Reporter) -> OpenSetResult:
-    """Measures how well `identify` would do on photographs of which it is known who they show.
+    """Measures `identify` on labeled photographs.
 
     Raises:
-        DataError: As `identify`, or nobody of the gallery is among the photographs.
-        TooManyBadFilesError: More photographs gave no face than `max_bad` allows; the numbers stand.
-        ModelError, FingerprintError, ConfigError: As `identify`.
+        DataError: As for `identify`, or no photograph shows a person of the gallery.
+        TooManyBadFilesError: No face was found in more photographs than `max_bad` allows; the error has the result.
+        ModelError, FingerprintError, ConfigError: As for `identify`.
     """
     job = prepare_identification(config, reporter)
     names, hashes, tally = set(job.people.names), job.people.content_hashes, _Tally()
     photos = job.probes.photos
     if not any(photo.identity in names for photo in photos):
-        hint = "the folders of people must have the names that the gallery gives them"
-        raise DataError(f"{display_path(config.photos or '')}: shows nobody of the gallery by name; {hint}")
+        hint = "each person's folder must have the same name as in the gallery"
+        raise DataError(f"{display_path(config.photos or '')}: no photograph is labeled with a gallery person; {hint}")
     for asked in ask(job, _RANKS, reporter):
         tally.add(asked, names, hashes)
     if not tally.known:
-        text = "every photograph of somebody known is itself in the gallery, and would find itself"
+        text = "all photographs of known people are also in the gallery, and would match themselves"
         raise DataError(f"{display_path(config.photos or '')}: {text}; give other photographs")
-    _tell(tally, hashes is None, reporter)
+    _warn(tally, hashes is None, reporter)
     result = OpenSetResult(
         encoder=job.encoder.name,
         people=len(names),
@@ -117,20 +117,20 @@ def evaluate_identify(config: IdentifyConfig, reporter: Reporter) -> OpenSetResu
     )
     if len(tally.failures) > config.max_bad * len(photos):
         text = (
-            f"{len(tally.failures)} of {len(photos)} photographs gave no face, more than --max-bad {config.max_bad:g}"
+            f"no face found in {len(tally.failures)} of {len(photos)} photographs, more than --max-bad "
+            f"{config.max_bad:g}"
         )
         raise TooManyBadFilesError(text, result)
     return result
 
 
-def _tell(tally: _Tally, is_blind: bool, reporter: Reporter) -> None:
-    """Says what the numbers don't."""
+def _warn(tally: _Tally, is_blind: bool, reporter: Reporter) -> None:
     if tally.left_out:
-        text = f"{tally.left_out} photographs are in the gallery themselves and were left out"
+        text = f"{tally.left_out} photographs are also in the gallery and were excluded"
         reporter.report(Notice(text=text, level="warning"))
     if is_blind:
-        text = "a classifier does not say which pictures it learned from: none of them may be among these"
+        text = "a classifier does not list its training pictures; make sure that none of them is among the photographs"
         reporter.report(Notice(text=text, level="warning"))
     if tally.failures:
-        text = f"{len(tally.failures)} photographs gave no face (first: {tally.failures[0]})"
+        text = f"no face found in {len(tally.failures)} photographs (first: {tally.failures[0]})"
         reporter.report(Notice(text=text, level="warning"))

@@ -1,4 +1,4 @@
-"""People told apart by a layer on frozen embeddings, kept as a folder: `classifier.json` and `weights.safetensors`."""
+"""The people classifier: a linear layer on frozen embeddings, stored as `classifier.json` and `weights.safetensors`."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _FARTHEST_FROM_ONE = 0.01
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PeopleClassifier:
-    """People told apart by a single linear layer on frozen embeddings of one encoder.
+    """A linear classifier of people on frozen embeddings of one encoder.
 
     Attributes:
-        people: Their names, sorted, each once; two or more.
-        weights: Act on the L2-normalized embeddings as the encoder gives them. Shape: (people, dim).
+        people: Sorted, unique names; two or more.
+        weights: Weights on L2-normalized embeddings. Shape: (people, dim).
         bias: Shape: (people,).
-        centroids: L2-normalized mean of each person's training pictures. Shape: (people, dim).
-        calibration: Of the cosine between a picture and a centroid, measured on pictures that nothing was learned from:
-            whether a face is one of these people at all, of which the layer knows nothing.
-        encoder: The name of the encoder.
-        encoder_digest: SHA-256 of its weights.
-        fingerprint: How the crops were made, and what the encoder does to them.
-        flip: Whether each embedding is the mean of a face and its mirror image.
-        source: What it learned from: the store, the number of pictures, the probe and its regularization.
+        centroids: L2-normalized mean of each person's training embeddings. Shape: (people, dim).
+        calibration: Calibration of the cosine similarity between a picture and a centroid, measured on held-out
+            pictures. It decides if a face shows any of the people at all, which the layer cannot.
+        encoder: Name of the encoder.
+        encoder_digest: SHA-256 of the encoder's weights.
+        fingerprint: How the crops were made and preprocessed.
+        flip: True if each embedding is the mean of a face and its mirror image.
+        source: The training data: the store, the number of pictures, the probe and its regularization.
 
     Raises:
-        ValueError: The names or the shapes don't go together, or a number is not finite.
+        ValueError: The names or the shapes do not match, or a number is not finite.
     """
 
     people: tuple[str, ...]
@@ -60,14 +60,14 @@ class PeopleClassifier:
 
     def __post_init__(self) -> None:
         if len(self.people) < 2 or list(self.people) != sorted(set(self.people)):
-            raise ValueError("its people are not two or more names in order, each once")
+            raise ValueError("people must be two or more names, sorted and unique")
         if self.weights.ndim != 2 or self.weights.shape[0] != len(self.people) or not self.weights.shape[1]:
-            raise ValueError(f"weights of {self.weights.shape} for {len(self.people)} people")
+            raise ValueError(f"weights have shape {self.weights.shape} for {len(self.people)} people")
         if self.bias.shape != (len(self.people),) or self.centroids.shape != self.weights.shape:
-            raise ValueError("its weights, bias and centroids don't go together")
+            raise ValueError("the shapes of weights, bias and centroids do not match")
         arrays = (self.weights, self.bias, self.centroids)
         if any(array.dtype != np.float32 for array in arrays):
-            raise ValueError("its weights are no 32-bit numbers")
+            raise ValueError("weights, bias and centroids must be float32")
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("a weight is not finite")
         lengths = np.linalg.norm(self.centroids.astype(np.float64), axis=1)
@@ -80,7 +80,7 @@ class PeopleClassifier:
         return int(self.weights.shape[1])
 
     def probabilities(self, embeddings: ArrayLike) -> NDArray[np.float32]:
-        """The softmax of the layer: how likely each person is, if the face is of one of them.
+        """The softmax of the layer: the probability of each person, given that the face shows one of them.
 
         Args:
             embeddings: L2-normalized. Shape: (faces, dim).
@@ -89,7 +89,7 @@ class PeopleClassifier:
             Each row adds up to 1. Shape: (faces, people).
 
         Raises:
-            ValueError: They have another length than those that it learned from.
+            ValueError: The embeddings have the wrong number of dimensions.
         """
         rows = np.asarray(embeddings, np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.dim:
@@ -103,39 +103,39 @@ class PeopleClassifier:
 
 
 def is_classifier(path: Path) -> bool:
-    """Whether a folder says that it is a classifier; what it holds may still be damaged."""
+    """True if a folder has a classifier description; its files may still be damaged."""
     return (path / DESCRIPTION).is_file()
 
 
 def require_classifier_folder(out: Path) -> None:
-    """Refuses a place where a classifier would replace something else; worth asking before long work.
+    """Checks that a classifier can be written to a folder. Call it before training.
 
     Raises:
-        ConfigError: There is a file, or a folder that holds other things than a classifier.
+        ConfigError: `out` is a file, or a folder with files that are not part of a classifier.
     """
     if not os.path.lexists(out):
         return
     if not out.is_dir():
-        raise ConfigError(f"{display_path(out)}: there is a file of that name; a classifier is a folder")
+        raise ConfigError(f"{display_path(out)}: is a file; a classifier is a folder")
     others = sorted({path.name for path in out.iterdir()} - {DESCRIPTION, WEIGHTS})
     if others or (any(out.iterdir()) and not is_classifier(out)):
         raise ConfigError(
-            f"{display_path(out)}: holds other things than a classifier "
+            f"{display_path(out)}: contains files that are not part of a classifier "
             f"({display_path((others or [WEIGHTS])[0])}); choose another"
         )
 
 
 def write_classifier(classifier: PeopleClassifier, out: Path, config: Mapping[str, Any] | None = None) -> None:
-    """Writes a classifier whole; one that is there already gives way once the new one is on disk.
+    """Writes a classifier atomically; replaces an existing classifier.
 
     Args:
-        classifier: What was learned.
-        out: The folder.
-        config: The resolved config of the run that made it.
+        classifier: The classifier.
+        out: The output folder.
+        config: The resolved config of the run that trained it.
 
     Raises:
-        ConfigError: There is something else than a classifier.
-        DataError: It cannot be written.
+        ConfigError: `out` exists and is not a classifier.
+        DataError: The classifier cannot be written.
     """
     require_classifier_folder(out)
     tensors = {"weights": classifier.weights, "bias": classifier.bias, "centroids": classifier.centroids}
@@ -168,14 +168,14 @@ def _replace(folder: Path, data: bytes, content: Mapping[str, Any]) -> None:
 
 
 def read_classifier(path: Path) -> PeopleClassifier:
-    """Reads and checks a classifier that anybody may have made.
+    """Reads and validates a classifier. The files are treated as untrusted.
 
     Raises:
-        DataError: There is none, or it is damaged, foreign or of another version.
+        DataError: The folder has no classifier, or it is damaged or from another version.
     """
     if not is_classifier(path):
-        state = "holds no classifier" if path.is_dir() else "no such folder"
-        raise DataError(f"{display_path(path)}: {state}; faceclr linear-eval --save makes one")
+        state = "not a classifier" if path.is_dir() else "no such folder"
+        raise DataError(f"{display_path(path)}: {state}; create one with faceclr linear-eval --save")
     description, weights = path / DESCRIPTION, path / WEIGHTS
     _require_size(description, _LARGEST_DESCRIPTION)
     _require_size(weights, _LARGEST_WEIGHTS)
@@ -194,9 +194,9 @@ def read_classifier(path: Path) -> PeopleClassifier:
 
 
 def _require_size(path: Path, largest: int) -> None:
-    """Before anybody reads it. None may be there."""
+    """Limits the file size before it is read. The file may be missing."""
     if path.is_file() and (size := path.stat().st_size) > largest:
-        raise DataError(f"{display_path(path)}: {size / 2**30:.1f} GiB, larger than any that faceclr writes")
+        raise DataError(f"{display_path(path)}: {size / 2**30:.1f} GiB, larger than any file that faceclr writes")
 
 
 def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -204,24 +204,24 @@ def _tensors(path: Path, content: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         data = path.read_bytes()
         digest = content["weights"]["sha256"]
         if hashlib.sha256(data).hexdigest() != digest:
-            text = f"damaged, or not the weights that {DESCRIPTION} beside it belongs to"
+            text = f"damaged, or not the weights that {DESCRIPTION} in this folder describes"
             raise DataError(f"{display_path(path)}: {text}")
         tensors: dict[str, NDArray[Any]] = load(data)
     except FileNotFoundError:
         raise DataError(f"{display_path(path)}: no such file") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{display_path(path)}: not the weights of a classifier ({reason})") from error
+        raise DataError(f"{display_path(path)}: cannot be read as classifier weights ({reason})") from error
     return tensors
 
 
 def _parse(content: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], origin: str) -> PeopleClassifier:
     people, flip = content["people"], content["flip"]
     if not isinstance(people, list) or not all(isinstance(name, str) for name in people):
-        raise ValueError("its people have no names")
+        raise ValueError("people must be a list of strings")
     if not isinstance(flip, bool):
-        raise TypeError("flip is neither true nor false")
-    # A name has one spelling everywhere, also where an earlier release wrote another.
+        raise TypeError("flip must be true or false")
+    # Earlier releases wrote names without Unicode normalization.
     names = [canonical(name) for name in people]
     if names != people:
         order = sorted(range(len(names)), key=names.__getitem__)

@@ -1,4 +1,4 @@
-"""The faces that `faceclr identify` asks about: of photographs, embedded on the way, or of a store."""
+"""Probe faces of `faceclr identify`, from photographs or a store."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from faceclr_cli.core.text import display_path
 
 _AHEAD = 16
 _TOGETHER = 256
-"""Photographs of a store that are looked for at once: a product of matrices takes less time than one for each row."""
+"""Number of photographs of a store to search at once: one matrix product is faster than one per row."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeFace:
-    """A face whose person is asked for.
+    """A face to identify.
 
     Attributes:
         embedding: L2-normalized. Shape: (dim,).
-        box: x, y, width and height in pixels of the photograph; None where it is not known.
-        notes: What makes an answer doubtful.
+        box: x, y, width and height in pixels of the photograph; None if unknown.
+        notes: Quality warnings.
     """
 
     embedding: NDArray[np.float32]
@@ -52,10 +52,10 @@ class Probe:
     """A photograph and its faces.
 
     Attributes:
-        photo: Which.
-        content_hash: SHA-256 of the file; None where it could not be read.
-        faces: At least one, unless there is a failure.
-        failure: Why it gave no face: one line that names it; or None.
+        photo: The photograph.
+        content_hash: SHA-256 of the file; None if it could not be read.
+        faces: One or more faces, unless there is a failure.
+        failure: Why there are no faces, in one line that names the photograph; or None.
     """
 
     photo: Photo
@@ -65,15 +65,15 @@ class Probe:
 
 
 class Probes(Protocol):
-    """Photographs whose faces are asked about."""
+    """Photographs with faces to identify."""
 
     @property
     def photos(self) -> Sequence[Photo]:
-        """Which."""
+        """The photographs."""
         ...
 
     def batches(self) -> Iterator[Sequence[Probe]]:
-        """The photographs in their order, as many at a time as are looked for together."""
+        """Yields the photographs in order, in batches that are searched together."""
         ...
 
 
@@ -81,24 +81,24 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
     """Lists photographs or prepared faces, or reads a store.
 
     Args:
-        config: Which face of several is taken, and how paths on standard input end.
+        config: The options.
         root: The photographs, the prepared faces, or the store.
-        encoder: Embeds the faces, or has made the store.
-        reporter: Told of what is left out.
-        flip: Whether the gallery holds means of faces and their mirror images, as the probes must then.
+        encoder: The encoder.
+        reporter: Receives warnings about skipped files.
+        flip: True if the gallery holds means of faces and their mirror images; the probes must match.
 
     Raises:
-        DataError: It cannot be read or holds no faces, or the store's embeddings are of another kind.
+        DataError: The source cannot be read or has no faces, or the store was made with a different `--flip`.
         ModelError: The store was made by another encoder.
-        FingerprintError: The faces were prepared in another way than the encoder needs.
-        ConfigError: Options are for photographs, and this is something else.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
+        ConfigError: An option for photographs was given for prepared faces or a store.
     """
     if is_store(root):
         return _stored(config, root, encoder, reporter, flip=flip)
     cut_out = is_face_folder(root)
     if cut_out and config.annotate is not None:
-        raise ConfigError("--annotate: these faces are cut out already; give the photographs that they were cut out of")
-    # Of faces that are cut out already there is no choice, which they are asked not to be told of.
+        raise ConfigError("--annotate: the input is prepared faces; give the original photographs")
+    # Prepared faces have one face per file; without an explicit --face, use "largest" to avoid a warning.
     choice = "largest" if cut_out and config.face is None else config.face_choice
     options = EmbedConfig(faces=root, model=config.model, face=choice, null=config.null)
     listing = list_pictures(options, root, encoder.fingerprint, reporter)
@@ -108,39 +108,39 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
 def _stored(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Reporter, *, flip: bool) -> StoredProbes:
     if config.annotate is not None:
         raise ConfigError(
-            f"--annotate: {display_path(path)} holds no pictures; give the photographs that it was made of"
+            f"--annotate: {display_path(path)} is a store and has no pictures; give the original photographs"
         )
     store = read_own_store(path, encoder, config.model, flip=flip)
     if not len(store):
-        raise DataError(f"{display_path(path)}: holds no faces")
+        raise DataError(f"{display_path(path)}: contains no faces")
     return StoredProbes(choose_faces(store, config.face_choice, str(path), reporter), path)
 
 
 class Photographs:
-    """Photographs or prepared faces, each embedded when its turn comes.
+    """Photographs or prepared faces, embedded one at a time.
 
     Attributes:
-        photos: Which.
+        photos: The photographs.
 
     Args:
-        listing: Which, and how faces were cut out of them.
-        config: Which face of several is taken.
-        encoder: Embeds the faces.
-        flip: Take the mean of each face and its mirror image.
+        listing: The photographs, and how faces were cropped.
+        config: The options; `face_choice` selects among several faces.
+        encoder: The encoder.
+        flip: Use the mean of each face and its mirror image.
     """
 
     def __init__(self, listing: Listing, config: IdentifyConfig, encoder: Encoder, *, flip: bool) -> None:
         self.photos = listing.photos
         self._source = open_source(config.face_choice, listing, encoder.fingerprint)
         self._encoder, self._flip = encoder, flip
-        # Where every face has an answer of its own, it is no doubt that there are several.
+        # With --face all, every face gets a result, so several faces are not a reason for a warning.
         self._remarks = face_remarks if config.face_choice == "all" else pair_remarks
 
     def batches(self) -> Iterator[Sequence[Probe]]:
-        """One at a time, since an answer is given as soon as it is known.
+        """Yields one photograph at a time, so that each result is available immediately.
 
         Raises:
-            ModelError: The encoder gives embeddings that are not finite.
+            ModelError: The encoder produced NaN or infinite embeddings.
         """
         for photo, item in zip(self.photos, self._source.load(_AHEAD), strict=True):
             if isinstance(item, FailedPicture):
@@ -160,18 +160,18 @@ class Photographs:
         if self._flip:
             vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
         if not np.isfinite(vectors).all():
-            raise ModelError(f"{self._encoder.name}: gives embeddings that are not finite; its training diverged")
+            raise ModelError(f"{self._encoder.name}: produced NaN or infinite embeddings; training probably diverged")
         return vectors
 
 
 class StoredProbes:
-    """The photographs of a store, whose faces are embedded already.
+    """The photographs of a store.
 
     Attributes:
-        photos: Which; their files are not opened.
+        photos: The photographs; their files are not opened.
 
     Args:
-        rows: Those of the faces that are asked about; the rows of one photograph share its path.
+        rows: The faces to identify; rows with the same path belong to one photograph.
         path: The store.
     """
 
@@ -185,7 +185,7 @@ class StoredProbes:
         ]
 
     def batches(self) -> Iterator[Sequence[Probe]]:
-        """Many at a time: they are all there."""
+        """Yields large batches, since all faces are already embedded."""
         for start in range(0, len(self._places), _TOGETHER):
             places = self._places[start : start + _TOGETHER]
             yield [

@@ -1,1 +1,1 @@
-"""Are two photographs of the same person? Verdicts, and measurements on pairs."""
+"""Face verification: verdicts on pairs of photographs, and verification protocols."""

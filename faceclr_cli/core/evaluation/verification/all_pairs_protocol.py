@@ -1,4 +1,4 @@
-"""An encoder measured on every genuine and every impostor pair of a store."""
+"""The all-pairs protocol: verification metrics over every genuine and every impostor pair of a store."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class OperatingRow:
     """One row of the table of operating points.
 
     Attributes:
-        far: The false accept rate asked for.
-        reached: The one that the threshold has; ties can hold it below.
+        far: The requested false accept rate.
+        reached: The false accept rate at the threshold; lower than `far` if scores are tied.
         tar: Share of genuine pairs accepted.
-        threshold: Least cosine similarity that is accepted.
+        threshold: Minimum cosine similarity of an accepted pair.
     """
 
     far: float
@@ -38,19 +38,19 @@ class OperatingRow:
 
 @dataclass(frozen=True, kw_only=True)
 class AllPairsResult:
-    """What an encoder reached on all pairs.
+    """The metrics of an encoder over all pairs.
 
     Attributes:
-        store: The file of embeddings.
-        encoder: Who made them.
-        faces: Rows of people with a name.
-        people: How many people.
+        store: The embedding store.
+        encoder: Name of the encoder that made the embeddings.
+        faces: Number of faces with a name.
+        people: Number of people.
         genuine: Pairs of one person.
         impostor: Pairs of two people.
         auc: Area under the ROC.
         eer: Equal error rate.
-        tar_at_far: For each false accept rate of `FARS` that the impostor pairs are enough for.
-        unmeasured: The other rates: they would accept less than one of the impostor pairs.
+        tar_at_far: One row for each rate of `FARS` for which there are enough impostor pairs.
+        unmeasured: The other rates of `FARS`, which correspond to less than one accepted impostor pair.
     """
 
     store: str
@@ -71,21 +71,21 @@ class AllPairsResult:
 
 
 def measure_store(path: Path, choice: Choice, reporter: Reporter) -> AllPairsResult:
-    """Measures the embeddings of a store on every two faces whose people are known.
+    """Measures the embeddings of a store on all pairs of faces with a name.
 
     Args:
         path: The store.
-        choice: Which face of a photograph counts where the store has several.
-        reporter: Told of faces that are left out.
+        choice: Which face to use when a photograph has several.
+        reporter: Receives a warning if faces without a name are skipped.
 
     Raises:
-        DataError: The file cannot be read, or has no genuine or no impostor pair.
-        ConfigError: The store does not tell which face the choice means.
+        DataError: The file cannot be read, or has no genuine or no impostor pairs.
+        ConfigError: The store lacks the data that the choice needs.
     """
     store = choose_faces(read_store(path), choice, str(path), reporter)
     named = np.array([name is not None for name in store.identities], bool)
     if not named.all():
-        text = f"{display_path(path)}: {(~named).sum()} of {len(store)} faces have no name and are left out"
+        text = f"{display_path(path)}: {(~named).sum()} of {len(store)} faces have no name and are skipped"
         reporter.report(Notice(text=text, level="warning"))
     known = store.take(np.flatnonzero(named))
     labels = np.unique([str(name) for name in known.identities], return_inverse=True)[1]

@@ -1,4 +1,4 @@
-"""Labeled pairs and their scores: from photographs, from a store, or from a file of scores."""
+"""Labeled pairs and their scores, from photographs, a store or a score file."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _TASK = "comparing pairs"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoredPairs:
-    """A list of labeled pairs.
+    """A list of labeled pairs and their scores.
 
     Attributes:
-        origin: What to call it in messages.
-        pairs: The pairs, or nothing where only their scores are known.
-        located: The same by the names that the pictures really have; a list may spell them differently.
-        scores: NaN where a pair could not be compared. Shape: (pairs,).
+        origin: Name of the list in messages.
+        pairs: The pairs as listed; empty if only the scores are known.
+        located: The pairs with the actual file names, which may be spelled differently in the list.
+        scores: NaN if a pair could not be compared. Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
-        reasons: Why a pair could not be compared; None where it could.
+        reasons: Why each pair could not be compared; None if it was. Shape: (pairs,).
     """
 
     origin: str
@@ -55,22 +55,22 @@ class ScoredPairs:
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """Which pairs could not be compared. Shape: (pairs,)."""
+        """Mask of the pairs that could not be compared. Shape: (pairs,)."""
         return np.isnan(self.scores)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evidence:
-    """All that an encoder is measured by.
+    """The input of a measurement on pairs.
 
     Attributes:
-        judged: The pairs that it is measured on.
-        other: Those whose best threshold judges them, or None for folds.
-        source: The folder of photographs, or the store; None for a file of scores.
-        encoder: Its name, or None for a file of scores.
-        fingerprint: How the faces were made, or None for a file of scores.
-        trained_on: The people that it was trained on, where its card lists them.
-        content_hashes: SHA-256 of the pictures, by their names.
+        judged: The pairs to measure on.
+        other: The pairs that choose the threshold, or None to choose it by cross-validation.
+        source: The folder of photographs, or the store; None for a score file.
+        encoder: Name of the encoder; None for a score file.
+        fingerprint: How the faces were prepared; None for a score file.
+        trained_on: The people in the encoder's training set, or None if unknown.
+        content_hashes: SHA-256 of each picture, by name.
     """
 
     judged: ScoredPairs
@@ -83,30 +83,30 @@ class Evidence:
 
 
 def collect_evidence(config: VerifyConfig, reporter: Reporter) -> Evidence:
-    """Gathers what the options of `faceclr verify` name.
+    """Reads and scores the pairs that the options of `faceclr verify` select.
 
     Raises:
-        DataError: A file cannot be read, a pair has no label, or none of them could be compared.
-        ConfigError, ModelError, FingerprintError: The encoder is not there, or does not fit the faces.
+        DataError: A file cannot be read, a pair has no label, or no pair could be compared.
+        ConfigError, ModelError, FingerprintError: The encoder does not exist, or does not match the faces.
     """
     if config.protocol == "scores":
         return Evidence(
-            judged=_file_of_scores(config.pairs),
-            other=None if config.calibrate_on is None else _file_of_scores(config.calibrate_on),
+            judged=_read_score_file(config.pairs),
+            other=None if config.calibrate_on is None else _read_score_file(config.calibrate_on),
             content_hashes={},
         )
-    lists = [_labeled(config)]
+    lists = [_read_labeled_pairs(config)]
     if config.calibrate_on is not None:
         lists.append((pair_name(config.calibrate_on), require_labels(config.calibrate_on)))
     if config.embeddings is not None:
-        return _from_store(config.embeddings, config.face or "largest", lists, reporter)
-    return _from_photographs(config, lists, reporter)
+        return _score_from_store(config.embeddings, config.face or "largest", lists, reporter)
+    return _score_from_photographs(config, lists, reporter)
 
 
 _List = tuple[str, list[Pair]]
 
 
-def _labeled(config: VerifyConfig) -> _List:
+def _read_labeled_pairs(config: VerifyConfig) -> _List:
     if config.protocol == "cfp" and config.root is not None:
         return display_path(config.root), read_cfp(config.root)
     if config.pairs is None:
@@ -115,10 +115,10 @@ def _labeled(config: VerifyConfig) -> _List:
 
 
 def require_labels(path: Path) -> list[Pair]:
-    """Reads pairs that all say whether they are of one person.
+    """Reads pairs and checks that every pair has a label.
 
     Raises:
-        DataError: One does not, or the file cannot be read.
+        DataError: A pair has no label, or the file cannot be read.
     """
     pairs = read_pairs(path)
     if any(pair.same is None for pair in pairs):
@@ -126,7 +126,7 @@ def require_labels(path: Path) -> list[Pair]:
     return pairs
 
 
-def _file_of_scores(path: Path | None) -> ScoredPairs:
+def _read_score_file(path: Path | None) -> ScoredPairs:
     if path is None:
         raise ConfigError("--protocol scores: --pairs names the file of scores")
     scores, same = read_scores(path)
@@ -135,12 +135,12 @@ def _file_of_scores(path: Path | None) -> ScoredPairs:
     )
 
 
-def _from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Reporter) -> Evidence:
+def _score_from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Reporter) -> Evidence:
     every = read_store(path)
     store = choose_faces(every, choice, str(path), reporter)
     rows = {name: row for row, name in enumerate(store.paths)}
     ambiguous = set(every.paths) - rows.keys()
-    scored = [_in_store(store, rows, ambiguous, origin, pairs, path) for origin, pairs in lists]
+    scored = [_look_up_pairs(store, rows, ambiguous, origin, pairs, path) for origin, pairs in lists]
     return Evidence(
         judged=scored[0],
         other=scored[1] if len(scored) > 1 else None,
@@ -151,22 +151,21 @@ def _from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Re
     )
 
 
-def _in_store(
+def _look_up_pairs(
     store: Store, rows: Mapping[str, int], ambiguous: Set[str], origin: str, pairs: Sequence[Pair], path: Path
 ) -> ScoredPairs:
     located, absent = locate_pairs(pairs, PictureNames(rows))
     if all(name is not None for name in absent):
         first = store.paths[0] if len(store) else "nothing"
         raise DataError(
-            f"{display_path(path)}: holds none of the {len(pairs)} pairs of {origin}; the first names "
-            f"{absent[0]}, the store "
-            f"has {first}"
+            f"{display_path(path)}: contains none of the {len(pairs)} pairs of {origin}; the first pair names "
+            f"{absent[0]}, the store contains {first}"
         )
-    there = np.array([name is None for name in absent])
+    is_found = np.array([name is None for name in absent])
     found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
     scores = np.full(len(pairs), np.nan)
     left, right = [rows[pair.a] for pair in found], [rows[pair.b] for pair in found]
-    scores[there] = cosine_scores(store.embeddings[left], store.embeddings[right])
+    scores[is_found] = cosine_scores(store.embeddings[left], store.embeddings[right])
     reasons = [None if name is None else f"{display_path(name)}: {_absence(name, ambiguous, path)}" for name in absent]
     return ScoredPairs(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
 
@@ -175,7 +174,7 @@ def _absence(name: str, ambiguous: Set[str], path: Path) -> str:
     return "has several faces, and only one is allowed" if name in ambiguous else f"not in {display_path(path)}"
 
 
-def _from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Reporter) -> Evidence:
+def _score_from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Reporter) -> Evidence:
     encoder = load_encoder(config.model)
     total, done, scored = sum(len(pairs) for _, pairs in lists), 0, []
     reporter.report(TaskStarted(task=_TASK, total=total, unit="pairs"))
@@ -184,7 +183,7 @@ def _from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Re
             encoder, config.model, config.root, config.face_choice, reporter, config.save_crops
         ) as pictures:
             for origin, pairs in lists:
-                scored.append(_compared(origin, pairs, pictures, done, reporter))
+                scored.append(_compare_pairs(origin, pairs, pictures, done, reporter))
                 done += len(pairs)
     finally:
         reporter.report(TaskFinished(task=_TASK))
@@ -199,7 +198,7 @@ def _from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Re
     )
 
 
-def _compared(
+def _compare_pairs(
     origin: str, pairs: Sequence[Pair], pictures: PhotoReader, before: int, reporter: Reporter
 ) -> ScoredPairs:
     scores, reasons = np.full(len(pairs), np.nan), list[str | None]()
@@ -209,7 +208,7 @@ def _compared(
         reasons.append(a.failure or b.failure)
         reporter.report(TaskAdvanced(task=_TASK, done=before + row + 1))
     if np.isnan(scores).all():
-        raise DataError(f"{origin}: none of its {len(pairs)} pairs could be compared; the first: {reasons[0]}")
+        raise DataError(f"{origin}: none of the {len(pairs)} pairs could be compared (first: {reasons[0]})")
     located = [Pair(pictures.name_of(pair.a), pictures.name_of(pair.b), pair.same) for pair in pairs]
     return ScoredPairs(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
 

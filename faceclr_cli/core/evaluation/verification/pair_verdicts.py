@@ -1,4 +1,4 @@
-"""Verdicts on many pairs of photographs, one after the other."""
+"""Verdicts on a list or a stream of photograph pairs."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _TASK = "comparing pairs"
 
 @dataclass(frozen=True, kw_only=True)
 class PairVerdict:
-    """A verdict on one of many pairs.
+    """The verdict on one pair of photographs.
 
     Attributes:
-        a: The first photograph, as it was named.
-        b: The second.
-        similarity: Cosine of the two embeddings, -1 to 1, or None where one has none.
-        same: Whether it is the same person, or None likewise.
-        probability: The chance of that, if it is as likely as not beforehand, or None where nobody measured it.
-        reason: Why there is no verdict: one line that names the photograph; or None.
-        notes: What makes the verdict doubtful, each beginning with the photograph's name.
+        a: The first photograph, as named in the pairs.
+        b: The second photograph.
+        similarity: Cosine similarity of the embeddings, -1 to 1, or None if one is missing.
+        same: True if the verdict is "same person", or None if an embedding is missing.
+        probability: Probability of the same person for a prior of 0.5, or None if the encoder is not calibrated.
+        reason: Why there is no verdict, in one line that names the photograph; or None.
+        notes: Warnings about the quality of the verdict, each beginning with the photograph's name.
     """
 
     a: str
@@ -51,14 +51,15 @@ class PairVerdict:
 
 
 def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
-    """Compares the photographs of each pair, in order. Of pairs in a file, each photograph is read once.
+    """Compares the photographs of each pair, in order.
 
-    From standard input or a pipe, a verdict comes as soon as its pair is there, since another program may wait for it;
-    a photograph is read again when its file has changed.
+    If the pairs are in a file, each photograph is read once. If they arrive on standard input or a pipe, each verdict
+    is given as soon as its pair has arrived, since another program may wait for it, and a photograph is read again if
+    its file has changed.
 
     Raises:
-        DataError: The pairs cannot be read, or a line of them is malformed.
-        ModelError, ConfigError, FingerprintError: As for two photographs.
+        DataError: The pairs cannot be read, or a line is malformed.
+        ModelError, ConfigError, FingerprintError: As for `verify`.
     """
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to compare")

@@ -1,21 +1,21 @@
-"""An encoder measured on labeled pairs by the protocol of LFW, CFP or a file of scores."""
+"""Verification protocols on labeled pairs: LFW, CFP and score files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.datasets.pairs.pair_audit import PairAudit, audit_pairs, people_in_pairs
+from faceclr_cli.core.datasets.pairs.pair_audit import audit_pairs, people_in_pairs
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.evaluation.verification.pair_evidence import Evidence, ScoredPairs, collect_evidence
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsAccuracy, PairsResult, TarAtFar
 from faceclr_cli.core.evaluation.verification.roc_plot import draw_pairs
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.cross_validation import (
@@ -32,133 +32,21 @@ FARS = (1e-1, 1e-2, 1e-3)
 _BELOW_EVERY_SCORE = -2.0
 _NAMED_FAILURES = 20
 _REVERSED = 0.4
-"""An AUC below this is not that of a weak encoder, which is about 0.5."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TarAtFar:
-    """One row of the table of operating points.
-
-    Attributes:
-        far: The false accept rate asked for.
-        tar: Share of genuine pairs accepted at the laxest threshold that accepts no larger share of all impostor
-            pairs, or None where it cannot be measured.
-        threshold: That threshold, or None.
-        reason: Why it cannot be measured, or None.
-        fold_mean: Mean over folds, each by the threshold of the others, or None where they are too small.
-        fold_deviation: Standard deviation over the folds, or None.
-    """
-
-    far: float
-    tar: float | None
-    threshold: float | None
-    reason: str | None
-    fold_mean: float | None = None
-    fold_deviation: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairsAccuracy:
-    """The accuracy, and where its thresholds come from.
-
-    Attributes:
-        folds: How many folds it is a mean of, each judged by the best threshold of the others; 1 where other pairs
-            chose the threshold.
-        accuracy: Share of right verdicts; a pair that could not be compared is a wrong one.
-        standard_error: Of the accuracy.
-        standard_error_over: What it was taken over: `folds`, as LFW reports it; `people`, where folds share people or
-            other pairs chose the threshold; or `pairs`, where the latter holds and the people are not known.
-        threshold: The one that other pairs chose, or None.
-        backwards: The accuracy of those other pairs by the best threshold of these, or None.
-        precision: Share of genuine pairs among those accepted, by these thresholds; None if none was.
-        recall: Share of genuine pairs that were accepted.
-    """
-
-    folds: int
-    accuracy: float
-    standard_error: float
-    standard_error_over: Literal["folds", "people", "pairs"]
-    threshold: float | None
-    backwards: float | None
-    precision: float | None
-    recall: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairsResult:
-    """What an encoder reached on pairs.
-
-    Pairs that could not be compared are never dropped: in the accuracy each is a wrong verdict, and in precision,
-    recall and TAR the genuine ones are rejected. FAR, AUC and EER are over the pairs that could, except that AUC
-    and EER too see missing genuine pairs as rejected.
-
-    Attributes:
-        pairs: The file of pairs, or the folder of CFP.
-        source: The folder of photographs, or the store; None for a file of scores.
-        encoder: Who embedded them; None for a file of scores.
-        fingerprint: How the faces were made; None for a file of scores.
-        genuine: Pairs of one person.
-        impostor: Pairs of two people.
-        missing: Pairs that could not be compared.
-        failures: The first reasons for that, each once.
-        judged: The accuracy.
-        auc: Area under the ROC.
-        eer: Equal error rate.
-        tar_at_far: For each false accept rate of `FARS`.
-        best_threshold: The threshold with the most right verdicts on all pairs.
-        best_distance: The same as the Euclidean distance of normalized embeddings; None for a file of scores.
-        audit: Pairs that should not be in the list; None for a file of scores.
-        people: How many people the pictures' folders are named after, or None if they are not people.
-        shared: People whom the encoder was trained on, of those; None where nobody knows.
-    """
-
-    pairs: str
-    source: str | None
-    encoder: str | None
-    fingerprint: dict[str, Any] | None
-    genuine: int
-    impostor: int
-    missing: int
-    failures: tuple[str, ...]
-    judged: PairsAccuracy
-    auc: float
-    eer: float
-    tar_at_far: tuple[TarAtFar, ...]
-    best_threshold: float
-    best_distance: float | None
-    audit: PairAudit | None
-    people: int | None
-    shared: tuple[str, ...] | None
-
-    @property
-    def found(self) -> int:
-        """Pairs that could be compared."""
-        return self.genuine + self.impostor - self.missing
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as a JSON object."""
-        plain = asdict(self.judged) | {
-            "found": self.found,
-            "failures": list(self.failures),
-            "tar_at_far": [asdict(point) for point in self.tar_at_far],
-            "shared": None if self.shared is None else list(self.shared),
-        }
-        fields = asdict(self)
-        del fields["judged"]
-        return fields | plain
+"""A lower AUC indicates reversed scores or labels: a weak encoder has an AUC of about 0.5."""
 
 
 def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
-    """Measures an encoder on labeled pairs, and writes each pair's score and the plot where they are asked for.
+    """Measures an encoder on labeled pairs; writes the score of each pair and the plot if requested.
 
-    Pairs name pictures by their path below the folder, or below the one that was embedded.
+    Pairs name pictures by their path relative to the folder of photographs, or to the folder that was embedded.
 
     Raises:
-        DataError: A file cannot be read or written, the pairs have no labels or are too few, or none can be compared.
-        ConfigError, ModelError, FingerprintError: The encoder is not there, or does not fit the faces.
+        DataError: A file cannot be read or written, the pairs have no labels or are too few, or no pair can be
+            compared.
+        ConfigError, ModelError, FingerprintError: The encoder does not exist, or does not match the faces.
     """
     if config.plot is not None:
-        require_drawable(config.plot)  # Before hours of work, not after.
+        require_drawable(config.plot)  # Fail before the measurement, which may take hours.
     given = collect_evidence(config, reporter)
     judged, missing = given.judged, given.judged.missing
     reasons = tuple(dict.fromkeys(reason for reason in judged.reasons if reason))
@@ -171,8 +59,8 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         raise DataError(f"{judged.origin}: {error}") from error
     if result.auc < _REVERSED:
         text = (
-            f"AUC {result.auc:.4f} is far below 0.5: pairs of one person have the lower scores. If these are "
-            "distances, give 1 - distance or the negative distance; else the labels are the wrong way around"
+            f"AUC {result.auc:.4f} is far below 0.5: genuine pairs score lower than impostor pairs. If the scores are "
+            "distances, use 1 - distance or the negative distance; otherwise check whether the labels are reversed"
         )
         reporter.report(Notice(text=text, level="warning"))
     if config.results is not None:
@@ -183,10 +71,11 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
 
 
 def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[PairsResult, NDArray[np.bool_]]:
-    """The result, and which pairs were accepted."""
+    """Returns the result and the mask of accepted pairs."""
     own, missing = given.judged, given.judged.missing
     scores, same = own.scores, own.same
-    # Impostor pairs without a score say nothing about false accepts; genuine ones are people sent away.
+    # A genuine pair without a score counts as rejected. An impostor pair without a score is dropped, since counting
+    # it as rejected would lower the false accept rate.
     known = ~missing | same
     lowest = min(_BELOW_EVERY_SCORE, float(np.nanmin(scores)) - 1)
     values, genuine = np.where(missing, lowest, scores)[known], same[known]
@@ -206,12 +95,14 @@ def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[Pai
         judged=judged,
         auc=auc(values, genuine),
         eer=eer(values, genuine),
-        tar_at_far=tuple(_at(own, values, genuine, far, folds if given.other is None else None) for far in FARS),
+        tar_at_far=tuple(
+            _measure_far(own, values, genuine, far, folds if given.other is None else None) for far in FARS
+        ),
         best_threshold=best,
         best_distance=None if given.encoder is None else float(np.sqrt(max(0.0, 2 - 2 * best))),
         audit=audit_pairs(own.located, given.content_hashes) if own.pairs else None,
         people=None if names is None else len(names),
-        shared=_shared(names, given.trained_on),
+        shared=_people_in_training(names, given.trained_on),
     )
     return result, accepted
 
@@ -248,7 +139,7 @@ def _judge(
     return judged, accepted
 
 
-def _at(
+def _measure_far(
     own: ScoredPairs, values: NDArray[np.float64], genuine: NDArray[np.bool_], far: float, folds: int | None
 ) -> TarAtFar:
     impostors, needed = int((~genuine).sum()), round(1 / far)
@@ -258,7 +149,7 @@ def _at(
     point = tar_at_far(values, genuine, far)
     try:
         over = None if folds is None else tar_over_folds(np.nan_to_num(own.scores), own.same, far, folds, own.missing)
-    except ValueError:  # The folds are too small for this rate; all pairs together are not.
+    except ValueError:  # There are enough pairs for this rate in total, but not in each fold.
         over = None
     return TarAtFar(
         far=far,
@@ -270,7 +161,7 @@ def _at(
     )
 
 
-def _shared(names: Sequence[str] | None, trained_on: Collection[str] | None) -> tuple[str, ...] | None:
+def _people_in_training(names: Sequence[str] | None, trained_on: Collection[str] | None) -> tuple[str, ...] | None:
     if names is None or not trained_on:
         return None
     known = {name_key(name) for name in trained_on}
@@ -278,7 +169,7 @@ def _shared(names: Sequence[str] | None, trained_on: Collection[str] | None) -> 
 
 
 def _write_results(path: Path, own: ScoredPairs, accepted: NDArray[np.bool_]) -> None:
-    """One JSON line for each pair, in order; where only scores are known, without names."""
+    """Writes one JSON line for each pair, in order; without names if only scores are known."""
     names: Sequence[dict[str, str]] = [{"a": pair.a, "b": pair.b} for pair in own.pairs] or [{}] * len(own.scores)
     rows = zip(names, own.same.tolist(), own.scores.tolist(), accepted.tolist(), own.reasons, strict=True)
     with atomic_path(path) as temporary, open(temporary, "w", encoding="ascii") as file:

@@ -1,4 +1,4 @@
-"""Photographs that are compared: each is read, aligned and embedded once, as long as its file stays the same."""
+"""Photographs to compare: a reader that loads, aligns and embeds each photograph once while its file is unchanged."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from faceclr_cli.core.workers.capacity import cores
 
 BATCH = 32
 _KEPT = 4096
-"""How many pictures are remembered where pairs never end: far more than are being waited for at a time."""
+"""Number of pictures to cache for an endless stream of pairs; far more than are pending at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedPhoto:
-    """What became of a photograph.
+    """The embedding of a photograph, or the reason why it has none.
 
     Attributes:
-        embedding: L2-normalized, or None where it gave no face. Shape: (dim,).
-        failure: Why it gave none: one line that names it; or None.
-        content_hash: SHA-256 of the file, or None where it could not be read.
-        notes: What makes a verdict on it doubtful: a small, blurred or turned face, or several.
+        embedding: L2-normalized, or None if no face was found. Shape: (dim,).
+        failure: Why there is no embedding, in one line that names the photograph; or None.
+        content_hash: SHA-256 of the file, or None if it could not be read.
+        notes: Quality warnings: a small, blurred or turned face, or several faces.
     """
 
     embedding: NDArray[np.float32] | None = None
@@ -66,11 +66,12 @@ class EmbeddedPhoto:
 
 @dataclass(frozen=True)
 class Asked:
-    """A photograph that was asked for.
+    """A requested photograph.
 
     Attributes:
-        name: As it is called there, which may be spelled differently from what was asked for.
-        state: What changes with the file, where that may happen between two pairs; else None.
+        name: The actual file name, which may be spelled differently in the request.
+        state: Device, inode, size and times of the file, which change with its content; None if the file is not
+            expected to change.
     """
 
     name: str
@@ -78,14 +79,14 @@ class Asked:
 
 
 class PhotoReader:
-    """Photographs below a folder by their names, for `with opened(...)`.
+    """Reads and embeds photographs by name. Created by `open_photo_reader`.
 
     Attributes:
-        fingerprint: How their faces are cut out.
-        patient: Whether the pairs are all there. Then each picture is read once, and batches are filled, so that they
-            depend on the order of asking alone. Else whoever writes the pairs may wait for an answer, write for days,
-            and replace files in between: a batch is what is there, and a picture is kept until its file changes, or
-            many others were asked for.
+        fingerprint: How the faces are cropped.
+        patient: True if all pairs are available up front. Each picture is then read once, and batches are always full,
+            so that they depend only on the order of requests. If False, pairs arrive over time: the writer may wait for
+            each verdict and replace files in between. A batch then holds the pictures that are ready, and a picture is
+            cached until its file changes or many others have been requested.
     """
 
     def __init__(
@@ -98,21 +99,21 @@ class PhotoReader:
         self._asked: dict[str, Asked] = {}
         self._coming: dict[Asked, Future[LoadedPicture | FailedPicture]] = {}
         self._done: OrderedDict[Asked, EmbeddedPhoto] = OrderedDict()
-        # OpenCV lets go of Python's lock, so that threads are enough.
+        # OpenCV releases the GIL, so threads are enough.
         self._pool = ThreadPoolExecutor(min(8, cores()), thread_name_prefix="read")
 
     @property
     def content_hashes(self) -> Mapping[str, str]:
-        """SHA-256 of the files of the pictures that were fetched, by the names that they have there."""
+        """SHA-256 of each picture fetched so far, by its actual file name."""
         done = self._done.items()
         return {asked.name: picture.content_hash for asked, picture in done if picture.content_hash is not None}
 
     def name_of(self, name: str) -> str:
-        """The name that a picture, which was asked for, has there."""
+        """The actual file name of a picture."""
         return (self._asked.get(name) or self._look(name)).name
 
     def ask(self, name: str) -> Asked:
-        """Has a photograph read in the background, unless that was done and its file is still the same."""
+        """Starts reading a photograph in the background, unless it is already cached and its file is unchanged."""
         asked = self._asked.get(name) or self._look(name)
         if self.patient:
             self._asked[name] = asked
@@ -123,9 +124,9 @@ class PhotoReader:
         return asked
 
     def fetch(self, asked: Asked) -> EmbeddedPhoto:
-        """What became of a photograph that was asked for.
+        """Waits for a requested photograph and returns its embedding.
 
-        Those asked for next go through the encoder with it.
+        The photographs requested after it are embedded in the same batch.
 
         Raises:
             ModelError: The encoder's weights are missing or damaged.
@@ -138,18 +139,18 @@ class PhotoReader:
         return picture
 
     def close(self) -> None:
-        """Lets go of what nobody will fetch."""
+        """Cancels pending reads and stops the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _look(self, name: str) -> Asked:
-        """Which file is meant, and the state that it is in now, before it is read."""
+        """Resolves a name to a file, and records the state of the file before it is read."""
         found = name
         try:
             found = self._names.find(name) or name
             if self.patient:
                 return Asked(found, None)
             about = os.stat((self._root or Path()) / found)
-        except (OSError, ValueError):  # Reading it will tell why.
+        except (OSError, ValueError):  # Reading the file reports the reason.
             return Asked(found, None)
         return Asked(found, (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
 
@@ -177,7 +178,7 @@ class PhotoReader:
 
     def _read(self, name: str) -> LoadedPicture | FailedPicture:
         if "\0" in name:
-            return FailedPicture(reason=f"{display_path(name)}: not a name that a file can have")
+            return FailedPicture(reason=f"{display_path(name)}: not a valid file name")
         if self._root is None:
             path = Path(name)
         elif leads_out(name):
@@ -198,21 +199,21 @@ def open_photo_reader(
     *,
     patient: bool = True,
 ) -> Iterator[PhotoReader]:
-    """Photographs, or prepared faces, that are to be compared.
+    """Opens a reader of photographs or prepared faces.
 
     Args:
-        encoder: Who embeds them.
-        model: What the user calls it.
-        root: The folder that their names begin in; None for the working directory or absolute paths.
-        choice: Which face of a photograph that shows several.
-        reporter: Told of what makes the numbers doubtful.
-        crops: A folder for the faces as the encoder sees them, or None.
-        patient: See `Pictures`.
+        encoder: The encoder.
+        model: The encoder's name in messages, as given by the user.
+        root: The folder that names are relative to; None for the working directory or absolute paths.
+        choice: Which face to use when a photograph has several.
+        reporter: Receives warnings about the faces.
+        crops: Folder for the aligned crops, or None.
+        patient: See `PhotoReader`.
 
     Raises:
-        DataError: There is no such folder.
-        FingerprintError: The faces were prepared in another way than the encoder needs.
-        ModelError: Photographs can't be aligned here in the way that the encoder needs.
+        DataError: The folder does not exist.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
+        ModelError: The alignment that the encoder needs is not available.
     """
     if root is not None and crops is not None:
         require_apart(crops, root, is_below=True)
@@ -230,48 +231,57 @@ def open_photo_reader(
 
 
 def pair_remarks(cut: FaceCrop) -> tuple[str, ...]:
-    """What makes a verdict on a photograph doubtful; nothing where an earlier run cut its face out."""
+    """The quality warnings for a photograph; none for prepared faces."""
     several = (f"{cut.faces_found} faces found",) if cut.face is not None and cut.faces_found > 1 else ()
     return (*several, *face_remarks(cut))
 
 
 def face_remarks(cut: FaceCrop) -> tuple[str, ...]:
-    """What makes a verdict on a face doubtful, whichever other faces its photograph shows."""
+    """The quality warnings for a face, without regard to other faces in the photograph."""
     if cut.face is None:
         return ()
     return doubts(AlignedFace(crop=cut.crop, face=cut.face, faces_found=cut.faces_found))
 
 
 def similarity_of(a: EmbeddedPhoto, b: EmbeddedPhoto) -> float | None:
-    """The cosine of two embeddings, -1 to 1; None where one is missing."""
+    """The cosine similarity of two embeddings, -1 to 1; None if one is missing."""
     if a.embedding is None or b.embedding is None:
         return None
     return float(np.clip(a.embedding.astype(np.float64) @ b.embedding.astype(np.float64), -1, 1))
 
 
 def require_apart(crops: Path, photos: Path, *, is_below: bool) -> None:
-    """Raises a ConfigError where crops would lie among the photographs and be taken for some of them next time.
+    """Checks that crops would not be written among the photographs, where the next run would read them as photographs.
 
     Args:
-        crops: The folder for them.
-        photos: A folder of photographs.
-        is_below: Whether folders in that of the photographs belong to them.
+        crops: The folder for the crops.
+        photos: The folder of photographs.
+        is_below: True if sub-folders of `photos` hold photographs too.
+
+    Raises:
+        ConfigError: `crops` is `photos`, or a sub-folder that is read too.
     """
     place, photographs = crops.resolve(), photos.resolve()
     if place == photographs or (is_below and place.is_relative_to(photographs)):
         raise ConfigError(
-            f"--save-crops {display_path(crops)}: lies among the photographs, and the faces would be taken for some; "
-            "name another folder"
+            f"--save-crops {display_path(crops)}: is inside the folder of photographs, and the next run would read "
+            "the crops as photographs; choose another folder"
         )
 
 
 def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:
-    """Writes a crop as PNG, without loss.
+    """Writes a crop as a lossless PNG.
 
     Args:
-        folder: Where to.
-        name: Of its photograph; what leads out of the folder becomes part of a file's name.
+        folder: The output folder.
+        name: Name of the photograph. Absolute paths and `..` are rewritten so that the file stays inside the folder.
         crop: RGB, 0-255. Shape: (size, size, 3).
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DataError: The crop cannot be encoded as PNG.
     """
     inside = name.lstrip("/") if not leads_out(name.lstrip("/")) else name.replace("/", "_").replace("..", "_")
     target = (folder / inside).with_name(PurePosixPath(inside).name + ".png")
@@ -287,22 +297,22 @@ _AHEAD = 2 * BATCH
 
 
 def walk_pairs(pairs: Iterable[Pair], pictures: PhotoReader) -> Iterator[tuple[Pair, EmbeddedPhoto, EmbeddedPhoto]]:
-    """Gives each pair with what became of its photographs.
+    """Yields each pair with its embedded photographs, in order.
 
     Args:
-        pairs: May block: whoever writes them may wait for a verdict before the next.
-        pictures: Reads and embeds. If it is patient, no pair is given before enough are known to fill a batch.
+        pairs: The pairs. The iterator may block, since its writer may wait for a verdict before the next pair.
+        pictures: The reader. If it is patient, pairs are read ahead until a batch is full.
     """
     arriving: Queue[Pair | Exception | None] = Queue(_AHEAD)
     leaving = threading.Event()
-    # A daemon, since nobody can wake a thread that waits for standard input.
+    # A daemon thread, since a thread that blocks on standard input cannot be interrupted.
     threading.Thread(target=_bring, args=(pairs, arriving, leaving), name="pairs", daemon=True).start()
     try:
         yield from _walk(arriving, pictures)
     finally:
         leaving.set()
         while not arriving.empty():
-            arriving.get_nowait()  # It may wait for room.
+            arriving.get_nowait()  # The thread may be blocked on a full queue.
 
 
 def _walk(
@@ -330,7 +340,7 @@ def _walk(
 
 
 def _bring(pairs: Iterable[Pair], to: Queue[Pair | Exception | None], leaving: threading.Event) -> None:
-    # Held here, since Python aborts if it closes on its way out what a thread still reads.
+    # Keep a reference: Python aborts if it closes standard input at exit while this thread still reads it.
     _held = sys.stdin
     try:
         for pair in pairs:
@@ -338,5 +348,5 @@ def _bring(pairs: Iterable[Pair], to: Queue[Pair | Exception | None], leaving: t
             if leaving.is_set():
                 return
         to.put(None)
-    except Exception as error:  # noqa: BLE001 - raised again where somebody waits for the pair
+    except Exception as error:  # noqa: BLE001 - raised again in the consumer
         to.put(error)

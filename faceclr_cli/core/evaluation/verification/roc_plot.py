@@ -1,36 +1,33 @@
-"""The picture of a measurement on pairs: its ROC with 95% bands, and its scores."""
+"""The figure of a verification result: the ROC with its 95% band, and the score histograms."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.evaluation.verification.pair_evidence import ScoredPairs
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.metrics.roc import roc
 from faceclr_cli.core.metrics.roc_bands import roc_bands
 from faceclr_cli.core.plots.roc_figure import Band, PairScores, RocCurve, draw_verification
-
-if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
 
 _POINTS = 100
 
 
 def draw_pairs(path: Path, result: PairsResult, own: ScoredPairs) -> None:
-    """Draws what was measured of the pairs that could be compared. The bands are by bootstrap over people.
+    """Draws the ROC and the scores of the pairs that could be compared. The band is a bootstrap over people.
 
     Args:
-        path: The picture.
-        result: What was measured.
-        own: The pairs.
+        path: The output file.
+        result: The metrics.
+        own: The pairs and their scores.
 
     Raises:
-        ConfigError: The suffix is of no format in which pictures are drawn.
-        DataError: The picture cannot be written.
+        ConfigError: The suffix is not a supported figure format.
+        DataError: The figure cannot be written.
     """
     known = ~own.missing
     scores, same = own.scores[known], own.same[known]
@@ -58,7 +55,7 @@ def _band(own: ScoredPairs, scores: NDArray[np.float64], same: NDArray[np.bool_]
     if found is not None:
         first, second = found[0][known], found[1][known]
     else:
-        # Where nobody knows the people, each pair has its own.
+        # If the people are unknown, each pair is resampled independently.
         first = 2 * np.arange(len(scores))
         second = np.where(same, first, first + 1)
     rates = np.geomspace(1 / max(1, int((~same).sum())), 1, _POINTS)

@@ -1,6 +1,6 @@
-"""`faceclr verify`: a verdict on two photographs or on many pairs, or an encoder measured on pairs.
+"""`faceclr verify`: the verdict on two photographs, and the entry point of the verification protocols.
 
-Two photographs are what people wait for at a terminal: nothing slower than OpenCV is imported for them.
+Two photographs are compared interactively, so this path imports nothing slower than OpenCV.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from faceclr_cli.core.text import display_path
 
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
-    from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+    from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyResult:
-    """A verdict on two photographs.
+    """The verdict on two photographs.
 
     Attributes:
         a: The first photograph.
-        b: The second.
-        encoder: Who compared them.
-        similarity: Cosine of the two embeddings, -1 to 1.
-        threshold: Least similarity of the same person.
-        far: Share of impostor pairs that this threshold was measured to accept, or None where the user chose it.
-        meaning: What the threshold accepts, in words.
-        source: The pairs that it was measured on, in words; None where the user chose it.
-        same: Whether it is the same person.
-        probability: The chance of that, if it is as likely as not beforehand, or None where nobody measured it.
-        notes: What makes the verdict doubtful, each beginning with the photograph's name.
+        b: The second photograph.
+        encoder: Name of the encoder.
+        similarity: Cosine similarity of the embeddings, -1 to 1.
+        threshold: Minimum similarity for "same person".
+        far: The measured false accept rate at the threshold, or None if the user set the threshold.
+        meaning: A description of the threshold.
+        source: A description of the calibration data; None if the user set the threshold.
+        same: True if the verdict is "same person".
+        probability: Probability of the same person for a prior of 0.5, or None if the encoder is not calibrated.
+        notes: Warnings about the quality of the verdict, each beginning with the photograph's name.
     """
 
     a: str
@@ -63,15 +63,17 @@ class VerifyResult:
 
 
 def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult | AllPairsResult:
-    """Compares two photographs, or measures an encoder on pairs, as the config asks. Many verdicts: `verdicts`.
+    """Compares two photographs, or measures an encoder on pairs, depending on the config.
+
+    Use `verdicts` for verdicts on many pairs.
 
     Raises:
         UnreadableImageError: A photograph cannot be decoded.
-        NoFaceError: A photograph shows no face.
-        DataError: A file is missing, or the pairs and the pictures don't fit.
-        ModelError: There is no such encoder.
-        FingerprintError: Faces were prepared in another way than the encoder needs.
-        ConfigError: The encoder has no threshold and none was given, or the config asks for many verdicts.
+        NoFaceError: No face was found in a photograph.
+        DataError: A file is missing, or the pairs and the pictures do not match.
+        ModelError: The encoder does not exist.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
+        ConfigError: The encoder has no threshold and none was given, or the config does not name two photographs.
     """
     if config.all_pairs and config.embeddings is not None:
         from faceclr_cli.core.evaluation.verification.all_pairs_protocol import measure_store
@@ -82,7 +84,7 @@ def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResu
 
         return measure_pairs(config, reporter)
     if len(config.photos) != 2:
-        raise ConfigError("two photographs give one verdict; for many pairs there is verdicts()")
+        raise ConfigError("verify() compares exactly two photographs; use verdicts() for many pairs")
     return _compare(config, reporter)
 
 
@@ -92,14 +94,14 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
 
         for photo in config.photos:
             require_apart(config.save_crops, photo.parent, is_below=False)
-    # While the photographs are decoded and searched, sface loads its network on another core.
+    # sface loads its network on another core while the faces are detected.
     encoder = load_encoder(config.model, "cpu")
     rule = choose_rule(encoder, config)
     cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.face_choice)), [], []
     for photo in config.photos:
         aligned = cropper.crop_file(photo)
         if aligned.faces_found > 1:
-            taken = _TAKEN[config.face_choice]
+            taken = _FACE_TAKEN[config.face_choice]
             text = f"{display_path(photo)}: {aligned.faces_found} faces found, the {taken} is compared"
             reporter.report(Notice(text=text, level="warning"))
         notes += [f"{display_path(photo)}: {doubt}" for doubt in doubts(aligned)]
@@ -129,11 +131,11 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
 
 
 def same_file_note(a: Path | str, b: Path | str) -> str:
-    """What makes a verdict worthless: both photographs are one."""
+    """The warning for two photographs with the same content."""
     return (
         f"{display_path(a)}: is the same file as {display_path(b)}, or a copy of it, so the verdict says "
         "nothing about the faces"
     )
 
 
-_TAKEN = {"largest": "largest", "center": "one in the middle", "best": "surest", "only": "only one"}
+_FACE_TAKEN = {"largest": "largest", "center": "most central", "best": "most confident detection", "only": "only one"}

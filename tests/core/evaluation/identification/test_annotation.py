@@ -66,12 +66,12 @@ def test_copies_are_upright(album: Path, tmp_path: Path) -> None:
 def test_originals_are_never_written_over(album: Path, tmp_path: Path) -> None:
     photos = album / "photos"
     for out in (photos, photos / "named", photos / "trip" / ".."):
-        with pytest.raises(ConfigError, match="lies in the folder of photographs"):
+        with pytest.raises(ConfigError, match="is inside the folder of photographs"):
             _annotate(album, out)
-    with pytest.raises(ConfigError, match=r"a\.jpg would be written over"):
+    with pytest.raises(ConfigError, match=r"a\.jpg would be overwritten"):
         _annotate(album, photos, photos / "a.jpg")
     (tmp_path / "link").symlink_to(photos)
-    with pytest.raises(ConfigError, match=r"a\.jpg would be written over"):
+    with pytest.raises(ConfigError, match=r"a\.jpg would be overwritten"):
         _annotate(album, tmp_path / "link", photos / "a.jpg")
     with pytest.raises(ConfigError, match="is a file"):
         _annotate(album, photos / "a.jpg", photos / "a.png")

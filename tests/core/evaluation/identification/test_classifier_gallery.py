@@ -89,7 +89,7 @@ def test_its_own_calibration_draws_the_line(photos: Path, tmp_path: Path) -> Non
         assert {name: answer.name is not None for name, answer in found.items()} == {
             name: similarity >= line for name, similarity in alike.items()
         }
-    with pytest.raises(ConfigError, match=r"--far 0\.1: .* nobody measured it, but 0\.01, 0\.001"):
+    with pytest.raises(ConfigError, match=r"--far 0\.1: not measured for .*; available: 0\.01, 0\.001"):
         _identify(photos, tmp_path / "people", far=0.1)
     with pytest.raises(ConfigError, match="has its own"):
         _identify(photos, tmp_path / "people", calibration=tmp_path / "other.json")
@@ -98,7 +98,7 @@ def test_its_own_calibration_draws_the_line(photos: Path, tmp_path: Path) -> Non
 def test_a_classifier_of_another_encoder_is_refused(photos: Path, tmp_path: Path) -> None:
     made = _classifier(photos)
     write_classifier(replace(made, encoder="someone", encoder_digest="0" * 64), tmp_path / "other")
-    with pytest.raises(ModelError, match="learned from embeddings of someone, not of --model sface"):
+    with pytest.raises(ModelError, match="was trained on embeddings of someone, not of --model sface"):
         _identify(photos, tmp_path / "other")
     write_classifier(replace(made, fingerprint=replace(made.fingerprint, template="box 1.0")), tmp_path / "cut")
     with pytest.raises(FingerprintError, match="template"):

@@ -101,7 +101,7 @@ def test_a_bystander_does_not_take_the_name_of_the_person(folder: Path, tmp_path
 
 def test_what_has_no_choice_refuses_one(folder: Path, tmp_path: Path) -> None:
     prepare(PrepareConfig(source=folder, out=tmp_path / "faces", workers=1), Heard())
-    with pytest.raises(ConfigError, match=r"--gallery-face: .*cut out already"):
+    with pytest.raises(ConfigError, match=r"--gallery-face: .*prepared faces"):
         _load(tmp_path / "faces", gallery_face="all")
     assert _load(tmp_path / "faces").names == ["ann", "cleo"]
 
@@ -145,7 +145,7 @@ def test_a_picture_without_a_face_is_named_each_time(folder: Path) -> None:
         assert "1 of 4 pictures gave no face (first: " in notice
     for path in folder.rglob("*.jpg"):
         path.write_text("not a picture")
-    with pytest.raises(DataError, match="no picture gave a face"):
+    with pytest.raises(DataError, match="no face found in any picture"):
         _load(folder)
 
 
@@ -154,7 +154,7 @@ def test_without_a_cache_it_works_and_says_so(folder: Path, monkeypatch: pytest.
     heard = Heard()
     assert _load(folder, heard=heard).names == ["ann", "cleo"]
     (notice,) = heard.notices
-    assert "since the cache cannot be used" in notice
+    assert "the cache cannot be used, so all pictures are embedded again" in notice
 
 
 def test_a_damaged_gallery_is_made_anew(folder: Path, cache: Path) -> None:

@@ -80,12 +80,12 @@ def test_a_photograph_without_a_face_counts(album: Path, tmp_path: Path) -> None
     assert after.rank1 == pytest.approx(before.rank1 * 15 / 16)
     assert after.rule.rejected is not None and before.rule.rejected is not None
     assert after.rule.rejected == pytest.approx((before.rule.rejected * 10 + 1) / 11)
-    with pytest.raises(TooManyBadFilesError, match="2 of 27 photographs gave no face"):
+    with pytest.raises(TooManyBadFilesError, match="no face found in 2 of 27 photographs"):
         _evaluate(album, tmp_path / "probes", max_bad=0.05)
 
 
 def test_photographs_of_nobody_in_the_gallery_measure_nothing(album: Path) -> None:
-    with pytest.raises(DataError, match="shows nobody of the gallery by name"):
+    with pytest.raises(DataError, match="no photograph is labeled with a gallery person"):
         _evaluate(album, album / "probes" / "dora")
 
 

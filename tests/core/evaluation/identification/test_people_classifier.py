@@ -70,7 +70,7 @@ def test_one_replaces_another_and_nothing_else(tmp_path: Path) -> None:
     assert len(read_classifier(tmp_path / "kept").people) == 5
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     (tmp_path / "kept/mine.txt").write_text("keep")
-    with pytest.raises(ConfigError, match=r"holds other things than a classifier \(mine\.txt\)"):
+    with pytest.raises(ConfigError, match=r"contains files that are not part of a classifier \(mine\.txt\)"):
         write_classifier(_classifier(), tmp_path / "kept")
     assert (tmp_path / "kept/mine.txt").read_text() == "keep"
     (tmp_path / "encoder").mkdir()

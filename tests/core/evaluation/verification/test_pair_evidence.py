@@ -22,7 +22,7 @@ from faceclr_cli.core.embeddings import embed
 from faceclr_cli.core.embeddings.store import Store, read_store, write_store
 from faceclr_cli.core.encoders.pixels import PixelsEncoder
 from faceclr_cli.core.errors import DataError, FingerprintError
-from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify as run
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.preparing import prepare
@@ -94,7 +94,7 @@ def test_of_several_rows_of_a_photograph_the_largest_face_counts(root: Path, tmp
             f"{several}: 20 of 20 photographs have several faces; the largest face of each is used"
         ]
     listener = Listener()
-    with pytest.raises(DataError, match="holds none of the 20 pairs"):
+    with pytest.raises(DataError, match="contains none of the 20 pairs"):
         _measured(listener, pairs=pairs, embeddings=several, protocol=None, face="only")
 
 
@@ -137,7 +137,7 @@ def test_photographs_without_a_face_count_as_wrong_and_are_named(root: Path, tmp
 
 def test_pairs_of_which_none_can_be_compared_are_an_error(root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"pairs\.txt: none of its 20 pairs could be compared; the first: .*_0001\.jpg"):
+    with pytest.raises(DataError, match=r"pairs\.txt: none of the 20 pairs could be compared \(first: .*_0001\.jpg"):
         _measured(pairs=root.parent / "pairs.txt", root=tmp_path / "empty", model="pixels")
 
 

@@ -16,7 +16,7 @@ from faceclr_cli.core.datasets.pairs.pair_audit import PairAudit
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
-from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
+from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify as run
 from faceclr_cli.core.events import Notice, Silent
 
@@ -88,7 +88,7 @@ def test_missing_pictures_count_as_wrong_and_are_named(tmp_path: Path, crowd) ->
 def test_pairs_that_cannot_be_measured_are_refused(tmp_path: Path, crowd) -> None:
     store = crowd()
     lines = _lines(store)
-    with pytest.raises(DataError, match=r"holds none of the 2 pairs.*x/1\.jpg.*the store has p00/0\.jpg"):
+    with pytest.raises(DataError, match=r"contains none of the 2 pairs.*x/1\.jpg.*the store contains p00/0\.jpg"):
         _measure(tmp_path, store, [("x/1.jpg", "x/2.jpg", 1), ("x/1.jpg", "y/2.jpg", 0)])
     with pytest.raises(DataError, match="without a label"):
         _measure(tmp_path, store, [line[:2] for line in lines])

@@ -113,8 +113,8 @@ def test_nothing_heavy_is_imported_for_two_photographs(drawn: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from faceclr_cli.core.configs.verify import VerifyConfig\n"
         "from faceclr_cli.core.events import Silent\n"
-        "from faceclr_cli.core.evaluation.verification.verify import run\n"
-        f"run(VerifyConfig(photos=(Path({str(drawn / 'a.jpg')!r}), Path({str(drawn / 'b.jpg')!r}))), Silent())\n"
+        "from faceclr_cli.core.evaluation.verification.verify import verify\n"
+        f"verify(VerifyConfig(photos=(Path({str(drawn / 'a.jpg')!r}), Path({str(drawn / 'b.jpg')!r}))), Silent())\n"
         "print(*{'torch', 'h5py', 'sklearn', 'scipy', 'matplotlib', 'umap', 'timm'} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
