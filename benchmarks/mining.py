@@ -41,7 +41,7 @@ CEILING_BLOCK = 1 << 22
 def faceclr(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[np.int64], candidates: int) -> Choose:
     """What `train-triplet --mining bank` calls before an epoch."""
     people = PicturesByPerson(labels)
-    return lambda: people.closest_strangers(anchors, candidates, bank, np.random.default_rng(1))
+    return lambda: people.sample_hard_negatives(anchors, candidates, bank, np.random.default_rng(1))
 
 
 def plain_loop(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[np.int64], candidates: int) -> Choose:
@@ -68,7 +68,7 @@ def plain_loop(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[n
 
 def ceiling(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[np.int64], candidates: int) -> Choose:
     """Nothing is drawn, nothing is chosen."""
-    drawn = torch.from_numpy(PicturesByPerson(labels).strangers(anchors, candidates, np.random.default_rng(1)))
+    drawn = torch.from_numpy(PicturesByPerson(labels).sample_negatives(anchors, candidates, np.random.default_rng(1)))
     asked, dim = torch.from_numpy(anchors), bank.shape[1]
     step = max(1, CEILING_BLOCK // (candidates * dim))
 

@@ -1,4 +1,4 @@
-"""Writes the completion scripts beside this file, as the installed program makes them.
+"""Generates the completion scripts beside this file with the installed program.
 
 python completions/generate.py
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 FILES = {"bash": "faceclr.bash", "zsh": "_faceclr", "fish": "faceclr.fish"}
 _REGISTERS = "compdef _faceclr_completion faceclr"
-# In a folder of $fpath, the file is the body of a function that zsh calls for each word. It may be sourced as well.
+# In a folder of $fpath, zsh calls the file as a function for each word. The file can also be sourced.
 _COMPLETES_OR_REGISTERS = f"""if [[ $funcstack[1] == _faceclr ]]; then
   _faceclr_completion "$@"
 else
@@ -20,18 +20,18 @@ else
 fi"""
 
 _RETURNS = "    return 0\n"
-# bash would take a folder with a space in its name for two words.
+# bash would split a folder name at a space.
 _QUOTES = '    (( ${#COMPREPLY[@]} == 0 )) || mapfile -t COMPREPLY < <(printf "%q\\n" "${COMPREPLY[@]}")\n'
 
 
 def script(shell: str) -> str:
-    """The script of a shell."""
+    """Returns the completion script of a shell."""
     environment = {**os.environ, "_FACECLR_COMPLETE": f"source_{shell}"}
     command = [sys.executable, "-m", "faceclr_cli"]
-    made = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    made = made.replace(_REGISTERS, _COMPLETES_OR_REGISTERS).replace(_RETURNS, _QUOTES + _RETURNS)
-    # zsh looks for #compdef in the very first line.
-    return made.strip() + "\n"
+    output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    output = output.replace(_REGISTERS, _COMPLETES_OR_REGISTERS).replace(_RETURNS, _QUOTES + _RETURNS)
+    # zsh requires #compdef in the first line.
+    return output.strip() + "\n"
 
 
 if __name__ == "__main__":

@@ -75,7 +75,13 @@ def views() -> None:
         chance = torch.rand(len(some), 8, make.draws, generator=torch.Generator().manual_seed(0))
         made = make(torch.from_numpy(some), chance).add(1).mul(127.5).round().clamp(0, 255).byte()
         rows.append(made.view(8, len(some), 3, 112, 112).permute(1, 0, 3, 4, 2).numpy())
-    draw_views(crops, np.concatenate(rows), Path(__file__).with_name("views.jpg"))
+    draw_views(
+        crops,
+        np.concatenate(rows),
+        Path(__file__).with_name("views.jpg"),
+        title="Random views · faces, simclr",
+        subtitle="Two faces with views of the recipe faces, and two with views of simclr: 112 x 112 pixels",
+    )
 
 
 def pairs() -> None:

@@ -1,4 +1,4 @@
-"""The Typer app: which commands there are, and how the process ends."""
+"""The Typer application: its commands, and the exit of the process."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from faceclr_cli.commands.options import command, command_class
 from faceclr_cli.core.workers.process import claim_process
 
 _PANELS = {
-    "Start here": ("demo",),
-    "From photographs to faces": ("prepare", "split"),
+    "Getting started": ("demo",),
+    "Prepare faces": ("prepare", "split"),
     "Train an encoder": ("pretrain", "train-triplet", "train-center"),
-    "Use and measure an encoder": (
+    "Use and evaluate an encoder": (
         "embed", "linear-eval", "verify", "identify", "cluster", "calibrate", "tsne", "export",
     ),
-    "Look after what is there": ("info", "forget", "doctor"),
+    "Manage artifacts": ("info", "forget", "doctor"),
 }  # fmt: skip
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 
 
-class _Commands(Group):
-    """All commands, each imported when it is asked for: together they take longer than most of them alone."""
+class _LazyCommands(Group):
+    """All commands. Each is imported on demand, since importing all of them is slow."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """Their names, in the order of the help."""
+        """Returns the names of the commands in the order of the help."""
         del ctx
         return list(_PANEL_OF)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
-        """The command of a name."""
+        """Returns the command with this name, or None."""
         del ctx
         return _load(cmd_name) if cmd_name in _PANEL_OF else None
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
-        """The command that is meant, or an error that names what may be meant. Typer's own knows no lazy commands."""
+        """Resolves a command, and suggests a similar name if there is none. Typer's own needs the loaded commands."""
         known = [*_PANEL_OF, "--help", "--version"]
         near = [] if args[0] in known else difflib.get_close_matches(args[0], known, n=1)
         if near:
@@ -57,19 +57,19 @@ class _Commands(Group):
 @functools.cache
 def _load(name: str) -> TyperCommand:
     module = import_module(f"faceclr_cli.commands.{name.replace('-', '_')}")
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(
         name, cls=command_class(module.run), rich_help_panel=_PANEL_OF[name], epilog=f"Example: {module.EXAMPLE}"
     )(command(name, module.run))
-    return cast(TyperCommand, typer.main.get_command(alone))
+    return cast(TyperCommand, typer.main.get_command(single))
 
 
 app = typer.Typer(
     name="faceclr",
-    help="From a folder of photographs to a face encoder that you can trust.",
-    epilog="Exit codes: 0 done or same person, 1 different person, 2 usage, 3 data, 4 model, 70 a defect, 75 locked, "
-    "130 interrupted, 143 terminated.",
-    cls=_Commands,
+    help="Prepare, train, evaluate and use face encoders.",
+    epilog="Exit codes: 0 success or same person, 1 different people, 2 usage, 3 data, 4 model, 70 internal error, "
+    "75 locked, 130 interrupted, 143 terminated.",
+    cls=_LazyCommands,
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -95,14 +95,14 @@ def _root(
         raise typer.Exit(2)
 
 
-def _message(error: typer.TyperException) -> str:
-    _name_variable(error)
-    near = getattr(error, "possibilities", None)  # of a misspelled option, the likeliest first
+def _error_message(error: typer.TyperException) -> str:
+    _blame_variable(error)
+    near = getattr(error, "possibilities", None)  # similar option names, the most similar first
     return f"No such option '{error.option_name}'; did you mean {near[0]}?" if near else error.format_message()  # type: ignore[attr-defined]
 
 
-def _name_variable(error: typer.TyperException) -> None:
-    """Has a wrong value named after the variable that it is from, where it was not typed."""
+def _blame_variable(error: typer.TyperException) -> None:
+    """Makes the error name the environment variable that an invalid value comes from."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None or parameter is None or getattr(error, "param_hint", None):
         return
@@ -117,7 +117,7 @@ def _name_variable(error: typer.TyperException) -> None:
 def _run() -> int | None:
     completing = "_FACECLR_COMPLETE" in os.environ
     if completing:
-        # Typer has Rich break the help that it offers beside a word, and a shell takes each line for a word.
+        # Rich would wrap the help text of a completion, and the shell would take each line for a separate word.
         os.environ["COLUMNS"] = "10000"
     try:
         return cast(int | None, app(prog_name="faceclr", standalone_mode=False))
@@ -128,32 +128,31 @@ def _run() -> int | None:
 
 
 def _is_closed_pipe(error: SystemExit) -> bool:
-    """Whether Typer ended the process while it handled that the reader of --help closed its end."""
+    """True if Typer exited because the reader of the output of --help closed the pipe."""
     cause = error.__context__
     return isinstance(cause, OSError) and cause.errno == errno.EPIPE
 
 
 def main() -> None:
-    """Runs a command line, and ends the process with its exit code."""
+    """Runs the command line and exits with its exit code."""
     claim_process()
-    streams.ready()
+    streams.set_up()
     try:
         exit_code = _run()
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "faceclr"
-        typer.echo(f"error: {_message(error)}\nTry: {path} --help", err=True)
+        typer.echo(f"error: {_error_message(error)}\nTry: {path} --help", err=True)
         exit_code = error.exit_code
     except typer.Abort:
         exit_code = 130
     except OSError as error:
-        exit_code = streams.forsake(error)
+        exit_code = streams.abandon_output(error)
     try:
         sys.stdout.flush()
-    except OSError as error:  # What could not be printed before cannot be now, and that was said.
-        exit_code = exit_code or streams.forsake(error)
-    # The process ends here, and its memory with it: a last collection would only make the user wait. What comes with
-    # torch complains about what is left, though.
+    except OSError as error:  # Output that failed before fails again; that error has been reported already.
+        exit_code = exit_code or streams.abandon_output(error)
+    # Skip the final garbage collection, which only delays the exit. Some of torch's dependencies rely on it, however.
     if "torch" not in sys.modules:
         gc.freeze()
     sys.exit(exit_code or 0)

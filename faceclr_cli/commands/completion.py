@@ -1,4 +1,4 @@
-"""What a shell may offer as the value of an option, by its metavar: `sface|RUN|FILE.onnx` says all there is to know."""
+"""Shell completion of option values, derived from metavars such as `sface|RUN|FILE.onnx`."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
-_FEW = 100
+_MAX_SCANNED = 100
 
 Complete = Callable[[str], list[str]]
-"""From what was typed to what it may become."""
+"""Maps an incomplete value to its completions."""
 
 
 def completer(metavar: str | None) -> Complete | None:
-    """What completes values of a metavar, or None where nothing but the shell's own files would do.
+    """Returns the completion of a metavar, or None if the shell's own file completion suffices.
 
-    A word in small letters stands for itself, RUN for runs and encoders, also those of a folder of them, NAME.h5 for
-    files with that ending, and DIR for any folder.
+    A lowercase word completes to itself, RUN to runs and encoder folders (also those inside a folder), NAME.h5 to files
+    with that suffix, and DIR to folders.
     """
     kinds = (metavar or "").strip("[]").split("|")
     if not any(kind == "RUN" or kind.islower() or "." in kind for kind in kinds) or any("," in kind for kind in kinds):
         return None
 
     def complete(incomplete: str) -> list[str]:
-        return [found for kind in kinds for found in _found(kind.removesuffix("..."), incomplete)]
+        return [value for kind in kinds for value in _completions(kind.removesuffix("..."), incomplete)]
 
     return complete
 
 
-def _found(kind: str, typed: str) -> Iterator[str]:
+def _completions(kind: str, typed: str) -> Iterator[str]:
     if kind.islower():
         yield from [kind] if kind.startswith(typed) else []
         return
@@ -44,31 +44,31 @@ def _found(kind: str, typed: str) -> Iterator[str]:
 
 
 def _entries(typed: str) -> Iterator[tuple[str, Path]]:
-    """What lies in the folder that was typed so far and begins like the rest, as it would be typed."""
-    folder, begun = os.path.split(typed)
+    """Yields the matching entries of the folder typed so far: the text to complete to, and the path."""
+    folder, prefix = os.path.split(typed)
     try:
         paths = sorted(Path(folder).expanduser().iterdir())
-    except (OSError, RuntimeError):  # No such folder, or nobody's home.
+    except (OSError, RuntimeError):  # The folder or the home directory does not exist.
         return
     for path in paths:
-        if path.name.startswith(begun) and (begun or not path.name.startswith(".")):
+        if path.name.startswith(prefix) and (prefix or not path.name.startswith(".")):
             yield os.path.join(folder, path.name), path
 
 
 def _runs(name: str, path: Path) -> Iterator[str]:
-    """The folder itself, or those in it: by default, trainers write to `runs/COMMAND-N`."""
+    """Yields the folder if it is a run, otherwise the runs in it: trainers write to `runs/COMMAND-N` by default."""
     if _is_run(path):
         yield name
         return
     try:
         with os.scandir(path) as entries:
-            # A folder of runs has few entries, one of people or photographs more than anybody would wait for.
-            inside = sorted(entry.name for entry in islice(entries, _FEW) if entry.is_dir())
+            # Folders of runs are small. Scanning a large folder of photographs would make the shell hang.
+            inside = sorted(entry.name for entry in islice(entries, _MAX_SCANNED) if entry.is_dir())
     except OSError:
         return
     yield from (os.path.join(name, each) for each in inside if _is_run(path / each))
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder is a run, or an encoder."""
+    """True if the folder is a run or an encoder folder."""
     return (path / "encoder.json").is_file() or (path / "encoder" / "encoder.json").is_file()

@@ -1,4 +1,4 @@
-"""What the terminal, the pipe and the log see: results, progress, errors. Nowhere else is anything printed."""
+"""The console: results on standard output; progress, notices and errors on standard error."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from typing import NoReturn, TextIO
 import typer
 
 from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, wrapped
-from faceclr_cli.commands.streams import forsake, printable
+from faceclr_cli.commands.streams import abandon_output, printable
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
 from faceclr_cli.core.workers.torchrun import is_silent
 
 _DEFECT = 70  # EX_SOFTWARE
 _DATA = 3
-_LEAST_TEXT = 12
-_USUAL_COLUMNS = 80
+_MIN_TEXT_WIDTH = 12
+_DEFAULT_COLUMNS = 80
 
 
 class Console:
     """Standard output for data, standard error for everything else.
 
-    Where torchrun runs a command in several processes, the first of them speaks for all: the others show errors alone.
+    If torchrun started several processes, only the first one prints results and progress; the others print errors only.
 
     Args:
-        json: Data is one JSON document instead of tables.
-        quiet: Neither progress nor tables nor notices; errors, and what --json asks for, remain.
-        debug: An error is followed by its traceback.
+        json: Print a JSON document instead of tables.
+        quiet: Print errors only, and with `json` also results.
+        debug: Print the traceback of an error.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, debug: bool = False) -> None:
@@ -48,7 +48,7 @@ class Console:
 
     @cached_property
     def reporter(self) -> Reporter:
-        """The listener for core code that suits where standard error goes."""
+        """The reporter for core code: progress bars on a terminal, otherwise plain or JSON lines."""
         if self.quiet:
             return Silent()
         if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
@@ -56,7 +56,7 @@ class Console:
         return JsonLines(sys.stderr) if self.json else PlainLines(sys.stderr)
 
     def show(self, result: Result, *parts: str) -> None:
-        """Prints a result: as JSON, or else as the given tables and lines."""
+        """Prints a result as JSON, or otherwise as the given tables and lines."""
         self.close()
         if self.json:
             _write(sys.stdout, json_module.dumps(result.to_json(), allow_nan=False))
@@ -67,13 +67,15 @@ class Console:
     def rows(
         self, columns: Sequence[str], *, on_terminal: Sequence[str] | None = None
     ) -> Iterator[tuple[Callable[[Result], None], Reporter]]:
-        """Gives a function that prints one result of many at once, as a JSON line or a line of CSV.
-
-        It comes with the reporter to use meanwhile: where the rows go to the terminal, no bar is drawn among them.
+        """Prints results one by one, as JSON lines or as CSV.
 
         Args:
-            columns: The fields that CSV shows.
-            on_terminal: Those shown on a terminal instead, where people read them.
+            columns: The fields to print as CSV.
+            on_terminal: The fields to print on a terminal instead.
+
+        Yields:
+            A function that prints one result, and the reporter to use meanwhile. If the rows are printed on a terminal,
+            the reporter draws no progress bar among them.
         """
         if on_terminal is not None and sys.stdout.isatty():
             columns = on_terminal
@@ -87,36 +89,36 @@ class Console:
                 cells = [content[name] for name in columns]
                 table.writerows([*heading, [_cell(value) for value in cells]])
                 heading.clear()
-                sys.stdout.flush()  # Whoever reads along may wait for it.
+                sys.stdout.flush()  # A reader of the pipe may be waiting for the row.
 
         if sys.stdout.isatty() and not self.quiet:
             self.reporter = PlainLines(sys.stderr)
         yield write, self.reporter
 
     def note(self, text: str) -> None:
-        """Says one sentence beside the data."""
+        """Prints a notice to standard error."""
         self.reporter.report(Notice(text=text))
 
     def command(self, line: str) -> None:
-        """Shows a command line as one that could be typed."""
+        """Prints a command line as a user would type it."""
         if not self.quiet and not self.json:
             self.close()
             _write(sys.stdout, _styled(f"\n$ {line}", sys.stdout, bold=True))
 
     def error(self, message: str) -> None:
-        """Says what went wrong."""
+        """Prints an error to standard error."""
         self.close()
         text = "\n".join(_wrapped(line, 0, sys.stderr) for line in f"error: {message}".splitlines())
         _write(sys.stderr, text.replace("error:", _styled("error:", sys.stderr, bold=True, fg="red"), 1))
 
     def close(self) -> None:
-        """Takes a progress bar off the terminal."""
+        """Removes a progress bar from the terminal."""
         if "reporter" in self.__dict__ and isinstance(self.reporter, RichProgress):
             self.reporter.close()
 
 
 def _cell(value: object) -> object:
-    """Flags as the pairs that faceclr reads have them."""
+    """Formats a value for CSV: None as an empty cell, and bools as 0 or 1, as in lists of pairs."""
     return "" if value is None else int(value) if isinstance(value, bool) else value
 
 
@@ -131,10 +133,10 @@ def _styled(text: str, stream: TextIO, *, bold: bool, fg: str | None = None) -> 
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is text and whose others are numbers, aligned right.
+    """Formats a table with text in the first column and right-aligned numbers in the others.
 
-    Where a terminal is too narrow for it, texts lose their middle, and numbers nothing: columns without room follow
-    in a table below.
+    If the terminal is too narrow, texts are shortened in the middle, and columns that do not fit follow in a second
+    table below.
     """
     rows = [list(map(printable, cells)) for cells in rows]
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
@@ -142,7 +144,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if sys.stdout.isatty():
         width = _columns(sys.stdout)
         room = width - sum(each + 2 for each in widths[1:])
-        widths[0] = min(widths[0], max(room, _LEAST_TEXT, len(columns[0])))
+        widths[0] = min(widths[0], max(room, _MIN_TEXT_WIDTH, len(columns[0])))
         numbers = list(_side_by_side(widths, width))
 
     def part(places: Sequence[int]) -> str:
@@ -157,7 +159,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _side_by_side(widths: Sequence[int], width: int) -> Iterator[list[int]]:
-    """Which columns of numbers find room beside the first, a table after the other."""
+    """Yields the columns of numbers that fit beside the first column, for each table."""
     places, used = list[int](), widths[0]
     for place in range(1, len(widths)):
         if places and used + 2 + widths[place] > width:
@@ -169,78 +171,78 @@ def _side_by_side(widths: Sequence[int], width: int) -> Iterator[list[int]]:
 
 
 def _shortened(text: str, width: int) -> str:
-    """`runs/…/test.h5`: the end of a path tells most."""
+    """Shortens a path in the middle, and keeps more of its end: `runs/…/test.h5`."""
     kept = width - 1
     return text if len(text) <= width else f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
 
 
 def facts(rows: Mapping[str, str]) -> str:
-    """A list of names and values; long values go on below themselves, at the width of the terminal."""
+    """Formats names and values as aligned lines; long values are wrapped at the width of the terminal."""
     margin = max(map(len, rows)) + 2
     return "\n".join(f"{name.ljust(margin)}{_wrapped(value, margin, sys.stdout)}" for name, value in rows.items())
 
 
 def room(margin: int) -> int:
-    """Columns beside a margin, of a terminal or else of eighty."""
+    """Returns the columns available beside a margin, at most 80."""
     return min(80, _columns(sys.stdout)) - margin
 
 
 def sentence(text: str) -> str:
-    """A line of words between tables and facts, at the width of the terminal."""
+    """Wraps a text at the width of the terminal."""
     return _wrapped(text, 0, sys.stdout)
 
 
 def paragraph(text: str) -> str:
-    """Several lines of words, in a log as on a terminal."""
+    """Wraps a text at 80 columns or less, also if the output is not a terminal."""
     return wrapped(text, room(0))
 
 
 def _wrapped(text: str, margin: int, stream: TextIO) -> str:
-    """On a terminal, breaks lines between words; never inside one, since a path must stay one to be copied."""
+    """Wraps a text on a terminal. Never breaks a word, so that paths can be copied."""
     return wrapped(text, _columns(stream), margin) if stream.isatty() else text
 
 
 def _columns(stream: TextIO) -> int:
-    """The width of the terminal that a stream leads to, or of one as there used to be."""
+    """Returns the width of the terminal, or 80 if the stream is not a terminal."""
     try:
-        return int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns) or _USUAL_COLUMNS
-    except (OSError, ValueError):  # It leads to none, is closed, or the variable holds no number.
-        return _USUAL_COLUMNS
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns) or _DEFAULT_COLUMNS
+    except (OSError, ValueError):  # Not a terminal, closed, or COLUMNS is not a number.
+        return _DEFAULT_COLUMNS
 
 
-def likely(chance: float) -> str:
-    """As `percent`, but never the certainty that nobody has."""
+def probability_text(chance: float) -> str:
+    """Formats a probability like `percent`, but never as 0% or 100%."""
     return ">99.9%" if chance > 0.999 else "<0.1%" if chance < 0.001 else percent(chance)
 
 
 def percent(share: float | None) -> str:
-    """`0.9137` -> `91.4%`; a dash for what could not be measured."""
+    """Formats a share as a percentage: `0.9137` -> `91.4%`; None as a dash."""
     return "-" if share is None else f"{100 * share:.1f}%"
 
 
 @contextmanager
 def guarded(console: Console) -> Iterator[None]:
-    """Turns what goes wrong inside into a message and an exit code."""
+    """Turns exceptions into error messages and exit codes."""
     with _terminated_by_sigterm():
         try:
             yield
         except FaceclrError as error:
             if isinstance(error, TooManyBadFilesError):
-                # The work is done and its numbers stand; only the verdict on them is an error.
+                # The work is complete and its result is valid; only the exit code reports the bad files.
                 console.show(error.result)
             _fail(console, str(error), error.exit_code)
         except KeyboardInterrupt:
             _fail(console, "interrupted", 130)
         except BrokenPipeError as error:
-            raise typer.Exit(forsake(error)) from None
+            raise typer.Exit(abandon_output(error)) from None
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _fail(console, f"{where}{error.strerror or error}", _DATA)
         except (typer.Exit, typer.Abort):
             raise
-        except Exception as error:  # noqa: BLE001 - the last line of defence
-            hint = "" if console.debug else "; --debug shows where"
-            _fail(console, f"a defect in faceclr: {type(error).__name__}: {error}{hint}", _DEFECT)
+        except Exception as error:  # noqa: BLE001 - the outermost handler
+            hint = "" if console.debug else "; add --debug for a traceback"
+            _fail(console, f"internal error: {type(error).__name__}: {error}{hint}", _DEFECT)
         finally:
             console.close()
 
@@ -255,7 +257,7 @@ def _fail(console: Console, message: str, exit_code: int) -> NoReturn:
 
 @contextmanager
 def _terminated_by_sigterm() -> Iterator[None]:
-    """SIGTERM becomes an exception, so that what is half done is put away on the way out."""
+    """Turns SIGTERM into an exception, so that unfinished work is cleaned up."""
 
     def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise TerminatedRunError("terminated")

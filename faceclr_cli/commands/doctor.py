@@ -23,11 +23,11 @@ class _Report:
 
 
 def run(config: DoctorConfig, console: Console) -> int:
-    """Shows what was looked at. The exit code is that of the first thing that does not work."""
+    """Runs the checks and shows their results. The exit code is that of the first failed check."""
     from faceclr_cli.core.events import track
     from faceclr_cli.core.upkeep.doctor import examine_installation
 
-    checks = list(track(examine_installation(processes=config.ddp), console.reporter, "looking", unit="checks"))
+    checks = list(track(examine_installation(processes=config.ddp), console.reporter, "checking", unit="checks"))
     rows = {check.name: f"{'ok' if check.ok else 'FAILED'}, {check.seconds:.2f} s: {check.found}" for check in checks}
     console.show(_Report(checks), facts(rows))
     for check in checks:

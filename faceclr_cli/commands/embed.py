@@ -16,20 +16,20 @@ def run(config: EmbedConfig, console: Console) -> None:
 
     piped = config.out == STANDARD_OUTPUT
     if piped and console.json:
-        raise ConfigError("--json and -o - both want standard output; the rows of -o - are JSON lines already")
+        raise ConfigError("--json and -o - cannot be combined; -o - already writes JSON lines to standard output")
     result = embed(config, console.reporter)
-    faces = f"{faces_of(result.faces, result.people)}, {result.dim} numbers each"
+    faces = f"{faces_of(result.faces, result.people)}, {result.dim} dimensions"
     if piped:
-        console.note(f"{faces}, by {result.encoder}")
+        console.note(f"{faces}, encoder {result.encoder}")
         return
     rows = {"embeddings": faces, "encoder": result.encoder}
     if result.embedded < result.faces:
-        rows["new"] = f"{result.embedded}, the others were there already"
+        rows["new"] = f"{result.embedded}; the others were already in the store"
     if result.embedded:
-        rows["speed"] = f"{result.faces_per_second:.0f} faces a second"
+        rows["speed"] = f"{result.faces_per_second:.0f} faces/s"
     if result.bad:
-        rows["left out"] = f"{result.bad} files"
+        rows["failed"] = f"{result.bad} files"
     if result.gone:
-        rows["gone"] = f"{result.gone} faces whose picture was not given again" + (", dropped" if config.prune else "")
+        rows["stale"] = f"{result.gone} faces whose picture is not in the input" + (", removed" if config.prune else "")
     rows["written to"] = str(result.out)
     console.show(result, facts(rows))

@@ -14,8 +14,9 @@ def run(config: ExportConfig, console: Console) -> None:
 
     result = export(config, console.reporter)
     rows = {
-        "graph": f"crops of {result.crop_size} x {result.crop_size} pixels to {result.dim} numbers, {result.precision}",
-        "checked": f"on {result.crops} random crops: cosine with PyTorch's embeddings at least {result.cosine:.7f}",
+        "graph": f"crops of {result.crop_size} x {result.crop_size} pixels to {result.dim} dimensions, "
+        "{result.precision}",
+        "checked": f"{result.crops} random crops, cosine similarity to PyTorch at least {result.cosine:.7f}",
         "written to": f"{result.out} ({result.bytes / 1e6:.1f} MB)",
     }
     console.show(result, facts(rows))

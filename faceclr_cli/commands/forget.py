@@ -15,4 +15,4 @@ def run(config: ForgetConfig, console: Console) -> None:
     result = forget(config, console.reporter)
     removed = "would remove" if result.dry_run else "removed"
     rows = [[row.path, str(row.removed), str(row.left), str(row.others)] for row in result.rows]
-    console.show(result, table([result.identity, removed, "left of them", "of others"], rows))
+    console.show(result, table([result.identity, removed, "remaining", "others"], rows))

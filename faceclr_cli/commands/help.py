@@ -1,6 +1,6 @@
-"""How `--help` looks: plain text under headings, in a tenth of a second.
+"""The layout of `--help`: plain text under headings.
 
-Typer's own boxes come from Rich, whose import and layout would take longer than all the rest of `--help`.
+Typer's default layout uses Rich, whose import would take longer than everything else that `--help` does.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-COMMON_PANEL = "Everywhere"
-"""The heading of the options that every command has."""
+COMMON_PANEL = "Common options"
+"""The heading of the options of all commands."""
 COMMON_OPTIONS = ("--json", "--quiet", "-q", "--debug", "--config")
 
 
 class Command(TyperCommand):
-    """A command whose options stand under the headings of their panels, and may have a value or none."""
+    """A command whose options are grouped by panel. The value of some options is optional."""
 
     bare: Mapping[str, tuple[str, frozenset[str]]] = {}
-    """Options that may stand alone: the value that this means, and the values that may follow."""
+    """Options whose value is optional: the value without one, and the values that may follow."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Reads `--resume` as `--resume yes`, where what follows is no value of it."""
-        whole = list[str]()
+        """Reads `--resume` as `--resume yes` if the next word is not one of its values."""
+        expanded = list[str]()
         for place, word in enumerate(args):
-            whole.append(word)
+            expanded.append(word)
             if word == "--":
-                whole += args[place + 1 :]
+                expanded += args[place + 1 :]
                 break
             if word in self.bare:
                 value, values = self.bare[word]
                 if place + 1 == len(args) or args[place + 1] not in values:
-                    whole.append(value)
+                    expanded.append(value)
         try:
-            return super().parse_args(ctx, whole)
+            return super().parse_args(ctx, expanded)
         except typer.TyperException as error:
-            # Not every error of the parser knows which command it is about, whose --help is to be looked at.
+            # Some parser errors lack the context, which the hint to the --help of the command needs.
             if getattr(error, "ctx", ctx) is None:
                 error.ctx = ctx  # type: ignore[attr-defined]
             raise
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        """`PHOTOS` for what must be given, `[PHOTOS]` for what may; Typer has braces around the first."""
+        """Formats required arguments as `PHOTOS` and optional ones as `[PHOTOS]`; Typer adds braces to the former."""
         return [piece.removeprefix("{").removesuffix("}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
-        """Writes arguments, plain options, panels in the order of the config, and last what all commands have."""
+        """Writes arguments, options without a panel, panels in the order of the config, and common options."""
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -58,20 +58,20 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """The program, whose commands stand under the headings of their panels."""
+    """The program, whose commands are grouped by panel."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Says of `faceclr --json verify` where the option belongs."""
+        """Explains the position of common options on `faceclr --json verify`."""
         try:
             return super().parse_args(ctx, args)
         except typer.TyperException as error:
             name = getattr(error, "option_name", None)
             if name in COMMON_OPTIONS:
-                ctx.fail(f"{name} stands after the command: faceclr COMMAND ... {name}")
+                ctx.fail(f"{name} must follow the command: faceclr COMMAND ... {name}")
             raise
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
-        """Writes the commands with the first sentence of each."""
+        """Writes the commands with the first sentence of their help."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)

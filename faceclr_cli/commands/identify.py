@@ -2,105 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from faceclr_cli.commands.console import Console, facts, likely, percent, sentence, table
+from faceclr_cli.commands.console import Console
+from faceclr_cli.commands.identification_tables import show_faces, show_open_set
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.errors import DataError, TooManyBadFilesError
-from faceclr_cli.core.wording import count
-
-if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.identification.identify import Identified
-    from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult
-
-_COLUMNS = ("photo", "face", "name", "probability", "similarity", "closest", "reason")
-_ANSWERS = ("photo", "face", "answer")
+from faceclr_cli.core.errors import TooManyBadFilesError
 
 EXAMPLE = "faceclr identify party.jpg --gallery faces.h5"
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A face as a line shows it."""
-
-    face: Identified
-
-    def to_json(self) -> dict[str, Any]:
-        return self.face.to_json() | {"answer": _answer(self.face)}
-
-
 def run(config: IdentifyConfig, console: Console) -> None:
-    """Runs the command."""
+    """Runs the command and shows its results."""
     if config.evaluate:
-        measure(config, console)
+        _evaluate(config, console)
     else:
-        name_faces(config, console)
+        show_faces(config, console)
 
 
-def name_faces(config: IdentifyConfig, console: Console) -> int:
-    """Shows each face as soon as it is known.
-
-    Returns:
-        How many of them are of the gallery.
-    """
-    from faceclr_cli.core.evaluation.identification.identify import identify
-
-    photos, faces, known, failed = set[str](), 0, 0, 0
-    with console.rows(_COLUMNS, on_terminal=_ANSWERS) as (write, reporter):
-        for found in identify(config, reporter):
-            write(_Row(found))
-            photos.add(found.photo)
-            failed += found.reason is not None
-            faces += found.reason is None
-            known += found.name is not None
-    console.note(f"{count(len(photos), 'photograph')}, {count(faces, 'face')}: {known} known, {faces - known} unknown")
-    if config.annotate is not None:
-        console.note(f"{config.annotate}: {len(photos) - failed} of them with boxes and names")
-    if failed > config.max_bad * len(photos):
-        raise DataError(f"{failed} of {len(photos)} photographs gave no face, more than --max-bad {config.max_bad:g}")
-    return known
-
-
-def measure(config: IdentifyConfig, console: Console) -> None:
-    """Shows how well people are named and strangers refused."""
+def _evaluate(config: IdentifyConfig, console: Console) -> None:
     from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult, evaluate_identify
 
     try:
         result = evaluate_identify(config, console.reporter)
     except TooManyBadFilesError as error:
         if not console.json and isinstance(error.result, OpenSetResult):
-            _show(error.result, console)
+            show_open_set(error.result, console)
         raise
-    _show(result, console)
-
-
-def _show(result: OpenSetResult, console: Console) -> None:
-    rule = result.rule
-    left_out = "" if result.left_out is None else f", {result.left_out} left out as they are in the gallery"
-    rows = {
-        "encoder": result.encoder,
-        "gallery": f"{result.people:,} people",
-        "photographs": f"{result.known:,} of them, {result.unknown:,} of others{left_out}",
-        "no face": f"{result.failed:,}; missed if known, rejected if not",
-        "rank 1": percent(result.rank1),
-        "rank 5": percent(result.rank5),
-        "threshold": f"{rule.threshold:.3f}, {result.meaning}",
-        "at it": f"{percent(rule.named)} of the known named, {percent(rule.misnamed)} misnamed; "
-        f"{percent(rule.rejected)} of the unknown rejected",
-    }
-    points = [
-        [f"{point.far:g}", percent(point.dir), "" if point.threshold is None else f"{point.threshold:.3f}"]
-        for point in result.dir_at_far
-    ]
-    reasons = [sentence(f"FAR {point.far:g} {point.reason}") for point in result.dir_at_far if point.reason]
-    console.show(result, facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
-
-
-def _answer(face: Identified) -> str:
-    """`chris_evans 98.7%`, or who an unknown would be."""
-    if face.reason is not None:
-        return face.reason
-    best = face.matches[0]
-    sure = f"{best.similarity:.3f}" if best.probability is None else likely(best.probability)
-    return f"{face.name} {sure}" if face.name is not None else f"unknown (closest: {best.name}, {sure})"
+    show_open_set(result, console)

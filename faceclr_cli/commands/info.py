@@ -16,7 +16,7 @@ def run(config: InfoConfig, console: Console) -> None:
     result = info(config, console.reporter)
     rows = {name.replace("_", " "): value for name, value in result.about.items() if value not in (None, [], {})}
     margin = max(map(len, rows)) + 2
-    # Nested values would make lines of several hundred columns; a path of its own stays whole, to be copied.
+    # Nested values are wrapped, as they may be hundreds of columns long. Paths are not, so that they can be copied.
     texts = {name: _text(value) for name, value in rows.items()}
     texts |= {name: wrapped(texts[name], 80, margin) for name, value in rows.items() if isinstance(value, dict | list)}
     console.show(result, facts({"kind": result.kind, **texts}))

@@ -10,16 +10,16 @@ EXAMPLE = "faceclr linear-eval sface.h5 simclr.h5"
 
 def run(config: LinearEvalConfig, console: Console) -> None:
     """Runs the command and shows its result."""
-    from faceclr_cli.commands.probe_tables import comma_separated, compared, markdown, of_people
+    from faceclr_cli.commands.probe_tables import comparison_tables, csv_table, markdown_table, person_tables
     from faceclr_cli.core.evaluation.probing.linear_eval import linear_eval
 
     result = linear_eval(config, console.reporter)
     if config.format != "table":
-        console.show(result, markdown(result) if config.format == "markdown" else comma_separated(result))
+        console.show(result, markdown_table(result) if config.format == "markdown" else csv_table(result))
         return
-    parts = list(compared(result))
+    parts = list(comparison_tables(result))
     if len(result.rows) == 1:
-        parts += of_people(result.rows[0])
+        parts += person_tables(result.rows[0])
     written = {"plot": config.plot, "classifier": config.save}
     if any(written.values()):
         parts.append("")

@@ -1,4 +1,4 @@
-"""A config dataclass becomes the signature of a Typer command, its environment names and its TOML table."""
+"""Conversion of config dataclasses to Typer options, environment variables and TOML tables."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ AMBIGUOUS = frozenset(
     ("batch_size", "face", "faces", "far", "format", "half", "head", "identities", "margin", "method", "min_images",
      "min_size", "out", "pairs", "photos", "plot", "source", "test", "train", "val")
 )  # fmt: skip
-"""Options that mean different things in different commands: only variables with the command's name set them."""
+"""Options whose meaning depends on the command. Only variables that contain the command name set them."""
 
 _METAVARS = {int: "N", int | None: "N", float: "X", float | None: "X", str: "TEXT"}
 
 
 def command(name: str, body: Callable[[C, Console], int | None]) -> Callable[..., None]:
-    """Makes the function that Typer calls.
+    """Creates the function that Typer calls.
 
     Args:
-        name: Of the command.
-        body: Runs the command. The annotation of its parameter `config` is the dataclass in which the
-            options are written; what it returns is the exit code, None meaning 0.
+        name: Name of the command.
+        body: Runs the command. The annotation of its parameter `config` is the dataclass of the options. Returns the
+            exit code, or None for 0.
 
     Returns:
-        A function whose signature is the config's fields and the options that all commands share.
+        A function whose parameters are the config's fields and the common options.
     """
     config_class: type[C] = get_type_hints(body)["config"]
     hints = get_type_hints(config_class)
-    parameters = [_parameter(name, f, hints[f.name]) for f in dataclasses.fields(config_class)] + _common()
-    own = {f.name for f in dataclasses.fields(config_class)}
-    many = {name for name in own if get_origin(hints[name]) is tuple}
+    parameters = [_parameter(name, f, hints[f.name]) for f in dataclasses.fields(config_class)] + _common_options()
+    own_names = {f.name for f in dataclasses.fields(config_class)}
+    repeatable = {name for name in own_names if get_origin(hints[name]) is tuple}
 
     @functools.wraps(body)
     def run(**values: Any) -> None:
-        config_values = {k: tuple(v or ()) if k in many else v for k, v in values.items() if k in own}
+        config_values = {k: tuple(v or ()) if k in repeatable else v for k, v in values.items() if k in own_names}
         console = Console(json=values["as_json"], quiet=values["quiet"], debug=values["debug"])
         with guarded(console):
             try:
@@ -69,15 +69,15 @@ def command(name: str, body: Callable[[C, Console], int | None]) -> Callable[...
 
 
 def command_class(body: Callable[[C, Console], int | None]) -> type[Command]:
-    """The class of the command that runs `body`: it knows which of the config's options may stand without a value."""
+    """Returns the class of the command that runs `body`, which knows the options whose value is optional."""
     hints = get_type_hints(get_type_hints(body)["config"])
     fields = [f for f in dataclasses.fields(get_type_hints(body)["config"]) if spec_of(f).bare is not None]
-    alone = {f"--{option_name(f.name)}": (str(spec_of(f).bare), frozenset(get_args(hints[f.name]))) for f in fields}
-    return type("Command", (Command,), {"bare": alone}) if alone else Command
+    bare = {f"--{option_name(f.name)}": (str(spec_of(f).bare), frozenset(get_args(hints[f.name]))) for f in fields}
+    return type("Command", (Command,), {"bare": bare}) if bare else Command
 
 
 def _variables(command_name: str, option: str) -> list[str]:
-    """The environment variables that set an option, the command's own first."""
+    """Returns the environment variables that set an option, the most specific first."""
     own = f"FACECLR_{command_name.replace('-', '_').upper()}_{option.upper()}"
     return [own] if option in AMBIGUOUS else [own, f"FACECLR_{option.upper()}"]
 
@@ -93,7 +93,7 @@ def _parameter(command_name: str, config_field: dataclasses.Field[Any], hint: An
         )
     else:
         info = typer.Option(
-            # A switch can also be turned off, since the file or the environment may have turned it on.
+            # The negative form is needed because the file or the environment may have set the flag.
             f"--{option_name(name)}/--no-{option_name(name)}" if hint is bool else f"--{option_name(name)}",
             *([spec.short] if spec.short else []),
             help=spec.help,
@@ -112,16 +112,16 @@ def _parameter(command_name: str, config_field: dataclasses.Field[Any], hint: An
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, info])
 
 
-def _common() -> list[inspect.Parameter]:
-    """The options of every command."""
+def _common_options() -> list[inspect.Parameter]:
+    """Returns the parameters of the options of all commands."""
 
-    def switch(*names: str, help: str) -> Any:
+    def flag(*names: str, help: str) -> Any:
         variable = f"FACECLR_{names[0].strip('-').upper()}"
         return typer.Option(*names, help=help, envvar=variable, show_envvar=False, rich_help_panel=COMMON_PANEL)
 
     config_file = typer.Option(
         "--config",
-        help=f"Defaults from this file (otherwise {CONFIG_FILE} here, if there is one)",
+        help=f"Read defaults from this file (default: {CONFIG_FILE} in the working directory, if it exists)",
         metavar="FILE.toml",
         envvar="FACECLR_CONFIG",
         show_envvar=False,
@@ -130,9 +130,9 @@ def _common() -> list[inspect.Parameter]:
         callback=_read_defaults,
     )
     declared: list[tuple[str, Any, Any, Any]] = [
-        ("as_json", bool, switch("--json", help="One JSON document on standard output"), False),
-        ("quiet", bool, switch("--quiet", "-q", help="Errors only"), False),
-        ("debug", bool, switch("--debug", help="Show the traceback of an error"), False),
+        ("as_json", bool, flag("--json", help="Print results as JSON"), False),
+        ("quiet", bool, flag("--quiet", "-q", help="Print errors only"), False),
+        ("debug", bool, flag("--debug", help="Show the traceback of an error"), False),
         ("config_file", Path | None, config_file, None),
     ]
     return [
@@ -142,7 +142,7 @@ def _common() -> list[inspect.Parameter]:
 
 
 def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
-    """Puts the command's table of the TOML file below the command line and the environment."""
+    """Reads the command's table of the TOML file as defaults, below the command line and the environment."""
     if path is None and not CONFIG_FILE.is_file():
         return None
     path = path or CONFIG_FILE
@@ -156,19 +156,21 @@ def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
     defaults = {key.replace("-", "_"): value for key, value in tables.get(context.info_name or "", {}).items()}
     defaults = {"as_json" if key == "json" else key: value for key, value in defaults.items()}
     parameters = {p.name: p for p in context.command.params if p.name and p.name not in ("config_file", "help")}
-    alone = getattr(context.command, "bare", {})
+    bare = getattr(context.command, "bare", {})
     for key, value in defaults.items():
-        where, option = f"{path}: [{context.info_name}]", key.removeprefix("as_")
+        table, option = context.info_name, key.removeprefix("as_")
         if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
             hint = f"; did you mean {option_name(near[0])}?" if near else ""
-            raise typer.BadParameter(f"{where} has no option {option_name(option)}{hint}")
+            raise typer.BadParameter(f"{path}: [{table}] has no option {option_name(option)}{hint}")
         parameter = parameters[key]
-        if value is True and f"--{option_name(key)}" in alone:
-            value = alone[f"--{option_name(key)}"][0]
+        if value is True and f"--{option_name(key)}" in bare:
+            value = bare[f"--{option_name(key)}"][0]
         values = value if isinstance(value, list) else [value]
         if not getattr(parameter, "is_flag", False) and any(isinstance(each, bool) for each in values):
-            raise typer.BadParameter(f"{where} {option_name(option)}: true and false are for switches only")
+            raise typer.BadParameter(
+                f"{path}: [{table}] {option_name(option)}: must not be true or false; only flags are"
+            )
         is_many = getattr(parameter, "multiple", False) or parameter.nargs == -1
         defaults[key] = values if is_many else value
     context.default_map = defaults
@@ -176,7 +178,7 @@ def _read_defaults(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def _require_tables(path: Path, tables: dict[str, Any], context: typer.Context) -> None:
-    """Refuses what no command would read: a misspelled table, or a line above all tables."""
+    """Raises an error for tables and keys that no command reads: misspelled tables, and keys outside of tables."""
     group: Any = getattr(context.parent, "command", None)
     is_group = hasattr(group, "list_commands")
     names: list[str] = group.list_commands(context.parent) if is_group else [str(context.info_name)]
@@ -186,7 +188,7 @@ def _require_tables(path: Path, tables: dict[str, Any], context: typer.Context) 
         if name in names:
             raise typer.BadParameter(f"{path}: [{name}] must be a table")
         if not isinstance(table, dict):
-            raise typer.BadParameter(f"{path}: {name} is in no table; options belong under a command, as [{names[0]}]")
+            raise typer.BadParameter(f"{path}: {name} is not in a table; put it below a command, such as [{names[0]}]")
         near = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f"; did you mean [{near[0]}]?" if near else ""
         raise typer.BadParameter(f"{path}: [{name}] is not a command of faceclr{hint}")

@@ -17,5 +17,5 @@ def run(config: PretrainConfig, console: Console) -> None:
     from faceclr_cli.core.training.preview import show_views
 
     preview = show_views(config, config.show_views, console.reporter)
-    shown = f"{preview.views} views ({preview.augment}) of each of {preview.pictures} faces"
-    console.show(preview, facts({"picture": str(preview.picture), "shows": shown}))
+    content = f"{preview.views} views ({preview.augment}) of each of {preview.pictures} faces"
+    console.show(preview, facts({"picture": str(preview.picture), "content": content}))

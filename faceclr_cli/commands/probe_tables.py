@@ -1,4 +1,4 @@
-"""How well people are told apart, on the screen and in a paper."""
+"""Output of `faceclr linear-eval`: tables for the terminal, Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MEASURES = {
     "f1": "F1",
     "knn": "k-NN",
 }
-_SHARES = ("top1", "top3", "top5", "knn")
+_PERCENTAGES = ("top1", "top3", "top5", "knn")
 _WITH_INTERVAL = ("top1", "jaccard", "f1", "knn")
-_MOST_PEOPLE, _MOST_CONFUSIONS, _MOST_COLUMNS = 20, 10, 15
-_PROBES = {"linear": "a linear layer on", "knn": "the nearest of", "centroid": "the centroids of"}
+_MAX_PEOPLE, _MAX_CONFUSIONS, _MAX_COLUMNS = 20, 10, 15
+_PROBES = {"linear": "linear layer trained on", "knn": "nearest neighbors among", "centroid": "centroids of"}
 
 
-def compared(result: LinearEvalResult) -> Iterator[str]:
-    """The tables that hold a line for each store, and what they mean."""
+def comparison_tables(result: LinearEvalResult) -> Iterator[str]:
+    """Yields the tables with a line for each store, and their explanation."""
     names = {**_MEASURES, "precision": "prec."}
     lines = [[display_path(row.store), *(_value(row, name) for name in names)] for row in result.rows]
     yield table(("embeddings", *names.values()), lines)
@@ -41,66 +41,66 @@ def compared(result: LinearEvalResult) -> Iterator[str]:
     yield table(("95% intervals", *(names[name] for name in _WITH_INTERVAL)), lines)
     if result.shot_people is not None:
         columns = [count(point.shots, "picture") for point in result.rows[0].shots]
-        lines = [[display_path(row.store), *(_spread(point) for point in row.shots)] for row in result.rows]
+        lines = [[display_path(row.store), *(_mean_and_deviation(point) for point in row.shots)] for row in result.rows]
         yield table((f"top-1 of {result.shot_people:,} people by", *columns), lines)
-    yield _explained(result)
+    yield _explanation(result)
 
 
-def _explained(result: LinearEvalResult) -> str:
+def _explanation(result: LinearEvalResult) -> str:
     trained = f"{result.people:,} people; {_PROBES[result.probe]} {result.train:,} pictures"
-    chosen = {f"{name} = {value:g}" for row in result.rows for name, value in _choice(row)}
+    chosen = {f"{name} = {value:g}" for row in result.rows for name, value in _hyperparameters(row)}
     if chosen:
-        trained += f" ({', '.join(sorted(chosen))} by {result.val:,} more)"
+        trained += f" ({', '.join(sorted(chosen))} chosen on {result.val:,} others)"
     return paragraph(
-        f"{trained}, measured on {result.test:,} others (chance {percent(result.chance)}). Jaccard, precision, recall "
+        f"{trained}, tested on {result.test:,} others (chance {percent(result.chance)}). Jaccard, precision, recall "
         "and F1: means over people. Intervals: bootstrap over people. k-NN: nearest neighbor among all "
         f"{result.pictures:,} pictures."
     )
 
 
-def _choice(row: ProbeRow) -> Iterator[tuple[str, float]]:
+def _hyperparameters(row: ProbeRow) -> Iterator[tuple[str, float]]:
     if row.c is not None:
         yield "C", row.c
     if row.k is not None:
         yield "k", row.k
 
 
-def of_people(row: ProbeRow) -> Iterator[str]:
-    """Who was named worst, and the most frequent mistakes."""
+def person_tables(row: ProbeRow) -> Iterator[str]:
+    """Yields the people with the lowest scores, and the most frequent confusions."""
     people = sorted(row.per_person, key=lambda person: (person.f1, person.name))
     pictures = sum(person.support for person in people)
-    faulty = [person for person in people if person.f1 < 1]
-    lines = [_line(display_path(person.name), person, person.support) for person in faulty[:_MOST_PEOPLE]]
+    imperfect = [person for person in people if person.f1 < 1]
+    lines = [_line(display_path(person.name), person, person.support) for person in imperfect[:_MAX_PEOPLE]]
     lines.append(_line("(mean)", row, pictures))
     lines.append(_line("(weighted)", row.weighted, pictures))
     yield table(("worst first", "precision", "recall", "F1", "Jaccard", "pictures"), lines)
-    if len(faulty) > _MOST_PEOPLE:
-        yield f"{len(faulty) - _MOST_PEOPLE:,} more, none of them worse, left out: --json has them all"
-    if len(faulty) < len(people):
-        yield f"{len(people) - len(faulty):,} of {count(len(people), 'person', 'people')} without a mistake"
-    if len(people) <= _MOST_COLUMNS:
+    if len(imperfect) > _MAX_PEOPLE:
+        yield f"{len(imperfect) - _MAX_PEOPLE:,} more with higher scores; --json lists all"
+    if len(imperfect) < len(people):
+        yield f"{len(people) - len(imperfect):,} of {count(len(people), 'person', 'people')} without an error"
+    if len(people) <= _MAX_COLUMNS:
         yield _matrix(row)
-    wrong = row.confusions
-    if not wrong:
-        yield "No person was taken for another."
+    confusions = row.confusions
+    if not confusions:
+        yield "No confusions."
         return
-    mistakes = [
+    lines = [
         [f"{display_path(mistake.true)} taken for {display_path(mistake.taken_for)}", f"{mistake.times:,}"]
-        for mistake in wrong[:_MOST_CONFUSIONS]
+        for mistake in confusions[:_MAX_CONFUSIONS]
     ]
-    yield table(("most frequent mistakes", "times"), mistakes)
-    if len(wrong) > _MOST_CONFUSIONS:
-        yield f"{len(wrong) - _MOST_CONFUSIONS:,} rarer ones left out: --json and --plot have them all"
+    yield table(("most frequent confusions", "times"), lines)
+    if len(confusions) > _MAX_CONFUSIONS:
+        yield f"{len(confusions) - _MAX_CONFUSIONS:,} less frequent ones; --json and --plot show all"
 
 
 def _matrix(row: ProbeRow) -> str:
-    """The confusion matrix of few people, whose columns have room for their numbers alone."""
+    """Formats the confusion matrix of a few people. The columns are labeled by number to save space."""
     numbers = [str(number) for number in range(1, len(row.per_person) + 1)]
     lines = [
         [f"{number:>2} {display_path(person.name)}", *(str(times) if times else "." for times in line)]
         for number, person, line in zip(numbers, row.per_person, row.matrix.tolist(), strict=True)
     ]
-    return table(("pictures of, taken for", *numbers), lines)
+    return table(("true person / predicted", *numbers), lines)
 
 
 def _line(name: str, scores: PersonRow | ProbeRow | Means, pictures: int) -> list[str]:
@@ -108,20 +108,20 @@ def _line(name: str, scores: PersonRow | ProbeRow | Means, pictures: int) -> lis
     return [name, *map(_fraction, numbers), f"{pictures:,}"]
 
 
-def markdown(result: LinearEvalResult) -> str:
-    """One table for a paper, with 95% intervals in brackets."""
+def markdown_table(result: LinearEvalResult) -> str:
+    """Formats a Markdown table with 95% intervals in brackets."""
     columns = ["embeddings", "encoder", "dim", *_MEASURES.values(), *(f"{n}-shot" for n in _shot_counts(result))]
     lines = [columns, ["---", "---", *["---:"] * (len(columns) - 2)]]
     for row in result.rows:
         cells = [_escaped(row.store), _escaped(row.encoder), str(row.dim)]
         cells += [f"{_value(row, name)} [{_interval(row, name)}]" if _known(row, name) else "-" for name in _MEASURES]
-        cells += [_spread(point) for point in row.shots]
+        cells += [_mean_and_deviation(point) for point in row.shots]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def comma_separated(result: LinearEvalResult) -> str:
-    """One line for each store, as shares from 0 to 1; empty where nothing could be measured."""
+def csv_table(result: LinearEvalResult) -> str:
+    """Formats a CSV line for each store. Shares are from 0 to 1; cells without a value are empty."""
     fields = [field for name in _MEASURES for field in (name, f"{name}_low", f"{name}_high")]
     fields += [f"weighted_{name}" for name in ("precision", "recall", "f1", "jaccard")]
     fields += [f"shots_{n}{what}" for n in _shot_counts(result) for what in ("", "_deviation")]
@@ -147,16 +147,16 @@ def _known(row: ProbeRow, name: str) -> bool:
 
 
 def _value(row: ProbeRow, name: str) -> str:
-    return percent(getattr(row, name)) if name in _SHARES else _fraction(getattr(row, name))
+    return percent(getattr(row, name)) if name in _PERCENTAGES else _fraction(getattr(row, name))
 
 
 def _interval(row: ProbeRow, name: str) -> str:
     """`94.1-97.8%`, `0.912-0.954`."""
     low, high = row.intervals[name]
-    return f"{100 * low:.1f}-{100 * high:.1f}%" if name in _SHARES else f"{low:.3f}-{high:.3f}"
+    return f"{100 * low:.1f}-{100 * high:.1f}%" if name in _PERCENTAGES else f"{low:.3f}-{high:.3f}"
 
 
-def _spread(point: Shots) -> str:
+def _mean_and_deviation(point: Shots) -> str:
     """`98.5 ± 1.4%`."""
     return f"{100 * point.top1:.1f} ± {percent(point.deviation)}"
 

@@ -1,4 +1,4 @@
-"""Three faces of the same events: bars on a terminal, lines in a log, JSON lines for a program."""
+"""Reporters of events: progress bars on a terminal, plain lines in a log, JSON lines for a program."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 30.0
-_LEAST_WITH_BAR, _LEAST_WITH_RATE = 50, 60
-"""Columns of a terminal that has room for a bar beside the numbers, and for a rate."""
+_MIN_WIDTH_FOR_BAR, _MIN_WIDTH_FOR_RATE = 50, 60
+"""Minimum columns of a terminal to show a bar beside the numbers, and to show the rate."""
 
 
 class RichProgress:
-    """Bars with rate and remaining time, and a line per epoch.
+    """Progress bars with rate and remaining time, and a line per epoch.
 
-    Rich is imported with the first event, since a command that reports nothing should not wait for it.
+    Rich is imported on the first event, so that commands without events do not wait for the import.
 
     Args:
-        console: Where to, if not to standard error.
+        console: The Rich console to print to (default: standard error).
     """
 
     def __init__(self, console: RichConsole | None = None) -> None:
@@ -60,7 +60,7 @@ class RichProgress:
                 self._print(epoch_line(event, min(_WIDTH, self._console.width)), None)
 
     def close(self) -> None:
-        """Takes the bars off the screen."""
+        """Removes the bars from the screen."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -81,7 +81,7 @@ class RichProgress:
             self.close()
 
     def _print(self, text: str, style: str | None) -> None:
-        # Rich would break a path that is longer than a line, so that nobody could copy it.
+        # soft_wrap: Rich would break paths longer than a line, which could then not be copied.
         self._console.print(wrapped(text, self._console.width), style=style, markup=False, soft_wrap=True)
 
 
@@ -104,27 +104,27 @@ def _bars(console: RichConsole) -> Progress:
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:.0f} {task.fields['unit']}/s" if task.speed else "", style="dim")
 
-    def whole() -> Column:
-        """What the bar gives way to: Rich would cut a number sooner than shorten a bar."""
+    def uncut_column() -> Column:
+        """Returns a column that is not truncated: Rich would truncate numbers before it shortens the bar."""
         return Column(no_wrap=True)
 
     class Bars(Progress):
         def get_renderable(self) -> RenderableType:
-            # A terminal that shows ^C behind a full line begins another one, and the bar would be taken off the wrong.
+            # Leave room for ^C: it would wrap a full line, and the wrong line would be erased.
             return Constrain(Group(*self.get_renderables()), console.width - len("^C") - 1)
 
     columns: list[ProgressColumn] = [TextColumn("{task.description}")]
-    if console.width >= _LEAST_WITH_BAR:
+    if console.width >= _MIN_WIDTH_FOR_BAR:
         columns.append(BarColumn(bar_width=None))
-    columns.append(MofNCompleteColumn(table_column=whole()))
-    if console.width >= _LEAST_WITH_RATE:
-        columns.append(Rate(table_column=whole()))
-    columns.append(TimeRemainingColumn(compact=True, table_column=whole()))
+    columns.append(MofNCompleteColumn(table_column=uncut_column()))
+    if console.width >= _MIN_WIDTH_FOR_RATE:
+        columns.append(Rate(table_column=uncut_column()))
+    columns.append(TimeRemainingColumn(compact=True, table_column=uncut_column()))
     return Bars(*columns, console=console, transient=True, expand=True)
 
 
 class _Throttled(ABC):
-    """Progress is said every half minute at the most; notices and epochs, which are results, always."""
+    """Base of line reporters: progress at most every 30 seconds, notices and epochs always."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -132,7 +132,7 @@ class _Throttled(ABC):
         self._last_line = time.monotonic()
 
     def report(self, event: Event) -> None:
-        """Writes a line, if it is time for one."""
+        """Writes a line for the event, unless it is progress and the last line is too recent."""
         match event:
             case TaskStarted():
                 self._started[event.task] = (event, time.monotonic())
@@ -169,7 +169,7 @@ class _Throttled(ABC):
 
 
 class PlainLines(_Throttled):
-    """For a log, a pipe or a dumb terminal."""
+    """Plain lines, for a log, a pipe or a dumb terminal."""
 
     def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
         rate = (event.done - start.done) / seconds
@@ -189,7 +189,7 @@ class PlainLines(_Throttled):
 
 
 class JsonLines(_Throttled):
-    """For a program that reads our standard error: one JSON object a line."""
+    """JSON lines, for a program that reads standard error."""
 
     def _advanced(self, event: TaskAdvanced, start: TaskStarted, seconds: float) -> None:
         rate = (event.done - start.done) / seconds
@@ -208,46 +208,46 @@ class JsonLines(_Throttled):
 
 
 _WIDTH = 80
-_LEAST_WANTED = (
+_OMISSION_ORDER = (
     "val_pictures", "val_people", "val_genuine", "val_impostor", "val_knn_chance", "val_knn_low", "val_knn_high",
     "val_accuracy_low", "val_accuracy_high", "val_threshold@1e-2", "val_threshold@1e-3", "cosine",
     "uses_mean", "uses_sd", "never_used", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2", "val_tar@1e-3",
     "val_threshold", "val_alignment", "val_uniformity", "top5", "val_top3", "val_top5", "lfw_threshold", "lfw_auc",
     "val_rank", "lr", "center", "val_top1", "val_knn", "seconds", "active", "top1", "accuracy", "val_loss",
 )  # fmt: skip
-"""What a line does without where it would be too long, first the first: history.csv has all."""
+"""Metrics to omit from a line that is too long, the least important first. history.csv has all of them."""
 
 
 def wrapped(text: str, width: int, margin: int = 0) -> str:
-    """Lines that are broken between words, never inside one, and begin below the first."""
+    """Wraps a text between words, never inside one, and indents all lines but the first by the margin."""
     wrap = textwrap.TextWrapper(max(20, width - margin), break_long_words=False, break_on_hyphens=False).wrap
     return f"\n{' ' * margin}".join(part for line in text.splitlines() for part in wrap(line) or [""])
 
 
 def epoch_line(event: EpochFinished, width: int = _WIDTH) -> str:
-    """`epoch  3/50  loss 4.12  top1 0.31  lr 0.001  512/s  14 s`, which fits into so many columns."""
+    """Formats an epoch within `width` columns: `epoch  3/50  loss 4.12  top1 0.31  lr 0.001  512/s  14 s`."""
     start = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  "
-    return start + numbers(event.metrics, width - len(start))
+    return start + metrics_line(event.metrics, width - len(start))
 
 
-def numbers(metrics: Mapping[str, float], width: int) -> str:
-    """The numbers of an epoch: those that say how good it was, then how fast.
+def metrics_line(metrics: Mapping[str, float], width: int) -> str:
+    """Formats the metrics of an epoch, followed by its speed and duration.
 
     Args:
-        metrics: By name.
-        width: Columns that they may take; what matters least is left out.
+        metrics: Values by name.
+        width: Maximum columns; the least important metrics are omitted to fit.
     """
     speed = {"pictures_per_second": "{:.0f}/s", "seconds": "{:.0f} s"}
     parts = {name: f"{name} {_number(value)}" for name, value in metrics.items() if name not in speed}
     parts |= {name: text.format(metrics[name]) for name, text in speed.items() if name in metrics}
-    for name in _LEAST_WANTED:
+    for name in _OMISSION_ORDER:
         if len("  ".join(parts.values())) > width:
             parts.pop(name, None)
     return "  ".join(parts.values())
 
 
 def _number(value: float) -> str:
-    """As many digits in each line, so that one stands below the other."""
+    """Formats a number with a fixed count of digits, so that consecutive lines are aligned."""
     return f"{value:g}" if float(value).is_integer() else f"{value:#.{4 if abs(value) >= 1 else 3}g}"
 
 

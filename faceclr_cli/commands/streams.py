@@ -1,9 +1,11 @@
-"""The three standard streams, whatever state a process gets them in."""
+"""Setup of the standard streams, which may be missing, closed, or limited to ASCII."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -12,51 +14,53 @@ from typing import TextIO, cast
 CLOSED_PIPE = 128 + signal.SIGPIPE
 _DATA = 3
 _STANDARD_ERROR = 2
-_SIMPLER = {"─": "-", "…": "~", "±": "+-"}
-"""What stands for the signs that we print."""
+_ERROR_HANDLER = "faceclr-ascii"
+_ASCII_FALLBACKS = {"─": "-", "…": "~", "±": "+-"}
+"""Replacements for symbols that the encoding of a stream lacks."""
 
 
-def _simpler(error: UnicodeError) -> tuple[str, int]:
-    """What is printed for characters that a stream cannot have."""
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """Error handler of codecs: replaces our symbols by ASCII, and other characters by backslash escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    signs = error.object[error.start : error.end]
-    if any(sign not in _SIMPLER for sign in signs):
+    characters = error.object[error.start : error.end]
+    if any(character not in _ASCII_FALLBACKS for character in characters):
         return cast(tuple[str, int], codecs.backslashreplace_errors(error))
-    return "".join(_SIMPLER[sign] for sign in signs), error.end
+    return "".join(_ASCII_FALLBACKS[character] for character in characters), error.end
 
 
-codecs.register_error("simpler", _simpler)
+codecs.register_error(_ERROR_HANDLER, _replace_unencodable)
 
 
 def printable(text: str) -> str:
-    """As it will stand on standard output, for whoever must know how wide that is."""
+    """Returns the text as standard output will show it, to measure its width."""
     encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "simpler").decode(encoding)
+    return text.encode(encoding, _ERROR_HANDLER).decode(encoding)
 
 
-def ready() -> None:
-    """Has all three there, which the child of a daemon may lack, and able to print the name of any file."""
+def set_up() -> None:
+    """Opens missing standard streams (as in a child of a daemon), and makes them able to print any file name."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # In this order each takes its own descriptor, so that no file that is opened later gets it.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open as long as the process
-    if sys.stderr.fileno() == _STANDARD_ERROR:
-        # Messages take a descriptor of their own, so that what decoders write to the usual one can be discarded.
-        encoding = sys.stderr.encoding
-        sys.stderr = open(os.dup(_STANDARD_ERROR), "w", buffering=1, encoding=encoding)  # noqa: SIM115 - as above
+            # Opened in this order, each gets its own descriptor, which no other file can take later.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process exits
+    with contextlib.suppress(io.UnsupportedOperation):  # A stream in memory has no descriptor.
+        if sys.stderr.fileno() == _STANDARD_ERROR:
+            # Messages use a separate descriptor, so that the output of image decoders to descriptor 2 can be discarded.
+            encoding = sys.stderr.encoding
+            sys.stderr = open(os.dup(_STANDARD_ERROR), "w", buffering=1, encoding=encoding)  # noqa: SIM115 - as above
     for stream in (sys.stdout, sys.stderr):
-        # A locale without UTF-8 or a name that is not UTF-8 must not end a job.
-        cast(TextIO, stream).reconfigure(errors="simpler")  # type: ignore[attr-defined]
+        # A locale or a file name that is not UTF-8 must not crash a job.
+        cast(TextIO, stream).reconfigure(errors=_ERROR_HANDLER)  # type: ignore[attr-defined]
 
 
-def forsake(error: OSError) -> int:
-    """Gives up standard output, to which nothing can be written, and says so unless its reader has just seen enough.
+def abandon_output(error: OSError) -> int:
+    """Redirects standard output, which failed, to the null device. Reports the error unless the pipe was closed.
 
     Returns:
         The exit code of the process.
     """
-    # What is still buffered has nowhere to go, and the interpreter would complain about it at its end.
+    # Otherwise, the interpreter would fail to flush the buffer at exit, and print another error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if error.errno == errno.EPIPE:
         return CLOSED_PIPE

@@ -1,11 +1,11 @@
-"""What the three trainers have in common on the screen."""
+"""Output of the trainers: the summary of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from faceclr_cli.commands.console import Console, facts, percent, room
-from faceclr_cli.commands.progress import numbers
+from faceclr_cli.commands.progress import metrics_line
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
@@ -13,26 +13,26 @@ from faceclr_cli.core.wording import count
 
 
 def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Console) -> None:
-    """Trains and shows the result."""
+    """Trains an encoder and shows the summary."""
     from faceclr_cli.core.training.trainers import train
 
     result = train(config, console.reporter)
     if result.epochs:
-        epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
-        rows = {"trained": f"{epochs} in {result.seconds:.0f} s, {_speed(result.pictures_per_second)}"}
-        rows["last epoch"] = numbers(result.metrics, room(len("last epoch  ")))
+        epochs, speed = count(result.epochs, "epoch"), _speed(result.pictures_per_second)
+        rows = {"trained": f"{epochs} in {result.seconds:.0f} s, {speed}"}
+        rows["last epoch"] = metrics_line(result.metrics, room(len("last epoch  ")))
     else:
-        rows = {"trained": "not at all: an untrained network, to compare with"}
+        rows = {"trained": "0 epochs: an untrained network as a baseline"}
     if result.best is not None:
-        rows["best epoch"] = f"{result.best_epoch}, {_quality(result.best)}"
+        rows["best epoch"] = f"{result.best_epoch}, {_validation(result.best)}"
     measured = result.best or result.metrics
     if "val_people" in measured:
-        rows |= _evidence(measured)
+        rows |= _calibration(measured)
     console.show(result, facts(rows | {"encoder": str(result.encoder)}))
 
 
-def _quality(row: Mapping[str, float]) -> str:
-    """By the names of the columns: the loss on what is watched is another one than that of training."""
+def _validation(row: Mapping[str, float]) -> str:
+    """Formats the validation metrics, named as the columns of history.csv."""
     parts = [f"val_loss {row['val_loss']:.3g}"] if "val_loss" in row else []
     if "val_accuracy" in row:
         parts.append(f"verification {percent(row['val_accuracy'])} ({_interval(row, 'val_accuracy')}, chance 50%)")
@@ -43,31 +43,30 @@ def _quality(row: Mapping[str, float]) -> str:
 
 
 def _interval(row: Mapping[str, float], name: str) -> str:
-    """`95% 61-74%`; a history of an earlier version has none."""
+    """Formats an interval: `95% 61-74%`. The history of an earlier version has none."""
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     return "no interval" if low is None or high is None else f"95% {100 * low:.0f}-{100 * high:.0f}%"
 
 
-def _evidence(row: Mapping[str, float]) -> dict[str, str]:
-    """What the numbers rest on, and the threshold that follows from them."""
+def _calibration(row: Mapping[str, float]) -> dict[str, str]:
+    """Formats the size of the validation set, and the threshold calibrated on it."""
     from faceclr_cli.core.training.validation import FEWEST_FOR_THRESHOLD, calibration_of
 
     people, pictures = int(row["val_people"]), int(row["val_pictures"])
     pairs = f"{count(int(row['val_genuine']), 'genuine pair')}, {count(int(row['val_impostor']), 'impostor pair')}"
-    rows = {"measured on": f"{count(pictures, 'picture')} of {people:,} people it never saw: {pairs}"}
-    kept = calibration_of(row)
-    if kept is None:
+    rows = {"validated on": f"{count(pictures, 'picture')} of {people:,} people not trained on: {pairs}"}
+    calibration = calibration_of(row)
+    if calibration is None:
         rows["threshold"] = (
-            f"none: {people:,} people are fewer than the {FEWEST_FOR_THRESHOLD} from whom one is kept; "
-            "faceclr calibrate measures one"
+            f"none: requires {FEWEST_FOR_THRESHOLD} validation people, but there are {people:,}; run faceclr calibrate"
         )
         return rows
-    point = kept.usual
-    rows["threshold"] = f"{point.threshold:.3f}, kept in the encoder: {point.meaning}"
+    point = calibration.default_point
+    rows["threshold"] = f"{point.threshold:.3f}, stored in the encoder: {point.meaning}"
     if point.is_lax:
-        rows["threshold"] += "; too many for a verdict, so verify asks for another: see faceclr calibrate"
+        rows["threshold"] += "; too lax for verify; run faceclr calibrate for a stricter one"
     return rows
 
 
 def _speed(pictures_per_second: float | None) -> str:
-    return f"{pictures_per_second:.0f} pictures a second" if pictures_per_second else "no steps"
+    return f"{pictures_per_second:.0f} pictures/s" if pictures_per_second else "no steps"

@@ -17,13 +17,15 @@ def run(config: TsneConfig, console: Console) -> None:
     rows = {"map": f"{faces_of(result.faces, result.people)}, {result.method} of {result.encoder}"}
     if result.purity is not None:
         rows["same person"] = (
-            f"{percent(result.purity)} of each face's {result.neighbors} nearest on the map, "
-            f"{percent(result.embedding_purity)} among the embeddings"
+            f"{percent(result.purity)} of each face's {result.neighbors} nearest neighbors on the map, "
+            f"{percent(result.embedding_purity)} in the embedding space"
         )
     if result.silhouette is not None:
-        rows["silhouette"] = f"{result.silhouette:.3f} among the embeddings, by cosine"
-    sample = "" if result.trustworthiness_faces == result.faces else f", asked of {result.trustworthiness_faces:,}"
+        rows["silhouette"] = f"{result.silhouette:.3f} in the embedding space (cosine distance)"
+    sample = (
+        "" if result.trustworthiness_faces == result.faces else f", sample of {result.trustworthiness_faces:,} faces"
+    )
     rows["trustworthiness"] = (
-        f"{result.trustworthiness:.3f}, of {result.trustworthiness_neighbors} neighbors on the map{sample}"
+        f"{result.trustworthiness:.3f} for {result.trustworthiness_neighbors} neighbors on the map{sample}"
     )
     console.show(result, facts(rows | {"written to": ", ".join(result.written)}))

@@ -1,4 +1,4 @@
-"""What an encoder reached on pairs, on the screen."""
+"""Output of `faceclr verify` for the evaluation of an encoder on pairs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
 
 
-def show_measured(result: PairsResult | AllPairsResult, config: VerifyConfig, console: Console) -> None:
-    """Shows accuracy, where pairs were listed, TAR at FAR, and what speaks against the numbers."""
+def show_evaluation(result: PairsResult | AllPairsResult, config: VerifyConfig, console: Console) -> None:
+    """Shows the accuracy on listed pairs, TAR at FAR, and the findings of the audit."""
     from faceclr_cli.core.evaluation.verification.pairs_protocol import PairsResult
 
     if isinstance(result, PairsResult):
@@ -26,14 +26,16 @@ def show_measured(result: PairsResult | AllPairsResult, config: VerifyConfig, co
 
 def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> None:
     judged = result.judged
-    by = f"over {judged.folds} folds" if judged.threshold is None else f"by the threshold of {config.calibrate_on}"
+    by = f"over {judged.folds} folds" if judged.threshold is None else f"at the threshold of {config.calibrate_on}"
     if judged.threshold is None and judged.standard_error_over == "people":
         by += " that share people"
     rows = {"encoder": result.encoder} if result.encoder else {}
     rows["pairs"] = f"{result.genuine} genuine, {result.impostor} impostor, {result.missing} not compared"
     rows["accuracy"] = f"{percent(judged.accuracy)} ± {percent(judged.standard_error)} {by}"
     if judged.backwards is not None:
-        rows["backwards"] = f"{percent(judged.backwards)}, the other pairs by the best threshold of these"
+        rows["reversed"] = (
+            f"{percent(judged.backwards)} on the pairs of --calibrate-on at the best threshold of --pairs"
+        )
     rows |= {"precision": percent(judged.precision), "recall": percent(judged.recall)}
     rows |= {"AUC": f"{result.auc:.4f}", "EER": percent(result.eer), "threshold": _threshold(result)}
     rows |= dict(_audit(result))
@@ -45,7 +47,7 @@ def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> 
 
 
 def _points(result: PairsResult) -> tuple[list[str], list[list[str]]]:
-    """The table of operating points; without folds, there is nothing to say of them."""
+    """Returns the columns and rows of the operating points. The column of folds is omitted if there are none."""
     columns = {"FAR": [f"{point.far:g}" for point in result.tar_at_far]}
     columns["TAR"] = [percent(point.tar) for point in result.tar_at_far]
     if any(point.fold_mean is not None for point in result.tar_at_far):
@@ -59,9 +61,9 @@ def _points(result: PairsResult) -> tuple[list[str], list[list[str]]]:
 
 def _threshold(result: PairsResult) -> str:
     own = result.judged.threshold
-    best = f"{result.best_threshold:.3f} is the best for these pairs"
+    best = f"{result.best_threshold:.3f} has the highest accuracy on these pairs"
     if result.best_distance is not None:
-        best += f", a distance of {result.best_distance:.3f}"
+        best += f" (Euclidean distance {result.best_distance:.3f})"
     return best if own is None else f"{own:.3f}; {best}"
 
 
@@ -69,24 +71,24 @@ def _audit(result: PairsResult) -> Iterator[tuple[str, str]]:
     if result.fingerprint is not None:
         yield "faces", "{detector}, {template} template, {size} x {size}".format(**result.fingerprint)
     if result.shared is not None:
-        some = ", ".join(result.shared[:3]) + (", ..." if len(result.shared) > 3 else "")
-        yield "trained on", f"{len(result.shared)} of the {result.people} people" + (f": {some}" if some else "")
+        names = ", ".join(result.shared[:3]) + (", ..." if len(result.shared) > 3 else "")
+        yield "trained on", f"{len(result.shared)} of the {result.people} people" + (f": {names}" if names else "")
     if result.audit is not None:
         found = {"listed twice": result.audit.repeated, "listed as both": result.audit.contradictory}
-        found |= {"of one picture": result.audit.itself, "of two copies": result.audit.copies}
+        found |= {"of a picture with itself": result.audit.itself, "of two copies": result.audit.copies}
         counts = [f"{count(pairs, 'pair')} {what}" for what, pairs in found.items() if pairs]
         if counts:
-            yield "beware", ", ".join(counts)
+            yield "warning", ", ".join(counts)
 
 
 def _show_all(result: AllPairsResult, console: Console) -> None:
     rows = {
         "encoder": result.encoder,
-        "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor: all of {result.faces:,} faces",
+        "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor: all pairs of {result.faces:,} faces",
         "AUC": f"{result.auc:.4f}",
         "EER": percent(result.eer),
     }
     points = [(f"{point.far:g}", percent(point.tar), f"{point.threshold:.3f}") for point in result.tar_at_far]
-    needed = [f"FAR {far:g} needs {round(1 / far):,} impostor pairs" for far in result.unmeasured]
+    needed = [f"FAR {far:g} requires {round(1 / far):,} impostor pairs" for far in result.unmeasured]
     reasons = [sentence("; ".join(needed))] if needed else []
     console.show(result, facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons)

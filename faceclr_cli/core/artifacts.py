@@ -1,4 +1,4 @@
-"""How everything that faceclr writes reaches its final name: whole or not at all."""
+"""Atomic writes, locks and digests of artifacts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from faceclr_cli import __version__
 from faceclr_cli.core.errors import DataError, LockedError
 
 _TEMPORARY = re.compile(r"\.(?P<pid>\d+)(-(?P<space>[0-9a-f]{8})-[0-9a-f]{8})?\.")
-"""How temporary names begin; those of faceclr 0.1 had the process id alone."""
-_LONGEST_NAME = 200
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
-"""What `flock` says on file systems that have no locks."""
+"""Prefix of temporary names. In faceclr 0.1 it consisted of the process id only."""
+_MAX_NAME_BYTES = 200
+_LOCKS_UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
+"""Errors of `flock` on file systems without locks."""
 
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `target`, and renames it into place if the block succeeds.
+    """Yields a temporary path beside `target`, and renames it to `target` if the block succeeds.
 
-    The block creates the file or folder. After an error nothing of it is left. A folder replaces
-    an existing folder only if that one is empty (the rule of `os.rename`).
+    The block creates a file or folder at the temporary path, which is removed if the block fails. A folder can only
+    replace an empty folder, as with `os.rename`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(target)
@@ -51,19 +51,42 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Creates an empty temporary folder beside `folder` and puts it in the place of `folder` if the block succeeds.
+
+    Unlike `atomic_path`, it replaces a folder that holds files. A folder cannot be renamed onto such a folder, so the
+    old one is first renamed to `former_path(folder)`, and removed once the new one is in place. After a crash between
+    the two renames, the old folder can be renamed back.
+    """
+    former = former_path(folder)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        yield temporary
+        shutil.rmtree(former, ignore_errors=True)
+        if folder.exists():
+            os.replace(folder, former)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def former_path(folder: Path) -> Path:
+    """Returns the hidden path that `atomic_folder` moves an existing folder to while it is replaced."""
+    return folder.with_name(f".{folder.name}.former")
+
+
 def _temporary_path(target: Path) -> Path:
-    """A name that no other process uses: process ids repeat in containers and on other machines."""
-    # The end is kept, since some writers choose their format by the suffix.
-    return target.with_name(f".{os.getpid()}-{_process_space()}-{secrets.token_hex(4)}.{_shortened(target.name)}")
+    """Returns a unique name beside the target. The process id is not unique across containers and machines."""
+    # Keep the suffix, from which some writers derive the format.
+    return target.with_name(f".{os.getpid()}-{_process_namespace()}-{secrets.token_hex(4)}.{_truncated(target.name)}")
 
 
-def _shortened(name: str) -> str:
-    return os.fsdecode(os.fsencode(name)[-_LONGEST_NAME:])
+def _truncated(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[-_MAX_NAME_BYTES:])
 
 
 @cache
-def _process_space() -> str:
-    """Where the ids of processes mean the same: this machine since it was started, or this container on it."""
+def _process_namespace() -> str:
+    """Returns an id of the space of process ids: the boot of this machine and the container."""
     try:
         space = Path("/proc/sys/kernel/random/boot_id").read_text() + str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
@@ -72,8 +95,8 @@ def _process_space() -> str:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Makes a rename survive a power failure."""
-    with suppress(OSError):  # Not every file system can.
+    """Makes a rename in the folder survive a power failure."""
+    with suppress(OSError):  # Some file systems do not support it.
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -82,26 +105,30 @@ def _flush_folder(folder: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Removes what killed processes left half-written in a folder.
+    """Removes incomplete files and folders that killed processes left in a folder.
 
-    Only those temporary files and folders go whose process is known to have ended: it ran on this machine, in this
+    Removes them only if the process is known to have ended, which requires that it ran on this machine and in this
     container.
     """
     for entry in _temporaries(folder):
-        if (found := _TEMPORARY.match(entry.name)) and found["space"] == _process_space() and _ended(int(found["pid"])):
+        if (
+            (found := _TEMPORARY.match(entry.name))
+            and found["space"] == _process_namespace()
+            and _has_ended(int(found["pid"]))
+        ):
             _remove(entry)
 
 
 def remove_temporaries(folder: Path, name: str = "") -> None:
-    """Removes temporary files of any process from a folder, which the caller has locked.
+    """Removes the temporary files of all processes from a folder that the caller has locked.
 
     Args:
-        folder: Where they are.
-        name: Only those of this artifact; by default of all.
+        folder: The folder.
+        name: Remove only the temporary files of this artifact (default: all).
     """
     for entry in _temporaries(folder):
         found = _TEMPORARY.match(entry.name)
-        if found and (not name or entry.name[found.end() :] == _shortened(name)):
+        if found and (not name or entry.name[found.end() :] == _truncated(name)):
             _remove(entry)
 
 
@@ -109,19 +136,19 @@ def _temporaries(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             return [Path(entry.path) for entry in entries if entry.name.startswith(".")]
-    except OSError:  # Not there, or not to be listed.
+    except OSError:  # Missing or not readable.
         return []
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # Another run may be about to remove it too.
+    with suppress(OSError):  # Another run may be removing it, too.
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
 
 
-def _ended(process: int) -> bool:
+def _has_ended(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -132,7 +159,7 @@ def _ended(process: int) -> bool:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON document atomically. Names that are not UTF-8 survive as escapes."""
+    """Writes a JSON document atomically, in ASCII. File names that are not UTF-8 are escaped."""
     remove_stale(path.parent)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="ascii")
@@ -142,41 +169,41 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON document that faceclr wrote.
 
     Raises:
-        DataError: There is no such file, or it does not hold a JSON object.
+        DataError: The file does not exist, or does not contain a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error})") from error
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds no JSON object")
+        raise DataError(f"{path}: does not contain a JSON object")
     return content
 
 
 def stamp(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What every artifact says of its origin: its kind, the version and the resolved config."""
+    """Returns the metadata that every artifact contains: its kind, the version and the resolved config."""
     return {"kind": kind, "faceclr": __version__, "config": dict(config)}
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 digest of a file in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keeps a second run out of an output folder for as long as the block lasts.
+    """Locks an output folder against other runs for the duration of the block.
 
-    The lock is on the folder itself, so it leaves no file and ends with the process, even by SIGKILL. On a file system
-    without locks, a file in the folder for temporary files stands in for it; it keeps out other runs on this machine.
+    The lock is on the folder itself: it leaves no file, and the system releases it when the process ends, even by
+    SIGKILL. On file systems without locks, a lock file in the temporary directory excludes other runs on this machine.
 
     Raises:
         LockedError: Another process holds the lock.
     """
-    descriptor = _locked(folder)
+    descriptor = _lock_folder(folder)
     try:
         remove_stale(folder)
         yield
@@ -186,65 +213,68 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def shared(path: Path) -> Iterator[int]:
-    """Opens a file for reading, and keeps those out who would change it in place, as HDF5 does.
+    """Opens a file for reading, and locks it against programs that modify it in place, such as HDF5.
 
-    Gives:
+    Yields:
         A file descriptor.
 
     Raises:
         OSError: The file cannot be opened.
-        LockedError: Another program has it open to change it.
+        LockedError: Another program has opened the file for writing.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
             _lock(descriptor, fcntl.LOCK_SH)
         except BlockingIOError:
-            text = "another program has it open for writing (a notebook, say); close it there, then try again"
+            text = "another program, such as a notebook, has opened it for writing; close it there and try again"
             raise LockedError(f"{path}: {text}") from None
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _locked(folder: Path) -> int:
+def _lock_folder(folder: Path) -> int:
+    """Locks a folder and returns its descriptor, or that of the lock file."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             if not _lock(descriptor, fcntl.LOCK_EX):
                 os.close(descriptor)
-                descriptor = _stand_in(folder)
+                descriptor = _open_lock_file(folder)
                 _lock(descriptor, fcntl.LOCK_EX)
                 return descriptor
-            # The run that had the lock may have removed the folder in the meantime.
+            # The run that held the lock may have removed the folder in the meantime.
             if folder.stat().st_ino == os.fstat(descriptor).st_ino:
                 return descriptor
         except FileNotFoundError:
             pass
         except BlockingIOError:
             os.close(descriptor)
-            raise LockedError(f"{folder}: another run is writing here; wait for it or choose another -o") from None
+            raise LockedError(
+                f"{folder}: another run is writing to this folder; wait for it or choose another -o"
+            ) from None
         os.close(descriptor)
 
 
 def _lock(descriptor: int, kind: int) -> bool:
-    """Locks an open file or folder without waiting. Returns False where the file system has no locks.
+    """Locks an open file or folder without waiting. Returns False if the file system does not support locks.
 
     Raises:
-        BlockingIOError: Another process holds a lock that excludes this one.
+        BlockingIOError: Another process holds a conflicting lock.
     """
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in _LOCKS_UNSUPPORTED:
             raise
         return False
     return True
 
 
-def _stand_in(folder: Path) -> int:
-    """Opens the file whose lock stands for that of a folder that cannot be locked."""
+def _open_lock_file(folder: Path) -> int:
+    """Opens the lock file of a folder that cannot be locked itself."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"faceclr-{os.getuid()}-{name}.lock"
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -1,21 +1,21 @@
-"""What can go wrong, and the exit code that a shell sees for it.
+"""The exceptions of faceclr, and their exit codes.
 
 ::
 
-    FaceclrError                     70   never raised itself; also what a defect of faceclr ends with
+    FaceclrError                     70   base class, never raised; also the exit code of an internal error
     ├── ConfigError                   2   usage or configuration
-    ├── DataError                     3   what was read is missing, unreadable or unusable
-    │   ├── UnreadableImageError          a picture that cannot be decoded
-    │   ├── NoFaceError                   a picture in which no face was found
-    │   ├── FingerprintError              two artifacts were preprocessed differently
+    ├── DataError                     3   input is missing, unreadable or unusable
+    │   ├── UnreadableImageError          a file that cannot be decoded as a picture
+    │   ├── NoFaceError                   a picture without a detectable face
+    │   ├── FingerprintError              two artifacts with different preprocessing
     │   └── TooManyBadFilesError          more bad files than `max_bad` allows
-    ├── ModelError                    4   model or checkpoint: missing, damaged, foreign, or diverged
-    ├── LockedError                  75   another run is writing the same output
-    └── StoppedError                      a signal ended the run, after a checkpoint where there is one
+    ├── ModelError                    4   a model or checkpoint is missing, damaged, incompatible or diverged
+    ├── LockedError                  75   another run is writing to the same output
+    └── StoppedError                      a signal stopped the run, after a checkpoint if there is one
         ├── InterruptedRunError     130   SIGINT (Ctrl-C)
         └── TerminatedRunError      143   SIGTERM
 
-A message is one or two lines: what is wrong, where, and what to do.
+Messages are one or two lines: what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any, Protocol
 
 
 class FaceclrError(Exception):
-    """The root of every error that faceclr raises on purpose."""
+    """Base class of all exceptions of faceclr."""
 
-    # EX_SOFTWARE of sysexits.h. Not 1: that is verify's word for "different people".
+    # EX_SOFTWARE of sysexits.h. Not 1, which verify returns for different people.
     exit_code = 70
 
 
 class ConfigError(FaceclrError):
-    """The command line, the environment or the configuration asks for something impossible."""
+    """The command line, the environment or the configuration is invalid."""
 
     exit_code = 2
 
@@ -43,30 +43,30 @@ class DataError(FaceclrError):
 
 
 class UnreadableImageError(DataError):
-    """A file is not a picture that can be decoded."""
+    """A file cannot be decoded as a picture."""
 
 
 class NoFaceError(DataError):
-    """A picture shows no face that the detector finds."""
+    """The detector finds no face in a picture."""
 
 
 class FingerprintError(DataError):
-    """Two artifacts were preprocessed differently, so comparing them would mean nothing."""
+    """Two artifacts were preprocessed differently and cannot be compared."""
 
 
 class Result(Protocol):
-    """What a command of the core gives back."""
+    """The result of a command."""
 
     def to_json(self) -> dict[str, Any]:
-        """The result as a JSON object."""
+        """Returns the result as a JSON object."""
         ...
 
 
 class TooManyBadFilesError(DataError):
-    """The work was finished, but more files failed than the user allows.
+    """The work is complete, but more files failed than `max_bad` allows.
 
     Attributes:
-        result: What the work came to.
+        result: The result of the work.
     """
 
     def __init__(self, message: str, result: Result) -> None:
@@ -75,28 +75,28 @@ class TooManyBadFilesError(DataError):
 
 
 class ModelError(FaceclrError):
-    """A model or checkpoint is missing, damaged or foreign, or its training diverged."""
+    """A model or checkpoint is missing, damaged or incompatible, or its training diverged."""
 
     exit_code = 4
 
 
 class LockedError(FaceclrError):
-    """Another run holds the lock on the same output (`EX_TEMPFAIL` of sysexits.h)."""
+    """Another run has locked the same output (`EX_TEMPFAIL` of sysexits.h)."""
 
     exit_code = 75
 
 
 class StoppedError(FaceclrError):
-    """A signal ended the run."""
+    """A signal stopped the run."""
 
 
 class InterruptedRunError(StoppedError):
-    """Ctrl-C."""
+    """The user pressed Ctrl-C (SIGINT)."""
 
     exit_code = 130
 
 
 class TerminatedRunError(StoppedError):
-    """SIGTERM."""
+    """The process received SIGTERM."""
 
     exit_code = 143

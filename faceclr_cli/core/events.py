@@ -1,4 +1,4 @@
-"""What core code says while it works. How that looks is decided in `commands/console.py` alone."""
+"""Events with which core code reports progress. Only `commands/` decides how they are displayed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskStarted:
-    """A countable piece of work begins.
+    """A task with countable units has started.
 
     Attributes:
-        task: What is done, as a label: `detecting faces`.
-        total: How many units there are, or None where nobody knows yet.
-        unit: What one unit is, in the plural: `photos`.
-        done: Units that were finished by an earlier process.
+        task: Label of the task, such as `detecting faces`.
+        total: Number of units, or None if it is not known yet.
+        unit: Plural name of the units, such as `photos`.
+        done: Number of units that an earlier run completed.
     """
 
     task: str
@@ -28,7 +28,7 @@ class TaskStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskAdvanced:
-    """`done` units of the task are finished, those before this process included."""
+    """`done` units of the task are complete, including those of earlier runs."""
 
     task: str
     done: int
@@ -36,14 +36,14 @@ class TaskAdvanced:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFinished:
-    """The task is over."""
+    """The task has ended."""
 
     task: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """One sentence for the person at the terminal or the reader of the log."""
+    """A message for the user."""
 
     text: str
     level: Literal["info", "warning"] = "info"
@@ -51,7 +51,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochFinished:
-    """One epoch of training is over, validation included. `epoch` counts from 1."""
+    """An epoch of training has ended, including validation. `epoch` counts from 1."""
 
     epoch: int
     epochs: int
@@ -62,35 +62,45 @@ Event = TaskStarted | TaskAdvanced | TaskFinished | Notice | EpochFinished
 
 
 class Reporter(Protocol):
-    """Whoever listens to core code."""
+    """A receiver of events."""
 
     def report(self, event: Event) -> None:
-        """Takes one event. Must be quick: it is called from inner loops."""
+        """Receives an event. Must be fast, since it is called from inner loops."""
         ...
 
 
 class Silent:
-    """A reporter that listens to nothing."""
+    """A reporter that ignores all events."""
 
     def report(self, event: Event) -> None:
-        """Drops the event."""
+        """Ignores the event."""
 
 
 def track(
     items: Iterable[T], reporter: Reporter, task: str, *, total: int | None = None, unit: str = "items"
 ) -> Iterator[T]:
-    """Yields the items and reports each as done once the consumer asks for the next.
+    """Yields the items, and reports each one as complete when the next one is requested.
+
+    Args:
+        items: The items to yield.
+        reporter: Receiver of the events.
+        task: Label of the task.
+        total: Number of items, if known.
+        unit: Plural name of the items.
+
+    Yields:
+        The items.
 
     Examples:
         >>> class Printing:
         ...     def report(self, event):
         ...         print(event)
-        >>> for photo in track(["a.jpg"], Printing(), "looking", unit="photos"):
+        >>> for photo in track(["a.jpg"], Printing(), "detecting faces", unit="photos"):
         ...     print(photo)
-        TaskStarted(task='looking', total=None, unit='photos', done=0)
+        TaskStarted(task='detecting faces', total=None, unit='photos', done=0)
         a.jpg
-        TaskAdvanced(task='looking', done=1)
-        TaskFinished(task='looking')
+        TaskAdvanced(task='detecting faces', done=1)
+        TaskFinished(task='detecting faces')
     """
     reporter.report(TaskStarted(task=task, total=total, unit=unit))
     try:

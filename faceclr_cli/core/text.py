@@ -1,4 +1,4 @@
-"""Text: decoding what people write, comparing names, and displaying paths."""
+"""Decoding of text files, normalization of names, and display of paths."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 import unicodedata
 from pathlib import Path
 
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    # UTF-32 first, since its mark begins with that of UTF-16.
+    # UTF-32 before UTF-16, since its byte order mark begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -18,14 +18,14 @@ _MARKS = (
 )
 _URL = re.compile(r"^(https?|ftp|s3|gs|file):/(?!/)")
 LINE_END = re.compile(r"\r\n|\r|\n")
-"""The ends of lines. `str.splitlines` also divides at characters that may be part of a name."""
+"""Line endings. Unlike `str.splitlines`, it does not split at characters that may occur in names."""
 
 
 def canonical(name: str) -> str:
-    r"""The one spelling of a name that all its Unicode forms have in common: NFC.
+    r"""Normalizes a name to its canonical Unicode form (NFC).
 
-    A keyboard types `é` as one character; macOS, its archives and network shares store `e` and a combining accent. All
-    comparisons of names go through this function, or compare names that went through it when they were read.
+    A keyboard types `é` as one character; macOS, its archives and network shares store `e` and a combining accent.
+    Names must be normalized before they are compared.
 
     Examples:
         >>> canonical("Jose\u0301") == "José"
@@ -35,17 +35,17 @@ def canonical(name: str) -> str:
 
 
 def encoding_of(beginning: bytes) -> tuple[str, int]:
-    """The encoding of a text by its byte order mark, UTF-8 without one, and how many bytes the mark takes."""
-    return next(((name, len(mark)) for mark, name in _MARKS if beginning.startswith(mark)), ("utf-8", 0))
+    """Returns the encoding by the byte order mark (UTF-8 if there is none), and the length of the mark in bytes."""
+    return next(((name, len(mark)) for mark, name in _BYTE_ORDER_MARKS if beginning.startswith(mark)), ("utf-8", 0))
 
 
 def decode(data: bytes) -> str:
-    """Decodes UTF-8, or what a byte order mark announces: Notepad, Excel and PowerShell write UTF-16 as well.
+    """Decodes UTF-8, or the encoding of the byte order mark: Notepad, Excel and PowerShell also write UTF-16.
 
-    Bytes that are not UTF-8 survive as in the names of files.
+    Bytes that are not UTF-8 become lone surrogates, as in file names.
 
     Raises:
-        ValueError: It is not text: damaged UTF-16, or UTF-16 without its mark.
+        ValueError: The data is damaged UTF-16 or UTF-32, or contains NUL characters, as UTF-16 without a mark does.
     """
     encoding, mark = encoding_of(data)
     try:
@@ -53,14 +53,14 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError as error:
         raise ValueError(f"damaged {encoding.upper()} text") from error
     if "\0" in text:
-        raise ValueError("holds NUL characters; save it as UTF-8 text")
+        raise ValueError("contains NUL characters; save it as UTF-8 text")
     return text
 
 
 def display_path(path: Path | str) -> str:
-    """A path for a message of one line: control characters and bytes that are not UTF-8 as escapes.
+    """Formats a path for a message on one line: escapes control characters and bytes that are not UTF-8.
 
-    A URL that was given in place of a file has its second slash again, which `Path` takes away.
+    If a URL was given instead of a file, restores its second slash, which `Path` removes.
     """
     text = _URL.sub(r"\1://", os.fspath(path))
     return text if text.isprintable() else repr(text)[1:-1]

@@ -1,15 +1,15 @@
-"""Numbers with their nouns."""
+"""Numbers with their nouns, in singular or plural."""
 
 from __future__ import annotations
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun in the right form.
+    """Formats a number with its noun in the singular or plural.
 
     Args:
-        number: How many.
-        noun: In the singular.
-        plural: Where it is not the singular with an s.
+        number: The number.
+        noun: Singular of the noun.
+        plural: Plural of the noun (default: singular with an s).
 
     Examples:
         >>> count(1, "face"), count(2000, "face"), count(1, "person", "people")
@@ -19,7 +19,7 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def faces_of(faces: int, people: int) -> str:
-    """How many faces, and of how many people, if any of them has a name.
+    """Formats the number of faces, and the number of people if any face has a name.
 
     Examples:
         >>> faces_of(12, 3), faces_of(12, 0)

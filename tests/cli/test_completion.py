@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -42,7 +41,7 @@ needs_zsh = pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not i
 def _shell(*command: str, folder: Path) -> list[str]:
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": programs, "HOME": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -137,20 +136,9 @@ def test_a_shell_does_not_wait_for_torch(folder: Path) -> None:
     environment = {**os.environ, "COMP_WORDS": "faceclr embed --model s", "COMP_CWORD": "3"}
     environment["_FACECLR_COMPLETE"] = "complete_bash"
 
-    def offered(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *options, "-m", "faceclr_cli"]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
-
-    done = offered("-X", "importtime")
+    command = [sys.executable, "-X", "importtime", "-m", "faceclr_cli"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["sface", "small.onnx"]
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert "typer" in imported
-    assert imported.isdisjoint({"torch", "cv2", "h5py", "sklearn", "matplotlib", "numpy"})
-
-    def seconds() -> float:
-        began = time.perf_counter()
-        offered()
-        return time.perf_counter() - began
-
-    # The quickest of some, since whatever else runs here makes one slow.
-    assert min(seconds() for _ in range(5)) < 0.3
+    assert imported.isdisjoint({"torch", "cv2", "h5py", "sklearn", "scipy", "matplotlib", "numpy", "pydantic"})

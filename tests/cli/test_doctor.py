@@ -51,17 +51,17 @@ def test_damaged_weights_are_exit_4_and_the_rest_is_still_looked_at(monkeypatch:
 def test_a_missing_package_is_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = ["typer>=0.27", "nosuchpackage>=2", "typer>=99", 'other; extra == "onnx"']
     monkeypatch.setattr(doctor, "requires", lambda _: needed)
-    monkeypatch.setattr(doctor, "_LOOKS", {"packages": doctor._packages})
+    monkeypatch.setattr(doctor, "_CHECKS", {"packages": doctor._packages})
     done = typed()
     assert done.exit_code == 2
-    for text in ("nosuchpackage>=2 is missing", "typer>=99 is wanted, and 0.", "pip install --upgrade faceclr"):
+    for text in ("nosuchpackage>=2 is missing", "typer>=99 is required, but 0.", "pip install --upgrade faceclr"):
         assert text in done.stderr
     assert "other" not in done.stderr
 
 
 def test_a_cache_that_cannot_be_written_is_exit_2_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACECLR_CACHE", "/proc/nowhere")
-    monkeypatch.setattr(doctor, "_LOOKS", {"cache": doctor._folder})
+    monkeypatch.setattr(doctor, "_CHECKS", {"cache": doctor._cache})
     done = typed()
     assert done.exit_code == 2
     assert re.fullmatch(r"error: cache: .*/proc/nowhere.*; set FACECLR_CACHE to a folder .*\n", done.stderr)
@@ -94,4 +94,4 @@ def test_two_processes_are_shown_to_learn_what_one_learns() -> None:
     assert done.exit_code == 0, done.output
     last = json.loads(done.stdout)["checks"][-1]
     assert (last["name"], last["ok"]) == ("processes", True)
-    assert "2 processes on the CPU learn what one learns" in last["found"]
+    assert "2 processes on the CPU agree with one" in last["found"]

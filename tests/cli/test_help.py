@@ -58,7 +58,7 @@ def test_version() -> None:
         ("version", "No such command 'version'; did you mean --version?", "faceclr"),
         ("help", "No such command 'help'; did you mean --help?", "faceclr"),
         ("xyzzy", "No such command 'xyzzy'.", "faceclr"),
-        ("--json verify", "--json stands after the command: faceclr COMMAND ... --json", "faceclr"),
+        ("--json verify", "--json must follow the command: faceclr COMMAND ... --json", "faceclr"),
         ("embed --modle run", "No such option '--modle'; did you mean --model?", "faceclr embed"),
         ("embed --xyzzy", "No such option: --xyzzy", "faceclr embed"),
         ("embed --model", "Option '--model' requires an argument.", "faceclr embed"),
@@ -91,7 +91,7 @@ def test_options_stand_in_panels_that_can_be_taken_in(name: str) -> None:
     for line in CliRunner().invoke(app, [name, "--help"]).stdout.splitlines():
         heading = line if re.fullmatch(r"[A-Z].*:", line) else heading
         panels[heading] = panels.get(heading, 0) + line.startswith("  -")
-    assert panels["Everywhere:"] == 5
+    assert panels["Common options:"] == 5
     assert max(panels.values()) <= 10, panels
 
 

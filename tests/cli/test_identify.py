@@ -34,9 +34,9 @@ def test_evaluate_shows_a_table_and_one_json_document(album: Path) -> None:
     done = identify(album / "probes", "-g", album / "gallery", "--evaluate")
     assert done.exit_code == 0, done.output
     lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
-    assert "4 of them, 2 of others, 0 left out" in lines["photographs"]
-    assert {"rank 1", "rank 5", "threshold", "at it", "FAR"} <= set(lines)
-    assert "FAR 0.01 needs 100 unknown faces or more, and there are 2" in done.stdout
+    assert "4 of known people, 2 of unknown people, 0 excluded" in lines["photographs"]
+    assert {"rank 1", "rank 5", "threshold", "decisions", "FAR"} <= set(lines)
+    assert "FAR 0.01 needs 100 or more unknown faces, but there are 2" in done.stdout
     document = json.loads(identify(album / "probes", "-g", album / "gallery", "--evaluate", "--json").stdout)
     assert (document["known"], document["unknown"]) == (4, 2)
     assert [point["far"] for point in document["dir_at_far"]] == [0.1, 0.01, 0.001]
@@ -61,7 +61,7 @@ def test_annotate_takes_a_list_of_paths_and_keeps_within_its_folder(album: Path,
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [
         tmp_path / "out" / str(photo).lstrip("/")
     ]
-    assert "1 of them with boxes and names" in done.stderr
+    assert "1 photograph with boxes and names" in done.stderr
 
 
 def test_options_that_exclude_each_other_are_refused(album: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_crowd(Path("b.h5"), 25, 10, 0.2)
 
 
-def test_one_store_shows_the_comparison_then_the_worst_people_then_the_mistakes() -> None:
+def test_one_store_shows_the_comparison_then_the_worst_people_then_the_confusions() -> None:
     done = typed("a.h5", "--shots", "1,2")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
@@ -70,8 +70,8 @@ def test_one_store_shows_the_comparison_then_the_worst_people_then_the_mistakes(
     people = json.loads(typed("a.h5", "--json").stdout)["rows"][0]["per_person"]
     faulty = sum(person["f1"] < 1 for person in people)
     assert 20 < faulty < 25
-    assert f"{faulty - 20} more, none of them worse, left out: --json has them all" in lines
-    assert f"{25 - faulty} of 25 people without a mistake" in lines
+    assert f"{faulty - 20} more with higher scores; --json lists all" in lines
+    assert f"{25 - faulty} of 25 people without an error" in lines
     assert " taken for person " in lines[heads[4] + 2]
 
 
@@ -79,7 +79,7 @@ def test_of_few_people_the_whole_confusion_matrix_is_shown() -> None:
     write_crowd(Path("few.h5"), 6, 20, 2.5)
     [row] = json.loads(typed("few.h5", "--json").stdout)["rows"]
     lines = typed("few.h5").stdout.splitlines()
-    head = next(number for number, line in enumerate(lines) if line.startswith("pictures of, taken for"))
+    head = next(number for number, line in enumerate(lines) if line.startswith("true person / predicted"))
     assert lines[head].split()[-6:] == ["1", "2", "3", "4", "5", "6"]
     shown = [line.replace(".", "0").split()[-6:] for line in lines[head + 2 : head + 8]]
     assert [[int(cell) for cell in line] for line in shown] == row["matrix"]

@@ -79,7 +79,7 @@ def test_embeddings_are_probed_verified_and_mapped() -> None:
 def test_short_forms_find_their_data_or_say_what_there_is() -> None:
     complaint = faceclr("pretrain", exit_code=2)
     assert "faceclr pretrain celeba-splits/train" in complaint
-    assert "type: faceclr embed celeba-" in faceclr("embed", exit_code=2)
+    assert "run: faceclr embed celeba-" in faceclr("embed", exit_code=2)
     Path("faceclr.toml").write_text('[pretrain]\ndata = "celeba-splits/train"\nepochs = 0\n')
     try:
         assert faceclr("pretrain -o untrained", *SMALL)["epochs"] == 0

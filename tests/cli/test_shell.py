@@ -35,7 +35,6 @@ def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedPro
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=200,
         check=False,
     )
 

@@ -64,7 +64,7 @@ def test_people_are_chosen_by_name_or_by_number() -> None:
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("faces.h5 -o map.gif", 2, "a map is a .png, .svg, .pdf or .html file"),
+        ("faces.h5 -o map.gif", 2, "must be a .png, .svg, .pdf or .html file"),
         ("photos -o photos/map.png", 2, "would be taken for one of them"),
         ("faces.h5 --faces photos", 2, "add -o map.html"),
         ("faces.h5 --people nobody", 2, "nobody in faces.h5 has that name"),

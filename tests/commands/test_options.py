@@ -93,10 +93,10 @@ def test_an_option_may_stand_without_its_value(
         ("[pretrain]\nepoch = 3\n", "did you mean epochs"),
         ("[pretrain\n", "not TOML"),
         ("pretrain = 3\n", "must be a table"),
-        ("epochs = 3\n", "epochs is in no table"),
+        ("epochs = 3\n", "epochs is not in a table"),
         ("[pretrian]\nepochs = 3\n", "[pretrian] is not a command of faceclr; did you mean [pretrain]?"),
         ("[Pretrain]\nepochs = 3\n", "did you mean [pretrain]?"),
-        ("[pretrain]\nlr = true\n", "lr: true and false are for switches only"),
+        ("[pretrain]\nlr = true\n", "lr: must not be true or false"),
         ("[linear-eval]\nstores = []\n[pretrain]\nconfig = 'other.toml'\n", "has no option config"),
     ],
 )
@@ -169,12 +169,15 @@ def test_switches_of_every_command_may_stand_in_the_file(tmp_path: Path, monkeyp
     assert (done.exit_code, done.stdout) == (3, "")
 
 
-def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_names_the_variable_of_an_invalid_value(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", sys.stderr)  # main() replaces it
     monkeypatch.setattr("sys.argv", ["faceclr", "prepare", "photos", "-o", "faces"])
     monkeypatch.setenv("FACECLR_SIZE", "abc")
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "Invalid value for the variable FACECLR_SIZE: 'abc'" in capsys.readouterr().err
+    assert "Invalid value for the variable FACECLR_SIZE: 'abc'" in capfd.readouterr().err
 
 
 def test_a_command_that_ends_the_process_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ FACECLR = f"{sys.executable} -m faceclr_cli"
 
 def bash(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", script], env=variables, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-o", "pipefail", "-c", script], env=variables, capture_output=True, text=True, check=False
     )
 
 
@@ -41,7 +41,7 @@ def test_closed_streams_are_as_good_as_none() -> None:
 _SHOW = """
 from faceclr_cli.commands import streams
 from faceclr_cli.commands.console import facts, table
-streams.ready()
+streams.set_up()
 print(table(["store", "top-1"], [["bj\\u00f6rk\\udcff.h5", "98.2 ± 1.4%"]]).strip())
 print(facts({"cut": "a…b"}))
 """

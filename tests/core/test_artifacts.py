@@ -145,7 +145,7 @@ def test_a_file_that_is_open_to_be_changed_is_not_read(tmp_path: Path) -> None:
         pass
     with open(path, "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(LockedError, match="another program has it open for writing") as caught, shared(path):
+        with pytest.raises(LockedError, match="has opened it for writing") as caught, shared(path):
             pass
     assert caught.value.exit_code == 75
 

@@ -1,4 +1,4 @@
-"""People who are divided between two processes, in the real loop."""
+"""People who are sharded over two processes, in the real loop."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.training import center_task as center
 from faceclr_cli.core.training import run_worker as work
-from faceclr_cli.core.training import trainers as run
+from faceclr_cli.core.training import trainers
 from faceclr_cli.core.training.checkpoint import TrainingState, list_checkpoints
-from faceclr_cli.core.training.local_processes import _address
-from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.local_processes import _rendezvous
+from faceclr_cli.core.training.loop import TrainingContext
 from faceclr_cli.core.training.run_folder import RunFolder
 from faceclr_cli.core.training.trainers import TrainResult
 from tests.core.training.test_resume import Stopper
@@ -60,18 +60,18 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(data: Path, out: Path, reporter: Any = None, **options: Any) -> TrainResult:
-    return run.run(CenterConfig(data=(data,), out=out, **{**SMALL, **options}), reporter or Heard())
+    return trainers.train(CenterConfig(data=(data,), out=out, **{**SMALL, **options}), reporter or Heard())
 
 
 def as_one_of_two() -> None:
     """What each of two processes does: few people are many here. It writes down what its encoder is in the end."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Any]:
-        yield from fit(trainee, state, record)
-        tensors = [*trainee.task.encoder.parameters(), *trainee.task.buffers()]
+    def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Any]:
+        yield from fit(context, state, record)
+        tensors = [*context.task.encoder.parameters(), *context.task.buffers()]
         digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors))
-        record.folder.with_name(f"{record.folder.name}-{trainee.fabric.global_rank}").write_text(digest.hexdigest())
+        record.folder.with_name(f"{record.folder.name}-{context.fabric.global_rank}").write_text(digest.hexdigest())
 
     work.fit = spying
     center._SHARDED_ABOVE = PEOPLE - 1
@@ -83,7 +83,7 @@ class Pair:
     """Two processes as torchrun would start them, and nobody else to look after them."""
 
     def __init__(self, data: Path, out: Path, **options: Any) -> None:
-        place = _address() | {"TORCHELASTIC_RUN_ID": "pair", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        place = _rendezvous() | {"TORCHELASTIC_RUN_ID": "pair", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         place |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
         program = "from tests.distributed.test_center import as_one_of_two; as_one_of_two()"
         self.processes = [
@@ -99,7 +99,7 @@ class Pair:
 
     def end(self) -> list[tuple[int, str]]:
         """The exit code of each, and what it said on standard error."""
-        errors = [process.communicate(timeout=100)[1] for process in self.processes]
+        errors = [process.communicate()[1] for process in self.processes]
         return [(process.returncode, text) for process, text in zip(self.processes, errors, strict=True)]
 
     def kill(self) -> None:
@@ -117,7 +117,7 @@ def pairs() -> Iterator[list[Pair]]:
         pair.end()
 
 
-def train_divided(data: Path, out: Path, **options: Any) -> Path:
+def train_sharded(data: Path, out: Path, **options: Any) -> Path:
     pair = Pair(data, out, **options)
     try:
         ends = pair.end()
@@ -144,13 +144,13 @@ def divided_tensors(folder: Path) -> dict[str, list[int]]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_divided(split, tmp_path_factory.mktemp("whole") / "run", **RESUMED)
+    return train_sharded(split, tmp_path_factory.mktemp("whole") / "run", **RESUMED)
 
 
-def test_divided_people_are_learned_as_by_one_process(split: Path, tmp_path: Path) -> None:
+def test_sharded_people_are_learned_as_by_one_process(split: Path, tmp_path: Path) -> None:
     """Without batch norm what is left is the order of sums; steps are of two batches, gradients are clipped."""
     one = train(split, tmp_path / "one", **LIKE_ONE).run
-    two = train_divided(split, tmp_path / "two", **LIKE_ONE)
+    two = train_sharded(split, tmp_path / "two", **LIKE_ONE)
     assert numbers(two) == [pytest.approx(row, rel=1e-4) for row in numbers(one)]
     former, latter = (load_network(folder / "encoder")[0].state_dict() for folder in (one, two))
     for name, value in former.items():
@@ -158,7 +158,7 @@ def test_divided_people_are_learned_as_by_one_process(split: Path, tmp_path: Pat
     assert (tmp_path / "two-0").read_text() == (tmp_path / "two-1").read_text()
 
 
-def test_killed_and_continued_is_bit_identical_with_divided_people(
+def test_killed_and_continued_is_bit_identical_with_sharded_people(
     uninterrupted: Path, split: Path, tmp_path: Path, pairs: list[Pair]
 ) -> None:
     pair = Pair(split, tmp_path / "run", **RESUMED)
@@ -169,7 +169,7 @@ def test_killed_and_continued_is_bit_identical_with_divided_people(
     shutil.copytree(tmp_path / "run", tmp_path / "elastic")
     # Nothing of the second process is lost: weights, bias and two moments of each.
     assert sorted(divided_tensors(tmp_path / "elastic").values()) == 3 * [[PEOPLE]] + 3 * [[PEOPLE, 16]]
-    train_divided(split, tmp_path / "run", **RESUMED)
+    train_sharded(split, tmp_path / "run", **RESUMED)
     assert weights(tmp_path / "run") == weights(uninterrupted)
     assert numbers(tmp_path / "run") == numbers(uninterrupted)
     # One process goes on with what two began.
@@ -181,16 +181,16 @@ def test_killed_and_continued_is_bit_identical_with_divided_people(
 def test_two_processes_go_on_with_what_one_began(uninterrupted: Path, split: Path, tmp_path: Path) -> None:
     with pytest.raises(TerminatedRunError):
         train(split, tmp_path / "run", Stopper(signal.SIGTERM, 5), **RESUMED)
-    train_divided(split, tmp_path / "run", **{**RESUMED, "elastic": True})
+    train_sharded(split, tmp_path / "run", **{**RESUMED, "elastic": True})
     assert numbers(tmp_path / "run") == [pytest.approx(row, rel=2e-3) for row in numbers(uninterrupted)]
 
 
 @pytest.mark.parametrize("after", [1, pytest.param(None, marks=pytest.mark.nightly)])
-def test_a_backbone_that_waits_is_the_same_on_both_processes(
+def test_a_frozen_backbone_is_the_same_on_both_processes(
     after: int | None, split: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "work", spied)
-    faces = make_faces(tmp_path / "faces", 4, 8)  # Nobody is watched, so the last encoder is kept.
+    monkeypatch.setattr(work, "run_worker", spied)
+    faces = make_faces(tmp_path / "faces", 4, 8)  # Without validation, the last encoder is kept.
     options = {"freeze": "backbone", "unfreeze_after": after, "optimizer": "adamw"}
     options |= {"backbone": "test_resnet", "hold_out": 0.0}
 

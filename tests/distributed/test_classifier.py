@@ -1,4 +1,4 @@
-"""A classifier whose people are divided among processes learns what a whole one learns."""
+"""A sharded classifier learns the same as one that is not sharded."""
 
 from __future__ import annotations
 
@@ -78,26 +78,26 @@ def unknown() -> tuple[torch.Tensor, torch.Tensor]:
     return embeddings, torch.randint(0, PEOPLE, (40,), generator=chance)
 
 
-def judge(head: str, *, sharded: bool) -> dict[str, Any]:
+def evaluate(head: str, *, sharded: bool) -> dict[str, Any]:
     torch.manual_seed(0)
     classifier = Classifier(DIM, PEOPLE, head, scale=4, sharded=sharded).double()  # type: ignore[arg-type]
     if classifier.bias is not None:
         bias = torch.linspace(-1, 1, PEOPLE, dtype=torch.float64)
         classifier.bias.data.copy_(bias[classifier.first : classifier.first + len(classifier.weight)])
-    places, loss = classifier.judge(*unknown())
+    places, loss = classifier.evaluate(*unknown())
     return {"places": places, "loss": loss, "weight": classifier.weight.detach()}
 
 
-def train_and_judge() -> dict[str, Any]:
+def train_and_evaluate() -> dict[str, Any]:
     # Several blocks, of which the last is smaller.
     classifier_module._SCORES = 7 * PEOPLE
-    judged = {f"judge {head}": judge(head, sharded=True) for head in HEADS}
-    return judged | {case: train(case) for case in CASES}
+    evaluated = {f"evaluate {head}": evaluate(head, sharded=True) for head in HEADS}
+    return evaluated | {case: train(case) for case in CASES}
 
 
 @pytest.fixture(scope="module")
 def ranks() -> list[dict[str, Any]]:
-    return pool.run(train_and_judge, 2)
+    return pool.run(train_and_evaluate, 2)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -117,7 +117,7 @@ def test_processes_give_the_loss_and_gradients_of_one(ranks: list[dict[str, Any]
 
 @pytest.mark.parametrize("head", HEADS)
 def test_people_are_ranked_among_those_of_all_processes(ranks: list[dict[str, Any]], head: str) -> None:
-    alone, found = judge(head, sharded=False), [rank[f"judge {head}"] for rank in ranks]
+    alone, found = evaluate(head, sharded=False), [rank[f"evaluate {head}"] for rank in ranks]
     embeddings, labels = unknown()
     if head == "softmax":
         scores = F.linear(embeddings, alone["weight"], torch.linspace(-1, 1, PEOPLE, dtype=torch.float64))
@@ -131,27 +131,27 @@ def test_people_are_ranked_among_those_of_all_processes(ranks: list[dict[str, An
     assert len({len(each["weight"]) for each in found}) == 2  # The shares differ.
 
 
-def test_an_embedding_that_is_no_number_is_recognized_by_nobody() -> None:
+def test_nan_embeddings_rank_the_true_person_last() -> None:
     classifier = Classifier(DIM, PEOPLE, "cosface")
     embeddings = torch.full((2, DIM), torch.nan)
-    places, loss = classifier.judge(embeddings, torch.tensor([0, 20]))
+    places, loss = classifier.evaluate(embeddings, torch.tensor([0, 20]))
     assert (places >= PEOPLE).all()
     assert loss.isnan()
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_embeddings_that_are_all_zero_tell_nobody_apart(head: str) -> None:
+def test_zero_embeddings_count_as_errors(head: str) -> None:
     classifier = Classifier(DIM, PEOPLE, head)  # type: ignore[arg-type]
     embeddings, labels = torch.zeros(3, DIM), torch.tensor([0, 7, 20])
-    places, _ = classifier.judge(embeddings, labels)
+    places, _ = classifier.evaluate(embeddings, labels)
     assert places.tolist() == [PEOPLE - 1] * 3
     assert classifier(embeddings, labels, margin=0.0)[1]["accuracy"] == 0
 
 
 @pytest.mark.parametrize("head", ["softmax", "cosface", "arcface", "adaface"])
-def test_the_blind_loss_is_that_of_embeddings_that_say_nothing(head: str) -> None:
+def test_the_collapsed_loss_is_the_loss_of_orthogonal_embeddings(head: str) -> None:
     classifier = Classifier(DIM, PEOPLE, head).eval()  # type: ignore[arg-type]
     if classifier.quality is not None:
         classifier.quality.mean.fill_(1e-3)  # So that a face without length is one of mean quality.
     loss, _ = classifier(torch.zeros(PEOPLE, DIM), torch.arange(PEOPLE), margin=0.3)
-    assert classifier.blind_loss(0.3) == pytest.approx(loss.item(), rel=1e-5)
+    assert classifier.collapsed_loss(0.3) == pytest.approx(loss.item(), rel=1e-5)

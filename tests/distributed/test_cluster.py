@@ -64,7 +64,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def crew(cluster: LocalCluster) -> DaskCluster:
-    cluster.wait_for_workers(2, timeout=20)
+    cluster.wait_for_workers(2)
     return DaskCluster(cluster.scheduler_address)
 
 
@@ -118,7 +118,7 @@ def test_an_item_that_kills_every_worker_costs_that_item_alone(crew: DaskCluster
     assert results == [-1 if number == 13 else number for number in range(60)]
 
 
-def test_items_are_taken_only_as_there_is_room(crew: DaskCluster) -> None:
+def test_items_are_consumed_lazily(crew: DaskCluster) -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -145,9 +145,7 @@ def test_an_error_of_the_function_ends_it(crew: DaskCluster) -> None:
 def test_a_run_that_is_left_takes_its_work_along(crew: DaskCluster, cluster: LocalCluster, tmp_path: Path) -> None:
     with closing(map_ordered(partial(write, tmp_path), range(10_000), crew, write)) as results:  # type: ignore[arg-type]
         next(results)
-    limit = time.monotonic() + 5
-    while cluster.scheduler.tasks:
-        assert time.monotonic() < limit, "work is left on the cluster"
+    while cluster.scheduler.tasks:  # Work that is left on the cluster ends with the test's own limit.
         time.sleep(0.01)
     assert len(list(tmp_path.iterdir())) < 100
     assert list(map_ordered(neg, [1, 2], crew, neg)) == [-1, -2]
@@ -155,7 +153,7 @@ def test_a_run_that_is_left_takes_its_work_along(crew: DaskCluster, cluster: Loc
 
 def test_workers_of_another_version_are_refused(crew: DaskCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "__version__", "99.1")
-    with pytest.raises(ConfigError, match=rf"worker tcp.* has faceclr {__version__}, and this is 99\.1"):
+    with pytest.raises(ConfigError, match=rf"worker tcp.* has faceclr {__version__}, but this is 99\.1"):
         next(map_ordered(neg, [1], crew, neg))
 
 
@@ -165,7 +163,7 @@ def test_a_worker_of_another_version_that_comes_later_is_refused(
     results = map_ordered(neg, range(1000), crew, neg)
     next(results)
     monkeypatch.setattr(module, "__version__", "99.1")
-    with pytest.raises(ConfigError, match=rf"a worker has faceclr {__version__}, and 99\.1 is needed"):
+    with pytest.raises(ConfigError, match=rf"a worker has faceclr {__version__}, but this run needs 99\.1"):
         list(results)
 
 
@@ -185,7 +183,7 @@ def test_workers_that_do_not_see_the_files_are_refused(crew: DaskCluster, tmp_pa
 
 
 def test_a_cluster_without_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(module, "_TIMEOUT", 0.5)
     with (
         LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=logging.CRITICAL) as empty,
         pytest.raises(ConfigError, match="has no workers"),
@@ -207,7 +205,7 @@ def test_without_dask_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 def test_a_scheduler_that_does_not_answer_is_one_line(program: Path) -> None:
     """Neither one that is not there, nor what listens there but is something else."""
     program.write_text(_PROGRAM.replace("if __name__", "from faceclr_cli.core.faces import cluster\nif __name__"))
-    program.write_text(program.read_text().replace("    try:", "    cluster._PATIENCE = 1.0\n    try:"))
+    program.write_text(program.read_text().replace("    try:", "    cluster._TIMEOUT = 1.0\n    try:"))
     mute = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", mute], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
         assert listener.stdout is not None
@@ -215,7 +213,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(program: Path) -> None:
             address = f"tcp://127.0.0.1:{port}"
             run = subprocess.run([sys.executable, program, address], env=_ENVIRONMENT, capture_output=True, text=True)
             assert (run.returncode, run.stdout) == (2, "")
-            assert run.stderr == f"--cluster {address}: no Dask scheduler answers there\n"
+            assert run.stderr == f"--cluster {address}: no Dask scheduler responds at this address\n"
         listener.communicate()
 
 
@@ -233,9 +231,8 @@ def test_a_scheduler_that_goes_away_is_one_line(program: Path) -> None:
         env=_ENVIRONMENT,
     )
     try:
-        limit = time.monotonic() + 20
         while not note.exists():
-            assert time.monotonic() < limit
+            assert scheduler.poll() is None
             time.sleep(0.02)
         address = json.loads(note.read_text())["address"]
         run = subprocess.Popen(
@@ -244,10 +241,10 @@ def test_a_scheduler_that_goes_away_is_one_line(program: Path) -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == b"at work\n"
         scheduler.kill()
-        complaint = run.communicate(timeout=15)[1].decode()
+        complaint = run.communicate()[1].decode()
     finally:
         for process in (scheduler, worker):
             process.kill()
             process.wait()
-    assert complaint == f"--cluster {address}: the scheduler went away; the same command continues from here\n"
+    assert complaint == f"--cluster {address}: lost the scheduler; run the same command to continue\n"
     assert run.returncode == DataError.exit_code

@@ -14,11 +14,11 @@ from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.events import Event, Reporter
 from faceclr_cli.core.training import run_worker as work
-from faceclr_cli.core.training import trainers as run
+from faceclr_cli.core.training import trainers
 from faceclr_cli.core.training.checkpoint import TrainingState
-from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.loop import TrainingContext
 from faceclr_cli.core.training.run_folder import RunFolder
-from faceclr_cli.core.training.run_worker import Outcome, TrainingJob
+from faceclr_cli.core.training.run_worker import RunOutcome, TrainingJob
 from faceclr_cli.core.training.stop_signals import StopRequest
 from tests.core.training.toy import Heard, make_faces
 
@@ -31,14 +31,14 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def told(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> Outcome:
+def told(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
     """The work of a process, which also writes down digests of what is not sent, and of MoCo's key encoder."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Event]:
-        yield from fit(trainee, state, record)
-        tensors = trainee.task.state_dict()
-        names = sorted(name for name in tensors if name in trainee.task.local_names() or name.startswith("key_encoder"))
+    def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Event]:
+        yield from fit(context, state, record)
+        tensors = context.task.state_dict()
+        names = sorted(name for name in tensors if name in context.task.local_names() or name.startswith("key_encoder"))
         lines = [f"{name} {hashlib.sha256(tensors[name].numpy().tobytes()).hexdigest()}" for name in names]
         (job.out.parent / f"rank_{fabric.global_rank}").write_text("\n".join(lines))
 
@@ -60,9 +60,9 @@ def told(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
 def test_it_is_the_same_everywhere(config: Any, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    monkeypatch.setattr(work, "work", told)
+    monkeypatch.setattr(work, "run_worker", told)
     monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
-    run.run(replace(config, data=(make_faces(tmp_path / "faces", 6, 8),), out=tmp_path / "run"), Heard())
+    trainers.train(replace(config, data=(make_faces(tmp_path / "faces", 6, 8),), out=tmp_path / "run"), Heard())
     first, second = ((tmp_path / f"rank_{rank}").read_text() for rank in range(2))
     assert expected in first
     assert first == second

@@ -30,7 +30,7 @@ from faceclr_cli.core.embeddings.store import open_store
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.fingerprint import UNKNOWN
-from faceclr_cli.core.faces.reasons import PASSING, WANTED, Reason
+from faceclr_cli.core.faces.reasons import FILTER_REASONS, TRANSIENT_REASONS, Reason
 from faceclr_cli.core.preparing.ledger import Ledger, RowState
 from tests.docs.desk import make_desk
 from tests.docs.pages import coded, read_page, require_listed, tables
@@ -166,10 +166,10 @@ def test_the_ledger() -> None:
 def test_states_and_reasons() -> None:
     rows = TABLES["States and reasons"]
     said = {coded(row["reason"])[0]: row["state"] for row in rows}
-    skipped = {Reason.NO_FACE, *WANTED}
+    skipped = {Reason.NO_FACE, *FILTER_REASONS}
     assert said == {reason.value: RowState.SKIPPED if reason in skipped else RowState.FAILED for reason in Reason}
     again = {coded(row["reason"])[0] for row in rows if row[""] == "tried again by the next run"}
-    assert again == {reason.value for reason in PASSING}
+    assert again == {reason.value for reason in TRANSIENT_REASONS}
     assert read("faces/faceclr.json")["reasons"] == {"not a picture": 1}
 
 

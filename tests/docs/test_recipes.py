@@ -43,7 +43,6 @@ def by_cron(command: str, variables: list[str]) -> subprocess.CompletedProcess[s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
         check=False,
     )
 

@@ -88,9 +88,9 @@ def test_every_message_is_in_the_source(message: str) -> None:
 
 
 def test_what_is_not_in_the_source_is_found() -> None:
-    assert is_written("--gpus N: torch finds N here; leave the option out to use the CPU")
-    assert not is_written("--gpus N: torch finds N here; leave it out to use the CPU")
-    assert not is_written("--gpus two: torch finds none here; leave the option out to use the CPU")
+    assert is_written("--gpus N: torch found N; omit the option to use the CPU")
+    assert not is_written("--gpus N: torch found N; omit it to use the CPU")
+    assert not is_written("--gpus two: torch found none; omit the option to use the CPU")
     assert not is_written("PATH: WHY")
 
 
@@ -140,24 +140,24 @@ PHOTOS = "photos/person-01/01.jpg photos/person-01/02.jpg"
     ("line", "exit_code", "words"),
     [
         ("split photos", 3, "not a folder of prepared faces"),
-        ("split faces -o splits", 3, "cannot be divided into 3 parts"),
+        ("split faces -o splits", 3, "are not enough for 3 parts"),
         ("prepare empty", 3, "no pictures in this folder"),
         ("prepare gray.png", 3, "no face found"),
-        ("prepare notes --workers 1", 3, "none of the 2 files gave a face (2 not a picture)"),
-        ("prepare mixed --workers 1", 3, "2 of 3 files gave no face"),
+        ("prepare notes --workers 1", 3, "none of the 2 files produced a face (2 not a picture)"),
+        ("prepare mixed --workers 1", 3, "2 of 3 files produced no face"),
         ("prepare photos -o faces --size 96", 2, "made with size 112, not 96"),
         ("prepare photos -o notes", 2, "which prepare did not write"),
         ("prepare photos --config wrong.toml", 2, "did you mean size?"),
         ("embed others", 3, "size is 96 and 112"),
         ("embed faces -o faces.h5", 3, "holds embeddings of another encoder (pixels"),
-        ("embed faces --device cuda", 2, "runs on the CPU alone"),
-        (f"verify {PHOTOS} --model nowhere", 4, "there is no such folder"),
+        ("embed faces --device cuda", 2, "runs only on the CPU"),
+        (f"verify {PHOTOS} --model nowhere", 4, "no such folder"),
         (f"verify {PHOTOS} --model notes", 4, "holds no encoder"),
-        (f"verify {PHOTOS} --model pixels", 2, "its threshold has not been measured"),
-        (f"verify {PHOTOS} --far 1e-9", 2, "a FAR of 1e-09 has not been measured"),
+        (f"verify {PHOTOS} --model pixels", 2, "this encoder has no calibrated threshold"),
+        (f"verify {PHOTOS} --far 1e-9", 2, "no threshold for a FAR of 1e-09"),
         ("verify --embeddings faces.h5 --pairs pairs.csv", 3, "holds none of the 2 pairs"),
         ("verify --embeddings faces.h5 --pairs unlabeled.csv", 3, "without a label"),
-        ("verify --embeddings faces.h5 --pairs pairs.txt", 3, "announces 4 pairs, but it holds 1"),
+        ("verify --embeddings faces.h5 --pairs pairs.txt", 3, "announces 4 pairs, but the file contains 1"),
     ],
 )
 def test_typical_ones_are_printed(

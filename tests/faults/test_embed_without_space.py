@@ -18,7 +18,7 @@ __all__ = ["faces"]  # The fixture.
 
 def embed(place: Path, faces: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "faceclr_cli", "embed", str(faces), "-m", "pixels", "-o", "faces.h5", "--quiet"]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=place, capture_output=True, text=True)
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ def test_a_stopped_run_ends_before_its_work_is_done_and_is_continued(
     *told, last = complained.decode().splitlines(keepends=True)
     assert (process.returncode, last) == (code, complaint)
     (notice,) = map(json.loads, told)
-    assert "the same command goes on from there" in notice["text"]
+    assert "run the same command to continue" in notice["text"]
     wait_until_nobody_is_left(process.pid)
     assert not list(folder.rglob(".*"))
     assert not (folder / "faces" / "faceclr.json").exists()

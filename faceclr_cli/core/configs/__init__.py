@@ -1,5 +1,5 @@
-"""One frozen dataclass per command: its options, defaults, help texts and limits, each written once.
+"""One frozen dataclass per command, which defines its options, defaults, help texts and limits.
 
-The Typer signature, the table in faceclr.toml, the environment names and the JSON in every artifact
-are all derived from these. Standard library only, so that `--help` is quick.
+The Typer signature, the table in faceclr.toml, the environment variables and the config in every artifact are derived
+from these classes. The modules import the standard library only, to keep `--help` fast.
 """

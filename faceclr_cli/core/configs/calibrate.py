@@ -7,55 +7,63 @@ from pathlib import Path
 
 from faceclr_cli.core.configs.fields import check_limits, option
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
-from faceclr_cli.core.configs.verify import One
+from faceclr_cli.core.configs.verify import SingleFace
 
 USUAL_FARS = (1e-2, 1e-3, 1e-4, 1e-5)
 
-FACES, MEASURING = "What to measure on", "Measuring"
+FACES, MEASURING = "Faces and pairs", "Measurement"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
-    """Measure an encoder's thresholds on labeled faces, and keep them in it."""
+    """Measure the thresholds of an encoder on labeled faces, and store them in the encoder."""
 
     model: str = option(
-        "sface", short="-m", metavar="sface|RUN", help="A run or encoder folder, or with -o also one that is built in"
+        "sface",
+        short="-m",
+        metavar="sface|RUN",
+        help="Encoder: a run or encoder folder; with -o also a built-in encoder",
     )
-    root: Path | None = option(
-        None, metavar="DIR", panel=FACES, help="Photographs or prepared faces of people with names"
+    root: Path | None = option(None, metavar="DIR", panel=FACES, help="Photographs or prepared faces of labeled people")
+    embeddings: Path | None = option(
+        None, metavar="STORE.h5", panel=FACES, help="Store of embeddings of labeled people, instead of --root"
     )
-    embeddings: Path | None = option(None, metavar="STORE.h5", panel=FACES, help="The same, embedded already")
     pairs: Path | None = option(
         None,
         metavar="FILE",
         panel=FACES,
         streams=True,
-        help="The pairs to measure on: CSV 'a,b,same' or LFW's lists",
+        help="Pairs to measure on: CSV 'a,b,same' or LFW's lists",
     )
     all_pairs: bool = option(
-        False, panel=FACES, help="Measure on every two faces instead: of all people, or of the pictures in --pairs"
+        False, panel=FACES, help="Compare every two faces: all of them, or those of the pictures in --pairs"
     )
     far: tuple[float, ...] = option(
         (),
         metavar="RATE",
         panel=MEASURING,
-        help="A false accept rate; may be repeated (default: those of 0.01, 0.001, 0.0001 and 0.00001 that there are "
-        "people for)",
+        help="False accept rate to calibrate; may be repeated (default: those of 0.01, 0.001, 0.0001 and 0.00001 for "
+        "which there are enough people)",
     )
-    face: One = option("largest", panel=FACES, help="Which face of a photograph that shows several")
-    rounds: int = option(1000, minimum=100, panel=MEASURING, help="Resamples of the people, for the 95% intervals")
-    seed: int = option(0, minimum=0, panel=MEASURING, help="Fixes the resamples")
+    face: SingleFace = option("largest", panel=FACES, help="Which face to use when a photograph has several")
+    rounds: int = option(
+        1000, minimum=100, panel=MEASURING, help="Bootstrap resamples of the people for the 95% intervals"
+    )
+    seed: int = option(0, minimum=0, panel=MEASURING, help="Random seed of the bootstrap")
     out: Path | None = option(
-        None, short="-o", metavar="FILE", help="Write here, for verify --calibration, and leave the encoder as it is"
+        None,
+        short="-o",
+        metavar="FILE",
+        help="Write the calibration to FILE, for verify --calibration; the encoder is not changed",
     )
 
     def __post_init__(self) -> None:
         check_limits(self)
         if (self.root is None) == (self.embeddings is None):
-            raise ValueError("give either --root, a folder of people, or --embeddings, a store of them")
+            raise ValueError("give either --root DIR, a folder of labeled people, or --embeddings STORE.h5")
         if self.pairs is None and not self.all_pairs:
-            raise ValueError("give --pairs FILE to measure on, or --all-pairs for every two faces")
+            raise ValueError("give --pairs FILE, or --all-pairs to compare every two faces")
         if self.pairs == STANDARD_INPUT:
-            raise ValueError("--pairs -: is read more than once, so give a file")
+            raise ValueError("--pairs -: the pairs are read more than once; give a file")
         if not all(0 < far < 1 for far in self.far):
-            raise ValueError("--far is a rate between 0 and 1, such as 0.001")
+            raise ValueError("--far must be between 0 and 1, such as 0.001")

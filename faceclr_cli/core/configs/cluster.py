@@ -16,23 +16,23 @@ PHOTOGRAPHS = "Photographs"
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig(JudgingConfig):
-    """Put the faces of unknown people into groups, one for each person.
+    """Cluster the faces of unknown people into one group per person.
 
-    Two faces of one photograph are never in one group.
+    Two faces in the same photograph are never put in the same group.
     """
 
     source: Path | None = argument(
         None,
-        help="A store that faceclr embed wrote, prepared faces, or photographs: a folder, a .zip or .tar, or - for a "
-        "list of paths on standard input",
+        help="Store of embeddings, prepared faces, or photographs: a folder, a .zip or .tar, or - to read paths from "
+        "standard input",
         metavar="FACES.h5|DIR",
     )
-    # Empty rather than sface: of a store it makes a difference whether the user named its encoder.
+    # Empty instead of sface: for a store, it matters whether the user named an encoder.
     model: str = option(
         "",
         short="-m",
         metavar="sface|RUN|FILE.onnx",
-        help="A built-in encoder, a run or encoder folder, or .onnx (default: sface, or whoever made the store)",
+        help="Encoder: built-in, a run or encoder folder, or .onnx (default: sface, or the encoder of the store)",
     )
     far: float | None = option(
         None,
@@ -40,32 +40,34 @@ class ClusterConfig(JudgingConfig):
         maximum=1.0,
         panel=THRESHOLD,
         metavar="RATE",
-        help="The false accept rate that the threshold is for, one that was measured (default: 0.001 or the nearest, "
-        "or less where many faces would each meet more than one stranger)",
+        help="Use the threshold calibrated for this false accept rate (default: the nearest to 0.001, or a stricter "
+        "one if each face would otherwise match more than one other person by chance)",
     )
     out: Path | None = option(
-        None, short="-o", metavar="DIR", help="Also write a folder of links to the pictures for each group"
+        None, short="-o", metavar="DIR", help="Write a folder per group with links to its pictures"
     )
     faces: Path | None = option(
-        None, metavar="DIR", help="The pictures of a store, which -o links to: the folder that was embedded"
+        None, metavar="DIR", help="Folder that was embedded to the store; -o links to its pictures"
     )
     method: Method = option(
         "agglomerative",
-        help="'agglomerative': average linkage, as far as the threshold; 'hdbscan': wherever faces are dense, without "
-        "a threshold",
+        help="Method; 'agglomerative': average linkage up to the threshold; 'hdbscan': density-based, without a "
+        "threshold",
     )
-    min_size: int = option(2, minimum=2, metavar="N", help="Faces of the smallest group; those of smaller are singles")
+    min_size: int = option(2, minimum=2, metavar="N", help="Minimum group size; faces in smaller groups are singles")
 
     face: Literal["largest", "center", "best", "all", "only"] | None = option(
-        None, panel=PHOTOGRAPHS, help="Which, of several (default: all)"
+        None, panel=PHOTOGRAPHS, help="Which face to use when a photograph has several (default: all)"
     )
-    null: bool = option(False, panel=PHOTOGRAPHS, help="Paths on standard input end with NUL, as of find -print0")
+    null: bool = option(
+        False, panel=PHOTOGRAPHS, help="Paths on standard input are separated by NUL, as by find -print0"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.method == "hdbscan":
             for name in ("threshold", "far", "calibration"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"--{name}: --method hdbscan has no threshold; leave it out")
+                    raise ValueError(f"--{name}: --method hdbscan does not use a threshold; omit --{name}")
         if self.faces is not None and self.out is None:
-            raise ValueError("--faces names the pictures that -o links to: give -o too")
+            raise ValueError("--faces requires -o: it names the pictures that -o links to")

@@ -10,10 +10,10 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Run the whole pipeline on drawn people: no download, nobody's face."""
+    """Run the whole pipeline on drawn people, without a download or real faces."""
 
-    folder: Path = argument(Path("faceclr-demo"), help="Where everything goes", metavar="DIR")
-    seed: int = option(0, minimum=0, help="Draws other people")
+    folder: Path = argument(Path("faceclr-demo"), help="Output folder", metavar="DIR")
+    seed: int = option(0, minimum=0, help="Random seed of the drawn people")
 
     def __post_init__(self) -> None:
         check_limits(self)

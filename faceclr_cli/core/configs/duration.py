@@ -1,4 +1,4 @@
-"""Lengths of time as people type them."""
+"""Parser of durations such as `90s` or `1d12h`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 def seconds(text: str) -> float:
-    """`90s`, `30m`, `6h`, `1d12h` in seconds.
+    """Parses a duration such as `90s`, `30m`, `6h` or `1d12h`.
+
+    Returns:
+        The duration in seconds.
 
     Raises:
-        ValueError: It is no such length of time, or it is zero.
+        ValueError: The text is not a duration, or the duration is zero.
 
     Examples:
         >>> seconds("90s"), seconds("1d12h"), seconds("0.5h")
@@ -20,11 +23,11 @@ def seconds(text: str) -> float:
         >>> seconds("soon")
         Traceback (most recent call last):
             ...
-        ValueError: 'soon' is no length of time; write 90s, 30m, 6h or 1d12h
+        ValueError: 'soon' is not a duration; write 90s, 30m, 6h or 1d12h
     """
     if not re.fullmatch(rf"(?:{_PART.pattern})+", text.strip()):
-        raise ValueError(f"{text!r} is no length of time; write 90s, 30m, 6h or 1d12h")
+        raise ValueError(f"{text!r} is not a duration; write 90s, 30m, 6h or 1d12h")
     total = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     if not total:
-        raise ValueError(f"{text!r} is no time at all")
+        raise ValueError(f"{text!r} is zero; write 90s, 30m, 6h or 1d12h")
     return total

@@ -10,20 +10,20 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Write an encoder as one ONNX file, which runs without torch."""
+    """Export an encoder to a single ONNX file, which runs without torch."""
 
     run: Path = argument(help="A run or encoder folder", metavar="RUN")
     out: Path | None = option(
         None,
         short="-o",
         metavar="FILE.onnx",
-        help="The file (default: encoder.onnx in the encoder's folder, where --model RUN finds it)",
+        help="Output file (default: encoder.onnx in the encoder folder, where --model RUN finds it)",
     )
     half: bool = option(
-        False, help="Weights and network in 16 bits: half the size, and embeddings that differ a little"
+        False, help="Convert weights and activations to float16: half the size, slightly different embeddings"
     )
 
     def __post_init__(self) -> None:
         check_limits(self)
         if self.out is not None and self.out.suffix.lower() != ".onnx":
-            raise ValueError(f"--out {self.out}: the file's name must end in .onnx")
+            raise ValueError(f"--out {self.out}: the file name must end in .onnx")

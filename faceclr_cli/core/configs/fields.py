@@ -1,4 +1,4 @@
-"""What a config field knows about itself beside its type and default."""
+"""Fields of config dataclasses: their help texts, option names and limits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _LARGEST = 2**32 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """The command-line face of a field.
+    """The command-line properties of a config field.
 
     Attributes:
-        help: One sentence, without a full stop.
-        positional: An argument rather than an option.
+        help: Help text, without a final period.
+        positional: True for an argument, False for an option.
         short: A one-letter alias with its dash.
         panel: The heading under which `--help` lists it.
-        metavar: What stands for the value in `--help`.
-        minimum: Smallest value allowed.
-        maximum: Largest value allowed.
-        bare: The value where the option is named and none is given.
-        streams: Whether `-` stands for standard input or output.
+        metavar: Placeholder of the value in `--help`.
+        minimum: Minimum value.
+        maximum: Maximum value.
+        bare: Value of the option if it is given without one.
+        streams: True if `-` means standard input or output.
     """
 
     help: str
@@ -40,7 +40,7 @@ class Spec:
 
 
 class Config(Protocol):
-    """Any of the config dataclasses."""
+    """A config dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -57,7 +57,11 @@ def option(
     bare: str | None = None,
     streams: bool = False,
 ) -> Any:
-    """A field that is an option: `hold_out` of pretrain: `--hold-out`, `FACECLR_PRETRAIN_HOLD_OUT`, `hold-out = `."""
+    """Declares a field that is an option.
+
+    The field `hold_out` of pretrain becomes the option `--hold-out`, the variable `FACECLR_PRETRAIN_HOLD_OUT` and the
+    TOML key `hold-out`. For the arguments, see `Spec`.
+    """
     spec = Spec(
         help=help,
         short=short,
@@ -72,29 +76,29 @@ def option(
 
 
 def argument(default: object = MISSING, *, help: str, metavar: str | None = None) -> Any:
-    """A field that is a positional argument."""
+    """Declares a field that is a positional argument."""
     return field(default=default, metadata={_KEY: Spec(help=help, positional=True, metavar=metavar)})
 
 
 def spec_of(config_field: dataclasses.Field[Any]) -> Spec:
-    """The command-line face of a config field."""
+    """Returns the command-line properties of a config field."""
     spec: Spec = config_field.metadata[_KEY]
     return spec
 
 
 def option_name(field_name: str) -> str:
-    """`batch_size` -> `batch-size`."""
+    """Returns the option name of a field: `batch_size` -> `batch-size`."""
     return field_name.replace("_", "-")
 
 
 def check_limits(config: Config) -> None:
-    """Compares every number with its field's limits.
+    """Checks every number against the limits of its field.
 
-    Whole numbers without a maximum of their own end where those of the libraries do: all of them take a seed up to
-    2^32 - 1, and no count of anything comes near. Fractions must be finite.
+    The default maximum of integers is 2^32 - 1, the largest seed that all libraries accept. Floats must be finite.
 
     Raises:
-        ValueError: One is outside; the message names the option.
+        ValueError: A number is out of range, or a path is `-` although its option does not support standard streams;
+            the message names the option.
     """
     _check_streams(config)
     for config_field in dataclasses.fields(config):
@@ -117,17 +121,17 @@ def _check_number(name: str, number: float, spec: Spec) -> None:
 
 
 def _check_streams(config: Config) -> None:
-    """Raises a ValueError for `-` where it would be a file or folder of that name."""
+    """Raises a ValueError for `-` if the option does not support standard streams."""
     for config_field in dataclasses.fields(config):
         spec, value = spec_of(config_field), getattr(config, config_field.name)
         is_given = Path("-") in value if isinstance(value, tuple) else value == Path("-")
         if is_given and not (spec.positional or spec.streams):
             name = spec.short or f"--{option_name(config_field.name)}"
-            raise ValueError(f"{name} -: not a standard stream here; name a file or folder")
+            raise ValueError(f"{name} -: standard input and output are not supported here; give a file or folder")
 
 
 def to_json(config: Config) -> dict[str, Any]:
-    """The config as a JSON object: paths as strings, tuples as lists."""
+    """Returns the config as a JSON object, with paths as strings and tuples as lists."""
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 

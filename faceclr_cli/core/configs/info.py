@@ -10,6 +10,6 @@ from faceclr_cli.core.configs.fields import argument
 
 @dataclass(frozen=True, kw_only=True)
 class InfoConfig:
-    """Say what a file or folder is that faceclr wrote."""
+    """Describe a file or folder that faceclr wrote."""
 
-    path: Path = argument(help="The file or folder", metavar="FILE|FOLDER")
+    path: Path = argument(help="File or folder", metavar="FILE|FOLDER")

@@ -1,4 +1,4 @@
-"""Options of the commands that draw the line between one person and two."""
+"""Options shared by the commands that apply a similarity threshold."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ THRESHOLD = "Threshold"
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingConfig:
-    """Who embeds, and from which similarity on two faces are one person."""
+    """The encoder, and the threshold at which two faces count as the same person."""
 
     model: str = option(
         BUILT_IN,
         short="-m",
         metavar="sface|RUN|FILE.onnx",
-        help="The built-in encoder, a run or encoder folder, or .onnx",
+        help="Encoder: built-in, a run or encoder folder, or .onnx",
     )
     threshold: float | None = option(
         None,
         minimum=-1.0,
         maximum=1.0,
         panel=THRESHOLD,
-        help="Least cosine similarity of the same person (default: the encoder's own)",
+        help="Minimum cosine similarity of the same person (default: from the encoder's calibration)",
     )
     far: float | None = option(
         None,
@@ -35,19 +35,19 @@ class JudgingConfig:
         maximum=1.0,
         metavar="RATE",
         panel=THRESHOLD,
-        help="The false accept rate that the threshold is for, one that was measured (default: 0.001 or the nearest)",
+        help="Use the threshold calibrated for this false accept rate (default: the nearest to 0.001)",
     )
     calibration: Path | None = option(
         None,
         metavar="FILE",
         panel=THRESHOLD,
-        help="Thresholds that faceclr calibrate -o wrote, instead of the encoder's own",
+        help="Calibration file from faceclr calibrate -o, instead of the encoder's own calibration",
     )
 
     def __post_init__(self) -> None:
         check_limits(self)
         if self.far == 0:
-            raise ValueError("--far 0: no threshold accepts nobody at all; give a rate such as 0.001")
+            raise ValueError("--far 0: must be above 0; give a rate such as 0.001")
         if self.threshold is not None and (self.far is not None or self.calibration is not None):
             name = "--far" if self.far is not None else "--calibration"
-            raise ValueError(f"{name}: --threshold decides; leave it out")
+            raise ValueError(f"{name} cannot be combined with --threshold; omit one of them")

@@ -13,56 +13,59 @@ STANDARD_INPUT = Path("-")
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
-    """Turn photographs into aligned face crops."""
+    """Detect, align and crop the faces in photographs."""
 
     source: Path = argument(
-        help="Photographs: a folder (of folders of people, CelebA, LFW, ...), a .zip or .tar, one file, "
-        "or - for a list of paths on standard input",
+        help="Photographs: a folder (a folder per person, CelebA, LFW, ...), a .zip or .tar, a file, or - to read "
+        "paths from standard input",
         metavar="PHOTOS",
     )
     out: Path | None = option(
-        None, short="-o", metavar="DIR", help="Where the faces go (default: PHOTOS-faces in the working directory)"
+        None, short="-o", metavar="DIR", help="Output folder (default: PHOTOS-faces in the working directory)"
     )
     layout: Literal["auto", "identities", "celeba", "list", "lfw", "flat"] = option(
         "auto",
-        help="How people are told apart: 'identities' by folder, 'celeba' and 'list' by a file of 'file identity' "
-        "lines, 'lfw' by file name; 'auto' looks",
+        help="How people are named: 'identities': by folder; 'celeba', 'list': by a file of 'file identity' lines; "
+        "'lfw': by file name; 'auto': detect the layout",
     )
     depth: int | None = option(
         None,
         minimum=1,
-        help="Which folder on the way to a photograph is its person's, 1 being the first (default: found out)",
+        help="Level of the folder that names the person, 1 being the top level (default: detected)",
     )
-    null: bool = option(False, help="Paths on standard input end with NUL, as of find -print0")
+    null: bool = option(False, help="Paths on standard input are separated by NUL, as by find -print0")
 
     detector: Literal["yunet", "haar", "mtcnn", "none"] = option(
         "yunet",
-        panel="Finding faces",
-        help="'haar' gives a box only; 'mtcnn' needs the extra of that name; 'none': the pictures are crops already",
+        panel="Detection",
+        help="Face detector; 'haar': boxes only; 'mtcnn': requires the extra 'mtcnn'; 'none': the pictures are already "
+        "crops",
     )
     assume: Literal["arcface"] | None = option(
-        None, panel="Finding faces", help="With --detector none: the template that those crops were aligned onto"
+        None, panel="Detection", help="With --detector none: template that the crops are aligned to"
     )
     face: Literal["largest", "center", "best", "all", "only"] = option(
         "largest",
-        panel="Finding faces",
-        help="Which, of several; 'best' is the surest, 'only' makes more than one an error of that photograph",
+        panel="Detection",
+        help="Which face to use when a photograph has several; 'best': highest detection score; 'only': reject the "
+        "photograph",
     )
     min_size: int = option(
-        0, minimum=0, panel="Finding faces", metavar="PIXELS", help="Leave out faces whose box is narrower or lower"
+        0, minimum=0, panel="Detection", metavar="PIXELS", help="Minimum width and height of a face's box"
     )
     min_score: float | None = option(
         None,
         minimum=0.0,
         maximum=1.0,
-        panel="Finding faces",
-        help="Leave out faces that the detector is less sure of (default: yunet 0.6, mtcnn 0.9, haar 0.8)",
+        panel="Detection",
+        help="Minimum detection score (default: yunet 0.6, mtcnn 0.9, haar 0.8)",
     )
 
     align: Literal["arcface", "eyes", "box"] = option(
         "arcface",
         panel="Cropping",
-        help="'arcface': five landmarks onto the template; 'eyes': eyes level, face centered; 'box': upright",
+        help="Alignment; 'arcface': five landmarks to the template; 'eyes': eyes level, face centered; 'box': crop the "
+        "box",
     )
     margin: float | None = option(
         None,
@@ -70,13 +73,13 @@ class PrepareConfig:
         maximum=2.0,
         panel="Cropping",
         metavar="SHARE",
-        help="With 'eyes' and 'box': added to each side of the face's box, as a share of it (default: 0.2)",
+        help="With 'eyes' and 'box': margin on each side of the face's box, as a share of its size (default: 0.2)",
     )
     pad: Literal["black", "reflect"] = option(
-        "black", panel="Cropping", help="What fills a crop beyond the photograph and beside a face that is not square"
+        "black", panel="Cropping", help="Padding of crops that extend beyond the photograph or are not square"
     )
     size: int = option(
-        112, minimum=32, maximum=1024, panel="Cropping", metavar="PIXELS", help="Side of the square crops"
+        112, minimum=32, maximum=1024, panel="Cropping", metavar="PIXELS", help="Side length of the square crops"
     )
     format: Literal["jpg", "png"] = option("jpg", panel="Cropping", help="File format of the crops")
     quality: int = option(95, minimum=50, maximum=100, panel="Cropping", help="JPEG quality of the crops")
@@ -84,64 +87,71 @@ class PrepareConfig:
     min_sharpness: float = option(
         0.0,
         minimum=0.0,
-        panel="Choosing photographs",
-        help="Leave out crops whose gray values' Laplacian has less variance than this",
+        panel="Filtering",
+        help="Minimum sharpness of a crop: variance of the Laplacian of its gray values",
     )
     min_images: int = option(
-        0, minimum=0, panel="Choosing photographs", metavar="N", help="Leave out people with fewer faces"
+        0,
+        minimum=0,
+        panel="Filtering",
+        metavar="N",
+        help="Minimum number of faces per person; people with fewer are excluded",
     )
     max_per_identity: int | None = option(
-        None, minimum=1, panel="Choosing photographs", metavar="N", help="At most so many photographs of each person"
+        None, minimum=1, panel="Filtering", metavar="N", help="Maximum number of photographs per person"
     )
 
     sheet: Path | None = option(
         None,
-        panel="Looking at it",
+        panel="Pictures",
         metavar="FILE",
-        help="Draw random crops, and what was left out and why (.jpg, .png, .pdf)",
+        help="Draw a contact sheet of random crops and rejected photographs (.jpg, .png, .pdf)",
     )
-    plot: Path | None = option(
-        None, panel="Looking at it", metavar="FILE", help="Draw how many pictures each person has"
-    )
+    plot: Path | None = option(None, panel="Pictures", metavar="FILE", help="Plot the number of pictures per person")
 
-    dry_run: bool = option(False, panel="Running", help="Say what would be done, and write nothing")
+    dry_run: bool = option(False, panel="Execution", help="Show what would be done without writing anything")
     retry: Literal["failed", "skipped"] | None = option(
-        None, panel="Running", help="Try again what an earlier run could not read, or left out"
+        None,
+        panel="Execution",
+        help="Retry photographs that an earlier run could not read (failed) or rejected (skipped)",
     )
     max_bad: float = option(
         0.5,
         minimum=0.0,
         maximum=1.0,
-        panel="Running",
+        panel="Execution",
         metavar="SHARE",
-        help="Share of files that may fail or show no face before the exit code is 3",
+        help="Maximum share of files that fail or have no face; above it, the exit code is 3",
     )
-    workers: int | None = option(None, minimum=1, panel="Running", help="Processes (default: one per core)")
+    workers: int | None = option(
+        None, minimum=1, panel="Execution", help="Number of worker processes (default: one per core)"
+    )
     cluster: str | None = option(
         None,
-        panel="Running",
+        panel="Execution",
         metavar="ADDRESS",
-        help="Work on a Dask cluster that sees the same files, such as tcp://scheduler:8786 (extra 'cluster')",
+        help="Run on a Dask cluster with access to the same files, such as tcp://scheduler:8786 (requires the extra "
+        "'cluster')",
     )
 
     def __post_init__(self) -> None:
         check_limits(self)
         if self.detector == "none":
             if self.face != "largest" or self.min_size or self.min_score is not None:
-                raise ValueError(
-                    "--detector none takes pictures whole: --face, --min-size and --min-score have no place"
-                )
+                raise ValueError("--detector none detects no faces; omit --face, --min-size and --min-score")
             if self.align != "arcface" or self.margin is not None:
-                raise ValueError("--detector none crops nothing: --assume names how the pictures were aligned")
+                raise ValueError(
+                    "--detector none does not align faces; omit --align and --margin (--assume names the template)"
+                )
         elif self.assume is not None:
-            raise ValueError("--assume is for crops that were made already: add --detector none")
+            raise ValueError("--assume requires --detector none, for pictures that are already crops")
         if self.detector == "haar" and self.align != "box":
-            raise ValueError("--detector haar finds boxes without landmarks: add --align box")
+            raise ValueError("--detector haar does not find landmarks; add --align box")
         if self.margin is not None and self.align == "arcface":
-            raise ValueError("--margin is for --align eyes and --align box; the arcface template has its own")
+            raise ValueError("--margin requires --align eyes or --align box; the arcface template has a fixed margin")
         if self.depth is not None and (self.layout not in ("auto", "identities") or self.source == STANDARD_INPUT):
-            raise ValueError("--depth is for a folder or archive with folders of people (--layout identities)")
+            raise ValueError("--depth requires a folder or archive with a folder per person (--layout identities)")
         if self.null and self.source != STANDARD_INPUT:
-            raise ValueError("--null is for a list of paths on standard input: give - as PHOTOS")
+            raise ValueError("--null requires paths on standard input: give - as PHOTOS")
         if self.cluster is not None and self.workers is not None:
-            raise ValueError("--workers are local processes, and --cluster has its own")
+            raise ValueError("--workers and --cluster cannot be combined; a cluster has its own workers")

@@ -9,60 +9,65 @@ from typing import Literal
 from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.fields import argument, check_limits, option
 
-MODEL, OPTIM, MACHINE, AUGMENT, WORK = "Model", "Optimization", "Machine", "Augmentation", "Keeping work"
+MODEL, OPTIM, MACHINE, AUGMENT, RUN = "Model", "Optimization", "Machine", "Augmentation", "Run and checkpoints"
 
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What every trainer is told."""
+    """Options of every trainer."""
 
     data: tuple[Path, ...] = argument((), help="Prepared faces, or the train part of a split", metavar="FACES")
-    out: Path | None = option(None, short="-o", metavar="RUN", help="The run folder (default: runs/COMMAND-N)")
+    out: Path | None = option(None, short="-o", metavar="RUN", help="Run folder (default: runs/COMMAND-N)")
     val: tuple[Path, ...] = option(
-        (), metavar="DIR", help="Faces of other people to watch (default: the val part beside FACES)"
+        (), metavar="DIR", help="Validation faces, of other people (default: the val part beside FACES)"
     )
     hold_out: float = option(
         0.02,
         minimum=0.0,
         maximum=0.5,
         metavar="SHARE",
-        help="Where there is no val part: share of FACES to watch and never train on",
+        help="Share of FACES to hold out for validation if there is no val part",
     )
 
     resume: Literal["never", "yes", "auto"] = option(
         "never",
         bare="yes",
-        panel=WORK,
+        panel=RUN,
         metavar="[auto]",
-        help="Continue the run in -o from its last checkpoint; 'auto': or start it if there is none",
+        help="Continue the run in -o from its last checkpoint; 'auto': start a new run if there is none",
     )
-    elastic: bool = option(False, panel=WORK, help="Let --resume go on with another number of processes")
+    elastic: bool = option(False, panel=RUN, help="Allow --resume with a different number of processes")
     time_budget: str | None = option(
-        None, panel=WORK, metavar="TIME", help="End by then (6h, 90m), the learning rate fitted to it; --epochs at most"
+        None,
+        panel=RUN,
+        metavar="TIME",
+        help="Stop after TIME (6h, 90m) or --epochs; the learning-rate schedule is scaled to fit",
     )
-    checkpoint_every: str = option("10m", panel=WORK, metavar="TIME", help="A checkpoint also within an epoch")
-    keep: int = option(2, minimum=1, panel=WORK, help="Checkpoints to keep")
+    checkpoint_every: str = option("10m", panel=RUN, metavar="TIME", help="Interval of checkpoints within an epoch")
+    keep: int = option(2, minimum=1, panel=RUN, help="Number of checkpoints to keep")
 
-    backbone: str = option("resnet18", panel=MODEL, metavar="NAME", help="Any timm model by name, or nn4_small2")
-    init: str = option(
-        "random", panel=MODEL, metavar="random|imagenet|RUN", help="Where the backbone's weights come from"
-    )
+    backbone: str = option("resnet18", panel=MODEL, metavar="NAME", help="Name of a timm model, or nn4_small2")
+    init: str = option("random", panel=MODEL, metavar="random|imagenet|RUN", help="Initial weights of the backbone")
     pool: Literal["none", "mean"] = option(
         "none",
         panel=MODEL,
-        help="What the embedding is made of: 'none': all of the last feature map, place by place; 'mean': its mean",
+        help="Pooling of the last feature map; 'none': flatten it; 'mean': global average pooling",
     )
-    embedding_dim: int = option(512, minimum=2, panel=MODEL, help="Length of an embedding")
+    embedding_dim: int = option(512, minimum=2, panel=MODEL, help="Dimension of the embedding")
     image_size: int = option(
-        112, minimum=32, panel=MODEL, metavar="PIXELS", help="Crops are resized to this side, whatever --init had"
+        112,
+        minimum=32,
+        panel=MODEL,
+        metavar="PIXELS",
+        help="Side length that crops are resized to, independent of --init",
     )
 
-    epochs: int = option(50, minimum=0, panel=OPTIM, help="Passes over the data; 0 writes the untrained network")
+    epochs: int = option(50, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
     batch_size: int = option(256, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
-    accumulate: int = option(1, minimum=1, panel=OPTIM, help="Batches per step of the optimizer")
-    optimizer: Optimizer = option("adamw", panel=OPTIM, help="How weights follow gradients")
+    accumulate: int = option(1, minimum=1, panel=OPTIM, help="Batches per optimizer step (gradient accumulation)")
+    optimizer: Optimizer = option("adamw", panel=OPTIM, help="Optimizer")
     lr: float | None = option(
         None,
         minimum=0.0,
@@ -74,55 +79,62 @@ class TrainConfig:
         None,
         minimum=0.0,
         panel=OPTIM,
-        help="On weights, never on norms and biases (default: adamw 0.05, sgd 0.0005, lars 1e-6, others 0)",
+        help="Weight decay, not applied to norms and biases (default: adamw 0.05, sgd 0.0005, lars 1e-6, others 0)",
     )
     warmup: float = option(
         0.1,
         minimum=0.0,
         panel=OPTIM,
         metavar="STEPS",
-        help="Steps of the optimizer with a rising rate; below 1: their share of the run",
+        help="Number of warm-up steps; below 1: share of the run",
     )
-    clip: float = option(5.0, minimum=0.0, panel=OPTIM, metavar="NORM", help="Longest gradient; 0: any")
-    seed: int = option(0, minimum=0, panel=OPTIM, help="Fixes every random choice")
+    clip: float = option(
+        5.0, minimum=0.0, panel=OPTIM, metavar="NORM", help="Maximum gradient norm; 0 disables clipping"
+    )
+    seed: int = option(0, minimum=0, panel=OPTIM, help="Random seed")
 
-    device: Literal["auto", "cpu", "cuda"] = option("auto", panel=MACHINE, help="'auto': the GPU if there is one")
-    gpus: int | None = option(None, minimum=1, panel=MACHINE, help="GPUs to train on, one process each")
-    processes: int = option(1, minimum=1, panel=MACHINE, help="Processes on the CPU (DDP over gloo)")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", panel=MACHINE, help="Device; 'auto': the GPU if available")
+    gpus: int | None = option(None, minimum=1, panel=MACHINE, help="Number of GPUs, with one process each")
+    processes: int = option(1, minimum=1, panel=MACHINE, help="Number of processes on the CPU (DDP with gloo)")
     precision: Literal["auto", "32", "bf16"] = option(
-        "auto", panel=MACHINE, help="'auto': bf16 on a GPU that has it, else 32"
+        "auto", panel=MACHINE, help="Floating-point precision; 'auto': bf16 if the GPU supports it, otherwise 32"
     )
-    compile: bool = option(False, panel=MACHINE, help="Compile the backbone first: minutes, then faster steps")
+    compile: bool = option(
+        False, panel=MACHINE, help="Compile the backbone, which takes minutes and makes steps faster"
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
         for name in ("time_budget", "checkpoint_every"):
             _require_time(name, getattr(self, name))
         if self.gpus is not None and self.processes > 1:
-            raise ValueError("--gpus starts one process per GPU; --processes is for the CPU: give one of them")
+            raise ValueError(
+                "--gpus and --processes cannot be combined; --gpus starts one process per GPU, --processes is for "
+                "the CPU"
+            )
         if self.gpus is not None and self.device == "cpu":
-            raise ValueError("--gpus and --device cpu contradict each other")
+            raise ValueError("--gpus and --device cpu cannot be combined; omit one of them")
         if self.processes > 1 and self.device == "cuda":
-            raise ValueError("--processes is for the CPU; on GPUs give --gpus")
+            raise ValueError("--processes is for the CPU; use --gpus for GPUs")
         if self.batch_size % (self.gpus or self.processes):
-            raise ValueError(f"--batch-size {self.batch_size} does not divide among the processes")
+            raise ValueError(f"--batch-size {self.batch_size} is not divisible by the number of processes")
         if self.elastic and self.resume == "never":
-            raise ValueError("--elastic is about --resume: give both")
+            raise ValueError("--elastic requires --resume")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledConfig(TrainConfig):
-    """What trainers are told that need to know who is who."""
+    """Options of the trainers that need labeled faces."""
 
     hold_out: float = option(
         0.05,
         minimum=0.0,
         maximum=0.5,
         metavar="SHARE",
-        help="Share of FACES to watch and never train on, whole people, where there is no val part",
+        help="Share of FACES to hold out for validation, as whole people, if there is no val part",
     )
     best_by: Literal["loss", "accuracy"] = option(
-        "loss", help="Which encoder to keep: with the least loss on watched people, or telling most pairs of them right"
+        "loss", help="Criterion for the best encoder: lowest loss or highest verification accuracy on validation people"
     )
     dropout: float = option(
         0.4,
@@ -130,21 +142,21 @@ class LabeledConfig(TrainConfig):
         maximum=0.9,
         panel=OPTIM,
         metavar="SHARE",
-        help="Features left out at random before the embedding layer, in each picture others",
+        help="Dropout rate before the embedding layer",
     )
-    lfw: Path | None = option(None, metavar="DIR", help="Prepared faces to verify the --pairs of")
-    pairs: Path | None = option(None, metavar="FILE", help="Pairs of --lfw: LFW's lists, CSV or TSV")
-    lfw_every: int = option(1, minimum=1, metavar="EPOCHS", help="How often to verify the --pairs")
+    lfw: Path | None = option(None, metavar="DIR", help="Prepared faces that --pairs refers to")
+    pairs: Path | None = option(None, metavar="FILE", help="Pairs to verify during training: LFW's lists, CSV or TSV")
+    lfw_every: int = option(1, minimum=1, metavar="EPOCHS", help="Interval at which to verify --pairs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.data) > 1:
             raise ValueError(
-                "names of people in several folders may or may not mean the same: give one folder "
-                "(faceclr prepare makes one of several sources)"
+                "several folders of labeled faces are not supported, since the same name may mean different people; "
+                "merge them into one folder with faceclr prepare"
             )
         if (self.lfw is None) != (self.pairs is None):
-            raise ValueError("--lfw and --pairs belong together: pictures, and which of them to compare")
+            raise ValueError("--lfw and --pairs must be given together")
 
 
 def _require_time(name: str, text: str | None) -> None:

@@ -7,33 +7,35 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.judging import BUILT_IN, JudgingConfig
 
 Protocol = Literal["lfw", "cfp", "scores"]
-One = Literal["largest", "center", "best", "only"]
+SingleFace = Literal["largest", "center", "best", "only"]
 
-MANY, MEASURE = "Many pairs", "Measure an encoder"
+MANY, MEASURE = "Many pairs", "Evaluation of an encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig(JudgingConfig):
-    """Decide whether photographs show the same person, or measure an encoder.
+    """Decide whether two photographs show the same person, or evaluate an encoder.
 
-    Two photographs, or many pairs of them; with --protocol or --embeddings, an encoder on labeled pairs.
+    Compares two photographs, or many pairs with --pairs. With --protocol or --embeddings, evaluates an encoder on
+    labeled pairs.
     """
 
     photos: tuple[Path, ...] = argument((), help="Two photographs", metavar="A B")
-    face: One | None = option(
+    face: SingleFace | None = option(
         None,
-        help="Which, of several (default: the largest; with --protocol, the center, as LFW means it); 'best' is the "
-        "surest, 'only' makes more than one an error; also for --embeddings that embed --face all wrote",
+        help="Which face to use when a photograph has several (default: largest; with --protocol: center, as in LFW); "
+        "'best': highest detection score; 'only': reject the photograph; also for stores from embed --face all",
     )
-    save_crops: Path | None = option(None, metavar="DIR", help="Also write the faces as the encoder sees them")
+    save_crops: Path | None = option(None, metavar="DIR", help="Write the aligned faces, as the encoder sees them")
     gallery: Path | None = option(
         None,
         short="-g",
         metavar="FACES.h5|DIR",
-        help="With one photograph: who of these people it shows, as identify",
+        help="Identify the person in one photograph among these people, as faceclr identify does",
     )
 
     pairs: Path | None = option(
@@ -41,10 +43,13 @@ class VerifyConfig(JudgingConfig):
         metavar="FILE",
         panel=MANY,
         streams=True,
-        help="Pairs: CSV or TSV 'a,b[,same]' or LFW's lists; - is standard input",
+        help="Pairs: CSV or TSV 'a,b[,same]' or LFW's lists; - reads standard input",
     )
     root: Path | None = option(
-        None, metavar="DIR", panel=MANY, help="The photographs or prepared faces that the pairs name (default: here)"
+        None,
+        metavar="DIR",
+        panel=MANY,
+        help="Photographs or prepared faces that the pairs refer to (default: the working directory)",
     )
     max_bad: float = option(
         0.5,
@@ -52,28 +57,28 @@ class VerifyConfig(JudgingConfig):
         maximum=1.0,
         panel=MANY,
         metavar="SHARE",
-        help="Share of pairs that may fail before the exit code is 3",
+        help="Maximum share of pairs that fail; above it, the exit code is 3",
     )
 
     protocol: Protocol | None = option(
         None,
         panel=MEASURE,
-        help="'lfw': folds over --pairs; 'cfp': frontal to profile, --root is the data set; 'scores': --pairs holds "
-        "'score,same'",
+        help="Protocol; 'lfw': cross-validation over --pairs; 'cfp': frontal-profile pairs of the dataset in --root; "
+        "'scores': --pairs has lines 'score,same'",
     )
     embeddings: Path | None = option(
-        None, metavar="STORE.h5", panel=MEASURE, help="Measure stored embeddings on --pairs or --all-pairs"
+        None, metavar="STORE.h5", panel=MEASURE, help="Evaluate a store of embeddings on --pairs or --all-pairs"
     )
-    all_pairs: bool = option(False, panel=MEASURE, help="Measure on every two faces of --embeddings")
-    folds: int = option(10, minimum=2, panel=MEASURE, help="Folds; each is judged by the others' best threshold")
+    all_pairs: bool = option(False, panel=MEASURE, help="Compare every two faces of --embeddings")
+    folds: int = option(10, minimum=2, panel=MEASURE, help="Number of cross-validation folds")
     calibrate_on: Path | None = option(
-        None, metavar="FILE", panel=MEASURE, help="Other pairs, whose best threshold judges --pairs, instead of folds"
+        None, metavar="FILE", panel=MEASURE, help="Choose the threshold on these pairs instead of by cross-validation"
     )
     results: Path | None = option(
-        None, metavar="FILE", panel=MEASURE, help="Also write the score and verdict of each pair, as JSON lines"
+        None, metavar="FILE", panel=MEASURE, help="Write the score and verdict of each pair as JSON lines"
     )
     plot: Path | None = option(
-        None, metavar="FILE", panel=MEASURE, help="Also draw the ROC and the scores: .png, .svg or .pdf"
+        None, metavar="FILE", panel=MEASURE, help="Plot the ROC curve and the score distributions (.png, .svg, .pdf)"
     )
 
     def __post_init__(self) -> None:
@@ -82,52 +87,74 @@ class VerifyConfig(JudgingConfig):
             self._require_photographs()
         elif self.all_pairs:
             if self.embeddings is None:
-                raise ValueError("--all-pairs measures a store: give --embeddings STORE.h5")
-            self._refuse("all pairs are measured", "pairs", "protocol", "calibrate_on", "results", "plot")
+                raise ValueError("--all-pairs requires a store: give --embeddings STORE.h5")
+            self._refuse("cannot be combined with --all-pairs", "pairs", "protocol", "calibrate_on", "results", "plot")
         elif self.protocol == "cfp":
             if self.root is None:
-                raise ValueError("--protocol cfp: --root names the folder that CFP's archive was unpacked to")
-            self._refuse("CFP brings its own pairs of photographs", "pairs", "embeddings", "calibrate_on")
+                raise ValueError("--protocol cfp: give --root DIR, the folder of the unpacked CFP archive")
+            self._refuse(
+                "cannot be combined with --protocol cfp, which has its own pairs", "pairs", "embeddings", "calibrate_on"
+            )
         elif self.pairs is None:
             raise ValueError(
-                "give two photographs, or many pairs with --pairs FILE, or measure --embeddings STORE.h5 on either "
-                "--pairs or --all-pairs"
+                "give two photographs, or --pairs FILE, or --embeddings STORE.h5 with --pairs or --all-pairs"
             )
         elif self.protocol == "scores":
-            self._refuse("scores are all that is measured", "embeddings", "root", "face", "save_crops")
+            self._refuse("cannot be combined with --protocol scores", "embeddings", "root", "face", "save_crops")
         if self.embeddings is not None:
-            self._refuse("what a store holds is embedded already", "root", "save_crops")
+            self._refuse("cannot be combined with --embeddings", "root", "save_crops")
             if self.model != BUILT_IN:
-                raise ValueError("--model: what a store holds is embedded already; leave it out")
-        if self.measures:
-            self._refuse("to measure is to find the thresholds", "threshold", "far", "calibration")
+                raise ValueError("--model: cannot be combined with --embeddings; omit it")
+        if self.is_evaluation:
+            self._refuse("an evaluation chooses its own thresholds", "threshold", "far", "calibration")
         else:
-            self._refuse("is for measuring, with --protocol or --embeddings", "calibrate_on", "results", "plot")
+            self._refuse("requires --protocol or --embeddings", "calibrate_on", "results", "plot")
 
     @property
-    def measures(self) -> bool:
-        """Whether an encoder is measured, rather than verdicts asked for."""
+    def is_evaluation(self) -> bool:
+        """True if the command evaluates an encoder instead of giving verdicts."""
         return self.protocol is not None or self.embeddings is not None
 
     @property
-    def one(self) -> One:
-        """Which face of several is taken."""
+    def face_choice(self) -> SingleFace:
+        """Which face to use when a photograph has several."""
         return self.face or ("center" if self.protocol else "largest")
+
+    def as_identify(self) -> IdentifyConfig:
+        """The equivalent options of `faceclr identify` for one photograph and `gallery`."""
+        return IdentifyConfig(
+            photos=self.photos[0],
+            gallery=self.gallery,
+            model=self.model,
+            threshold=self.threshold,
+            far=self.far,
+            calibration=self.calibration,
+            face=self.face_choice,
+            max_bad=0.0,
+        )
 
     def _require_photographs(self) -> None:
         if self.gallery is not None:
             if len(self.photos) != 1:
-                raise ValueError(f"--gallery is searched for one photograph, not {len(self.photos)}")
-            self._refuse("a gallery is searched", "pairs", "root", "protocol", "embeddings", "all_pairs", "save_crops")
+                raise ValueError(f"--gallery requires one photograph, not {len(self.photos)}")
+            self._refuse(
+                "cannot be combined with --gallery",
+                "pairs",
+                "root",
+                "protocol",
+                "embeddings",
+                "all_pairs",
+                "save_crops",
+            )
             return
         if len(self.photos) != 2:
             raise ValueError(
                 f"verify compares two photographs, not {len(self.photos)}: faceclr verify a.jpg b.jpg "
-                "(many at once: --pairs FILE)"
+                "(for many pairs: --pairs FILE)"
             )
-        self._refuse("two photographs are compared", "pairs", "root", "protocol", "embeddings", "all_pairs")
+        self._refuse("cannot be combined with two photographs", "pairs", "root", "protocol", "embeddings", "all_pairs")
 
     def _refuse(self, reason: str, *names: str) -> None:
         for name in names:
             if getattr(self, name) not in (None, False):
-                raise ValueError(f"--{name.replace('_', '-')}: {reason}; leave it out")
+                raise ValueError(f"--{name.replace('_', '-')}: {reason}; omit it")

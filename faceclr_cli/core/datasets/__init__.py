@@ -1,1 +1,1 @@
-"""Folders of faces: layouts, splits, packed crops, augmentation, samplers and pairs."""
+"""Data sets of faces: packed crops, samplers, splits and pairs."""

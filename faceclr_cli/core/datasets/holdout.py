@@ -1,4 +1,4 @@
-"""Pictures that are never trained on, for when there is nothing else to watch."""
+"""Held-out pictures that monitor training if no validation part is given."""
 
 from __future__ import annotations
 
@@ -12,85 +12,85 @@ from numpy.typing import NDArray
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.datasets.samplers import apportion
 
-_MOST = 2000  # More would make what is watched hardly more certain, and the watching slower.
-_FEWEST = 32  # With fewer, what is watched would be noise.
-_FEWEST_OF_ONE = 5  # Whoever has fewer pictures needs them all for training.
-_MOST_OF_ONE = 1 / 30  # A person with a larger part of what is held out would count for many.
+_MAX_HELD_OUT = 2000  # More pictures would hardly reduce the uncertainty, but slow validation down.
+_MIN_HELD_OUT = 32  # With fewer pictures, the measurements would be noise.
+_MIN_PER_PERSON = 5  # People with fewer pictures need all of them for training.
+_MAX_PERSON_SHARE = 1 / 30  # A person with a larger share of the held-out pictures would dominate.
 
 
 def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divides pictures into those to train on and those to watch.
+    """Splits pictures into a training and a validation set with different people.
 
-    People with several pictures are held out as a whole, so that nobody is in both; all other pictures singly.
-    Who is held out is drawn by a hash of the person's name or the picture's path, in each folder, among people
-    with names and pictures without, in proportion: more pictures change it little. Measures rest on people rather
-    than pictures, so people with few pictures are drawn first: those with more than about a thirtieth of what is held
-    out follow only where the others are too few. Two people are always left to train on, if possible two with several
-    pictures.
+    People with several pictures are held out completely; other pictures are held out individually. The selection is
+    a hash of the person's name or the picture's path, so that additional pictures change it little. It is
+    proportional in each folder and among pictures with and without an identity. Measurements depend on the number of
+    people rather than pictures, so people with few pictures are selected first: people with more than about a
+    thirtieth of the held-out pictures are selected only if the others are too few. Two people, if possible with
+    several pictures each, always remain for training.
 
     Args:
-        faces: What to divide.
-        share: How many of the pictures to hold out: about this share, never more, and at most 2,000. A person
-            with more pictures than that is never held out.
-        seed: Draws others.
+        faces: The faces to split.
+        share: Maximum share of the pictures to hold out, up to 2,000 pictures. A person with more pictures than that
+            is never held out.
+        seed: Random seed.
 
     Returns:
-        Indices of the pictures to train on and of those held out, each sorted. None are held out where they would
-        be fewer than 32, or where fewer than two would be left.
+        Indices of the training pictures and of the held-out pictures, each sorted. No pictures are held out if they
+        would be fewer than 32, or if fewer than two would remain.
     """
     pictures = np.arange(len(faces))
-    wanted = min(round(share * len(faces)), _MOST)
-    if wanted < _FEWEST:
+    wanted = min(round(share * len(faces)), _MAX_HELD_OUT)
+    if wanted < _MIN_HELD_OUT:
         return pictures, pictures[:0]
     unit, first, sizes = _units(faces)
     keys = [_key(faces, place, size, seed) for place, size in zip(first.tolist(), sizes.tolist(), strict=True)]
     drawn = np.argsort(np.array(keys, dtype=np.uint64), kind="stable")
     is_named = faces.labels[first] >= 0
     people = drawn[is_named[drawn]]
-    stay = people[np.argsort(sizes[people] > 1, kind="stable")][-2:]
-    drawn = drawn[~np.isin(drawn, stay)]
+    reserved = people[np.argsort(sizes[people] > 1, kind="stable")][-2:]
+    drawn = drawn[~np.isin(drawn, reserved)]
     group = 2 * faces.sources[first] + is_named
     quotas = apportion(wanted, np.bincount(group, weights=sizes))
     is_held = np.zeros(len(first), dtype=bool)
     for number, quota in enumerate(quotas.tolist()):
         units = drawn[group[drawn] == number]
-        units = units[np.argsort(_doublings(sizes[units], quota * _MOST_OF_ONE), kind="stable")]
-        is_held[_fitting(units, sizes, quota)] = True
+        units = units[np.argsort(_doublings(sizes[units], quota * _MAX_PERSON_SHARE), kind="stable")]
+        is_held[_fill_quota(units, sizes, quota)] = True
     kept, held = pictures[~is_held[unit]], pictures[is_held[unit]]
-    return (pictures, held[:0]) if len(held) < _FEWEST or len(kept) < 2 else (kept, held)
+    return (pictures, held[:0]) if len(held) < _MIN_HELD_OUT or len(kept) < 2 else (kept, held)
 
 
 def hold_out_pictures(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divides the pictures of each person into those to train on and those to recognize afterwards.
+    """Splits the pictures of each person into training pictures and pictures to recognize afterward.
 
-    Which ones is drawn by a hash of their paths. Of a person with fewer than five pictures, or without a name, all are
-    trained on; of each other one at least is held out.
+    The selection is a hash of the paths. People with fewer than five pictures and pictures without an identity are
+    used for training only. Of each other person, at least one picture is held out.
 
     Args:
-        faces: What to divide.
-        share: How many of the pictures of a person to hold out, about; at most 2,000 in all.
-        seed: Draws others.
+        faces: The faces to split.
+        share: Approximate share of each person's pictures to hold out, up to 2,000 pictures in total.
+        seed: Random seed.
 
     Returns:
-        Indices of the pictures to train on and of those held out, each sorted.
+        Indices of the training pictures and of the held-out pictures, each sorted.
     """
     keys = np.array([_hash(path, seed) for path in faces.paths], dtype=np.uint64)
     order = np.lexsort((keys, faces.labels))
     labels = faces.labels[order]
     own, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
     place = np.arange(len(order)) - np.searchsorted(labels, labels)
-    quotas = np.where(counts < _FEWEST_OF_ONE, 0, np.maximum(1, np.rint(share * counts)))[own]
+    quotas = np.where(counts < _MIN_PER_PERSON, 0, np.maximum(1, np.rint(share * counts)))[own]
     drawn = np.flatnonzero((place < quotas) & (labels >= 0) & (share > 0))
-    # One of each person before a second of anybody.
-    drawn = drawn[np.lexsort((keys[order[drawn]], place[drawn]))][:_MOST]
+    # Take one picture of each person before a second one of anyone.
+    drawn = drawn[np.lexsort((keys[order[drawn]], place[drawn]))][:_MAX_HELD_OUT]
     held = np.sort(order[drawn]).astype(np.int64)
     return np.setdiff1d(np.arange(len(faces)), held), held
 
 
 def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """What is held out together: the unit of each picture; the first picture and the size of each unit."""
+    """Groups pictures that are held out together: the unit of each picture; each unit's first picture and size."""
     counts = np.bincount(faces.labels + 1)
-    counts[0] = 0  # of nobody known
+    counts[0] = 0  # pictures without an identity
     alone = counts[faces.labels + 1] < 2
     owners = np.where(alone, len(faces.people) + np.arange(len(faces)), faces.labels)
     _, first, unit, sizes = np.unique(owners, return_index=True, return_inverse=True, return_counts=True)
@@ -98,9 +98,9 @@ def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDAr
 
 
 def _doublings(sizes: NDArray[np.intp], limit: float) -> NDArray[np.intp]:
-    """How often the limit must be doubled to allow each size: 0 for those within it.
+    """Returns how often the limit must be doubled to allow each size; 0 for sizes within it.
 
-    It is a power of two, so that a few more pictures seldom change it.
+    The limit is rounded to a power of two, so that a few more pictures seldom change the result.
     """
     exponent = max(1, math.floor(math.log2(limit))) if limit > 0 else 1
     doublings: NDArray[np.intp] = np.maximum(0, np.ceil(np.log2(sizes)) - exponent).astype(np.intp)
@@ -115,8 +115,8 @@ def _hash(name: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(b"%d\0%s" % (seed, os.fsencode(name))).digest()[:8], "big")
 
 
-def _fitting(units: NDArray[np.intp], sizes: NDArray[np.intp], quota: int) -> list[int]:
-    """The units, in their order, that together are no more than `quota` pictures."""
+def _fill_quota(units: NDArray[np.intp], sizes: NDArray[np.intp], quota: int) -> list[int]:
+    """Selects units in order that together have at most `quota` pictures."""
     chosen = []
     for unit in units.tolist():
         if quota == 0:

@@ -1,4 +1,4 @@
-"""Several packed folders as one sequence of crops."""
+"""Several packed folders joined into one sequence of crops."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JoinedFaces:
-    """Some crops of one or several packed folders; see `join`.
+    """A selection of crops from one or several packed folders; see `join`.
 
-    Sent to another process, crops in the cache are mapped there too, and share the memory; others are copied.
+    When sent to another process, crops in the cache are memory-mapped there and share the memory; others are copied.
 
     Attributes:
-        packed: All crops of each folder, mapped, not copied. Shape of each: (n, size, size, 3).
-        sources: Which of these holds each crop. Shape: (N,).
-        rows: And in which of its rows. Shape: (N,).
-        labels: Index of each crop's person in `people`, -1 where nobody knows. Shape: (N,).
-        people: Their names, each with one crop here at least.
+        packed: All crops of each folder, memory-mapped. Shape of each: (n, size, size, 3).
+        sources: Index into `packed` of each crop. Shape: (N,).
+        rows: Row of each crop in its array. Shape: (N,).
+        labels: Index into `people` of each crop's person, -1 if unknown. Shape: (N,).
+        people: Names of the people, each with at least one crop.
         paths: Path of each crop.
-        fingerprint: How the crops were made, as far as that is known of all of them.
+        fingerprint: How the crops were made, with fields unknown that are unknown in any folder.
     """
 
     packed: tuple[NDArray[np.uint8], ...]
@@ -54,25 +54,25 @@ class JoinedFaces:
 
     @property
     def nbytes(self) -> int:
-        """Memory that all crops would take together, in bytes."""
+        """Memory that all crops would take, in bytes."""
         return len(self) * int(np.prod(self.packed[0].shape[1:]))
 
     def crops(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Copies some crops out of their folders.
+        """Copies crops into a new array.
 
         Args:
-            indices: Which. Shape: (B,).
+            indices: Indices of the crops. Shape: (B,).
 
         Returns:
-            RGB, 0-255, a new array. Shape: (B, size, size, 3).
+            RGB, 0-255. Shape: (B, size, size, 3).
 
         Raises:
-            IndexError: There is no such crop.
+            IndexError: An index is out of range.
         """
         sources, rows = self.sources[indices], self.rows[indices]
         out = np.empty((len(rows), *self.packed[0].shape[1:]), dtype=np.uint8)
         if len(self.packed) == 1:
-            # The rows exist, so "clip" changes none. With the default, NumPy would fill a copy of `out` first.
+            # All rows exist, so "clip" changes nothing; with the default mode, NumPy would buffer `out`.
             return np.take(self.packed[0], rows, axis=0, out=out, mode="clip")
         for source, packed in enumerate(self.packed):
             places = np.flatnonzero(sources == source)
@@ -80,13 +80,13 @@ class JoinedFaces:
         return out
 
     def take(self, indices: NDArray[np.int64]) -> JoinedFaces:
-        """Some of these, in the order of `indices`. People of whom none is left are no longer listed.
+        """Selects crops in the order of `indices`. People without crops in the selection are removed.
 
         Args:
-            indices: Which. Shape: (M,).
+            indices: Indices of the crops. Shape: (M,).
 
         Raises:
-            IndexError: There is no such crop.
+            IndexError: An index is out of range.
         """
         labels = self.labels[indices]
         left = np.unique(labels[labels >= 0])
@@ -100,28 +100,28 @@ class JoinedFaces:
         )
 
     def digest(self) -> str:
-        """SHA-256 of which pictures these are, and of whom; their order decides which is in which batch."""
+        """Returns the SHA-256 of the paths, including their order, which determines the batches."""
         return hashlib.sha256("\n".join(self.paths).encode(errors="surrogateescape")).hexdigest()
 
 
 def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
-    """Puts folders one behind the other.
+    """Concatenates packed folders.
 
-    Of several folders, people and paths begin with the folder's name (and those of the folders above, where
-    that is what tells them apart): two folders may both have a person `1`, who is not the same.
+    With several folders, the names of people and the paths get the folder's name as a prefix (with its parent folders
+    if needed to tell them apart), because person `1` of one folder is not person `1` of another.
 
     Args:
-        folders: Where each lies and what it holds; one at least.
+        folders: Path and contents of each folder; at least one.
 
     Raises:
-        ConfigError: A folder is there twice.
-        FingerprintError: Two folders were preprocessed differently; the message names both and what differs.
+        ConfigError: A folder is given twice.
+        FingerprintError: Two folders were preprocessed differently; the message names both and the difference.
     """
     for (one, these), (other, those) in combinations(folders, 2):
         if one.resolve() == other.resolve():
-            raise ConfigError(f"{display_path(other)}: given twice; a folder's weight makes it count more")
+            raise ConfigError(f"{display_path(other)}: given twice; to make a folder count more, give it a weight")
         these.fingerprint.require_same_crops(those.fingerprint, display_path(one), display_path(other))
-    names = _names([root for root, _ in folders])
+    names = _prefixes([root for root, _ in folders])
     people: list[str] = []
     labels: list[NDArray[np.int64]] = []
     for name, (_, faces) in zip(names, folders, strict=True):
@@ -134,20 +134,20 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
         labels=np.concatenate(labels),
         people=tuple(people),
         paths=tuple(name + path for name, (_, faces) in zip(names, folders, strict=True) for path in faces.paths),
-        fingerprint=_common([faces.fingerprint for _, faces in folders]),
+        fingerprint=_common_fingerprint([faces.fingerprint for _, faces in folders]),
     )
 
 
 def _file_of(packed: NDArray[np.uint8]) -> NDArray[np.uint8] | Path:
-    """The file that a whole array is mapped from, or the array itself."""
+    """Returns the file that a whole array is mapped from, or the array itself."""
     mapped = packed.base
     if isinstance(mapped, np.memmap) and mapped.shape == packed.shape and mapped.filename is not None:
         return Path(mapped.filename)
     return packed
 
 
-def _names(roots: Sequence[Path]) -> list[str]:
-    """What to put before the people and paths of each folder."""
+def _prefixes(roots: Sequence[Path]) -> list[str]:
+    """Returns a unique prefix for each folder."""
     if len(roots) == 1:
         return [""]
     parts = [root.resolve().parts for root in roots]
@@ -157,8 +157,8 @@ def _names(roots: Sequence[Path]) -> list[str]:
     return ["/".join(own[-depth:]) + "/" for own in parts]
 
 
-def _common(fingerprints: Sequence[Fingerprint]) -> Fingerprint:
-    """The first, without what is unknown of any: crops of unknown making don't become known by company."""
+def _common_fingerprint(fingerprints: Sequence[Fingerprint]) -> Fingerprint:
+    """Returns the first fingerprint, with fields unknown that are unknown in any of the fingerprints."""
     unknown: dict[str, Any] = {
         field.name: UNKNOWN
         for field in fields(Fingerprint)

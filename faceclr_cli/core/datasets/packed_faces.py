@@ -1,4 +1,4 @@
-"""All crops of a folder in one memory-mapped array, decoded once."""
+"""The crops of a folder in one memory-mapped array, decoded once and cached."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.workers.capacity import cores
 
 CACHE_VARIABLE = "FACECLR_CACHE"
-"""The environment variable that names another cache folder."""
+"""Environment variable for the cache folder."""
 
-_LAYOUT = 1  # Another number where the meaning of a packed file changes.
-_KEPT = 8  # Packed folders that the cache holds at most: those used last.
-_BLOCK = 32  # Crops that a thread decodes and stores before it says so: to hand over each would take longer.
+_LAYOUT = 1  # Increment when the format of packed files changes.
+_MAX_FILES = 8  # Maximum number of packed folders in the cache; the least recently used ones are removed.
+_BLOCK = 32  # Crops per task of the thread pool; scheduling each crop individually would be slower.
 _DAY = 24 * 60 * 60
 
 
 @dataclass(frozen=True, eq=False)
 class PackedFaces:
-    """The crops of a folder, decoded, in the order of its paths.
+    """The decoded crops of a folder, in the order of its paths.
 
     Attributes:
-        crops: RGB, 0-255, read-only, memory-mapped where there is a cache. Shape: (N, size, size, 3).
-        labels: Index of each crop's person in `people`, -1 where nobody knows. Shape: (N,).
-        people: Their names, sorted.
+        crops: RGB, 0-255, read-only, memory-mapped if the cache is available. Shape: (N, size, size, 3).
+        labels: Index into `people` of each crop's person, -1 if unknown. Shape: (N,).
+        people: Names of the people, sorted.
         paths: Path of each crop relative to the folder.
         fingerprint: How the crops were made.
     """
@@ -55,19 +56,19 @@ class PackedFaces:
 
 
 def pack(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> PackedFaces:
-    """Decodes all crops, or maps what an earlier call decoded.
+    """Decodes all crops of a folder, or maps the result of an earlier call.
 
-    The packed file lies in the user's cache and is found by what the folder holds (see `_key`). Where the cache
-    cannot be written, the crops are kept in memory, and a notice says so.
+    The packed file is stored in the user's cache under a key of the folder's contents (see `_key`). If the cache
+    cannot be written, the crops are kept in memory, and a notice is reported.
 
     Args:
         folder: The crops.
-        reporter: Hears about progress.
+        reporter: Receives the progress.
         cache: Folder for packed files; by default $FACECLR_CACHE, or `faceclr` in the user's cache folder.
 
     Raises:
         UnreadableImageError: A crop is missing or damaged; the message names it.
-        DataError: A crop has another size than the folder's fingerprint says.
+        DataError: The size of a crop differs from the folder's fingerprint.
     """
     position = {name: index for index, name in enumerate(folder.people)}
     labels = [-1 if name is None else position[name] for name in folder.identities]
@@ -81,14 +82,14 @@ def pack(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> P
 
 
 def forget_packed(root: Path, cache: Path | None = None) -> None:
-    """Removes what the cache holds of a folder of faces.
+    """Removes the packed files of a folder from the cache.
 
     Args:
         root: The folder.
         cache: As for `pack`.
 
     Raises:
-        OSError: Something cannot be removed.
+        OSError: A file cannot be removed.
     """
     for path in cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
         path.unlink(missing_ok=True)
@@ -108,10 +109,10 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
             with atomic_path(target) as temporary:
                 _write(temporary, folder, reporter)
             crops = _map(target, _shape(folder))
-            _tidy(target)
+            _evict(target)
         if crops is not None:
             return crops
-        reason = f"{target} was changed meanwhile"
+        reason = f"{target} was changed in the meantime"
     except OSError as error:
         reason = str(error)
     reporter.report(Notice(level="warning", text=f"decoded faces are kept in memory, not in the cache: {reason}"))
@@ -126,28 +127,28 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
 
 
 def cache_folder(cache: Path | None = None) -> Path:
-    """Where packed files go.
+    """Returns the folder for packed files.
 
     Args:
-        cache: A folder that was named, instead of $FACECLR_CACHE and the user's cache folder.
+        cache: An explicit folder, which overrides $FACECLR_CACHE and the user's cache folder.
 
     Raises:
-        FileNotFoundError: None is named, and the user has no home.
+        FileNotFoundError: No folder is set, and the user has no home folder.
     """
     named = cache or os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named)
     usual = platformdirs.user_cache_path("faceclr")
-    if not usual.is_absolute():  # "~/.cache" stays as it is where the user has no home.
+    if not usual.is_absolute():  # "~/.cache" is not expanded if the user has no home folder.
         raise FileNotFoundError(f"this user has no home folder; set {CACHE_VARIABLE}")
     return usual
 
 
 def _key(folder: FaceFolder) -> str:
-    """A digest of how the crops were made and of the name, size and time of change of each file.
+    """Returns a digest of the fingerprint and of the name, size and modification time of each file.
 
-    Those three stand for the content, as they do for `make` and `rsync`: hashing the content itself
-    would mean to read every file at every start. A crop that is replaced, added or removed changes the key.
+    As in `make` and `rsync`, these stand for the content: hashing the content would require reading all files at every
+    start. Replacing, adding or removing a crop changes the key.
     """
     digest = hashlib.sha256(json.dumps([_LAYOUT, folder.fingerprint.to_json()]).encode())
     for path in folder.paths:
@@ -165,25 +166,25 @@ def _shape(folder: FaceFolder) -> tuple[int, int, int, int]:
 
 
 def map_packed(path: Path) -> NDArray[np.uint8]:
-    """The crops in a packed file that another process has opened."""
+    """Maps a packed file that another process has opened."""
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _map(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:
-    """Opens a packed file, or returns None where there is none or it is damaged."""
+    """Maps a packed file; returns None if it is missing or damaged."""
     try:
         crops = np.load(path, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):
         return None
     if crops.shape != shape or crops.dtype != np.uint8:
         return None
-    with suppress(OSError):  # The time of last use, for `_tidy`. A read-only cache can still be read.
+    with suppress(OSError):  # Records the last use for `_evict`. A read-only cache is readable all the same.
         os.utime(path)
     return np.asarray(crops)
 
 
 def _write(path: Path, folder: FaceFolder, reporter: Reporter) -> None:
-    """Writes an .npy file through ordinary writes: on a full disk these fail, where a memory map would crash."""
+    """Writes an .npy file with ordinary writes, which fail on a full disk, where a memory map would crash."""
     header = {"descr": "|u1", "fortran_order": False, "shape": _shape(folder)}
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -198,7 +199,7 @@ def _write(path: Path, folder: FaceFolder, reporter: Reporter) -> None:
 
 
 def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None], reporter: Reporter) -> None:
-    """Decodes all crops and hands them to `store` in blocks, each with the place of its first, in several threads."""
+    """Decodes all crops in threads and passes them to `store` in blocks, with the index of each block's first crop."""
 
     def work(start: int) -> int:
         paths = folder.paths[start : start + _BLOCK]
@@ -210,8 +211,8 @@ def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None],
 
     task = "decoding faces"
     reporter.report(TaskStarted(task=task, total=len(folder), unit="faces"))
-    # Threads suffice, since OpenCV releases the interpreter's lock while it decodes.
-    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+    # Threads are enough, because OpenCV releases the GIL while it decodes.
+    pool = ThreadPoolExecutor(min(16, cores()))
     try:
         for done in pool.map(work, range(0, len(folder), _BLOCK)):
             reporter.report(TaskAdvanced(task=task, done=done))
@@ -227,18 +228,18 @@ def _read(path: Path, size: int) -> NDArray[np.uint8]:
         raise UnreadableImageError(f"{error}; prepare the faces again or delete this one") from error
     if picture.shape != (size, size, 3):
         height, width = picture.shape[:2]
-        raise DataError(f"{path}: is {width}x{height} where faceclr.json of its folder says {size}x{size}")
+        raise DataError(f"{path}: is {width}x{height}, but the folder's faceclr.json says {size}x{size}")
     return picture
 
 
-def _tidy(target: Path) -> None:
-    """Removes what this file supersedes, what was not used for long, and what killed runs left."""
+def _evict(target: Path) -> None:
+    """Removes older files of the same folder, the least recently used files, and leftovers of killed runs."""
     root = target.name.split("-")[0]
     with suppress(OSError):
         entries = sorted(target.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
         finished = [path for path in entries if not path.name.startswith(".") and path != target]
         for rank, path in enumerate(finished, start=1):
-            if path.name.startswith(f"{root}-") or rank >= _KEPT:
+            if path.name.startswith(f"{root}-") or rank >= _MAX_FILES:
                 path.unlink(missing_ok=True)
         for path in entries:
             if path.name.startswith(".") and path.stat().st_mtime < time.time() - _DAY:

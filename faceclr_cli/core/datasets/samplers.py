@@ -1,7 +1,7 @@
-"""Which pictures make which batch.
+"""Batch samplers.
 
-All of it is a pure function of the seed and the epoch: nothing has to be saved for a run to be resumed
-in mid-epoch, and every process computes the same global batches and takes its share.
+All samplers are pure functions of the seed and the epoch. Therefore a run can be resumed in mid-epoch without saved
+state, and every process computes the same global batches and takes its share.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from faceclr_cli.core.errors import ConfigError, DataError
 
 
 def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """Batches that hold each picture at most once, in random order.
+    """Returns batches in random order that contain each picture at most once.
 
-    An incomplete last batch is left out; other pictures fall into it in the next epoch. A set smaller than
-    a batch gives one batch of all.
+    An incomplete last batch is dropped; it contains other pictures in each epoch. A set smaller than a batch gives one
+    batch with all pictures.
 
     Args:
-        count: How many pictures there are.
-        batch_size: Pictures in a batch, over all processes.
-        seed: Of the run.
-        epoch: Each has its own order.
+        count: Number of pictures.
+        batch_size: Pictures per batch, over all processes.
+        seed: Seed of the run.
+        epoch: Epoch; each epoch has another order.
 
     Returns:
         Indices of pictures. Shape of each: (batch_size,).
@@ -34,7 +34,7 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> l
         DataError: There are fewer than two pictures.
     """
     if count < 2:
-        raise DataError(f"{count} pictures are too few to train on: at least 2 are needed")
+        raise DataError(f"{count} pictures are not enough for training; at least 2 are needed")
     order = _generator(seed, epoch).permutation(count).astype(np.int64)
     size = min(batch_size, count)
     return [order[start : start + size] for start in range(0, count - size + 1, size)]
@@ -43,35 +43,35 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> l
 def weighted_batches(
     sources: NDArray[np.int64], weights: Sequence[float], batch_size: int, *, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """Batches that hold the pictures of several folders in given proportions, whatever the folders' sizes.
+    """Returns batches with pictures of several folders in given proportions, independent of the folders' sizes.
 
-    An epoch has as many pictures as all folders together, less an incomplete last batch. Every batch has the
-    proportions as nearly as whole pictures allow. Each picture of a folder has its turn before one comes
-    again, across epochs too, and none is in a batch twice. A set no larger than a batch gives one batch of all.
+    An epoch has as many pictures as all folders together, minus an incomplete last batch. Every batch has the given
+    proportions up to rounding. No picture of a folder repeats before all others of the folder were used, even across
+    epochs, and no picture is in a batch twice. A set no larger than a batch gives one batch with all pictures.
 
     Args:
         sources: The folder of each picture, counted from 0. Shape: (N,).
-        weights: Of each folder, above zero; twice the weight, twice the pictures.
-        batch_size: Pictures in a batch, over all processes.
-        seed: Of the run.
-        epoch: Each has its own batches.
+        weights: Weight of each folder, above zero; the number of pictures is proportional to it.
+        batch_size: Pictures per batch, over all processes.
+        seed: Seed of the run.
+        epoch: Epoch; each epoch has other batches.
 
     Returns:
         Indices of pictures in random order. Shape of each: (batch_size,).
 
     Raises:
-        ConfigError: A folder has no weight, or one that is not above zero; or its share of a batch is none, or more
-            than half of its pictures.
+        ConfigError: A folder has no weight, or a weight that is not above zero; or it would contribute no picture to
+            an epoch, or more than half of its pictures to one batch.
         DataError: There are fewer than two pictures.
     """
     sizes = np.bincount(sources, minlength=len(weights))
     if len(sizes) != len(weights) or not all(weight > 0 for weight in weights):
-        raise ConfigError(f"{len(sizes)} folders need a weight above zero each, not {list(weights)}")
+        raise ConfigError(f"{len(sizes)} folders need one weight above zero each, got {list(weights)}")
     if len(sources) <= batch_size:
         return shuffled_batches(len(sources), batch_size, seed=seed, epoch=epoch)
     count = len(sources) // batch_size
     quotas = apportion(count * batch_size, weights)
-    # Each folder's pictures spread evenly over the epoch, from 0 to 1, and then cut into batches.
+    # Spread each folder's pictures evenly over the epoch, from 0 to 1, then cut the epoch into batches.
     when = np.concatenate([(np.arange(quota) + 0.5) / quota for quota in quotas if quota])
     slots = np.argsort(when, kind="stable").reshape(count, batch_size)
     folders = np.repeat(np.arange(len(quotas)), quotas)[slots]
@@ -79,15 +79,15 @@ def weighted_batches(
     for folder, (size, quota) in enumerate(zip(sizes.tolist(), quotas.tolist(), strict=True)):
         most = int((folders == folder).sum(axis=1).max())
         _check_share(folder, size, most)
-        turns = _turns(size, epoch * quota, quota, apart=most, seed=seed, folder=folder)
+        turns = _section(size, epoch * quota, quota, distance=most, seed=seed, folder=folder)
         dealt.append(np.flatnonzero(sources == folder)[turns])
-    # Shuffled, since the parts of a batch that processes work on are not to be of one folder alone.
+    # Shuffle each batch, because the share of a process must not come from one folder only.
     batches = _generator(seed, epoch).permuted(np.concatenate(dealt)[slots], axis=1)
     return list(batches)
 
 
 def apportion(total: int, weights: ArrayLike) -> NDArray[np.int64]:
-    """Whole numbers in the proportion of the weights, each at most one off, that add up to `total`."""
+    """Splits `total` into integers proportional to the weights, each less than 1 off."""
     reached = np.cumsum(np.asarray(weights, dtype=np.float64))
     counts: NDArray[np.int64] = np.diff(np.rint(reached / reached[-1] * total).astype(np.int64), prepend=0)
     return counts
@@ -96,28 +96,28 @@ def apportion(total: int, weights: ArrayLike) -> NDArray[np.int64]:
 def people_batches(
     labels: NDArray[np.int64], batch_size: int, pictures: int, *, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """Batches of P people with K pictures each, P = batch_size // pictures, as the triplet loss needs them.
+    """Returns batches of P people with K pictures each, P = batch_size // pictures, for the triplet loss.
 
-    Where there are fewer than P people, all of them are in every batch, which is smaller then.
+    With fewer than P people, every batch contains all of them and is smaller.
 
-    People are dealt like cards: all have their turn before one comes again, except for the few left
-    over when fewer than P remain. So are the pictures of a person. People with fewer than K
-    pictures give each of theirs before they give one a second time; people with a single picture
-    have no positive and are left out, like pictures of nobody known (label -1). Each person is equally
-    likely, however many pictures there are of them (FaceNet, arXiv 1503.03832, section 3.2, samples likewise).
+    People are dealt like cards: no person repeats before all others were dealt, except for the remainder of fewer
+    than P people. The same holds for the pictures of a person. People with fewer than K pictures give each of them
+    before one repeats. People with a single picture have no positive and are left out, as are pictures without an
+    identity (label -1). All people are equally likely, regardless of their number of pictures, as in FaceNet
+    (arXiv 1503.03832, section 3.2).
 
     Args:
-        labels: The person of each picture, -1 where nobody knows. Shape: (N,).
-        batch_size: Pictures in a batch, over all processes.
+        labels: The person of each picture, -1 if unknown. Shape: (N,).
+        batch_size: Pictures per batch, over all processes.
         pictures: K.
-        seed: Of the run.
-        epoch: Each has its own batches, about as many as would show each picture once.
+        seed: Seed of the run.
+        epoch: Epoch; each has other batches, about as many as are needed to show each picture once.
 
     Returns:
-        Indices of pictures, those of a person side by side. Shape of each: (P * K,).
+        Indices of pictures, grouped by person. Shape of each: (P * K,).
 
     Raises:
-        DataError: There are fewer than two people with two pictures or more.
+        DataError: There are fewer than two people with two or more pictures.
     """
     generator = _generator(seed, epoch)
     owned = _pictures_of_people(labels)
@@ -136,15 +136,15 @@ def people_batches(
 
 
 def process_share(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
-    """The part of a global batch that one process works on.
+    """Returns the part of a global batch that one process works on.
 
-    Parts are contiguous, so people stay whole where P divides among the processes, and equally
-    long: what does not divide is left out, which happens only where the whole set is smaller than a batch.
+    Parts are contiguous, so people stay together if P is divisible by the number of processes. All parts have the same
+    length; a remainder is dropped, which happens only if the whole set is smaller than a batch.
 
     Args:
         batch: Indices of pictures. Shape: (B,).
-        rank: Of the process.
-        world: How many processes there are.
+        rank: Rank of the process.
+        world: Number of processes.
 
     Returns:
         Shape: (B // world,).
@@ -154,20 +154,20 @@ def process_share(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np
     """
     size = len(batch) // world
     if size == 0:
-        raise DataError(f"{len(batch)} pictures don't suffice for {world} processes")
+        raise DataError(f"{len(batch)} pictures are not enough for {world} processes")
     return batch[rank * size : (rank + 1) * size]
 
 
 def share_triplets(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
-    """The part of a global batch of triplets that one process works on.
+    """Returns the part of a global batch of triplets that one process works on.
 
-    Parts are contiguous and hold whole triplets, all of them: one process may have a triplet more than another. So what
-    a batch holds does not depend on how many processes there are.
+    Parts are contiguous, consist of whole triplets, and together contain all of them; some processes may have one
+    triplet more than others. Therefore the batch does not depend on the number of processes.
 
     Args:
         batch: Indices of pictures: anchor, positive, negative, anchor, ... Shape: (3 T,).
-        rank: Of the process.
-        world: How many processes there are.
+        rank: Rank of the process.
+        world: Number of processes.
 
     Returns:
         Shape: (3 t,), where t is T / world, rounded down or up.
@@ -177,25 +177,25 @@ def share_triplets(batch: NDArray[np.int64], rank: int, world: int) -> NDArray[n
     """
     count = len(batch) // 3
     if count < world:
-        raise DataError(f"{count} triplets don't suffice for {world} processes")
+        raise DataError(f"{count} triplets are not enough for {world} processes")
     return batch[3 * (rank * count // world) : 3 * ((rank + 1) * count // world)]
 
 
 def _check_share(folder: int, size: int, most: int) -> None:
     if most == 0:
-        raise ConfigError(f"folder {folder + 1} would give no picture in a whole epoch: raise its weight")
+        raise ConfigError(f"folder {folder + 1} would contribute no picture to an epoch; increase its weight")
     if most > size // 2:
         raise ConfigError(
-            f"folder {folder + 1} would give {most} of its {size} pictures to one batch, and half of them is the most: "
-            "lower its weight or --batch-size"
+            f"folder {folder + 1} would contribute {most} of its {size} pictures to one batch, more than half; "
+            "decrease its weight or --batch-size"
         )
 
 
-def _turns(size: int, start: int, count: int, *, apart: int, seed: int, folder: int) -> NDArray[np.int64]:
-    """A stretch of a folder's endless sequence of permutations, in which any `apart` pictures in a row differ.
+def _section(size: int, start: int, count: int, *, distance: int, seed: int, folder: int) -> NDArray[np.int64]:
+    """Returns a section of an endless sequence of permutations in which any `distance` consecutive pictures differ.
 
-    Across the seam of two permutations they do because those pictures that end the first and begin the second
-    begin it in the order in which they ended the first, behind the others of its beginning.
+    To keep pictures apart across the boundary of two permutations, pictures at the end of the first that are also at
+    the beginning of the second are moved to the end of that beginning, in the order in which they ended the first.
     """
 
     def shuffled(number: int) -> NDArray[np.int64]:
@@ -203,16 +203,16 @@ def _turns(size: int, start: int, count: int, *, apart: int, seed: int, folder: 
 
     first, last = start // size, (start + count - 1) // size
     orders = [shuffled(number) for number in range(max(0, first - 1), last + 1)]
-    # The ends stay as they are (apart is at most half), so no permutation depends on those before the last one.
+    # The ends never change (distance is at most half), so a permutation depends only on the previous one.
     for before, order in pairwise(orders):
-        end, begin = before[-apart:], order[:apart]
-        order[:apart] = np.concatenate([begin[~np.isin(begin, end)], end[np.isin(end, begin)]])
+        end, begin = before[-distance:], order[:distance]
+        order[:distance] = np.concatenate([begin[~np.isin(begin, end)], end[np.isin(end, begin)]])
     turns = np.concatenate(orders[-(last - first + 1) :])
     return turns[start - first * size :][:count]
 
 
 class _Deck:
-    """The pictures of one person, dealt without repetition as long as possible."""
+    """The pictures of one person, dealt without repetition for as long as possible."""
 
     def __init__(self, pictures: NDArray[np.int64], generator: np.random.Generator) -> None:
         self._pictures = pictures
@@ -221,7 +221,7 @@ class _Deck:
 
     def deal(self, count: int) -> NDArray[np.int64]:
         if len(self._left) < count:
-            # What is left is not dealt: a picture from it could come twice in this hand.
+            # Do not deal the remainder: one of its pictures could then occur twice in this hand.
             shuffled = self._generator.permutation(self._pictures)
             self._left = np.resize(shuffled, max(count, len(shuffled)))
         hand, self._left = self._left[:count], self._left[count:]

@@ -1,1 +1,1 @@
-"""Invented people, drawn for the demonstration, the tests and the pictures of the documentation."""
+"""Synthetic people, drawn for the demo, the tests and the pictures of the documentation."""

@@ -1,7 +1,7 @@
-"""What invented people are drawn with: a posed head in space, smooth curves, and a canvas of two layers.
+"""Drawing tools for synthetic people: a head pose in 3D, smooth curves, and a canvas with two layers.
 
-The sharp layer is painted at twice the size of the picture, so that halving it smooths every edge. The soft
-layer holds shadow and glow as factors at half the size of the picture, where blurring costs next to nothing.
+The sharp layer has twice the resolution of the picture, so that downsampling antialiases every edge. The soft layer
+stores shadow and glow as factors at half the resolution of the picture, where blurring is cheap.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from faceclr_cli.core.drawn.person import Color
 
 Points = NDArray[np.float64]
 
-SHARP = 2  # sharp layer pixels per picture pixel
-SOFT = 2  # picture pixels per soft layer pixel
-_SHIFT = 4  # fractional bits of the coordinates that OpenCV draws with
+SHARP = 2  # pixels of the sharp layer per picture pixel
+SOFT = 2  # picture pixels per pixel of the soft layer
+_SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is in the picture and where it looks. Angles in radians, lengths in pixels."""
+    """Position and orientation of the head in the picture. Angles in radians, lengths in pixels."""
 
     yaw: float
     pitch: float
@@ -36,17 +36,17 @@ class Pose:
     y: float
 
     def place(self, points: ArrayLike, turn: float = 1.0) -> Points:
-        """Project points of the head into the picture.
+        """Projects points of the head into the picture.
 
         Args:
-            points: positions in head units. Shape: (n, 3).
-            turn: the share of the head's turning that the points follow (shoulders follow little).
+            points: Positions in head units. Shape: (n, 3).
+            turn: Share of the head's rotation that the points follow; shoulders follow little.
 
         Returns:
             Pixel positions. Shape: (n, 2).
         """
         turned = np.asarray(points, dtype=np.float64) @ _rotation(self.yaw * turn, self.pitch * turn, self.roll * turn)
-        # Weak perspective: what is nearer is a little larger, which is most of what makes a head look round.
+        # Weak perspective: closer points are slightly larger, which makes the head look round.
         size = self.scale * (1 + 0.10 * turned[:, 2:])
         placed: Points = turned[:, :2] * size + (self.x, self.y)
         return placed
@@ -54,7 +54,7 @@ class Pose:
 
 @lru_cache(maxsize=64)
 def _rotation(yaw: float, pitch: float, roll: float) -> Points:
-    """The transposed matrix that turns a head about y, then x, then in the plane of the picture."""
+    """Returns the transposed rotation matrix: about y, then x, then in the picture plane."""
     about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
     about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
     in_plane = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
@@ -64,7 +64,7 @@ def _rotation(yaw: float, pitch: float, roll: float) -> Points:
 
 @lru_cache(maxsize=64)
 def _spline(count: int, closed: bool, steps: int) -> Points:
-    """The matrix that takes `count` control points to the points of their Catmull-Rom curve."""
+    """Returns the matrix that maps `count` control points to points on their Catmull-Rom spline."""
     t = np.arange(steps)[:, None] / steps
     weights = 0.5 * np.concatenate(
         [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], axis=1
@@ -82,51 +82,51 @@ def _spline(count: int, closed: bool, steps: int) -> Points:
 
 
 def curve(points: ArrayLike, closed: bool = False, steps: int = 6) -> Points:
-    """A smooth curve through points of any dimension. Shape: (n, d) -> (m, d)."""
+    """Returns a smooth curve through points of any dimension. Shape: (n, d) -> (m, d)."""
     controls = np.asarray(points, dtype=np.float64)
     return _spline(len(controls), closed, steps) @ controls
 
 
 def shade(color: Color, factor: float, tint: Color = (1.0, 1.0, 1.0)) -> Color:
-    """A lighter or darker version of a color, never out of range."""
+    """Returns a lighter or darker version of a color, clipped to the valid range."""
     r, g, b = (min(255.0, max(0.0, c * factor * t)) for c, t in zip(color, tint, strict=True))
     return r, g, b
 
 
 class Canvas:
-    """A transparent sheet with a sharp and a soft layer."""
+    """A transparent canvas with a sharp and a soft layer."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.paint = np.zeros((height * SHARP, width * SHARP, 3), np.uint8)
         self.cover = np.zeros((height * SHARP, width * SHARP), np.uint8)
-        self._origin = np.zeros(2, np.int64)  # of `paint` on the sharp layer, while painting in a window
-        # One plane per channel: NumPy broadcasts over a last axis of three several times more slowly.
+        self._origin = np.zeros(2, np.int64)  # offset of `paint` on the sharp layer, inside `inside`
+        # One plane per channel: broadcasting over a last axis of length three is several times slower in NumPy.
         self.shade = np.ones((3, height // SOFT, width // SOFT), np.float32)
 
     def _fixed(self, points: Points) -> NDArray[np.int32]:
         return _fixed(points, SHARP, self._origin)
 
     def fill(self, points: Points, color: Color, solid: bool = False) -> None:
-        """Fill a polygon; a solid one is part of the silhouette and hides the background."""
+        """Fills a polygon. A solid polygon belongs to the silhouette and hides the background."""
         fixed = self._fixed(points)
         cv2.fillPoly(self.paint, [fixed], color, cv2.LINE_AA, _SHIFT)
         if solid:
             cv2.fillPoly(self.cover, [fixed], (255,), cv2.LINE_AA, _SHIFT)
 
     def line(self, points: Points, color: Color, width: float, closed: bool = False) -> None:
-        """Draw a line of a width in picture pixels."""
+        """Draws a line; `width` is in picture pixels."""
         thickness = max(1, round(width * SHARP))
         cv2.polylines(self.paint, [self._fixed(points)], closed, color, thickness, cv2.LINE_AA, _SHIFT)
 
     def lines(self, many: list[Points], color: Color, width: float) -> None:
-        """Draw several open lines of one color and width."""
+        """Draws several open lines of the same color and width."""
         thickness = max(1, round(width * SHARP))
         fixed = [self._fixed(points) for points in many]
         cv2.polylines(self.paint, fixed, False, color, thickness, cv2.LINE_AA, _SHIFT)
 
     def dot(self, center: ArrayLike, radius: float, color: Color, solid: bool = False) -> None:
-        """Fill a circle."""
+        """Fills a circle."""
         (at,) = self._fixed(np.atleast_2d(np.asarray(center, dtype=np.float64)))
         size = max(1, round(radius * SHARP * (1 << _SHIFT)))
         position = (int(at[0]), int(at[1]))
@@ -136,12 +136,12 @@ class Canvas:
 
     @contextmanager
     def inside(self, outline: Points) -> Iterator[None]:
-        """Paint through a window: what is painted meanwhile shows only within a polygon."""
+        """Clips everything painted in the `with` block to a polygon."""
         whole, origin = self.paint, self._origin
         low = np.maximum(np.floor(outline.min(axis=0) * SHARP - origin).astype(int) - 2, 0)
         high = np.maximum(np.ceil(outline.max(axis=0) * SHARP - origin).astype(int) + 3, 0)
         area = whole[low[1] : high[1], low[0] : high[0]]
-        # A window beyond the edge of the picture still needs a pixel to paint on.
+        # A polygon outside the picture still needs a pixel to paint on.
         self.paint, self._origin = area.copy() if area.size else np.zeros((1, 1, 3), np.uint8), origin + low
         yield
         if area.size == 0:
@@ -154,12 +154,12 @@ class Canvas:
         self.paint, self._origin = whole, origin
 
     def soften(self, points: Points, factor: Color, blur: float) -> None:
-        """Multiply the light inside a polygon by a factor per channel.
+        """Multiplies the light inside a polygon by a factor per channel.
 
         Args:
-            points: corners of the polygon, in picture pixels. Shape: (n, 2).
-            factor: red, green and blue factors; below 1 darkens, above 1 makes a glow.
-            blur: standard deviation, in picture pixels, of the blur of the edge.
+            points: Corners of the polygon in picture pixels. Shape: (n, 2).
+            factor: Red, green and blue factors; below 1 darkens, above 1 brightens.
+            blur: Standard deviation of the blurred edge in picture pixels.
         """
         sigma = max(blur / SOFT, 0.6)
         reach = int(3 * sigma) + 1
@@ -175,7 +175,7 @@ class Canvas:
             plane *= 1 + amount * np.float32(value - 1)
 
     def finish(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The lit picture on black, 0 to 255, and its coverage, 0 to 1. Shapes: both (h, w, 3)."""
+        """Returns the lit picture on black, 0-255, and its coverage, 0-1. Shapes: (h, w, 3)."""
         size = (self.width, self.height)
         paint = cv2.resize(self.paint, size, interpolation=cv2.INTER_AREA).astype(np.float32)
         cover = cv2.resize(self.cover, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -184,5 +184,5 @@ class Canvas:
 
 
 def _fixed(points: Points, scale: float, origin: NDArray[np.int64] | int = 0) -> NDArray[np.int32]:
-    # Pixel centers are whole numbers to OpenCV; half a pixel keeps the layers of different sizes in register.
+    # In OpenCV, pixel centers have integer coordinates; the offset of half a pixel aligns layers of different sizes.
     return np.round(((points + 0.5) * scale - 0.5 - origin) * (1 << _SHIFT)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The features of a face: eyes, brows, nose, mouth, beard and glasses."""
+"""Features of a face: eyes, brows, nose, mouth, beard and glasses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from faceclr_cli.core.drawn.person import Person
 
 
 def paint_eye(canvas: Canvas, person: Person, pose: Pose, look: Look, s: float) -> NDArray[np.float64]:
-    """Paint the eye and the brow on one side; returns the eye's center in pixels. Shape: (2,)."""
+    """Paints the eye and the brow on one side and returns the eye's center in pixels. Shape: (2,)."""
     w, h = person.eye_width, person.eye_height * look.lids
     x0, y0, slant = person.eye_x * s, person.eye_y, person.eye_slant * s
 
     def at(points: ArrayLike) -> Points:
-        u, v = np.asarray(points, np.float64).T  # u points to the temple on either side
+        u, v = np.asarray(points, np.float64).T  # u points to the temple on both sides
         return pose.place(surface(person, x0 + s * u * w, y0 + v - u * w * slant * s, -0.03))
 
     squint = 0.25 * max(look.smile, 0.0)
@@ -42,7 +42,7 @@ def paint_eye(canvas: Canvas, person: Person, pose: Pose, look: Look, s: float) 
         canvas.dot(iris, radius * 0.86, person.iris)
         canvas.dot(iris + np.array([0.0, 0.28]) * radius, radius * 0.52, shade(person.iris, 1.35))
         canvas.dot(iris, radius * 0.44, (16, 13, 14))
-        # The upper lid throws a shadow on the ball, without which eyes look glued on.
+        # The upper lid casts a shadow on the eyeball; without it, eyes look glued on.
         canvas.line(at(upper) + np.array([0.0, 0.014]) * scale, shade((128, 112, 108), 0.9), 0.026 * scale)
         canvas.dot(iris + np.array([0.32, -0.38]) * radius, radius * 0.24, (252, 252, 252))
     lash = shade(person.skin, 0.26, (1.0, 0.85, 0.8))
@@ -69,13 +69,13 @@ def _paint_brow(canvas: Canvas, person: Person, pose: Pose, look: Look, s: float
     x = s * (person.eye_x + 0.01 + u * person.brow_width)
     top, low = surface(person, x, y - thick, 0.03), surface(person, x, y + thick, 0.03)
     canvas.fill(pose.place(np.concatenate([top, low[::-1]])), person.brow_color)
-    # A few hairs of another tone keep the brow from looking like a sticker.
+    # A few hairs in another tone keep the brow from looking like a sticker.
     hairs = pose.place(np.stack([low[:-1], top[1:]], axis=1).reshape(-1, 3)).reshape(-1, 2, 2)
     canvas.lines(list(hairs), shade(person.brow_color, 0.90), 0.009 * pose.scale)
 
 
 def paint_nose(canvas: Canvas, person: Person, pose: Pose, side: float) -> NDArray[np.float64]:
-    """Paint the nose; returns its tip in pixels. Shape: (1, 2)."""
+    """Paints the nose and returns its tip in pixels. Shape: (1, 2)."""
     w, y, out = person.nose_width, person.nose_y, person.nose_out
     top = person.eye_y + 0.02
 
@@ -83,7 +83,7 @@ def paint_nose(canvas: Canvas, person: Person, pose: Pose, side: float) -> NDArr
         x, ys, z = np.asarray(points, np.float64).T
         return pose.place(surface(person, x, ys) + np.stack([0 * z, 0 * z, z], axis=1))
 
-    # The flank away from the light is what shows how far a nose stands out.
+    # The flank away from the light shows how far the nose protrudes.
     dark = -1.0 if side > 0 else 1.0
     flank = [
         (0.0, top, 0.06),
@@ -148,10 +148,10 @@ def paint_nose(canvas: Canvas, person: Person, pose: Pose, side: float) -> NDArr
 
 
 def paint_mouth(canvas: Canvas, person: Person, pose: Pose, look: Look) -> Points:
-    """Paint the mouth; returns its corners, top and bottom in head units. Shape: (4, 3)."""
+    """Paints the mouth and returns its corners, top and bottom in head units. Shape: (4, 3)."""
     w = person.mouth_width * (1 + 0.20 * look.smile - 0.10 * look.open)
     y = person.mouth_y - 0.02 * look.smile
-    rise = 0.02 + 0.075 * look.smile  # of the corners above the middle
+    rise = 0.02 + 0.075 * look.smile  # height of the corners above the middle
     gap_up, gap_low = 0.020 * look.open, 0.150 * look.open
     upper_lip = person.lip_upper * (1 - 0.25 * max(look.smile, 0))
     lower_lip = person.lip_lower * (1 - 0.20 * max(look.smile, 0))
@@ -210,7 +210,7 @@ def paint_mouth(canvas: Canvas, person: Person, pose: Pose, look: Look) -> Point
 
 
 def paint_beard(canvas: Canvas, person: Person, pose: Pose, mouth: Points) -> None:
-    """Paint stubble, beard and moustache around a mouth that `paint_mouth` painted."""
+    """Paints stubble, beard and moustache around the mouth, whose points `paint_mouth` returned."""
     hair = person.hair
     scale = pose.scale
     if person.stubble:
@@ -276,7 +276,7 @@ def paint_beard(canvas: Canvas, person: Person, pose: Pose, mouth: Points) -> No
 
 
 def paint_glasses(canvas: Canvas, person: Person, pose: Pose) -> None:
-    """Paint glasses."""
+    """Paints glasses."""
     size, color, scale = person.glasses, person.glasses_color, pose.scale
     for s in SIDES:
         angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)

@@ -1,4 +1,4 @@
-"""Hair: what hangs behind the head, what lies on it, and how it is combed."""
+"""Hair behind the head, on the head, and its strands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faceclr_cli.core.drawn.person import Person
 
 
 def paint_back_hair(canvas: Canvas, person: Person, pose: Pose, look: Look) -> None:
-    """Paint the hair that is behind the head, and the knot on top of it."""
+    """Paints the hair behind the head and the bun on top of it."""
     hair = person.hair
     if hair.bald:
         return
@@ -41,7 +41,7 @@ def paint_back_hair(canvas: Canvas, person: Person, pose: Pose, look: Look) -> N
 
 
 def paint_front_hair(canvas: Canvas, person: Person, pose: Pose, look: Look) -> None:
-    """Paint the hair that lies on the head and falls in front of the shoulders."""
+    """Paints the hair on the head and in front of the shoulders."""
     hair = person.hair
     if hair.bald:
         return
@@ -71,9 +71,9 @@ def paint_front_hair(canvas: Canvas, person: Person, pose: Pose, look: Look) -> 
 
 
 def _crown(person: Person, wind: float, low: float) -> Points:
-    """The outer edge of the hair, from the left ear over the crown to the right one."""
+    """Returns the outer edge of the hair, from the left ear over the crown to the right ear."""
     hair = person.hair
-    # Full hair closes below the ears; short hair ends where it meets them.
+    # Full hair ends below the ears; short hair ends at the ears.
     end = 2.1 if hair.side > 0.12 else np.pi / 2
     angle = np.linspace(-end, end, 57)
     up = np.cos(angle)
@@ -102,13 +102,13 @@ def _hairline(person: Person) -> Points:
         ]
     )
     points = surface(person, flat[:, 0], flat[:, 1], 0.04)
-    # Beside the temples the hair lies on the silhouette: farther forward it would stick out of a turned head.
+    # At the temples the hair must lie on the silhouette; farther forward, it would stick out of a turned head.
     points[:, 2] *= np.sqrt(np.clip(3.5 * (1 - np.abs(points[:, 0]) / w), 0, 1))
     return points
 
 
 def _paint_strands(canvas: Canvas, person: Person, pose: Pose, outer: Points, line: Points) -> None:
-    """Comb the hair from the hairline to its outer edge, in lines that bend away from the parting."""
+    """Paints strands from the hairline to the outer edge, bent away from the parting."""
     hair, count = person.hair, 42
     share = np.linspace(0.02, 0.98, count)
     ends = line[(share * (len(line) - 1)).astype(int)]

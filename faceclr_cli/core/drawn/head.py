@@ -1,4 +1,4 @@
-"""The head that features are placed on, and what is painted under them: the body, the ears and the skin."""
+"""The head and what is painted below the features: body, ears and skin."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SIDES = (-1.0, 1.0)
 
 @dataclass(frozen=True)
 class Look:
-    """What a person does with their face in one picture, and what they wear."""
+    """Expression and clothes of a person in one picture."""
 
-    smile: float  # -0.3 sulking .. 1 beaming
-    open: float  # 0 lips closed .. 1 wide open
-    brows: float  # -1 frowning .. 1 raised
-    lids: float  # 0.45 sleepy .. 1.1 wide awake
-    gaze: tuple[float, float]  # where the irises point, in eye widths
+    smile: float  # -0.3 (sad) to 1 (broad smile)
+    open: float  # mouth: 0 (closed) to 1 (wide open)
+    brows: float  # -1 (frowning) to 1 (raised)
+    lids: float  # 0.45 (sleepy) to 1.1 (wide open)
+    gaze: tuple[float, float]  # displacement of the irises, in eye widths
     shirt: Color
     trim: Color
     pattern: str  # plain, stripes, collar or vest
-    wind: float  # phase of the loose ends of the hair
+    wind: float  # phase of the waves of the hair
 
 
 def surface(person: Person, x: ArrayLike, y: ArrayLike, out: float = 0.0) -> Points:
-    """Points on the front of the head, `out` above the skin. Shape: (n, 3)."""
+    """Returns points on the front of the head, `out` above the skin. Shape: (n, 3)."""
     points = np.empty((np.size(x), 3))
     points[:, 0], points[:, 1] = x, y
     points[:, 2] = 1 - (points[:, 0] / (1.12 * person.head_width)) ** 2 - (points[:, 1] / 1.3) ** 2
@@ -39,13 +39,13 @@ def surface(person: Person, x: ArrayLike, y: ArrayLike, out: float = 0.0) -> Poi
 
 
 def ring(person: Person, x: float, y: float, width: float, height: float) -> Points:
-    """An ellipse on the skin. Shape: (16, 3), in head units."""
+    """Returns an ellipse on the skin in head units. Shape: (16, 3)."""
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     return surface(person, x + width * np.cos(angle), y + height * np.sin(angle))
 
 
 def face_outline(person: Person) -> Points:
-    """The edge of the face from the crown round by the right side as seen. Shape: (n, 3), in head units."""
+    """Returns the outline of the face, clockwise from the crown, in head units. Shape: (n, 3)."""
     w, chin = person.head_width, person.chin
     right = [
         (0.52 * w, -0.97, 0.0),
@@ -61,7 +61,7 @@ def face_outline(person: Person) -> Points:
 
 
 def paint_body(canvas: Canvas, person: Person, pose: Pose, look: Look) -> None:
-    """Paint neck, shoulders and what is worn on them."""
+    """Paints neck, shoulders and clothes."""
     n = person.neck
     neck_skin = shade(person.skin, 0.90, (1.0, 0.97, 0.95))
     slope = 1.45
@@ -90,7 +90,7 @@ def paint_body(canvas: Canvas, person: Person, pose: Pose, look: Look) -> None:
     opening = [(-n - 0.14, slope - 0.10, 0.1), (0.0, depth, 0.35), (n + 0.14, slope - 0.10, 0.1)]
     if look.pattern != "collar":
         opening = curve([opening[0], (-0.6 * n, depth - 0.07, 0.3), (0.6 * n, depth - 0.07, 0.3), opening[2]]).tolist()
-    # Head and shoulders turn by different amounts: the neck joins what each of them leaves open.
+    # Head and shoulders turn by different amounts; the neck connects the openings of both.
     top = pose.place([(n, 0.35, -0.05), (n * 0.97, 0.95, -0.05), (-n * 0.97, 0.95, -0.05), (-n, 0.35, -0.05)])
     low = pose.place(opening, turn=0.25)
     hull = cv2.convexHull(np.concatenate([top, low]).astype(np.float32))
@@ -111,10 +111,10 @@ def paint_body(canvas: Canvas, person: Person, pose: Pose, look: Look) -> None:
 
 
 def paint_head(canvas: Canvas, person: Person, pose: Pose, side: float) -> None:
-    """Paint ears, skin, blush and freckles."""
+    """Paints ears, skin, blush and freckles."""
     skin = person.skin
     for s in SIDES:
-        # Ears swing towards the viewer's side of the head, not with the face.
+        # Ears turn less than the face.
         x, e = s * (person.head_width + 0.02), person.ear
         ear = curve(
             [
@@ -137,7 +137,7 @@ def paint_head(canvas: Canvas, person: Person, pose: Pose, side: float) -> None:
         canvas.soften(pose.place(cheek), _blush(person.blush), 0.09 * pose.scale)
         socket = ring(person, s * person.eye_x, person.eye_y - 0.06, person.eye_width * 1.15, 0.11)
         canvas.soften(pose.place(socket), (0.88, 0.83, 0.82), 0.06 * pose.scale)
-    # The underside of the chin, a little more on the side away from the light.
+    # Shade the underside of the chin, slightly more on the side away from the light.
     canvas.soften(
         pose.place(ring(person, -0.06 * side, person.chin - 0.01, 0.3, 0.05)),
         (0.85, 0.8, 0.78),

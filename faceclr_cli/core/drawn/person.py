@@ -1,7 +1,7 @@
-"""Who an invented person is: the part of a drawn portrait that never changes from picture to picture.
+"""Synthetic people: the parameters of a drawn portrait that are the same in every picture of a person.
 
-Lengths are in head units: the middle of the head is the origin, its crown lies near y = -1 and its chin near
-y = +1; x grows to the right as seen, y downwards and z towards the viewer.
+Lengths are in head units: the origin is the middle of the head, the crown is near y = -1 and the chin near y = +1;
+x points right as seen, y down and z toward the viewer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Color = tuple[float, float, float]
-"""Red, green, blue, 0 to 255, under neutral light."""
+"""Red, green and blue, 0-255, under neutral light."""
 
 SKINS: tuple[Color, ...] = (
     (250, 222, 204),
@@ -44,25 +44,25 @@ IRISES: tuple[Color, ...] = (
 
 @dataclass(frozen=True)
 class Hair:
-    """Hair as a handful of lengths, from which every style from a crop to a long wave is drawn."""
+    """The parameters of a hairstyle."""
 
     color: Color
     bald: bool
-    top: float  # how far the hair stands off the crown
-    side: float  # how far it stands off the temples
-    length: float  # y at which the hair behind the head ends; below 0.3 there is none to see
-    curl: float  # height of the bumps along its edge
-    curls: int  # how many bumps
-    parting: float  # x at which the hairline is highest
+    top: float  # thickness at the crown
+    side: float  # thickness at the temples
+    length: float  # y of the lower end behind the head; below 0.3, none is visible
+    curl: float  # height of the bumps along the edge
+    curls: int  # number of bumps
+    parting: float  # x of the highest point of the hairline
     line: float  # y of the hairline at the parting
-    fringe: float  # y to which it falls on both sides of the parting
-    sideburn: float  # y at which it ends in front of the ear
-    bun: float  # radius of the knot on top, 0 for none
+    fringe: float  # y of the hairline on both sides of the parting
+    sideburn: float  # y of the lower end in front of the ear
+    bun: float  # radius of the bun on top, 0 for none
 
 
 @dataclass(frozen=True)
 class Person:
-    """The fixed looks of one invented person."""
+    """The permanent features of a synthetic person."""
 
     seed: int
     skin: Color
@@ -74,7 +74,7 @@ class Person:
     ear: float
     neck: float
     hair: Hair
-    eye_x: float  # half the distance between the eye centers
+    eye_x: float  # half the distance between the centers of the eyes
     eye_y: float
     eye_width: float
     eye_height: float
@@ -83,7 +83,7 @@ class Person:
     iris_size: float
     lid: float  # height of the fold above the eye
     lashes: float
-    brow_y: float  # height of the brows above the eyes
+    brow_y: float  # distance of the brows from the eyes
     brow_width: float
     brow_thickness: float
     brow_arch: float
@@ -91,7 +91,7 @@ class Person:
     brow_color: Color
     nose_y: float
     nose_width: float
-    nose_out: float  # how far the tip stands out of the face
+    nose_out: float  # protrusion of the tip
     mouth_y: float
     mouth_width: float
     lip_upper: float
@@ -101,14 +101,14 @@ class Person:
     blush: float
     freckles: tuple[tuple[float, float, float], ...]  # x, y, radius
     moustache: float
-    beard: float  # y at which it begins below the mouth, 0 for none
+    beard: float  # distance of the upper edge from the mouth, 0 for none
     stubble: float
     glasses: float  # half the width of a lens, 0 for none
     glasses_color: Color
 
 
 def _between(rng: np.random.Generator, palette: tuple[Color, ...], spread: float) -> Color:
-    """A color between two neighbors of a palette, a little off, so that no two people share one."""
+    """Returns a random color between two neighbors in a palette, with noise so that no two people share a color."""
     at = rng.uniform(0, len(palette) - 1)
     low = min(int(at), len(palette) - 2)
     mixed = np.array(palette[low]) + (at - low) * (np.array(palette[low + 1]) - np.array(palette[low]))
@@ -122,7 +122,7 @@ def _tint(color: Color, by: Color, share: float) -> Color:
 
 
 def _invent_hair(rng: np.random.Generator, style: str, skin: Color) -> Hair:
-    # Dark hair is the most common with any skin, and nearly the rule with dark skin.
+    # Dark hair is the most common with any skin color, and nearly universal with dark skin.
     dark = rng.random() < (0.85 if sum(skin) < 400 else 0.4)
     color = _between(rng, HAIRS[:3] if dark else HAIRS, 8)
     if not dark and rng.random() < 0.25:
@@ -154,17 +154,17 @@ def _invent_hair(rng: np.random.Generator, style: str, skin: Color) -> Hair:
 
 
 def invent_person(seed: int) -> Person:
-    """Invent a person.
+    """Invents a person.
 
     Args:
-        seed: names the person: the same seed gives the same person, another seed another one.
+        seed: Identifies the person: the same seed always gives the same person.
     """
     rng = np.random.default_rng([0xFACE, seed])
     skin = _between(rng, SKINS, 5)
     styles = ("short", "swept", "bob", "long", "fringe", "curly", "bun", "bald")
     style = str(rng.choice(styles, p=(0.22, 0.12, 0.13, 0.17, 0.12, 0.11, 0.07, 0.06)))
     hair = _invent_hair(rng, style, skin)
-    # The lip is the skin with more blood in it; some people add color of their own.
+    # Lips are a redder shade of the skin; some people wear lipstick.
     lip = _tint(skin, (176, 58, 62), rng.uniform(0.28, 0.55))
     if rng.random() < 0.15:
         lip = _tint(lip, (172, 20, 48), rng.uniform(0.4, 0.7))

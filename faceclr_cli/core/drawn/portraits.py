@@ -1,8 +1,8 @@
-"""Portraits of people who do not exist, for the demonstration, the tests and the pictures in the README.
+"""Portraits of synthetic people for the demo, the tests and the pictures of the documentation.
 
-A person is a set of fixed parameters (`invent_person`). Every picture of them has its own light, pose,
-expression, clothes, background and camera (`draw_photo`), so that telling people apart is a task with the
-same difficulties as with photographs, and no real person's face is needed for it.
+A person is a set of fixed parameters (`invent_person`). Every picture of a person has its own light, pose, expression,
+clothes, background and camera (`draw_photo`), so that recognizing people is as difficult as in photos, without using
+the face of a real person.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ __all__ = ["DrawnPhoto", "Person", "draw_photo", "invent_person", "write_people"
 
 @dataclass(frozen=True)
 class DrawnPhoto:
-    """A picture and where its face really is.
+    """A picture with the true landmarks of its face.
 
     Attributes:
-        image: RGB. Shape: (height, width, 3).
-        landmarks: pixel positions (x, y) of the eyes, the nose tip and the mouth corners, each pair from left
-            to right as seen. Shape: (5, 2).
+        image: RGB, 0-255. Shape: (height, width, 3).
+        landmarks: Pixel positions (x, y) of the eyes, the nose tip and the mouth corners, left before right as seen.
+            Shape: (5, 2).
     """
 
     image: NDArray[np.uint8]
@@ -81,7 +81,7 @@ def _invent_look(rng: np.random.Generator) -> Look:
 
 
 def _paint_person(canvas: Canvas, person: Person, pose: Pose, look: Look, side: float) -> NDArray[np.float32]:
-    """Paint a person, lit from `side`, -1 (left) to 1; returns the landmarks in pixels. Shape: (5, 2)."""
+    """Paints a person lit from `side`, -1 (left) to 1, and returns the landmarks in pixels. Shape: (5, 2)."""
     paint_back_hair(canvas, person, pose, look)
     paint_body(canvas, person, pose, look)
     paint_head(canvas, person, pose, side)
@@ -97,7 +97,7 @@ def _paint_person(canvas: Canvas, person: Person, pose: Pose, look: Look, side: 
 
 
 def _brightness(figure: NDArray[np.float32], pose: Pose) -> float:
-    """The mean of the middle of the face, which a camera's exposure goes by."""
+    """Returns the mean brightness of the middle of the face, which determines the exposure."""
     reach = 0.5 * pose.scale
     rows = slice(max(0, int(pose.y - reach)), int(pose.y + reach))
     columns = slice(max(0, int(pose.x - reach)), int(pose.x + reach))
@@ -105,11 +105,11 @@ def _brightness(figure: NDArray[np.float32], pose: Pose) -> float:
 
 
 def draw_photo(person: Person, seed: int) -> DrawnPhoto:
-    """Draw one picture of a person.
+    """Draws a picture of a person.
 
     Args:
-        person: who is in it.
-        seed: names the picture: one person and one seed give the same bytes every time.
+        person: The person.
+        seed: Identifies the picture: the same person and seed always give the same bytes.
     """
     rng = np.random.default_rng([0x1160, person.seed, seed])
     height = int(rng.integers(240, 361))
@@ -126,35 +126,35 @@ def draw_photo(person: Person, seed: int) -> DrawnPhoto:
 
 
 def write_people(root: Path, people: int, photos: int, seed: int, reporter: Reporter, workers: int = 1) -> None:
-    """Write an ordinary folder of people: `root/person-01/01.jpg` and so on.
+    """Writes a folder of people: `root/person-01/01.jpg` and so on.
 
     Args:
-        root: the folder to write, made if it is not there.
-        people: how many people.
-        photos: how many pictures of each.
-        seed: names the whole collection.
-        reporter: told of every person.
-        workers: processes; the pictures don't depend on how many.
+        root: The folder; created if missing.
+        people: Number of people.
+        photos: Number of pictures per person.
+        seed: Identifies the collection: the same seed always gives the same pictures.
+        reporter: Receives the progress.
+        workers: Number of processes. It does not affect the pictures.
     """
     width = max(2, len(str(people)))
-    folders = [root / f"person-{who:0{width}d}" for who in range(1, people + 1)]
-    work = list(zip((invent_person(seed * 100_003 + who) for who in range(1, people + 1)), folders, strict=True))
+    folders = [root / f"person-{number:0{width}d}" for number in range(1, people + 1)]
+    work = list(zip((invent_person(seed * 100_003 + number) for number in range(1, people + 1)), folders, strict=True))
     write = partial(_write_person, photos)
     for _ in track(
-        map_ordered(write, work, Processes(workers), _crashed), reporter, "drawing", total=people, unit="people"
+        map_ordered(write, work, Processes(workers), _raise_crash), reporter, "drawing", total=people, unit="people"
     ):
         pass
 
 
-def _write_person(photos: int, who: tuple[Person, Path]) -> None:
-    person, folder = who
+def _write_person(photos: int, item: tuple[Person, Path]) -> None:
+    person, folder = item
     folder.mkdir(parents=True, exist_ok=True)
     width = max(2, len(str(photos)))
     for number in range(1, photos + 1):
         image = cv2.cvtColor(draw_photo(person, number).image, cv2.COLOR_RGB2BGR)
         if not cv2.imwrite(str(folder / f"{number:0{width}d}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 93]):
-            raise OSError(f"{folder}: picture {number} could not be written")
+            raise OSError(f"{folder}: picture {number} cannot be written")
 
 
-def _crashed(who: tuple[Person, Path]) -> None:
-    raise OSError(f"{who[1]}: the process that drew it died")
+def _raise_crash(item: tuple[Person, Path]) -> None:
+    raise OSError(f"{item[1]}: the process that drew this person died")

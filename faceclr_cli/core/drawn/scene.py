@@ -1,4 +1,4 @@
-"""What differs between two pictures of one person: the light, what is behind, and the camera."""
+"""Light, background and camera: what differs between two pictures of the same person."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Image = NDArray[np.float32]
 
 
 def random_color(rng: np.random.Generator, low: float = 20, high: float = 245) -> Color:
-    """A color of any hue, brightness drawn evenly and saturation mostly low, as in rooms and clothes."""
+    """Returns a random color with uniform brightness and mostly low saturation, as in rooms and clothes."""
     base = rng.uniform(low, high)
     r, g, b = np.clip(base + rng.uniform(-1, 1, 3) * rng.uniform(8, 85), low, high)
     return float(r), float(g), float(b)
@@ -23,17 +23,17 @@ def random_color(rng: np.random.Generator, low: float = 20, high: float = 245) -
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp and the sky: where the lamp is, and the factors per channel that the two bring."""
+    """One lamp and ambient light."""
 
-    direction: tuple[float, float, float]  # unit vector to the lamp; x right, y down, z to the viewer
-    lamp: Color
-    sky: Color
+    direction: tuple[float, float, float]  # unit vector to the lamp; x right, y down, z toward the viewer
+    lamp: Color  # factor per channel
+    sky: Color  # factor per channel of the ambient light
     gloss: float
-    edge: tuple[float, float, float] | None  # a hard shadow: its angle, offset in head units, and darkness
+    edge: tuple[float, float, float] | None  # a hard shadow: angle, offset in head units, and darkness
 
 
 def invent_light(rng: np.random.Generator) -> Light:
-    """Draw a light: from soft and frontal to a bare lamp at one side."""
+    """Invents a light, from soft and frontal to a bare lamp at one side."""
     around = rng.uniform(-1.5, 1.5)
     above = rng.uniform(-0.3, 0.95)
     direction = (
@@ -64,14 +64,14 @@ def _color(values: NDArray[np.float64]) -> Color:
 
 
 def light_up(canvas: Canvas, person: Person, pose: Pose, light: Light) -> None:
-    """Multiply the canvas's soft layer by the light on a round head above a round body (Lambert's law)."""
+    """Multiplies the soft layer by the light on a round head above a round body (Lambert's law)."""
     height, width = canvas.shade.shape[1:]
     x = ((np.arange(width, dtype=np.float32) + 0.5) * SOFT - pose.x) / pose.scale
     y = ((np.arange(height, dtype=np.float32) + 0.5) * SOFT - pose.y) / pose.scale
     x, y = np.meshgrid(x, y)
     c, s = np.float32(np.cos(pose.roll)), np.float32(np.sin(pose.roll))
     x, y = c * x + s * y, c * y - s * x
-    # The head is an ellipsoid; below the chin the normals pass over to those of a wide upright cylinder.
+    # The head is an ellipsoid. Below the chin, the normals blend into those of a wide upright cylinder.
     nx, ny = x / np.float32(person.head_width * 1.18), y * np.float32(0.62)
     body = np.clip((y - 1.0) * 2.5, 0, 1)
     nx = nx * (1 - body) + body * x * np.float32(0.45)
@@ -82,7 +82,7 @@ def light_up(canvas: Canvas, person: Person, pose: Pose, light: Light) -> None:
     nz = np.sqrt(1 - nx * nx - ny * ny)
     lx, ly, lz = (np.float32(v) for v in light.direction)
     facing = nx * lx + ny * ly + nz * lz
-    # Wrapped a little past the terminator, as skin lets light through.
+    # Light wraps slightly past the terminator, because skin is translucent.
     lit = np.clip((facing + np.float32(0.18)) / np.float32(1.18), 0, 1)
     if light.edge is not None:
         angle, offset, dark = light.edge
@@ -96,7 +96,7 @@ def light_up(canvas: Canvas, person: Person, pose: Pose, light: Light) -> None:
 
 
 def invent_background(rng: np.random.Generator, width: int, height: int) -> Image:
-    """Paint what is behind the person, at half size and out of focus. Shape: (height, width, 3), 0 to 255."""
+    """Paints a background at half resolution and out of focus. Shape: (height, width, 3), 0-255."""
     w, h = width // 2, height // 2
     first, second = random_color(rng), random_color(rng)
     angle = rng.uniform(0, 2 * np.pi)
@@ -134,12 +134,12 @@ def invent_background(rng: np.random.Generator, width: int, height: int) -> Imag
 
 
 def exposure(rng: np.random.Generator, brightness: float) -> np.float32:
-    """The factor by which a camera brightens a face: it makes up for most, not all, of the light."""
+    """Returns the factor by which a camera brightens a face; it compensates for most of the light, but not all."""
     return np.float32((rng.uniform(108, 158) / max(brightness, 8.0)) ** 0.62 * np.exp(rng.normal(0, 0.08)))
 
 
 def photograph(rng: np.random.Generator, scene: Image) -> NDArray[np.uint8]:
-    """Take the picture: contrast, focus, grain, now and then no color, now and then a small file."""
+    """Simulates a camera: contrast, focus, grain, sometimes black and white, sometimes strong compression."""
     height, width = scene.shape[:2]
     mean = np.float32(124)
     contrast = np.float32(rng.uniform(0.8, 1.2))
@@ -152,7 +152,7 @@ def photograph(rng: np.random.Generator, scene: Image) -> NDArray[np.uint8]:
     if rng.random() < 0.35:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.6))).astype(np.float32, copy=False)
     grain = rng.uniform(0.5, 3.0) if rng.random() < 0.7 else rng.uniform(4.0, 8.0)
-    # Even noise of the same strength as Gaussian noise: no eye tells them apart, and it is drawn faster.
+    # Uniform noise with the same variance as Gaussian noise looks the same and is faster to generate.
     noise = (rng.random((height, width), np.float32) - np.float32(0.5)) * np.float32(grain * 12**0.5)
     image = np.asarray(cv2.add(image, cv2.merge([noise, noise, noise])), np.float32)
     taken: NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""Many crops to an HDF5 store."""
+"""Embedding of many crops, and the HDF5 store of embeddings."""

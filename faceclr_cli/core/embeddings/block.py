@@ -1,4 +1,4 @@
-"""Pictures to rows: the crops of some pictures go through the encoder, those known already don't."""
+"""Embedding of blocks of pictures, with rows of earlier runs for pictures that are already embedded."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Loaded
+from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, LoadedPicture
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
 from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """What some pictures came to.
+    """The result for a block of pictures.
 
     Attributes:
-        rows: Of their faces, in the order of the pictures.
-        kept: How many of the rows were known.
-        failures: One line for each picture without a face.
+        rows: Rows of the faces, in the order of the pictures.
+        kept: Number of rows from earlier runs.
+        failures: The reason for each picture without a face, one line each.
     """
 
     rows: Rows
@@ -32,43 +33,45 @@ class Block:
 
 
 class PreviousEmbeddings(Protocol):
-    """Rows that were made before."""
+    """Rows of earlier runs."""
 
     def fetch(self, content_hashes: Sequence[str]) -> tuple[Rows, NDArray[np.int_]]:
-        """The rows of pictures, one picture after the other, and how many each has."""
+        """Returns the rows of pictures in the given order, and the number of rows of each picture."""
         ...
 
 
-class Embedding:
-    """Embeds pictures as a run was told to.
+class PictureEmbedder:
+    """Embeds pictures with the options of a run.
 
     Attributes:
         dim: Length of an embedding.
 
     Args:
-        encoder: Maps crops to embeddings.
-        batch_size: Crops at a time.
-        flip: Take the mean of each face and its mirror image.
+        encoder: The encoder.
+        batch_size: Number of crops in a batch.
+        flip: Average the embeddings of each face and its mirror image.
     """
 
     def __init__(self, encoder: Encoder, *, batch_size: int, flip: bool) -> None:
         self.dim = encoder.dim
         self._encoder, self._batch_size, self._flip = encoder, batch_size, flip
 
-    def block(self, items: Iterable[Loaded | Failed], former: PreviousEmbeddings | None = None) -> Block:
-        """Embeds what was loaded.
+    def block(
+        self, items: Iterable[LoadedPicture | FailedPicture], previous: PreviousEmbeddings | None = None
+    ) -> Block:
+        """Embeds loaded pictures.
 
         Args:
-            items: Is asked for more while crops wait for a batch to fill.
-            former: Where pictures without crops have their rows from.
+            items: The pictures, consumed lazily to fill batches.
+            previous: Source of the rows of pictures that were loaded without crops.
 
         Raises:
             ModelError: The encoder produced NaN or infinite embeddings.
         """
-        pictures, failures = list[Loaded](), list[str]()
-        waiting, vectors = list[Cut](), [np.empty((0, self._encoder.dim), np.float32)]
+        pictures, failures = list[LoadedPicture](), list[str]()
+        waiting, vectors = list[FaceCrop](), [np.empty((0, self._encoder.dim), np.float32)]
         for item in items:
-            if isinstance(item, Failed):
+            if isinstance(item, FailedPicture):
                 failures.append(item.reason)
                 continue
             waiting += item.faces
@@ -80,36 +83,30 @@ class Embedding:
             vectors.append(self._embed(waiting))
         fresh = _fresh_rows([picture for picture in pictures if picture.faces], np.concatenate(vectors))
         old = [picture for picture in pictures if not picture.faces]
-        if former is None or not old:
+        if previous is None or not old:
             return Block(rows=fresh, kept=0, failures=tuple(failures))
-        known, counts = former.fetch([picture.content_hash for picture in old])
+        known, counts = previous.fetch([picture.content_hash for picture in old])
         each = iter(counts.tolist())
         counted = [(picture, len(picture.faces) or next(each)) for picture in pictures]
-        return Block(rows=_merged(counted, fresh, known), kept=len(known), failures=tuple(failures))
+        return Block(rows=_merge_rows(counted, fresh, known), kept=len(known), failures=tuple(failures))
 
-    def _embed(self, faces: Sequence[Cut]) -> Vectors:
+    def _embed(self, faces: Sequence[FaceCrop]) -> Vectors:
         crops = np.stack([face.crop for face in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:
-            vectors = _normalized(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
+            vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
         return vectors
 
 
 _NO_CROP = np.empty((0, 0, 3), np.uint8)
 
 
-def _without_crops(picture: Loaded) -> Loaded:
-    """Lets go of the crops, so that memory holds embeddings alone."""
+def _without_crops(picture: LoadedPicture) -> LoadedPicture:
+    """Drops the crops to free their memory."""
     return replace(picture, faces=tuple(replace(face, crop=_NO_CROP) for face in picture.faces))
 
 
-def _normalized(vectors: Vectors) -> Vectors:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    normalized: Vectors = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return normalized
-
-
-def _fresh_rows(pictures: Sequence[Loaded], vectors: Vectors) -> Rows:
+def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors) -> Rows:
     each = [(picture, face) for picture in pictures for face in picture.faces]
     return Rows(
         embeddings=vectors,
@@ -121,8 +118,8 @@ def _fresh_rows(pictures: Sequence[Loaded], vectors: Vectors) -> Rows:
     )
 
 
-def _merged(pictures: Sequence[tuple[Loaded, int]], fresh: Rows, known: Rows) -> Rows:
-    """Puts rows in the order of pictures, each given with its number of rows. Their names are as they are now."""
+def _merge_rows(pictures: Sequence[tuple[LoadedPicture, int]], fresh: Rows, known: Rows) -> Rows:
+    """Merges rows in the order of `pictures` (picture, number of rows), with the current names of the pictures."""
     next_fresh, next_known = 0, len(fresh)
     order, paths, identities = list[int](), list[str](), list[str | None]()
     for picture, count in pictures:

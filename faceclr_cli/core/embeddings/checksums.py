@@ -1,7 +1,7 @@
-"""Checksums of a store's blocks, which stand behind its HDF5 content.
+"""Checksums of the blocks of a store, appended to its HDF5 content.
 
-HDF5 trusts what it reads: one flipped bit can make it run forever, fill the memory or crash. So what faceclr wrote is
-read through `CheckedFile`, which compares each block before HDF5 sees it, and reads no block that is not needed.
+HDF5 trusts its input: a flipped bit can make it loop forever, exhaust memory or crash. Stores with checksums are
+therefore read through `CheckedFile`, which verifies each block before HDF5 reads it, and reads only the blocks needed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.text import display_path
 
 BLOCK_BYTES = 1 << 18
-"""Bytes that share a checksum, except at the end: few enough for a column of a large store to be read alone."""
+"""Bytes of a block, small enough for reading single columns of large stores."""
 
 _MAGIC = b"faceclr-crc32\0\0\0"
 _END = struct.Struct("<16sQI")
-"""The last bytes of a store: the magic, the length of the HDF5 content, and the CRC-32 of the table and that length."""
+"""Trailer of a store: magic, length of the HDF5 content, and CRC-32 of the checksum table and that length."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checksums:
-    """What the blocks of a file were when it was written.
+    """Checksums of a file.
 
     Attributes:
-        length: Bytes of the HDF5 content.
+        length: Length of the HDF5 content in bytes.
         blocks: CRC-32 of each block. Shape: (blocks,).
     """
 
@@ -40,9 +40,9 @@ class Checksums:
 
 
 def append_checksums(path: Path) -> None:
-    """Writes the checksums of a finished HDF5 file behind its content, where HDF5 does not look.
+    """Appends the checksums of a finished HDF5 file, beyond the end that HDF5 reads.
 
-    A program that opens the file to change it cuts them off: HDF5 truncates a file to its content when it closes it.
+    If another program changes the file, HDF5 truncates it to its content on closing, which removes the checksums.
     """
     with open(path, "r+b", buffering=0) as file:
         blocks, length = list[int](), 0
@@ -50,11 +50,11 @@ def append_checksums(path: Path) -> None:
             blocks.append(zlib.crc32(block))
             length += len(block)
         table = np.array(blocks, "<u4").tobytes()
-        file.write(table + _END.pack(_MAGIC, length, _own_checksum(table, length)))
+        file.write(table + _END.pack(_MAGIC, length, _table_checksum(table, length)))
 
 
 def read_checksums(descriptor: int) -> Checksums | None:
-    """Reads the checksums of an open file. None if it has none, or has changed in length since it got them."""
+    """Reads the checksums of an open file. Returns None if there are none, or the length of the file has changed."""
     size = os.fstat(descriptor).st_size
     end = os.pread(descriptor, _END.size, max(0, size - _END.size))
     if len(end) < _END.size or not end.startswith(_MAGIC):
@@ -64,54 +64,54 @@ def read_checksums(descriptor: int) -> Checksums | None:
     if size != length + table_bytes + _END.size:
         return None
     table = os.pread(descriptor, table_bytes, length)
-    if _own_checksum(table, length) != checksum:
+    if _table_checksum(table, length) != checksum:
         return None
     return Checksums(length=length, blocks=np.frombuffer(table, "<u4"))
 
 
-def _own_checksum(table: bytes, length: int) -> int:
+def _table_checksum(table: bytes, length: int) -> int:
     return zlib.crc32(table + length.to_bytes(8, "little"))
 
 
 class CheckedFile:
-    """A file for h5py whose blocks are compared with their checksums before anything of them is handed out.
+    """A file object for h5py that verifies each block before returning data from it.
 
     Args:
-        descriptor: The open file, which stays open.
-        checksums: Its checksums.
-        path: Names it in errors.
+        descriptor: The open file, which is not closed.
+        checksums: Checksums of the file.
+        path: Path of the file, for errors.
     """
 
     def __init__(self, descriptor: int, checksums: Checksums, path: Path) -> None:
         self._descriptor, self._checksums, self._path = descriptor, checksums, path
-        self._sound = np.zeros(len(checksums.blocks), bool)
+        self._verified = np.zeros(len(checksums.blocks), bool)
         self._position = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of any file; the end is that of the HDF5 content."""
+        """See `io.IOBase.seek`. The end is that of the HDF5 content."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._checksums.length}[whence]
         self._position = base + offset
         return self._position
 
     def tell(self) -> int:
-        """As of any file."""
+        """See `io.IOBase.tell`."""
         return self._position
 
     def read(self, size: int) -> bytes:
-        """As of any file.
+        """See `io.RawIOBase.read`.
 
         Raises:
-            DataError: A block is not what was written.
+            DataError: A block does not match its checksum.
         """
         data = bytearray(max(0, min(size, self._checksums.length - self._position)))
         self.readinto(data)
         return bytes(data)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
-        """As of any file.
+        """See `io.RawIOBase.readinto`.
 
         Raises:
-            DataError: A block is not what was written.
+            DataError: A block does not match its checksum.
         """
         view = memoryview(buffer).cast("B")
         start = self._position
@@ -120,7 +120,7 @@ class CheckedFile:
             first, last = block * BLOCK_BYTES, min((block + 1) * BLOCK_BYTES, self._checksums.length)
             low, high = max(first, start), min(last, stop)
             wanted = view[low - start : high - start]
-            if self._sound[block] or high - low == last - first:
+            if self._verified[block] or high - low == last - first:
                 self._fill(wanted, low)
                 self._check(block, wanted)
             else:
@@ -132,10 +132,10 @@ class CheckedFile:
         return max(0, stop - start)
 
     def check_all(self) -> None:
-        """Compares every block.
+        """Verifies all blocks.
 
         Raises:
-            DataError: One is not what was written.
+            DataError: A block does not match its checksum.
         """
         buffer = bytearray(BLOCK_BYTES)
         self.seek(0)
@@ -147,16 +147,15 @@ class CheckedFile:
         while done < len(view):
             count = os.preadv(self._descriptor, [view[done:]], offset + done)
             if not count:
-                raise DataError(f"{display_path(self._path)}: became shorter while it was read")
+                raise DataError(f"{display_path(self._path)}: was truncated while it was read")
             done += count
 
     def _check(self, block: int, content: memoryview) -> None:
-        if self._sound[block]:
+        if self._verified[block]:
             return
         if zlib.crc32(content) != self._checksums.blocks[block]:
             raise DataError(
-                f"{display_path(self._path)}: damaged: bytes {block * BLOCK_BYTES:,} and following are not "
-                "what faceclr "
-                "wrote; restore it from a backup, or remove it and embed again"
+                f"{display_path(self._path)}: damaged: the bytes from {block * BLOCK_BYTES:,} on are not those that "
+                "faceclr wrote; restore it from a backup, or remove it and embed again"
             )
-        self._sound[block] = True
+        self._verified[block] = True

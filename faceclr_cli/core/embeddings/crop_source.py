@@ -1,10 +1,9 @@
-"""Where the crops that are embedded come from: prepared faces, or photographs aligned on the way."""
+"""Sources of crops: prepared faces, or photographs whose faces are detected and aligned on the fly."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,19 +30,20 @@ from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.sources.file_trees import read_file
 from faceclr_cli.core.sources.layouts import Photo, find_photos
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.capacity import cores
 
 _TOGETHER = 8
-"""Crops that a thread reads at a time: to hand out one takes as long as to read it. Photographs take much longer."""
+"""Crops for each thread task: passing a task to a thread takes as long as reading a crop. Photographs take longer."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cut:
-    """A face, cut out.
+class FaceCrop:
+    """An aligned face crop.
 
     Attributes:
         crop: RGB, 0-255. Shape: (size, size, 3).
-        face: Where it was in the photograph, or None where an earlier run found it.
-        faces_found: How many faces the photograph shows.
+        face: The detected face, or None if the crop was prepared by an earlier run.
+        faces_found: Number of faces in the photograph.
     """
 
     crop: NDArray[np.uint8]
@@ -52,64 +52,70 @@ class Cut:
 
     @property
     def score(self) -> float:
-        """How sure the detector was, 0 to 1; NaN where an earlier run found the face."""
+        """Detection score, 0 to 1; NaN for prepared faces."""
         return math.nan if self.face is None else self.face.score
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """x, y, width and height in pixels of the photograph; NaN likewise."""
+        """x, y, width and height in pixels of the photograph; NaN for prepared faces."""
         return (math.nan,) * 4 if self.face is None else self.face.box
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Loaded:
-    """A picture, ready for an encoder.
+class LoadedPicture:
+    """A picture with the crops to embed.
 
     Attributes:
-        name: Its path below the folder, with forward slashes.
-        identity: Its person, or None where nobody knows.
+        name: Path relative to the root folder, with forward slashes.
+        identity: The person, or None if unknown.
         content_hash: SHA-256 of the file.
-        faces: What was cut out of it; empty where its embeddings are known already.
+        faces: The crops; empty if the picture is already embedded.
     """
 
     name: str
     identity: str | None
     content_hash: str
-    faces: tuple[Cut, ...]
+    faces: tuple[FaceCrop, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failed:
-    """A file without a face, and why: one line that names it."""
+class FailedPicture:
+    """A file without a face.
+
+    Attributes:
+        reason: One line with the path and the reason.
+    """
 
     reason: str
 
 
-class _Cutter(Protocol):
-    """Cuts faces out of the content of a file. Called from several threads."""
+class _CropFunction(Protocol):
+    """Crops the faces of a file, given its content. Called from several threads."""
 
-    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]: ...
+    def __call__(self, data: bytes, path: Path) -> tuple[FaceCrop, ...]: ...
 
 
 Known = Callable[[str], bool]
-"""Whether a picture of this content, by its SHA-256, was embedded before."""
+"""Function that returns True for the SHA-256 of a picture that is already embedded."""
 
 
 class Source:
-    """Pictures to embed, in an order that depends on their names alone, or in that of the archive they are in.
+    """Pictures to embed, in an order that depends only on their names, or in the order of their archive.
 
     Attributes:
-        photos: Which.
-        fingerprint: How the crops were made, and what the encoder does to them.
+        photos: The pictures.
+        fingerprint: Fingerprint of the crops, with the normalization of the encoder.
 
     Args:
-        photos: Which.
-        cut: Cuts faces out of the content of a file.
-        fingerprint: How the crops were made, and what the encoder does to them.
-        together: How many a thread reads at a time.
+        photos: The pictures.
+        cut: Function that crops the faces of a file.
+        fingerprint: Fingerprint of the crops, with the normalization of the encoder.
+        together: Number of pictures in each thread task.
     """
 
-    def __init__(self, photos: Sequence[Photo], cut: _Cutter, fingerprint: Fingerprint, *, together: int = 1) -> None:
+    def __init__(
+        self, photos: Sequence[Photo], cut: _CropFunction, fingerprint: Fingerprint, *, together: int = 1
+    ) -> None:
         self.photos = photos
         self.fingerprint = fingerprint
         self._cut, self._together = cut, together
@@ -121,25 +127,25 @@ class Source:
         photos: Iterable[Photo] | None = None,
         *,
         in_bursts: bool = False,
-    ) -> Iterator[Loaded | Failed]:
-        """Reads files on threads, in order.
+    ) -> Iterator[LoadedPicture | FailedPicture]:
+        """Reads files in threads and returns them in order.
 
         Args:
-            ahead: How many may be ready before they are asked for, which bounds the memory.
-            known: Pictures whose content is known are not even decoded.
-            photos: Some of the source's, in its order; None for all.
-            in_bursts: Nothing is read while the caller works on what was read, for which it needs all cores.
+            ahead: Maximum number of pictures that are read in advance, which bounds memory.
+            known: Returns True for pictures that need not be decoded.
+            photos: Subset of the pictures, in their order; None for all.
+            in_bursts: Do not read while the caller processes pictures, since it needs all cores.
         """
-        waiting: deque[Future[list[Loaded | Failed]]] = deque()
-        threads = min(8, os.cpu_count() or 1)
-        # OpenCV lets go of Python's lock, so that threads are enough.
+        waiting: deque[Future[list[LoadedPicture | FailedPicture]]] = deque()
+        threads = min(8, cores())
+        # Threads suffice, since OpenCV releases the GIL.
         with self._open_archive() as archive, ThreadPoolExecutor(threads, thread_name_prefix="load") as pool:
             try:
                 each = iter(self.photos if photos is None else photos)
                 while some := list(islice(each, self._together)):
                     if archive is not None and len(waiting) >= 2 * threads:
-                        wait([waiting[-2 * threads]])  # photographs are larger than crops: few are held at a time
-                    contents = [_member(archive, photo) for photo in some]
+                        wait([waiting[-2 * threads]])  # archives hold large photographs, so few are kept in memory
+                    contents = [_read_member(archive, photo) for photo in some]
                     waiting.append(pool.submit(self._read_some, some, contents, known))
                     if len(waiting) * self._together <= ahead:
                         continue
@@ -159,21 +165,21 @@ class Source:
         return nullcontext() if first.member is None else Archive(first.path)
 
     def _read_some(
-        self, photos: Sequence[Photo], contents: Sequence[bytes | Failed | None], known: Known
-    ) -> list[Loaded | Failed]:
+        self, photos: Sequence[Photo], contents: Sequence[bytes | FailedPicture | None], known: Known
+    ) -> list[LoadedPicture | FailedPicture]:
         return [self.read(photo, content, known) for photo, content in zip(photos, contents, strict=True)]
 
     def read(
-        self, photo: Photo, content: bytes | Failed | None = None, known: Known = lambda _: False
-    ) -> Loaded | Failed:
-        """Reads one file. May be called from several threads.
+        self, photo: Photo, content: bytes | FailedPicture | None = None, known: Known = lambda _: False
+    ) -> LoadedPicture | FailedPicture:
+        """Reads one file. Thread-safe.
 
         Args:
-            photo: Which.
-            content: What is in it, where that is known.
+            photo: The picture.
+            content: Content of the file if it was already read, or the failure to read it.
             known: As for `load`.
         """
-        if isinstance(content, Failed):
+        if isinstance(content, FailedPicture):
             return content
         try:
             data = read_file(photo.path) if content is None else content
@@ -181,27 +187,27 @@ class Source:
             path = photo.path if photo.member is None else photo.path / photo.member
             faces = () if known(digest) else self._cut(data, path)
         except DataError as error:
-            return Failed(reason=str(error))
-        return Loaded(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)
+            return FailedPicture(reason=str(error))
+        return LoadedPicture(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)
 
 
-def _member(archive: Archive | None, photo: Photo) -> bytes | Failed | None:
-    """What is in a photograph in an archive, read in the archive's order, as threads would not; else None."""
+def _read_member(archive: Archive | None, photo: Photo) -> bytes | FailedPicture | None:
+    """Reads a member of an archive, or returns None for a file. Not for threads: archives are read in order."""
     if archive is None or photo.member is None:
         return None
     try:
         return archive.read(photo.member)
     except DataError as error:
-        return Failed(reason=str(error))
+        return FailedPicture(reason=str(error))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Listing:
-    """Which pictures are to be embedded.
+    """The pictures to embed.
 
     Attributes:
-        photos: In an order that depends on their names alone, or in that of the archive they are in.
-        crops: How they were made, if they are prepared faces; None for photographs.
+        photos: The pictures, in an order that depends only on their names, or in the order of their archive.
+        crops: Fingerprint of prepared faces; None for photographs.
     """
 
     photos: Sequence[Photo]
@@ -211,19 +217,19 @@ class Listing:
 def list_pictures(
     config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter, *, has_layout: bool = False
 ) -> Listing:
-    """Lists prepared faces, or a folder, archive or list of photographs, or a single photograph.
+    """Lists prepared faces, or photographs: a folder, an archive, a list or a single file.
 
     Args:
-        config: The encoder's name, and how photographs are to be read.
+        config: The options for the encoder and the layout.
         root: The folder or file, or `-` for paths on standard input.
-        wanted: The encoder's fingerprint.
-        reporter: Told of what could not be listed.
-        has_layout: Whether the user of the command can say how people are told apart.
+        wanted: Fingerprint of the encoder.
+        reporter: Receives warnings about files that were not listed.
+        has_layout: True if the command has layout options that its warnings can suggest.
 
     Raises:
-        DataError: It is missing or holds no pictures.
-        FingerprintError: The faces were prepared in another way than the encoder needs.
-        ConfigError: Options are for photographs, and these are faces.
+        DataError: `root` is missing or contains no pictures.
+        FingerprintError: The fingerprint of the faces differs from the encoder's.
+        ConfigError: Options for photographs were given for prepared faces.
     """
     if not is_face_folder(root):
         refuse_exported(root)
@@ -233,53 +239,53 @@ def list_pictures(
         return Listing(photos=sorted(found.photos, key=lambda photo: photo.position), crops=None)
     if config.face != "largest" or config.layout != "auto" or config.depth is not None:
         raise ConfigError(
-            f"{display_path(root)}: faces that are cut out already; --face, --layout and --depth are for photographs"
+            f"{display_path(root)}: contains prepared faces; --face, --layout and --depth apply only to photographs"
         )
     faces = require_faces(root, config.model, wanted, reporter)
-    return Listing(photos=_Prepared(faces), crops=faces.fingerprint)
+    return Listing(photos=_PreparedPhotos(faces), crops=faces.fingerprint)
 
 
 def require_faces(root: Path, model: str, wanted: Fingerprint, reporter: Reporter) -> FaceFolder:
-    """Opens prepared faces that an encoder can embed.
+    """Opens prepared faces for an encoder.
 
     Args:
-        root: Their folder.
-        model: What the user calls the encoder.
-        wanted: Its fingerprint.
-        reporter: Told where nobody knows whether they were made in quite the same way.
+        root: Folder of the faces.
+        model: Name of the encoder, for errors.
+        wanted: Fingerprint of the encoder.
+        reporter: Receives a warning if the detector of the faces or of the encoder is unknown.
 
     Raises:
-        DataError: They are damaged.
-        FingerprintError: They were prepared in another way than the encoder needs.
+        DataError: The folder is damaged.
+        FingerprintError: The fingerprint of the faces differs from the encoder's.
     """
     faces = open_faces(root)
     faces.fingerprint.require_same_crops(wanted, display_path(root), f"the encoder {model}")
     if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
-        text = "the faces and those that the encoder was made for have only their template in common"
-        reporter.report(Notice(text=f"{display_path(root)}: {text}; the numbers may be a little worse for it"))
+        text = "these faces and the encoder's training faces have only their template in common"
+        reporter.report(Notice(text=f"{display_path(root)}: {text}; results may be slightly worse"))
     return faces
 
 
 def open_source(choice: Choice, listing: Listing, wanted: Fingerprint) -> Source:
-    """Has what was listed ready to be read.
+    """Opens the pictures of a listing.
 
     Args:
-        choice: Which face of a photograph that shows several.
+        choice: Which face to use if a photograph shows several.
         listing: The pictures.
-        wanted: The encoder's fingerprint.
+        wanted: Fingerprint of the encoder.
 
     Raises:
-        ModelError: Photographs can't be aligned here in the way that the encoder needs.
+        ModelError: Photographs cannot be aligned in the way that the encoder needs.
     """
     if listing.crops is not None:
         made = replace(listing.crops, channels=wanted.channels, normalization=wanted.normalization)
-        return Source(listing.photos, _Crops(wanted.size), made, together=_TOGETHER)
-    aligned = _Aligned(wanted, Selection(choice=choice))
+        return Source(listing.photos, _CropReader(wanted.size), made, together=_TOGETHER)
+    aligned = _FaceAligner(wanted, Selection(choice=choice))
     return Source(listing.photos, aligned, aligned.fingerprint)
 
 
-class _Prepared(Sequence[Photo]):
-    """Prepared faces as photographs, each made when it is asked for: there may be millions."""
+class _PreparedPhotos(Sequence[Photo]):
+    """Prepared faces as `Photo` objects, created on access since there may be millions."""
 
     def __init__(self, faces: FaceFolder) -> None:
         self._faces = faces
@@ -300,37 +306,37 @@ class _Prepared(Sequence[Photo]):
         return Photo(path=self._faces.root / name, identity=self._faces.identities[place], name=name)
 
 
-class _Crops:
-    """Files that are crops already."""
+class _CropReader:
+    """Decodes files that are crops."""
 
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]:
+    def __call__(self, data: bytes, path: Path) -> tuple[FaceCrop, ...]:
         crop = decode_picture(data, path)
         if crop.shape[:2] != (self._size, self._size):
             height, width = crop.shape[:2]
             raise FingerprintError(
                 f"{display_path(path)}: {width} x {height} pixels, not a crop of {self._size} x {self._size}"
             )
-        return (Cut(crop=crop),)
+        return (FaceCrop(crop=crop),)
 
 
-class _Aligned:
-    """Photographs, in which it finds faces."""
+class _FaceAligner:
+    """Detects and aligns the faces of photographs."""
 
     def __init__(self, fingerprint: Fingerprint, selection: Selection) -> None:
         self._wanted, self._selection = fingerprint, selection
-        # A detector serves one picture at a time. The first is made here, so that errors come early.
-        self._own = threading.local()
+        # Detectors are not thread-safe, so each thread has its own. The first is created here to raise errors early.
+        self._local = threading.local()
         self.fingerprint = self._cropper().fingerprint
 
-    def __call__(self, data: bytes, path: Path) -> tuple[Cut, ...]:
+    def __call__(self, data: bytes, path: Path) -> tuple[FaceCrop, ...]:
         faces = self._cropper().crop_data(data, path)
-        return tuple(Cut(crop=face.crop, face=face.face, faces_found=face.faces_found) for face in faces)
+        return tuple(FaceCrop(crop=face.crop, face=face.face, faces_found=face.faces_found) for face in faces)
 
     def _cropper(self) -> PhotoCropper:
-        if not hasattr(self._own, "cropper"):
-            self._own.cropper = PhotoCropper(self._wanted, self._selection)
-        cropper: PhotoCropper = self._own.cropper
+        if not hasattr(self._local, "cropper"):
+            self._local.cropper = PhotoCropper(self._wanted, self._selection)
+        cropper: PhotoCropper = self._local.cropper
         return cropper

@@ -1,4 +1,4 @@
-"""`faceclr embed`: faces or photographs become a store, or rows for other tools."""
+"""`faceclr embed`: embeds faces or photographs, and writes a store or a file for other tools."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.datasets.input_discovery import find_prepared_folders, no_faces_error
-from faceclr_cli.core.embeddings.block import Embedding
+from faceclr_cli.core.embeddings.block import PictureEmbedder
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.part_workers import AHEAD, report_progress
 from faceclr_cli.core.embeddings.process_group import ProcessGroup, find_process_group
 from faceclr_cli.core.embeddings.row_formats import open_row_writer
 from faceclr_cli.core.embeddings.store import StoreOrigin
 from faceclr_cli.core.embeddings.store_parts import NAMED_FAILURES, Totals
-from faceclr_cli.core.embeddings.store_update import take_part, update_store
+from faceclr_cli.core.embeddings.store_update import build_share, update_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
@@ -29,26 +29,26 @@ from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import require_processes
 
 _PROCESS_BYTES = 256 << 20
-"""What a process takes at least: the encoder, and a batch of faces."""
+"""Minimum memory of a process, for the encoder and a batch of faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedResult:
-    """What was written.
+    """Result of `embed`.
 
     Attributes:
-        out: The store, or another file, or `-`.
-        encoder: Who made the embeddings.
-        dim: Their length.
-        faces: How many there are.
-        people: Of how many people; 0 where nobody knows whose they are.
-        embedded: How many of them this run made; the others were there already.
-        pictures: How many were given.
-        gone: Rows of the former store whose picture was not given again: with --prune they were dropped, else they
-            are among `faces`.
-        bad: Files that gave none.
-        failures: The first of them, each with its reason.
-        seconds: What it took, without loading the encoder.
+        out: The store or other file, or `-` for standard output.
+        encoder: Name of the encoder.
+        dim: Length of an embedding.
+        faces: Number of faces in the output.
+        people: Number of people; 0 if they are unknown.
+        embedded: Number of faces that this run embedded; the others were already in the store.
+        pictures: Number of input pictures.
+        gone: Rows of the existing store whose picture is not in the input. They are removed with --prune, and included
+            in `faces` otherwise.
+        bad: Number of files without a face.
+        failures: Reasons for the first of these files.
+        seconds: Duration without loading the encoder.
     """
 
     out: Path
@@ -65,7 +65,7 @@ class EmbedResult:
 
     @property
     def faces_per_second(self) -> float:
-        """The speed of this run."""
+        """Throughput of this run."""
         return self.embedded / self.seconds
 
     def to_json(self) -> dict[str, Any]:
@@ -75,28 +75,28 @@ class EmbedResult:
 
 
 def embed(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
-    """Embeds every face that is given and writes what came of it.
+    """Embeds all input faces and writes the embeddings.
 
-    Files that cannot be read or show no face are left out, counted and named.
+    Files that cannot be read or show no face are skipped, counted and reported.
 
     Raises:
-        ConfigError: No faces were given, options don't fit them, or the device is not there.
-        DataError: There is no such folder, it holds no pictures, none gave a face, or the output cannot be written.
-        FingerprintError: The faces, or those of the store that is there, were prepared in another way.
-        LockedError: Another run writes the same store.
-        TooManyBadFilesError: The work is done, but more files are bad than `max_bad` allows.
+        ConfigError: No input was given, options do not apply to it, or the device is not available.
+        DataError: The input is missing or has no pictures, no face was found, or the output cannot be written.
+        FingerprintError: The fingerprint of the faces or of the existing store differs from the encoder's.
+        LockedError: Another run is writing the same store.
+        TooManyBadFilesError: The output was written, but the share of bad files exceeds `max_bad`.
         ModelError: There is no such encoder, or it is damaged.
     """
     with find_process_group() as place:
         if place is not None and config.file_format != "h5":
             raise ConfigError(
-                f"torchrun started {place.world} processes, which together write a store and nothing else"
+                f"torchrun started {place.world} processes, which can only write a store; leave --format out"
             )
         if place is None:
             return _run(config, None, reporter)
         if place.rank == 0:
             return place.share(_run(config, place, reporter))
-        take_part(place)
+        build_share(place)
         return place.share(None)
 
 
@@ -108,11 +108,11 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
     out = config.out or default_store_path(config.faces, encoder)
     if out.is_dir():
         raise ConfigError(
-            f"{display_path(out)}: is a folder; -o names the store itself, say {display_path(out / 'faces.h5')}"
+            f"{display_path(out)}: is a folder; give -o a file name, such as {display_path(out / 'faces.h5')}"
         )
     listing = list_pictures(config, config.faces, encoder.fingerprint, reporter, has_layout=True)
     if config.face == "all" and any(photo.identity for photo in listing.photos):
-        text = "with --face all, every face in a photograph counts as the person of that photograph"
+        text = "with --face all, every face in a photo is assigned to the person of that photo"
         reporter.report(Notice(text=text, level="warning"))
     origin = StoreOrigin(
         fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,
@@ -140,12 +140,12 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
         failures=totals.failures,
         seconds=time.perf_counter() - began,
     )
-    _judge(result, config, reporter)
+    _report_result(result, config, reporter)
     return result
 
 
 def _device(config: EmbedConfig, place: ProcessGroup | None) -> str:
-    """Of this process."""
+    """Returns the device of this process."""
     if place is not None:
         return place.device(config.device)
     if config.gpus is None:
@@ -160,7 +160,7 @@ def _device(config: EmbedConfig, place: ProcessGroup | None) -> str:
 
 
 def default_store_path(faces: Path, encoder: Encoder) -> Path:
-    """`celeba-faces` and `sface` -> `celeba-faces-sface.h5` in the working directory."""
+    """Returns the default output path: `celeba-faces-sface.h5` for `celeba-faces` and `sface`."""
     name = faces.stem.removesuffix(".tar") if faces.is_file() else Path(os.path.abspath(faces)).name.strip("-")
     if faces == STANDARD_INPUT:
         name = "faces"
@@ -170,11 +170,11 @@ def default_store_path(faces: Path, encoder: Encoder) -> Path:
 def _write_rows(
     config: EmbedConfig, out: Path, listing: Listing, encoder: Encoder, origin: StoreOrigin, reporter: Reporter
 ) -> Totals:
-    """Writes rows as they come, in another format than that of stores."""
+    """Streams rows to a file for other tools."""
     faces = bad = 0
     people, failures = set[str | None](), list[str]()
     total = len(listing.photos)
-    embedding = Embedding(encoder, batch_size=config.batch_size, flip=config.flip)
+    embedding = PictureEmbedder(encoder, batch_size=config.batch_size, flip=config.flip)
     source = open_source(config.face, listing, encoder.fingerprint)
     items = report_progress(
         source.load(AHEAD * config.batch_size, in_bursts=encoder.fills_cores), total, config.batch_size, reporter
@@ -197,12 +197,13 @@ def _no_faces(config: EmbedConfig, bad: int, failures: list[str] | tuple[str, ..
     return DataError(f"{display_path(config.faces or '')}: none of the {bad} files gave a face{first}")
 
 
-def _judge(result: EmbedResult, config: EmbedConfig, reporter: Reporter) -> None:
+def _report_result(result: EmbedResult, config: EmbedConfig, reporter: Reporter) -> None:
     if not result.faces:
         raise _no_faces(config, result.bad, result.failures)
     if result.gone and not config.prune:
-        text = f"{result.gone} faces stay in the store whose pictures are not in {display_path(config.faces or '')}"
-        reporter.report(Notice(text=f"{text}; --prune drops them"))
+        place = display_path(config.faces or "")
+        text = f"{result.gone} faces in the store belong to pictures that are not in {place}; --prune removes them"
+        reporter.report(Notice(text=text))
     if not result.bad:
         return
     text = f"{result.bad} of {result.pictures} files gave no face: {'; '.join(result.failures)}"

@@ -1,4 +1,4 @@
-"""Embeddings and what is known of each, in columns."""
+"""Columns of embeddings and their metadata."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FARTHEST_FROM_ONE = 0.01
-"""Of the length of an embedding, which a store may hold as float16."""
+"""Tolerance of the norm of embeddings, which stores may hold as float16."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """One row for each face; row i of one column belongs to row i of the others.
+    """Parallel columns with one row for each face.
 
     Attributes:
-        embeddings: L2-normalized; zeros for a picture that is like nothing. Shape: (faces, dim).
-        paths: Where each face was found below the folder that was embedded, with forward slashes. Bytes that
-            are not UTF-8 are surrogate escapes, as in `os.fsdecode`. Nothing here ever opens them.
-        identities: The person of each face, or None where nobody knows.
+        embeddings: L2-normalized, or zeros. Shape: (faces, dim).
+        paths: Path of each face's file relative to the embedded folder, with forward slashes. Bytes that are not UTF-8
+            are surrogate escapes, as in `os.fsdecode`. These paths are never opened.
+        identities: The person of each face, or None if unknown.
         content_hashes: SHA-256 of each file.
-        detection_scores: How sure the detector was, 0 to 1; NaN where that is not known. Shape: (faces,).
-        boxes: Where in the photograph the face was: x, y, width and height in pixels; NaN where that is not known.
-            Shape: (faces, 4).
+        detection_scores: Detection scores, 0 to 1; NaN if unknown. Shape: (faces,).
+        boxes: Face boxes in pixels of the photographs: x, y, width and height; NaN if unknown. Shape: (faces, 4).
     """
 
     embeddings: NDArray[np.float32]
@@ -41,7 +40,7 @@ class Rows:
         if self.embeddings.ndim != 2 or any(len(column) != len(self) for column in columns):
             raise ValueError("its columns differ in length")
         if self.boxes.shape != (len(self), 4):
-            raise ValueError("its boxes are not of four numbers each")
+            raise ValueError("its boxes do not have four numbers each")
         if not np.isfinite(self.embeddings).all():
             raise ValueError("an embedding is not finite")
         lengths = np.linalg.norm(self.embeddings, axis=1)
@@ -58,11 +57,11 @@ class Rows:
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The names of the people, each once, sorted."""
+        """Sorted names of the people."""
         return tuple(sorted({name for name in self.identities if name is not None}))
 
     def take(self, rows: Sequence[int] | NDArray[np.int_]) -> Self:
-        """The same with these rows alone, in this order."""
+        """Returns a copy with the given rows in the given order."""
         return replace(
             self,
             embeddings=self.embeddings[rows],
@@ -75,7 +74,7 @@ class Rows:
 
 
 def concatenate_rows(parts: Sequence[Rows]) -> Rows:
-    """All rows of some parts, one part after the other."""
+    """Concatenates rows."""
     return Rows(
         embeddings=np.concatenate([part.embeddings for part in parts]),
         paths=tuple(chain.from_iterable(part.paths for part in parts)),

@@ -1,4 +1,4 @@
-"""Recognizes the rows that `faceclr embed` writes for other tools, which are given back to faceclr by mistake."""
+"""Detection of files that `faceclr embed` wrote for other tools and that are mistaken for stores or pictures."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _PARQUET = (b"PAR1", b"encoder_digest")
 
 
 def refuse_exported(path: Path) -> None:
-    """Refuses a file of rows for other tools where pictures or a store are expected.
+    """Rejects files that `faceclr embed` wrote for other tools, if pictures or a store are expected.
 
     Raises:
-        DataError: It is one; the message says what to type instead.
+        DataError: The path is such a file. The message suggests a command that writes a store.
     """
-    form = _exported_as(path)
-    if form is not None:
+    file_format = _detect_format(path)
+    if file_format is not None:
         raise DataError(
-            f"{display_path(path)}: {form} that faceclr embed wrote for other tools; faceclr itself reads a store: "
+            f"{display_path(path)}: {file_format} that faceclr embed wrote for other tools; faceclr reads only stores: "
             f"faceclr embed FACES -o {display_path(path.with_suffix('.h5').name)}"
         )
 
 
-def _exported_as(path: Path) -> str | None:
-    """What kind of file it is, by its content: anything may be called .csv."""
+def _detect_format(path: Path) -> str | None:
+    """Detects the format by content, since any file can have the suffix .csv."""
     try:
         if not path.is_file():
             return None
@@ -45,5 +45,5 @@ def _exported_as(path: Path) -> str | None:
                 file.seek(max(0, path.stat().st_size - _END))
                 return "a Parquet file" if _PARQUET[1] in file.read() else None
     except OSError:
-        return None  # Who opens it next says why it cannot be read.
+        return None  # The next attempt to open the file reports the error.
     return None

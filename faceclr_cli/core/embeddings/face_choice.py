@@ -1,4 +1,4 @@
-"""Which row of a photograph counts, where a store has several: `embed --face all` writes one for each face."""
+"""Choice of one row for each photograph from a store with several, as `embed --face all` writes them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from faceclr_cli.core.text import display_path
 R = TypeVar("R", bound=Rows)
 
 _COUNTS: dict[Choice, str] = {
-    "largest": "the largest face of each counts",
-    "best": "the surest face of each counts",
-    "only": "they are left out",
+    "largest": "the largest face of each is used",
+    "best": "the face with the highest detection score is used",
+    "only": "they are ignored",
 }
 
 
 def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter, *, option: str = "--face") -> R:
-    """Keeps one row of each photograph, as if one face of each had been embedded.
+    """Keeps one row of each photograph, as if only one face of each had been embedded.
 
     Args:
-        rows: Those of a store; the rows of one photograph share its path.
-        choice: Which of several: `largest` by the box, `best` by the detection score, `only` leaves out photographs
-            with several, `all` keeps every row.
-        origin: The store, as the user knows it.
-        reporter: Told how many photographs have several rows, and which of them counts.
-        option: The one that makes the choice, to name in an error.
+        rows: Rows of a store. The rows of one photograph have the same path.
+        choice: Which of several rows to keep: `largest` by box, `best` by detection score. `only` drops photographs
+            with several rows, `all` keeps all rows.
+        origin: Path of the store, for messages.
+        reporter: Receives a warning with the number of photographs that have several rows.
+        option: Name of the option for the choice, for errors.
 
     Returns:
-        The rows that count, in their order. The same object where every photograph has one row.
+        The kept rows in their order; the same object if all photographs have one row.
 
     Raises:
-        ConfigError: The choice is `center` and a photograph has several rows: a store does not say how large the
-            photograph was.
-        DataError: Several rows of a photograph have no box, or with `best` no score, to choose by.
+        ConfigError: The choice is `center` and a photograph has several rows, as stores do not contain the size of
+            photographs.
+        DataError: Rows of a photograph have no box, or no detection score with `best`.
     """
     if choice == "all":
         return rows
@@ -52,31 +52,29 @@ def choose_faces(rows: R, choice: Choice, origin: str, reporter: Reporter, *, op
         return rows
     if choice == "center":
         raise ConfigError(
-            f"{display_path(origin)}: {len(several)} photographs have several faces, and a store does not say "
-            "which is in the "
-            f"center; choose {option} largest or best, or embed with --face center"
+            f"{display_path(origin)}: {len(several)} photographs have several faces, and a store does not say which is "
+            f"in the center; choose {option} largest or best, or embed with --face center"
         )
     areas = rows.boxes[:, 2] * rows.boxes[:, 3]
     order = (areas, rows.detection_scores) if choice == "largest" else (rows.detection_scores, areas)
-    dropped = [row for found in several for row in _others(found, choice, order, rows, origin)]
+    dropped = [row for found in several for row in _rows_to_drop(found, choice, order, rows, origin)]
     text = f"{len(several)} of {len(places)} photographs have several faces; {_COUNTS[choice]}"
     reporter.report(Notice(text=f"{display_path(origin)}: {text}", level="warning"))
     return rows.take(np.setdiff1d(np.arange(len(rows)), dropped))
 
 
-def _others(
+def _rows_to_drop(
     found: list[int], choice: Choice, order: tuple[NDArray[np.float32], NDArray[np.float32]], rows: Rows, origin: str
 ) -> list[int]:
-    """The rows of one photograph that do not count."""
+    """Returns the rows of one photograph that are not kept."""
     if choice == "only":
         return found
     first, second = order
     if np.isnan(first[found]).any():
         what = "boxes" if choice == "largest" else "detection scores"
         raise DataError(
-            f"{display_path(origin)}: {display_path(rows.paths[found[0]])} has {len(found)} rows without "
-            f"{what}, so that none can be "
-            "chosen; embed the photographs again, with one face of each"
+            f"{display_path(origin)}: {display_path(rows.paths[found[0]])} has {len(found)} rows without {what} to "
+            "choose by; embed the photographs again, with one face of each"
         )
     chosen = max(found, key=lambda row: (first[row], np.nan_to_num(second[row])))
     return [row for row in found if row != chosen]

@@ -1,4 +1,4 @@
-"""The embeddings of folders that serve as galleries, kept in the user's cache between runs."""
+"""Cache of gallery embeddings in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.packed_faces import cache_folder
 from faceclr_cli.core.embeddings.crop_source import Listing, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
-from faceclr_cli.core.embeddings.store import StoreOrigin, read_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import StoreOrigin, read_store, store_parts_folder
 from faceclr_cli.core.embeddings.store_update import update_store
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError, NoFaceError
@@ -23,30 +23,29 @@ from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.text import display_path
 
 _FOLDER = "galleries"
-_LAYOUT = 1  # Another number where stores of this folder would be read wrongly.
-_KEPT = 8  # Galleries that the cache holds at most: those used last.
+_LAYOUT = 1  # Increase if existing stores in the cache become incompatible.
+_KEPT = 8  # Maximum number of cached galleries; the least recently used ones are removed.
 
 
 def embed_cached(
     root: Path, listing: Listing, choice: Choice, encoder: Encoder, model: str, reporter: Reporter
 ) -> Rows:
-    """Embeds those pictures of a folder that the cache does not hold, and reads the rest from there.
+    """Embeds a gallery, with cached embeddings of pictures that earlier runs embedded.
 
-    All files are read, and a picture is known by the SHA-256 of its content: one that was replaced is embedded again,
-    and the rows of one that is gone are dropped.
+    All files are read, and pictures are identified by the SHA-256 of their content: changed pictures are embedded
+    again, and the rows of removed ones are dropped.
 
     Args:
         root: The folder, archive or list.
-        listing: All that is in it.
-        choice: Which face of a photograph that shows several.
-        encoder: Embeds them.
-        model: What the user calls it.
-        reporter: Told of the progress, and of pictures that gave no face.
+        listing: The pictures in it.
+        choice: Which face to use if a photograph shows several.
+        encoder: The encoder.
+        model: Name of the encoder as the user gave it.
+        reporter: Receives progress, and a warning about pictures without a face.
 
     Raises:
-        NoFaceError: No picture gave a face.
-        OSError, LockedError, DataError: The cache cannot be used: it is not writable or damaged, or another run writes
-            the same gallery.
+        NoFaceError: No picture has a face.
+        OSError, LockedError, DataError: The cache is not writable or damaged, or another run is writing the gallery.
     """
     folder = cache_folder() / _FOLDER
     source = open_source(choice, listing, encoder.fingerprint)
@@ -63,7 +62,7 @@ def embed_cached(
     try:
         totals = update_store(config, target, listing, encoder, origin, None, reporter)
     except DataError:
-        with suppress(OSError):  # If it is damaged, the next run makes it anew.
+        with suppress(OSError):  # If it is damaged, the next run creates it again.
             target.unlink(missing_ok=True)
         raise
     if not totals.faces:
@@ -73,27 +72,27 @@ def embed_cached(
         text = f"{totals.bad} of {len(listing.photos)} pictures gave no face (first: {totals.failures[0]})"
         reporter.report(Notice(text=f"{display_path(root)}: {text}", level="warning"))
     rows = read_store(target)
-    _tidy(target)
+    _evict_old_galleries(target)
     return rows
 
 
 def forget_galleries() -> None:
-    """Removes all galleries from the cache: they hold embeddings of people with names, and can be made again."""
-    with suppress(FileNotFoundError):  # The cache was never written, or the user has no home.
+    """Removes all galleries from the cache, since they contain embeddings with names. They can be embedded again."""
+    with suppress(FileNotFoundError):  # Nothing was ever cached, or the user has no home folder.
         shutil.rmtree(cache_folder() / _FOLDER)
 
 
 def _key(root: Path, fingerprint: object, encoder_digest: str, choice: Choice) -> str:
-    """What must be equal for rows to be used again. The pictures are compared one by one."""
+    """Returns the cache key, which covers all inputs except the pictures: those are compared one by one."""
     parts = [_LAYOUT, os.path.realpath(root), fingerprint, encoder_digest, choice]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def _tidy(used: Path) -> None:
-    """Notes that a gallery was used, and removes those that were not for longest."""
+def _evict_old_galleries(used: Path) -> None:
+    """Marks a gallery as used, and removes the least recently used ones."""
     with suppress(OSError):
         os.utime(used)
         stores = sorted(used.parent.glob("*.h5"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in stores[_KEPT:]:
             path.unlink(missing_ok=True)
-            shutil.rmtree(read_store_blocks(path), ignore_errors=True)
+            shutil.rmtree(store_parts_folder(path), ignore_errors=True)

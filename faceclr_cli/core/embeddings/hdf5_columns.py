@@ -1,4 +1,4 @@
-"""The columns of a store as HDF5 datasets: created, filled, read, and refused where they could do harm."""
+"""HDF5 datasets of a store: creation, writing, reading and validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATASETS = ("embedding", "path", "identity", "content_hash", "detection_score", 
 TEXTS = ("path", "identity", "content_hash")
 
 BLOCK = 4096
-"""Rows that are read or written at a time."""
+"""Rows in each read or write."""
 
 _LONGEST_TEXT, _LONGEST_EMBEDDING = 65_536, 65_536
 _MOST_COMPRESSED = 200
@@ -27,13 +27,13 @@ _READ_AT_A_TIME = 1 << 24
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How large the datasets are.
+    """Shape of the datasets.
 
     Attributes:
         rows: Number of faces.
         dim: Length of an embedding.
-        half: Whether embeddings are float16.
-        widths: Bytes of the longest path, identity and content hash.
+        half: True if embeddings are float16.
+        widths: Maximum length of paths, identities and content hashes in bytes.
     """
 
     rows: int
@@ -43,18 +43,18 @@ class Shape:
 
     @classmethod
     def of(cls, rows: Rows, *, half: bool = False) -> Shape:
-        """That of rows in memory."""
+        """Returns the shape of rows in memory."""
         columns = (rows.paths, [name or "" for name in rows.identities], rows.content_hashes)
-        widths = (max((len(_encoded(text)) for text in column), default=1) for column in columns)
+        widths = (max((len(_encode(text)) for text in column), default=1) for column in columns)
         path, identity, content_hash = (max(1, width) for width in widths)
         return cls(rows=len(rows), dim=rows.dim, half=half, widths=(path, identity, content_hash))
 
 
-def create(file: h5py.File, shape: Shape) -> None:
-    """Makes the datasets of a store, empty as yet.
+def create_datasets(file: h5py.File, shape: Shape) -> None:
+    """Creates the datasets of a store.
 
-    Texts have a fixed width and are compressed: strings of variable length take 32 bytes more each. Embeddings, which
-    don't compress, lie in one piece.
+    Strings have a fixed width and are compressed, since each string of variable length needs 32 additional bytes.
+    Embeddings are contiguous, as they do not compress.
     """
     file.create_dataset("embedding", (shape.rows, shape.dim), np.float16 if shape.half else np.float32)
     for name, width in zip(TEXTS, shape.widths, strict=True):
@@ -63,32 +63,32 @@ def create(file: h5py.File, shape: Shape) -> None:
     _create_compressed(file, "box", (shape.rows, 4), np.float32)
 
 
-def put(file: h5py.File, start: int, rows: Rows) -> None:
-    """Writes rows into datasets that `create` made.
+def write_rows(file: h5py.File, start: int, rows: Rows) -> None:
+    """Writes rows to existing datasets.
 
     Args:
-        file: Where to.
-        start: The first row's place.
-        rows: None of their texts is longer than the datasets allow.
+        file: The store.
+        start: Position of the first row.
+        rows: The rows, whose strings fit the widths of the datasets.
     """
     where = slice(start, start + len(rows))
     file["embedding"][where] = rows.embeddings
     texts = (rows.paths, [name or "" for name in rows.identities], rows.content_hashes)
     for name, column in zip(TEXTS, texts, strict=True):
-        file[name][where] = np.array([_encoded(text) for text in column], dtype=file[name].dtype)
+        file[name][where] = np.array([_encode(text) for text in column], dtype=file[name].dtype)
     file["detection_score"][where] = rows.detection_scores
     file["box"][where] = rows.boxes
 
 
-def get(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
-    """Reads rows of datasets that `require_sound` has checked.
+def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
+    """Reads rows of datasets that `require_valid_datasets` has checked.
 
     Args:
-        file: Where from.
-        where: Which rows; as numbers, in ascending order.
+        file: The store.
+        where: Rows to read; indices must be in ascending order.
 
     Raises:
-        ValueError: They are no rows of a store.
+        ValueError: The content is not valid.
     """
     paths, hashes = (read_texts(file[name], where) for name in ("path", "content_hash"))
     return Rows(
@@ -102,12 +102,12 @@ def get(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
 
 
 def read_texts(dataset: h5py.Dataset, where: slice | NDArray[np.int_] = np.s_[:]) -> list[str]:
-    """A column of texts; names of files need not be UTF-8."""
+    """Reads a column of strings. File names that are not UTF-8 become surrogate escapes."""
     if not isinstance(where, slice):
         return [text.decode("utf-8", "surrogateescape") for text in dataset[where].tolist()]
     texts: list[str] = []
     start, stop, _ = where.indices(len(dataset))
-    # In blocks, since at their full width the texts of a large store don't fit into memory.
+    # In blocks, since the fixed-width strings of a large store may not fit into memory.
     for first in range(start, stop, BLOCK):
         block = dataset[first : min(first + BLOCK, stop)].tolist()
         texts += [text.decode("utf-8", "surrogateescape") for text in block]
@@ -115,7 +115,7 @@ def read_texts(dataset: h5py.Dataset, where: slice | NDArray[np.int_] = np.s_[:]
 
 
 def decode_all_columns(file: h5py.File) -> None:
-    """Reads all that HDF5 has to decode, and keeps none of it; a column that lies in one piece takes no decoding."""
+    """Reads and discards all columns that HDF5 has to decode. Contiguous columns need no decoding."""
     for name in DATASETS:
         dataset = file[name]
         if dataset.chunks is None and not dataset.is_virtual:
@@ -127,17 +127,17 @@ def decode_all_columns(file: h5py.File) -> None:
 
 
 def read_people(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> list[str]:
-    """The person of each row, in one spelling (`text.canonical`); empty where nobody knows."""
+    """Reads the person of each row in canonical spelling (`text.canonical`); empty if unknown."""
     return [canonical(name) for name in read_texts(file["identity"], where)]
 
 
 def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) -> None:
-    """Makes the datasets of a store out of those of other files, which stay where they are.
+    """Creates virtual datasets that refer to the datasets of parts.
 
     Args:
         file: The store.
-        shape: Of all parts together; their texts have its widths.
-        parts: The path of each part relative to the store, and how many rows it has.
+        shape: Shape of all parts together. The string widths of all parts are the same.
+        parts: Path relative to the store and number of rows of each part.
     """
     kinds = dict(zip(TEXTS, (h5py.string_dtype("utf-8", width) for width in shape.widths), strict=True))
     kinds |= {"embedding": np.dtype(np.float16 if shape.half else np.float32)}
@@ -152,20 +152,21 @@ def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) 
         file.create_virtual_dataset(name, layout)
 
 
-def require_sound(file: h5py.File, parts: Path) -> Shape:
-    """Checks the datasets of a store that anybody may have made, before anything of them is read.
+def require_valid_datasets(file: h5py.File, parts: Path) -> Shape:
+    """Validates the datasets of an untrusted store before they are read.
 
     Args:
         file: The store.
-        parts: The folder beside it that its parts may lie in.
+        parts: The folder of its parts.
 
     Raises:
-        ValueError, KeyError, TypeError: They are no columns of a store, or lead to other files, or fill the memory.
+        ValueError, KeyError, TypeError: The datasets are not those of a store, refer to other files, or would exhaust
+            memory.
     """
-    for name in require_own(file, parts):
+    for name in require_local_datasets(file, parts):
         with h5py.File(parts / name, "r", locking=False) as part:
-            if require_own(part, parts):
-                raise ValueError(f"its part {name} has parts itself")
+            if require_local_datasets(part, parts):
+                raise ValueError(f"its part {name} refers to other parts")
     embedding = file["embedding"]
     if embedding.ndim != 2 or not 1 <= embedding.shape[1] <= _LONGEST_EMBEDDING:
         raise ValueError(f"embedding has the shape {embedding.shape}")
@@ -175,10 +176,10 @@ def require_sound(file: h5py.File, parts: Path) -> Shape:
             raise ValueError(f"its columns differ in length ({name} has the shape {file[name].shape})")
     for name in ("embedding", "detection_score", "box"):
         if file[name].dtype.kind != "f":
-            raise ValueError(f"{name} does not hold numbers")
+            raise ValueError(f"{name} does not contain floating-point numbers")
     for name in TEXTS:
         if h5py.check_string_dtype(file[name].dtype) is None or file[name].dtype.itemsize > _LONGEST_TEXT:
-            raise ValueError(f"{name} does not hold texts")
+            raise ValueError(f"{name} does not contain strings")
     path, identity, content_hash = (file[name].dtype.itemsize for name in TEXTS)
     return Shape(
         rows=rows,
@@ -188,14 +189,14 @@ def require_sound(file: h5py.File, parts: Path) -> Shape:
     )
 
 
-def require_own(file: h5py.File, parts: Path) -> set[str]:
-    """Refuses columns that lie in other files, but for parts in their folder, or claim to be larger than they can be.
+def require_local_datasets(file: h5py.File, parts: Path) -> set[str]:
+    """Rejects datasets that refer to files other than parts in their folder, or claim an impossible size.
 
     Returns:
         The names of the parts.
 
     Raises:
-        ValueError, KeyError, TypeError: They do.
+        ValueError, KeyError, TypeError: A dataset is missing or rejected.
     """
     found = set()
     for name in DATASETS:
@@ -203,18 +204,18 @@ def require_own(file: h5py.File, parts: Path) -> set[str]:
             raise ValueError(f"{name} is missing or a link")
         dataset = file[name]
         if not isinstance(dataset, h5py.Dataset):
-            raise TypeError(f"{name} is no dataset")
+            raise TypeError(f"{name} is not a dataset")
         if dataset.external:
-            raise ValueError(f"{name} lies in another file")
+            raise ValueError(f"{name} refers to another file")
         if dataset.is_virtual:
-            found |= {_part(source.file_name, parts) for source in dataset.virtual_sources()}
+            found |= {_part_name(source.file_name, parts) for source in dataset.virtual_sources()}
         elif dataset.nbytes > _MOST_COMPRESSED * dataset.id.get_storage_size() + BLOCK * _LONGEST_TEXT:
             raise ValueError(f"{name} claims to be larger than it is")
     return found
 
 
-def _part(path: str, parts: Path) -> str:
-    """The name of a part, of its path as a store has it."""
+def _part_name(path: str, parts: Path) -> str:
+    """Returns the name of a part, given its path in a store."""
     name = path.removeprefix(f"{parts.name}/")
     if path == name or PurePosixPath(name).name != name or not (parts / name).is_file():
         raise ValueError(f"its part {path!r} is missing, or is not in {parts.name}")
@@ -226,5 +227,5 @@ def _create_compressed(file: h5py.File, name: str, shape: tuple[int, ...], kind:
     file.create_dataset(name, shape, kind, chunks=chunks, compression="gzip" if chunks else None, shuffle=bool(chunks))
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""The parts of a store are made: in this process, or a share of them in each of several."""
+"""Building of the parts of a store, in this process or in several."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.block import Embedding
-from faceclr_cli.core.embeddings.crop_source import Failed, Listing, Loaded, open_source
+from faceclr_cli.core.embeddings.block import PictureEmbedder
+from faceclr_cli.core.embeddings.crop_source import FailedPicture, Listing, LoadedPicture, open_source
 from faceclr_cli.core.embeddings.hdf5_columns import Shape
 from faceclr_cli.core.embeddings.previous_rows import find_previous_rows
 from faceclr_cli.core.embeddings.store import StoreOrigin
@@ -25,7 +25,7 @@ from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.workers.pool import share_out
 
 AHEAD = 2
-"""Batches that are loaded ahead of the encoder."""
+"""Number of batches that are loaded in advance."""
 
 _TASK = "embedding faces"
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -33,16 +33,16 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddingJob:
-    """What is to be made, as any process is told.
+    """The work of a run, as it is sent to each process.
 
     Attributes:
         config: The options.
         out: The store.
         listing: The pictures.
-        origin: What the store is to say of itself.
-        shape: Of every part, but for the number of its rows.
-        size: Pictures of a part; the last has fewer.
-        run: Of the parts; see `Parts`.
+        origin: Metadata of the store.
+        shape: Shape of each part, except for the number of rows.
+        size: Number of pictures in each part; the last part may have fewer.
+        run: Number of the run; see `StoreParts`.
     """
 
     config: EmbedConfig
@@ -55,46 +55,46 @@ class EmbeddingJob:
 
     @property
     def count(self) -> int:
-        """How many parts that makes."""
+        """Number of parts."""
         return -(-len(self.listing.photos) // self.size)
 
     def photos(self, part: int) -> Sequence[Photo]:
-        """The pictures of a part."""
+        """Returns the pictures of a part."""
         return self.listing.photos[part * self.size : (part + 1) * self.size]
 
 
-class Maker:
-    """Makes parts in this process."""
+class PartBuilder:
+    """Builds parts in this process."""
 
     def __init__(self, job: EmbeddingJob, encoder: Encoder) -> None:
         self._job = job
         self._source = open_source(job.config.face, job.listing, encoder.fingerprint)
-        self._embedding = Embedding(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
+        self._embedding = PictureEmbedder(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
         self._in_bursts = encoder.fills_cores
-        self._former = find_previous_rows(job.out, job.origin, half=job.config.half)
+        self._previous = find_previous_rows(job.out, job.origin, half=job.config.half)
         self._parts = StoreParts(job.out, job.run)
 
-    def make(self, numbers: Sequence[int], reporter: Reporter) -> None:
-        """Makes some parts, in ascending order. While one is written, the pictures of the next are loaded.
+    def build(self, numbers: Sequence[int], reporter: Reporter) -> None:
+        """Builds parts in ascending order. The pictures of the next part are loaded while one is written.
 
         Raises:
-            DataError: One cannot be written.
+            DataError: A part cannot be written.
         """
         job = self._job
         photos = chain.from_iterable(map(job.photos, numbers))
         ahead = AHEAD * job.config.batch_size
-        loaded = self._source.load(ahead, self._former.holds, photos, in_bursts=self._in_bursts)
+        loaded = self._source.load(ahead, self._previous.holds, photos, in_bursts=self._in_bursts)
         items = report_progress(loaded, len(job.listing.photos), job.config.batch_size, reporter)
         for number in numbers:
-            block = self._embedding.block(islice(items, job.size), self._former)
+            block = self._embedding.block(islice(items, job.size), self._previous)
             self._parts.write(number, block, job.origin, job.shape)
-        next(items, None)  # So that the end is told.
+        next(items, None)  # Ends the generator, which reports the end of the task.
 
 
 def report_progress(
-    items: Iterator[Loaded | Failed], total: int, every: int, reporter: Reporter
-) -> Iterator[Loaded | Failed]:
-    """The same items, told of as they are taken."""
+    items: Iterator[LoadedPicture | FailedPicture], total: int, every: int, reporter: Reporter
+) -> Iterator[LoadedPicture | FailedPicture]:
+    """Yields the items and reports progress."""
     reporter.report(TaskStarted(task=_TASK, total=total, unit="faces"))
     try:
         for done, item in enumerate(items, start=1):
@@ -105,12 +105,12 @@ def report_progress(
         reporter.report(TaskFinished(task=_TASK))
 
 
-def make_in_processes(job: EmbeddingJob, reporter: Reporter) -> None:
-    """Makes all parts in as many processes of this machine as the config asks for.
+def build_in_processes(job: EmbeddingJob, reporter: Reporter) -> None:
+    """Builds all parts in the configured number of processes on this machine.
 
     Raises:
-        FaceclrError: That of any process.
-        ModelError: A process died.
+        FaceclrError: A process raised it.
+        ModelError: A process was killed.
     """
     world = job.config.gpus or job.config.processes
     shares = [range(rank, job.count, world) for rank in range(world)]
@@ -119,7 +119,7 @@ def make_in_processes(job: EmbeddingJob, reporter: Reporter) -> None:
     parts = StoreParts(job.out, job.run)
     reporter.report(TaskStarted(task=_TASK, total=len(job.listing.photos), unit="faces"))
     try:
-        with share_out(partial(_make, job), items) as futures:
+        with share_out(partial(_build, job), items) as futures:
             while (ended := wait(futures, _SECONDS_BETWEEN_LOOKS, FIRST_EXCEPTION)).not_done:
                 for future in ended.done:
                     future.result()
@@ -128,24 +128,22 @@ def make_in_processes(job: EmbeddingJob, reporter: Reporter) -> None:
             for future in futures:
                 future.result()
     except BrokenProcessPool:
-        raise ModelError(
-            "a process was ended from outside, perhaps for lack of memory; the same command goes on"
-        ) from None
+        raise ModelError("a process was killed, perhaps for lack of memory; run the same command to continue") from None
     finally:
         reporter.report(TaskFinished(task=_TASK))
 
 
-def _make(job: EmbeddingJob, item: tuple[str, int]) -> None:
+def _build(job: EmbeddingJob, item: tuple[str, int]) -> None:
     device, number = item
-    _maker(job, device).make([number], Silent())
+    _part_builder(job, device).build([number], Silent())
 
 
 @lru_cache(maxsize=1)
-def _maker(job: EmbeddingJob, device: str) -> Maker:
-    """Loads the encoder once in each process."""
+def _part_builder(job: EmbeddingJob, device: str) -> PartBuilder:
+    """Creates the part builder, and with it the encoder, once in each process."""
     if device != "cpu":
         import torch
 
         torch.cuda.set_device(device)
         device = "cuda"
-    return Maker(job, load_encoder(job.config.model, device))
+    return PartBuilder(job, load_encoder(job.config.model, device))

@@ -1,4 +1,4 @@
-"""Rows that were made before: of the store that is brought up to date, and of parts that a stopped run left."""
+"""Rows of earlier runs: those of the existing store, and of parts that an interrupted run left behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
 from faceclr_cli.core.embeddings.hdf5_columns import read_texts
-from faceclr_cli.core.embeddings.store import OpenStore, StoreOrigin, open_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import OpenStore, StoreOrigin, open_store, store_parts_folder
 from faceclr_cli.core.errors import DataError, FingerprintError
 from faceclr_cli.core.text import display_path
 
@@ -20,15 +20,15 @@ _TOO_SCATTERED = 4
 
 
 class PreviousRows:
-    """Rows by the content of the picture that they are of, wherever it lay and whatever it was called.
+    """Rows indexed by the content of their picture, regardless of its path.
 
     Args:
-        stores: Where there are some; of pictures in several, the last counts.
+        stores: The stores. For pictures in several stores, the last one is used.
     """
 
     def __init__(self, stores: Sequence[Path]) -> None:
         self._stores = stores
-        # By content hash: in which store the picture's rows are, from where, and how many.
+        # By content hash: index of the store, first row, and number of rows.
         self._places: dict[str, tuple[int, int, int]] = {}
         for number, path in enumerate(stores):
             with open_store(path) as store:
@@ -40,11 +40,11 @@ class PreviousRows:
                     first = row
 
     def holds(self, content_hash: str) -> bool:
-        """Whether a picture of this content was embedded before."""
+        """Returns True if a picture with this content was embedded before."""
         return content_hash in self._places
 
     def fetch(self, content_hashes: Sequence[str]) -> tuple[Rows, Places]:
-        """The rows of pictures that have some, one picture after the other, and how many each has."""
+        """Returns the rows of embedded pictures in the given order, and the number of rows of each picture."""
         places = np.array([self._places[content_hash] for content_hash in content_hashes]).reshape(-1, 3)
         owners, _, counts = places.T
         rows = np.concatenate([np.arange(first, first + count) for _, first, count in places])
@@ -60,54 +60,53 @@ class PreviousRows:
 
 
 def _rows(store: OpenStore, rows: Places) -> Rows:
-    """Rows in ascending order, also several times. Neighbors are read in one go: HDF5 is slow to pick."""
+    """Reads sorted rows, possibly repeated. Dense rows are read as one range, since HDF5 is slow at point selection."""
     first, last = int(rows[0]), int(rows[-1])
     if last - first < _TOO_SCATTERED * len(rows):
         return store.rows(slice(first, last + 1)).take(rows - first)
-    each, places = np.unique(rows, return_inverse=True)  # HDF5 gives no row twice.
+    each, places = np.unique(rows, return_inverse=True)  # HDF5 does not support repeated rows.
     return store.rows(each).take(places)
 
 
-def require_fit(out: Path, origin: StoreOrigin, *, half: bool) -> None:
-    """Refuses to bring a store up to date that is there and is none, or was made in another way.
+def require_compatible_store(out: Path, origin: StoreOrigin, *, half: bool) -> None:
+    """Rejects an existing store that new rows cannot be added to.
 
     Args:
-        out: The store that is written.
-        origin: What makes the new rows.
-        half: Whether they are float16.
+        out: The output path.
+        origin: Metadata of the new rows.
+        half: True if the new rows are float16.
 
     Raises:
-        DataError: It is no sound store, or of another encoder, or was made with other options.
-        FingerprintError: Its pictures were prepared in another way.
+        DataError: The file is not a valid store, or was created with another encoder or other options.
+        FingerprintError: The fingerprint of its pictures differs.
     """
     if out.exists():
         with open_store(out) as store:
-            _require_like(store, origin, display_path(out), half=half)
+            _require_same_settings(store, origin, display_path(out), half=half)
 
 
 def find_previous_rows(out: Path, origin: StoreOrigin, *, half: bool) -> PreviousRows:
-    """Looks for rows that were made before and will do: in the store, and in parts that a stopped run left.
+    """Finds compatible rows in the existing store and in parts that an interrupted run left behind.
 
     Args:
-        out: The store that is written; `require_fit` has found it fit.
-        origin: What makes the new rows.
-        half: Whether they are float16.
+        out: The output path, which `require_compatible_store` has checked.
+        origin: Metadata of the new rows.
+        half: True if the new rows are float16.
     """
     parts = list[Path]()
-    # Those of a store in parts are in it already; to read them twice does no harm.
-    for path in sorted(read_store_blocks(out).glob("[0-9]*.h5")):
+    # The parts of a virtual store are read twice, which does no harm.
+    for path in sorted(store_parts_folder(out).glob("[0-9]*.h5")):
         try:
             with open_store(path) as part:
-                _require_like(part, origin, display_path(path), half=half)
+                _require_same_settings(part, origin, display_path(path), half=half)
         except DataError:
-            continue  # Of a run with other options; it goes when this one has ended.
+            continue  # From a run with other options; removed at the end of this run.
         parts.append(path)
     return PreviousRows([*([out] if out.exists() else []), *parts])
 
 
-def _require_like(store: OpenStore, origin: StoreOrigin, name: str, *, half: bool) -> None:
-    """Refuses rows that those of `origin` cannot stand beside."""
-    there, advice = store.origin, "choose another -o, or remove it to make it anew"
+def _require_same_settings(store: OpenStore, origin: StoreOrigin, name: str, *, half: bool) -> None:
+    there, advice = store.origin, "choose another -o, or remove it to embed again"
     if there.encoder_digest != origin.encoder_digest:
         raise DataError(f"{name}: holds embeddings of another encoder ({there.encoder}, or an earlier state); {advice}")
     try:

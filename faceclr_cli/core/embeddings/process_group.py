@@ -1,4 +1,4 @@
-"""The processes of a run that torchrun started, maybe on several machines that see the same files."""
+"""Communication of processes started by torchrun, on one or several machines with shared files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from faceclr_cli.core.workers.torchrun import torchrun_place
 T = TypeVar("T")
 
 _LONGEST_WAIT = timedelta(days=7)
-"""For the slowest process. That one has died is for torchrun to see, which then ends the others."""
+"""Time to wait for the slowest process. If a process dies, torchrun ends the others."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among the others.
+    """The group of processes of a run, and the position of this one.
 
     Attributes:
-        rank: Its number; the first speaks for all.
-        world: How many there are.
-        local_rank: Its number on its machine.
+        rank: Rank of this process. Rank 0 reports and writes results.
+        world: Number of processes.
+        local_rank: Rank on this machine.
     """
 
     rank: int
@@ -31,7 +31,7 @@ class ProcessGroup:
     local_rank: int
 
     def share(self, value: T | None) -> T:
-        """Gives what the first process has to all. All must call it."""
+        """Broadcasts the value of rank 0. All processes must call it."""
         import torch.distributed as dist
 
         values = [value]
@@ -40,13 +40,13 @@ class ProcessGroup:
         return shared
 
     def wait(self) -> None:
-        """Waits until all have come so far."""
+        """Waits for all processes."""
         import torch.distributed as dist
 
         dist.barrier()
 
     def device(self, wanted: str) -> str:
-        """The device of this process: its own GPU, where there are some, and else the CPU."""
+        """Selects a GPU for this process if there are any, and returns the device."""
         if wanted == "cpu":
             return wanted
         import torch
@@ -58,15 +58,15 @@ class ProcessGroup:
 
 @contextmanager
 def find_process_group() -> Iterator[ProcessGroup | None]:
-    """Joins this process to those that torchrun started with it; None where it did not start several."""
+    """Joins the process group that torchrun started, or gives None without torchrun or with a single process."""
     place = torchrun_place()
     if place is None or place.world == 1:
         yield None
         return
-    # torch takes seconds to import.
+    # Importing torch takes seconds.
     import torch.distributed as dist
 
     dist.init_process_group("gloo", timeout=_LONGEST_WAIT)
     yield ProcessGroup(place.rank, place.world, place.local_rank)
-    # After an error torchrun ends the others; to leave in order would make them wait for this one.
+    # Not in a finally clause: after an error, torchrun ends the other processes, and cleaning up would wait for them.
     dist.destroy_process_group()

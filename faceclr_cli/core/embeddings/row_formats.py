@@ -1,4 +1,4 @@
-"""Embeddings for other tools: JSON lines, CSV, NumPy's .npz and Parquet, to a file or standard output."""
+"""Writers of embeddings for other tools: JSON lines, CSV, NumPy .npz and Parquet, to a file or standard output."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Write = Callable[[Rows], None]
 
 @contextmanager
 def open_row_writer(form: Format, out: Path, origin: StoreOrigin) -> Iterator[Write]:
-    """Gives a function that writes rows. A file gets its name when the block ends.
+    """Gives a function that writes rows. A file is renamed into place when the block ends.
 
     Args:
-        form: Any but `h5`.
+        form: Any format except `h5`.
         out: A file, or `-` for standard output.
-        origin: What made the rows; .npz and Parquet hold it too.
+        origin: Metadata of the rows, which .npz and Parquet files contain.
 
     Raises:
-        ConfigError: Parquet, and pyarrow is not installed.
+        ConfigError: The format is Parquet, and pyarrow is not installed.
         DataError: The file cannot be written.
     """
     writers = {"jsonl": _json_lines, "csv": _csv, "npz": _npz, "parquet": _parquet}
@@ -57,14 +57,14 @@ def _json_lines(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
     def write(rows: Rows) -> None:
         lines = (json.dumps(row, allow_nan=False) + "\n" for row in _objects(rows))
         file.write("".join(lines).encode("ascii"))
-        file.flush()  # Whoever reads along need not wait.
+        file.flush()  # Pipelines can process rows as they are written.
 
     yield write
 
 
 def _objects(rows: Rows) -> Iterator[dict[str, Any]]:
     scores, boxes = rows.detection_scores.tolist(), rows.boxes.tolist()
-    # Decimals enough for the numbers to come back as they were, and no more.
+    # The shortest decimals that round-trip as float32.
     vectors = [[float(str(number)) for number in vector] for vector in rows.embeddings]
     columns = (rows.paths, rows.identities, rows.content_hashes, scores, boxes, vectors)
     for path, identity, content_hash, score, box, vector in zip(*columns, strict=True):
@@ -81,7 +81,7 @@ def _objects(rows: Rows) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _csv(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
     del origin
-    # Names of files need not be UTF-8: their bytes come out as they are.
+    # File names need not be UTF-8; surrogate escapes are written as the original bytes.
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     writer, begun = csv.writer(text, lineterminator="\n"), False
 
@@ -139,8 +139,8 @@ def _parquet(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
         boxes = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.boxes.reshape(-1)), 4)
         table = pyarrow.table(
             {
-                "path": [_valid(path) for path in rows.paths],
-                "identity": [None if name is None else _valid(name) for name in rows.identities],
+                "path": [_to_utf8(path) for path in rows.paths],
+                "identity": [None if name is None else _to_utf8(name) for name in rows.identities],
                 "content_hash": list(rows.content_hashes),
                 "detection_score": pyarrow.array(rows.detection_scores, from_pandas=True),
                 "box": boxes,
@@ -159,6 +159,6 @@ def _parquet(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
             writer.close()
 
 
-def _valid(name: str) -> str:
-    """Parquet's texts are UTF-8, which names of files need not be."""
+def _to_utf8(name: str) -> str:
+    """Escapes bytes that are not UTF-8, which Parquet strings must be."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

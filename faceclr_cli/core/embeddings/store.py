@@ -1,4 +1,4 @@
-"""The HDF5 file of embeddings: what is in it, how it is written, what is refused on reading."""
+"""The HDF5 store of embeddings: format, writing, and safe reading."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from faceclr_cli.core.text import display_path
 _KIND, _SCHEMA = "embeddings", 1
 _SUFFIXES, _SIGNATURE = (".h5", ".hdf5"), b"\x89HDF\r\n\x1a\n"
 _UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError, OverflowError)
-"""What h5py raises over files that are damaged or not its own, and what decoding their text adds."""
+"""Exceptions that h5py and the decoding of strings raise for damaged or unsupported files."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoreOrigin:
-    """What made embeddings.
+    """Metadata of embeddings: how they were computed.
 
     Attributes:
-        fingerprint: What was done to the photographs, up to the network's input.
-        encoder: The encoder's name.
+        fingerprint: Preprocessing of the photographs up to the input of the network.
+        encoder: Name of the encoder.
         encoder_digest: SHA-256 of its weights.
-        flip: Whether each is the mean of a face and its mirror image.
-        calibration: The encoder's threshold, or None.
-        config: The resolved config of the run that made them.
+        flip: True if the embeddings of each face and its mirror image were averaged.
+        calibration: Calibration of the encoder, or None.
+        config: The resolved config of the run.
     """
 
     fingerprint: Fingerprint
@@ -53,7 +53,7 @@ class StoreOrigin:
     config: Mapping[str, Any]
 
     def to_attributes(self) -> dict[str, Any]:
-        """As the attributes of a file; objects as JSON."""
+        """The fields as attributes of an HDF5 file, with objects as JSON strings."""
         about = stamp(_KIND, self.config) | {
             "schema": _SCHEMA,
             "encoder": self.encoder.encode("utf-8", "backslashreplace").decode(),
@@ -67,15 +67,15 @@ class StoreOrigin:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any], path: Path) -> StoreOrigin:
-        """Reads what `to_attributes` gave; `path` names the file in errors.
+        """Reads the result of `to_attributes`. `path` is for errors.
 
         Raises:
-            DataError, KeyError, TypeError, ValueError: They are no such attributes.
+            DataError, KeyError, TypeError, ValueError: The attributes are missing, invalid, or of a later version.
         """
         if attributes.get("kind") != _KIND:
-            raise DataError(f"{path}: an HDF5 file, but not a store that `faceclr embed` wrote")
+            raise DataError(f"{path}: an HDF5 file, but not a store written by faceclr embed")
         if (schema := int(attributes["schema"])) > _SCHEMA:
-            raise DataError(f"{path}: written by a later faceclr (schema {schema}); upgrade to read it")
+            raise DataError(f"{path}: written by a later version of faceclr (schema {schema}); upgrade to read it")
         calibration = attributes.get("calibration")
         return StoreOrigin(
             fingerprint=Fingerprint.from_json(json.loads(attributes["fingerprint"]), str(path)),
@@ -89,17 +89,17 @@ class StoreOrigin:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Store(StoreOrigin, Rows):
-    """Embeddings, what is known of each, and what made them."""
+    """A store in memory: embeddings and their metadata."""
 
 
 @dataclass(frozen=True)
 class OpenStore:
-    """A store that is open for reading and was found to be sound.
+    """A validated store that is open for reading.
 
     Attributes:
-        file: Its file.
-        origin: What made it.
-        shape: How large it is.
+        file: The HDF5 file.
+        origin: Metadata of the embeddings.
+        shape: Shape of the datasets.
     """
 
     file: h5py.File
@@ -107,16 +107,16 @@ class OpenStore:
     shape: columns.Shape
 
     def rows(self, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
-        """Some rows; as numbers, in ascending order."""
-        return columns.get(self.file, where)
+        """Reads rows; indices must be in ascending order."""
+        return columns.read_rows(self.file, where)
 
 
 def is_store(path: Path) -> bool:
-    """Whether a path is to be opened as a store: by its suffix, or by how the file begins, whatever it is called."""
+    """Returns True if a path has the suffix or the signature of an HDF5 file."""
     if path.suffix.lower() in _SUFFIXES:
         return not path.is_dir()
     try:
-        if not path.is_file():  # To open a pipe would wait for its writer.
+        if not path.is_file():  # Opening a pipe would block.
             return False
         with open(path, "rb") as file:
             return file.read(len(_SIGNATURE)) == _SIGNATURE
@@ -124,42 +124,41 @@ def is_store(path: Path) -> bool:
         return False
 
 
-def read_store_blocks(path: Path) -> Path:
-    """The folder of the parts of a store: those it is made of, or those of one that is not finished."""
+def store_parts_folder(path: Path) -> Path:
+    """Returns the folder of the parts of a store, which may be unfinished."""
     return path.with_name(f"{path.name}.parts")
 
 
 @contextmanager
 def open_store(path: Path) -> Iterator[OpenStore]:
-    """Opens a store that anybody may have made, after checking it.
+    """Validates and opens an untrusted store.
 
     Raises:
-        DataError: There is no such file, or it is not a store, damaged, or of a later version. Also where
-            reading on fails within the block.
-        LockedError: Another program has it open for writing.
+        DataError: The file is missing, not a store, damaged, or of a later version, or a read in the block fails.
+        LockedError: Another program has the file open for writing.
     """
-    with _one_line_errors(path), shared(path) as descriptor, _opened(path, descriptor) as file:
-        yield _checked(file, path)
+    with _one_line_errors(path), shared(path) as descriptor, _open_safely(path, descriptor) as file:
+        yield _validate_store(file, path)
 
 
 @contextmanager
-def _opened(path: Path, descriptor: int) -> Iterator[h5py.File]:
-    """Gives a file to HDF5 that will do no harm: each block is compared first, or another process has tried it."""
+def _open_safely(path: Path, descriptor: int) -> Iterator[h5py.File]:
+    """Opens a file in HDF5 safely: by verifying checksums, or after a child process has read it without crashing."""
     checksums = read_checksums(descriptor)
     if checksums is None:
         require_harmless(path)
     else:
         checked = CheckedFile(descriptor, checksums, path)
         with h5py.File(checked, "r") as file:
-            parts = columns.require_own(file, _parts_folder(path))
+            parts = columns.require_local_datasets(file, _parts_folder(path))
             if not parts:
                 yield file
                 return
-        # HDF5 opens the parts itself, so they are compared as a whole.
+        # HDF5 opens the parts itself, so they are verified in advance.
         checked.check_all()
         for name in parts:
             _require_harmless_part(_parts_folder(path) / name)
-    # What a lock is for, `shared` has done, and file systems without locks make HDF5 refuse.
+    # `shared` holds the lock already, and HDF5's own locks fail on file systems without locks.
     with h5py.File(path, "r", locking=False) as file:
         yield file
 
@@ -173,25 +172,25 @@ def _require_harmless_part(path: Path) -> None:
             CheckedFile(descriptor, checksums, path).check_all()
 
 
-def read_through(path: Path) -> None:
-    """Has HDF5 do all that it will do for a reader of a store, whatever that does to this process.
+def read_whole_store(path: Path) -> None:
+    """Reads everything that HDF5 would decode for a reader of the store. A damaged file may crash this process.
 
     Raises:
-        DataError: As `open_store`.
+        DataError: As for `open_store`.
     """
     with _one_line_errors(path), h5py.File(path, "r", locking=False) as file:
-        _checked(file, path)
+        _validate_store(file, path)
         columns.decode_all_columns(file)
 
 
-def _checked(file: h5py.File, path: Path) -> OpenStore:
+def _validate_store(file: h5py.File, path: Path) -> OpenStore:
     origin = StoreOrigin.from_attributes(file.attrs, path)
-    return OpenStore(file, origin, columns.require_sound(file, _parts_folder(path)))
+    return OpenStore(file, origin, columns.require_valid_datasets(file, _parts_folder(path)))
 
 
 def _parts_folder(path: Path) -> Path:
-    # A part lies in the folder of parts itself.
-    return path.parent if path.parent.suffix == ".parts" else read_store_blocks(path)
+    # A part is itself in the folder of parts.
+    return path.parent if path.parent.suffix == ".parts" else store_parts_folder(path)
 
 
 @contextmanager
@@ -211,20 +210,20 @@ def _one_line_errors(path: Path) -> Iterator[None]:
 
 
 def read_store(path: Path) -> Store:
-    """Reads a store into memory and checks it.
+    """Validates a store and reads it into memory.
 
     Raises:
-        DataError: There is no such file, or it is not a store, damaged, or of a later version.
+        DataError: The file is missing, not a store, damaged, or of a later version.
     """
     with open_store(path) as store:
-        return Store(**_shallow(store.origin), **_shallow(store.rows()))
+        return Store(**_shallow_dict(store.origin), **_shallow_dict(store.rows()))
 
 
 def write_store(path: Path, store: Store) -> None:
-    """Writes a store, whole or not at all.
+    """Writes a store atomically.
 
     Raises:
-        DataError: It cannot be written.
+        DataError: The file cannot be written.
 
     Examples:
         >>> from faceclr_cli.core.faces.crop import default_fingerprint
@@ -246,16 +245,16 @@ def write_store(path: Path, store: Store) -> None:
         ('ann', 'bob')
     """
     with new_store(path, store) as file:
-        columns.create(file, columns.Shape.of(store))
-        columns.put(file, 0, store)
+        columns.create_datasets(file, columns.Shape.of(store))
+        columns.write_rows(file, 0, store)
 
 
 @contextmanager
 def new_store(path: Path, origin: StoreOrigin) -> Iterator[h5py.File]:
-    """Gives the file of a store without datasets yet. It gets its name, or replaces another, when the block ends.
+    """Creates the file of a store without datasets. It is renamed into place when the block ends.
 
     Raises:
-        DataError: It cannot be written.
+        DataError: The file cannot be written.
     """
     try:
         with atomic_path(path) as temporary:
@@ -266,28 +265,28 @@ def new_store(path: Path, origin: StoreOrigin) -> Iterator[h5py.File]:
     except OSError as error:
         raise DataError(f"{display_path(path)}: cannot be written ({_reason(error)})") from error
     except RuntimeError as error:
-        # What could not be written cannot be closed either, and h5py says no more than that.
+        # If a write failed, closing the file fails too, and h5py raises only an unspecific RuntimeError.
         if not isinstance(error.__context__, OSError):
             raise
         raise DataError(f"{display_path(path)}: cannot be written ({_reason(error.__context__)})") from error
 
 
 def _reason(error: OSError) -> str:
-    """Why, in the system's words: HDF5's own are many."""
+    """Returns the message of the operating system, since HDF5's own messages are long."""
     return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
 
 
-def _shallow(value: StoreOrigin | Rows) -> dict[str, Any]:
+def _shallow_dict(value: StoreOrigin | Rows) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def rows_of_most_pictured(store: Store, people: int | None, min_images: int = 1) -> NDArray[np.int_]:
-    """Rows of the people with the most pictures, in the order of the store.
+    """Returns the rows of the people with the most pictures, in the order of the store.
 
     Args:
-        store: Rows without a person never count.
-        people: How many people, or None for all. Of equally many pictures, the first by name.
-        min_images: People with fewer pictures are left out.
+        store: The store. Rows without a person are ignored.
+        people: Number of people, or None for all. Ties are resolved by name.
+        min_images: Ignore people with fewer pictures.
     """
     counts = Counter(name for name in store.identities if name is not None)
     ranked = sorted((name for name, count in counts.items() if count >= min_images), key=lambda n: (-counts[n], n))
@@ -296,7 +295,7 @@ def rows_of_most_pictured(store: Store, people: int | None, min_images: int = 1)
 
 
 def store_required_error(command: str) -> str:
-    """What to tell a user who named no store: what is here that would do, and what to type."""
+    """Returns the error message for a missing store argument, with stores in the working directory."""
     here = sorted(path.name for path in Path().glob("*.h5"))
     if not here:
         return f"no store given and none found here; first type: faceclr embed FACES, then faceclr {command} FACES.h5"

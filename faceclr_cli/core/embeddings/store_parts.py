@@ -1,4 +1,4 @@
-"""The folder beside a store in which its parts are made, each whole or not there, until they are joined."""
+"""The parts of a store under construction: files in a folder beside it that are joined at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faceclr_cli.core.artifacts import exclusive, remove_temporaries
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.block import Block
 from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_people, read_texts
-from faceclr_cli.core.embeddings.store import StoreOrigin, new_store, open_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import StoreOrigin, new_store, open_store, store_parts_folder
 
 _LEAST, _MOST_PARTS = 2048, 256
 NAMED_FAILURES = 5
@@ -22,15 +22,15 @@ NAMED_FAILURES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What all parts came to.
+    """Totals over all parts.
 
     Attributes:
-        faces: Rows.
-        people: Of how many people; 0 where nobody knows whose they are.
-        kept: How many rows an earlier run had made.
-        bad: Pictures that gave none.
-        failures: The first of them, each with its reason.
-        gone: Rows of the former store whose picture is not among those that were given.
+        faces: Number of rows.
+        people: Number of people; 0 if they are unknown.
+        kept: Number of rows from earlier runs.
+        bad: Number of pictures without a face.
+        failures: Reasons for the first of these pictures.
+        gone: Rows of the existing store whose picture is not in the input.
     """
 
     faces: int
@@ -42,25 +42,26 @@ class Totals:
 
 
 def part_size(pictures: int, processes: int) -> int:
-    """Pictures for each part: what a process that is killed loses at most.
+    """Returns the number of pictures in each part, which is the most work that a killed process loses.
 
-    There are no more parts than can be open at once, and where there are few pictures each process still has some.
+    The number of parts is limited by the number of files that can be open at once. With few pictures, parts are small
+    enough for each process to have some.
     """
     return max(min(_LEAST, -(-pictures // processes)), -(-pictures // _MOST_PARTS))
 
 
 @contextmanager
 def open_store_parts(out: Path) -> Iterator[StoreParts]:
-    """Keeps other runs from writing the same store for as long as the block lasts.
+    """Locks a store against other runs for the duration of the block.
 
-    What parts there are at the end stay, for the next run.
+    Parts that exist at the end are kept for the next run.
 
     Raises:
-        LockedError: Another run writes it.
+        LockedError: Another run is writing the store.
     """
-    folder = read_store_blocks(out)
+    folder = store_parts_folder(out)
     with exclusive(folder):
-        # Half-written, by runs that were killed.
+        # Left behind by killed runs.
         remove_temporaries(out.parent, out.name)
         remove_temporaries(folder)
         try:
@@ -71,51 +72,51 @@ def open_store_parts(out: Path) -> Iterator[StoreParts]:
 
 
 class StoreParts:
-    """The parts of a store that is being made. Earlier runs may have left others, which are not touched.
+    """The parts of a store under construction. Parts of earlier runs are not modified.
 
     Args:
         out: The store.
-        run: Number of the run, the same in all its processes; None for one more than the last that left parts.
+        run: Number of the run, the same in all its processes; None for the next unused number.
 
     Attributes:
-        folder: Where they are.
+        folder: Folder of the parts.
         run: Number of the run.
     """
 
     def __init__(self, out: Path, run: int | None = None) -> None:
-        self.folder = read_store_blocks(out)
+        self.folder = store_parts_folder(out)
         self._out = out
         former = (int(path.name.split("-")[0]) for path in self.folder.glob("[0-9]*-*.h5"))
         self.run = run or max(former, default=0) + 1
 
     def path(self, number: int) -> Path:
-        """Where a part goes."""
+        """Returns the path of a part."""
         return self.folder / f"{self.run:04d}-{number:06d}.h5"
 
     def write(self, number: int, block: Block, origin: StoreOrigin, shape: Shape) -> None:
         """Writes one part.
 
         Args:
-            number: Its place in the store.
-            block: What is in it.
-            origin: What made it.
-            shape: Of the whole store, as far as it is known: all but the number of rows.
+            number: Index of the part.
+            block: Content of the part.
+            origin: Metadata of the part.
+            shape: Shape of the part, except for the number of rows.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: The part cannot be written.
         """
         with new_store(self.path(number), origin) as file:
-            columns.create(file, replace(shape, rows=len(block.rows)))
-            columns.put(file, 0, block.rows)
+            columns.create_datasets(file, replace(shape, rows=len(block.rows)))
+            columns.write_rows(file, 0, block.rows)
             named = block.failures[:NAMED_FAILURES]
             file.attrs.update(kept=block.kept, bad=len(block.failures), failures=json.dumps(named))
 
     def made(self) -> int:
-        """How many of this run there are."""
+        """Returns the number of finished parts of this run."""
         return sum(1 for _ in self.folder.glob(f"{self.run:04d}-*.h5"))
 
     def totals(self, count: int) -> Totals:
-        """What the first parts came to."""
+        """Returns the totals of the first `count` parts."""
         faces = kept = bad = 0
         people, failures = set[str](), list[str]()
         for number in range(count):
@@ -129,7 +130,7 @@ class StoreParts:
         )
 
     def content_hashes(self, count: int, *, without: Set[str]) -> set[str]:
-        """Those of the pictures in the first parts, but for pictures of some names."""
+        """Returns the content hashes in the first `count` parts, except for pictures with the names in `without`."""
         found = set[str]()
         for number in range(count):
             with open_store(self.path(number)) as part:
@@ -138,10 +139,12 @@ class StoreParts:
         return found
 
     def join(self, count: int, origin: StoreOrigin, *, keep: bool) -> None:
-        """Makes one store of the first parts, and removes all others and, unless they are to be kept, those too.
+        """Joins the first `count` parts to a store and removes all parts.
+
+        With `keep`, the joined parts stay, and the store refers to them.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: The store cannot be written.
         """
         paths = [self.path(number) for number in range(count)]
         shapes = [_shape(path) for path in paths]
@@ -159,7 +162,7 @@ class StoreParts:
                 path.unlink()
 
     def discard(self) -> None:
-        """Removes all parts, also those of earlier runs."""
+        """Removes all parts, including those of earlier runs."""
         for path in self.folder.iterdir():
             path.unlink()
 
@@ -170,10 +173,10 @@ def _shape(path: Path) -> Shape:
 
 
 def _copy(paths: Sequence[Path], file: h5py.File, whole: Shape) -> None:
-    columns.create(file, whole)
+    columns.create_datasets(file, whole)
     start = 0
     for path in paths:
         with open_store(path) as part:
             rows = part.rows()
-        columns.put(file, start, rows)
+        columns.write_rows(file, start, rows)
         start += len(rows)

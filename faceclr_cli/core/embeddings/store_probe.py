@@ -1,4 +1,4 @@
-"""A file that faceclr did not write is opened in another process first, since HDF5 may hang or crash over it."""
+"""Probing of untrusted HDF5 files in a child process, since HDF5 may hang or crash on them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.text import display_path
 
 REFUSED, TOO_LARGE = 3, 4
-"""Exit codes of the process: it printed what is wrong; the memory that it may take was not enough."""
+"""Exit codes of the child process: the error was printed; the memory limit was exceeded."""
 
 _CHILD = "from faceclr_cli.core.embeddings.probe_process import main; main()"
 _SECONDS, _BYTES_PER_SECOND = 5, 20_000_000
 _PATIENCE = 20
-"""Times the processor time that the process may take, for a machine with much other work and slow disks."""
+"""Ratio of the wall time limit to the CPU time limit, for busy machines and slow disks."""
 
 
 def require_harmless(path: Path) -> None:
-    """Has a process with limits of time and memory read a file that may be a store.
+    """Reads a file in a child process with limits on time and memory.
 
     Raises:
-        DataError: It is not a sound store, or HDF5 would hang or crash or take too much memory over it.
+        DataError: The file is not a valid store, or HDF5 hangs, crashes or uses too much memory.
     """
     state = path.stat()
     _probe(path, state.st_ino, state.st_size, state.st_mtime_ns)
@@ -33,7 +33,7 @@ def require_harmless(path: Path) -> None:
 
 @lru_cache(maxsize=1024)
 def _probe(path: Path, inode: int, size: int, changed: int) -> None:
-    """The file's state is part of the key: what was probed is not probed again until it changes."""
+    """Probes a file. The file's state is part of the cache key, so unchanged files are probed only once."""
     del inode, changed
     seconds = _SECONDS + size // _BYTES_PER_SECOND
     modules = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
@@ -64,5 +64,5 @@ def _cause(code: int, seconds: int) -> str:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return f"HDF5 did not finish reading it within {seconds} s"
     if code == TOO_LARGE:
-        return "HDF5 takes too much memory over it"
-    return f"HDF5 crashes over it: {signal.Signals(-code).name}" if code < 0 else f"reading it ends with code {code}"
+        return "HDF5 needs too much memory to read it"
+    return f"HDF5 crashes on it: {signal.Signals(-code).name}" if code < 0 else f"reading it ends with code {code}"

@@ -1,4 +1,4 @@
-"""A store is brought up to date: what is new is embedded, in parts, which are joined."""
+"""Creation and update of stores: new pictures are embedded in parts, which are then joined."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.embeddings.block import Block
 from faceclr_cli.core.embeddings.crop_source import Listing
 from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_texts
-from faceclr_cli.core.embeddings.part_workers import EmbeddingJob, Maker, make_in_processes
-from faceclr_cli.core.embeddings.previous_rows import require_fit
+from faceclr_cli.core.embeddings.part_workers import EmbeddingJob, PartBuilder, build_in_processes
+from faceclr_cli.core.embeddings.previous_rows import require_compatible_store
 from faceclr_cli.core.embeddings.process_group import ProcessGroup
 from faceclr_cli.core.embeddings.store import StoreOrigin, open_store
 from faceclr_cli.core.embeddings.store_parts import StoreParts, Totals, open_store_parts, part_size
@@ -34,27 +34,28 @@ def update_store(
     place: ProcessGroup | None,
     reporter: Reporter,
 ) -> Totals:
-    """Makes a store, or adds to it what is new among the pictures or was changed.
+    """Creates a store, or updates an existing one with new and changed pictures.
 
-    Killed at any moment, the store is the old one or the new one; what is done is kept, and the next run goes on.
+    If the run is killed, the store is either the old or the new one. Finished parts are kept, and the next run
+    continues from them.
 
     Args:
-        config: How.
+        config: The options.
         out: The store.
-        listing: What is to be in it.
-        encoder: Makes embeddings; each process but this one loads its own.
-        origin: What the store is to say of itself.
-        place: Of this process among those that torchrun started, of which it is the first.
-        reporter: Told of the progress.
+        listing: The pictures.
+        encoder: The encoder. Each other process loads its own.
+        origin: Metadata of the store.
+        place: The process group of torchrun, in which this process has rank 0; None without torchrun.
+        reporter: Receives progress.
 
     Raises:
-        LockedError: Another run writes the same store.
-        DataError: No picture gave a face, the store cannot be written, or it is there and was made in another way.
-        FingerprintError: It is there, and its pictures were prepared in another way.
-        ModelError: A process died.
+        LockedError: Another run is writing the store.
+        DataError: The store cannot be written, or exists with other settings.
+        FingerprintError: The store exists, and the fingerprint of its pictures differs.
+        ModelError: A process was killed.
     """
     with open_store_parts(out) as parts:
-        require_fit(out, origin, half=config.half)
+        require_compatible_store(out, origin, half=config.half)
         processes = place.world if place else config.gpus or config.processes
         size = part_size(len(listing.photos), processes)
         shape = _shape(listing, out, encoder.dim, half=config.half)
@@ -64,31 +65,31 @@ def update_store(
         try:
             if place is not None:
                 place.share(job)
-                Maker(job, encoder).make(range(0, job.count, place.world), reporter)
+                PartBuilder(job, encoder).build(range(0, job.count, place.world), reporter)
                 place.wait()
             elif processes > 1:
-                make_in_processes(job, reporter)
+                build_in_processes(job, reporter)
             else:
-                Maker(job, encoder).make(range(job.count), reporter)
+                PartBuilder(job, encoder).build(range(job.count), reporter)
         except (KeyboardInterrupt, StoppedError):
-            text = f"what is done is kept in {display_path(parts.folder)}; the same command goes on from there"
+            text = f"finished work is kept in {display_path(parts.folder)}; run the same command to continue"
             reporter.report(Notice(text=text, level="warning"))
             raise
-        return _joined(job, parts)
+        return _join(job, parts)
 
 
-def take_part(place: ProcessGroup) -> None:
-    """Makes the parts that fall to a process other than the first."""
+def build_share(place: ProcessGroup) -> None:
+    """Builds the parts that are assigned to a process with a rank above 0."""
     job: EmbeddingJob = place.share(None)
     encoder = load_encoder(job.config.model, place.device(job.config.device))
-    Maker(job, encoder).make(range(place.rank, job.count, place.world), Silent())
+    PartBuilder(job, encoder).build(range(place.rank, job.count, place.world), Silent())
     place.wait()
 
 
-def _joined(job: EmbeddingJob, parts: StoreParts) -> Totals:
-    """Makes one store of all parts and of the rows that stay though their pictures are gone."""
+def _join(job: EmbeddingJob, parts: StoreParts) -> Totals:
+    """Joins all parts, and the kept rows of pictures that are not in the input, to one store."""
     count = job.count
-    gone = _gone(job, parts)
+    gone = _rows_without_picture(job, parts)
     for start in range(0, 0 if job.config.prune else len(gone), job.size):
         with open_store(job.out) as store:
             rows = store.rows(gone[start : start + job.size])
@@ -103,7 +104,7 @@ def _joined(job: EmbeddingJob, parts: StoreParts) -> Totals:
 
 
 def _shape(listing: Listing, out: Path, dim: int, *, half: bool) -> Shape:
-    """That of any part: its texts have room for all those of the store."""
+    """Returns the shape of each part, with string widths for the whole store."""
     path, identity, content_hash = 1, 1, 64
     for photo in listing.photos:
         path = max(path, len(os.fsencode(photo.name)))
@@ -115,8 +116,8 @@ def _shape(listing: Listing, out: Path, dim: int, *, half: bool) -> Shape:
     return Shape(rows=0, dim=dim, half=half, widths=(path, identity, content_hash))
 
 
-def _gone(job: EmbeddingJob, parts: StoreParts) -> NDArray[np.int_]:
-    """The rows of the store whose picture is not among those that were given, under its name or a new one."""
+def _rows_without_picture(job: EmbeddingJob, parts: StoreParts) -> NDArray[np.int_]:
+    """Returns the rows of the store whose picture is not in the input, neither under its old name nor a new one."""
     if not job.out.exists():
         return np.empty(0, int)
     names = {photo.name for photo in job.listing.photos}

@@ -1,1 +1,1 @@
-"""From a crop to an embedding."""
+"""Encoders: crops to embeddings."""

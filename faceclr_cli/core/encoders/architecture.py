@@ -1,4 +1,4 @@
-"""What must be known of a network to build it again. Knows no torch: an exported encoder runs without it."""
+"""The architecture of an encoder network. Does not import torch, which exported encoders do not need."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, Literal
 Pool = Literal["none", "mean"]
 
 NORMALIZATION = "mean 0.5 std 0.5"
-"""What `normalize` does to values, as the fingerprint of an encoder states it."""
+"""The normalization of `normalize_pixels`, as encoder fingerprints state it."""
 
 _POOLS: dict[str, Pool] = {"none": "none", "mean": "mean"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """All that is needed to build the same network again.
+    """The parameters that determine an encoder network.
 
     Attributes:
-        backbone: What `build_backbone` builds.
+        backbone: Name of the backbone; see `build_backbone`.
         embedding_dim: Length of an embedding.
-        image_size: Side in pixels of the pictures that the network sees.
-        pool: What lies between the backbone's map of features and the embedding layer; see `build_backbone`.
+        image_size: Side of the network's input in pixels.
+        pool: Pooling between the backbone's feature map and the embedding layer; see `build_backbone`.
     """
 
     backbone: str
@@ -36,7 +36,7 @@ class Architecture:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Architecture:
-        """Reads what `to_json` gave.
+        """Reads the result of `to_json`.
 
         Raises:
             KeyError, TypeError, ValueError: A field is missing or of the wrong type.

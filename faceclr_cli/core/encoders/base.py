@@ -1,4 +1,4 @@
-"""What every encoder is, whatever runs it."""
+"""The interface of all encoders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Encoder(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it in tables and in the names of files."""
+        """Name for tables and file names."""
         ...
 
     @property
@@ -27,34 +27,34 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """How crops must be made for it, and what it does to them before its network."""
+        """The preprocessing that the encoder expects: how crops are made, and how their pixels are normalized."""
         ...
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its weights: two encoders with the same digest and fingerprint give the same embeddings."""
+        """SHA-256 of the weights. Encoders with equal digests and fingerprints compute the same embeddings."""
         ...
 
     @property
     def calibration(self) -> Calibration | None:
-        """Its threshold and what that means, or None where nobody measured it."""
+        """Measured thresholds and match probability, or None if the encoder is not calibrated."""
         ...
 
     @property
     def trained_on(self) -> Collection[str] | None:
-        """The people that it was trained on, or None where nobody wrote them down."""
+        """Names of the people it was trained on, or None if they are unknown."""
         ...
 
     @property
     def fills_cores(self) -> bool:
-        """Whether all cores of this machine work on a batch together, so that what takes one of them holds up all."""
+        """True if the encoder uses all cores for one batch, so that other work on any core slows it down."""
         ...
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch.
 
         Args:
-            crops: Aligned faces, RGB, 0-255. Shape: (batch_size, size, size, 3), with the fingerprint's size.
+            crops: Aligned faces, RGB, 0-255. Shape: (batch_size, size, size, 3), where size is that of the fingerprint.
 
         Returns:
             L2-normalized embeddings. Shape: (batch_size, dim).

@@ -1,4 +1,4 @@
-"""What similarities of an encoder mean: thresholds for false accept rates, and probabilities."""
+"""The calibration of an encoder: thresholds for false accept rates, and the match probability by similarity."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from faceclr_cli.core.artifacts import read_json, stamp, write_json
 from faceclr_cli.core.errors import DataError, ModelError
@@ -14,15 +14,31 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.metrics.probability import Logistic
 from faceclr_cli.core.text import display_path
 
-if TYPE_CHECKING:
-    from faceclr_cli.core.encoders.base import Encoder
-
-USUAL_FAR = 1e-3
-"""The false accept rate of a verdict where nobody asks for another."""
+DEFAULT_FAR = 1e-3
+"""Default false accept rate of verdicts."""
 LAX_FAR = 0.05
-"""The false accept rate above which a verdict of "same person" says little."""
+"""False accept rate above which a verdict of "same person" is not meaningful."""
 
 _KIND = "calibration"
+
+
+class EncoderIdentity(Protocol):
+    """The properties of an encoder that tie a calibration to it."""
+
+    @property
+    def name(self) -> str:
+        """See `Encoder.name`."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """See `Encoder.digest`."""
+        ...
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """See `Encoder.fingerprint`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +47,10 @@ class FarPoint:
 
     Attributes:
         far: Share of impostor pairs accepted.
-        threshold: Least cosine similarity at which two faces count as the same person.
+        threshold: Minimum cosine similarity at which two faces count as the same person.
         tar: Share of genuine pairs accepted.
-        low: Lower end of the threshold's 95% interval by bootstrap over people, or None where nobody measured it.
-        high: Its upper end, likewise.
+        low: Lower end of the threshold's 95% confidence interval (bootstrap over people), or None if not measured.
+        high: Upper end of the interval, or None if not measured.
     """
 
     far: float
@@ -47,29 +63,29 @@ class FarPoint:
         ends = [end for end in (self.low, self.high) if end is not None]
         numbers = (self.far, self.threshold, self.tar, *ends)
         if not all(map(math.isfinite, numbers)) or not (0 <= self.far <= 1 and 0 <= self.tar <= 1):
-            raise ValueError("a false accept rate, threshold or true accept rate is none")
+            raise ValueError("a threshold is not finite, or a rate is not between 0 and 1")
 
     @property
     def is_lax(self) -> bool:
-        """Whether it accepts so many impostor pairs that a verdict by it says little."""
+        """True if the rate is above `LAX_FAR`, so that verdicts with this threshold are not meaningful."""
         return self.far > LAX_FAR
 
     @property
     def meaning(self) -> str:
-        """What it accepts, in words."""
+        """The rates in words."""
         impostors = f"1 in {1 / self.far:,.0f} pairs" if self.far > 0 else "no pair"
         return f"accepts {impostors} of different people, {self.tar:.1%} of pairs of the same"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What was measured of an encoder's similarities.
+    """The calibration of an encoder.
 
     Attributes:
-        points: One for each false accept rate, from the laxest to the strictest; at least one.
-        probability: From similarity to the chance that it is one person, if that is as likely as not beforehand; or
-            None where nobody measured it.
-        source: The pairs that it was measured on, for people.
+        points: Thresholds, one for each false accept rate, from the laxest to the strictest; at least one.
+        probability: Probability that two faces show the same person by their similarity, for equal prior odds; None if
+            not measured.
+        source: Description of the pairs that the calibration was measured on.
     """
 
     points: tuple[FarPoint, ...]
@@ -78,39 +94,39 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not self.points:
-            raise ValueError("a calibration without a threshold")
+            raise ValueError("the calibration has no threshold")
         curve = self.probability
         if curve is not None and not (math.isfinite(curve.slope) and math.isfinite(curve.offset)):
-            raise ValueError("a probability of no similarity")
+            raise ValueError("the slope or offset of the probability is not finite")
 
     @property
-    def usual(self) -> FarPoint:
-        """The point for verdicts where nobody asks for a rate: the one nearest to `USUAL_FAR`."""
-        return min(self.points, key=lambda point: abs(math.log10(max(point.far, 1e-12) / USUAL_FAR)))
+    def default_point(self) -> FarPoint:
+        """The point for verdicts without a requested rate: the one nearest to `DEFAULT_FAR`."""
+        return min(self.points, key=lambda point: abs(math.log10(max(point.far, 1e-12) / DEFAULT_FAR)))
 
-    def usual_at_most(self, highest_far: float) -> FarPoint:
-        """The point for verdicts where a face is compared with many: the usual one, or one of a lower rate.
+    def default_point_at_most(self, highest_far: float) -> FarPoint:
+        """Returns the default point, or a stricter one for verdicts that compare a face with many others.
 
         Args:
-            highest_far: The highest rate wanted. Where none as low was measured, the lowest one that was is taken.
+            highest_far: Highest acceptable rate. If no rate this low was measured, the lowest measured rate is used.
         """
-        usual = self.usual
-        falling = sorted((point for point in self.points if 0 < point.far <= usual.far), key=lambda point: -point.far)
-        # 0.001 / 10 may be less than 0.0001 by rounding.
+        default = self.default_point
+        falling = sorted((point for point in self.points if 0 < point.far <= default.far), key=lambda point: -point.far)
+        # 0.001 / 10 can be less than 0.0001 by rounding.
         allowed = (point for point in falling if point.far <= highest_far * (1 + 1e-9))
-        return next(allowed, falling[-1] if falling else usual)
+        return next(allowed, falling[-1] if falling else default)
 
     def at(self, far: float) -> FarPoint:
-        """The point for a false accept rate.
+        """Returns the point for a false accept rate.
 
         Raises:
-            ValueError: It has not been measured.
+            ValueError: No threshold was measured for this rate.
         """
         for point in self.points:
             if math.isclose(point.far, far, rel_tol=1e-6):
                 return point
         known = ", ".join(f"{point.far:g}" for point in self.points)
-        raise ValueError(f"a FAR of {far:g} has not been measured for this encoder, only {known}")
+        raise ValueError(f"this encoder has no threshold for a FAR of {far:g}, only for {known}")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -118,7 +134,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Reads what `to_json` gave.
+        """Reads the result of `to_json`.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError, OverflowError: A field is missing, unknown or not a number.
@@ -135,14 +151,16 @@ def _numbers(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value is None else float(value) for name, value in fields.items()}
 
 
-def write_calibration(path: Path, calibration: Calibration, encoder: Encoder, config: Mapping[str, Any]) -> None:
-    """Writes a calibration as a file of its own, atomically.
+def write_calibration(
+    path: Path, calibration: Calibration, encoder: EncoderIdentity, config: Mapping[str, Any]
+) -> None:
+    """Writes a calibration file atomically.
 
     Args:
-        path: Where to.
-        calibration: What was measured.
-        encoder: Of whom.
-        config: The resolved config of the run that measured it.
+        path: The file.
+        calibration: The calibration.
+        encoder: The calibrated encoder.
+        config: The resolved config of the calibration run.
     """
     write_json(
         path,
@@ -156,20 +174,20 @@ def write_calibration(path: Path, calibration: Calibration, encoder: Encoder, co
     )
 
 
-def read_calibration(path: Path, encoder: Encoder) -> Calibration:
-    """Reads what `write_calibration` wrote.
+def read_calibration(path: Path, encoder: EncoderIdentity) -> Calibration:
+    """Reads a calibration file.
 
     Raises:
-        DataError: It is missing, damaged or no calibration.
-        FingerprintError: It was measured on faces that were cut out in another way.
-        ModelError: It was measured of another encoder.
+        DataError: The file is missing, damaged, or not a calibration.
+        FingerprintError: It was measured on crops with a different fingerprint.
+        ModelError: It belongs to another encoder.
     """
     try:
         content = read_json(path)
     except RecursionError:
         raise DataError(f"{display_path(path)}: damaged: nested too deeply") from None
     if content.get("kind") != _KIND:
-        raise DataError(f"{display_path(path)}: no calibration; faceclr calibrate -o writes one")
+        raise DataError(f"{display_path(path)}: not a calibration file; faceclr calibrate -o writes one")
     try:
         digest, name = str(content["encoder_digest"]), str(content["encoder"])
         fingerprint = Fingerprint.from_json(content["fingerprint"], display_path(path))
@@ -178,7 +196,7 @@ def read_calibration(path: Path, encoder: Encoder) -> Calibration:
         raise DataError(f"{display_path(path)}: damaged or of another version of faceclr ({error})") from error
     if digest != encoder.digest:
         raise ModelError(
-            f"{display_path(path)}: was measured of the encoder {display_path(name)}, not of {encoder.name}"
+            f"{display_path(path)}: is the calibration of the encoder {display_path(name)}, not of {encoder.name}"
         )
     fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {encoder.name}")
     return calibration

@@ -1,4 +1,4 @@
-"""An encoder whose embeddings are checked before anything is computed from them."""
+"""A wrapper that checks the embeddings of an encoder for NaN and infinite values."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 class CheckedEncoder:
     """An encoder that raises an error instead of returning NaN or infinite embeddings.
 
-    A comparison with NaN is false, so without the check a diverged encoder would find that all people differ.
+    Comparisons with NaN are false, so without the check a diverged encoder would report every pair as different people.
 
     Attributes:
-        encoder: Does the work; all properties are its own.
+        encoder: The wrapped encoder, which provides all properties.
     """
 
     encoder: Encoder

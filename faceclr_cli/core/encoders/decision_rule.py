@@ -1,4 +1,4 @@
-"""Where the line between one person and two is drawn, and what that means."""
+"""The decision rule of verdicts: a threshold, its false accept rate, and the match probability."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from faceclr_cli.core.encoders.calibration_record import read_calibration
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.metrics.probability import Logistic
 
-STRANGERS_NAMED = 1e-3
-"""The share of strangers that may be taken for somebody of a gallery where the user chooses no rate."""
+DEFAULT_FALSE_ALARM_RATE = 1e-3
+"""Default share of faces of unknown people that may be identified as someone in a gallery."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A threshold and what is known of it.
+    """A threshold and its measured properties.
 
     Attributes:
-        threshold: Least similarity of the same person.
-        far: Share of impostor pairs that it was measured to accept, or None where the user chose it.
-        meaning: What it accepts, in words.
-        logistic: From similarity to probability, or None where nobody measured it.
-        source: The pairs that it was measured on, in words; None where the user chose it.
+        threshold: Minimum similarity of two faces of the same person.
+        far: Share of impostor pairs that it accepts, or None if the user chose the threshold.
+        meaning: Description of the threshold for users.
+        logistic: Match probability by similarity, or None if not measured.
+        source: Description of the pairs that it was measured on, or None if the user chose the threshold.
     """
 
     threshold: float
@@ -33,23 +33,23 @@ class Rule:
     source: str | None = None
 
     def probability(self, similarity: float) -> float | None:
-        """The chance that it is one person, if that is as likely as not beforehand; None where nobody measured it."""
+        """Returns the probability of the same person for equal prior odds, or None if it was not measured."""
         return None if self.logistic is None else float(self.logistic(similarity))
 
 
-def rule_of(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -> Rule:
-    """The rule that the options ask for.
+def choose_rule(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -> Rule:
+    """Chooses the decision rule for an encoder and the options of a command.
 
     Args:
-        encoder: Whose similarities are judged.
+        encoder: The encoder that computes the similarities.
         config: The options.
-        highest_far: Of a face that is compared with many. Where the user chose neither a threshold nor a rate, the rule
-            has the highest rate that was measured, is at most the usual one and at most this; or else the lowest.
+        highest_far: Highest acceptable rate if a face is compared with many others. Applies if the user chose neither a
+            threshold nor a rate; see `Calibration.default_point_at_most`.
 
     Raises:
-        ConfigError: The encoder has no threshold and none was given, none for this rate, or only one that accepts so
-            many impostor pairs that no verdict can rest on it.
-        DataError, ModelError, FingerprintError: As `read_calibration`.
+        ConfigError: The encoder has no calibrated threshold and none was given, has none for the requested rate, or has
+            only thresholds that accept too many impostor pairs.
+        DataError, ModelError, FingerprintError: As for `read_calibration`.
     """
     threshold, far, calibration = config.threshold, config.far, config.calibration
     measured = encoder.calibration if calibration is None else read_calibration(calibration, encoder)
@@ -58,17 +58,17 @@ def rule_of(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -
         return Rule(threshold=threshold, far=None, meaning="chosen by --threshold", logistic=logistic)
     if measured is None:
         raise ConfigError(
-            f"--model {config.model}: its threshold has not been measured; faceclr calibrate measures it, or give one "
-            "with --threshold"
+            f"--model {config.model}: this encoder has no calibrated threshold; run faceclr calibrate, or give "
+            "--threshold"
         )
     try:
-        point = measured.usual_at_most(highest_far) if far is None else measured.at(far)
+        point = measured.default_point_at_most(highest_far) if far is None else measured.at(far)
     except ValueError as error:
-        raise ConfigError(f"--far {far:g}: {error}; faceclr calibrate --far {far:g} measures it") from error
+        raise ConfigError(f"--far {far:g}: {error}; run faceclr calibrate --far {far:g}") from error
     if far is None and point.is_lax:
         raise ConfigError(
-            f"--model {config.model}: too weak for a verdict: its threshold {point.threshold:.3f} {point.meaning} (FAR "
-            f"{point.far:.1%}); faceclr calibrate measures a stricter one, or give --threshold"
+            f"--model {config.model}: too weak for verdicts: its threshold {point.threshold:.3f} {point.meaning} (FAR "
+            f"{point.far:.1%}); run faceclr calibrate to measure a stricter one, or give --threshold"
         )
     return Rule(
         threshold=point.threshold, far=point.far, meaning=point.meaning, source=measured.source, logistic=logistic

@@ -1,4 +1,4 @@
-"""What an encoder folder says of itself. Knows no torch: an exported encoder runs without it."""
+"""The description of an encoder folder (encoder.json). Does not import torch, which exported encoders do not need."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LARGEST_WEIGHTS = 4 * 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What an encoder was made from, for those who ask whether a test is fair to it.
+    """The training data of an encoder, which shows whether an evaluation overlaps with it.
 
     Attributes:
-        command: Which command trained it: `pretrain`.
+        command: Name of the command that trained it, such as `pretrain`.
         config: The resolved options of that command.
         data: Name of the folder of faces.
-        pictures: How many pictures it was trained on.
-        people: How many pictures of each person, by name; empty where nobody knows them.
+        pictures: Number of training pictures.
+        people: Number of training pictures of each person, by name; empty if the people are unknown.
     """
 
     command: str
@@ -40,20 +40,20 @@ class Card:
     people: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """The card as `encoder.json` holds it; the config stands beside it, as in every artifact."""
+        """The card as a JSON object, without the config, which is a field of `encoder.json` itself."""
         return {"command": self.command, "data": self.data, "pictures": self.pictures, "people": dict(self.people)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What `encoder.json` says.
+    """The content of `encoder.json`.
 
     Attributes:
-        folder: Where it lies.
-        architecture: How to build the network.
-        fingerprint: How crops must be made for it, and what it does to them.
-        calibration: Its threshold and what that means, or None.
-        card: What it was made from.
+        folder: The encoder folder.
+        architecture: Architecture of the network.
+        fingerprint: The preprocessing that the encoder expects.
+        calibration: Its calibration, or None.
+        card: Its training data.
         digest: SHA-256 of the weights.
         content: The JSON document itself.
     """
@@ -68,16 +68,16 @@ class Description:
 
     @property
     def name(self) -> str:
-        """What to call the encoder: as its folder, or as the run that the folder lies in."""
+        """Name of the encoder: that of its folder, or of the run that contains the folder."""
         folder = self.folder.resolve()
         return folder.parent.name if self.folder.name == _IN_A_RUN else folder.name
 
 
-def describe(folder: Path) -> Description:
-    """Reads what an encoder folder, or the encoder in a run folder, says of itself.
+def read_description(folder: Path) -> Description:
+    """Reads the description of an encoder folder, or of the encoder in a run folder.
 
     Raises:
-        ModelError: There is no encoder, its description is damaged or foreign, or its weights cannot be weights.
+        ModelError: There is no encoder, its description is damaged or unsupported, or a file is too large.
     """
     for candidate in (folder, folder / _IN_A_RUN):
         if (candidate / DESCRIPTION).is_file():
@@ -92,29 +92,29 @@ def describe(folder: Path) -> Description:
         content = read_json(path)
     except (DataError, RecursionError) as error:
         raise _damaged(str(path), error) from error
-    return parse(content, str(path), candidate)
+    return parse_description(content, str(path), candidate)
 
 
 def require_size(path: Path, largest: int) -> None:
-    """Refuses a file that is larger than any that faceclr writes, before anybody reads it. None may be there.
+    """Rejects a file that is larger than faceclr would write. A missing file passes.
 
     Raises:
-        ModelError: It has more than `largest` bytes.
+        ModelError: The file has more than `largest` bytes.
     """
     if path.is_file() and (size := path.stat().st_size) > largest:
-        raise ModelError(f"{path}: {size / 2**30:.1f} GiB, larger than any that faceclr writes")
+        raise ModelError(f"{path}: {size / 2**30:.1f} GiB, larger than any file that faceclr writes")
 
 
-def parse(content: Mapping[str, Any], origin: str, folder: Path) -> Description:
-    """Makes a description of what was in a JSON document.
+def parse_description(content: Mapping[str, Any], origin: str, folder: Path) -> Description:
+    """Parses the JSON document of a description.
 
     Args:
         content: The document.
-        origin: Where it was, for errors.
-        folder: Where it lay.
+        origin: Name of its file, for errors.
+        folder: The folder of that file.
 
     Raises:
-        ModelError: It is damaged or foreign.
+        ModelError: The document is damaged or unsupported.
     """
     try:
         if content.get("kind") != "encoder":
@@ -123,7 +123,7 @@ def parse(content: Mapping[str, Any], origin: str, folder: Path) -> Description:
     except (DataError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(origin, error) from error
     if (description.fingerprint.channels, description.fingerprint.normalization) != ("rgb", NORMALIZATION):
-        raise ModelError(f"{origin}: its pixels are prepared in a way that this version of faceclr does not know")
+        raise ModelError(f"{origin}: its channel order or normalization is not supported by this version of faceclr")
     return description
 
 

@@ -1,9 +1,7 @@
-"""An encoder on disk: a folder with `encoder.json` and `weights.safetensors`."""
+"""Encoder folders: `encoder.json` and `weights.safetensors`, run by PyTorch."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +12,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from faceclr_cli.core.artifacts import atomic_path, digest_file, stamp, write_json
+from faceclr_cli.core.artifacts import atomic_folder, digest_file, stamp, write_json
 from faceclr_cli.core.encoders.architecture import NORMALIZATION
 from faceclr_cli.core.encoders.calibration_record import Calibration
-from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, describe
+from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, read_description
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
@@ -48,12 +46,12 @@ class TorchEncoder:
         """Embeds a batch; see `Encoder.embed`.
 
         Raises:
-            ValueError: The crops have another type or size than the fingerprint says.
+            ValueError: The type or size of the crops does not match the fingerprint.
         """
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
             raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
-        # A copy only of what torch cannot take as it is: memory that is read-only, or runs backwards.
+        # Copies only arrays that torch cannot share: read-only ones, and those with negative strides.
         shared = torch.from_numpy(np.require(crops, requirements=("C", "W")))
         pictures = normalize_pixels(shared.to(self._device), self._size)
         embeddings: NDArray[np.float32] = F.normalize(self._network(pictures).float(), dim=1).cpu().numpy()
@@ -68,17 +66,17 @@ def save_encoder(
     card: Card,
     calibration: Calibration | None = None,
 ) -> None:
-    """Writes an encoder folder whole; one that is there already gives way once the new one is on disk.
+    """Writes an encoder folder atomically, replacing an existing one.
 
     Args:
-        folder: Where to.
-        network: Its architecture and weights are kept.
-        fingerprint: Of the crops that it was trained on; channel order and normalization are set here.
-        card: What it was made from.
-        calibration: Its threshold, if somebody measured it.
+        folder: The encoder folder.
+        network: The trained network.
+        fingerprint: Fingerprint of the training crops. Channel order and normalization are overwritten with those of
+            `normalize_pixels`.
+        card: The training data.
+        calibration: The calibration, if there is one.
     """
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with atomic_folder(folder) as temporary:
         write_tensors(temporary / WEIGHTS, network.state_dict())
         content = {
             **stamp("encoder", card.config),
@@ -90,26 +88,19 @@ def save_encoder(
             "weights": {"sha256": digest_file(temporary / WEIGHTS)},
         }
         write_json(temporary / DESCRIPTION, content)
-        # A folder cannot be renamed onto another that holds files. Between the two renames the former
-        # encoder still exists, under its hidden name.
-        former = folder.with_name(f".{folder.name}.former")
-        shutil.rmtree(former, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, former)
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
-    """Builds the network of an encoder or run folder, on the CPU, with its weights.
+    """Loads the network of an encoder or run folder on the CPU.
 
     Raises:
-        ModelError: There is no encoder, or it is damaged or foreign.
+        ModelError: There is no encoder, or it is damaged or unsupported.
     """
-    description = describe(folder)
+    description = read_description(folder)
     path = description.folder / WEIGHTS
     try:
         if digest_file(path) != description.digest:
-            raise ModelError(f"{path}: damaged, or not the weights that {DESCRIPTION} beside it belongs to")
+            raise ModelError(f"{path}: damaged, or not the weights that {DESCRIPTION} in this folder describes")
         weights = load_file(path)
         network = EncoderNetwork(description.architecture)
         network.load_state_dict(weights)
@@ -123,15 +114,15 @@ def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
 
 
 def load_encoder_folder(folder: Path, device: str = "auto") -> TorchEncoder:
-    """Opens an encoder folder, or the encoder in a run folder.
+    """Loads an encoder folder, or the encoder in a run folder.
 
     Args:
-        folder: Where it lies.
+        folder: The encoder or run folder.
         device: `auto` (the GPU if there is one), `cpu` or `cuda`.
 
     Raises:
-        ModelError: There is no encoder, or it is damaged or foreign.
-        ConfigError: `cuda` without a GPU.
+        ModelError: There is no encoder, or it is damaged or unsupported.
+        ConfigError: The device is `cuda`, and there is no GPU.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")

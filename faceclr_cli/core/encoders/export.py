@@ -1,4 +1,4 @@
-"""`faceclr export`: an encoder becomes one ONNX file, if that gives what PyTorch gives."""
+"""`faceclr export`: writes an encoder as one ONNX file and verifies it against PyTorch."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 HALF_GRAPH = "encoder-half.onnx"
 CROPS = 256
 LEAST_COSINE = {"float32": 0.9999, "float16": 0.999}
-"""With PyTorch's embeddings, which are float32, by precision."""
+"""Minimum cosine between exported embeddings and PyTorch's float32 embeddings, by precision."""
 
-_NEEDED = ("onnx", "onnxruntime", "onnxscript")  # the last by torch's exporter
+_NEEDED = ("onnx", "onnxruntime", "onnxscript")  # torch's exporter needs onnxscript
 _TRACING = "tracing the network"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """What was written.
+    """The exported file.
 
     Attributes:
         out: The file.
-        bytes: Its size.
-        crop_size: Side in pixels of the crops that it takes.
-        dim: Length of its embeddings.
-        precision: Of weights and network: `float32` or `float16`.
-        crops: On how many random crops it was compared with PyTorch.
-        cosine: The least cosine of its embedding of one of them with PyTorch's.
+        bytes: Size of the file.
+        crop_size: Side of the input crops in pixels.
+        dim: Length of an embedding.
+        precision: Precision of weights and computation: `float32` or `float16`.
+        crops: Number of random crops in the comparison with PyTorch.
+        cosine: Minimum cosine between the exported embeddings of these crops and PyTorch's.
     """
 
     out: Path
@@ -60,11 +60,12 @@ class ExportResult:
 
 
 def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
-    """Exports an encoder. What does not agree with PyTorch on random crops is not written.
+    """Exports an encoder. Writes nothing if the embeddings of random crops differ from PyTorch's.
 
     Raises:
-        ModelError: There is no encoder, it is damaged, what exports it is missing or cannot, or the embeddings differ.
-        ConfigError: The file would be a folder.
+        ModelError: There is no encoder, it is damaged, a package is missing, the export fails, or the embeddings
+            differ.
+        ConfigError: The output path is a folder.
         DataError: The file cannot be written.
     """
     _require_exporter()
@@ -74,9 +75,7 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     network, description = load_network(config.run)
     out = config.out or description.folder / (HALF_GRAPH if config.half else GRAPH)
     if out.is_dir():
-        raise ConfigError(
-            f"{display_path(out)}: is a folder; -o names the file itself, say {display_path(out / GRAPH)}"
-        )
+        raise ConfigError(f"{display_path(out)}: is a folder; give -o a file name, such as {display_path(out / GRAPH)}")
     encoder = TorchEncoder(description, network, torch.device("cpu"))
     side, precision = description.fingerprint.size, _precision(config)
     reporter.report(TaskStarted(task=_TRACING))
@@ -85,7 +84,7 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
         reporter.report(TaskFinished(task=_TRACING))
         with atomic_path(out) as temporary:
             write_onnx(temporary, model, description.content, precision)
-            cosine = _require_like(temporary, encoder, LEAST_COSINE[precision], reporter)
+            cosine = _compare_with_torch(temporary, encoder, LEAST_COSINE[precision], reporter)
             size = temporary.stat().st_size
     except ModelError as error:
         raise ModelError(f"{display_path(config.run)}: not exported: {error}") from error
@@ -100,14 +99,14 @@ def _precision(config: ExportConfig) -> Precision:
     return "float16" if config.half else "float32"
 
 
-def _require_like(path: Path, encoder: TorchEncoder, bound: float, reporter: Reporter) -> float:
-    """Compares the embeddings of random crops by a file and by PyTorch, in batches of several sizes.
+def _compare_with_torch(path: Path, encoder: TorchEncoder, bound: float, reporter: Reporter) -> float:
+    """Compares embeddings of random crops with PyTorch's, in batches of several sizes.
 
     Returns:
-        Their least cosine.
+        The minimum cosine.
 
     Raises:
-        ModelError: It is below the bound, or there is something else wrong with the file.
+        ModelError: The minimum is below `bound`, or the file cannot be run.
     """
     from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
     from faceclr_cli.core.encoders.onnx_file import read_onnx
@@ -124,24 +123,21 @@ def _require_like(path: Path, encoder: TorchEncoder, bound: float, reporter: Rep
     cosine = float(np.min(least))
     if not cosine >= bound:
         raise ModelError(
-            f"its graph gives other embeddings than PyTorch (least cosine on {CROPS} random crops {cosine:.6f}, "
-            f"below {bound})"
+            f"its embeddings differ from PyTorch's (minimum cosine on {CROPS} random crops {cosine:.6f}, below {bound})"
         )
     return cosine
 
 
 def _random_crops(side: int) -> NDArray[np.uint8]:
-    """Noise, from crops of one color to such as differ in every pixel: in noise alone, networks see no differences."""
-    chance, crops = np.random.default_rng(0), np.empty((CROPS, side, side, 3), np.uint8)
+    """Noise at scales from one color per crop to one per pixel: networks map all fine noise to similar embeddings."""
+    generator, crops = np.random.default_rng(0), np.empty((CROPS, side, side, 3), np.uint8)
     for crop, grains in zip(crops, np.geomspace(1, side, CROPS).round().astype(int), strict=True):
         places = np.arange(side) * grains // side
-        crop[:] = chance.integers(0, 256, (grains, grains, 3), np.uint8)[places[:, None], places]
+        crop[:] = generator.integers(0, 256, (grains, grains, 3), np.uint8)[places[:, None], places]
     return crops
 
 
 def _require_exporter() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModelError(
-            f"there is no {' and no '.join(missing)} here, which export needs; pip install 'faceclr[onnx]'"
-        )
+        raise ModelError(f"export needs {' and '.join(missing)}, which is not installed; pip install 'faceclr[onnx]'")

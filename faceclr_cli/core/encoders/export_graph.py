@@ -1,4 +1,4 @@
-"""The graph that `faceclr export` writes: from crops to embeddings, preprocessing and normalization included."""
+"""The graph of `faceclr export`: crops to embeddings, including preprocessing and L2 normalization."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from faceclr_cli.core.text import display_path
 
 
 class ExportedNetwork(nn.Module):
-    """From crops to embeddings, in operations that every version of the exporter and of ONNX Runtime knows.
+    """Crops to embeddings, in operations that all supported versions of the exporter and ONNX Runtime implement.
 
     Args:
         network: The network.
-        side: Of the crops in pixels.
-        half: Whether weights and network are in 16 bits; what lies before and behind is always in 32.
+        side: Side of the crops in pixels.
+        half: Convert the network to float16. Preprocessing and L2 normalization are always float32.
     """
 
     rows: Tensor
@@ -39,14 +39,14 @@ class ExportedNetwork(nn.Module):
         self.network = copy.deepcopy(network).half() if half else network
         self._resized = side != network.architecture.image_size
         self._type = torch.float16 if half else torch.float32
-        # Resizing is linear, so how it changes the columns of the unit matrix is all of it. ONNX has an operation for
-        # it, but exporters before torch 2.8 did not write it, and at the borders its default is not what torch does.
+        # Resizing is linear, so the resized identity matrix represents it. ONNX has a Resize operation, but exporters
+        # before torch 2.8 do not write it with antialiasing, and its default at the borders differs from torch's.
         height = (network.architecture.image_size, side)
         rows = F.interpolate(torch.eye(side)[None, None], height, mode="bilinear", antialias=True, align_corners=False)
         self.register_buffer("rows", rows[0, 0])
 
     def forward(self, crops: Tensor) -> Tensor:
-        """As `normalize`, the network and L2 normalization.
+        """Applies `normalize_pixels`, the network and L2 normalization.
 
         Args:
             crops: RGB, 0-255, uint8. Shape: (B, side, side, 3).
@@ -62,22 +62,22 @@ class ExportedNetwork(nn.Module):
 
 
 def trace(network: ExportedNetwork, side: int) -> onnx.ModelProto:
-    """Makes an ONNX graph of a network, weights included, for batches of any size.
+    """Exports a network and its weights as an ONNX model for batches of any size.
 
     Args:
-        network: In evaluation mode from now on.
-        side: Of the crops in pixels.
+        network: The network, which is set to evaluation mode.
+        side: Side of the crops in pixels.
 
     Raises:
-        ModelError: The exporter cannot do it.
+        ModelError: The exporter fails, or the weights are too large.
     """
     if sum(tensor.nbytes for tensor in network.state_dict().values()) > LARGEST:
-        raise ModelError("its weights are too large for one ONNX file, which holds 2 GiB; --half may do")
+        raise ModelError("its weights exceed the 2 GiB limit of an ONNX file; try --half")
     example, batch = torch.zeros(2, side, side, 3, dtype=torch.uint8), {0: "batch"}
     with tempfile.TemporaryDirectory(prefix="faceclr-") as folder:
         path = Path(folder) / "graph.onnx"
         try:
-            # What each version prefers: before torch 2.9 torch.jit, since torch.export there fails on batch norm.
+            # Uses the default of the torch version: before 2.9 that is torch.jit, as torch.export fails on batch norm.
             with _quiet():
                 torch.onnx.export(
                     network.eval(),
@@ -95,10 +95,10 @@ def trace(network: ExportedNetwork, side: int) -> onnx.ModelProto:
                 f"torch {torch.__version__} cannot export its network ({type(cause).__name__}: {display_path(reason)})"
             ) from error
         model = onnx.load(path, load_external_data=False)
-    # Some versions leave the length of an embedding open.
+    # Some torch versions leave the embedding dimension undefined.
     shape = ("batch", network.network.architecture.embedding_dim)
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
-    # Where each node came from, down to lines of files on this machine.
+    # Metadata would reveal the source location of each node, including paths of this machine.
     for message in list(messages(model)):
         for name in ("metadata_props", "doc_string"):
             if name in message.DESCRIPTOR.fields_by_name:
@@ -108,7 +108,7 @@ def trace(network: ExportedNetwork, side: int) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drops what the exporter says and prints of its own work: where it fails, whole programs."""
+    """Suppresses the exporter's warnings, logs and output, which include entire programs if it fails."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     sink = io.StringIO()

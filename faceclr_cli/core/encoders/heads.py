@@ -1,4 +1,4 @@
-"""What sits on a backbone: the embedding layer, and the projection head of contrastive learning."""
+"""Layers on top of a backbone: the embedding layer, and the projection head of contrastive learning."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from faceclr_cli.core.losses.global_batch import all_gather, world_size
 
 
 def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
-    """Maps features to the embedding; at first a random projection, which keeps lengths and angles.
+    """Returns a linear layer from features to embeddings, initialized as a random projection.
 
-    It keeps them exactly where there are at most as many features as dimensions, and else about, with an error that
-    falls with the root of `embedding_dim` (the lemma of Johnson and Lindenstrauss).
+    The projection preserves lengths and angles: exactly if there are at most `embedding_dim` features, otherwise with
+    an error that decreases with the square root of `embedding_dim` (Johnson-Lindenstrauss lemma).
 
     Args:
-        features: How many come in.
-        embedding_dim: How many go out.
+        features: Number of input features.
+        embedding_dim: Length of an embedding.
 
     Returns:
         A layer without bias. Shape: (B, features) -> (B, embedding_dim).
@@ -26,32 +26,32 @@ def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
 
 
 class GlobalBatchNorm(nn.BatchNorm1d):
-    """Batch norm over the batch of all processes, on GPUs and CPUs (torch's SyncBatchNorm is for GPUs alone).
+    """Batch norm over the batch of all processes, on GPUs and CPUs (torch's SyncBatchNorm supports GPUs only).
 
-    N processes give the values and gradients of one. It gathers the features themselves, which for
-    a projection head are few; the layers of a backbone would need SyncBatchNorm's sums.
+    Values and gradients of N processes equal those of one. It gathers the features themselves, which are small for a
+    projection head; backbone layers should use SyncBatchNorm, which gathers sums.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """Shape: (B, D) -> (B, D), B the same on all processes."""
+        """Shape: (B, D) -> (B, D), with the same B on all processes."""
         rank, _ = world_size()
         own = slice(rank * len(features), (rank + 1) * len(features))
         return super().forward(all_gather(features))[own] if self.training else super().forward(features)
 
 
 def projection_head(embedding_dim: int, projection_dim: int, layers: int, *, batch_norm: bool = True) -> nn.Module:
-    """The MLP between the embedding and the contrastive loss, thrown away after training (SimCLR, arXiv 2002.05709).
+    """Returns the MLP between the embedding and the contrastive loss (SimCLR, arXiv 2002.05709).
 
-    With `batch_norm`, each layer is followed by batch norm over the batch of all processes, as in SimCLR's code:
-    with the statistics of its own part alone, a process would tell a picture by them which of the others is its
-    twin. Without, layers have biases instead, as in MoCo v2 (arXiv 2003.04297): where queries and keys make two
-    batches, a query could tell its key by the statistics of the batch that it was in.
+    The head is discarded after training. With `batch_norm`, batch norm over the batch of all processes follows each
+    layer, as in SimCLR's code: per-process statistics would leak which pictures share a process. Without it, layers
+    have biases, as in MoCo v2 (arXiv 2003.04297): queries and keys are separate batches there, and batch statistics
+    would leak which key belongs to a query.
 
     Args:
-        embedding_dim: Length of what comes in, and of hidden layers.
-        projection_dim: Length of what the loss compares; without layers that is `embedding_dim`.
-        layers: 0 to 3. 1 is linear; with 0 the loss compares the embedding itself.
-        batch_norm: Whether batch norm follows each layer.
+        embedding_dim: Length of the input, and width of the hidden layers.
+        projection_dim: Length of the output; ignored without layers.
+        layers: Number of layers, 0 to 3. With 0, the head is the identity; with 1, it is linear.
+        batch_norm: Add batch norm after each layer.
 
     Returns:
         A module. Shape: (B, embedding_dim) -> (B, projection_dim).

@@ -1,4 +1,4 @@
-"""From what the user calls an encoder to the encoder."""
+"""Loads encoders by name, folder or file."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from pathlib import Path
 
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
-from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, describe
+from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, read_description
 from faceclr_cli.core.errors import ConfigError, ModelError
 
 BUILT_IN = ("sface", "pixels")
 
-_ON_THE_CPU = "runs on the CPU alone; leave the option out"
+_ON_THE_CPU = "runs only on the CPU; leave the option out"
 _AMD = Path("/dev/kfd")
 
 
 def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
-    """Finds an encoder by name, folder or file.
+    """Loads an encoder by name, folder or file.
 
-    On the CPU, ONNX Runtime runs a folder's exported graph, if there is one that was made of its weights. Whatever runs
-    the encoder, its embeddings are checked: NaN or infinite ones raise `ModelError`.
+    On the CPU, ONNX Runtime runs the exported graph of an encoder folder if it is up to date with the weights.
+    `ModelError` is raised if an embedding is NaN or infinite.
 
     Args:
-        model: `sface`, `pixels`, or the path of a run or encoder folder (`./sface` where one has such a name) or of
-            an exported encoder (`.onnx`).
-        device: `auto`, `cpu` or `cuda`. The built-in and the exported encoders run on the CPU alone.
+        model: `sface`, `pixels`, or the path of a run folder, an encoder folder or an exported encoder (`.onnx`). Write
+            `./sface` for a folder named like a built-in encoder.
+        device: `auto`, `cpu` or `cuda`. The built-in and the exported encoders run only on the CPU.
 
     Raises:
-        ModelError: There is no such encoder, it is damaged or foreign, or ONNX Runtime is missing for it.
-        ConfigError: The device does not fit or is not there.
+        ModelError: There is no such encoder, it is damaged or unsupported, or ONNX Runtime is missing.
+        ConfigError: The device is not available, or the encoder does not support it.
 
     Examples:
         >>> encoder = load_encoder("sface")
@@ -38,30 +38,31 @@ def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
         >>> load_encoder("nowhere")
         Traceback (most recent call last):
             ...
-        faceclr_cli.core.errors.ModelError: --model nowhere: there is no such folder; give a run ...
+        faceclr_cli.core.errors.ModelError: --model nowhere: no such folder; give a run ...
     """
-    return CheckedEncoder(_find(model, device))
+    return CheckedEncoder(_load(model, device))
 
 
-def _find(model: str, device: str) -> Encoder:
+def _load(model: str, device: str) -> Encoder:
     if model in BUILT_IN:
         if device == "cuda":
             raise ConfigError(f"--device cuda: {model} {_ON_THE_CPU}")
-        return _built_in(model)
+        return _load_built_in(model)
     path = Path(model)
     if path.suffix.lower() == ".onnx" and not path.is_dir():
         if device == "cuda":
-            raise ConfigError(f"--device cuda: {model} {_ON_THE_CPU}, or give the run that it was made of")
-        return _exported(path)
+            raise ConfigError(f"--device cuda: {model} {_ON_THE_CPU}, or give the run that it was exported from")
+        return _load_exported(path)
     if not path.is_dir():
-        found = "is neither a folder nor an .onnx file" if path.exists() else "there is no such folder"
+        problem = "neither a folder nor an .onnx file" if path.exists() else "no such folder"
         raise ModelError(
-            f"--model {model}: {found}; give a run or encoder folder, or one of the built-in {' and '.join(BUILT_IN)}"
+            f"--model {model}: {problem}; give a run folder, an encoder folder, or one of the built-in encoders "
+            f"{' and '.join(BUILT_IN)}"
         )
-    return _trained(path, device)
+    return _load_folder(path, device)
 
 
-def _built_in(model: str) -> Encoder:
+def _load_built_in(model: str) -> Encoder:
     if model == "sface":
         from faceclr_cli.core.encoders.sface import SFaceEncoder
 
@@ -71,33 +72,31 @@ def _built_in(model: str) -> Encoder:
     return PixelsEncoder()
 
 
-def _exported(path: Path) -> Encoder:
+def _load_exported(path: Path) -> Encoder:
     try:
         from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
         from faceclr_cli.core.encoders.onnx_file import read_onnx
     except ImportError as error:
-        raise ModelError(
-            f"--model {path}: ONNX Runtime is missing ({error}); pip install 'faceclr[onnx]' brings it"
-        ) from error
+        raise ModelError(f"--model {path}: ONNX Runtime is missing ({error}); pip install 'faceclr[onnx]'") from error
     file = read_onnx(path)
-    beside = describe(path.parent) if (path.parent / DESCRIPTION).is_file() else None
-    return OnnxEncoder(file, beside if beside and file.is_of(beside) else None)
+    beside = read_description(path.parent) if (path.parent / DESCRIPTION).is_file() else None
+    return OnnxEncoder(file, beside if beside and file.matches(beside) else None)
 
 
-def _trained(folder: Path, device: str) -> Encoder:
-    if device == "cpu" or (device == "auto" and not _gpu_is_there()):
-        encoder = _current(folder)
+def _load_folder(folder: Path, device: str) -> Encoder:
+    if device == "cpu" or (device == "auto" and not _has_gpu()):
+        encoder = _load_current_graph(folder)
         if encoder is not None:
             return encoder
-    # torch takes seconds to import, and only these encoders need it.
+    # Importing torch takes seconds, and only these encoders need it.
     from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
 
     return load_encoder_folder(folder, device)
 
 
-def _current(folder: Path) -> Encoder | None:
-    """The folder's exported graph, or None where there is none, or one of former weights, or no ONNX Runtime."""
-    description = describe(folder)
+def _load_current_graph(folder: Path) -> Encoder | None:
+    """Loads the exported graph of a folder, or returns None if it is missing or outdated, or without ONNX Runtime."""
+    description = read_description(folder)
     path = description.folder / GRAPH
     if not path.exists():
         return None
@@ -107,11 +106,11 @@ def _current(folder: Path) -> Encoder | None:
     except ImportError:
         return None
     file = read_onnx(path)
-    return OnnxEncoder(file, description) if file.is_of(description) and file.digest == description.digest else None
+    return OnnxEncoder(file, description) if file.matches(description) and file.digest == description.digest else None
 
 
-def _gpu_is_there() -> bool:
-    """Whether torch finds a GPU; it is asked, and imported, only where a GPU has its driver."""
+def _has_gpu() -> bool:
+    """True if torch finds a GPU. Imports torch only if a GPU driver is installed."""
     if not _AMD.exists():
         try:
             ctypes.CDLL("libcuda.so.1")

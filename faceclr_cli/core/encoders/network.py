@@ -1,4 +1,4 @@
-"""The network of an encoder: a backbone and the embedding layer."""
+"""The network of an encoder: a backbone and an embedding layer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class EncoderNetwork(nn.Module):
     """Maps pictures to embeddings.
 
     Args:
-        architecture: What to build.
-        pretrained: Begin with ImageNet weights in the backbone, not random ones.
+        architecture: The architecture.
+        pretrained: Initialize the backbone with ImageNet weights.
 
     Raises:
-        ConfigError, ModelError: As `build_backbone`.
+        ConfigError, ModelError: As for `build_backbone`.
     """
 
     def __init__(self, architecture: Architecture, *, pretrained: bool = False) -> None:
@@ -38,7 +38,7 @@ class EncoderNetwork(nn.Module):
         """Embeds a batch.
 
         Args:
-            pictures: Normalized as by `normalize`. Shape: (B, 3, image_size, image_size).
+            pictures: Output of `normalize_pixels`. Shape: (B, 3, image_size, image_size).
 
         Returns:
             Embeddings, not L2-normalized. Shape: (B, embedding_dim).
@@ -47,13 +47,13 @@ class EncoderNetwork(nn.Module):
         return embeddings
 
     def at_size(self, image_size: int) -> EncoderNetwork:
-        """This network for pictures of another size. Where its map of features changes, the embedding layer is new.
+        """Returns this network for another input size. The embedding layer is new if the feature map changes.
 
         Args:
-            image_size: Side of the pictures in pixels.
+            image_size: Side of the input in pixels.
 
         Raises:
-            ConfigError: The weights of the backbone belong to one size.
+            ConfigError: The backbone supports only the size that it was trained at.
         """
         own = self.architecture
         if image_size == own.image_size:
@@ -63,7 +63,7 @@ class EncoderNetwork(nn.Module):
             other.backbone.load_state_dict(self.backbone.state_dict())
         except RuntimeError as error:
             raise ConfigError(
-                f"--image-size {image_size}: {own.backbone} was trained at {own.image_size} and fits no other size"
+                f"--image-size {image_size}: {own.backbone} was trained at {own.image_size} and supports no other size"
             ) from error
         if other.embedding.weight.shape == self.embedding.weight.shape:
             other.embedding = self.embedding
@@ -71,11 +71,11 @@ class EncoderNetwork(nn.Module):
 
 
 def normalize_pixels(crops: Tensor, size: int) -> Tensor:
-    """Makes crops ready for the network, without chance. Augmented views have the same range.
+    """Resizes and normalizes crops for the network, without augmentation. Augmented views have the same range.
 
     Args:
         crops: RGB, 0-255, uint8. Shape: (B, H, W, 3).
-        size: Side of the result in pixels; other crops are resized, bilinear and antialiased.
+        size: Side of the result in pixels. Crops of another size are resized (bilinear, antialiased).
 
     Returns:
         Values in [-1, 1], float32, channels_last. Shape: (B, 3, size, size).

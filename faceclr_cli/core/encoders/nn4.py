@@ -1,4 +1,4 @@
-"""NN4-small2, the inception network of OpenFace for faces of 96x96 (Amos et al. 2016, CMU-CS-16-118)."""
+"""NN4-small2, the inception network of OpenFace for faces of 96x96 pixels (Amos et al. 2016, CMU-CS-16-118)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CHANNELS = 736
 
 
 class NN4Small2(nn.Module):
-    """Maps pictures to a map of features: 736 channels, a thirty-second of the side (3x3 for 96x96).
+    """Maps images to a feature map of 736 channels and 1/32 of the side (3x3 for 96x96).
 
-    With the mean over places and a linear layer to 128 dimensions behind it, it is the network of OpenFace's table of
-    nn4.small2, with 3,733,968 parameters. Pooling by L2 norm has stride 1, as the table says.
+    Followed by mean pooling and a linear layer to 128 dimensions, it is the nn4.small2 network of OpenFace's table,
+    with 3,733,968 parameters. L2 pooling has stride 1, as in the table.
     """
 
     def __init__(self) -> None:
@@ -46,15 +46,16 @@ class NN4Small2(nn.Module):
 
 
 class Inception(nn.Module):
-    """Branches side by side: 3x3 and 5x5 convolutions behind 1x1 ones that reduce, pooling, a 1x1 convolution.
+    """Parallel branches: 3x3 and 5x5 convolutions after 1x1 reductions, pooling, and a 1x1 convolution.
 
     Args:
-        channels: That come in.
-        one: Of the 1x1 convolution; 0: there is none.
-        three: Of the reduction before the 3x3 convolution, and of that.
-        five: The same for 5x5, or None.
-        pool: `max` or `l2`, and the channels of the 1x1 convolution behind it; None: the maximum alone.
-        stride: Of all branches.
+        channels: Input channels.
+        three: Channels of the 1x1 reduction and of the 3x3 convolution.
+        one: Channels of the 1x1 convolution, or 0 for no such branch.
+        five: Channels of the 1x1 reduction and of the 5x5 convolution, or None for no such branch.
+        pool: Kind of pooling (`max` or `l2`) and channels of the 1x1 convolution after it, or None for max pooling
+            without a convolution.
+        stride: Stride of the branches.
     """
 
     def __init__(
@@ -87,12 +88,12 @@ class Inception(nn.Module):
 
 
 class L2Pool(nn.Module):
-    """The root of the sum of squares of 3x3 places, around each. Shape: (B, C, H, W) -> (B, C, H, W)."""
+    """L2 norm over 3x3 windows with stride 1. Shape: (B, C, H, W) -> (B, C, H, W)."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """See the class."""
+        """Shape: (B, C, H, W) -> (B, C, H, W)."""
         sums = 9 * F.avg_pool2d(features.square(), 3, 1, padding=1)
-        # The slope of the root at 0 is infinite.
+        # The gradient of the square root is infinite at 0.
         return sums.clamp(min=1e-12).sqrt()
 
 

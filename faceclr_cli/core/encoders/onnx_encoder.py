@@ -1,4 +1,4 @@
-"""An exported encoder, run by ONNX Runtime. Knows no torch, which takes seconds to import."""
+"""Exported encoders, run by ONNX Runtime. Does not import torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import threads_per_process
 
-# They have no class in common.
+# These classes have no common base class.
 _RUNTIME_ERRORS = (
     states.Fail,
     states.InvalidArgument,
@@ -33,17 +33,18 @@ class OnnxEncoder:
     """An exported network as an `Encoder`, on the CPU.
 
     Args:
-        file: What was exported.
-        beside: What its folder says of the same encoder, if it does: the calibration there may be newer.
+        file: The exported encoder.
+        folder_description: Description of the same encoder in its folder, whose calibration may be newer; None to use
+            the description in the file.
 
     Raises:
-        ModelError: ONNX Runtime cannot run it.
+        ModelError: ONNX Runtime cannot load the graph.
     """
 
-    def __init__(self, file: OnnxFile, beside: Description | None = None) -> None:
-        description = beside or file.description
-        rounded = "-half" if file.precision == "float16" else ""
-        self.name = beside.name + rounded if beside else file.path.stem
+    def __init__(self, file: OnnxFile, folder_description: Description | None = None) -> None:
+        description = folder_description or file.description
+        suffix = "-half" if file.precision == "float16" else ""
+        self.name = folder_description.name + suffix if folder_description else file.path.stem
         self.dim = description.architecture.embedding_dim
         self.fingerprint = description.fingerprint
         self.digest = file.digest
@@ -61,8 +62,8 @@ class OnnxEncoder:
         """Embeds a batch; see `Encoder.embed`.
 
         Raises:
-            ValueError: The crops have another type or size than the fingerprint says.
-            ModelError: The graph fails, or does not give embeddings.
+            ValueError: The type or size of the crops does not match the fingerprint.
+            ModelError: The graph fails or does not return embeddings.
         """
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
@@ -72,16 +73,16 @@ class OnnxEncoder:
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
         if embeddings.shape != (len(crops), self.dim):
-            raise ModelError(f"{self._path}: its graph does not give embeddings of {self.dim} numbers")
+            raise ModelError(f"{self._path}: its graph does not return embeddings of length {self.dim}")
         return embeddings
 
 
 def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads_per_process(1)  # as many as torch would use
-    # Between two batches, threads that spin would keep those that load pictures from their cores.
+    # Threads that spin between batches would take the cores from the threads that load pictures.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = _ONLY_FATAL  # what is less is raised as well
+    options.log_severity_level = _ONLY_FATAL  # other errors are raised as exceptions
     return options
 
 

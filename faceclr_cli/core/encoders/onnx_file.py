@@ -1,4 +1,4 @@
-"""An encoder as a single ONNX file: its graph, what `encoder.json` says of it, and a seal over both. Knows no torch."""
+"""ONNX files of encoders: the graph, the description, and a checksum over both. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, Literal
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from faceclr_cli.core.encoders.description import Description, parse, require_size
+from faceclr_cli.core.encoders.description import Description, parse_description, require_size
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.text import display_path
 
 INPUT, OUTPUT = "crops", "embeddings"
 LARGEST = 2**31 - 1
-"""Bytes of a file: protobuf reads no more."""
+"""Maximum size of a file in bytes, the limit of protobuf."""
 
 Precision = Literal["float32", "float16"]
 _PRECISIONS: dict[str, Precision] = {"float32": "float32", "float16": "float16"}
@@ -28,13 +28,13 @@ _SEAL = "faceclr.sha256"
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxFile:
-    """A file that was found whole, with a graph that reads nothing but its input.
+    """A verified file, whose graph reads only its input.
 
     Attributes:
-        path: Where it lies.
-        description: What was said of the encoder when it was exported. Its digest is that of the trained weights.
-        precision: Of weights and network.
-        content: The file.
+        path: Path of the file.
+        description: Description of the encoder at the time of export, with the digest of the trained weights.
+        precision: Precision of weights and computation.
+        content: Bytes of the file.
     """
 
     path: Path
@@ -44,16 +44,14 @@ class OnnxFile:
 
     @property
     def digest(self) -> str:
-        """That of the trained weights where the embeddings are the same, and another where they are rounded."""
+        """Digest of the trained weights for float32; another digest for float16, whose embeddings are rounded."""
         trained = self.description.digest
-        return (
-            trained
-            if self.precision == "float32"
-            else hashlib.sha256(f"{trained} {self.precision}".encode()).hexdigest()
-        )
+        if self.precision == "float32":
+            return trained
+        return hashlib.sha256(f"{trained} {self.precision}".encode()).hexdigest()
 
-    def is_of(self, description: Description) -> bool:
-        """Whether it was made of the encoder described; calibration may have been measured since."""
+    def matches(self, description: Description) -> bool:
+        """True if the file was exported from the described encoder, apart from its calibration."""
         own = self.description
         return (own.digest, own.fingerprint, own.architecture) == (
             description.digest,
@@ -63,13 +61,13 @@ class OnnxFile:
 
 
 def write_onnx(path: Path, model: onnx.ModelProto, content: Mapping[str, Any], precision: Precision) -> None:
-    """Writes a graph with its description.
+    """Writes a graph with its description and checksum.
 
     Args:
-        path: Where to.
-        model: From `crops` to `embeddings`, weights included.
-        content: What `encoder.json` holds.
-        precision: Of weights and network.
+        path: The file.
+        model: Graph from `crops` to `embeddings`, including weights.
+        content: Content of `encoder.json`.
+        precision: Precision of weights and computation.
     """
     model.metadata_props.add(key=_KEY, value=json.dumps({**content, "precision": precision}))
     graph = model.SerializeToString()
@@ -77,10 +75,10 @@ def write_onnx(path: Path, model: onnx.ModelProto, content: Mapping[str, Any], p
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Reads and checks a file that `write_onnx` wrote. No other file is opened, whatever it says.
+    """Reads and verifies a file that `write_onnx` wrote. Never opens another file, whatever the content refers to.
 
     Raises:
-        ModelError: It is missing, damaged, foreign or too large.
+        ModelError: The file is missing, damaged, unsupported or too large.
     """
     if not path.is_file():
         raise ModelError(f"{display_path(path)}: {'not a file' if path.exists() else 'no such file'}")
@@ -91,11 +89,14 @@ def read_onnx(path: Path) -> OnnxFile:
         raise ModelError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
     graph = content[: -len(seal(b""))]
     if content != graph + seal(graph):
-        raise ModelError(f"{display_path(path)}: damaged, truncated or not what faceclr export writes; export it again")
+        raise ModelError(f"{display_path(path)}: damaged, truncated or not written by faceclr export; export it again")
     try:
         model = onnx.ModelProto.FromString(content)
         said = json.loads({entry.key: entry.value for entry in model.metadata_props}[_KEY])
-        description, precision = parse(said, display_path(path), path.parent), _PRECISIONS[said["precision"]]
+        description, precision = (
+            parse_description(said, display_path(path), path.parent),
+            _PRECISIONS[said["precision"]],
+        )
     except (DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{display_path(path)}: does not describe an encoder ({type(error).__name__}: {error})"
@@ -106,9 +107,9 @@ def read_onnx(path: Path) -> OnnxFile:
 
 
 def seal(graph: bytes) -> bytes:
-    """The end of a file, by which damage is found: a digest of all before it, as metadata, always as long.
+    """Returns the checksum at the end of a file: a metadata entry of fixed length with the digest of the graph.
 
-    Protobuf takes two messages in a row for one, so that other tools read the file like any.
+    Protobuf merges concatenated messages, so other tools read the file as usual.
     """
     model = onnx.ModelProto()
     model.metadata_props.add(key=_SEAL, value=hashlib.sha256(graph).hexdigest())
@@ -117,7 +118,7 @@ def seal(graph: bytes) -> bytes:
 
 
 def messages(message: Message) -> Iterator[Message]:
-    """A protobuf message and all within it."""
+    """Iterates over a protobuf message and all messages inside it."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -126,7 +127,7 @@ def messages(message: Message) -> Iterator[Message]:
 
 
 def _require_plain(model: onnx.ModelProto, path: Path) -> None:
-    """Refuses what an exported encoder has no need of, and could be used to read other files or to run for ever."""
+    """Rejects features that exported encoders do not use and that could read other files or run forever."""
     for message in messages(model):
         if isinstance(message, onnx.TensorProto) and (message.external_data or message.data_location):
             reason = "keeps weights in other files"
@@ -135,10 +136,10 @@ def _require_plain(model: onnx.ModelProto, path: Path) -> None:
         elif isinstance(message, onnx.FunctionProto) or (
             isinstance(message, onnx.AttributeProto) and (message.HasField("g") or message.graphs)
         ):
-            reason = "has graphs within its graph"
+            reason = "contains nested graphs"
         else:
             continue
-        raise ModelError(f"{display_path(path)}: {reason}, which no encoder that faceclr export wrote does")
+        raise ModelError(f"{display_path(path)}: {reason}, unlike any file that faceclr export writes")
 
 
 def _require_interface(model: onnx.ModelProto, description: Description, path: Path) -> None:
@@ -147,8 +148,7 @@ def _require_interface(model: onnx.ModelProto, description: Description, path: P
     if [_interface(value) for value in (*model.graph.input, *model.graph.output)] != wanted:
         raise ModelError(
             f"{display_path(path)}: its graph does not map 8-bit crops of (batch_size, {side}, {side}, 3) to "
-            "embeddings of "
-            f"(batch_size, {dim})"
+            f"embeddings of (batch_size, {dim})"
         )
 
 

@@ -1,4 +1,4 @@
-"""The built-in encoder `pixels`: no encoder at all, which every learned one has to beat."""
+"""The built-in encoder `pixels`: raw pixels, a baseline for trained encoders."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 _CROP = 112
 _SIDE = 32
@@ -18,10 +19,10 @@ _RECIPE = f"area-{_SIDE}x{_SIDE}-rgb, mean removed"
 
 
 class PixelsEncoder:
-    """The crop itself: shrunk to 32x32 by averaging, its mean taken off, normalized.
+    """The crop itself, downscaled to 32x32 by averaging, with its mean subtracted and L2-normalized.
 
-    So the similarity of two crops is the correlation of their pixels: light and contrast of the whole
-    picture don't count, anything else does. It has no calibration, since no threshold on it means much.
+    The similarity of two crops is the correlation of their pixels, so it is invariant to global brightness and
+    contrast. It has no calibration, since no threshold on it is meaningful.
     """
 
     name = "pixels"
@@ -35,13 +36,11 @@ class PixelsEncoder:
         self.fingerprint: Fingerprint = replace(default_fingerprint(_CROP), channels="rgb", normalization=_RECIPE)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embeds a batch; see `Encoder.embed`. A crop of one color becomes zeros: it is like nothing."""
+        """Embeds a batch; see `Encoder.embed`. The embedding of a crop of one color is zero."""
         if crops.ndim != 4 or crops.shape[1:] != (_CROP, _CROP, 3) or crops.dtype != np.uint8:
             raise ValueError(f"pixels takes 8-bit crops of (batch_size, {_CROP}, {_CROP}, 3), not {crops.shape}")
         small = np.empty((len(crops), self.dim), np.float32)
         for row, crop in zip(small, crops, strict=True):
             row[:] = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
         small -= small.mean(axis=1, keepdims=True)
-        lengths = np.linalg.norm(small, axis=1, keepdims=True)
-        normalized: NDArray[np.float32] = small / np.maximum(lengths, np.finfo(np.float32).tiny)
-        return normalized
+        return normalize_rows(small)

@@ -1,4 +1,4 @@
-"""The built-in encoder `sface`: small, quick, needs no download and no torch."""
+"""The built-in encoder `sface`: small and fast, needs neither a download nor torch."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from faceclr_cli.core.faces.weights import SFACE
 _SIZE = 112
 
 _CALIBRATION = Path(__file__).with_name("sface.json")
-"""What `faceclr calibrate` measured; see docs/metrics.md for how."""
+"""Output of `faceclr calibrate`; docs/metrics.md describes the measurement."""
 
 
 class SFaceEncoder:
     """SFace (Zhong et al. 2021), a MobileFaceNet in 8-bit integers, run by OpenCV on the CPU.
 
-    Its network loads on a thread of its own, so that the caller can find faces in the meantime.
+    The network loads in a background thread, so that the caller can detect faces in the meantime.
     """
 
     name = "sface"
     dim = 128
     digest = SFACE.sha256
     fills_cores = True
-    trained_on = None  # Identities of MS1M and others, which nobody lists by name here.
+    trained_on = None  # Trained on MS1M and others, whose identities are not listed by name.
 
     def __init__(self) -> None:
-        # Values are scaled inside the network.
+        # The network scales its input itself.
         self.fingerprint: Fingerprint = replace(default_fingerprint(_SIZE), channels="rgb", normalization="0-255")
         thread = ThreadPoolExecutor(1, thread_name_prefix="sface")
         self._network: Future[cv2.dnn.Net] = thread.submit(_load)
@@ -44,20 +44,20 @@ class SFaceEncoder:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """Its thresholds."""
+        """See `Encoder.calibration`."""
         return read_calibration(_CALIBRATION, self)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`.
 
         Raises:
-            ModelError: The weights are missing or not the ones that are pinned.
+            ModelError: The weights are missing, or their digest is not the pinned one.
         """
         if crops.ndim != 4 or crops.shape[1:] != (_SIZE, _SIZE, 3) or crops.dtype != np.uint8:
             raise ValueError(f"sface takes 8-bit crops of (batch_size, {_SIZE}, {_SIZE}, 3), not {crops.shape}")
         network = self._network.result()
         embeddings = np.empty((len(crops), self.dim), np.float32)
-        # One by one: from OpenCV's 8-bit engine a batch comes back as garbage.
+        # One crop at a time: OpenCV's 8-bit engine returns garbage for batches.
         for row, crop in zip(embeddings, crops, strict=True):
             feature = _forward(network, crop)
             row[:] = feature / np.linalg.norm(feature)
@@ -73,6 +73,6 @@ def _load() -> cv2.dnn.Net:
 
 
 def _forward(network: cv2.dnn.Net, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    # What cv2.FaceRecognizerSF does, which cannot load weights from memory everywhere.
+    # The same as cv2.FaceRecognizerSF, which cannot load weights from memory in all builds.
     network.setInput(cv2.dnn.blobFromImage(crop))
     return np.asarray(network.forward()[0], np.float32)

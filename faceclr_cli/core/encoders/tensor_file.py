@@ -1,4 +1,4 @@
-"""Tensors to a file, in the safetensors format."""
+"""Writing of tensors in the safetensors format."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str] | None = None) -> None:
-    """Writes a new file and waits until it is on disk.
+    """Writes tensors to a new file and flushes it to disk.
 
     Args:
-        path: Where to.
-        tensors: On any device, in any memory format; also such as share memory.
-        note: Kept beside them.
+        path: The file.
+        tensors: Tensors by name, on any device and in any memory format. They may share memory.
+        note: Metadata of the file.
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    # safetensors would keep the file from everybody else, whatever the user's umask says.
+    # safetensors makes the file private to the user, regardless of the umask.
     path.touch(exist_ok=False)
     mode = path.stat().st_mode
     save_file(plain, path, metadata=dict(note) if note else None)

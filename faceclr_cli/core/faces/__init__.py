@@ -1,1 +1,1 @@
-"""From a photograph to an aligned crop. No torch."""
+"""From a photo to an aligned crop. Does not import torch."""

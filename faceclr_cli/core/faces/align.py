@@ -83,7 +83,8 @@ class Alignment:
             ValueError: The face has no landmarks and the method needs them, or they coincide.
         """
         if self.method == "box":
-            return _fit(face.box, self.margin, self.size)
+            matrix, filled = _fit(face.upright_box(), self.margin, self.size)
+            return matrix @ _rotation(face.turn, face.center), filled
         if face.landmarks is None:
             raise ValueError(f"alignment by {self.method} needs landmarks, and the detector gives none")
         if self.method == "arcface":
@@ -146,6 +147,14 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
+def tilt(face: Face) -> float:
+    """By how many degrees a head is tilted clockwise in the view in which it was found; 0 without landmarks."""
+    if face.landmarks is None:
+        return 0.0
+    matrix = similarity(face.landmarks, ARCFACE)
+    return (math.degrees(math.atan2(-matrix[1, 0], matrix[0, 0])) - face.turn + 180) % 360 - 180
+
+
 def template(size: int) -> NDArray[np.float64]:
     """Where the landmarks lie in a crop of another size. Shape: (5, 2)."""
     return ARCFACE * (size / TEMPLATE_SIZE)
@@ -177,10 +186,19 @@ def _level(
     turn = np.array([[cosine, sine], [-sine, cosine]])
     turned = np.column_stack([turn, middle - turn @ middle])
     # The box is that of the upright face, so it turns about its own center. That of the crop lies below the eyes.
-    below = (turned @ [*face.center, 1])[1]
-    width, height = face.box[2:]
-    matrix, filled = _fit((float(middle[0]) - width / 2, float(below) - height / 2, width, height), margin, size)
+    # Edges of a box lie between pixels, and the coordinates of eyes are those of the centers of pixels.
+    below = float((turned @ [face.center[0] - 0.5, face.center[1] - 0.5, 1])[1]) + 0.5
+    width, height = face.upright_box()[2:]
+    box = float(middle[0]) + 0.5 - width / 2, below - height / 2, width, height
+    matrix, filled = _fit(box, margin, size)
     return matrix @ np.vstack([turned, [0, 0, 1]]), filled
+
+
+def _rotation(degrees: int, center: tuple[float, float]) -> NDArray[np.float64]:
+    """Turns (x, y, 1) counterclockwise about a point counted from the edge of the first pixel. Shape: (3, 3)."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn, middle = np.array([[cosine, sine], [-sine, cosine]]), np.array(center) - 0.5
+    return np.vstack([np.column_stack([turn, middle - turn @ middle]), [0, 0, 1]])
 
 
 def _warp(

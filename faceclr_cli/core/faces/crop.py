@@ -1,4 +1,4 @@
-"""The one way from a photograph to a crop, for `prepare` and for whatever aligns on the fly."""
+"""Detection, alignment and cropping of the faces in a photo, shared by all commands that take photos."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.faces.yunet import YuNet
 
 DETECTORS: dict[str, Callable[[float | None], Detector]] = {"yunet": YuNet, "haar": Haar, "mtcnn": Mtcnn}
-"""By the first word of their names: `min_score` -> detector."""
+"""Detector constructors, which take `min_score`, by the first word of the detector's name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AlignedFace:
-    """A face cut out of a photograph.
+    """A face cropped from a photo.
 
     Attributes:
         crop: RGB, 0-255. Shape: (size, size, 3).
-        face: Where it was, in pixels of the full, upright photograph.
-        faces_found: How many faces the photograph shows.
+        face: Position in pixels of the full-size, upright photo.
+        faces_found: Number of faces found in the photo.
     """
 
     crop: NDArray[np.uint8]
@@ -39,15 +39,15 @@ class AlignedFace:
 
 
 def fingerprint_of(detector: str, alignment: Alignment) -> Fingerprint:
-    """The preprocessing of crops that this version makes.
+    """Returns the fingerprint of crops that this version makes.
 
     Args:
         detector: `yunet`, `haar` or `mtcnn`.
-        alignment: How faces are cut out.
+        alignment: How faces are aligned and cropped.
 
     Raises:
         ConfigError: The detector is not installed.
-        ModelError: Its weights are missing.
+        ModelError: The weights of the detector are missing.
     """
     finder = DETECTORS[detector](None)
     return Fingerprint(
@@ -61,7 +61,7 @@ def fingerprint_of(detector: str, alignment: Alignment) -> Fingerprint:
 
 
 def default_fingerprint(size: int = 112) -> Fingerprint:
-    """The preprocessing that encoders get where nobody asks for another. Loads no network."""
+    """Returns the fingerprint of crops made with the default options. Does not load the detector."""
     alignment = Alignment(size=size)
     return Fingerprint(
         detector=YuNet.name,
@@ -74,7 +74,7 @@ def default_fingerprint(size: int = 112) -> Fingerprint:
 
 
 def fingerprint_for_foreign_crops(template: str | None, size: int) -> Fingerprint:
-    """The fingerprint of crops of which nothing but the template is known, or not even that."""
+    """Returns the fingerprint of crops made elsewhere, of which at most the template is known."""
     return Fingerprint(
         detector=UNKNOWN,
         detector_digest=UNKNOWN,
@@ -86,20 +86,20 @@ def fingerprint_for_foreign_crops(template: str | None, size: int) -> Fingerprin
 
 
 class PhotoCropper:
-    """Makes the crops that a fingerprint describes. Its channel order and normalization don't matter here.
+    """Crops faces as a fingerprint describes. Channel order and normalization of the fingerprint are ignored.
 
-    What is unknown of a fingerprint whose template is known is done in this version's usual way.
+    If only the template of the fingerprint is known, the other steps use the defaults of this version.
 
     Attributes:
-        fingerprint: How the crops are really made.
+        fingerprint: The fingerprint of the crops, with unknown steps replaced by the defaults.
 
     Args:
-        fingerprint: That of an encoder or of prepared faces.
-        selection: Which faces are taken.
+        fingerprint: Fingerprint of an encoder or of prepared faces.
+        selection: Which faces to use.
 
     Raises:
-        ModelError: The fingerprint asks for a detector, template or interpolation that is not here, or
-            the detector's weights are not.
+        ModelError: This version does not have the detector, template or interpolation of the fingerprint, or the
+            weights of the detector are missing.
         ConfigError: The detector is an extra that is not installed.
 
     Examples:
@@ -112,37 +112,37 @@ class PhotoCropper:
     """
 
     def __init__(self, fingerprint: Fingerprint, selection: Selection | None = None) -> None:
-        self.fingerprint = _completed(fingerprint)
+        self.fingerprint = _fill_unknown(fingerprint)
         self._selection = selection or Selection()
         self._alignment = _alignment(self.fingerprint)
         self._detector = _detector(self.fingerprint, self._selection.min_score)
 
     def crop_data(self, data: bytes, origin: Path | str = "picture") -> list[AlignedFace]:
-        """Decodes a photograph, finds faces and cuts them out.
+        """Decodes a photo, detects faces and crops them.
 
-        Large JPEGs are decoded at a fraction of their size as long as no face needs more pixels.
+        Large JPEGs are decoded at a fraction of their size if no face needs more pixels.
 
         Args:
-            data: What is in the file.
-            origin: What to call the picture in errors.
+            data: Content of the file.
+            origin: Name of the picture in errors.
 
         Returns:
-            One crop; more only if the selection takes all faces.
+            One crop, or more if the selection takes all faces.
 
         Raises:
-            BadPictureError: It is not a picture that can be decoded.
-            UnfitError: It shows no face that is wanted.
+            BadPictureError: The picture cannot be decoded.
+            UnfitError: The picture shows no face that passes the selection.
         """
         picture = Picture(data, origin)
         shrunk = picture.shrink_to(LONG_SIDE)
         image = picture.pixels(shrunk)
         found = self._detector.detect(image)
-        # Sizes are those of the full photograph, whatever it was decoded to.
+        # Face sizes refer to the full-size photo, regardless of the decoded size.
         height, width = (side * shrunk for side in image.shape[:2])
         taken = self._selection.take([face.scaled(shrunk) for face in found], (height, width), origin)
-        enough = min(self._reduction(face, origin) for face in taken)
-        if enough < shrunk:
-            shrunk = enough
+        needed = min(self._reduction(face, origin) for face in taken)
+        if needed < shrunk:
+            shrunk = needed
             image = picture.pixels(shrunk)
         return [
             AlignedFace(crop=self._alignment.cut(image, face.scaled(1 / shrunk)), face=face, faces_found=len(found))
@@ -150,12 +150,12 @@ class PhotoCropper:
         ]
 
     def crop_file(self, path: Path) -> AlignedFace:
-        """The first of the crops of a file; see `crop_data`.
+        """Crops the first face of a file; see `crop_data`.
 
         Raises:
             DataError: The file is missing or cannot be read.
-            UnreadableImageError: It is not a picture that can be decoded.
-            NoFaceError: It shows no face that is wanted.
+            UnreadableImageError: The picture cannot be decoded.
+            NoFaceError: The picture shows no face that passes the selection.
         """
         return self.crop_data(read_bytes(path), path)[0]
 
@@ -166,14 +166,14 @@ class PhotoCropper:
             raise UnfitError(origin, Reason.NO_FACE, f"no face found ({error})") from error
 
 
-def _completed(fingerprint: Fingerprint) -> Fingerprint:
+def _fill_unknown(fingerprint: Fingerprint) -> Fingerprint:
     if fingerprint.detector != UNKNOWN:
         return fingerprint
     usual = default_fingerprint(fingerprint.size)
     if fingerprint.template != usual.template:
         raise ModelError(
-            "this encoder was trained on crops that were made elsewhere, so photographs cannot be cropped for it; "
-            "give it such crops, through faceclr prepare --detector none"
+            "this encoder was trained on crops made elsewhere, so photos cannot be cropped for it; give it crops "
+            "of the same kind, through faceclr prepare --detector none"
         )
     return replace(usual, channels=fingerprint.channels, normalization=fingerprint.normalization)
 
@@ -182,26 +182,26 @@ def _alignment(fingerprint: Fingerprint) -> Alignment:
     try:
         alignment = Alignment.named(fingerprint.template, fingerprint.padding, fingerprint.size)
     except ValueError:
-        raise _not_here("template", fingerprint.template, "arcface, eyes and box") from None
+        raise _unsupported("template", fingerprint.template, "arcface, eyes and box") from None
     if fingerprint.interpolation != INTERPOLATION:
-        raise _not_here("interpolation", fingerprint.interpolation, INTERPOLATION)
+        raise _unsupported("interpolation", fingerprint.interpolation, INTERPOLATION)
     return alignment
 
 
 def _detector(fingerprint: Fingerprint, min_score: float | None) -> Detector:
     make = DETECTORS.get(fingerprint.detector.split(" ")[0])
     if make is None:
-        raise _not_here("detector", fingerprint.detector, ", ".join(DETECTORS))
+        raise _unsupported("detector", fingerprint.detector, ", ".join(DETECTORS))
     detector = make(min_score)
     if detector.name != fingerprint.detector:
-        raise _not_here("detector", fingerprint.detector, detector.name)
+        raise _unsupported("detector", fingerprint.detector, detector.name)
     if detector.digest != fingerprint.detector_digest:
-        raise _not_here("detector digest", fingerprint.detector_digest, detector.digest)
+        raise _unsupported("detector digest", fingerprint.detector_digest, detector.digest)
     return detector
 
 
-def _not_here(field: str, asked: str, here: str) -> ModelError:
+def _unsupported(field: str, asked: str, here: str) -> ModelError:
     return ModelError(
-        f"this encoder needs faces made with {field} {asked!r}, and this faceclr makes them with {here}; "
-        "use another encoder or release"
+        f"this encoder needs faces made with {field} {asked!r}, but this version of faceclr uses {here}; "
+        "use another encoder or another version"
     )

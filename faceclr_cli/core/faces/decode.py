@@ -1,4 +1,4 @@
-"""From the bytes of a file to an upright RGB picture."""
+"""Decoding of picture files to upright RGB arrays."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from faceclr_cli.core.text import display_path
 
 MAX_PIXELS = 2**27
 """Larger pictures are refused before decoding: 134 megapixels, 400 MB of memory, of a PNG twice that for a moment."""
-
+"""Maximum picture size (134 megapixels). Decoding takes 400 MB of memory, and for a PNG briefly twice as much."""
 MAX_BYTES = 2**29
 """Longer files are refused without reading on."""
+"""Maximum file size. Larger files are refused without reading them completely."""
 
 
 class BadPictureError(UnreadableImageError):
     """A picture that cannot be decoded.
 
     Attributes:
-        reason: Why, from the fixed list.
+        reason: The reason.
     """
 
     def __init__(self, origin: Path | str, reason: Reason, detail: str) -> None:
@@ -39,21 +40,21 @@ class BadPictureError(UnreadableImageError):
 
 
 def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str = "picture") -> NDArray[np.uint8]:
-    """Decodes a photograph: JPEG, PNG, WebP, TIFF, BMP, PNM, and what else this OpenCV can (GIF, AVIF, JPEG 2000).
+    """Decodes a photo: JPEG, PNG, WebP, TIFF, BMP, PNM, and other formats of this OpenCV (GIF, AVIF, JPEG 2000).
 
-    Gray, palette, CMYK, 16-bit and transparent pictures become plain 8-bit RGB, and the camera's
-    orientation (EXIF) is applied. Of an animation it is the first frame.
+    Gray, palette, CMYK, 16-bit and transparent pictures are converted to 8-bit RGB, and the EXIF orientation is
+    applied. Of an animation, the first frame is decoded.
 
     Args:
-        photo: A file, or what is in one.
-        origin: What to call a picture that is not a file, in errors.
+        photo: A file, or the content of one.
+        origin: Name of the picture in errors if it is not a file.
 
     Returns:
         RGB, 0-255. Shape: (height, width, 3).
 
     Raises:
         DataError: The file is missing or cannot be read.
-        UnreadableImageError: It is empty, no picture, truncated, damaged or too large.
+        UnreadableImageError: The picture is empty, truncated, damaged or too large, or not a picture.
 
     Examples:
         >>> read_photo(b"P5 2 1 255 " + bytes([0, 200]))  # a gray picture of two pixels
@@ -72,13 +73,12 @@ def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str 
 def read_bytes(path: Path) -> bytes:
     """Reads a file, up to just over `MAX_BYTES`.
 
-    Raises:
-        DataError: It is missing or cannot be read.
+    DataError: The file is missing or cannot be read.
     """
     try:
         with open(path, "rb") as file:
             about = os.fstat(file.fileno())
-            # Not more than there is, since memory is set aside for what is asked for. Only files say how much that is.
+            # Ask for no more than the file contains, because `read` allocates what it is asked for.
             return file.read((min(about.st_size, MAX_BYTES) if stat.S_ISREG(about.st_mode) else MAX_BYTES) + 1)
     except FileNotFoundError:
         raise DataError(f"{display_path(path)}: no such file") from None
@@ -90,33 +90,33 @@ def decode_picture(data: bytes, origin: Path | str) -> NDArray[np.uint8]:
     """Decodes the content of a file; see `read_photo`.
 
     Raises:
-        BadPictureError: It is empty, no picture, truncated, damaged or too large.
+        BadPictureError: The picture is empty, truncated, damaged or too large, or not a picture.
     """
     return Picture(data, origin).pixels()
 
 
 class Picture:
-    """A picture whose header was looked at, to be decoded in full or at a fraction of its size.
+    """A picture whose header has been read, to be decoded at full size or at a fraction of it.
 
     Attributes:
-        header: Its format and size.
+        header: Format and size.
 
     Args:
-        data: What is in the file.
-        origin: What to call it in errors.
+        data: Content of the file.
+        origin: Name of the picture in errors.
 
     Raises:
-        BadPictureError: It is empty, no picture, truncated, too large, or damaged so that the header tells.
+        BadPictureError: The header shows that the picture is empty, truncated, damaged or too large, or not a picture.
     """
 
     def __init__(self, data: bytes, origin: Path | str) -> None:
         self._data, self._origin = data, origin
-        self.header = _sound_header(data, origin)
+        self.header = _checked_header(data, origin)
 
     def shrink_to(self, side: int) -> int:
-        """By how much `pixels` may shrink it so that its long side still has at least so many pixels.
+        """Returns the largest reduction factor for `pixels` that keeps the long side at `side` pixels or more.
 
-        JPEG alone can be decoded at 1/2, 1/4 and 1/8, for much less work.
+        Only JPEGs can be decoded at 1/2, 1/4 and 1/8 of their size, which is much faster.
         """
         if self.header.kind != "JPEG":
             return 1
@@ -124,24 +124,24 @@ class Picture:
         return next((factor for factor in (8, 4, 2) if longest >= factor * side), 1)
 
     def pixels(self, shrink: int = 1) -> NDArray[np.uint8]:
-        """Decodes it.
+        """Decodes the picture.
 
         Args:
-            shrink: 1, or for a JPEG also 2, 4 or 8.
+            shrink: Reduction factor: 1, or for a JPEG also 2, 4 or 8.
 
         Returns:
             RGB, 0-255, upright. Shape: (height, width, 3), each side divided by `shrink` and rounded up.
 
         Raises:
-            BadPictureError: It is damaged.
+            BadPictureError: The picture is damaged.
         """
         transform = self._transform()
-        # What the container says of orientation counts, and EXIF, where a copy of it remains, is not applied on top.
+        # The orientation in the container takes precedence: a copy in EXIF must not be applied in addition.
         flags = _FLAGS[shrink] if transform is None else _FLAGS[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
         image = _imdecode(self._data, flags)
         if image is None:
             raise self._damaged()
-        return image if transform is None else _transformed(image, transform)
+        return image if transform is None else _apply(image, transform)
 
     def _transform(self) -> heif.Transform | None:
         if self.header.kind != "AVIF":
@@ -163,7 +163,7 @@ _FLAGS = {
 }
 
 
-def _sound_header(data: bytes, origin: Path | str) -> Header:
+def _checked_header(data: bytes, origin: Path | str) -> Header:
     if not data:
         raise BadPictureError(origin, Reason.EMPTY, "the file is empty")
     if len(data) > MAX_BYTES:
@@ -179,13 +179,13 @@ def _sound_header(data: bytes, origin: Path | str) -> Header:
     if header.flaw is Reason.UNSUPPORTED:
         raise BadPictureError(origin, Reason.UNSUPPORTED, f"{header.kind} cannot be decoded here; convert it to JPEG")
     if header.flaw is Reason.TRUNCATED:
-        raise BadPictureError(origin, Reason.TRUNCATED, f"truncated {header.kind}, its end is missing")
+        raise BadPictureError(origin, Reason.TRUNCATED, f"truncated {header.kind}, the end is missing")
     if header.flaw:
         raise BadPictureError(origin, Reason.DAMAGED, f"damaged {header.kind}, cannot be decoded")
     return header
 
 
-def _transformed(image: NDArray[np.uint8], transform: heif.Transform) -> NDArray[np.uint8]:
+def _apply(image: NDArray[np.uint8], transform: heif.Transform) -> NDArray[np.uint8]:
     turned = np.rot90(image, transform.quarter_turns)
     if transform.mirror is not None:
         turned = turned[:, ::-1] if transform.mirror == "left-right" else turned[::-1]
@@ -198,5 +198,5 @@ def _imdecode(data: bytes, flags: int) -> NDArray[np.uint8] | None:
             image = cast("NDArray[np.uint8] | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
         except (cv2.error, MemoryError):
             return None
-    # In place, since a large picture and its copy would be twice the memory. (IMREAD_COLOR_RGB needs OpenCV 4.11.)
+    # Convert in place: a copy of a large picture would double the memory. (IMREAD_COLOR_RGB needs OpenCV 4.11.)
     return None if image is None else cast("NDArray[np.uint8]", cv2.cvtColor(image, cv2.COLOR_BGR2RGB, image))

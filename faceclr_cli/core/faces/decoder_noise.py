@@ -1,4 +1,4 @@
-"""What OpenCV and the libraries under it print about pictures, which is discarded: it names no file."""
+"""Suppression of the messages that OpenCV and its decoders print about pictures; they do not name the file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _STANDARD_ERROR = 2
 
 
 class DecoderNoise:
-    """A context in which decoders print nothing, for any number of threads at once.
+    """A context in which decoders print nothing. It may be entered by several threads at once.
 
-    OpenCV's log level and the descriptor of standard error belong to the whole process. So the first thread to enter
-    sets them, and the last one to leave restores what the first one found. libpng and libjpeg know no log level and
-    write to the descriptor; it is redirected only in a process of faceclr's own whose messages take another one, as
-    `streams.ready` arranges, so that no message is lost.
+    OpenCV's log level and the file descriptor of standard error belong to the whole process. Therefore the first
+    thread to enter changes them, and the last one to leave restores them. libpng and libjpeg have no log level and
+    write to the descriptor. It is redirected only in a process that belongs to faceclr and writes its own messages to
+    another descriptor (see `streams.set_up`), so that no message is lost.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class DecoderNoise:
         with self._lock:
             if self._inside == 0:
                 self._level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-                self._descriptor = _redirected() if is_claimed() else None
+                self._descriptor = _redirect_stderr() if is_claimed() else None
             self._inside += 1
 
     def __exit__(
@@ -51,19 +51,19 @@ class DecoderNoise:
 NOISE = DecoderNoise()
 
 
-def _redirected() -> int | None:
-    """Sends the descriptor to nowhere and gives a copy of what it was; None where it must be left alone."""
+def _redirect_stderr() -> int | None:
+    """Redirects standard error to the null device and returns a copy of the descriptor; None if it must not change."""
     try:
         if sys.stderr.fileno() == _STANDARD_ERROR:
             return None
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-    except (AttributeError, OSError, ValueError):  # no such stream, one without a descriptor, or too many open files
+        null_device = os.open(os.devnull, os.O_WRONLY)
+    except (AttributeError, OSError, ValueError):  # no stream, a stream without a descriptor, or too many open files
         return None
     try:
         kept = os.dup(_STANDARD_ERROR)
-        os.dup2(nowhere, _STANDARD_ERROR)
+        os.dup2(null_device, _STANDARD_ERROR)
     except OSError:
         return None
     finally:
-        os.close(nowhere)
+        os.close(null_device)
     return kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -29,13 +29,18 @@ class Face:
     Attributes:
         box: Left, top, width, height. It may reach beyond the picture.
         landmarks: (x, y) of the eyes, the nose tip and the mouth corners, each pair from left to right
-            as seen, or None from a detector that finds boxes alone. Shape: (5, 2).
+            as seen on the upright face, or None from a detector that finds boxes alone. Shape: (5, 2).
         score: How sure the detector is, 0-1.
+        turn: By how many degrees the picture had to be turned counterclockwise for the face to be found upright; its
+            box is that of the upright face, with sides swapped after a quarter turn.
+        bordered: Whether it was found only after a border was added to the picture.
     """
 
     box: tuple[float, float, float, float]
     landmarks: NDArray[np.float32] | None
     score: float
+    turn: int = 0
+    bordered: bool = False
 
     @property
     def area(self) -> float:
@@ -55,7 +60,14 @@ class Face:
         landmarks = None if self.landmarks is None else (self.landmarks + np.float32(0.5)) * np.float32(factor)
         if landmarks is not None:
             landmarks -= np.float32(0.5)
-        return Face(box=(left, top, width, height), landmarks=landmarks, score=self.score)
+        return replace(self, box=(left, top, width, height), landmarks=landmarks)
+
+    def upright_box(self) -> tuple[float, float, float, float]:
+        """The box of the face if it is turned upright about the center of its box."""
+        if self.turn % 180 != 90:
+            return self.box
+        (x, y), (height, width) = self.center, self.box[2:]
+        return x - width / 2, y - height / 2, width, height
 
 
 class Detector(Protocol):

@@ -1,4 +1,4 @@
-"""A folder of prepared faces, as `prepare` and `split` write it, opened for reading."""
+"""Folders of prepared faces, as written by `prepare` and `split`, opened for reading."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.text import canonical, display_path
 
 DESCRIPTION = "faceclr.json"
-"""The file in a folder of faces that says how they were made."""
+"""File in a folder of faces that describes how they were made."""
 
 SPLIT = "split.json"
-"""The file beside the parts of a split."""
+"""File in the parent folder of the parts of a split."""
 
-NOBODY = "_"
-"""The sub-folder of faces whose person is not known."""
+UNNAMED = "_"
+"""Subfolder for faces without an identity."""
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceFolder:
-    """Crops on disk, in an order that depends on their names alone.
+    """The crops of a folder, in an order that depends only on their names.
 
     Attributes:
         root: The folder.
         fingerprint: How the crops were made.
-        paths: Path of each crop relative to `root`, with forward slashes, sorted.
-        identities: The person of each crop, or None where nobody knows. Same length as `paths`. A name has one spelling
-            here (`text.canonical`), however its folders spell it.
+        paths: Sorted paths of the crops relative to `root`, with forward slashes.
+        identities: The person of each crop, or None if unknown. Same length as `paths`. Names are normalized with
+            `text.canonical`, so they may differ from the folder names.
     """
 
     root: Path
@@ -46,27 +46,27 @@ class FaceFolder:
 
     @property
     def people(self) -> tuple[str, ...]:
-        """The names of the people, each once, sorted."""
+        """The names of the people, without duplicates, sorted."""
         return tuple(sorted({name for name in self.identities if name is not None}))
 
 
 def is_face_folder(root: Path) -> bool:
-    """Whether `prepare` or `split` wrote this folder."""
+    """Returns True if the folder was written by `prepare`, or is a part written by `split`."""
     return (root / DESCRIPTION).is_file()
 
 
 def require_no_split(root: Path) -> None:
-    """Raises a DataError for the folder that `split` wrote around its parts, each of which is a folder of faces."""
+    """Raises a DataError if the folder is a split, whose parts are folders of faces, and not a folder of faces."""
     if is_face_folder(root) or not (root / SPLIT).is_file():
         return
     try:
         is_split = read_json(root / SPLIT).get("kind") == "split"
-    except DataError:  # somebody else's
+    except DataError:  # the file is not ours
         return
     if is_split:
         parts = sorted(display_path(child) for child in root.iterdir() if is_face_folder(child))
         raise DataError(
-            f"{display_path(root)}: a split, not a folder of faces; give one of its parts: {', '.join(parts)}"
+            f"{display_path(root)}: this is a split, not a folder of faces; pass one of its parts: {', '.join(parts)}"
         )
 
 
@@ -74,32 +74,32 @@ def open_faces(root: Path) -> FaceFolder:
     """Lists a folder of prepared faces.
 
     Raises:
-        DataError: The folder is missing, was not made by `prepare` or `split`, is a split, or holds no crop.
+        DataError: The folder is missing, was not made by `prepare` or `split`, is a split, or contains no crops.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     require_no_split(root)
     if not is_face_folder(root):
-        raise DataError(f"{root}: not a folder of prepared faces; first type: faceclr prepare {root}")
+        raise DataError(f"{root}: not a folder of prepared faces; first run: faceclr prepare {root}")
     description = read_json(root / DESCRIPTION)
     if description.get("kind") != "faces":
-        raise DataError(f"{root}: its {DESCRIPTION} does not describe faces")
+        raise DataError(f"{root}: {DESCRIPTION} does not describe a folder of faces")
     fingerprint = Fingerprint.from_json(description.get("fingerprint") or {}, str(root))
     paths = sorted(_crops(root))
     if not paths:
-        raise DataError(f"{root}: holds no faces")
+        raise DataError(f"{root}: contains no faces")
     owners = tuple(path.split("/", 1)[0] for path in paths)
     return FaceFolder(
         root=root,
         fingerprint=fingerprint,
         paths=tuple(paths),
-        identities=tuple(None if owner == NOBODY else canonical(owner) for owner in owners),
+        identities=tuple(None if owner == UNNAMED else canonical(owner) for owner in owners),
     )
 
 
 def _crops(root: Path) -> Iterator[str]:
     for person in os.scandir(root):
-        # Names that begin with a dot are files that another run is still writing.
+        # A leading dot marks a file that another run is still writing.
         if person.is_dir() and not person.name.startswith("."):
             for entry in os.scandir(person.path):
                 if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in _SUFFIXES:

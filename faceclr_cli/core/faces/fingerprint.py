@@ -1,4 +1,4 @@
-"""What was done to a photograph before an encoder saw it, and the refusal to compare unlike with unlike."""
+"""The fingerprint of a crop's preprocessing, and the check that refuses to mix different ones."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 from faceclr_cli.core.errors import DataError, FingerprintError
 
 UNKNOWN = "unknown"
-"""What a fingerprint says of a step that was done elsewhere, before faceclr saw the crops."""
+"""Value of a field for crops that were made elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
     """The preprocessing of a crop.
 
-    Crops carry what concerns pictures; `channels` and `normalisation` say how the values are to be
-    read. An encoder carries the same with the channel order and normalization that its network sees.
+    The fingerprint of crops describes the pictures; its `channels` and `normalization` say how the values are stored.
+    The fingerprint of an encoder has the channel order and normalization of the network's input instead.
 
     Attributes:
-        detector: Name of the face detector, or `unknown` for crops that were made elsewhere.
-        detector_digest: SHA-256 of its weights, shortened to 16 digits, or `unknown`.
-        template: Name of the alignment: the landmark template, or the way and its margin.
+        detector: Name of the face detector, or `unknown` for crops made elsewhere.
+        detector_digest: First 16 digits of the SHA-256 of the detector's weights, or `unknown`.
+        template: Name of the alignment: the landmark template, or the method and its margin.
         size: Side of the square crop in pixels.
-        interpolation: How the warp samples, or `unknown`.
-        padding: What fills a crop beyond its photograph, or `unknown`.
+        interpolation: Interpolation of the warp, or `unknown`.
+        padding: Fill for the area beyond the photo, or `unknown`.
         channels: `rgb` or `bgr`.
-        normalization: What became of the values 0-255.
+        normalization: Normalization of the values 0-255.
 
     Examples:
         >>> mine = Fingerprint(
@@ -56,38 +56,37 @@ class Fingerprint:
     normalization: str = "none"
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON object; artifacts keep the key `normalisation` of earlier releases."""
+        """The fields as a JSON object. Artifacts keep the key `normalisation` of earlier releases."""
         return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], origin: str) -> Fingerprint:
-        """Reads what `to_json` gave; `origin` names the artifact in errors.
+        """Reads the output of `to_json`; `origin` names the artifact in errors.
 
         Raises:
             DataError: A field is missing, unknown or of the wrong type.
         """
         names = {_KEYS.get(f.name, f.name): f.name for f in fields(cls)}
         if set(content) != set(names) or not isinstance(content.get("size"), int):
-            raise DataError(f"{origin}: its preprocessing fingerprint is damaged or of another version")
+            raise DataError(f"{origin}: the preprocessing fingerprint is damaged or of another version")
         return cls(**{names[key]: value for key, value in content.items()})
 
     def require_same(self, other: Fingerprint, this_origin: str, other_origin: str) -> None:
-        """Refuses two artifacts that differ in any field.
+        """Checks that two artifacts have the same fingerprint.
 
         Raises:
-            FingerprintError: They differ; the message names the first field that does.
+            FingerprintError: They differ; the message names the first field that differs.
         """
         self._require([f.name for f in fields(self)], other, this_origin, other_origin)
 
     def require_same_crops(self, other: Fingerprint, this_origin: str, other_origin: str) -> None:
-        """Refuses crops for an encoder that was made for others.
+        """Checks that an encoder and crops, or two sets of crops, have the same preprocessing.
 
-        Channel order and normalization don't count, since encoders apply them to crops themselves. Neither
-        does what is unknown of crops that were made elsewhere, except for the template: who prepared them
-        has named it.
+        Channel order and normalization are ignored, because encoders apply them to crops themselves. Unknown fields of
+        crops made elsewhere are ignored too, except for the template, which the user declares in `prepare`.
 
         Raises:
-            FingerprintError: They differ; the message names the first field that does.
+            FingerprintError: They differ; the message names the first field that differs.
         """
         known = [name for name in _MAY_BE_UNKNOWN if UNKNOWN not in (getattr(self, name), getattr(other, name))]
         self._require([*known, "template", "size"], other, this_origin, other_origin)

@@ -1,4 +1,4 @@
-"""The Haar cascade that comes with OpenCV: boxes without landmarks."""
+"""The Haar cascade of OpenCV: boxes without landmarks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resize_for_detection
 
 _CASCADE = "haarcascade_frontalface_default.xml"
-_SMALLEST = (24, 24)  # what the cascade was trained on
+_SMALLEST = (24, 24)  # window size of the cascade
 _STEP = 1.1
 
 
 class Haar:
-    """Frontal faces as boxes (Viola & Jones, CVPR 2001; cascade by R. Lienhart).
+    """Detects frontal faces as boxes (Viola & Jones, CVPR 2001; cascade by R. Lienhart).
 
-    It has no probability. Its score is n / (n + 1) for n detections that overlap: 0.8 asks for four.
+    The cascade gives no probability. The score is n / (n + 1) for n overlapping detections, for example 0.8 for four.
 
     Args:
-        min_score: Faces with fewer overlapping detections are left out.
+        min_score: Minimum score of a face; None for 0.8.
 
     Raises:
-        ModelError: OpenCV came without the cascade.
+        ModelError: This OpenCV has no cascade.
     """
 
     name = f"haar {LONG_SIDE}"
@@ -39,7 +39,7 @@ class Haar:
         self._cascade = cv2.CascadeClassifier(str(_path()))
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """The faces of a picture, the surest first; see `Detector.detect`."""
+        """Returns the faces of a picture, by descending score; see `Detector.detect`."""
         image, back = resize_for_detection(image, max(_SMALLEST), LONG_SIDE)
         gray = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
         boxes, votes = self._cascade.detectMultiScale2(
@@ -54,10 +54,10 @@ class Haar:
 
 @lru_cache(maxsize=1)
 def cascade_digest() -> str:
-    """SHA-256 of the cascade, shortened to 16 digits.
+    """Returns the first 16 digits of the SHA-256 of the cascade.
 
     Raises:
-        ModelError: OpenCV came without it.
+        ModelError: This OpenCV has no cascade.
     """
     return digest_file(_path())[:16]
 
@@ -66,6 +66,6 @@ def _path() -> Path:
     path = Path(cv2.__file__).parent / "data" / _CASCADE
     if not path.is_file():
         raise ModelError(
-            f"{path}: this OpenCV has no Haar cascades; type: pip install 'opencv-python-headless>=4.10,<5'"
+            f"{path}: this OpenCV has no Haar cascades; run: pip install 'opencv-python-headless>=4.10,<5'"
         )
     return path

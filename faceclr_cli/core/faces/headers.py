@@ -1,7 +1,7 @@
-"""What the first bytes of a picture tell before anything is decoded: its size, and whether its end is there.
+"""Picture headers: format, size and truncation, found without decoding.
 
-OpenCV allocates the whole picture before it reads a pixel, and its older releases fill what is missing of a
-truncated JPEG with gray. So both questions are answered here.
+OpenCV allocates the whole picture before it reads a pixel, and its older releases fill the missing part of a
+truncated JPEG with gray. Therefore size and truncation are checked here first.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """A picture before decoding.
+    """The header of a picture.
 
     Attributes:
-        kind: The format's name.
-        width: Pixels as stored, before any EXIF rotation; 0 where the header does not get that far.
-        height: See `width`.
-        flaw: `TRUNCATED`, `DAMAGED` or `UNSUPPORTED` where that is plain without decoding.
+        kind: Name of the format.
+        width: Width in pixels as stored, before EXIF rotation; 0 if the header is incomplete.
+        height: Height in pixels; see `width`.
+        flaw: `TRUNCATED`, `DAMAGED` or `UNSUPPORTED` if this shows without decoding, else None.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class Header:
 
 
 def read_header(data: bytes) -> Header | None:
-    """Reads the header of a picture, or gives None if it is in no format that faceclr knows."""
+    """Reads the header of a picture; returns None for unknown formats."""
     for recognizes, parse in _FORMATS:
         if recognizes(data):
             try:
@@ -55,7 +55,7 @@ def _jpeg(data: bytes) -> Header:
         position = data.find(b"\xff", position)
         if position < 0:
             return Header(kind="JPEG", width=width, height=height, flaw=Reason.TRUNCATED)
-        while data[position] == 0xFF:  # any number of fill bytes may come before a marker
+        while data[position] == 0xFF:  # a marker may follow any number of fill bytes
             position += 1
         marker = data[position]
         position += 1
@@ -66,7 +66,7 @@ def _jpeg(data: bytes) -> Header:
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, position + 3)
         if marker == 0xDA:
-            # Searched from here on: a thumbnail among the segments before has an end-of-image marker too.
+            # Search from here on: an embedded thumbnail before this point also ends with an end-of-image marker.
             flaw = None if data.find(b"\xff\xd9", position) >= 0 else Reason.TRUNCATED
             return Header(kind="JPEG", width=width, height=height, flaw=flaw)
         position += struct.unpack_from(">H", data, position)[0]
@@ -79,7 +79,7 @@ def _png(data: bytes) -> Header:
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
         (checksum,) = struct.unpack_from(">I", data, end)
-        # A capital initial marks the chunks that no decoder can do without.
+        # A capital first letter marks the critical chunks.
         if name[:1].isupper() and zlib.crc32(view[position + 4 : end]) != checksum:
             return Header(kind="PNG", width=width, height=height, flaw=Reason.DAMAGED)
         if name == b"IEND":
@@ -122,12 +122,12 @@ def _bigtiff(data: bytes) -> Header:
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(order + "Q", data, 8)
     (count,) = struct.unpack_from(order + "Q", data, directory)
-    entries = min(count, len(data) // 20)  # more than the file has room for would be counted for ever
+    entries = min(count, len(data) // 20)  # a forged count would make the loop run almost forever
     return _tiff_directory(data, order, range(directory + 8, directory + 8 + 20 * entries, 20), "Q")
 
 
 def _tiff_directory(data: bytes, order: str, entries: range, offset: str) -> Header:
-    """Reads the tags of the first picture; `offset` is the format of the field that holds a value or its place."""
+    """Reads the tags of the first picture. `offset` is the format of the field that holds a value or its position."""
     width = height = 0
     is_float = False
     for entry in entries:
@@ -151,7 +151,7 @@ def _tiff_directory(data: bytes, order: str, entries: range, offset: str) -> Hea
 
 
 def _avif(data: bytes) -> Header:
-    # The picture may be a grid of tiles, or carry a thumbnail: the largest extent is what gets allocated.
+    # The picture may be a grid of tiles or contain a thumbnail; the largest extent determines the allocation.
     extents = [struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data[:65536])]
     width, height = max(extents, key=lambda extent: extent[0] * extent[1], default=(0, 0))
     return Header(kind="AVIF", width=width, height=height)

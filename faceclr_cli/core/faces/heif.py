@@ -1,6 +1,6 @@
-"""Pictures in the HEIF container (ISO/IEC 23008-12): which codec they need and how they are turned.
+"""The HEIF container (ISO/IEC 23008-12): codec and orientation of pictures.
 
-OpenCV decodes the codec AV1 (AVIF), and leaves it to the caller to turn and mirror the picture as its properties say.
+OpenCV decodes AV1 (AVIF) but does not apply the rotation and mirroring that the container prescribes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _HEVC_AND_OTHERS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"avci", b"avcs", b"vvic", b"vvis"}
 )
 _STRUCTURAL = frozenset({b"mif1", b"mif2", b"mif3", b"msf1", b"miaf", b"pict"})
-"""Brands that name the structure of the file and no codec, which the compatible brands name then."""
+"""Brands that describe only the structure of the file; the codec is among the compatible brands."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """What is to be done to decoded pixels so that they are upright.
+    """The rotation and mirroring that make decoded pixels upright.
 
     Attributes:
-        quarter_turns: Counterclockwise, 0-3; done first.
-        mirror: `left-right` or `top-bottom`, the sides that are swapped afterwards, or None.
+        quarter_turns: Counterclockwise quarter turns, 0-3; applied first.
+        mirror: The sides to swap afterward, `left-right` or `top-bottom`, or None.
     """
 
     quarter_turns: int = 0
@@ -32,7 +32,7 @@ class Transform:
 
 
 def codec(data: bytes) -> Literal["AVIF", "HEIC"] | None:
-    """Which kind of HEIF file this is, by its brands; None for any other file, films among them."""
+    """Returns the kind of a HEIF picture according to its brands; None for other files, including videos."""
     if data[4:8] != b"ftyp":
         return None
     length = min(max(struct.unpack(">I", data[:4])[0], 16), 4096)
@@ -43,11 +43,11 @@ def codec(data: bytes) -> Literal["AVIF", "HEIC"] | None:
 
 
 def transform(data: bytes) -> Transform | None:
-    """How the primary picture is turned and mirrored; None where the file says nothing of it.
+    """Returns the orientation of the primary picture; None if the file does not specify it.
 
     Raises:
-        struct.error: The file ends too early.
-        IndexError: It names a property that it lacks.
+        struct.error: The file is truncated.
+        IndexError: The file refers to a property that does not exist.
     """
     properties = list(_properties(data))
     wanted = [properties[number - 1] for number in _numbers_of_primary(data) if number > 0]
@@ -63,7 +63,7 @@ def _properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _numbers_of_primary(data: bytes) -> Iterator[int]:
-    """The properties of the primary picture by their numbers, which count from 1."""
+    """Yields the 1-based property indices of the primary picture."""
     meta = _meta(data)
     pitm = _within(meta, b"pitm")
     primary = struct.unpack_from(">I" if pitm[:1] != b"\0" else ">H", pitm, 4)[0] if pitm else None
@@ -79,24 +79,24 @@ def _numbers_of_primary(data: bytes) -> Iterator[int]:
             for place in range(count):
                 (value,) = struct.unpack_from(number, content, position + 1 + place * struct.calcsize(number))
                 if owner == primary:
-                    # The first bit says that the property is essential.
+                    # The first bit marks an essential property.
                     yield value & (0x7FFF if number == ">H" else 0x7F)
             position += 1 + count * struct.calcsize(number)
 
 
 def _meta(data: bytes) -> bytes:
-    return _within(data, b"meta")[4:]  # after its version and flags
+    return _within(data, b"meta")[4:]  # skip version and flags
 
 
 def _within(data: bytes, *names: bytes) -> bytes:
-    """The content of the first box of the first name, in it that of the second, and so on."""
+    """Returns the content of nested boxes: the first box with the first name, the first box in it with the second..."""
     for name in names:
         data = next((content for found, content in _boxes(data) if found == name), b"")
     return data
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of the boxes that follow each other."""
+    """Yields name and content of consecutive boxes."""
     position = 0
     while position + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)

@@ -1,4 +1,4 @@
-"""The MTCNN detector of facenet-pytorch, an extra."""
+"""The MTCNN detector of facenet-pytorch (an extra)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.faces.detect import LONG_SIDE, Face, resize_for_detection
 from faceclr_cli.core.faces.weights import MTCNN
 
-_SMALLEST = 20  # pixels; the network's own field of view is 12
+_SMALLEST = 20  # pixels; the receptive field of the network is 12
 
 
 class Mtcnn:
-    """Boxes and five landmarks (Zhang et al., Joint Face Detection and Alignment, IEEE SPL 23(10), 2016).
+    """Detects boxes and five landmarks (Zhang et al., Joint Face Detection and Alignment, IEEE SPL 23(10), 2016).
 
     Args:
-        min_score: Faces that it is less sure of are left out.
+        min_score: Minimum score of a face; None for 0.9.
 
     Raises:
         ConfigError: The extra is not installed.
-        ModelError: Its weights are not the expected ones.
+        ModelError: The weights are not the expected ones.
     """
 
     name = f"mtcnn {LONG_SIDE}"
@@ -33,7 +33,7 @@ class Mtcnn:
             import facenet_pytorch
         except ImportError as error:
             raise ConfigError(
-                f"--detector mtcnn is not installed ({error}); type: pip install 'faceclr[mtcnn]'"
+                f"--detector mtcnn is not installed ({error}); run: pip install 'faceclr[mtcnn]'"
             ) from error
         for weights in MTCNN:
             weights.read()
@@ -43,14 +43,14 @@ class Mtcnn:
         )
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """The faces of a picture, the surest first; see `Detector.detect`."""
+        """Returns the faces of a picture, by descending score; see `Detector.detect`."""
         image, back = resize_for_detection(image, _SMALLEST, LONG_SIDE)
         if min(image.shape[:2]) < _SMALLEST:
-            return []  # there is no room for a face, and the network fails
+            return []  # too small for a face, and the network would fail
         boxes, scores, points = self._network.detect(image, landmarks=True)
         if boxes is None:
             return []
-        # Arrays of objects, in some releases of NumPy.
+        # Some NumPy releases return object arrays.
         corners, marks = np.asarray(boxes, np.float32), np.asarray(points, np.float32)
         faces = [
             _face(corner, float(score), mark, back)

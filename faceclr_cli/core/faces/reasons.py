@@ -1,4 +1,4 @@
-"""Why a photograph gave no face: the fixed list that the ledger and the messages share."""
+"""Reasons why a photo yields no face, shared by the ledger and error messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why there is no crop of a photograph."""
+    """The reason why a photo has no crop."""
 
     NO_FACE = "no face found"
     SMALL = "face too small"
@@ -27,8 +27,8 @@ class Reason(StrEnum):
     CRASHED = "crashed the decoder"
 
 
-PASSING = frozenset({Reason.MISSING, Reason.UNREADABLE, Reason.NOT_A_FILE, Reason.CRASHED})
-"""Reasons that may be gone at the next attempt, although the file's size and date are the same."""
+TRANSIENT_REASONS = frozenset({Reason.MISSING, Reason.UNREADABLE, Reason.NOT_A_FILE, Reason.CRASHED})
+"""Reasons that may not apply at the next attempt, even if size and modification time of the file are unchanged."""
 
-WANTED = frozenset({Reason.SMALL, Reason.BLURRED, Reason.FEW, Reason.SURPLUS})
-"""Reasons that the user's own filters give: such a photograph is left out, but it is not bad."""
+FILTER_REASONS = frozenset({Reason.SMALL, Reason.BLURRED, Reason.FEW, Reason.SURPLUS})
+"""Reasons that result from the user's own filters. Such a photo is left out, but does not count as bad."""

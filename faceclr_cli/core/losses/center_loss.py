@@ -9,20 +9,19 @@ from faceclr_cli.core.losses.global_batch import all_gather_labels
 
 
 class CenterLoss(nn.Module):
-    """Pulls features towards the center of their person.
+    """The center loss: half the squared distance of a feature to the center of its person, averaged over the batch.
 
     Wen et al. 2016, "A Discriminative Feature Learning Approach for Deep Face Recognition", equations 2 to 4.
-    Half the squared distance of a feature to its center, averaged over the batch. To the gradient the
-    centers are constants: in training mode, each call moves the centers of the people in the batch
-    after the loss is computed, c_j -= lr * sum_i (c_j - x_i) / (1 + n_j), with the features of all
-    processes, so that all hold the same centers. They need no optimizer, begin at zero and are part of
-    the state dict.
+    The gradient treats the centers as constants. In training mode, each call computes the loss and then moves
+    the centers of the people in the batch: c_j -= lr * sum_i (c_j - x_i) / (1 + n_j). The sum runs over the
+    features of all processes, so all processes hold the same centers. The centers start at zero, are part of
+    the state dict and need no optimizer.
 
-    Features are taken as they are: cross-entropy beside this loss gives them their length, and
-    normalizing would change what `lr` and the loss's weight mean in the paper.
+    Features are not normalized. The cross-entropy that is used beside this loss determines their length, and
+    normalization would change the meaning of `lr` and of the loss weight in the paper.
 
     Args:
-        people: How many centers.
+        people: Number of centers.
         dim: Length of a feature.
         lr: Step size of the centers, alpha in the paper; 0 to 1.
 
@@ -43,25 +42,25 @@ class CenterLoss(nn.Module):
         self.register_buffer("centers", torch.zeros(people, dim))
 
     def forward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Measures the distances to the centers and, in training mode, moves the centers.
+        """Computes the loss and, in training mode, moves the centers.
 
         Args:
             features: Shape: (N, D), the same on all processes.
             labels: The person of each, 0 to `people` - 1. Shape: (N,).
 
         Returns:
-            The loss, a scalar: the mean over the features of this process; and the same as `center`.
+            The loss, a scalar averaged over the features of this process, and the metric `center` with the same value.
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.centers.dtype)
             loss = (features - self.centers[labels]).square().sum(dim=1).mean() / 2
         if self.training:
-            self._move(all_gather_labels(features), all_gather_labels(labels))
+            self._update_centers(all_gather_labels(features), all_gather_labels(labels))
         return loss, {"center": loss.detach()}
 
     @torch.no_grad()
-    def _move(self, features: Tensor, labels: Tensor) -> None:
-        # Summed by a product, since adding row by row gives other bits each time on a GPU.
+    def _update_centers(self, features: Tensor, labels: Tensor) -> None:
+        # A matrix product, because index_add is not deterministic on a GPU.
         same = (labels[:, None] == labels).to(features.dtype)
         steps = same @ (features.detach() - self.centers[labels]) / (1 + same.sum(dim=1, keepdim=True))
         self.centers[labels] += self.lr * steps

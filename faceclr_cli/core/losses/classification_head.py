@@ -1,4 +1,4 @@
-"""Telling people apart: a score for each person, a margin on the true one, cross-entropy."""
+"""The classification head: softmax or margin cross-entropy over people, optionally sharded over processes."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from faceclr_cli.core.losses.parameter_shards import own_rows
 
 Head = Literal["softmax", "cosface", "arcface", "adaface"]
 
-_SCORES = 1 << 24  # Looked at together where nothing is learned: 64 MiB.
+_SCORES = 1 << 24  # Scores that `evaluate` computes at a time: 64 MiB.
 
 
 class Classifier(nn.Module):
-    """One vector for each person, against which embeddings are scored.
+    """A linear classifier over people, with one weight vector for each person.
 
-    `softmax` scores by the inner product and a bias. The others score by the cosine times a scale, with a margin on the
-    score of the true person; see `margins`.
+    With `softmax`, a score is the inner product plus a bias. The other heads multiply the cosine by a scale, with a
+    margin on the score of the true person; see `margins`.
 
-    All processes together compute one softmax over the batch of all. Where the people are divided (`sharded`), each
-    process holds the vectors of its share of them and scores all embeddings of all processes against these: memory and
-    time for a million people are divided by the number of processes (as ArcFace's authors do: Deng et al. 2019, arXiv
-    1801.07698, section 3). Only maxima and sums of the softmax, and the embeddings, travel.
+    All processes together compute one softmax over the global batch. If the head is `sharded`, each process holds the
+    weight vectors of some people and scores the embeddings of all processes against them. This divides memory and time
+    for a million people by the number of processes (Deng et al. 2019, ArcFace, arXiv 1801.07698, section 3). Processes
+    exchange the embeddings and the maxima and sums of the softmax only.
 
-    With `share` below 1, the softmax is over the people of the batch and over so many others, drawn anew at each step,
-    that they are this share of all together (partial FC: An et al. 2021, arXiv 2010.05222).
+    With `share` below 1, the softmax is computed over the people in the batch plus other people sampled at each step,
+    so that together they make up this share of all people (Partial FC: An et al. 2021, arXiv 2010.05222).
 
     Args:
         dim: Length of an embedding.
-        people: How many.
-        head: Which scores.
-        scale: What cosines are multiplied by.
-        share: Of the people that each step compares with; above 0.
-        sharded: Divide the people among the processes.
+        people: Number of people.
+        head: How scores are computed.
+        scale: Factor of the cosines.
+        share: Share of the people in the softmax of a step; above 0, at most 1.
+        sharded: Shard the people over the processes.
 
     Examples:
-        >>> telling_apart = Classifier(dim=2, people=2, head="arcface")
-        >>> _ = telling_apart.weight.data.copy_(torch.eye(2))
-        >>> loss, metrics = telling_apart(torch.eye(2), torch.tensor([0, 1]), margin=0.5)
+        >>> classifier = Classifier(dim=2, people=2, head="arcface")
+        >>> _ = classifier.weight.data.copy_(torch.eye(2))
+        >>> loss, metrics = classifier(torch.eye(2), torch.tensor([0, 1]), margin=0.5)
         >>> metrics
         {'accuracy': tensor(1.)}
     """
@@ -56,10 +56,10 @@ class Classifier(nn.Module):
         rows = own_rows(people) if sharded else slice(0, people)
         self.people, self.head, self.scale, self.share, self.sharded = people, head, scale, share, sharded
         self.first = rows.start
-        """The first person whose vector is here."""
+        """The first person whose weight vector this process holds."""
         count = rows.stop - rows.start
         self.weight = nn.Parameter(torch.empty(count, dim))
-        # Drawn for all people, so that each has the same vector however they are divided.
+        # Drawn for all people, so that the initial weights do not depend on the sharding.
         full = torch.empty(people, dim)
         nn.init.normal_(full, std=1 / math.sqrt(dim))
         with torch.no_grad():
@@ -70,51 +70,51 @@ class Classifier(nn.Module):
     def forward(
         self, embeddings: Tensor, labels: Tensor, margin: float, generator: torch.Generator | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The cross-entropy of the true people, averaged over the batch of all processes.
+        """Computes the cross-entropy, averaged over the global batch.
 
         Args:
-            embeddings: Of any length. Shape: (N, D), the same on all processes.
-            labels: The person of each, 0 to `people` - 1. Shape: (N,).
-            margin: On the scores of the true people; see `margins`. Not for `softmax`.
-            generator: Draws the people to compare with; the same on all processes. Not needed if `share` is 1.
+            embeddings: Not normalized. Shape: (N, D), the same on all processes.
+            labels: The person of each embedding, 0 to `people` - 1. Shape: (N,).
+            margin: Margin on the scores of the true people; see `margins`. Ignored by `softmax`.
+            generator: Samples people if `share` is below 1; must be in the same state on all processes.
 
         Returns:
-            The loss, a scalar whose average over processes has the gradient of one process with the whole batch; and
-            `accuracy`, the share of embeddings of which the true person has a better score than all others, before the
-            margin, among the people compared with.
+            The loss, a scalar whose average over processes has the gradient of one process with the global batch; and
+            the metric `accuracy`: the share of embeddings whose true person scores higher, before the margin, than all
+            other people in the softmax.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             features = embeddings.to(self.weight.dtype)
-            every = all_gather_labels(labels)
+            all_labels = all_gather_labels(labels)
             quality = None if self.quality is None else self.quality(features)
             if self.sharded:
-                features, labels = all_gather(features), every
+                features, labels = all_gather(features), all_labels
                 quality = None if quality is None else all_gather_labels(quality)
-            rows = self._compared(every, generator)
+            rows = self._sampled_rows(all_labels, generator)
             columns = self._columns(labels, rows)
-            bias = None if self.bias is None else self._taken(self.bias, rows)
-            scores = self._scores(features, self._taken(self.weight, rows), bias)
-            here = (columns >= 0).nonzero().squeeze(1)
+            bias = None if self.bias is None else self._select_rows(self.bias, rows)
+            scores = self._scores(features, self._select_rows(self.weight, rows), bias)
+            local = (columns >= 0).nonzero().squeeze(1)
             with torch.no_grad():
-                better = self._better(scores, self._everywhere(scores, here, columns[here]))
+                better = self._count_better(scores, self._true_scores(scores, local, columns[local]))
                 accuracy = (better == 0).float().mean()
-            scores = self._with_margin(scores, here, columns[here], margin, quality)
+            scores = self._add_margin(scores, local, columns[local], margin, quality)
             if not self.sharded:
                 return F.cross_entropy(scores, columns), {"accuracy": accuracy}
-            return self._divided_loss(scores, here, columns[here]), {"accuracy": accuracy}
+            return self._sharded_loss(scores, local, columns[local]), {"accuracy": accuracy}
 
     @torch.no_grad()
-    def judge(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """How well people are told apart, by scores without a margin, among all people. All processes do it together.
+    def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Ranks the true people among all people, without a margin. All processes must call it.
 
         Args:
-            embeddings: The same ones on all processes. Shape: (N, D), N > 0.
-            labels: The person of each, 0 to `people` - 1. Shape: (N,).
+            embeddings: The same values on all processes. Shape: (N, D), N > 0.
+            labels: The person of each embedding, 0 to `people` - 1. Shape: (N,).
 
         Returns:
-            How many other people have a score that is at least as good as that of the true one, shape (N,), 0 where
-            the true one is the best; and the mean cross-entropy, a scalar. A tie counts against: embeddings that are
-            all zero tell nobody apart. Where there is no number, all people are better.
+            The number of other people who score at least as high as the true person, 0 if the true person scores
+            highest, shape (N,); and the mean cross-entropy, a scalar. Ties count as errors, and so does NaN: all
+            people then rank above the true person.
         """
         places, losses = [], []
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -125,29 +125,30 @@ class Classifier(nn.Module):
                 if self.head != "softmax":
                     scores *= self.scale
                 rows = labels[block] - self.first
-                here = ((rows >= 0) & (rows < len(self.weight))).nonzero().squeeze(1)
-                true = self._everywhere(scores, here, rows[here])
-                places.append(self._better(scores, true))
-                losses.append(self._normalizer(scores) - true)
+                local = ((rows >= 0) & (rows < len(self.weight))).nonzero().squeeze(1)
+                true = self._true_scores(scores, local, rows[local])
+                places.append(self._count_better(scores, true))
+                losses.append(self._log_partition(scores) - true)
         return torch.cat(places), torch.cat(losses).mean()
 
-    def blind_loss(self, margin: float) -> float:
-        """The cross-entropy where all people have the same score, of embeddings at right angles to all their vectors.
+    def collapsed_loss(self, margin: float) -> float:
+        """Returns the cross-entropy of an embedding that is orthogonal to the weight vectors of all people.
 
         Args:
-            margin: As for `forward`. AdaFace's is that of a face of mean quality.
+            margin: As for `forward`; AdaFace's margin is computed for a face of mean quality.
         """
         people = max(2, round(self.people * self.share))
         nothing = torch.zeros(1)
-        true = float(self._margined(nothing, margin, nothing)) * (1.0 if self.head == "softmax" else self.scale)
+        true = float(self._apply_margin(nothing, margin, nothing)) * (1.0 if self.head == "softmax" else self.scale)
         return math.log(people - 1 + math.exp(true)) - true
 
-    def _compared(self, labels: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Rows of the people here that this step compares with, sorted."""
+    def _sampled_rows(self, labels: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Returns the local rows of the people in the softmax of this step, sorted."""
         count = len(self.weight)
         if self.share >= 1:
             return torch.arange(count, device=labels.device)
-        # Those of the batch, then others in an order drawn for all people, the same however they are divided.
+        # The people in the batch, then others in random order. The order is drawn for all people, so that the sample
+        # does not depend on the sharding.
         own = torch.unique(labels)
         order = torch.rand(self.people, generator=generator).to(labels.device)
         order[own] = -1
@@ -155,7 +156,7 @@ class Classifier(nn.Module):
         return chosen[(chosen >= 0) & (chosen < count)].sort().values
 
     def _columns(self, labels: Tensor, rows: Tensor) -> Tensor:
-        """The column of each embedding's person, -1 where another process has it."""
+        """Returns the column of each embedding's person, -1 if another process holds it."""
         place = torch.full((len(self.weight),), -1, device=labels.device)
         place[rows] = torch.arange(len(rows), device=labels.device)
         inside = (labels >= self.first) & (labels < self.first + len(self.weight))
@@ -166,23 +167,23 @@ class Classifier(nn.Module):
             return F.linear(features, weight, bias)
         return F.linear(F.normalize(features, dim=1), F.normalize(weight, dim=1))
 
-    def _taken(self, parameter: Tensor, rows: Tensor) -> Tensor:
-        taken = parameter if len(rows) == len(parameter) else parameter[rows]
+    def _select_rows(self, parameter: Tensor, rows: Tensor) -> Tensor:
+        selected = parameter if len(rows) == len(parameter) else parameter[rows]
         if not self.sharded:
-            return taken
-        # DDP does not average the gradient of what is on one process alone.
-        part = taken / world_size()[1]
-        return part + (taken - part).detach()
+            return selected
+        # DDP does not average the gradients of sharded parameters, so the gradient is divided here.
+        part = selected / world_size()[1]
+        return part + (selected - part).detach()
 
-    def _with_margin(
-        self, scores: Tensor, here: Tensor, columns: Tensor, margin: float, quality: Tensor | None
+    def _add_margin(
+        self, scores: Tensor, local: Tensor, columns: Tensor, margin: float, quality: Tensor | None
     ) -> Tensor:
         if self.head == "softmax":
             return scores
-        changed = self._margined(scores[here, columns], margin, None if quality is None else quality[here])
-        return self.scale * scores.index_put((here, columns), changed)
+        changed = self._apply_margin(scores[local, columns], margin, None if quality is None else quality[local])
+        return self.scale * scores.index_put((local, columns), changed)
 
-    def _margined(self, cosines: Tensor, margin: float, quality: Tensor | None) -> Tensor:
+    def _apply_margin(self, cosines: Tensor, margin: float, quality: Tensor | None) -> Tensor:
         match self.head:
             case "cosface":
                 return cosface(cosines, margin)
@@ -193,35 +194,35 @@ class Classifier(nn.Module):
                 return adaface(cosines, margin, quality)
         return cosines
 
-    def _divided_loss(self, scores: Tensor, here: Tensor, columns: Tensor) -> Tensor:
-        """Cross-entropy of a softmax over the columns of all processes."""
+    def _sharded_loss(self, scores: Tensor, local: Tensor, columns: Tensor) -> Tensor:
+        """Computes the cross-entropy of a softmax over the columns of all processes."""
         with torch.no_grad():
-            normalizer = self._normalizer(scores)
-            value = (normalizer - self._everywhere(scores, here, columns)).mean()
+            normalizer = self._log_partition(scores)
+            value = (normalizer - self._true_scores(scores, local, columns)).mean()
             gradient = (scores - normalizer[:, None]).exp()
-            gradient[here, columns] -= 1
+            gradient[local, columns] -= 1
             gradient /= len(scores)
         slope = (gradient * scores).sum() * world_size()[1]
         return value + slope - slope.detach()
 
-    def _normalizer(self, scores: Tensor) -> Tensor:
-        """Logarithm of the sum of the exponentials of the scores of all people. Shape: (N, people here) -> (N,)."""
-        # None of the people compared with may be here, and the maximum of no scores is an error.
+    def _log_partition(self, scores: Tensor) -> Tensor:
+        """Computes the log-sum-exp of the scores of all people. Shape: (N, local people) -> (N,)."""
+        # This process may hold none of the sampled people, and the maximum of an empty tensor is an error.
         most = scores.amax(dim=1) if scores.shape[1] else scores.new_full((len(scores),), -torch.inf)
         if self.sharded:
             dist.all_reduce(most, dist.ReduceOp.MAX)
-        return most + self._summed((scores - most[:, None]).exp().sum(dim=1)).log()
+        return most + self._sum((scores - most[:, None]).exp().sum(dim=1)).log()
 
-    def _everywhere(self, scores: Tensor, here: Tensor, columns: Tensor) -> Tensor:
-        """The scores of the true people, wherever these are. Shape: (N,)."""
+    def _true_scores(self, scores: Tensor, local: Tensor, columns: Tensor) -> Tensor:
+        """Returns the scores of the true people, whichever process holds them. Shape: (N,)."""
         true = scores.new_zeros(len(scores))
-        true[here] = scores[here, columns]
-        return self._summed(true)
+        true[local] = scores[local, columns]
+        return self._sum(true)
 
-    def _summed(self, x: Tensor) -> Tensor:
+    def _sum(self, x: Tensor) -> Tensor:
         return sum_over_processes(x) if self.sharded else x
 
-    def _better(self, scores: Tensor, true: Tensor) -> Tensor:
-        """How many others score at least as well as the true person; all, where there is no number. Shape: (N,)."""
-        others = self._summed((~(scores < true[:, None])).sum(dim=1)) - 1
+    def _count_better(self, scores: Tensor, true: Tensor) -> Tensor:
+        """Counts the other people who score at least as high as the true person; all of them for NaN. Shape: (N,)."""
+        others = self._sum((~(scores < true[:, None])).sum(dim=1)) - 1
         return torch.where(true.isnan(), self.people, others)

@@ -1,4 +1,4 @@
-"""Embeddings of all processes, with gradients, so that a loss sees the global batch."""
+"""Collective operations that let a loss see the global batch, with gradients across processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def world_size() -> tuple[int, int]:
-    """The rank of this process and the number of processes: (0, 1) where torch.distributed is not in use."""
+    """Returns the rank of this process and the number of processes; (0, 1) without torch.distributed."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
@@ -19,15 +19,15 @@ def world_size() -> tuple[int, int]:
 def all_gather(x: Tensor) -> Tensor:
     """Concatenates the tensors of all processes along the first dimension, in the order of ranks.
 
-    Gradients flow to every process: what process r gets back is the sum, over all processes, of the
-    gradients for its own part. DDP then averages parameter gradients over processes, so a loss that
-    is a mean over local anchors has the gradient of the mean over all anchors.
+    Gradients flow back to every process: process r receives the sum over all processes of the gradients
+    for its own rows. DDP then averages parameter gradients over processes, so a loss that is a mean over
+    local anchors has the gradient of the mean over all anchors.
 
     Args:
         x: The tensor of this process. Shape: (N, ...), the same on all processes.
 
     Returns:
-        Shape: (processes * N, ...); `x` itself where there is one process.
+        Shape: (processes * N, ...); `x` itself if there is only one process.
     """
     if world_size()[1] == 1:
         return x
@@ -36,7 +36,7 @@ def all_gather(x: Tensor) -> Tensor:
 
 
 def all_gather_labels(y: Tensor) -> Tensor:
-    """Like `gather`, without gradients: for labels, and for whatever else nothing is learned through.
+    """Concatenates the tensors of all processes like `all_gather`, without gradients.
 
     Args:
         y: The tensor of this process. Shape: (N, ...), the same on all processes.
@@ -48,7 +48,7 @@ def all_gather_labels(y: Tensor) -> Tensor:
 
 
 def sum_over_processes(count: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, without gradients."""
+    """Sums a tensor over all processes, without gradients."""
     count = count.detach().clone()
     if world_size()[1] > 1:
         dist.all_reduce(count)

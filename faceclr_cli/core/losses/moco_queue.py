@@ -1,4 +1,4 @@
-"""The contrastive loss of MoCo: negatives come from a queue, so there can be more of them than a batch holds."""
+"""The contrastive loss of MoCo, whose negatives come from a queue."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from faceclr_cli.core.losses.nt_xent import contrastive_loss
 class QueueContrast(nn.Module):
     """InfoNCE against a queue of keys (He et al. 2020, arXiv 1911.05722, equation 1 and algorithm 1).
 
-    The query of a picture is to be nearer to the picture's own key than to all other keys in the queue.
-    Two things differ from the paper. The keys of the batch enter the queue before the comparison, so that they
-    are negatives of each other and the first step has negatives too. And the queue knows which picture
-    each key is of: older keys of a picture are no negatives of it, which matters where the queue holds more
-    than an epoch.
+    The loss is low if the query of a picture is nearer to the key of the same picture than to all other keys in
+    the queue. Two details differ from the paper:
 
-    The keys of all processes enter the queue in the order of ranks, so all processes hold the same queue, and
-    the average of their losses, and the gradients that DDP averages, are those of one process with the
-    global batch. The queue needs no optimizer and is part of the state dict.
+    - The keys of the batch enter the queue before the comparison. They are negatives of each other, and the
+      first step has negatives too.
+    - The queue records the picture of each key. Older keys of the same picture are not negatives, which matters
+      if the queue holds more than one epoch.
+
+    The keys of all processes enter the queue in the order of ranks, so all processes hold the same queue. The
+    averages of the losses and of the gradients over processes equal those of one process with the global batch.
+    The queue is part of the state dict and needs no optimizer.
 
     Args:
         dim: Length of a key.
-        length: How many keys the queue holds.
-        temperature: What similarities are divided by; above 0.
-        margin: By how much more similar the own key must be, in cosine; see `NTXent`.
-        decoupled: Compare the own key with the negatives alone; see `NTXent`.
+        length: Number of keys in the queue.
+        temperature: Divisor of the similarities; above 0.
+        margin: Margin on the cosine similarity of the positive; see `NTXent`.
+        decoupled: Leave the positive out of the denominator; see `NTXent`.
 
     Examples:
         >>> contrast = QueueContrast(dim=2, length=4, temperature=0.5)
@@ -53,26 +55,26 @@ class QueueContrast(nn.Module):
         self.register_buffer("place", torch.tensor(0))  # where the next key goes
 
     def forward(self, queries: Tensor, keys: Tensor, pictures: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Puts the keys into the queue, and compares each query with it.
+        """Enqueues the keys and compares each query with the queue.
 
-        Gradients need the queue as it is now: go backward before the next call, which changes it.
+        Call `backward` before the next call: the next call overwrites keys that the gradient needs.
 
         Args:
-            queries: Projections of one view of each picture, of any length. Shape: (N, D), the same on all processes.
-            keys: Projections of the other view; no gradient reaches them. Shape: (N, D).
-            pictures: Which picture each shows, from 0. Shape: (N,).
+            queries: Projections of one view of each picture, not normalized. Shape: (N, D), the same on all processes.
+            keys: Projections of the other view, not normalized; they get no gradient. Shape: (N, D).
+            pictures: Index of the picture of each row. Shape: (N,).
 
         Returns:
-            The loss, a scalar, in float32 at least, also under autocast; and `top1` and `top5`: the shares of the
-            local queries for which the own key is the nearest in the queue, or among the five nearest.
+            The loss, a scalar in float32 or higher precision even under autocast, and the metrics `top1` and `top5`:
+            the shares of local queries whose key is the nearest in the queue, or among the five nearest.
 
         Raises:
-            ValueError: The shapes don't go together, or the keys of all processes are more than the queue holds.
+            ValueError: The shapes are inconsistent, or the keys of all processes do not fit into the queue.
         """
         if queries.shape != keys.shape or pictures.shape != keys.shape[:1] or keys.shape[1:] != self.keys.shape[1:]:
             raise ValueError(
                 f"queries of {tuple(queries.shape)}, keys of {tuple(keys.shape)} and pictures of "
-                f"{tuple(pictures.shape)} don't go together in a queue of {tuple(self.keys.shape)}"
+                f"{tuple(pictures.shape)} do not match a queue of {tuple(self.keys.shape)}"
             )
         with torch.autocast(queries.device.type, enabled=False):
             own = self._enqueue(F.normalize(keys.detach().to(self.keys.dtype), dim=1), pictures)
@@ -85,14 +87,14 @@ class QueueContrast(nn.Module):
 
     @torch.no_grad()
     def _enqueue(self, keys: Tensor, pictures: Tensor) -> Tensor:
-        """Overwrites the oldest keys of the queue. Returns where this process's keys now are. Shape: (N,)."""
+        """Overwrites the oldest keys of the queue and returns the positions of this process's keys. Shape: (N,)."""
         length, (rank, _) = len(self.keys), world_size()
-        everyone = all_gather_labels(keys)
-        if len(everyone) > length:
-            raise ValueError(f"a queue of {length} cannot hold the {len(everyone)} keys of a batch")
-        # The place stays a tensor: to read it would be to wait for the GPU.
-        places = (self.place + torch.arange(len(everyone), device=keys.device)) % length
-        self.keys[places] = everyone
+        all_keys = all_gather_labels(keys)
+        if len(all_keys) > length:
+            raise ValueError(f"a queue of {length} cannot hold the {len(all_keys)} keys of a batch")
+        # The position stays a tensor: reading it would synchronize with the GPU.
+        places = (self.place + torch.arange(len(all_keys), device=keys.device)) % length
+        self.keys[places] = all_keys
         self.owners[places] = all_gather_labels(pictures)
-        self.place.copy_((self.place + len(everyone)) % length)
+        self.place.copy_((self.place + len(all_keys)) % length)
         return places[rank * len(keys) : (rank + 1) * len(keys)]

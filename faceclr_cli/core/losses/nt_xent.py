@@ -1,4 +1,4 @@
-"""NT-Xent, the contrastive loss of SimCLR, and what all contrastive losses here make of similarities."""
+"""NT-Xent, the contrastive loss of SimCLR, and the cross-entropy that all contrastive losses share."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from faceclr_cli.core.losses.global_batch import all_gather, world_size
 def contrastive_loss(
     logits: Tensor, positives: Tensor, *, margin: float, decoupled: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of finding the positive among all candidates, averaged over the anchors.
+    """Computes the cross-entropy of the positive among all candidates, averaged over the anchors.
 
     Args:
-        logits: Similarity of each anchor to each candidate, over the temperature; -inf where a candidate
-            does not count. Overwritten where there is a margin. Shape: (N, M).
-        positives: The column of each anchor's positive. Shape: (N,).
-        margin: Subtracted from the logit of the positive, also where it stands among the candidates.
-        decoupled: Whether the positive is left out of the candidates that it is compared with, of which
-            there must then be another.
+        logits: Similarity of each anchor to each candidate, divided by the temperature; -inf for candidates
+            to ignore. Modified in place if `margin` is not 0. Shape: (N, M).
+        positives: Column of the positive of each anchor. Shape: (N,).
+        margin: Subtracted from the logit of the positive, in the numerator and in the denominator.
+        decoupled: Leave the positive out of the denominator. Each anchor then needs at least one negative.
 
     Returns:
         The loss, a scalar, and the shares of anchors whose positive is the nearest candidate (`top1`) or among
-        the five nearest (`top5`), before the margin. A tie counts against: a network that maps all
-        pictures to one point knows nothing.
+        the five nearest (`top5`), before the margin. Ties count as errors, so a network that maps all
+        pictures to one point scores 0.
     """
     columns = positives[:, None]
     with torch.no_grad():
@@ -43,20 +42,19 @@ def contrastive_loss(
 class NTXent(nn.Module):
     """Normalized temperature-scaled cross-entropy (Chen et al. 2020, arXiv 2002.05709, equation 1).
 
-    Each picture of the batch has two views. For each view, the anchor, the other view of the same
-    picture is the positive, and all other views in the batch, of all processes, are negatives.
+    Each picture of the batch has two views. Each view is an anchor. Its positive is the other view of the same
+    picture; its negatives are all other views in the batch, of all processes.
 
-    The result is the mean over the anchors of this process against the views of all processes. So the
-    average over processes is what one process would compute for the global batch, and the gradients
-    that DDP averages are equal too.
+    The loss is the mean over the anchors of this process against the views of all processes. The average over
+    processes equals the loss of one process with the global batch, and so do the gradients that DDP averages.
 
     Args:
-        temperature: What similarities are divided by; above 0.
-        margin: By how much more similar a positive must be, in cosine: it is subtracted from the positive's
-            similarity (as USynthFace has it, Boutros et al. 2022, arXiv 2211.07371).
-        decoupled: Compare the positive with the negatives alone (Yeh et al. 2021, arXiv 2110.06848, L_DC).
-            With the positive among them, as in SimCLR, pictures whose views are already alike teach little, the
-            more so the smaller the batch.
+        temperature: Divisor of the similarities; above 0.
+        margin: Subtracted from the cosine similarity of the positive, as in USynthFace (Boutros et al. 2022,
+            arXiv 2211.07371).
+        decoupled: Leave the positive out of the denominator (Yeh et al. 2021, arXiv 2110.06848, L_DC). If it is
+            included, as in SimCLR, pictures with similar views contribute small gradients, above all in small
+            batches.
 
     Examples:
         >>> loss, metrics = NTXent(temperature=0.5)(torch.eye(2), torch.eye(2))
@@ -74,24 +72,24 @@ class NTXent(nn.Module):
         """Compares the two views of each picture with those of all others.
 
         Args:
-            first: Projections of the first views, of any length. Shape: (N, D), the same on all processes.
+            first: Projections of the first views, not normalized. Shape: (N, D), the same on all processes.
             second: Projections of the second views, in the same order. Shape: (N, D).
 
         Returns:
-            The loss, a scalar, in float32 at least, also under autocast; and `top1` and `top5`: the shares of the
-            local anchors for which the other view is the nearest in the global batch, or among the five nearest.
+            The loss, a scalar in float32 or higher precision even under autocast, and the metrics `top1` and `top5`:
+            the shares of local anchors whose other view is the nearest in the global batch, or among the five nearest.
 
         Raises:
             ValueError: The views differ in shape.
         """
         if first.shape != second.shape:
             raise ValueError(f"two views of the same pictures expected, not {first.shape} and {second.shape}")
-        # Half precision cannot tell similarities of 0.99 and 0.992 apart, and division by a temperature
-        # of 0.1 would magnify the error.
+        # Half precision cannot distinguish similarities of 0.99 and 0.992, and the division by a temperature
+        # of 0.1 magnifies the error.
         with torch.autocast(first.device.type, enabled=False):
             views = torch.cat([first, second])
             anchors = F.normalize(views.to(torch.promote_types(views.dtype, torch.float32)), dim=1)
-            # One gather for both views: columns come as (first, second) of rank 0, of rank 1, ...
+            # One gather for both views: the columns are (first, second) of rank 0, (first, second) of rank 1, ...
             logits = (anchors / self.temperature) @ all_gather(anchors).T
             own = torch.arange(len(views), device=views.device) + world_size()[0] * len(views)
             logits.scatter_(1, own[:, None], -torch.inf)

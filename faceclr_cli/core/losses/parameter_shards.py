@@ -1,4 +1,4 @@
-"""Parameters that are too large for one process: each process has its share of the rows."""
+"""Sharding of the rows of large parameters over processes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from faceclr_cli.core.losses.global_batch import all_gather_labels, world_size
 
 
 def own_rows(count: int) -> slice:
-    """Which of `count` rows this process has. The shares of all follow each other, and differ by one row at most."""
+    """Returns which of `count` rows belong to this process. Shards are contiguous and differ by one row at most."""
     rank, processes = world_size()
     return slice(rank * count // processes, (rank + 1) * count // processes)
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """The rows of all processes, on the first. All processes call it together.
+    """Gathers the rows of all processes on rank 0. All processes must call it.
 
-    They come one share after the other to the memory of the CPU: a GPU need not hold the whole.
+    Rank 0 receives one shard at a time and moves it to CPU memory, so no GPU has to hold the whole parameter.
 
     Args:
-        rows: Those of this process.
+        rows: The rows of this process. Shape: (N, ...).
 
     Returns:
-        On rank 0 the rows of all, in the order of ranks; elsewhere those of this process alone.
+        On rank 0, the rows of all processes in the order of ranks; on other ranks, `rows`.
     """
     rank, processes = world_size()
     if processes == 1:

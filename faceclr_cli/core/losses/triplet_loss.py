@@ -1,4 +1,4 @@
-"""The triplet loss, and the choice of triplets inside a batch."""
+"""The triplet loss, and the mining of triplets within a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Distance = Literal["euclidean", "cosine"]
 
 
 class Triplets(NamedTuple):
-    """Indices of triplets: rows and columns of the distance matrix. Shape of each: (T,)."""
+    """Indices of triplets in a distance matrix: the row of the anchor and two columns. Shape of each: (T,)."""
 
     anchor: Tensor
     positive: Tensor
@@ -25,27 +25,27 @@ class Triplets(NamedTuple):
 class TripletLoss(nn.Module):
     """Margin loss on triplets (Schroff et al. 2015, FaceNet, arXiv 1503.03832, equation 3).
 
-    max(0, margin + d(anchor, positive) - d(anchor, negative)), with distances of L2-normalized embeddings: squared
-    Euclidean ones, 2 - 2 cos, or cosine ones, 1 - cos. Without a margin, the soft margin of Hermans et al. 2017
-    (arXiv 1703.07737, section 3): ln(1 + exp(d(anchor, positive) - d(anchor, negative))).
+    The loss of a triplet is max(0, margin + d(anchor, positive) - d(anchor, negative)). Distances are computed from
+    L2-normalized embeddings: squared Euclidean (2 - 2 cos) or cosine (1 - cos). Without a margin, the soft margin of
+    Hermans et al. 2017 (arXiv 1703.07737, section 3) is used: ln(1 + exp(d(anchor, positive) - d(anchor, negative))).
 
-    Either the triplets are listed (`listed`), or chosen in the batch (`forward`). Then anchors are those of this
-    process, positives and negatives those of all processes. Which triplets of a batch count:
+    `from_triplets` takes listed triplets. `forward` mines triplets in the batch: anchors from this process, positives
+    and negatives from all processes. The mining strategies are:
 
     - `batch-hard` (Hermans et al., equation 5): for each anchor, the farthest positive and the closest negative.
-    - `semi-hard` (FaceNet, section 3.2): for each anchor and positive, the closest of the negatives that are farther
-      than the positive; where none is, the farthest negative, which is the one least closer than the positive.
+    - `semi-hard` (FaceNet, section 3.2): for each anchor and positive, the closest negative that is farther than the
+      positive. If there is none, the farthest negative.
     - `batch-all` (Hermans et al., equation 6): all triplets.
 
-    The result is the mean over the active triplets, those with a loss above zero; of `batch-hard` and with a soft
-    margin over all that count. The divisor is counted over all processes and divided by their number, so that the
-    average of the losses over processes is that of one process with the global batch, however unevenly active
-    triplets fall, and so are the gradients that DDP averages.
+    The loss is averaged over the active triplets, whose loss is above zero; with `batch-hard` or a soft margin, over
+    all selected triplets. The divisor is counted over all processes and divided by their number. The average of the
+    losses over processes therefore equals the loss of one process with the global batch, even if active triplets are
+    distributed unevenly, and so do the gradients that DDP averages.
 
     Args:
         margin: By how much a negative must be farther than a positive; None: the soft margin.
-        mining: Which triplets of a batch count.
-        distance: Which one.
+        mining: Mining strategy of `forward`.
+        distance: Squared Euclidean or cosine distance.
 
     Examples:
         >>> embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
@@ -60,59 +60,59 @@ class TripletLoss(nn.Module):
         self.distance = distance
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Chooses the triplets of the batch and averages their losses.
+        """Mines triplets in the batch and averages their losses.
 
         Args:
-            embeddings: Of any length; they are normalized here. Shape: (N, D), the same on all processes.
-            labels: The person of each. Shape: (N,).
+            embeddings: Not normalized. Shape: (N, D), the same on all processes.
+            labels: The person of each embedding. Shape: (N,).
 
         Returns:
-            The loss, a scalar, zero with zero gradients where the batch has no triplet; and `active`: the
-            share of active triplets among those chosen, over all processes. With a soft margin those count as
-            active whose negative is no farther than the positive.
+            The loss, a scalar, which is zero with zero gradients if the batch has no triplet; and the metric
+            `active`: the share of active triplets among the selected ones, over all processes. With a soft margin, a
+            triplet is active if its negative is not farther than its positive.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            anchors = _normalized(embeddings)
-            distances = self._of(anchors @ all_gather(anchors).T)
+            anchors = _normalize(embeddings)
+            distances = self._distances(anchors @ all_gather(anchors).T)
             with torch.no_grad():
                 same = labels[:, None] == all_gather_labels(labels)
                 chosen = choose_triplets(distances, same, world_size()[0] * len(labels), self.mining)
             nearer, farther = distances[chosen.anchor, chosen.positive], distances[chosen.anchor, chosen.negative]
             return self._mean(nearer - farther, over_all=self.mining == "batch-hard")
 
-    def listed(self, embeddings: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Averages the losses of triplets that were chosen before.
+    def from_triplets(self, embeddings: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Averages the losses of listed triplets.
 
         Args:
             embeddings: Anchor, positive, negative, anchor, ... Shape: (3 T, D), the same on all processes.
 
         Returns:
-            See `forward`.
+            The loss and the metric `active`; see `forward`.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
-            anchor, positive, negative = _normalized(embeddings).view(-1, 3, embeddings.shape[1]).unbind(dim=1)
+            anchor, positive, negative = _normalize(embeddings).view(-1, 3, embeddings.shape[1]).unbind(dim=1)
             return self._mean(self._differences(anchor, positive, negative), over_all=False)
 
-    def each(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        """The loss of each triplet.
+    def per_triplet(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Computes the loss of each triplet.
 
         Args:
-            anchor: Embeddings of any length. Shape: (T, D).
-            positive: Shape: (T, D).
-            negative: Shape: (T, D).
+            anchor: Embeddings of the anchors, not normalized. Shape: (T, D).
+            positive: Embeddings of the positives. Shape: (T, D).
+            negative: Embeddings of the negatives. Shape: (T, D).
 
         Returns:
             Shape: (T,).
         """
-        return self._losses(self._differences(_normalized(anchor), _normalized(positive), _normalized(negative)))
+        return self._losses(self._differences(_normalize(anchor), _normalize(positive), _normalize(negative)))
 
     def _differences(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        return self._of((anchor * positive).sum(dim=1)) - self._of((anchor * negative).sum(dim=1))
+        return self._distances((anchor * positive).sum(dim=1)) - self._distances((anchor * negative).sum(dim=1))
 
     def _losses(self, differences: Tensor) -> Tensor:
         return F.softplus(differences) if self.margin is None else F.relu(differences + self.margin)
 
-    def _of(self, cosines: Tensor) -> Tensor:
+    def _distances(self, cosines: Tensor) -> Tensor:
         return 1 - cosines if self.distance == "cosine" else 2 - 2 * cosines
 
     def _mean(self, differences: Tensor, *, over_all: bool) -> tuple[Tensor, dict[str, Tensor]]:
@@ -124,26 +124,26 @@ class TripletLoss(nn.Module):
         return loss, {"active": counts[0] / counts[1].clamp(min=1)}
 
 
-def _normalized(embeddings: Tensor) -> Tensor:
+def _normalize(embeddings: Tensor) -> Tensor:
     return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
 
 
 def choose_triplets(distances: Tensor, same: Tensor, offset: int, mining: Mining) -> Triplets:
-    """The triplets of a batch.
+    """Selects the triplets of a batch.
 
     Args:
-        distances: From each anchor to each embedding. Shape: (N, M).
-        same: Whether they show the same person. Shape: (N, M).
-        offset: The column of the first anchor itself, the others following it.
-        mining: Which triplets.
+        distances: Distance of each anchor to each embedding. Shape: (N, M).
+        same: True if both show the same person. Shape: (N, M).
+        offset: Column of the first anchor; the other anchors follow it.
+        mining: Mining strategy; see `TripletLoss`.
     """
     positive = same.clone()
     positive.diagonal(offset).fill_(False)
     negative = ~same
     if mining == "batch-hard":
         return _batch_hard(distances, positive, negative)
-    # One row per anchor and positive. In batches of P people with K pictures these are few per anchor,
-    # so a row of negatives for each costs less than the cube of all triplets.
+    # One row for each pair of anchor and positive. In batches of P people with K pictures, an anchor has few
+    # positives, so this takes less memory than the cube of all triplets.
     anchors, positives = positive.nonzero(as_tuple=True)
     if mining == "semi-hard":
         return _semi_hard(distances, anchors, positives, negative)

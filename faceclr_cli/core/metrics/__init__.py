@@ -1,1 +1,1 @@
-"""Arrays to numbers. NumPy and scikit-learn, no torch."""
+"""Metrics: arrays to numbers, with NumPy and scikit-learn. Does not import torch."""

@@ -1,4 +1,4 @@
-"""Every genuine and every impostor pair among many rows, without ever holding them all."""
+"""Verification metrics over all pairs of many embeddings, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.metrics.roc import Floats, OperatingPoint
 
 Scores = NDArray[np.float32]
 Counts = NDArray[np.int64]
 
 _BINS = 1 << 22
-"""Of cosines from -1 to 1."""
+"""Number of histogram bins for cosines from -1 to 1."""
 
 _AT_ONCE = 1 << 24
-"""Pairs that are held at a time."""
+"""Maximum number of pairs in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllPairs:
-    """What all pairs say of an encoder.
+    """Verification metrics over all pairs.
 
     Attributes:
-        genuine: Pairs of one person.
-        impostor: Pairs of two people.
+        genuine: Number of genuine pairs.
+        impostor: Number of impostor pairs.
         auc: Area under the ROC. Scores that differ by less than 5e-7 may count as equal.
-        eer: Equal error rate, likewise.
-        points: For each false accept rate that was asked for, the laxest threshold that accepts no larger share of the
-            impostor pairs. Exact, as `tar_at_far`.
+        eer: Equal error rate, with the same precision.
+        points: For each requested false accept rate, the laxest threshold that does not exceed it. Exact, as
+            `tar_at_far`.
     """
 
     genuine: int
@@ -41,39 +42,38 @@ class AllPairs:
 
 
 class Pairs:
-    """The cosine similarity of every two rows, each pair once, in blocks.
+    """Cosine similarities of all pairs of rows, computed in blocks.
 
     Args:
         embeddings: Shape: (N, D).
         labels: The person of each row. Shape: (N,).
 
     Raises:
-        ValueError: The shapes don't go together, or a number is not finite.
+        ValueError: The shapes do not match, or a value is not finite.
     """
 
     def __init__(self, embeddings: ArrayLike, labels: ArrayLike) -> None:
         rows = np.asarray(embeddings, np.float32)
         people = np.unique(np.asarray(labels), return_inverse=True)[1].astype(np.int32)
         if rows.ndim != 2 or people.shape != rows.shape[:1]:
-            raise ValueError(f"rows of {rows.shape} and labels of {people.shape} don't go together")
+            raise ValueError(f"embeddings of shape {rows.shape} and labels of shape {people.shape} do not match")
         if not np.isfinite(rows).all():
             raise ValueError("an embedding is not finite")
-        # One person's rows lie together, so that a block has few of its genuine pairs and those in one place.
+        # Sorted by person, so that few blocks contain genuine pairs.
         order = np.argsort(people, kind="stable")
-        lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-        self._rows, self._people = np.ascontiguousarray((rows / lengths)[order]), people[order]
+        self._rows, self._people = np.ascontiguousarray(normalize_rows(rows)[order]), people[order]
 
     def blocks(self) -> Iterator[tuple[Scores, Scores]]:
-        """Genuine and impostor scores of some pairs after others; the same at every call."""
+        """Iterates over the genuine and impostor scores of blocks of pairs, in the same order at every call."""
         for _, scores, same, above in self._blocks():
             yield scores[same & above], scores[~same & above]
 
     def impostors_from(self, threshold: float) -> tuple[Scores, NDArray[np.int32], Counts]:
-        """The impostor pairs with at least a score.
+        """Returns the impostor pairs with scores of at least `threshold`.
 
         Returns:
-            Their scores, the two people of each, as numbers from 0, and how many rows each person has. Shapes:
-            (pairs,), (pairs, 2), (people,).
+            Their scores, the indices of their two people, and the number of rows of each person. Shapes: (pairs,),
+            (pairs, 2), (people,).
         """
         scores, people = [np.empty(0, np.float32)], [np.empty((0, 2), np.int32)]
         for start, block, same, above in self._blocks():
@@ -83,7 +83,10 @@ class Pairs:
         return np.concatenate(scores), np.concatenate(people), np.bincount(self._people)
 
     def _blocks(self) -> Iterator[tuple[int, Scores, NDArray[np.bool_], NDArray[np.bool_]]]:
-        """Some rows against all from the first of them on: its place, scores, which are genuine, which count."""
+        """Iterates over (first row, scores, genuine mask, upper triangle mask) of blocks of rows.
+
+        A block is compared with all rows from its first row on, so each pair is in the upper triangle of one block.
+        """
         count = len(self._rows)
         start = 0
         while start < count - 1:
@@ -97,7 +100,7 @@ class Pairs:
 
 
 def measure_all_pairs(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[float]) -> AllPairs:
-    """Measures every pair. Takes two passes over them, and some hundred megabytes however many they are.
+    """Computes verification metrics over all pairs, in two passes with a few hundred megabytes of memory.
 
     Args:
         embeddings: Shape: (N, D).
@@ -105,10 +108,10 @@ def measure_all_pairs(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[f
         fars: False accept rates, from 0 to 1.
 
     Raises:
-        ValueError: As for `Pairs`, or one kind of pair is missing, or a rate is no share.
+        ValueError: As for `Pairs`, or there are no genuine or no impostor pairs, or a rate is not from 0 to 1.
     """
     if not all(0 <= far <= 1 for far in fars):
-        raise ValueError(f"false accept rates are from 0 to 1, not {', '.join(map(str, fars))}")
+        raise ValueError(f"false accept rates must be from 0 to 1, not {', '.join(map(str, fars))}")
     pairs = Pairs(embeddings, labels)
     genuine, impostor = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.int64)
     for same, different in pairs.blocks():
@@ -116,26 +119,26 @@ def measure_all_pairs(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[f
         impostor += np.bincount(_bin(different), minlength=_BINS)
     if not genuine.any() or not impostor.any():
         raise ValueError("verification needs both genuine and impostor pairs")
-    area, equal = _curve(genuine, impostor)
+    area, equal = _auc_and_eer(genuine, impostor)
     return AllPairs(
         genuine=int(genuine.sum()),
         impostor=int(impostor.sum()),
         auc=area,
         eer=equal,
-        points=_points(pairs, genuine, impostor, fars),
+        points=_operating_points(pairs, genuine, impostor, fars),
     )
 
 
 def count_scores(embeddings: ArrayLike, labels: ArrayLike, bins: int = 1 << 14) -> tuple[Floats, Counts, Counts]:
-    """How many genuine and impostor pairs have which score.
+    """Computes histograms of the scores of all genuine and impostor pairs.
 
     Args:
         embeddings: Shape: (N, D).
         labels: The person of each row. Shape: (N,).
-        bins: How finely cosines from -1 to 1 are divided.
+        bins: Number of bins for cosines from -1 to 1.
 
     Returns:
-        The middle of each bin, and its genuine and impostor pairs. Shape of each: (bins,).
+        Bin centers, counts of genuine pairs, and counts of impostor pairs. Shape of each: (bins,).
 
     Raises:
         ValueError: As for `Pairs`.
@@ -149,13 +152,13 @@ def count_scores(embeddings: ArrayLike, labels: ArrayLike, bins: int = 1 << 14) 
 
 
 def _bin(scores: Scores | NDArray[np.float64]) -> NDArray[np.int64]:
-    # In float32 the product would round, and neighbors could change places.
+    # In float32 the product would round, which could reorder neighboring scores.
     places = ((scores.astype(np.float64) + 1) * (_BINS / 2)).astype(np.int64)
     return np.minimum(places, _BINS - 1, out=places)
 
 
-def _curve(genuine: Counts, impostor: Counts) -> tuple[float, float]:
-    """AUC and EER of counts by bins, as `auc` and `eer` of scores."""
+def _auc_and_eer(genuine: Counts, impostor: Counts) -> tuple[float, float]:
+    """AUC and EER of histograms; see `auc` and `eer`."""
     used = np.flatnonzero(genuine + impostor)[::-1]
     tar = np.append(0.0, np.cumsum(genuine[used]) / genuine.sum())
     far = np.append(0.0, np.cumsum(impostor[used]) / impostor.sum())
@@ -166,15 +169,17 @@ def _curve(genuine: Counts, impostor: Counts) -> tuple[float, float]:
     return float(np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2)), float(equal)
 
 
-def _points(pairs: Pairs, genuine: Counts, impostor: Counts, fars: Sequence[float]) -> tuple[OperatingPoint, ...]:
-    """Finds the bins that thresholds are in by the counts, and the thresholds by the scores in those bins."""
+def _operating_points(
+    pairs: Pairs, genuine: Counts, impostor: Counts, fars: Sequence[float]
+) -> tuple[OperatingPoint, ...]:
+    """Locates the bin of each threshold in the histograms, then the exact threshold among the scores of that bin."""
     impostors, genuines = int(impostor.sum()), int(genuine.sum())
-    # How many lie in a bin or above it.
+    # Number of pairs in each bin and all higher bins.
     from_top, genuine_from_top = impostor[::-1].cumsum()[::-1], genuine[::-1].cumsum()[::-1]
     occupied = np.flatnonzero(genuine + impostor)
     # 0.29 * 100 is 28.999999999999996.
     allowed = [min(int(np.floor(far * impostors + 1e-9)), impostors) for far in fars]
-    # The bin of the first impostor that is refused, and the next one above it in which there is anything.
+    # The bin of the highest rejected impostor score, and the next higher bin that is not empty.
     refused = [
         int(np.flatnonzero(from_top > count)[-1]) if count < impostors else int(occupied[0]) for count in allowed
     ]
@@ -182,7 +187,7 @@ def _points(pairs: Pairs, genuine: Counts, impostor: Counts, fars: Sequence[floa
     for place in refused:
         after = np.searchsorted(occupied, place, "right")
         wanted |= {int(occupied[after])} if after < len(occupied) else set()
-    same, different = _gathered(pairs, sorted(wanted))
+    same, different = _scores_in_bins(pairs, sorted(wanted))
     found = np.sort(np.concatenate([same, different]))
     points = []
     for place, count in zip(refused, allowed, strict=True):
@@ -196,25 +201,25 @@ def _points(pairs: Pairs, genuine: Counts, impostor: Counts, fars: Sequence[floa
         points.append(
             OperatingPoint(
                 threshold=threshold,
-                far=_accepted(threshold, different, from_top) / impostors,
-                tar=_accepted(threshold, same, genuine_from_top) / genuines,
+                far=_count_accepted(threshold, different, from_top) / impostors,
+                tar=_count_accepted(threshold, same, genuine_from_top) / genuines,
             )
         )
     return tuple(points)
 
 
-def _accepted(threshold: float, gathered: Scores, from_top: Counts) -> int:
-    """How many scores are at least the threshold, of one in a bin that was gathered, or above all scores."""
+def _count_accepted(threshold: float, gathered: Scores, from_top: Counts) -> int:
+    """Counts scores of at least `threshold`. Its bin must be among the gathered ones, or above all scores."""
     if threshold > 1:
         return 0
     place = int(_bin(np.array([threshold]))[0])
     above = int(from_top[place + 1]) if place + 1 < _BINS else 0
-    # As float64, or NumPy would round the threshold to float32.
+    # In float64, since NumPy would round the threshold to float32.
     return above + int(np.count_nonzero(gathered[_bin(gathered) == place].astype(np.float64) >= threshold))
 
 
-def _gathered(pairs: Pairs, bins: Sequence[int]) -> tuple[Scores, Scores]:
-    """The scores in some bins."""
+def _scores_in_bins(pairs: Pairs, bins: Sequence[int]) -> tuple[Scores, Scores]:
+    """Collects the genuine and impostor scores in some bins."""
     wanted = np.zeros(_BINS, bool)
     wanted[list(bins)] = True
     kept: tuple[list[Scores], list[Scores]] = ([np.empty(0, np.float32)], [np.empty(0, np.float32)])

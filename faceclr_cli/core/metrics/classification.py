@@ -1,4 +1,4 @@
-"""How well people are named, and how far chance could have moved that."""
+"""Classification metrics by picture and by person, with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Accuracy over the pictures, and means over the people, each of whom counts the same.
+    """Accuracy over pictures, and macro averages over people.
 
     Attributes:
-        accuracy: Share of pictures that are named right.
-        jaccard: Mean over people of intersection / union of their pictures and those named as theirs.
-        precision: Mean over people.
-        recall: Mean over people.
-        f1: Mean over people.
+        accuracy: Share of correctly classified pictures.
+        jaccard: Macro average of the Jaccard index (intersection over union).
+        precision: Macro average of precision.
+        recall: Macro average of recall.
+        f1: Macro average of F1.
     """
 
     accuracy: float
@@ -33,14 +33,14 @@ class ClassScores:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PersonScores:
-    """How well each person is named.
+    """Classification metrics of each person. All shapes: (people,).
 
     Attributes:
-        precision: Of the pictures named as theirs, the share that are; 0 where there are none. Shape: (people,).
-        recall: Of their pictures, the share named as theirs; 0 where there are none. Shape: (people,).
-        f1: Harmonic mean of the two; 0 where both are. Shape: (people,).
-        jaccard: Of the pictures that are theirs or named as theirs, the share that are both. Shape: (people,).
-        support: How many pictures they have. Shape: (people,).
+        precision: Share of the pictures classified as the person that show the person; 0 if there are none.
+        recall: Share of the person's pictures that are classified as the person; 0 if there are none.
+        f1: Harmonic mean of precision and recall; 0 if both are 0.
+        jaccard: Intersection over union of the person's pictures and those classified as the person.
+        support: Number of pictures of the person.
     """
 
     precision: Floats
@@ -51,9 +51,9 @@ class PersonScores:
 
 
 def class_scores(labels: ArrayLike, predicted: ArrayLike) -> ClassScores:
-    """Compares names with those that were guessed.
+    """Computes accuracy and macro averages.
 
-    A person whom nobody was taken for has precision 0.
+    A person that no picture is classified as has precision 0.
 
     Args:
         labels: Shape: (pictures,).
@@ -69,11 +69,11 @@ def class_scores(labels: ArrayLike, predicted: ArrayLike) -> ClassScores:
         >>> round(scores.jaccard, 3)  # ann 2/3, bob 1/2
         0.583
     """
-    true, guessed = _read(labels, predicted)
-    precision, recall, f1, _ = precision_recall_fscore_support(true, guessed, average="macro", zero_division=0)
+    true, predictions = _read(labels, predicted)
+    precision, recall, f1, _ = precision_recall_fscore_support(true, predictions, average="macro", zero_division=0)
     return ClassScores(
-        accuracy=float(accuracy_score(true, guessed)),
-        jaccard=float(jaccard_score(true, guessed, average="macro", zero_division=0)),
+        accuracy=float(accuracy_score(true, predictions)),
+        jaccard=float(jaccard_score(true, predictions, average="macro", zero_division=0)),
         precision=float(precision),
         recall=float(recall),
         f1=float(f1),
@@ -81,33 +81,33 @@ def class_scores(labels: ArrayLike, predicted: ArrayLike) -> ClassScores:
 
 
 def person_scores(labels: ArrayLike, predicted: ArrayLike, people: int) -> PersonScores:
-    """The scores of which `class_scores` has the means, of each person.
+    """Computes the metrics of each person that `class_scores` averages.
 
     Args:
-        labels: Numbers of people, from 0. Shape: (pictures,).
-        predicted: Likewise. Shape: (pictures,).
-        people: How many there are.
+        labels: Indices of people, from 0. Shape: (pictures,).
+        predicted: Predicted indices of people. Shape: (pictures,).
+        people: Number of people.
 
     Raises:
         ValueError: As for `class_scores`.
     """
-    true, guessed = _read(labels, predicted)
+    true, predictions = _read(labels, predicted)
     numbers = np.arange(people)
-    precision, recall, f1, support = precision_recall_fscore_support(true, guessed, labels=numbers, zero_division=0)
-    jaccard = jaccard_score(true, guessed, labels=numbers, average=None, zero_division=0)
+    precision, recall, f1, support = precision_recall_fscore_support(true, predictions, labels=numbers, zero_division=0)
+    jaccard = jaccard_score(true, predictions, labels=numbers, average=None, zero_division=0)
     return PersonScores(precision=precision, recall=recall, f1=f1, jaccard=jaccard, support=support)
 
 
 def count_confusions(labels: ArrayLike, predicted: ArrayLike, people: int) -> NDArray[np.int64]:
-    """How often each person was taken for each.
+    """Computes the confusion matrix.
 
     Args:
-        labels: Numbers of people, from 0. Shape: (pictures,).
-        predicted: Likewise. Shape: (pictures,).
-        people: How many there are.
+        labels: Indices of people, from 0. Shape: (pictures,).
+        predicted: Predicted indices of people. Shape: (pictures,).
+        people: Number of people.
 
     Returns:
-        A row for each true person, a column for each that was guessed. Shape: (people, people).
+        Counts, with a row for each true and a column for each predicted person. Shape: (people, people).
 
     Raises:
         ValueError: As for `class_scores`.
@@ -117,13 +117,13 @@ def count_confusions(labels: ArrayLike, predicted: ArrayLike, people: int) -> ND
 
 
 def top_k_accuracy(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> float:
-    """Share of pictures whose person is among the `k` with the highest scores.
+    """Share of pictures whose person is among the `k` highest scores.
 
-    A tie counts against: a classifier that gives everybody one score knows nothing.
+    Ties count as errors, so a classifier that gives all people the same score has an accuracy of 0 for small `k`.
 
     Args:
         scores: Shape: (pictures, people).
-        labels: Index of the right column. Shape: (pictures,).
+        labels: Index of the correct column. Shape: (pictures,).
         k: At least 1.
 
     Raises:
@@ -134,55 +134,57 @@ def top_k_accuracy(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> float
         >>> top_k_accuracy(scores, np.array([0, 1]), k=1), top_k_accuracy(scores, np.array([0, 1]), k=2)
         (0.5, 1.0)
     """
-    return float(np.mean(among_top(scores, labels, k)))
+    return float(np.mean(in_top_k(scores, labels, k)))
 
 
-def among_top(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> NDArray[np.bool_]:
-    """As `top_k_accuracy`, of each picture. Shape: (pictures,).
+def in_top_k(scores: ArrayLike, labels: NDArray[np.int_], k: int) -> NDArray[np.bool_]:
+    """Returns for each picture whether its person is among the `k` highest scores; see `top_k_accuracy`.
+
+    Returns:
+        Shape: (pictures,).
 
     Raises:
         ValueError: As for `top_k_accuracy`.
     """
     table, people = np.asarray(scores), np.asarray(labels)
     if table.ndim != 2 or len(table) != len(people) or not len(people):
-        raise ValueError(f"scores of {table.shape} and labels of {people.shape} don't go together")
+        raise ValueError(f"scores of shape {table.shape} and labels of shape {people.shape} do not match")
     if k < 1:
-        raise ValueError(f"k is at least 1, not {k}")
-    of_the_right = np.take_along_axis(table, people[:, None], axis=1)
-    above: NDArray[np.bool_] = (table >= of_the_right).sum(axis=1) <= k
-    return above
+        raise ValueError(f"k must be at least 1, not {k}")
+    own_scores = np.take_along_axis(table, people[:, None], axis=1)
+    found: NDArray[np.bool_] = (table >= own_scores).sum(axis=1) <= k
+    return found
 
 
 def intervals_over_people(
     measures: Mapping[str, tuple[ArrayLike, ArrayLike]], *, rounds: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """95% intervals of shares and means by bootstrap over people: each draw has all pictures of whom it drew.
+    """95% confidence intervals of ratios and means by bootstrap over people.
 
-    People are drawn, not pictures: pictures of one person are alike, and who is hard to tell apart mostly is so in all
-    of them, so an interval that took pictures for independent would be too narrow (Field and Welsh 2007, "Bootstrapping
-    clustered data"). It answers how the measure would differ for other people of this kind; what was learned stays the
-    same in all draws.
+    People are resampled with all their pictures. The pictures of one person are correlated, so a bootstrap over
+    pictures would give intervals that are too narrow (Field and Welsh 2007, "Bootstrapping clustered data"). The
+    intervals cover the variation over test people for a fixed classifier.
 
     Args:
-        measures: By name, the numerators and the denominators that each person adds: right pictures and pictures for an
-            accuracy, a person's score and 1 for a mean over people. Both of shape (people,), of the same people.
-        rounds: Resamples.
-        seed: Of the draws, which are the same for all measures.
+        measures: By name, the numerator and denominator of each person: for an accuracy, the number of correct pictures
+            and of pictures; for a mean over people, the person's score and 1. Shapes: (people,), (people,).
+        rounds: Number of resamples.
+        seed: Seed of the resamples, which all measures share.
 
     Returns:
-        By name, the 2.5% and 97.5% quantiles over the draws.
+        By name, the 2.5% and 97.5% quantiles over the resamples.
 
     Raises:
         ValueError: The shapes differ.
     """
-    chance, found = np.random.default_rng(seed), {}
+    generator, found = np.random.default_rng(seed), {}
     times: NDArray[np.int64] | None = None
     for name, (given, wholes) in measures.items():
         parts, bases = np.asarray(given, np.float64), np.asarray(wholes, np.float64)
         if times is None:
-            times = chance.multinomial(len(parts), np.full(len(parts), 1 / max(1, len(parts))), size=rounds)
+            times = generator.multinomial(len(parts), np.full(len(parts), 1 / max(1, len(parts))), size=rounds)
         if parts.ndim != 1 or parts.shape != bases.shape or len(parts) != times.shape[1]:
-            raise ValueError(f"{name}: {parts.shape} and {bases.shape} don't go together")
+            raise ValueError(f"{name}: shapes {parts.shape} and {bases.shape} do not match")
         sums = times @ bases
         drawn = (times @ parts)[sums > 0] / sums[sums > 0]
         low, high = np.quantile(drawn, (0.025, 0.975))
@@ -191,7 +193,7 @@ def intervals_over_people(
 
 
 def _read(labels: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    true, guessed = np.asarray(labels), np.asarray(predicted)
-    if true.ndim != 1 or true.shape != guessed.shape or not len(true):
-        raise ValueError(f"labels of {true.shape} and predictions of {guessed.shape} don't go together")
-    return true, guessed
+    true, predictions = np.asarray(labels), np.asarray(predicted)
+    if true.ndim != 1 or true.shape != predictions.shape or not len(true):
+        raise ValueError(f"labels of shape {true.shape} and predictions of shape {predictions.shape} do not match")
+    return true, predictions

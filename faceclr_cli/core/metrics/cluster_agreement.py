@@ -1,4 +1,4 @@
-"""How well groups of faces are the people whom they show."""
+"""Clustering metrics: agreement of groups of faces with people."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Agreement:
     """Precision, recall and their harmonic mean.
 
     Attributes:
-        precision: How pure the groups are, 0 to 1.
-        recall: How whole the people are, 0 to 1.
+        precision: Purity of the groups, 0 to 1.
+        recall: Completeness of the people, 0 to 1.
     """
 
     precision: float
@@ -23,7 +23,7 @@ class Agreement:
 
     @property
     def f(self) -> float:
-        """Harmonic mean of both; 0 where both are."""
+        """Harmonic mean of precision and recall; 0 if both are 0."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / total if total else 0.0
 
@@ -34,12 +34,11 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterScores:
-    """Groups measured by who is in them.
+    """Clustering metrics.
 
     Attributes:
-        bcubed: Means over the faces, each of which counts the same (B-cubed).
-        pairwise: Over pairs of faces: of those in one group, the share that are one person, and the reverse. Large
-            groups count much more than small ones.
+        bcubed: B-cubed precision and recall: means over faces.
+        pairwise: Precision and recall of pairs of faces in the same group. Large groups dominate.
         nmi: Normalized mutual information of groups and people (arithmetic mean of the entropies), 0 to 1.
     """
 
@@ -53,14 +52,14 @@ class ClusterScores:
 
 
 def cluster_scores(people: ArrayLike, groups: ArrayLike) -> ClusterScores:
-    """Compares groups with people.
+    """Computes clustering metrics.
 
-    B-cubed is that of Amigó et al., "A comparison of extrinsic clustering evaluation metrics based on formal
-    constraints" (2009). A face without a group counts as a group of its own.
+    B-cubed follows Amigó et al. (2009), "A comparison of extrinsic clustering evaluation metrics based on formal
+    constraints". A face without a group counts as a group of its own.
 
     Args:
-        people: Who each face shows, as names or numbers. Shape: (faces,).
-        groups: The group of each, or a negative number where it has none. Shape: (faces,).
+        people: The person of each face, as a name or number. Shape: (faces,).
+        groups: The group of each face, or a negative number if it has none. Shape: (faces,).
 
     Raises:
         ValueError: The shapes differ, or there are no faces.
@@ -74,11 +73,11 @@ def cluster_scores(people: ArrayLike, groups: ArrayLike) -> ClusterScores:
     """
     person, group = np.asarray(people), np.array(groups, np.int64)
     if person.ndim != 1 or person.shape != group.shape or not len(person):
-        raise ValueError(f"people of {person.shape} and groups of {group.shape} don't go together")
+        raise ValueError(f"people of shape {person.shape} and groups of shape {group.shape} do not match")
     alone = group < 0
     group[alone] = group.max(initial=-1) + 1 + np.arange(alone.sum())
     person, group = (np.unique(labels, return_inverse=True)[1] for labels in (person, group))
-    # Faces of one person in one group, counted where there are any: a table of all would not fit into memory.
+    # The sparse contingency table of people and groups, as a dense one would not fit into memory.
     cells, sizes = np.unique(person * (group.max() + 1) + group, return_counts=True)
     shared = sizes.astype(np.float64)
     in_person = np.bincount(person)[cells // (group.max() + 1)]
@@ -94,11 +93,11 @@ def cluster_scores(people: ArrayLike, groups: ArrayLike) -> ClusterScores:
 
 
 def _pairwise(shared: NDArray[np.float64], people: NDArray[np.int64], groups: NDArray[np.int64]) -> Agreement:
-    """A share of no pairs is 1: nothing was done wrong."""
-    right, genuine, joined = _pairs(shared), _pairs(people), _pairs(groups)
-    return Agreement(precision=right / joined if joined else 1.0, recall=right / genuine if genuine else 1.0)
+    """Precision and recall over pairs; 1 if there are no pairs."""
+    correct, genuine, joined = _count_pairs(shared), _count_pairs(people), _count_pairs(groups)
+    return Agreement(precision=correct / joined if joined else 1.0, recall=correct / genuine if genuine else 1.0)
 
 
-def _pairs(sizes: NDArray[np.float64] | NDArray[np.int64]) -> float:
+def _count_pairs(sizes: NDArray[np.float64] | NDArray[np.int64]) -> float:
     counts = sizes.astype(np.float64)
     return float((counts * (counts - 1) / 2).sum())

@@ -1,4 +1,4 @@
-"""Thresholds chosen on some pairs and judged on others."""
+"""Cross-validation of verification thresholds: chosen on some pairs, evaluated on others."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from faceclr_cli.core.metrics.roc import (
 
 @dataclass(frozen=True)
 class FoldTar:
-    """TAR at a FAR where each fold is judged by a threshold that the other folds chose.
+    """TAR at a FAR, where the threshold of each fold is chosen on the other folds.
 
     Attributes:
-        tars: Shape: (folds,).
-        fars: Those that the folds reached, on either side of the one asked for. Shape: (folds,).
+        tars: TAR of each fold. Shape: (folds,).
+        fars: Actual FAR of each fold, which can be above or below the requested one. Shape: (folds,).
     """
 
     tars: Floats
@@ -37,37 +37,36 @@ class FoldTar:
 
     @property
     def standard_deviation(self) -> float:
-        """Of the TAR over the folds, with their number and not one less below, as FaceNet's `evaluate` reports it."""
+        """Population standard deviation (ddof=0) of the TAR over the folds, as FaceNet's `evaluate` reports it."""
         return float(self.tars.std())
 
     @property
     def mean_far(self) -> float:
-        """Mean over the folds of the FAR that was reached."""
+        """Mean actual FAR over the folds."""
         return float(self.fars.mean())
 
 
 def tar_over_folds(
     scores: ArrayLike, same: ArrayLike, far: float, folds: int = 10, failed: Sequence[bool] | Flags | None = None
 ) -> FoldTar:
-    """The validation rate of FaceNet (Schroff et al. 2015) over the folds of LFW's protocol (Huang et al. 2007).
+    """Validation rate of FaceNet (Schroff et al. 2015) over the folds of LFW's protocol (Huang et al. 2007).
 
-    The threshold of each fold is the one that `tar_at_far` finds on the other folds; both rates are those that the fold
-    itself reaches with it.
+    The threshold of each fold is chosen by `tar_at_far` on the other folds, and evaluated on the fold itself.
 
     Args:
         scores: Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
-        far: Above 0, to 1.
-        folds: As `fold_numbers` divides the pairs.
-        failed: True for pairs that could not be compared: the genuine ones are rejected, the impostor ones don't count.
+        far: False accept rate, above 0 and at most 1.
+        folds: Number of folds; see `fold_numbers`.
+        failed: True for pairs that could not be compared. Genuine ones count as rejected, impostor ones are ignored.
             Shape: (pairs,).
 
     Raises:
-        ValueError: As for `roc` and `fold_numbers`, the folds without one of them have fewer than 1 / far impostor
-            pairs, or a fold has none that could be compared.
+        ValueError: As for `roc` and `fold_numbers`, or the other folds have fewer than 1 / far impostor pairs, or no
+            impostor pair of a fold could be compared.
     """
     if not 0 < far <= 1:
-        raise ValueError(f"a false accept rate over folds is above 0 and at most 1, not {far}")
+        raise ValueError(f"the false accept rate must be above 0 and at most 1, not {far}")
     values, genuine, failures = _read(scores, same, failed)
     fold_of, needed = fold_numbers(genuine, folds), int(np.ceil(1 / far - 1e-9))
     tars, fars = np.empty(folds), np.empty(folds)
@@ -75,7 +74,9 @@ def tar_over_folds(
         inside, others = fold_of == number, (fold_of != number) & ~failures
         impostors, left = inside & ~genuine & ~failures, int((others & ~genuine).sum())
         if left < needed:
-            raise ValueError(f"a FAR of {far:g} needs {needed:,} impostor pairs beside each fold, there are {left:,}")
+            raise ValueError(
+                f"a FAR of {far:g} needs {needed:,} impostor pairs outside each fold, but there are {left:,}"
+            )
         if not impostors.any():
             raise ValueError(f"no impostor pair of fold {number + 1} of {folds} could be compared")
         threshold = tar_at_far(values[others], genuine[others], far).threshold
@@ -84,30 +85,29 @@ def tar_over_folds(
     return FoldTar(tars=tars, fars=fars)
 
 
-def shared_by_folds(fold_of: ArrayLike, first: ArrayLike, second: ArrayLike) -> bool:
-    """Whether a person is in two folds, so that the folds are not independent of each other. In LFW's, none is.
+def folds_share_people(fold_of: ArrayLike, first: ArrayLike, second: ArrayLike) -> bool:
+    """Returns True if a person is in two folds, so that the folds are not independent. LFW's folds share no people.
 
     Args:
         fold_of: The fold of each pair. Shape: (pairs,).
-        first: The person on the first picture of each pair, as a number. Shape: (pairs,).
-        second: And on the second. Shape: (pairs,).
+        first: Index of the person in the first picture of each pair. Shape: (pairs,).
+        second: Index of the person in the second picture of each pair. Shape: (pairs,).
     """
     folds, people = np.tile(np.asarray(fold_of), 2), np.append(first, second)
     return len(np.unique(np.stack([folds, people]), axis=1).T) > len(np.unique(people))
 
 
-def error_by_people(right: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
-    """The standard error of a share of right verdicts on pairs that share people.
+def standard_error_by_people(right: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
+    """Standard error of verification accuracy on pairs that share people.
 
-    The variance of the mean, where two verdicts may depend on each other if their pairs share a person (Aronow, Samii
-    and Assenova 2015, "Cluster-robust variance estimation for dyadic data"). It is never taken to be less than that of
-    independent pairs. That the threshold was chosen on other pairs changes it little, since the share hardly depends on
-    the threshold where it is largest.
+    The variance of the mean accounts for the dependence of pairs that share a person (Aronow, Samii and Assenova 2015,
+    "Cluster-robust variance estimation for dyadic data"), with the variance for independent pairs as a lower bound. It
+    ignores the variance of a threshold chosen on other pairs, which is small since accuracy is flat at its maximum.
 
     Args:
-        right: Whether each verdict is right. Shape: (pairs,).
-        first: The person on the first picture of each pair, as a number from 0. Shape: (pairs,).
-        second: And on the second. Shape: (pairs,).
+        right: True for pairs with a correct verdict. Shape: (pairs,).
+        first: Index of the person in the first picture of each pair, from 0. Shape: (pairs,).
+        second: Index of the person in the second picture of each pair, from 0. Shape: (pairs,).
 
     Raises:
         ValueError: The shapes differ, or there are no pairs.
@@ -115,10 +115,10 @@ def error_by_people(right: ArrayLike, first: ArrayLike, second: ArrayLike) -> fl
     values = np.asarray(right, np.float64)
     people = np.sort(np.stack([np.asarray(first, np.int64), np.asarray(second, np.int64)]), axis=0)
     if values.ndim != 1 or people.shape != (2, len(values)) or not len(values):
-        raise ValueError(f"verdicts of {values.shape} and people of {people.shape[1:]} don't go together")
+        raise ValueError(f"verdicts of shape {values.shape} and people of shape {people.shape[1:]} do not match")
     off, two = values - values.mean(), people[0] != people[1]
     of_person = np.bincount(np.append(people[0], people[1, two]), np.append(off, off[two]))
-    # Pairs of the same two people were counted with each of them.
+    # Pairs of the same two people are counted once for each of the two.
     twice = np.bincount(np.unique(people[:, two], axis=1, return_inverse=True)[1].ravel(), off[two])
     variance = max(float(np.square(of_person).sum() - np.square(twice).sum()), float(np.square(off).sum()))
     return float(np.sqrt(variance)) / len(values)
@@ -132,23 +132,23 @@ def transfer_threshold(
     failed: Sequence[bool] | Flags | None = None,
     other_failed: Sequence[bool] | Flags | None = None,
 ) -> FoldAccuracy:
-    """Two lists of pairs, each judged by the best threshold of the other.
+    """Evaluates two lists of pairs, each with the best threshold of the other.
 
     Args:
-        scores: Of the first list. Shape: (pairs,).
-        same: True for genuine pairs. Shape: (pairs,).
-        other_scores: Of the second list. Shape: (other_pairs,).
-        other_same: Shape: (other_pairs,).
-        failed: True for pairs that could not be compared: their scores don't count, and their verdict is wrong.
-            Shape: (pairs,).
-        other_failed: Likewise. Shape: (other_pairs,).
+        scores: Scores of the first list. Shape: (pairs,).
+        same: True for genuine pairs of the first list. Shape: (pairs,).
+        other_scores: Scores of the second list. Shape: (other_pairs,).
+        other_same: True for genuine pairs of the second list. Shape: (other_pairs,).
+        failed: True for pairs of the first list that could not be compared. Their scores are ignored, and they count as
+            wrong. Shape: (pairs,).
+        other_failed: The same for the second list. Shape: (other_pairs,).
 
     Returns:
-        `accuracies` of the first list and of the second, the `thresholds` that each was judged by (the first list by
-        the second's), and what was `accepted` of the first list. Shapes: (2,), (2,), (pairs,).
+        `accuracies` of the first and second list, `thresholds` applied to them (each from the other list), and the
+        pairs of the first list that were `accepted`. Shapes: (2,), (2,), (pairs,).
 
     Raises:
-        ValueError: As for `roc`, of either list.
+        ValueError: As for `roc`, for either list.
     """
     lists = (_read(scores, same, failed), _read(other_scores, other_same, other_failed))
     own = [best_threshold(values[~failures], genuine[~failures]) for values, genuine, failures in lists]
@@ -161,10 +161,10 @@ def transfer_threshold(
 
 
 def _read(scores: ArrayLike, same: ArrayLike, failed: Sequence[bool] | Flags | None) -> tuple[Floats, Flags, Flags]:
-    """As arrays that go together. Whoever chooses a threshold looks at the scores themselves."""
+    """Converts to arrays and checks their shapes. `roc` checks the values."""
     values, genuine = np.asarray(scores, np.float64), np.asarray(same, bool)
     failures = np.zeros(values.shape, bool) if failed is None else np.asarray(failed, bool)
     if values.ndim != 1 or not values.shape == genuine.shape == failures.shape:
-        shapes = f"scores of {values.shape}, labels of {genuine.shape} and failures of {failures.shape}"
-        raise ValueError(f"{shapes} don't go together")
+        shapes = f"scores of shape {values.shape}, labels of {genuine.shape} and failures of {failures.shape}"
+        raise ValueError(f"{shapes} do not match")
     return values, genuine, failures

@@ -1,4 +1,4 @@
-"""Embeddings that coincide, which libraries of clustering and mapping divide by the distances between."""
+"""Detection of duplicate embeddings, whose zero distances break clustering and mapping libraries."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
+
 _TOLERANCE = 1e-5
-"""Euclidean distance of two normalized embeddings below which they count as one: far above the rounding of 32 bits, far
-below the distance of any two photographs."""
+"""Euclidean distance below which normalized embeddings count as equal: far above float32 rounding, far below the
+distance between any two photographs."""
 _DIRECTIONS = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Distinct:
-    """Embeddings without their copies.
+class DistinctEmbeddings:
+    """Embeddings without duplicates.
 
     Attributes:
-        rows: The first row of each distinct embedding, ascending. Shape: (distinct,).
-        place: The place in `rows` of the embedding that each row is equal to. Shape: (N,).
-        counts: How many rows are equal to each. Shape: (distinct,).
+        rows: First row of each distinct embedding, ascending. Shape: (distinct,).
+        place: For each row, the position in `rows` of the embedding that it equals. Shape: (N,).
+        counts: Number of rows that equal each distinct embedding. Shape: (distinct,).
     """
 
     rows: NDArray[np.int64]
@@ -28,33 +30,32 @@ class Distinct:
     counts: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """How many distinct embeddings there are."""
+        """Number of distinct embeddings."""
         return len(self.rows)
 
 
-def distinct_embeddings(embeddings: ArrayLike) -> Distinct:
-    """Finds the embeddings that are equal but for rounding.
+def distinct_embeddings(embeddings: ArrayLike) -> DistinctEmbeddings:
+    """Finds embeddings that are equal up to rounding.
 
-    Copies of one picture have one embedding, and so do pictures without a face. Distances of zero break what divides by
-    them: t-SNE crashes, UMAP fails, and HDBSCAN takes two copies for a group of infinite density.
+    Copies of a picture have equal embeddings, and so do pictures without a face. Zero distances break algorithms that
+    divide by them: t-SNE crashes, UMAP fails, and HDBSCAN sees two copies as a cluster of infinite density.
 
-    Equal rows lie together along any direction, so that rows are divided where they are apart along one of several
-    fixed ones. That takes a few sorts. All pairs would take too long, and rounding would part copies at the edges of
-    its cells.
+    The rows are projected onto several fixed directions and separated at gaps between the sorted projections, since
+    equal rows have equal projections. This takes a few sorts. Comparing all pairs would be too slow, and rounding to a
+    grid would separate copies at cell borders.
 
     Args:
         embeddings: L2-normalized, or zeros. Shape: (N, D).
 
     Raises:
-        ValueError: The embeddings are not a table, or one is not finite.
+        ValueError: The embeddings do not have two dimensions, or a value is not finite.
     """
     rows = np.asarray(embeddings, np.float64)
     if rows.ndim != 2:
-        raise ValueError(f"embeddings of {rows.shape} are not a table")
+        raise ValueError(f"embeddings must have two dimensions, not shape {rows.shape}")
     if not np.isfinite(rows).all():
         raise ValueError("an embedding is not finite")
-    directions = np.random.default_rng(0).normal(size=(_DIRECTIONS, rows.shape[1]))
-    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    directions = normalize_rows(np.random.default_rng(0).normal(size=(_DIRECTIONS, rows.shape[1])))
     groups = np.zeros(len(rows), np.int64)
     for places in directions @ rows.T:
         order = np.lexsort((places, groups))
@@ -64,4 +65,6 @@ def distinct_embeddings(embeddings: ArrayLike) -> Distinct:
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    return Distinct(rows=first[order].astype(np.int64), place=rank[place], counts=counts[order].astype(np.int64))
+    return DistinctEmbeddings(
+        rows=first[order].astype(np.int64), place=rank[place], counts=counts[order].astype(np.int64)
+    )

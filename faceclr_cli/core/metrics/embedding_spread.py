@@ -1,6 +1,6 @@
-"""How well embeddings are spread, and how close the two views of a picture are: what needs no labels.
+"""Label-free metrics of embeddings: spread over the sphere, and agreement of two views of a picture.
 
-All of it looks at directions alone: rows are L2-normalized first.
+All functions L2-normalize the rows first.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Floats = NDArray[np.float64]
 
@@ -20,10 +22,10 @@ def alignment(first: ArrayLike, second: ArrayLike) -> float:
 
     Args:
         first: Embeddings of the first views. Shape: (pictures, dim).
-        second: Of the second views, in the same order. Shape: (pictures, dim).
+        second: Embeddings of the second views, in the same order. Shape: (pictures, dim).
 
     Returns:
-        0 where views coincide, 4 where they are opposite.
+        From 0 (equal views) to 4 (opposite views).
 
     Raises:
         ValueError: The shapes differ, there are no pictures, or a value is not finite.
@@ -37,20 +39,20 @@ def uniformity(embeddings: ArrayLike, t: float = 2.0) -> float:
 
     Args:
         embeddings: Shape: (pictures, dim).
-        t: How quickly the potential falls with squared distance; above 0.
+        t: Rate at which the potential decreases with squared distance; above 0.
 
     Returns:
-        0 where all pictures are one point; the lower, the more evenly they cover the sphere, down to about -2 t.
+        0 if all embeddings are equal; the lower, the more evenly they cover the sphere, down to about -2 t.
 
     Raises:
         ValueError: There are fewer than two pictures, or a value is not finite.
     """
-    rows = _directions(embeddings).astype(np.float32)
+    rows = _normalize(embeddings).astype(np.float32)
     if len(rows) < 2:
-        raise ValueError(f"pairs need two pictures, not {len(rows)}")
+        raise ValueError(f"at least two pictures are needed, not {len(rows)}")
     total = 0.0
     for start in range(0, len(rows), _BLOCK):
-        # Columns begin at the block's first row, so the upper triangle holds each pair once.
+        # Columns start at the block's first row, so the upper triangle contains each pair once.
         squared = 2 - 2 * (rows[start : start + _BLOCK] @ rows[start:].T)
         total += float(np.triu(np.exp(-t * squared), 1).sum(dtype=np.float64))
     return math.log(total / math.comb(len(rows), 2))
@@ -63,51 +65,51 @@ def mean_cosine(embeddings: ArrayLike) -> float:
         embeddings: Shape: (pictures, dim).
 
     Returns:
-        1 where all pictures are one point, about 0 where they are spread evenly.
+        1 if all embeddings are equal, about 0 if they are spread evenly.
 
     Raises:
         ValueError: There are fewer than two pictures, or a value is not finite.
     """
-    rows = _directions(embeddings)
+    rows = _normalize(embeddings)
     if len(rows) < 2:
-        raise ValueError(f"pairs need two pictures, not {len(rows)}")
-    # The squared length of the sum is the sum over all ordered pairs, those of a picture with itself included.
+        raise ValueError(f"at least two pictures are needed, not {len(rows)}")
+    # The squared norm of the sum is the sum over all ordered pairs, including each picture with itself.
     total = float(np.square(rows.sum(axis=0)).sum() - np.square(rows).sum())
     return total / (len(rows) * (len(rows) - 1))
 
 
 def effective_rank(embeddings: ArrayLike) -> float:
-    """How many dimensions embeddings make use of (Roy & Vetterli 2007; RankMe, arXiv 2210.02885).
+    """Effective rank of embeddings (Roy & Vetterli 2007; RankMe, arXiv 2210.02885).
 
-    The exponential of the entropy of the singular values, as shares of their sum. Embeddings are not centered, so
-    a direction that all share counts as one.
+    The exponential of the entropy of the singular values, normalized to sum to 1. Embeddings are not centered, so
+    a direction that all share counts as one dimension.
 
     Args:
         embeddings: Shape: (pictures, dim).
 
     Returns:
-        From 1, where all pictures lie on a line, to the smaller of pictures and dim.
+        From 1 (all embeddings on a line) to min(pictures, dim).
 
     Raises:
         ValueError: There are no pictures, all are zero, or a value is not finite.
     """
-    rows = _directions(embeddings)
+    rows = _normalize(embeddings)
     values = np.linalg.svd(rows, compute_uv=False)
     if not values.any():
-        raise ValueError("embeddings that are all zero have no rank")
+        raise ValueError("all embeddings are zero")
     shares = values / values.sum()
     shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def views_top1(first: ArrayLike, second: ArrayLike) -> float:
-    """Share of pictures whose second view is nearer to the first view than the second views of all others.
+    """Share of pictures whose first view is nearer to their second view than to those of all other pictures.
 
-    A tie counts against: embeddings that are all the same know nothing.
+    Ties count as errors, so equal embeddings score 0.
 
     Args:
         first: Embeddings of the first views. Shape: (pictures, dim).
-        second: Of the second views, in the same order. Shape: (pictures, dim).
+        second: Embeddings of the second views, in the same order. Shape: (pictures, dim).
 
     Raises:
         ValueError: The shapes differ, there are no pictures, or a value is not finite.
@@ -122,18 +124,17 @@ def views_top1(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def _views(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
-    a, b = _directions(first), _directions(second)
+    a, b = _normalize(first), _normalize(second)
     if a.shape != b.shape:
-        raise ValueError(f"views of {a.shape} and {b.shape} don't go together")
+        raise ValueError(f"views of shapes {a.shape} and {b.shape} do not match")
     return a, b
 
 
-def _directions(embeddings: ArrayLike) -> Floats:
-    """Rows of length 1; a row of zeros stays one."""
+def _normalize(embeddings: ArrayLike) -> Floats:
+    """Validates embeddings and L2-normalizes them in float64."""
     rows = np.asarray(embeddings, np.float64)
     if rows.ndim != 2 or not rows.size:
-        raise ValueError(f"embeddings are a table of (pictures, dim), not {rows.shape}")
+        raise ValueError(f"embeddings must have the shape (pictures, dim), not {rows.shape}")
     if not np.isfinite(rows).all():
-        raise ValueError("embeddings have values that are not finite")
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths == 0, 1, lengths)
+        raise ValueError("an embedding is not finite")
+    return normalize_rows(rows)

@@ -1,4 +1,4 @@
-"""Thresholds for false accept rates from every pair of many rows, and how far chance could have moved them."""
+"""Thresholds for false accept rates, with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from faceclr_cli.core.metrics.resampling import pair_interval
 from faceclr_cli.core.metrics.roc import OperatingPoint, tar_at_far
 
 _PAIRS_FOR_ONE = 3
-"""Impostor pairs that a rate must let through in the mean, or the next set of people would have another threshold."""
+"""Impostor pairs that a rate must accept on average; with fewer, the threshold does not carry over to other people."""
 
 _REACH = 4
-"""How many times as many pairs as a rate lets through are kept, so that resamples find their thresholds among them; and
-by how much that grows where some don't."""
+"""Ratio of kept pairs to accepted pairs, and factor by which it grows if a resample finds no threshold among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +24,11 @@ class FarThreshold:
     """A threshold for a false accept rate.
 
     Attributes:
-        far: The rate asked for.
-        threshold: The laxest that accepts no larger share of the impostor pairs.
-        low: Where chance could have put it, at least: the lower end of the 95% interval. None where people are too few
-            for one: a bootstrap of a handful of people shows far too little of what others would change.
-        high: And at most, likewise.
+        far: The requested rate.
+        threshold: The laxest threshold that does not exceed the rate.
+        low: Lower end of the threshold's 95% confidence interval, or None if there are too few people: a bootstrap over
+            few people underestimates the variation.
+        high: Upper end of the interval, or None.
         tar: Share of genuine pairs accepted.
     """
 
@@ -41,10 +40,10 @@ class FarThreshold:
 
 
 def pairs_needed(far: float) -> int:
-    """How many impostor pairs a false accept rate must be measured on.
+    """Returns the number of impostor pairs that are needed to measure a false accept rate.
 
-    Pictures of two people give many pairs that are nearly one: for a rate that other people have too, there must be as
-    many pairs of *people*.
+    Pairs of pictures of the same two people are correlated, so a rate that holds for other people needs this number of
+    pairs of *people*.
     """
     return int(np.ceil(_PAIRS_FOR_ONE / far - 1e-9))
 
@@ -54,19 +53,19 @@ def far_thresholds(
 ) -> tuple[FarThreshold, ...]:
     """Measures thresholds on all pairs, with intervals by bootstrap over people.
 
-    People are drawn, not pairs: pairs that share a person are not independent of each other, and an interval that took
-    them for it would be far too narrow (Bolle, Ratha and Pankanti 2004, "Error analysis of pattern recognition systems:
-    the subsets bootstrap"). Two draws of the same person make no impostor pair.
+    People are resampled, not pairs: pairs that share a person are correlated, so a bootstrap over pairs would give
+    intervals that are far too narrow (Bolle, Ratha and Pankanti 2004, "Error analysis of pattern recognition systems:
+    the subsets bootstrap"). Two draws of the same person do not form impostor pairs.
 
     Args:
         embeddings: Shape: (N, D).
         labels: The person of each row. Shape: (N,).
         fars: False accept rates, above 0 and below 1.
-        rounds: Resamples.
-        seed: Of the draws.
+        rounds: Number of resamples.
+        seed: Seed of the resamples.
 
     Returns:
-        One for each rate; without an interval where there are fewer than 3 / FAR pairs of people.
+        One threshold for each rate, without an interval if there are fewer than 3 / FAR pairs of people.
 
     Raises:
         ValueError: As for `measure_all_pairs`, or there are fewer than 3 / FAR impostor pairs.
@@ -77,7 +76,7 @@ def far_thresholds(
     while drawn is None:
         measured = measure_all_pairs(embeddings, labels, [*fars, min(1.0, reach)])
         cut = measured.points[-1].threshold if reach < 1 else -1.0
-        drawn = _resampled(*Pairs(embeddings, labels).impostors_from(cut), fars, rounds, seed)
+        drawn = _resample_thresholds(*Pairs(embeddings, labels).impostors_from(cut), fars, rounds, seed)
         reach *= _REACH
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
     return _with_intervals(fars, measured.points[:-1], (low, high), len(sizes) * (len(sizes) - 1) // 2)
@@ -114,16 +113,16 @@ def listed_far_thresholds(
     rounds: int = 1000,
     seed: int = 0,
 ) -> tuple[FarThreshold, ...]:
-    """As `far_thresholds`, of a list of pairs, with `pair_interval`.
+    """Measures thresholds on a list of pairs, with intervals by `pair_interval`; see `far_thresholds`.
 
     Args:
         scores: Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
-        first: The person on the first picture of each pair, as a number from 0. Shape: (pairs,).
-        second: And on the second. Shape: (pairs,).
+        first: Index of the person in the first picture of each pair, from 0. Shape: (pairs,).
+        second: Index of the person in the second picture of each pair, from 0. Shape: (pairs,).
         fars: False accept rates, above 0 and below 1.
-        rounds: Resamples.
-        seed: Of the draws.
+        rounds: Number of resamples.
+        seed: Seed of the resamples.
 
     Raises:
         ValueError: As for `roc`, or there are fewer than 3 / FAR impostor pairs.
@@ -135,13 +134,13 @@ def listed_far_thresholds(
     order = np.argsort(-impostors, kind="stable")
     falling, one, other = impostors[order], np.asarray(first)[~genuine][order], np.asarray(second)[~genuine][order]
     people = int(max(np.max(first), np.max(second))) + 1
-    chance, chance_of_pairs, done = np.random.default_rng(seed), np.random.default_rng((seed, 1)), 0
+    generator, pair_generator, done = np.random.default_rng(seed), np.random.default_rng((seed, 1)), 0
     by_people, by_pairs = np.empty((2, rounds, len(fars)))
     while done < rounds:
-        times = np.bincount(chance.integers(0, people, people), minlength=people)
-        accepted, alone = np.cumsum(times[one] * times[other]), np.cumsum(chance_of_pairs.poisson(1.0, len(falling)))
+        times = np.bincount(generator.integers(0, people, people), minlength=people)
+        accepted, alone = np.cumsum(times[one] * times[other]), np.cumsum(pair_generator.poisson(1.0, len(falling)))
         if 0 in (accepted[-1], alone[-1]):
-            continue  # A draw without an impostor pair has no rate.
+            continue  # A resample without impostor pairs has no rate.
         by_people[done] = _thresholds(falling, accepted, np.array(fars) * accepted[-1])
         by_pairs[done] = _thresholds(falling, alone, np.array(fars) * alone[-1])
         done += 1
@@ -150,11 +149,11 @@ def listed_far_thresholds(
 
 
 def count_people_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> int:
-    """How many pairs of two different people are in a list.
+    """Counts the distinct pairs of two different people in a list.
 
     Args:
-        first: The person on the first picture of each pair, as a number. Shape: (pairs,).
-        second: And on the second. Shape: (pairs,).
+        first: Index of the person in the first picture of each pair. Shape: (pairs,).
+        second: Index of the person in the second picture of each pair. Shape: (pairs,).
     """
     people = np.sort(np.stack([first, second]), axis=0)
     return int(np.unique(people[:, people[0] != people[1]], axis=1).shape[1])
@@ -162,31 +161,31 @@ def count_people_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) 
 
 def _require_rates(fars: Sequence[float], impostors: int) -> None:
     if not all(0 < far < 1 for far in fars):
-        raise ValueError(f"false accept rates are between 0 and 1, not {', '.join(map(str, fars))}")
+        raise ValueError(f"false accept rates must be between 0 and 1, not {', '.join(map(str, fars))}")
     for far in fars:
         if impostors < pairs_needed(far):
             raise ValueError(
-                f"a FAR of {far:g} takes {pairs_needed(far):,} impostor pairs, and there are {impostors:,}"
+                f"a FAR of {far:g} needs {pairs_needed(far):,} impostor pairs, but there are {impostors:,}"
             )
 
 
 def _thresholds(
     falling: NDArray[np.float64], accepted: NDArray[np.int64], allowed: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The score of the last pair that may be accepted and was drawn, for each number that is allowed.
+    """Returns the lowest score among the drawn pairs that may be accepted, for each number of allowed pairs.
 
     Args:
-        falling: Scores. Shape: (pairs,).
-        accepted: How many drawn pairs have at least each score. Shape: (pairs,).
-        allowed: Shape: (rates,).
+        falling: Scores in descending order. Shape: (pairs,).
+        accepted: Number of drawn pairs with at least each score. Shape: (pairs,).
+        allowed: Maximum number of accepted pairs at each rate. Shape: (rates,).
     """
     passed = np.searchsorted(accepted, allowed + 1e-9, "right")
-    # The last that pass and whose people were both drawn.
+    # The last accepted pair whose two people were both drawn.
     last: NDArray[np.float64] = falling[np.searchsorted(accepted, accepted[np.maximum(passed, 1) - 1], "left")]
     return last
 
 
-def _resampled(
+def _resample_thresholds(
     scores: NDArray[np.float32],
     people: NDArray[np.int32],
     sizes: NDArray[np.int64],
@@ -194,29 +193,29 @@ def _resampled(
     rounds: int,
     seed: int,
 ) -> NDArray[np.float64] | None:
-    """The thresholds that other draws of as many people give; None where one lies below all of the scores.
+    """Returns the thresholds of resamples of people, or None if a threshold is below all scores.
 
     Args:
-        scores: Those of all impostor pairs above some score. Shape: (pairs,).
-        people: The two people of each. Shape: (pairs, 2).
-        sizes: Rows of each person. Shape: (people,).
+        scores: Scores of all impostor pairs above some score. Shape: (pairs,).
+        people: The two people of each pair. Shape: (pairs, 2).
+        sizes: Number of rows of each person. Shape: (people,).
         fars: False accept rates.
-        rounds: Draws.
-        seed: Of the draws.
+        rounds: Number of resamples.
+        seed: Seed of the resamples.
 
     Returns:
         Shape: (rounds, rates).
     """
     order = np.argsort(-scores, kind="stable")
     falling, first, second = scores[order].astype(np.float64), *people[order].T
-    chance, count = np.random.default_rng(seed), len(sizes)
+    generator, count = np.random.default_rng(seed), len(sizes)
     found, done = np.empty((rounds, len(fars))), 0
     while done < rounds:
-        times = np.bincount(chance.integers(0, count, count), minlength=count)
+        times = np.bincount(generator.integers(0, count, count), minlength=count)
         pictures = times * sizes
         pairs = (pictures.sum() ** 2 - (pictures**2).sum()) / 2
         if pairs == 0:
-            continue  # A draw of one person alone has no impostor pair.
+            continue  # A resample of a single person has no impostor pairs.
         accepted = np.cumsum(times[first] * times[second])
         if not len(accepted) or accepted[-1] <= max(fars) * pairs:
             return None

@@ -1,4 +1,4 @@
-"""The people of a gallery who are most like a face: exact, in blocks."""
+"""Exact search for the most similar people of a gallery."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _AT_ONCE = 1 << 26
-"""Similarities that are held at a time: 256 MiB."""
+"""Maximum number of similarities in memory: 256 MiB."""
 _FEW_PROBES = 4
-"""Of more probes at once, their product with the gallery is faster than looking for each in a copy of it."""
+"""For more probes at once, one matrix product is faster than searching the quantized copy for each probe."""
 _FEWEST, _EACH = 128, 4
-"""Rows that are looked at closely: at least so many, and so many for each person wanted. Twice that is not enough where
-people have very many pictures, and then it takes longer."""
+"""Candidates whose similarity is computed exactly: the minimum, and the number for each requested person.
+More are needed if people have very many pictures, and then the search takes longer."""
 _MORE = 16
+"""Factor by which the number of candidates grows."""
 _GROUP = 64
 
-
 _MOST_PRODUCTS = 1 << 27
-"""Of pictures that are compared with the whole gallery: a second's work."""
+"""Maximum number of similarities in `PeopleIndex.similarities_to_others`: about a second of work."""
 
 
 @dataclass(frozen=True)
 class Matches:
-    """The most similar people of some probes, from the first on.
+    """The most similar people of each probe, most similar first.
 
     Attributes:
-        people: Numbers of people. Shape: (probes, k).
-        similarities: The cosine to the most similar picture of each. Shape: (probes, k).
-        rows: That picture, as a row of the gallery. Shape: (probes, k).
+        people: Indices of the people. Shape: (probes, k).
+        similarities: Cosine similarity to the most similar picture of each person. Shape: (probes, k).
+        rows: Gallery row of that picture. Shape: (probes, k).
     """
 
     people: NDArray[np.int64]
@@ -43,17 +43,17 @@ class Matches:
 
 
 class PeopleIndex:
-    """Pictures of people, to find those of a probe among. A person is as similar as the most similar of their pictures.
+    """Index of a gallery. The similarity to a person is that to the person's most similar picture.
 
-    Similarities are summed up in 64 bits and rounded to 32, so that equal pictures are equally similar wherever they
-    lie, and the answer does not depend on how the candidates were found.
+    Similarities are summed in float64 and rounded to float32, so that equal pictures have equal similarities, and
+    results do not depend on how candidates were found.
 
     Args:
         embeddings: L2-normalized. Shape: (N, D).
-        people: The person of each, as a number from 0, each number at least once. Shape: (N,).
+        people: Index of each row's person; all indices from 0 occur. Shape: (N,).
 
     Raises:
-        ValueError: The shapes don't go together, there are no rows, or a number is missing.
+        ValueError: The shapes do not match, there are no rows, or an index is missing.
 
     Examples:
         >>> gallery = PeopleIndex([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], people=[0, 1, 1])
@@ -65,16 +65,16 @@ class PeopleIndex:
     def __init__(self, embeddings: ArrayLike, people: ArrayLike) -> None:
         rows, numbers = np.asarray(embeddings, np.float32), np.asarray(people, np.int64)
         if rows.ndim != 2 or numbers.shape != rows.shape[:1] or not len(rows):
-            raise ValueError(f"rows of {rows.shape} and people of {numbers.shape} don't make a gallery")
-        # One person's pictures lie together, so that a maximum over them is one pass.
+            raise ValueError(f"embeddings of shape {rows.shape} and people of shape {numbers.shape} do not match")
+        # Sorted by person, so that the maximum over each person's pictures is one pass.
         self._order = np.argsort(numbers, kind="stable")
         self._rows = np.ascontiguousarray(rows[self._order])
         self._people = numbers[self._order]
         if self._people[0] != 0 or (np.diff(self._people) > 1).any():
-            raise ValueError("people are numbered from 0, without gaps")
+            raise ValueError("people must be numbered from 0 without gaps")
 
     def __len__(self) -> int:
-        """How many people there are."""
+        """Number of people."""
         return int(self._people[-1]) + 1
 
     @cached_property
@@ -82,18 +82,18 @@ class PeopleIndex:
         return CoarseCopy(self._rows) if worth_quantizing(len(self._rows)) else None
 
     def search(self, probes: ArrayLike, count: int) -> Matches:
-        """Finds the people who are most like each probe.
+        """Finds the most similar people of each probe.
 
         Args:
             probes: L2-normalized. Shape: (probes, D).
-            count: How many to find, at most; all people, if there are fewer. Of equally similar ones the first.
+            count: Maximum number of people. Ties are resolved in favor of lower indices.
 
         Raises:
-            ValueError: The probes have another length.
+            ValueError: The probes have another dimension than the gallery.
         """
         wanted = np.asarray(probes, np.float32)
         if wanted.ndim != 2 or wanted.shape[1] != self._rows.shape[1]:
-            raise ValueError(f"probes of {wanted.shape} don't fit a gallery of {self._rows.shape}")
+            raise ValueError(f"probes of shape {wanted.shape} do not match a gallery of shape {self._rows.shape}")
         count = min(count, len(self))
         shape = (len(wanted), count)
         found = Matches(np.empty(shape, np.int64), np.empty(shape, np.float32), np.empty(shape, np.int64))
@@ -104,15 +104,15 @@ class PeopleIndex:
         return found
 
     def similarities_to_others(self, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """How similar pictures are to the most similar picture of another person.
+        """Computes the similarity of each picture to the most similar picture of another person.
 
-        Of a large gallery a sample of pictures, as evenly from all people as there are pictures, is compared with all.
+        For large galleries, only a sample of pictures, balanced over people, is compared with all others.
 
         Args:
-            seed: Draws the sample.
+            seed: Seed of the sample.
 
         Returns:
-            The similarity of each picture and the person it shows, empty with a single person. Shape: (pictures,).
+            The similarity of each picture and the index of its person; empty for a single person. Shape: (pictures,).
         """
         rows = self._sample(max(1, _MOST_PRODUCTS // len(self._rows)), seed) if len(self) > 1 else np.empty(0, np.int64)
         starts = np.append(np.flatnonzero(np.diff(self._people, prepend=-1)), len(self._people))
@@ -126,7 +126,7 @@ class PeopleIndex:
         return closest, self._people[rows]
 
     def _sample(self, count: int, seed: int) -> NDArray[np.int64]:
-        """Rows, ascending: the first picture of each person in a random order, then the second, and so on."""
+        """Returns a sorted sample of rows that takes one picture of each person, then a second one, and so on."""
         if count >= len(self._rows):
             return np.arange(len(self._rows))
         shuffled = np.random.default_rng(seed).permutation(len(self._rows))
@@ -147,38 +147,38 @@ class PeopleIndex:
                 yield answer
 
     def _by_copy(self, probe: NDArray[np.float32], count: int) -> _Answer | None:
-        """The answer, if the rows that a copy holds for the nearest are sure to have it."""
+        """Searches the quantized copy. Returns None if its candidates may miss a result."""
         if self._copy is None:
             return None
         rows, others = self._copy.nearest(probe, min(len(self._rows), max(2 * _FEWEST, _EACH * count)))
-        return self._settled(probe, rows, others, count)
+        return self._rank_exactly(probe, rows, others, count)
 
     def _by_product(self, probe: NDArray[np.float32], scores: NDArray[np.float32], count: int) -> _Answer:
-        """The answer, from 32-bit products with all rows."""
+        """Searches the float32 similarities to all rows."""
         close = max(_FEWEST, _EACH * count)
-        # What summing in 32 bits can be off by.
+        # Upper bound of the rounding error of float32 sums.
         slack = len(probe) * float(np.finfo(np.float32).eps) * max(1.0, float(np.linalg.norm(probe)))
         while close < len(scores):
-            least = _about(scores, close)
-            answer = self._settled(probe, np.flatnonzero(scores >= least), least + slack, count)
+            least = _rough_cutoff(scores, close)
+            answer = self._rank_exactly(probe, np.flatnonzero(scores >= least), least + slack, count)
             if answer is not None:
                 return answer
             close *= _MORE
-        answer = self._settled(probe, np.arange(len(scores)), -np.inf, count)
+        answer = self._rank_exactly(probe, np.arange(len(scores)), -np.inf, count)
         if answer is None:
-            raise ValueError("a similarity is no number")
+            raise ValueError("a similarity is NaN")
         return answer
 
-    def _settled(
+    def _rank_exactly(
         self, probe: NDArray[np.float32], rows: NDArray[np.int64], others: float, count: int
     ) -> _Answer | None:
-        """The people of some rows, most similar first; or None where another row could come before the last of them.
+        """Ranks the people of candidate rows, or returns None if another row could rank before the last of them.
 
         Args:
             probe: Shape: (D,).
-            rows: Rows by their place here, rising.
-            others: No other row is more similar.
-            count: How many people.
+            rows: Candidates, as sorted positions in `_rows`.
+            others: Upper bound of the similarity of all other rows.
+            count: Number of people.
         """
         exact = np.einsum("nd,d->n", self._rows[rows], probe, dtype=np.float64)
         scores = np.clip(exact, -1, 1).astype(np.float32)
@@ -198,12 +198,12 @@ class PeopleIndex:
 _Answer = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]
 
 
-def _about(scores: NDArray[np.float32], count: int) -> float:
-    """A value that at least `count` of the scores reach, and seldom many more."""
+def _rough_cutoff(scores: NDArray[np.float32], count: int) -> float:
+    """Returns a value that at least `count` scores reach, but rarely many more."""
     groups = len(scores) // _GROUP
     if groups < 2 * count:
         return float(np.partition(scores, -count)[-count])
-    # The largest of each group, of which each is a score: one pass, and little to sort.
+    # The maxima of groups are scores too: one pass, and few values to sort.
     highest = scores[: groups * _GROUP].reshape(groups, _GROUP).max(axis=1)
     return float(np.partition(highest, -count)[-count])
 
@@ -211,18 +211,18 @@ def _about(scores: NDArray[np.float32], count: int) -> float:
 Vectors = NDArray[np.float32]
 
 _LEAST_ROWS = 50_000
-"""Of fewer rows, the product alone is as quick."""
+"""With fewer rows, a matrix product is as fast as the quantized copy."""
 _FINEST = 127
-_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 16
 
 
 def worth_quantizing(rows: int) -> bool:
-    """Whether a gallery of so many rows is searched faster with a copy, and FAISS is here to do so."""
+    """Returns True if a quantized copy speeds up the search of this many rows, and FAISS is installed."""
     return rows >= _LEAST_ROWS and find_spec("faiss") is not None
 
 
 class CoarseCopy:
-    """Rows rounded to whole steps. What it finds is near the truth, and it says how near.
+    """A copy of the gallery quantized to 8 bits, with a bound on the quantization error.
 
     Args:
         rows: L2-normalized, or zeros. Shape: (N, D).
@@ -232,19 +232,19 @@ class CoarseCopy:
         self._faiss: Any = import_module("faiss")
         self._step = _step(rows)
         self._rounding = 0.0
-        # For a single probe FAISS has work for one thread only; so each thread gets a part of the rows.
+        # FAISS searches a single probe in one thread, so each thread gets a shard of the rows.
         self._index = self._faiss.IndexShards(rows.shape[1], True, True)
-        self._parts = []  # The shards are only referred to, not kept, by the index.
+        self._parts = []  # The index does not keep its shards alive.
         for part in np.array_split(rows, max(1, self._faiss.omp_get_max_threads())):
-            self._parts.append(self._stored(part))
+            self._parts.append(self._quantize(part))
             self._index.add_shard(self._parts[-1])
 
-    def _stored(self, rows: Vectors) -> Any:
+    def _quantize(self, rows: Vectors) -> Any:
         faiss = self._faiss
         kind = faiss.ScalarQuantizer.QT_8bit_direct_signed
         stored = faiss.IndexScalarQuantizer(rows.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-        for start in range(0, len(rows), _AT_ONCE):
-            block = rows[start : start + _AT_ONCE]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            block = rows[start : start + _ROWS_AT_ONCE]
             whole = np.rint(block / self._step)
             lost = np.linalg.norm(block - whole * self._step, axis=1)
             self._rounding = max(self._rounding, float(lost.max(initial=0)))
@@ -252,24 +252,24 @@ class CoarseCopy:
         return stored
 
     def nearest(self, probe: Vectors, count: int) -> tuple[NDArray[np.int64], float]:
-        """The rows that are most like a probe, roughly.
+        """Finds the approximately most similar rows of a probe.
 
         Args:
             probe: L2-normalized. Shape: (D,).
-            count: How many.
+            count: Number of rows.
 
         Returns:
-            The rows, rising, and a similarity above which no other row is.
+            The rows in ascending order, and an upper bound of the similarity of all other rows.
         """
         step = _step(probe)
         whole = np.rint(probe / step)
         products, rows = self._index.search(whole[None], count)
-        # By the inequality of Cauchy and Schwarz, for what rounding took from the rows and from the probe.
+        # The Cauchy-Schwarz inequality bounds the error from quantizing the rows and the probe.
         lost = float(np.linalg.norm(probe)) * self._rounding
         lost += float(np.linalg.norm(probe - whole * step)) * (1 + self._rounding)
         return np.sort(rows[0].astype(np.int64)), float(products[0, -1]) * step * self._step + lost
 
 
 def _step(values: Vectors) -> float:
-    """What one whole number stands for."""
+    """Returns the quantization step."""
     return max(float(values.max(initial=0)), -float(values.min(initial=0)), 1e-30) / _FINEST

@@ -1,9 +1,9 @@
-"""How well people of a gallery are named, and strangers told apart from them, by one number per face.
+"""Open-set identification metrics, which need only the score of the most similar person for each face.
 
-As Grother and Ngan (NIST IR 8009, 2014) and the 1:N protocol of IJB (Klare et al. 2015) define it: a false alarm is an
-unknown face whose most similar person reaches the threshold (FPIR), a hit a known face whose own person is first and
-reaches it (detection and identification rate, DIR, at rank 1, which is 1 - FNIR). A gallery itself shows how many false
-alarms to expect, since each of its people is a stranger to the others.
+The definitions follow Grother and Ngan (NIST IR 8009, 2014) and the 1:N protocol of IJB (Klare et al. 2015). A false
+alarm is an unknown face whose most similar person reaches the threshold (FPIR). A hit is a known face whose own person
+is most similar and reaches the threshold (detection and identification rate, DIR, at rank 1, which is 1 - FNIR). The
+false alarm rate of a gallery can be estimated from the gallery alone, since its people are unknown to each other.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FARS = (1e-1, 1e-2, 1e-3)
-"""The false alarm rates that the field reports."""
+"""The false alarm rates that publications usually report."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirPoint:
-    """Known faces that are named at a false alarm rate.
+    """Detection and identification rate at a false alarm rate.
 
     Attributes:
-        far: The share of unknown faces that may be named.
-        threshold: The laxest with which no more are, or None where the rate could not be measured.
-        dir: Share of known faces whose own person is first and reaches the threshold; None likewise.
-        reached: The share of unknown faces that are named with it; None likewise.
-        reason: Why it could not be measured, or None.
+        far: The requested false alarm rate.
+        threshold: The laxest threshold that does not exceed the rate, or None if the rate could not be measured.
+        dir: Share of known faces whose own person is most similar and reaches the threshold, or None.
+        reached: The actual false alarm rate at the threshold, or None.
+        reason: Why the rate could not be measured, or None.
     """
 
     far: float
@@ -37,14 +37,14 @@ class DirPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtThreshold:
-    """What a threshold does.
+class ThresholdRates:
+    """Identification rates at a threshold.
 
     Attributes:
-        threshold: Least similarity of somebody known.
-        named: Share of known faces that are named rightly.
-        misnamed: Share of known faces that are named as somebody else. The rest are taken for unknown.
-        rejected: Share of unknown faces that are taken for unknown, or None where there are none.
+        threshold: Minimum similarity of an identified face.
+        named: Share of known faces that are identified correctly.
+        misnamed: Share of known faces that are identified as another person. The remaining ones are rejected.
+        rejected: Share of unknown faces that are rejected, or None without unknown faces.
     """
 
     threshold: float
@@ -55,12 +55,12 @@ class AtThreshold:
 
 @dataclass(frozen=True, kw_only=True)
 class FalseAlarms:
-    """The share of strangers who are taken for a person of a gallery (FPIR), as a 95% interval.
+    """False alarm rate of a gallery (FPIR) with its 95% confidence interval.
 
     Attributes:
-        rate: The share that was measured, or None where only a bound is known.
+        rate: The measured rate, or None if only an upper bound is known.
         low: Lower end of the interval.
-        high: Its upper end, or the bound.
+        high: Upper end of the interval, or the upper bound.
     """
 
     rate: float | None
@@ -69,31 +69,31 @@ class FalseAlarms:
 
 
 def gallery_false_alarms(similarities: ArrayLike, people: ArrayLike, threshold: float) -> FalseAlarms:
-    """The false alarms of a gallery, measured by leaving each of its people out in turn.
+    """Estimates the false alarm rate of a gallery by leaving out each of its people in turn.
 
-    A picture of the person left out is a stranger to the rest of the gallery. People count equally, since pictures of
-    one person are alike: the estimate is the mean over people of the share of their pictures that reach the threshold.
-    The interval is Clopper and Pearson's (1934) for as many trials as there are people, which is on the safe side of
-    that for shares. The whole gallery has one person more than what is left of it, and so at most n / (n - 1) times the
-    false alarms. People of one gallery are often more alike than strangers are, which makes the figure a cautious one.
+    The pictures of the person left out are unknown to the rest of the gallery. The estimate is the mean over people of
+    the share of their pictures that reach the threshold; people have equal weights since pictures of one person are
+    correlated. The confidence interval is that of Clopper and Pearson (1934) with one trial for each person, which is
+    conservative for shares. Rates are multiplied by n / (n - 1), the bound for the whole gallery, which has one person
+    more than the rest. The estimate tends to be high, as people in a gallery are often more similar than other people.
 
     Args:
-        similarities: Of each picture to the most similar picture of another person. Shape: (pictures,).
-        people: Who each picture shows. Shape: (pictures,).
-        threshold: Least similarity of somebody known.
+        similarities: Similarity of each picture to the most similar picture of another person. Shape: (pictures,).
+        people: The person of each picture. Shape: (pictures,).
+        threshold: Minimum similarity of an identified face.
 
     Raises:
-        ValueError: The shapes don't go together, or there are fewer than two people.
+        ValueError: The shapes do not match, or there are fewer than two people.
     """
-    # scipy.special takes a while to import.
+    # Importing scipy.special is slow.
     from scipy.special import betaincinv
 
     scores = np.asarray(similarities, np.float64)
     numbers, counts = np.unique(np.asarray(people), return_inverse=True, return_counts=True)[1:]
     if scores.ndim != 1 or scores.shape != numbers.shape:
-        raise ValueError(f"similarities of {scores.shape} and people of {numbers.shape} don't go together")
+        raise ValueError(f"similarities of shape {scores.shape} and people of shape {numbers.shape} do not match")
     if len(counts) < 2:
-        raise ValueError("false alarms of a gallery need two people")
+        raise ValueError("the false alarm rate needs a gallery of two or more people")
     alarms = float((np.bincount(numbers, scores >= threshold) / counts).sum())
     trials = len(counts)
     low = float(betaincinv(alarms, trials - alarms + 1, 0.025)) if alarms > 0 else 0.0
@@ -103,20 +103,19 @@ def gallery_false_alarms(similarities: ArrayLike, people: ArrayLike, threshold: 
 
 
 def bounded_false_alarms(tries: int, far: float) -> FalseAlarms:
-    """The most false alarms that a gallery can have, where a stranger is compared `tries` times at a FAR.
+    """Returns the upper bound of the false alarm rate for `tries` comparisons at a FAR (Boole's inequality).
 
-    Pictures of one person are alike, so that it may have far fewer (Boole's inequality).
+    The actual rate can be far lower, since comparisons with pictures of one person are correlated.
     """
     return FalseAlarms(rate=None, low=0.0, high=min(1.0, tries * far))
 
 
 def rank_rate(ranks: ArrayLike, rank: int) -> float:
-    """Share of known faces whose own person is among the `rank` most similar; no threshold is asked.
+    """Share of known faces whose own person is among the `rank` most similar, without a threshold.
 
     Args:
-        ranks: The place of the own person of each known face, from 1; 0 where they are not among those found.
-            Shape: (known,).
-        rank: From 1.
+        ranks: Rank of the own person of each known face, from 1; 0 if the person was not found. Shape: (known,).
+        rank: Highest rank that counts, from 1.
 
     Raises:
         ValueError: There are no known faces.
@@ -128,73 +127,74 @@ def rank_rate(ranks: ArrayLike, rank: int) -> float:
 
 
 def dir_at_far(known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike, far: float) -> DirPoint:
-    """The detection and identification rate at the laxest threshold that at most the share `far` of strangers reach.
+    """Detection and identification rate at the laxest threshold that does not exceed a false alarm rate.
 
-    Decided by the order of the scores of the unknown, never interpolated; ties can hold the rate that is reached below
-    the one that was asked for.
+    The threshold is determined by the order of the unknown scores, without interpolation. With ties, the actual rate
+    can be below the requested one.
 
     Args:
-        known: Similarity of the first person of each known face; -inf where there was no face. Shape: (known,).
+        known: Similarity of the most similar person of each known face; -inf for photographs without a face. Shape:
+            (known,).
         ranks: As for `rank_rate`. Shape: (known,).
-        unknown: Similarity of the first person of each unknown face; -inf likewise. Shape: (unknown,).
-        far: Above 0, below 1.
+        unknown: Similarity of the most similar person of each unknown face; -inf without a face. Shape: (unknown,).
+        far: False alarm rate, above 0 and below 1.
 
     Returns:
-        A point with a reason, and without numbers, where there are fewer than 1 / `far` unknown faces.
+        The point. With fewer than 1 / `far` unknown faces, it has a reason and no numbers.
 
     Raises:
-        ValueError: The shapes don't go together, a score is NaN, there are no known faces, or `far` is no share.
+        ValueError: The shapes do not match, a score is NaN, there are no known faces, or `far` is out of range.
     """
-    scores, places, strangers = _checked(known, ranks, unknown)
+    scores, places, unknown_scores = _validate(known, ranks, unknown)
     if not 0 < far < 1:
-        raise ValueError(f"a false alarm rate lies between 0 and 1, and is not {far}")
+        raise ValueError(f"the false alarm rate must be between 0 and 1, not {far}")
     # 0.29 * 100 is 28.999999999999996.
-    allowed = int(np.floor(far * len(strangers) + 1e-9))
+    allowed = int(np.floor(far * len(unknown_scores) + 1e-9))
     if not allowed:
-        text = f"needs {1 / far:,.0f} unknown faces or more, and there are {len(strangers):,}"
+        text = f"needs {1 / far:,.0f} or more unknown faces, but there are {len(unknown_scores):,}"
         return DirPoint(far=far, reason=text)
-    refused = np.sort(strangers)[::-1][allowed]
-    above = np.concatenate([scores[scores > refused], strangers[strangers > refused]])
+    refused = np.sort(unknown_scores)[::-1][allowed]
+    above = np.concatenate([scores[scores > refused], unknown_scores[unknown_scores > refused]])
     threshold = above.min() if above.size else np.nextafter(refused, np.inf)
     return DirPoint(
         far=far,
         threshold=float(threshold),
         dir=float(np.mean((scores >= threshold) & (places == 1))),
-        reached=float(np.mean(strangers >= threshold)),
+        reached=float(np.mean(unknown_scores >= threshold)),
     )
 
 
-def at_threshold(known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike, threshold: float) -> AtThreshold:
-    """What a threshold that was chosen elsewhere does.
+def at_threshold(known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike, threshold: float) -> ThresholdRates:
+    """Computes identification rates at a given threshold.
 
     Args:
         known: As for `dir_at_far`. Shape: (known,).
         ranks: As for `rank_rate`. Shape: (known,).
         unknown: As for `dir_at_far`. Shape: (unknown,).
-        threshold: Least similarity of somebody known.
+        threshold: Minimum similarity of an identified face.
 
     Raises:
-        ValueError: The shapes don't go together, a score is NaN, or there are no known faces.
+        ValueError: The shapes do not match, a score is NaN, or there are no known faces.
     """
-    scores, places, strangers = _checked(known, ranks, unknown)
+    scores, places, unknown_scores = _validate(known, ranks, unknown)
     accepted = scores >= threshold
-    return AtThreshold(
+    return ThresholdRates(
         threshold=threshold,
         named=float(np.mean(accepted & (places == 1))),
         misnamed=float(np.mean(accepted & (places != 1))),
-        rejected=float(np.mean(strangers < threshold)) if strangers.size else None,
+        rejected=float(np.mean(unknown_scores < threshold)) if unknown_scores.size else None,
     )
 
 
-def _checked(
+def _validate(
     known: ArrayLike, ranks: ArrayLike, unknown: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     scores, places = np.asarray(known, np.float64), np.asarray(ranks, np.int64)
-    strangers = np.asarray(unknown, np.float64)
-    if scores.ndim != 1 or scores.shape != places.shape or strangers.ndim != 1:
-        raise ValueError(f"scores of {scores.shape} and ranks of {places.shape} don't go together")
+    unknown_scores = np.asarray(unknown, np.float64)
+    if scores.ndim != 1 or scores.shape != places.shape or unknown_scores.ndim != 1:
+        raise ValueError(f"scores of shape {scores.shape} and ranks of shape {places.shape} do not match")
     if not scores.size:
         raise ValueError("no known faces")
-    if np.isnan(scores).any() or np.isnan(strangers).any():
-        raise ValueError("a score is no number")
-    return scores, places, strangers
+    if np.isnan(scores).any() or np.isnan(unknown_scores).any():
+        raise ValueError("a score is NaN")
+    return scores, places, unknown_scores

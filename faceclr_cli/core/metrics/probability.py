@@ -1,4 +1,4 @@
-"""From the similarity of two faces to the chance that they are one person."""
+"""Match probabilities by similarity, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import ArrayLike
 from faceclr_cli.core.metrics.roc import Floats
 
 _STEPS = 1000
-"""Of the fit: tens are usual, and hundreds where few pairs lie between the kinds."""
+"""Maximum number of Newton steps. Tens are usual, hundreds if the two kinds of pairs hardly overlap."""
 
 _LONGEST = 3.0
-"""Step in log odds, lest the first ones overshoot to where every chance is 0 or 1."""
+"""Maximum step in log odds, so that early steps do not overshoot to probabilities of 0 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Logistic:
-    """The chance that two faces are one person, where genuine and impostor pairs are equally likely beforehand.
+    """The probability that two faces show the same person, for equal prior odds.
 
-    Where genuine pairs have odds of o to 1 beforehand, log(o) is added to the offset.
+    For prior odds of o to 1, add log(o) to the offset.
 
     Attributes:
-        slope: Log odds for each unit of similarity. Never negative.
+        slope: Log odds per unit of similarity; never negative.
         offset: Log odds at a similarity of 0.
     """
 
@@ -31,9 +31,9 @@ class Logistic:
     offset: float
 
     def among(self, people: int) -> Logistic:
-        """The chance that a face is a certain one of several people, where any of them is as likely as a stranger.
+        """Returns the probability that a face shows a particular one of several people.
 
-        The even odds beforehand are divided among the people: each has odds of 1 to `people`.
+        The prior odds of 1 to 1 are divided among the people: each has odds of 1 to `people`.
         """
         return Logistic(slope=self.slope, offset=self.offset - float(np.log(people)))
 
@@ -41,17 +41,17 @@ class Logistic:
         """1 / (1 + exp(-(slope * similarity + offset))).
 
         Args:
-            similarity: Of any shape.
+            similarity: Similarities, of any shape.
 
         Returns:
-            From 0 to 1, of the same shape.
+            Probabilities, of the same shape.
         """
-        # exp() of the log odds themselves would overflow below -709.
+        # exp() of the negated log odds would overflow for log odds below -709.
         return np.exp(-np.logaddexp(0, -(self.slope * np.asarray(similarity, np.float64) + self.offset)))
 
 
 def fit_logistic(scores: ArrayLike, same: ArrayLike) -> Logistic:
-    """Fits the chance to scores; genuine and impostor pairs have half of the weight each.
+    """Fits the probability to scores. Genuine and impostor pairs have half of the total weight each.
 
     Args:
         scores: Shape: (pairs,).
@@ -70,21 +70,22 @@ def fit_logistic(scores: ArrayLike, same: ArrayLike) -> Logistic:
 
 
 def fit_logistic_counts(centers: ArrayLike, genuine_counts: ArrayLike, impostor_counts: ArrayLike) -> Logistic:
-    """As `fit_logistic`, of pairs that are counted by their score.
+    """Fits the probability to a histogram of scores; see `fit_logistic`.
 
-    The curve of the largest likelihood is infinitely steep where the scores part the kinds perfectly, and too steep
-    where they nearly do. So this is the largest likelihood times Jeffreys' prior (Firth 1993, "Bias reduction of
-    maximum likelihood estimates"; Heinze and Schemper 2002, "A solution to the problem of separation in logistic
-    regression"): always finite, with nothing to tune, the same on any scale of scores, and of no effect where pairs are
-    many. n pairs of each kind, all alike, give a chance of (n + 1/2) / (n + 1). Platt's softened labels (1999) would be
-    finite too, but make curves far too flat where the kinds hardly overlap, as those of a good encoder do.
+    The maximum likelihood curve is infinitely steep if the scores separate the two kinds of pairs perfectly, and too
+    steep if they nearly do. This fit therefore maximizes the likelihood times Jeffreys' prior (Firth 1993, "Bias
+    reduction of maximum likelihood estimates"; Heinze and Schemper 2002, "A solution to the problem of separation in
+    logistic regression"). It is always finite, has no parameters, is invariant to the scale of the scores, and the
+    effect of the prior vanishes for many pairs: n equal scores of each kind give a probability of (n + 1/2) / (n + 1).
+    Platt's smoothed labels (1999) are finite too, but give curves that are far too flat if the kinds hardly overlap,
+    as for a good encoder.
 
-    Each kind weighs as much as the kind with fewer pairs has pairs, so that more of the other add no certainty.
+    The weight of each kind is the number of pairs of the rarer kind, so surplus pairs of the other add no certainty.
 
     Args:
-        centers: The score of each bin. Shape: (bins,).
-        genuine_counts: Genuine pairs in each bin. Shape: (bins,).
-        impostor_counts: Impostor pairs in each bin. Shape: (bins,).
+        centers: Score of each bin. Shape: (bins,).
+        genuine_counts: Number of genuine pairs in each bin. Shape: (bins,).
+        impostor_counts: Number of impostor pairs in each bin. Shape: (bins,).
 
     Raises:
         ValueError: As for `fit_logistic`, or a count is negative or not finite.
@@ -97,20 +98,20 @@ def fit_logistic_counts(centers: ArrayLike, genuine_counts: ArrayLike, impostor_
         return Logistic(slope=0.0, offset=0.0)
     fewest = min(genuine.sum(), impostor.sum())
     genuine, impostor = genuine * (fewest / genuine.sum()), impostor * (fewest / impostor.sum())
-    # Values of mean 0 and deviation 1 make a well-conditioned problem of any scale of scores.
+    # Standardized scores are well-conditioned, whatever the scale of the scores.
     center = np.average(values, weights=genuine + impostor)
     spread = np.sqrt(np.average((values - center) ** 2, weights=genuine + impostor))
     slope, offset = _firth((values - center) / spread, genuine, impostor)
-    if slope <= 0:  # Of the curves that don't fall, the flat one is then the most likely.
+    if slope <= 0:  # Among the curves that do not decrease, the flat one is then the most likely.
         return Logistic(slope=0.0, offset=0.0)
     return Logistic(slope=float(slope / spread), offset=float(offset - slope * center / spread))
 
 
 def _firth(values: Floats, genuine: Floats, impostor: Floats) -> Floats:
-    """Slope and offset of Firth's logistic regression, by Newton's method.
+    """Computes slope and offset of Firth's logistic regression by Newton's method.
 
-    Its score equations are those of plain logistic regression in which each bin has, beside its pairs, half a pair of
-    each kind times its leverage.
+    Its score equations are those of ordinary logistic regression in which each bin has additional pairs: half its
+    leverage of each kind.
     """
     rows, pairs, found = np.stack([values, np.ones_like(values)]), genuine + impostor, np.zeros(2)
     for _ in range(_STEPS):
@@ -124,14 +125,14 @@ def _firth(values: Floats, genuine: Floats, impostor: Floats) -> Floats:
         found += step * min(1.0, _LONGEST / length) if length else 0.0
         if length <= 1e-10 * max(1.0, np.abs(found).max()):
             return found
-    raise ValueError("no curve fits these scores: are some of them far away from all others?")
+    raise ValueError("the logistic fit does not converge; some scores may be extreme outliers")
 
 
 def _check(values: Floats, genuine: Floats, impostor: Floats) -> None:
     if values.ndim != 1 or not values.shape == genuine.shape == impostor.shape:
-        raise ValueError(f"scores of {values.shape} and labels of {genuine.shape} don't go together")
+        raise ValueError(f"scores of shape {values.shape} and labels of shape {genuine.shape} do not match")
     if not np.isfinite(values).all():
-        raise ValueError("a score is not a finite number")
+        raise ValueError("a score is not finite")
     for counts in (genuine, impostor):
         if not np.isfinite(counts).all() or (counts < 0).any():
             raise ValueError("a count of pairs is negative or not finite")
@@ -140,15 +141,19 @@ def _check(values: Floats, genuine: Floats, impostor: Floats) -> None:
 
 
 def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
-    """What to divide a classifier's scores by, so that the softmax of them is how often it is right.
+    """Fits the temperature that calibrates the softmax of a classifier's scores.
 
-    By maximum likelihood on pictures that it did not learn from (Guo et al., On Calibration of Modern Neural Networks,
-    2017). As Platt (1999) does, each of the n pictures counts as its person with (n + 1) / (n + 2), and as any other
-    with an equal share of the rest: where all are named right, no finite temperature would be cold enough otherwise.
+    The fit maximizes the likelihood on held-out pictures (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    With Platt's smoothed labels (1999), the person of each of the n pictures has a target of (n + 1) / (n + 2), and the
+    other people share the rest equally. Without smoothing, the temperature would be 0 if all pictures are classified
+    correctly.
 
     Args:
         scores: Shape: (pictures, people).
-        labels: The person of each, as a number. Shape: (pictures,).
+        labels: Index of the person in each picture. Shape: (pictures,).
+
+    Returns:
+        The temperature to divide scores by.
 
     Raises:
         ValueError: The shapes differ, there are no pictures, or fewer than two people.
@@ -158,14 +163,14 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
 
     rows, own = np.asarray(scores, np.float64), np.asarray(labels, np.int64)
     if rows.ndim != 2 or own.shape != rows.shape[:1] or not len(rows) or rows.shape[1] < 2:
-        raise ValueError(f"scores of {rows.shape} and labels of {own.shape} don't go together")
+        raise ValueError(f"scores of shape {rows.shape} and labels of shape {own.shape} do not match")
     pictures, people = rows.shape
     targets = np.full(rows.shape, 1 / (pictures + 2) / (people - 1))
     targets[np.arange(pictures), own] = (pictures + 1) / (pictures + 2)
     spread = max(float(np.ptp(rows, axis=1).mean()), np.finfo(np.float32).tiny)
 
-    def unlikelihood(logarithm: float) -> float:
+    def negative_log_likelihood(logarithm: float) -> float:
         return -float((targets * log_softmax(rows / (spread * np.exp(logarithm)), axis=1)).sum())
 
-    found = minimize_scalar(unlikelihood, bounds=(-9.0, 9.0), method="bounded", options={"xatol": 1e-6})
+    found = minimize_scalar(negative_log_likelihood, bounds=(-9.0, 9.0), method="bounded", options={"xatol": 1e-6})
     return float(spread * np.exp(found.x))

@@ -1,7 +1,7 @@
-"""How well people are recognized if every person counts the same, whatever the number of their pictures.
+"""Recognition metrics in which all people have equal weights, regardless of their number of pictures.
 
-Genuine pairs grow with the square of a person's pictures: of 12 people, one with 200 pictures can have 85% of all
-genuine pairs, and figures over pairs then describe that person alone.
+The number of genuine pairs grows with the square of a person's pictures: among 12 people, one with 200 pictures can
+have 85% of all genuine pairs, and would dominate metrics over pairs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from faceclr_cli.core.metrics.knn import knn_right
+from faceclr_cli.core.metrics.knn import knn_correct
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Floats = NDArray[np.float64]
 
@@ -30,22 +31,23 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Recognition:
-    """What pictures of people show of an encoder.
+    """Recognition metrics.
 
     Attributes:
-        pictures: How many there are.
-        people: How many people they show.
-        genuine: Pairs of pictures of one person.
-        impostor: Pairs of pictures of two people.
-        knn: Share of pictures whose nearest other picture shows the same person, the mean over people.
-        knn_interval: Of `knn`.
-        chance: What `knn` is of embeddings that say nothing.
-        threshold: The cosine at which most verdicts are right, if genuine and impostor pairs count the same in all.
-        accuracy: Share of right verdicts there, likewise.
-        accuracy_interval: Of `accuracy`, with the threshold held.
-        far: Share of impostor pairs accepted there: the mean over pairs of people.
-        tar: Share of genuine pairs accepted there: the mean over people.
-        points: For false accept rates that pairs of people support: threshold, rate reached, true accept rate.
+        pictures: Number of pictures.
+        people: Number of people.
+        genuine: Number of genuine pairs.
+        impostor: Number of impostor pairs.
+        knn: Share of pictures whose nearest other picture shows the same person; mean over people.
+        knn_interval: Confidence interval of `knn`.
+        chance: Expected `knn` of random embeddings.
+        threshold: Cosine similarity with the highest balanced accuracy.
+        accuracy: Balanced verification accuracy at the threshold.
+        accuracy_interval: Confidence interval of `accuracy` for a fixed threshold.
+        far: Share of impostor pairs accepted at the threshold; mean over pairs of people.
+        tar: Share of genuine pairs accepted at the threshold; mean over people.
+        points: By false accept rate, for rates that the number of people supports: threshold, actual false accept rate
+            and true accept rate.
     """
 
     pictures: int
@@ -64,30 +66,33 @@ class Recognition:
 
 
 def recognition(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[float], seed: int = 0) -> Recognition:
-    """Measures k-NN and verification on all pairs, each person with the same weight.
+    """Computes k-NN and verification metrics over all pairs, with equal weights for all people.
 
-    A genuine pair weighs one part in the genuine pairs of its person, an impostor pair one in those of its two people.
-    A false accept rate is measured where at least one pair of people may be accepted. Holds all pairs in memory: for
-    some thousand pictures.
+    The weight of a genuine pair is 1 / (number of genuine pairs of its person), that of an impostor pair 1 / (number of
+    impostor pairs of its two people). A false accept rate is measured if it allows at least one pair of people. All
+    pairs are held in memory, which suits a few thousand pictures.
 
     Args:
         embeddings: Shape: (pictures, dim).
-        labels: The person of each. Shape: (pictures,).
+        labels: The person of each picture. Shape: (pictures,).
         fars: False accept rates to measure.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Raises:
-        ValueError: The shapes differ, or there are not two people with two pictures each and none with a single one.
+        ValueError: The shapes differ, there are fewer than two people, or a person has only one picture.
     """
     rows, owners = np.asarray(embeddings, np.float64), np.asarray(labels)
     names, people, counts = np.unique(owners, return_inverse=True, return_counts=True)
     if rows.ndim != 2 or len(rows) != len(people) or len(names) < 2 or counts.min() < 2:
-        raise ValueError(f"embeddings of {rows.shape} don't show two or more people with two or more pictures each")
+        raise ValueError(
+            f"embeddings of shape {rows.shape} and {len(people)} labels: needs two or more people with two or more "
+            "pictures each"
+        )
     pairs = _Pairs.of(rows, people, counts)
     best = int(np.argmax(np.round(pairs.tar - pairs.far, 12)))
     threshold = pairs.above(best)
     accepted_own, accepted_others = pairs.accepted(threshold)
-    right = knn_right(rows, people)[1]
+    right = knn_correct(rows, people)[1]
     shares = np.bincount(people, right) / counts
     draws = _draws(len(names), seed)
     return Recognition(
@@ -109,15 +114,15 @@ def recognition(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[float],
 
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
-    """All pairs, from the most similar to the least, and the weighted rates once each is accepted.
+    """All pairs by descending similarity, and the weighted rates at each threshold.
 
     Attributes:
-        scores: Falling. Shape: (pairs,).
-        same: Shape: (pairs,).
-        first, second: Numbers of the people. Shape: (pairs,).
-        counts: Pictures of each person. Shape: (people,).
-        cuts: Distinct scores, after one above all. Shape: (points,).
-        far, tar: Shape: (points,).
+        scores: Similarities in descending order. Shape: (pairs,).
+        same: True for genuine pairs. Shape: (pairs,).
+        first, second: Indices of the people. Shape: (pairs,).
+        counts: Number of pictures of each person. Shape: (people,).
+        cuts: A value above all scores, then the distinct scores in descending order. Shape: (points,).
+        far, tar: Weighted rates. Shape: (points,).
     """
 
     scores: Floats
@@ -131,7 +136,7 @@ class _Pairs:
 
     @classmethod
     def of(cls, rows: Floats, people: NDArray[np.intp], counts: NDArray[np.intp]) -> _Pairs:
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        rows = normalize_rows(rows)
         one, other = np.triu_indices(len(rows), 1)
         scores = np.clip((rows @ rows.T)[one, other], -1, 1)
         order = np.argsort(-scores, kind="stable")
@@ -147,21 +152,21 @@ class _Pairs:
         )
 
     def above(self, point: int) -> float:
-        """A threshold that accepts what the point does, halfway to the next score."""
+        """Returns a threshold that accepts the same pairs as a point, halfway to the next score."""
         low = self.cuts[min(point + 1, len(self.cuts) - 1)]
         middle = (low + self.cuts[point]) / 2
         return float(middle if middle > low else self.cuts[point])
 
     def at(self, far: float) -> tuple[float, float, float]:
-        """The laxest threshold for a false accept rate, the rate reached, and the true accept rate."""
+        """Returns the laxest threshold for a false accept rate, the actual rate, and the true accept rate."""
         point = int(np.searchsorted(self.far, far + 1e-9, "right")) - 1
         return self.above(point), float(self.far[point]), float(self.tar[point])
 
     def accepted(self, threshold: float) -> tuple[Floats, Floats]:
-        """Of each person's genuine pairs and of the impostor pairs of each two people, the share that is accepted.
+        """Computes the accepted share of each person's genuine pairs, and of each two people's impostor pairs.
 
         Returns:
-            Shapes: (people,), (people, people); the second is symmetric, with zeros on the diagonal.
+            Shapes: (people,), (people, people). The second is symmetric, with zeros on the diagonal.
         """
         number, accepted = len(self.counts), self.scores >= threshold
         own = np.bincount(self.first[self.same & accepted], minlength=number)
@@ -172,14 +177,14 @@ class _Pairs:
 
 
 def _draws(people: int, seed: int) -> Floats:
-    """How often each person is drawn in each round, at least two different ones. Shape: (rounds, people)."""
+    """Returns how often each person is drawn in each resample of two or more people. Shape: (rounds, people)."""
     times = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), size=_ROUNDS)
     draws: Floats = times[(times > 0).sum(axis=1) > 1].astype(np.float64)
     return draws
 
 
 def _accuracies(draws: Floats, own: Floats, others: Floats) -> Floats:
-    """Of each draw, the share of right verdicts. Pairs of one person drawn twice are not impostor pairs."""
+    """Computes the balanced accuracy of each resample. Two draws of the same person do not form impostor pairs."""
     tar = draws @ own / len(own)
     pairs = np.square(draws.sum(axis=1)) - np.square(draws).sum(axis=1)
     far = np.einsum("rp,rp->r", draws @ others, draws) / pairs

@@ -1,4 +1,4 @@
-"""Intervals of what was measured on pairs, by bootstrap over the people in them."""
+"""Bootstrap confidence intervals for metrics on pairs of people."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ Floats = NDArray[np.float64]
 
 
 def pair_interval(measured: Floats, by_people: Floats, by_pairs: Floats) -> tuple[Floats, Floats]:
-    """The 95% interval of a bootstrap over people, without what it adds to the noise of single pairs.
+    """95% confidence interval of a bootstrap over people, corrected for the noise of individual pairs.
 
-    A bootstrap over people counts an impostor pair as often as its two people were drawn, multiplied. That is right for
-    what pairs of one person have in common, but it counts the noise that each pair has of its own three times (Owen
-    2007, "The pigeonhole bootstrap"): where people seldom repeat, as in LFW's list, intervals would be 1.7 times too
-    wide. A second bootstrap, of pairs as if they were independent, shows that noise, and twice its variance is taken
-    away. The interval is never narrower than that of independent pairs.
+    A bootstrap over people weights an impostor pair by the product of the draws of its two people. That is correct for
+    the variation that pairs of one person share, but counts the independent noise of each pair three times (Owen 2007,
+    "The pigeonhole bootstrap"). If people rarely repeat, as in LFW's list, the intervals would be 1.7 times too wide. A
+    second bootstrap over independent pairs estimates this noise, and twice its variance is subtracted. The interval is
+    never narrower than that of independent pairs.
 
     Args:
-        measured: What all pairs gave. Shape: (points,).
-        by_people: What draws of people gave. Shape: (rounds, points).
-        by_pairs: What draws of impostor pairs gave. Shape: (rounds, points).
+        measured: Values for all pairs. Shape: (points,).
+        by_people: Values for resamples of people. Shape: (rounds, points).
+        by_pairs: Values for resamples of impostor pairs. Shape: (rounds, points).
 
     Returns:
-        The lower and the upper ends. Shapes: (points,), (points,).
+        Lower and upper ends of the intervals. Shapes: (points,), (points,).
     """
     total, own = by_people.var(axis=0), by_pairs.var(axis=0)
     right = np.maximum(total - 2 * own, own)

@@ -1,7 +1,7 @@
-"""How well one number per pair tells genuine pairs from impostor pairs.
+"""Verification metrics: ROC, AUC, EER, TAR at FAR, and accuracy, from one score for each pair.
 
-A pair is accepted where its score is at least the threshold. FAR is the share of impostor pairs
-accepted, TAR the share of genuine pairs accepted.
+A pair is accepted if its score is at least the threshold. FAR is the share of impostor pairs accepted, TAR the share of
+genuine pairs accepted.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faceclr_cli.core.metrics.normalization import normalize_rows
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Roc:
-    """Every operating point of a set of scores, from the strictest to the laxest.
+    """All operating points of a set of scores, from the strictest to the laxest.
 
     Attributes:
-        far: Shape: (points,).
-        tar: Shape: (points,).
-        thresholds: One above every score, then each distinct score, falling. Shape: (points,).
+        far: False accept rates. Shape: (points,).
+        tar: True accept rates. Shape: (points,).
+        thresholds: A value above all scores, then the distinct scores in descending order. Shape: (points,).
     """
 
     far: Floats
@@ -33,7 +35,7 @@ class Roc:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and what it measured."""
+    """A threshold and its measured rates."""
 
     threshold: float
     far: float
@@ -42,12 +44,12 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class FoldAccuracy:
-    """Accuracy where each fold is judged by a threshold that the other folds chose.
+    """Accuracy by cross-validation: the threshold of each fold is chosen on the other folds.
 
     Attributes:
-        accuracies: Shape: (folds,).
-        thresholds: Shape: (folds,).
-        accepted: Verdict on each pair by its fold's threshold. Shape: (pairs,).
+        accuracies: Accuracy of each fold. Shape: (folds,).
+        thresholds: Threshold applied to each fold. Shape: (folds,).
+        accepted: True for pairs accepted by the threshold of their fold. Shape: (pairs,).
     """
 
     accuracies: Floats
@@ -61,19 +63,19 @@ class FoldAccuracy:
 
     @property
     def standard_error(self) -> float:
-        """Standard deviation over the folds divided by the root of their number, as LFW reports it."""
+        """Standard deviation over the folds divided by the square root of their number, as LFW reports it."""
         return float(self.accuracies.std(ddof=1) / np.sqrt(len(self.accuracies)))
 
 
 def cosine_scores(left: ArrayLike, right: ArrayLike) -> Floats:
-    """Cosine similarity of each row with the row across from it.
+    """Cosine similarities of corresponding rows.
 
     Args:
         left: Shape: (pairs, dim).
         right: Shape: (pairs, dim).
 
     Returns:
-        Values from -1 to 1; 0 where a row is all zeros. Shape: (pairs,).
+        Values from -1 to 1; 0 for rows of zeros. Shape: (pairs,).
 
     Examples:
         >>> cosine_scores([[1, 0], [1, 1]], [[2, 0], [1, -1]])
@@ -81,14 +83,14 @@ def cosine_scores(left: ArrayLike, right: ArrayLike) -> Floats:
     """
     a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
     if a.ndim != 2 or a.shape != b.shape:
-        raise ValueError(f"rows of {a.shape} and {b.shape} don't make pairs")
+        raise ValueError(f"left and right must have the same two-dimensional shape, not {a.shape} and {b.shape}")
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines: Floats = np.einsum("nd,nd->n", a, b) / np.where(lengths == 0, 1, lengths)
     return np.clip(cosines, -1, 1)
 
 
 def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
-    """The receiver operating characteristic with no point left out.
+    """Computes the receiver operating characteristic with all its points.
 
     Args:
         scores: Shape: (pairs,).
@@ -106,10 +108,10 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
         >>> curve.thresholds[1:]
         array([0.75, 0.5 , 0.25, 0.  ])
     """
-    values, genuine = _checked(scores, same)
+    values, genuine = _validate(scores, same)
     order = np.argsort(-values, kind="stable")
     values, genuine = values[order], genuine[order]
-    # Pairs with one score are accepted together.
+    # Pairs with equal scores are accepted together.
     last_of_tie = np.append(values[1:] != values[:-1], True)
     accepted_genuine = np.cumsum(genuine)[last_of_tie]
     accepted_impostor = np.cumsum(~genuine)[last_of_tie]
@@ -121,7 +123,7 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
 
 
 def auc(scores: ArrayLike, same: ArrayLike) -> float:
-    """Area under the ROC: the chance that a genuine pair scores above an impostor pair, ties counting half.
+    """Area under the ROC: the probability that a genuine pair scores higher than an impostor pair. Ties count half.
 
     Raises:
         ValueError: As for `roc`.
@@ -135,7 +137,7 @@ def auc(scores: ArrayLike, same: ArrayLike) -> float:
 
 
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
-    """Equal error rate: where FAR equals the share of genuine pairs rejected, between points on a straight line.
+    """Equal error rate, at which FAR equals 1 - TAR, with linear interpolation between points.
 
     Raises:
         ValueError: As for `roc`.
@@ -145,7 +147,7 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
         0.5
     """
     curve = roc(scores, same)
-    # From -1 at the strictest point to 1 at the laxest, never falling.
+    # Increases monotonically from -1 at the strictest point to 1 at the laxest.
     gap = curve.far - (1 - curve.tar)
     after = int(np.argmax(gap >= 0))
     share = gap[after - 1] / (gap[after - 1] - gap[after])
@@ -153,18 +155,18 @@ def eer(scores: ArrayLike, same: ArrayLike) -> float:
 
 
 def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> OperatingPoint:
-    """The laxest threshold that accepts at most the share `far` of the impostor pairs.
+    """Finds the laxest threshold that does not exceed a false accept rate.
 
-    Exact: decided by the order of the impostor scores, never interpolated. The FAR returned is the one
-    that was reached, which ties can hold well below the one asked for.
+    The threshold is determined by the order of the impostor scores, without interpolation. With ties, the actual rate
+    that is returned can be well below the requested one.
 
     Args:
         scores: Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
-        far: From 0 to 1. Below 1 / impostor pairs it allows not a single one, and measures little.
+        far: False accept rate, from 0 to 1. Below 1 / (number of impostor pairs) it allows no impostor pair.
 
     Raises:
-        ValueError: As for `roc`, or `far` is no share.
+        ValueError: As for `roc`, or `far` is not from 0 to 1.
 
     Examples:
         >>> scores, same = [0.9, 0.7, 0.4, 0.6, 0.3], [True, True, True, False, False]
@@ -174,8 +176,8 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> OperatingPoint
         0.7
     """
     if not 0 <= far <= 1:
-        raise ValueError(f"a false accept rate is from 0 to 1, not {far}")
-    values, genuine = _checked(scores, same)
+        raise ValueError(f"the false accept rate must be from 0 to 1, not {far}")
+    values, genuine = _validate(scores, same)
     impostors = np.sort(values[~genuine])[::-1]
     # 0.29 * 100 is 28.999999999999996.
     allowed = int(np.floor(far * len(impostors) + 1e-9))
@@ -194,9 +196,9 @@ def tar_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> OperatingPoint
 
 
 def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
-    """The threshold with the most right verdicts, halfway between the scores that it parts.
+    """Finds the threshold with the highest accuracy, halfway between the two scores that it separates.
 
-    Where several are equally right, the strictest.
+    Among equally accurate thresholds, the strictest is returned.
 
     Raises:
         ValueError: As for `roc`.
@@ -208,7 +210,7 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     curve = roc(scores, same)
     genuine = np.asarray(same, bool)
     right = curve.tar * genuine.sum() - curve.far * (~genuine).sum()
-    # Rounded, since shares of pairs are not exact and equal counts must tie.
+    # Rounded to whole pairs, so that equal counts tie despite the rounding of rates.
     best = int(np.argmax(np.rint(right)))
     if best in (0, len(right) - 1):
         return float(curve.thresholds[best])
@@ -218,16 +220,16 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
 
 
 def fold_numbers(same: ArrayLike, folds: int) -> NDArray[np.int64]:
-    """Divides pairs into folds: runs of consecutive pairs, each with its share of genuine and of impostor pairs.
+    """Divides pairs into folds of consecutive pairs, stratified by genuine and impostor pairs.
 
-    On LFW's `pairs.txt` with ten folds they are its own.
+    For LFW's `pairs.txt`, ten folds are those of the file.
 
     Args:
         same: True for genuine pairs. Shape: (pairs,).
-        folds: At least 2.
+        folds: Number of folds, at least 2.
 
     Returns:
-        The fold of each pair, from 0. Shape: (pairs,).
+        Fold of each pair, from 0. Shape: (pairs,).
 
     Raises:
         ValueError: There are fewer genuine or impostor pairs than folds, or fewer than 2 folds.
@@ -235,7 +237,7 @@ def fold_numbers(same: ArrayLike, folds: int) -> NDArray[np.int64]:
     genuine = np.asarray(same, bool)
     fewest = int(min(genuine.sum(), (~genuine).sum()))
     if not 2 <= folds <= fewest:
-        raise ValueError(f"{folds} folds need at least 2 folds and as many pairs of each kind; there are {fewest}")
+        raise ValueError(f"{folds} folds need 2 or more folds and as many pairs of each kind, but there are {fewest}")
     fold_of = np.empty(len(genuine), np.int64)
     for kind in (genuine, ~genuine):
         for number, members in enumerate(np.array_split(np.flatnonzero(kind), folds)):
@@ -246,14 +248,14 @@ def fold_numbers(same: ArrayLike, folds: int) -> NDArray[np.int64]:
 def k_fold_accuracy(
     scores: ArrayLike, same: ArrayLike, folds: int = 10, failed: Sequence[bool] | Flags | None = None
 ) -> FoldAccuracy:
-    """LFW's protocol (Huang et al. 2007): each fold is judged by the best threshold of the others.
+    """Accuracy by LFW's protocol (Huang et al. 2007): each fold is evaluated with the best threshold of the others.
 
     Args:
         scores: Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
-        folds: As `fold_numbers` divides the pairs.
-        failed: True for pairs that could not be compared: their scores don't count, and their verdict is
-            wrong. Shape: (pairs,).
+        folds: Number of folds; see `fold_numbers`.
+        failed: True for pairs that could not be compared. Their scores are ignored, and they count as wrong. Shape:
+            (pairs,).
 
     Raises:
         ValueError: As for `roc` and `fold_numbers`.
@@ -269,7 +271,7 @@ def k_fold_accuracy(
     """
     given = np.asarray(scores, np.float64)
     failures = np.zeros(given.shape, bool) if failed is None else np.asarray(failed, bool)
-    values, genuine = _checked(np.where(failures, 0.0, given), same)
+    values, genuine = _validate(np.where(failures, 0.0, given), same)
     fold_of = fold_numbers(genuine, folds)
     thresholds, accuracies, accepted = np.empty(folds), np.empty(folds), np.zeros(len(values), bool)
     for number in range(folds):
@@ -281,28 +283,26 @@ def k_fold_accuracy(
     return FoldAccuracy(accuracies=accuracies, thresholds=thresholds, accepted=accepted)
 
 
-def _checked(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Flags]:
+def _validate(scores: ArrayLike, same: ArrayLike) -> tuple[Floats, Flags]:
     values, genuine = np.asarray(scores, np.float64), np.asarray(same, bool)
     if values.ndim != 1 or values.shape != genuine.shape:
-        raise ValueError(f"scores of {values.shape} and labels of {genuine.shape} don't go together")
+        raise ValueError(f"scores of shape {values.shape} and labels of shape {genuine.shape} do not match")
     if not np.isfinite(values).all():
-        raise ValueError("a score is not a finite number")
+        raise ValueError("a score is not finite")
     if genuine.all() or not genuine.any():
         raise ValueError("verification needs both genuine and impostor pairs")
     return values, genuine
 
 
 def every_pair(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Floats, Flags]:
-    """The cosine similarity of every two rows, each pair once, and whether it is genuine.
-
-    Holds all pairs in memory: for some thousand rows.
+    """Computes the cosine similarity of all pairs of rows. All pairs are held in memory.
 
     Args:
         embeddings: Shape: (N, D).
         labels: The person of each row. Shape: (N,).
 
     Returns:
-        Shape of each: (N * (N - 1) / 2,).
+        Scores, and True for genuine pairs. Shape of each: (N * (N - 1) / 2,).
 
     Examples:
         >>> scores, same = every_pair([[1, 0], [3, 0], [0, 1]], ["ann", "ann", "bob"])
@@ -312,17 +312,18 @@ def every_pair(embeddings: ArrayLike, labels: ArrayLike) -> tuple[Floats, Flags]
         array([ True, False, False])
     """
     rows, people = np.asarray(embeddings, np.float64), np.asarray(labels)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    rows = normalize_rows(rows)
     above = np.triu_indices(len(rows), 1)
     return np.clip((rows @ rows.T)[above], -1, 1), people[above[0]] == people[above[1]]
 
 
 def balanced_threshold(scores: ArrayLike, same: ArrayLike) -> tuple[float, float]:
-    """The threshold at which most pairs are judged right if genuine and impostor pairs count the same in all.
+    """Finds the threshold with the highest balanced accuracy.
+
+    Among equally accurate thresholds, the strictest is returned.
 
     Returns:
-        The threshold, and the mean of the shares of genuine pairs accepted and of impostor pairs refused. Of several
-        equally good thresholds the strictest.
+        The threshold, and the balanced accuracy (TAR + 1 - FAR) / 2.
 
     Raises:
         ValueError: As for `roc`.

@@ -1,4 +1,4 @@
-"""How far a ROC could have lain elsewhere if other people had been photographed."""
+"""Confidence bands of the ROC by bootstrap over people."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from faceclr_cli.core.metrics.roc import Flags, Floats, roc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bands:
-    """A ROC at some false accept rates, and its pointwise 95% intervals.
+class RocBands:
+    """TAR at some false accept rates, with pointwise 95% confidence intervals.
 
     Attributes:
-        tar: Of all pairs. Shape: (points,).
-        low: Lower ends. Shape: (points,).
-        high: Upper ends. Shape: (points,).
+        tar: True accept rates of all pairs. Shape: (points,).
+        low: Lower ends of the intervals. Shape: (points,).
+        high: Upper ends of the intervals. Shape: (points,).
     """
 
     tar: Floats
@@ -35,47 +35,47 @@ def roc_bands(
     *,
     rounds: int = 1000,
     seed: int = 0,
-) -> Bands:
-    """Measures TAR by the rule of `tar_at_far`, with intervals by bootstrap over people.
+) -> RocBands:
+    """Computes TAR as `tar_at_far` does, with confidence intervals by bootstrap over people.
 
-    People are drawn, not pairs, since pairs that share a person are not independent of each other (Bolle, Ratha and
-    Pankanti 2004, "Error analysis of pattern recognition systems: the subsets bootstrap"). A genuine pair counts as
-    often as its person was drawn, an impostor pair as often as its first person times as often as its second; what that
-    adds to the noise of single pairs is taken away (`pair_interval`). Each draw has its own threshold for a rate, so
-    the intervals hold what chance does to thresholds too.
+    People are resampled, not pairs, since pairs that share a person are correlated (Bolle, Ratha and Pankanti 2004,
+    "Error analysis of pattern recognition systems: the subsets bootstrap"). The weight of a genuine pair is the number
+    of draws of its person, that of an impostor pair the product of the draws of its two people. `pair_interval`
+    corrects for the noise that this adds. Each resample has its own threshold for a rate, so the intervals include the
+    variation of thresholds.
 
     Args:
         scores: Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
-        first: The person on the first picture of each pair, as a number. Shape: (pairs,).
-        second: And on the second. Shape: (pairs,).
+        first: The person in the first picture of each pair. Shape: (pairs,).
+        second: The person in the second picture of each pair. Shape: (pairs,).
         fars: False accept rates, from 0 to 1. Shape: (points,).
-        rounds: Resamples. Time grows with rounds times pairs.
-        seed: Of the draws.
+        rounds: Number of resamples. Time is proportional to rounds times pairs.
+        seed: Seed of the resamples.
 
     Raises:
-        ValueError: As for `roc`, a rate is no share, or the people don't go together with the pairs.
+        ValueError: As for `roc`, a rate is not from 0 to 1, or the people do not match the pairs.
     """
     curve = roc(scores, same)
     values, genuine, rates = np.asarray(scores, np.float64), np.asarray(same, bool), np.asarray(fars, np.float64)
     if rates.ndim != 1 or not ((rates >= 0) & (rates <= 1)).all():
-        raise ValueError("false accept rates are a list of numbers from 0 to 1")
+        raise ValueError("false accept rates must be numbers from 0 to 1")
     people = np.stack([np.asarray(first), np.asarray(second)])
     if people.shape != (2, len(values)):
-        raise ValueError(f"people of {people.shape[1:]} and scores of {values.shape} don't go together")
+        raise ValueError(f"people of shape {people.shape[1:]} and scores of shape {values.shape} do not match")
     if ((people[0] == people[1]) != genuine).any():
-        raise ValueError("a genuine pair is of one person, and an impostor pair of two")
+        raise ValueError("genuine pairs must have one person, and impostor pairs two people")
     # Here and below: 0.29 * 100 is 28.999999999999996.
     reached = np.searchsorted(curve.far, rates + 1e-9 / (~genuine).sum(), "right") - 1
     tar = curve.tar[reached]
-    low, high = pair_interval(tar, *_resampled(values, genuine, people, rates, rounds, seed))
-    return Bands(tar=tar, low=low, high=high)
+    low, high = pair_interval(tar, *_resample_tars(values, genuine, people, rates, rounds, seed))
+    return RocBands(tar=tar, low=low, high=high)
 
 
-def _resampled(
+def _resample_tars(
     values: Floats, genuine: Flags, people: NDArray[np.generic], rates: Floats, rounds: int, seed: int
 ) -> tuple[Floats, Floats]:
-    """TAR at each rate of other draws of as many people, and of other draws of the impostor pairs alone.
+    """Computes TAR at each rate for resamples of people, and for resamples of impostor pairs.
 
     Returns:
         Shapes: (rounds, rates), (rounds, rates).
@@ -84,18 +84,18 @@ def _resampled(
     names, numbers = np.unique(people[:, order], return_inverse=True)
     numbers, falling, same = numbers.reshape(2, -1), values[order], genuine[order]
     own, (one, other) = numbers[0, same], numbers[:, ~same]
-    # How many pairs of each kind each threshold accepts, from a threshold above all; pairs with one score together.
+    # Accepted pairs of each kind by threshold, starting above all scores. Equal scores are accepted together.
     last_of_tie = np.append(falling[1:] != falling[:-1], True)
-    genuines, impostors = _running(same)[1:][last_of_tie], _running(~same)[1:][last_of_tie]
+    genuines, impostors = _cumulative(same)[1:][last_of_tie], _cumulative(~same)[1:][last_of_tie]
     genuines, impostors = np.append(0, genuines), np.append(0, impostors)
-    chance, chance_of_pairs, done = np.random.default_rng(seed), np.random.default_rng((seed, 1)), 0
+    generator, pair_generator, done = np.random.default_rng(seed), np.random.default_rng((seed, 1)), 0
     by_people, by_pairs = np.empty((2, rounds, len(rates)))
     while done < rounds:
-        times = np.bincount(chance.integers(0, len(names), len(names)), minlength=len(names))
-        right, wrong = _running(times[own]), _running(times[one] * times[other])
-        alone = _running(chance_of_pairs.poisson(1.0, len(one)))
+        times = np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names))
+        right, wrong = _cumulative(times[own]), _cumulative(times[one] * times[other])
+        alone = _cumulative(pair_generator.poisson(1.0, len(one)))
         if 0 in (right[-1], wrong[-1], alone[-1]):
-            continue  # A draw without one kind of pair has no ROC.
+            continue  # A resample without one kind of pair has no ROC.
         point = np.searchsorted(wrong[impostors], rates * wrong[-1] + 1e-9, "right") - 1
         by_people[done] = right[genuines[point]] / right[-1]
         point = np.searchsorted(alone[impostors], rates * alone[-1] + 1e-9, "right") - 1
@@ -104,8 +104,8 @@ def _resampled(
     return by_people, by_pairs
 
 
-def _running(weights: NDArray[np.integer] | Flags) -> NDArray[np.int64]:
-    """The sum of the first 0, 1, 2, ... weights. Shape: (weights + 1,)."""
+def _cumulative(weights: NDArray[np.integer] | Flags) -> NDArray[np.int64]:
+    """Returns the sums of the first 0, 1, 2, ... weights. Shape: (weights + 1,)."""
     sums = np.zeros(len(weights) + 1, np.int64)
     np.cumsum(weights, out=sums[1:])
     return sums

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.align import template
 from faceclr_cli.core.faces.decode import Picture, read_bytes
-from faceclr_cli.core.faces.face_folder import NOBODY, FaceFolder, open_faces
+from faceclr_cli.core.faces.face_folder import UNNAMED, FaceFolder, open_faces
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.plots.figure_style import format_count, plain_style, require_drawable, save_whole
 from faceclr_cli.core.plots.tiles import FINEST, Section, Tile, compose_tiles, shrink
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger, Row, RowState
-from faceclr_cli.core.sources.layouts import describe_layout
+from faceclr_cli.core.sources.layouts import photo_reader
 
 _CROPS, _REFUSED = 48, 16
 
@@ -60,7 +60,7 @@ def draw_sheet(faces: Path, source: Path, target: Path, *, seed: int = 0) -> Non
     ]
     if refused:
         why = ", ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
-        with describe_layout(source) as read:
+        with photo_reader(source) as read:
             tiles = [_refused_tile(read, row) for row in refused]
         sections.append(Section(tiles=tiles, heading=f"Left out: {why}"))
     with plain_style():
@@ -116,7 +116,7 @@ def _crop_tile(faces: Path, path: str) -> Tile:
         image = _decoded(read_bytes(faces / path))
     except DataError:
         image = None  # that a crop was damaged is what a sheet is there to show
-    return Tile(image=image, name=stem if person == NOBODY else f"{person}/{stem}")
+    return Tile(image=image, name=stem if person == UNNAMED else f"{person}/{stem}")
 
 
 def _refused_tile(read: Callable[[str], bytes], row: Row) -> Tile:

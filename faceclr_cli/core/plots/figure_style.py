@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.plots.fonts import OWN, families_for, font_file
 from faceclr_cli.core.text import display_path
 
 INK, QUIET, PAPER, GROUND, ACCENT = "#1F2933", "#5F6C7B", "#FFFFFF", "#F5F6F8", "#332288"
@@ -24,7 +26,6 @@ NOBODY_COLOR = "#7A8794"
 DOTS = 160
 """Pixels per inch."""
 
-_FONT = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same letters
 _FINE = {"pil_kwargs": {"quality": 92}}
 _FORMATS: dict[str, dict[str, Any]] = {
     "jpg": _FINE,
@@ -54,10 +55,22 @@ def require_drawable(target: Path) -> None:
 @contextmanager
 def plain_style() -> Iterator[None]:
     """The library's own style for as long as the block lasts: the user's matplotlibrc must not change a picture."""
+    fonts = logging.getLogger("matplotlib.font_manager")
+    level = fonts.level
+    fonts.setLevel(logging.ERROR)  # fonts of the machine may lack a bold face, in whose place the usual one is as good
+    try:
+        with _style():
+            yield
+    finally:
+        fonts.setLevel(level)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
     with matplotlib.style.context("default"), warnings.catch_warnings():
         # What a font lacks is no news to the user.
         warnings.simplefilter("ignore")
-        matplotlib.rcParams.update({"svg.hashsalt": "faceclr", "font.family": _FONT})
+        matplotlib.rcParams.update({"svg.hashsalt": "faceclr", "font.family": OWN})
         yield
 
 
@@ -70,6 +83,10 @@ def blank_figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a picture in the format of its suffix. To be called within `plain_style`."""
+    for text in figure.findobj(Text):
+        families = families_for([text.get_text()])
+        if len(families) > 1:
+            text.set_fontfamily(families)
     figure.savefig(path, format=_suffix(path), dpi=DOTS, **_FORMATS[_suffix(path)])
 
 
@@ -92,12 +109,9 @@ def format_count(number: int, one: str, several: str) -> str:
 
 
 def drawable_text(text: str) -> str:
-    """Any name on one line, with escapes for what the font cannot show, since names of folders may hold anything."""
-    font = _font()
+    """Any name on one line, with escapes for what no font has, since names of folders may hold anything."""
     return "".join(
-        letter
-        if letter.isprintable() and font.get_char_index(ord(letter))
-        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        letter if font_file(letter) else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in text
     )
 
@@ -120,13 +134,9 @@ def text_width(text: str, size: float) -> float:
 @lru_cache(maxsize=4096)
 def _letter_width(letter: str) -> float:
     """In units of the size of the type."""
-    font = _font()
+    font = get_font(font_file(letter) or findfont(FontProperties(family=OWN)))
     font.set_size(100, 72)
     return float(font.load_char(ord(letter)).linearHoriAdvance) / 65536 / 100
-
-
-def _font() -> FT2Font:
-    return get_font(findfont(FontProperties(family=_FONT)))
 
 
 def _suffix(path: Path) -> str:

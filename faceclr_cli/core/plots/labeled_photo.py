@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 
 from faceclr_cli.core.plots.figure_style import fit_text
+from faceclr_cli.core.plots.fonts import font_for
 
-_FONT = "DejaVu Sans"
 _UNKNOWN = "unknown"
 _DARK, _LIGHT, _KNOWN, _NOBODY = (24, 28, 33), (255, 255, 255), (64, 224, 144), (255, 200, 60)
 _POINTS = 72
@@ -33,11 +32,13 @@ class Label:
         box: x, y, width and height in pixels of the photograph.
         name: Who it is, or None where nobody knows.
         probability: How likely that is, or None where nobody measured it.
+        number: Of the face in its photograph; written where there are several.
     """
 
     box: Box
     name: str | None
     probability: float | None = None
+    number: int | None = None
 
     @property
     def text(self) -> str:
@@ -69,7 +70,7 @@ class _Plate:
 
 
 def draw_labels(image: NDArray[np.uint8], labels: Sequence[Label]) -> NDArray[np.uint8]:
-    """A copy of a photograph with a box and a name on each face.
+    """A copy of a photograph with a box and a name on each face, and where there are several, their numbers.
 
     A face that is known has a solid box, one that is not a broken one. Names stand light on dark, beside the faces and
     not on them as long as there is room, with a line to the face where they are farther away.
@@ -85,7 +86,7 @@ def draw_labels(image: NDArray[np.uint8], labels: Sequence[Label]) -> NDArray[np
     stroke = max(1, round(size / 8))
     for label in labels:
         _draw_box(copy, label, stroke)
-    plates = [_plate(label, size, image.shape[1]) for label in labels]
+    plates = [_plate(label, size, image.shape[1], is_numbered=len(labels) > 1) for label in labels]
     places = _places(plates, image.shape[:2], stroke)
     for plate, place in zip(plates, places, strict=True):
         _draw_leader(copy, plate, place, stroke)
@@ -106,12 +107,13 @@ def _color(label: Label) -> tuple[int, int, int]:
     return _NOBODY if label.name is None else _KNOWN
 
 
-def _plate(label: Label, size: int, width: int) -> _Plate:
+def _plate(label: Label, size: int, width: int, *, is_numbered: bool) -> _Plate:
     """The letters of a label, of a name that is too long for the picture its two ends."""
     margin = max(2, size // 3)
-    room = width - 2 * margin - len(label.sure) * size * 0.7
-    text = fit_text(label.text, max(room, size) / _POINTS, size) + label.sure
-    font = get_font(findfont(FontProperties(family=_FONT)))
+    number = f"{label.number}  " if is_numbered and label.number is not None else ""
+    room = width - 2 * margin - len(number + label.sure) * size * 0.7
+    text = number + fit_text(label.text, max(room, size) / _POINTS, size) + label.sure
+    font = font_for(text)
     font.set_size(size, _POINTS)
     # One line as tall as any letter, so that all plates are of one height.
     font.set_text(text)

@@ -23,6 +23,7 @@ from faceclr_cli.core.plots.figure_style import (
     drawable_text,
     plain_style,
     save,
+    text_width,
 )
 from faceclr_cli.core.plots.map_marks import NOBODY, Mark, mark_of
 
@@ -34,12 +35,24 @@ _LINES = 32
 _LISTED = 3 * _LINES
 """People in the legend, at most: more would make it wider than the map."""
 _NAMED_ON_THE_MAP = 40
+PICTURED = 500
+"""Faces of unknown people that are drawn as pictures, at most; more would be a heap."""
+_PICTURE = (0.22, 0.6)
+"""Inches: sides of those pictures, from many to few."""
+_TYPE, _AIR = 8.5, 0.004
+"""Of names on the map: the size of their letters in points, and the air above their faces as a share of its side."""
 _CROWD = 0.08
 """Share of the map's side within which half of a person's faces lie if they keep together."""
 
 
 def draw_map(
-    path: Path, points: NDArray[np.floating[Any]], people: Sequence[str | None], *, title: str, subtitle: str
+    path: Path,
+    points: NDArray[np.floating[Any]],
+    people: Sequence[str | None],
+    *,
+    title: str,
+    subtitle: str,
+    thumbnails: Sequence[NDArray[np.uint8] | None] = (),
 ) -> None:
     """Draws the map; the same arguments give the same bytes.
 
@@ -49,6 +62,8 @@ def draw_map(
         people: Name of each face's person, or None where nobody knows. Shape: (faces,).
         title: One line.
         subtitle: One line in smaller type.
+        thumbnails: A small square picture of each face, or None where there is none; drawn where nobody knows any of
+            the people, since gray points would say nothing. Shape: (faces,) or (0,).
 
     Raises:
         ValueError: The shapes differ, or there are no faces.
@@ -57,7 +72,10 @@ def draw_map(
         raise ValueError(f"points of {points.shape} and {len(people)} people make no map")
     names = sorted({name for name in people if name is not None})
     with plain_style():
-        save(_compose(points, people, names, title, subtitle), path)
+        figure = _compose(points, people, names, title, subtitle)
+        if not names and thumbnails:
+            _picture(figure.axes[0], points, thumbnails)
+        save(figure, path)
 
 
 def _compose(
@@ -100,8 +118,7 @@ def _limits(points: NDArray[np.floating[Any]]) -> dict[str, tuple[float, float]]
 
 
 def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
-    # Smaller where there are more, so that a crowd does not become a blot.
-    area = float(np.clip(26_000 / len(people), 5, 90))
+    area = _area(len(people))
     line = min(0.7, 0.08 * np.sqrt(area))
     numbers = {name: number for number, name in enumerate(names)}
     owners = np.array([-1 if name is None else numbers[name] for name in people])
@@ -120,23 +137,45 @@ def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str 
         )
 
 
+def _picture(axes: Any, points: NDArray[np.floating[Any]], thumbnails: Sequence[NDArray[np.uint8] | None]) -> None:
+    """Puts faces where their points are, small enough that a crowd can still be told apart."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    side = (right - left) / _SIDE * float(np.clip(_SIDE / np.sqrt(max(len(thumbnails), 1)) / 1.8, *_PICTURE))
+    paper = np.full((1, 1, 3), 255, np.uint8)
+    for (x, y), thumbnail in zip(points, thumbnails, strict=False):
+        if thumbnail is not None:
+            for drawn, reach in ((paper, 0.54 * side), (thumbnail, 0.5 * side)):
+                axes.imshow(drawn, extent=(x - reach, x + reach, y - reach, y + reach), zorder=3)
+    axes.set(xlim=(left - side / 2, right + side / 2), ylim=(bottom - side / 2, top + side / 2))
+
+
+def _area(faces: int) -> float:
+    """Of a face's sign, in square points: smaller where there are more, so that a crowd does not become a blot."""
+    return float(np.clip(26_000 / faces, 5, 90))
+
+
 def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
     """Writes names above the faces of their people, where those keep together."""
     places, owners = axes.transLimits.transform(points), np.array(people, dtype=object)
+    radius = np.sqrt(_area(len(people))) / 2 / (72 * _SIDE)
     anchors, texts = [], []
     for name in names:
         mine = places[owners == name]
         middle = np.median(mine, axis=0)
         if np.median(np.linalg.norm(mine - middle, axis=1)) < _CROWD:
-            anchors.append((middle[0], middle[1] + 2.5 * np.median(np.abs(mine[:, 1] - middle[1])) + 0.014))
-            texts.append(_shortened(drawable_text(name)))
+            text = _shortened(drawable_text(name))
+            # Right above the highest face under the name, of those that keep together.
+            under = np.abs(mine - middle) < [max(_width(text) / 2, radius), _CROWD]
+            highest = mine[under.all(axis=1), 1].max(initial=middle[1])
+            anchors.append((middle[0], highest + radius + _AIR))
+            texts.append(text)
     for text, (x, y) in zip(texts, _apart(np.array(anchors).reshape(-1, 2), texts), strict=True):
         axes.text(
             x,
             y,
             text,
             transform=axes.transAxes,
-            size=8.5,
+            size=_TYPE,
             weight="bold",
             color=INK,
             ha="center",
@@ -149,7 +188,7 @@ def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[
 def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64]:
     """Moves labels up and down until none covers another, and into the map. Units: the map's side."""
     places, high = anchors.copy(), 0.02
-    half = np.array([0.5 * 0.0108 * len(text) for text in texts])
+    half = np.array([_width(text) / 2 for text in texts])
     for _ in range(100):
         moved = False
         for i, j in combinations(range(len(texts)), 2):
@@ -164,6 +203,11 @@ def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64
     places[:, 0] = np.clip(places[:, 0], half, np.maximum(half, 1 - half))
     places[:, 1] = np.clip(places[:, 1], 0.0, 1 - high)
     return places
+
+
+def _width(text: str) -> float:
+    """Of a name on the map, in the map's side; bold type is wider than what `text_width` measures."""
+    return 1.15 * text_width(text, _TYPE) / _SIDE
 
 
 def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: int) -> None:

@@ -1,1 +1,1 @@
-"""The `prepare` job: photographs become a folder of aligned faces, with a ledger."""
+"""The `prepare` job: photos become a folder of aligned faces and a ledger."""

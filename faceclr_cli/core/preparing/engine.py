@@ -1,4 +1,4 @@
-"""The engine of `prepare`: a list of photographs becomes crops and rows of the ledger, and only what is new is done."""
+"""The engine of `prepare`: makes crops and ledger rows for new and changed photos."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.fingerprint import UNKNOWN
-from faceclr_cli.core.faces.reasons import PASSING, Reason
+from faceclr_cli.core.faces.reasons import TRANSIENT_REASONS, Reason
 from faceclr_cli.core.preparing.ledger import Ledger, Row, RowState
-from faceclr_cli.core.preparing.photo_worker import PART, WRITING, CropJob, Recipe, further_mark, make_face, stamp_of
+from faceclr_cli.core.preparing.photo_worker import PART, WRITING, CropJob, Recipe, extra_crop_mark, make_face, stamp_of
 from faceclr_cli.core.preparing.picture_limits import PictureLimits, select_needed
 from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.workers.pool import Crew, Processes, map_ordered
 
-_WORTH_A_PROCESS = 16
-"""Photographs for which starting one more process pays."""
+_PHOTOS_PER_PROCESS = 16
+"""Minimum number of photos per worker process; for fewer, starting a process takes longer than it saves."""
 
-_FURTHER = re.compile(r"-([0-9a-f]{8})-\d+\.(?:jpg|png)$")
+_EXTRA_CROP = re.compile(r"-([0-9a-f]{8})-\d+\.(?:jpg|png)$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
-    """What one run of the engine did."""
+class EngineRun:
+    """What one run of the engine did.
+
+    Attributes:
+        processed: Number of photos processed.
+        removed: Number of photos that no longer exist in the source.
+        seconds: Wall time.
+    """
 
     processed: int
     removed: int
@@ -39,15 +45,15 @@ class Effort:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """What of an earlier run still holds.
+class LedgerState:
+    """The comparison of a ledger with the photos and crops that exist now.
 
     Attributes:
-        rows: Of photographs that are as they were, by path.
-        stale: Rows of photographs that changed or are gone.
-        gone: How many are gone.
-        present: All crops in the folder.
-        unfinished: What a killed run of an earlier release was writing.
+        rows: Rows of unchanged photos, by path.
+        stale: Rows of photos that changed or no longer exist.
+        gone: Number of photos that no longer exist.
+        present: Crops in the folder.
+        unfinished: Partial files left by a killed run of an earlier release.
     """
 
     rows: dict[str, Row]
@@ -57,21 +63,21 @@ class Standing:
     unfinished: list[Path]
 
     def is_finished(self, row: Row) -> bool:
-        """Whether all crops of a photograph are in their places."""
+        """Returns True if all crops of a photo exist."""
         return row.state is RowState.DONE and self.present.issuperset(row.outputs)
 
 
 def check_sources(
     work: Sequence[CropJob], out: Path, known: Iterable[Row], retry: RowState | None = None, *, is_complete: bool = True
-) -> Standing:
-    """Compares the photographs with what the ledger says of them.
+) -> LedgerState:
+    """Compares the photos with their rows in the ledger.
 
     Args:
-        work: All photographs, each path and each output once.
-        out: The folder of crops, which need not exist.
+        work: All photos, each path and each output once.
+        out: The folder of crops; it need not exist.
         known: The rows of its ledger.
-        retry: Photographs in this state are to be tried again.
-        is_complete: Whether photographs that are not in the list are gone.
+        retry: Process photos in this state again.
+        is_complete: Whether photos that are not in `work` no longer exist.
     """
     present, unfinished = _scan(out)
     asked = {item.path: item for item in work}
@@ -86,55 +92,55 @@ def check_sources(
             rows[row.path] = row
         else:
             stale.append(row)
-    return Standing(rows=rows, stale=stale, gone=gone, present=present, unfinished=unfinished)
+    return LedgerState(rows=rows, stale=stale, gone=gone, present=present, unfinished=unfinished)
 
 
-def first_round(work: Sequence[CropJob], bounds: PictureLimits, standing: Standing) -> list[CropJob]:
-    """The photographs that a run would look at first; all of them, unless somebody's turn out to be no good."""
-    good, bad, finished = _verdicts(standing.rows.values(), standing)
-    return select_needed(work, bounds, good, bad, finished).todo
+def plan_first_round(work: Sequence[CropJob], limits: PictureLimits, state: LedgerState) -> list[CropJob]:
+    """Returns the photos that a run processes first; it may need more if some of them yield no face."""
+    good, bad, finished = _classify_paths(state.rows.values(), state)
+    return select_needed(work, limits, good, bad, finished).todo
 
 
 def make_faces(
     work: Sequence[CropJob],
     recipe: Recipe,
-    bounds: PictureLimits,
+    limits: PictureLimits,
     ledger: Ledger,
-    standing: Standing,
+    state: LedgerState,
     reporter: Reporter,
     crew: Crew | None = None,
-) -> Effort:
-    """Brings an output folder and its ledger up to date with a list of photographs.
+) -> EngineRun:
+    """Brings an output folder and its ledger up to date with a list of photos.
 
-    What the ledger has as it is now (same size and date of change, crop in its place) is left alone.
-    Crops of photographs that are gone or changed are removed first, so that whenever the run ends,
-    a crop has a row or will be written again with the same bytes.
+    Photos with an up-to-date row (same size and modification time, crops present) are skipped. Crops of photos that
+    changed or no longer exist are removed first. Therefore, at any point at which the run may end, a crop either has
+    a row or will be rewritten with the same bytes.
 
     Args:
-        work: All photographs, each path and each output once.
+        work: All photos, each path and each output once.
         recipe: How crops are made.
-        bounds: How many photographs each person is to have.
+        limits: Limits on the number of photos per person.
         ledger: The open ledger of the output folder.
-        standing: What of it still holds.
-        reporter: Told of every photograph.
-        crew: Who does it; None for one process per core.
+        state: The state of the ledger, from `check_sources`.
+        reporter: Receives the progress.
+        crew: The workers; None for one process per core.
 
     Raises:
-        DataError: A crop cannot be written, for instance because the disk is full.
-        ModelError: The recipe asks for what is not here.
-        ConfigError: The detector or the cluster is not here.
+        DataError: A crop cannot be written, for example because the disk is full.
+        ModelError: The recipe needs a detector, template or weights that this version lacks.
+        ConfigError: The detector is not installed, or the cluster does not respond.
     """
     if recipe.fingerprint.detector != UNKNOWN:
-        PhotoCropper(recipe.fingerprint)  # a missing model shows here, not in every worker
-    if standing.gone:
-        reporter.report(Notice(text=f"{standing.gone} photos are gone from the source; their faces were removed"))
+        PhotoCropper(recipe.fingerprint)  # report a missing model here, not in every worker
+    if state.gone:
+        reporter.report(Notice(text=f"{state.gone} photos no longer exist in the source; their faces were removed"))
     begun, processed = perf_counter(), 0
-    rows = dict(standing.rows)
+    rows = dict(state.rows)
     try:
-        _clear(work, recipe.out, ledger, standing)
-        good, bad, finished = _verdicts(rows.values(), standing)
-        while (plan := select_needed(work, bounds, good, bad, finished)).todo:
-            with _place_to_write(recipe.out), closing(_round(plan.todo, recipe, reporter, crew)) as made:
+        _remove_stale(work, recipe.out, ledger, state)
+        good, bad, finished = _classify_paths(rows.values(), state)
+        while (plan := select_needed(work, limits, good, bad, finished)).todo:
+            with _writing_folder(recipe.out), closing(_run_round(plan.todo, recipe, reporter, crew)) as made:
                 for row in made:
                     ledger.add(row)
                     rows[row.path] = row
@@ -144,18 +150,18 @@ def make_faces(
                         finished.add(row.path)
                     else:
                         bad.add(row.path)
-        _leave_out(work, plan.left_out, rows, recipe.out, ledger)
+        _record_left_out(work, plan.left_out, rows, recipe.out, ledger)
     except OSError as error:
         raise DataError(
-            f"{recipe.out}: a face cannot be written ({error.strerror or error}); "
-            "the same command continues from here once that is mended"
+            f"{recipe.out}: cannot write a face ({error.strerror or error}); "
+            "fix this, then run the same command to continue"
         ) from error
-    return Effort(processed=processed, removed=standing.gone, seconds=perf_counter() - begun)
+    return EngineRun(processed=processed, removed=state.gone, seconds=perf_counter() - begun)
 
 
 @contextmanager
-def _place_to_write(out: Path) -> Iterator[None]:
-    """A folder for crops that are being written. What a worker leaves there that is lost goes with it."""
+def _writing_folder(out: Path) -> Iterator[None]:
+    """Creates the folder for crops that are being written, and removes it with all leftovers of lost workers."""
     folder = out / WRITING
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(exist_ok=True)
@@ -165,19 +171,19 @@ def _place_to_write(out: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _round(
+def _run_round(
     todo: Sequence[CropJob], recipe: Recipe, reporter: Reporter, crew: Crew | None
 ) -> Generator[Row, None, None]:
     todo = sorted(todo, key=lambda item: (item.position, item.path))
-    crew = (crew or Processes()).at_most(-(-len(todo) // _WORTH_A_PROCESS))
+    crew = (crew or Processes()).at_most(-(-len(todo) // _PHOTOS_PER_PROCESS))
     with ExitStack() as open_archives:
-        items = _with_data(todo, open_archives)
-        with closing(map_ordered(partial(make_face, recipe), items, crew, _crashed)) as rows:
+        items = _read_members(todo, open_archives)
+        with closing(map_ordered(partial(make_face, recipe), items, crew, _crash_row)) as rows:
             yield from track(rows, reporter, "detecting faces", total=len(todo), unit="photos")
 
 
-def _with_data(todo: Iterable[CropJob], open_archives: ExitStack) -> Iterator[CropJob]:
-    """Reads members of archives here, one after the other, since a compressed one can be read in its order alone."""
+def _read_members(todo: Iterable[CropJob], open_archives: ExitStack) -> Iterator[CropJob]:
+    """Reads archive members in the parent process, because a compressed archive is only fast to read in order."""
     archives: dict[Path, Archive] = {}
     for item in todo:
         if item.member is None or item.refused is not None:
@@ -191,25 +197,25 @@ def _with_data(todo: Iterable[CropJob], open_archives: ExitStack) -> Iterator[Cr
             yield replace(item, refused=Reason.UNREADABLE)
 
 
-def _crashed(work: CropJob) -> Row:
+def _crash_row(work: CropJob) -> Row:
     return Row(path=work.path, identity=work.identity, part=work.part, state=RowState.FAILED, reason=Reason.CRASHED)
 
 
 def _is_current(item: CropJob, row: Row, present: set[str]) -> bool:
-    if (row.identity, row.part) != (item.identity, item.part) or row.reason in PASSING:
+    if (row.identity, row.part) != (item.identity, item.part) or row.reason in TRANSIENT_REASONS:
         return False
     if row.state is RowState.DONE and (row.output != item.output or not present.issuperset(row.outputs)):
         return False
     return (row.size, row.mtime_ns) == stamp_of(item)
 
 
-def _verdicts(rows: Iterable[Row], standing: Standing) -> tuple[set[str], set[str], set[str]]:
-    """The paths that give a face, those that give none, and those whose crops are there."""
+def _classify_paths(rows: Iterable[Row], state: LedgerState) -> tuple[set[str], set[str], set[str]]:
+    """Returns the paths that yield a face, the paths that yield none, and the paths whose crops exist."""
     good, bad, finished = set(), set(), set()
     for row in rows:
         if row.state is RowState.DONE:
             good.add(row.path)
-            if standing.is_finished(row):
+            if state.is_finished(row):
                 finished.add(row.path)
         elif row.reason is Reason.FEW and row.sha256 is not None:
             good.add(row.path)
@@ -218,21 +224,21 @@ def _verdicts(rows: Iterable[Row], standing: Standing) -> tuple[set[str], set[st
     return good, bad, finished
 
 
-def _clear(work: Sequence[CropJob], out: Path, ledger: Ledger, standing: Standing) -> None:
-    """Removes what is out of date, and what a killed run wrote without noting it."""
-    stale = {output for row in standing.stale for output in row.outputs}
-    unnoted = [item for item in work if item.path not in standing.rows]
-    stale.update(item.output for item in unnoted)
-    marks = {further_mark(item) for item in unnoted}
-    stale.update(name for name in standing.present if (found := _FURTHER.search(name)) and found[1] in marks)
-    kept = {output for row in standing.rows.values() for output in row.outputs}
-    _unlink(out, (stale & standing.present) - kept)
-    for path in standing.unfinished:
+def _remove_stale(work: Sequence[CropJob], out: Path, ledger: Ledger, state: LedgerState) -> None:
+    """Removes stale crops and rows, and crops that a killed run wrote without recording them."""
+    stale = {output for row in state.stale for output in row.outputs}
+    unrecorded = [item for item in work if item.path not in state.rows]
+    stale.update(item.output for item in unrecorded)
+    marks = {extra_crop_mark(item) for item in unrecorded}
+    stale.update(name for name in state.present if (found := _EXTRA_CROP.search(name)) and found[1] in marks)
+    kept = {output for row in state.rows.values() for output in row.outputs}
+    _unlink(out, (stale & state.present) - kept)
+    for path in state.unfinished:
         path.unlink(missing_ok=True)
-    ledger.remove(row.path for row in standing.stale)
+    ledger.remove(row.path for row in state.stale)
 
 
-def _leave_out(
+def _record_left_out(
     work: Iterable[CropJob], left_out: Mapping[str, Reason], rows: Mapping[str, Row], out: Path, ledger: Ledger
 ) -> None:
     for item in work:
@@ -245,7 +251,7 @@ def _leave_out(
         if row is not None:
             _unlink(out, row.outputs)
         if row is None or reason is Reason.SURPLUS:
-            # Nobody has to look at it, and whether somebody did must not show.
+            # The photo need not be processed, and the row must not depend on whether an earlier run did so.
             size, mtime_ns = stamp_of(item) or (None, None)
             row = Row(
                 path=item.path,
@@ -259,7 +265,7 @@ def _leave_out(
 
 
 def _scan(out: Path) -> tuple[set[str], list[Path]]:
-    """The crops in a folder, and what a killed run of an earlier release was writing beside them just then."""
+    """Lists the crops in a folder, and the partial files of a killed run of an earlier release."""
     found: set[str] = set()
     unfinished: list[Path] = []
     for person in os.scandir(out) if out.is_dir() else ():

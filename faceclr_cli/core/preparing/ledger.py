@@ -1,4 +1,4 @@
-"""`manifest.sqlite`: what became of every source file. It makes `prepare` resumable and answers questions later."""
+"""The ledger `manifest.sqlite`: the result for every source file. It makes `prepare` resumable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.text import canonical, display_path
 
 LEDGER = "manifest.sqlite"
-"""Its name in a folder of faces."""
+"""File name in a folder of faces."""
 
 _SCHEMA = 2
 _COMMIT_SECONDS = 1.0
@@ -48,16 +48,16 @@ CREATE TABLE photos (
 
 
 class RowState(StrEnum):
-    """What became of a source file."""
+    """The result for a source file."""
 
     DONE = "done"
-    SKIPPED = "skipped"  # a sound picture, but no face in it that is wanted
+    SKIPPED = "skipped"  # a valid picture without a face that passes the filters
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One source file; the columns of the table `photos`, where they are explained."""
+    """One source file. The fields are the columns of the table `photos`, described in its definition."""
 
     path: str
     state: RowState
@@ -77,7 +77,7 @@ class Row:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """All crops of this file, relative to the folder; none unless it is done."""
+        """The crops of this file, relative to the folder; empty unless the state is `done`."""
         others = (str(face["output"]) for face in json.loads(self.more or "[]"))
         return () if self.output is None else (self.output, *others)
 
@@ -88,7 +88,7 @@ _INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.
 
 
 class Ledger:
-    """The ledger of one output folder, held open. Made by `Ledger.open`."""
+    """The open ledger of one output folder. Use `Ledger.open` or `Ledger.open_to_read`."""
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
@@ -99,49 +99,49 @@ class Ledger:
     @classmethod
     @contextmanager
     def open(cls, path: Path, terms: Mapping[str, Any]) -> Iterator[Self]:
-        """Opens the ledger, or begins one, and writes what is pending when the block ends, however it ends.
+        """Opens or creates a ledger. Pending rows are written when the block ends, even after an exception.
 
         Args:
-            path: The file.
-            terms: What all faces of a folder have in common. JSON values.
+            path: The SQLite file.
+            terms: The settings that all faces of the folder have in common. JSON values.
 
         Raises:
-            ConfigError: The folder holds faces that were made on other terms.
-            DataError: The file is not a ledger, is of another version, or cannot be written.
-            LockedError: Another program is writing it.
+            ConfigError: The folder contains faces made with other settings.
+            DataError: The file is not a ledger, has another version, or cannot be written.
+            LockedError: Another program is writing to the file.
         """
         try:
             database = sqlite3.connect(path)
         except sqlite3.Error as error:
-            raise _unusable(path, error) from error
+            raise _ledger_error(path, error) from error
         try:
             ledger = cls(path, database)
-            ledger._agree(terms)
+            ledger._apply_terms(terms)
             try:
                 yield ledger
             finally:
                 ledger.commit()
         except sqlite3.Error as error:
-            raise _unusable(path, error) from error
+            raise _ledger_error(path, error) from error
         finally:
             database.close()
 
     @classmethod
     @contextmanager
     def open_to_read(cls, path: Path, terms: Mapping[str, Any] | None = None) -> Iterator[Self]:
-        """Opens a ledger without changing it, beside a run that writes it if need be.
+        """Opens a ledger read-only, also while another run is writing to it.
 
         Args:
-            path: The file.
-            terms: What faces that are to be added have in common, if any are.
+            path: The SQLite file.
+            terms: The settings of the faces that are to be added, if any.
 
         Raises:
-            ConfigError: The folder holds faces that were made on other terms.
-            DataError: The file is missing, not a ledger, or of another version.
+            ConfigError: The folder contains faces made with other settings.
+            DataError: The file is missing, is not a ledger, or has another version.
         """
         if not path.is_file():
             raise DataError(f"{display_path(path)}: no such ledger")
-        # As bytes, since a name that is not UTF-8 must be quoted as what it is.
+        # Quote the bytes, because a name may not be valid UTF-8.
         address = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
         try:
             with closing(sqlite3.connect(address, uri=True)) as database:
@@ -149,14 +149,14 @@ class Ledger:
                 ledger._require({"schema": _SCHEMA, **(terms or {})})
                 yield ledger
         except sqlite3.Error as error:
-            raise _unusable(path, error) from error
+            raise _ledger_error(path, error) from error
 
-    def _agree(self, terms: Mapping[str, Any]) -> None:
+    def _apply_terms(self, terms: Mapping[str, Any]) -> None:
         with self._database as database:
             if not database.execute("SELECT name FROM sqlite_master").fetchone():
                 database.executescript(f"BEGIN; {_TABLES} COMMIT;")
             if self._require({"schema": _SCHEMA, **terms}):
-                # Nothing was achieved on the old terms, so nothing is mixed.
+                # There are no faces yet, so nothing can get mixed.
                 database.executescript(f"BEGIN; DROP TABLE terms; DROP TABLE photos; {_TABLES} COMMIT;")
                 asked = {"schema": _SCHEMA, **terms}
                 database.executemany(
@@ -164,29 +164,28 @@ class Ledger:
                 )
 
     def _require(self, asked: Mapping[str, Any]) -> bool:
-        """Whether any term differs, which is an error as soon as there are faces."""
+        """Returns True if any setting differs, which is an error as soon as the folder contains faces."""
         found = self.terms()
         different = [name for name in asked if asked[name] != found.get(name)]
         if found and different and self.counts().get(RowState.DONE):
             name = different[0]
             raise ConfigError(
-                f"{display_path(self.path.parent)}: its faces were made with {name.replace('_', ' ')} "
-                f"{found.get(name)}, "
-                f"not {asked[name]}; choose another -o, or remove it"
+                f"{display_path(self.path.parent)}: contains faces made with {name.replace('_', ' ')} "
+                f"{found.get(name)}, not {asked[name]}; choose another -o, or remove the folder"
             )
         return bool(different)
 
     def terms(self) -> dict[str, Any]:
-        """What all faces of the folder have in common, by name."""
+        """Returns the settings that all faces of the folder have in common, by name."""
         return {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM terms")}
 
     def change_term(self, name: str, value: object) -> None:
-        """Notes that faces have something else in common than it said, at once."""
+        """Changes one of the common settings and commits."""
         with self._database as database:
             database.execute("UPDATE terms SET value = ? WHERE name = ?", (json.dumps(value), name))
 
     def rows(self) -> Iterator[Row]:
-        """All rows, in the order of their paths."""
+        """Yields all rows, ordered by path."""
         for values in self._database.execute(f"SELECT {', '.join(_COLUMNS)} FROM photos"):
             named = dict(zip(_COLUMNS, values, strict=True))
             for name in ("path", "identity", "output"):
@@ -196,24 +195,24 @@ class Ledger:
             yield Row(state=RowState(named.pop("state")), reason=reason, **named)
 
     def add(self, row: Row) -> None:
-        """Notes what became of a file, in place of what was noted before. Committed about once a second."""
+        """Records the result for a file and replaces an earlier row. Commits about once per second."""
         self._pending.append(row)
         if monotonic() - self._committed > _COMMIT_SECONDS:
             self.commit()
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Forgets files, at once."""
+        """Removes the rows of files and commits."""
         with self._database as database:
             database.executemany("DELETE FROM photos WHERE path = ?", ((_storable(path),) for path in paths))
 
     def forget(self, identity: str) -> set[str]:
-        """Removes all that is noted of a person, so that no byte of it stays in the file.
+        """Removes all rows of a person and erases their bytes from the file.
 
         Args:
-            identity: Their name, as `text.canonical` spells it.
+            identity: The name, as spelled by `text.canonical`.
 
         Returns:
-            SHA-256 of the files that nobody else had: traces of which none may be left.
+            SHA-256 of the source files that only this person had, of which no trace may remain elsewhere.
         """
         theirs, others = set[str](), set[str]()
         for row in self.rows():
@@ -227,41 +226,41 @@ class Ledger:
         return theirs - others
 
     def spellings(self) -> set[str]:
-        """All identities, as they are spelled here."""
+        """Returns all identities as spelled in this ledger."""
         found = self._database.execute("SELECT DISTINCT identity FROM photos WHERE identity IS NOT NULL")
         return {os.fsdecode(name) for (name,) in found}
 
     def commit(self) -> None:
-        """Writes what is pending. A signal that ends it half-way loses nothing: it can be repeated."""
+        """Writes pending rows. If a signal interrupts it, nothing is lost, and it can be called again."""
         with self._database as database:
             database.executemany(_INSERT, (tuple(map(_storable, _values(row))) for row in self._pending))
         self._pending.clear()
         self._committed = monotonic()
 
     def counts(self) -> dict[RowState, int]:
-        """How many files are in each state that occurs."""
+        """Returns the number of files in each state that occurs."""
         found = self._database.execute("SELECT state, COUNT(*) FROM photos GROUP BY state ORDER BY state")
         return {RowState(state): count for state, count in found}
 
     def reasons(self) -> dict[Reason, int]:
-        """How many files are not done for each reason that occurs, the most frequent first."""
+        """Returns the number of files for each reason that occurs, most frequent first."""
         found = self._database.execute(
             "SELECT reason, COUNT(*) FROM photos WHERE reason IS NOT NULL GROUP BY reason ORDER BY 2 DESC, 1"
         )
         return {Reason(reason): count for reason, count in found}
 
     def faces(self) -> int:
-        """How many crops there are."""
+        """Returns the number of crops."""
         return sum(len(row.outputs) for row in self.rows())
 
     def people(self) -> int:
-        """How many people have a face."""
+        """Returns the number of people with at least one face."""
         found = self._database.execute("SELECT COUNT(DISTINCT identity) FROM photos WHERE state = 'done'").fetchone()
         return int(found[0])
 
 
 def _storable(value: object) -> object:
-    """SQLite's TEXT cannot hold the lone surrogates by which Python carries bytes that are not UTF-8."""
+    """Converts strings with lone surrogates (bytes that are not UTF-8) to bytes, because SQLite's TEXT rejects them."""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
@@ -270,7 +269,9 @@ def _storable(value: object) -> object:
     return value
 
 
-def _unusable(path: Path, error: sqlite3.Error) -> FaceclrError:
+def _ledger_error(path: Path, error: sqlite3.Error) -> FaceclrError:
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return LockedError(f"{display_path(path)}: another program is writing it; try again when it has ended")
-    return DataError(f"{display_path(path)}: not usable as a ledger ({error}); free some space, or remove the folder")
+        return LockedError(f"{display_path(path)}: another program is writing to this ledger; try again later")
+    return DataError(
+        f"{display_path(path)}: cannot be used as a ledger ({error}); free some disk space, or remove the folder"
+    )

@@ -1,4 +1,4 @@
-"""One photograph becomes crops and a row of the ledger: what every worker does, here and on other machines."""
+"""The work on one photo: crops and a ledger row. Runs in worker processes and on other machines."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.preparing.ledger import Row, RowState
 
 WRITING = ".writing"
-"""The folder beside those of people in which crops are written, before they are moved to their places."""
+"""Folder for crops that are being written, inside the output folder, before they are moved to their paths."""
 
 PART = ".part"
-"""Ends the names of files that are being written."""
+"""Suffix of files that are being written."""
 
 _LONGEST_NAME = 255  # bytes, in nearly every file system
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropJob:
-    """One photograph to make crops of.
+    """One photo to make crops of.
 
     Attributes:
-        source: The file, or the archive that it is in.
-        path: What the ledger calls it.
-        identity: Its person, or None where nobody knows.
-        output: Where the crop goes, relative to the output folder, with forward slashes.
-        part: `train`, `val` or `test`, where the source says so.
-        member: Its name in the archive, if it is in one.
-        position: Its place there; reading in this order is cheapest.
-        refused: Why it is not even opened.
-        stamp: Size and date of change by which a later run sees whether it is the same; None for those of the file.
-        data: Its content, where a worker cannot read it itself.
+        source: The file, or the archive that contains it.
+        path: Name of the photo in the ledger.
+        identity: The person, or None if unknown.
+        output: Path of the crop relative to the output folder, with forward slashes.
+        part: `train`, `val` or `test` if the source comes with a split.
+        member: Name in the archive, if any.
+        position: Rank in the archive. Reading photos in this order is fastest.
+        refused: Why the photo must not be opened, or None.
+        stamp: Size and modification time by which a later run detects a change; None for those of the file.
+        data: Content of the file, if workers cannot read it themselves.
     """
 
     source: Path
@@ -69,11 +69,11 @@ class Recipe:
 
     Attributes:
         out: The folder.
-        fingerprint: Of the crops. Where its detector is unknown, the photographs are crops already.
-        selection: Which faces are taken.
+        fingerprint: Preprocessing of the crops. If its detector is unknown, the photos are crops already.
+        selection: Which faces to use.
         suffix: `.jpg` or `.png`.
-        quality: Of JPEG, 0-100.
-        min_sharpness: Least variance of the Laplacian of a crop's gray values.
+        quality: JPEG quality, 0-100.
+        min_sharpness: Minimum variance of the Laplacian of a crop's gray values.
     """
 
     out: Path
@@ -85,7 +85,7 @@ class Recipe:
 
 
 def make_face(recipe: Recipe, work: CropJob) -> Row:
-    """Makes the crops of one photograph and says what became of it. The folder `WRITING` must be there.
+    """Makes the crops of one photo and returns its ledger row. The folder `WRITING` must exist.
 
     Raises:
         OSError: A crop cannot be written.
@@ -96,7 +96,7 @@ def make_face(recipe: Recipe, work: CropJob) -> Row:
         return row
     row = replace(row, sha256=hashlib.sha256(data).hexdigest())
     try:
-        found = _crops(recipe, data, work.source)
+        found = _make_crops(recipe, data, work.source)
         sharp = [(aligned, grade) for aligned in found if (grade := sharpness(aligned.crop)) >= recipe.min_sharpness]
     except BadPictureError as error:
         return replace(row, reason=error.reason)
@@ -108,11 +108,11 @@ def make_face(recipe: Recipe, work: CropJob) -> Row:
     row = replace(row, faces=found[0].faces_found)
     if not sharp:
         return replace(row, state=RowState.SKIPPED, reason=Reason.BLURRED)
-    whole = data if _is_finished(recipe, data, work) else None
-    outputs = [work.output if rank == 0 else further_output(work, rank) for rank in range(len(sharp))]
+    whole = data if _is_final(recipe, data, work) else None
+    outputs = [work.output if rank == 0 else extra_crop_path(work, rank) for rank in range(len(sharp))]
     for (aligned, _), output in zip(sharp, outputs, strict=True):
-        _write(whole or _encoded(aligned.crop, recipe), recipe.out, output)
-    first, *others = [_about(aligned, grade, recipe) for aligned, grade in sharp]
+        _write(whole or _encode(aligned.crop, recipe), recipe.out, output)
+    first, *others = [_face_record(aligned, grade, recipe) for aligned, grade in sharp]
     more = [{"output": output, **about} for output, about in zip(outputs[1:], others, strict=True)]
     return replace(
         row,
@@ -126,23 +126,23 @@ def make_face(recipe: Recipe, work: CropJob) -> Row:
     )
 
 
-def further_output(work: CropJob, rank: int) -> str:
-    """Where the crop of another face of the same photograph goes; `rank` counts from 1."""
+def extra_crop_path(work: CropJob, rank: int) -> str:
+    """Returns the path of the crop of another face in the same photo; `rank` counts from 1."""
     folder, name = work.output.rsplit("/", 1)
     stem, suffix = os.path.splitext(name)
-    end = f"-{further_mark(work)}-{rank + 1}{suffix}"
+    end = f"-{extra_crop_mark(work)}-{rank + 1}{suffix}"
     while len(os.fsencode(stem + end)) > _LONGEST_NAME:
         stem = stem[:-1]
     return f"{folder}/{stem}{end}"
 
 
-def further_mark(work: CropJob) -> str:
-    """Eight digits that the names of all its further crops contain."""
+def extra_crop_mark(work: CropJob) -> str:
+    """Returns the eight digits that the names of all additional crops of a photo contain."""
     return hashlib.sha256(os.fsencode(work.path)).hexdigest()[:8]
 
 
 def stamp_of(work: CropJob) -> tuple[int, int] | None:
-    """Size and date of change, or None where the file cannot be looked at."""
+    """Returns size and modification time of a photo, or None if the file is not accessible."""
     if work.stamp is not None:
         return work.stamp
     try:
@@ -160,12 +160,12 @@ def _read(work: CropJob, row: Row) -> tuple[bytes | None, Row]:
     if work.data is not None:
         return work.data, row
     try:
-        # Looked at first: the mere opening of a device may do something.
+        # Check the type first: opening a device may already have side effects.
         if not stat.S_ISREG(os.stat(work.source).st_mode):
             return None, replace(row, reason=Reason.NOT_A_FILE)
         with open(os.open(work.source, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             about = os.fstat(file.fileno())
-            # Not more than there is, since memory is set aside for what is asked for.
+            # Ask for no more than the file contains, because `read` allocates what it is asked for.
             data = file.read(min(about.st_size, MAX_BYTES) + 1)
     except FileNotFoundError:
         return None, replace(row, reason=Reason.MISSING)
@@ -174,12 +174,12 @@ def _read(work: CropJob, row: Row) -> tuple[bytes | None, Row]:
     return data, replace(row, size=about.st_size, mtime_ns=about.st_mtime_ns)
 
 
-_own = threading.local()  # a detector serves one picture at a time, and a worker of a cluster may have several threads
+_own = threading.local()  # a detector is not thread-safe, and a cluster worker may have several threads
 
 
-def _crops(recipe: Recipe, data: bytes, origin: Path) -> list[AlignedFace]:
+def _make_crops(recipe: Recipe, data: bytes, origin: Path) -> list[AlignedFace]:
     if recipe.fingerprint.detector == UNKNOWN:
-        return [_whole(recipe, data, origin)]
+        return [_resize_crop(recipe, data, origin)]
     made_for = recipe.fingerprint, recipe.selection
     if getattr(_own, "made_for", None) != made_for:
         _own.cropper, _own.made_for = PhotoCropper(*made_for), made_for
@@ -187,8 +187,8 @@ def _crops(recipe: Recipe, data: bytes, origin: Path) -> list[AlignedFace]:
     return cropper.crop_data(data, origin)
 
 
-def _whole(recipe: Recipe, data: bytes, origin: Path) -> AlignedFace:
-    """A picture that is a crop already, brought to the size asked for without being stretched."""
+def _resize_crop(recipe: Recipe, data: bytes, origin: Path) -> AlignedFace:
+    """Converts a picture that is already a crop to the requested size without stretching it."""
     image = Picture(data, origin).pixels()
     height, width = image.shape[:2]
     face = Face(box=(0.0, 0.0, float(width), float(height)), landmarks=None, score=1.0)
@@ -197,17 +197,17 @@ def _whole(recipe: Recipe, data: bytes, origin: Path) -> AlignedFace:
     return AlignedFace(crop=crop, face=face, faces_found=1)
 
 
-def _is_finished(recipe: Recipe, data: bytes, work: CropJob) -> bool:
-    """Whether a file that is a crop already can be copied as it is, rather than be compressed once more."""
+def _is_final(recipe: Recipe, data: bytes, work: CropJob) -> bool:
+    """Returns True if a file that is already a crop can be copied without recompressing it."""
     if recipe.fingerprint.detector != UNKNOWN:
         return False
     header = Picture(data, work.source).header
     side, kind = recipe.fingerprint.size, {".jpg": "JPEG", ".png": "PNG"}[recipe.suffix]
-    # Whoever has EXIF may be turned by it, and may say where it was taken.
+    # EXIF data may contain a rotation, or the location of the camera.
     return header.kind == kind and (header.width, header.height) == (side, side) and b"Exif" not in data
 
 
-def _about(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str, Any]:
+def _face_record(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str, Any]:
     face = aligned.face
     if recipe.fingerprint.detector == UNKNOWN:
         return {"box": None, "landmarks": None, "score": None, "sharpness": grade}
@@ -218,7 +218,7 @@ def _about(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str, Any]
     return {"box": box, "landmarks": landmarks, "score": round(face.score, 4), "sharpness": grade}
 
 
-def _encoded(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
+def _encode(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, recipe.quality] if recipe.suffix == ".jpg" else []
     fine, packed = cv2.imencode(recipe.suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), options)
     if not fine:
@@ -226,11 +226,11 @@ def _encoded(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
     return packed.tobytes()
 
 
-_TOKEN = secrets.token_hex(4)  # processes on several machines may share a number, and the folder
+_TOKEN = secrets.token_hex(4)  # processes on several machines may have the same id and share the folder
 
 
 def _write(content: bytes, out: Path, output: str) -> None:
-    # Not beside the crop, where a worker that is killed just now would leave it.
+    # Not in the folder of the crop, where a killed worker would leave the partial file.
     part, target = out / WRITING / f"{_TOKEN}{threading.get_ident():x}{PART}", out / output
     try:
         part.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Which photographs are needed where each person is to have at least, or at most, so many."""
+"""Selection of the photos that are needed to respect limits on the number of photos per person."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from faceclr_cli.core.preparing.photo_worker import CropJob
 
 @dataclass(frozen=True, kw_only=True)
 class PictureLimits:
-    """How many photographs with a face each person is to have. People without a name are not counted.
+    """Limits on the number of photos with a face per person. Photos without an identity are not limited.
 
     Attributes:
-        least: Who has fewer is left out.
-        most: Who has more keeps these many, drawn by their names alone; None for all.
+        least: People with fewer photos are left out.
+        most: Maximum number of photos per person, selected by a hash of their names; None for no limit.
     """
 
     least: int = 0
@@ -27,11 +27,11 @@ class PictureLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class NeededPictures:
-    """What is to be done now.
+    """The photos to process next.
 
     Attributes:
-        todo: Photographs to look at.
-        left_out: Those that are not needed, by path, and why.
+        todo: Photos to process.
+        left_out: Reasons of photos that are not needed, by path.
     """
 
     todo: list[CropJob] = field(default_factory=list)
@@ -39,21 +39,21 @@ class NeededPictures:
 
 
 def select_needed(
-    work: Iterable[CropJob], bounds: PictureLimits, good: Set[str], bad: Set[str], finished: Set[str]
+    work: Iterable[CropJob], limits: PictureLimits, good: Set[str], bad: Set[str], finished: Set[str]
 ) -> NeededPictures:
-    """Decides person by person, from what is known so far.
+    """Selects the photos to process next, person by person.
 
-    Where some are to be left out one has to look first: whether a photograph shows a face, nobody knows before.
-    So this is asked again after each round of work until nothing is to do. What is looked at in the end does not
-    depend on how often the work was interrupted: it is the shortest beginning of each person's photographs, in
-    an order drawn by their names, that holds enough faces.
+    Whether a photo shows a face is only known after processing it. With limits, the engine therefore works in
+    rounds and calls this function again after each round until `todo` is empty. The processed photos do not depend
+    on interruptions: for each person they are the shortest prefix, in the order of a hash of the names, that
+    contains enough faces.
 
     Args:
-        work: All photographs.
-        bounds: How many of each person.
-        good: Paths known to give a face.
-        bad: Paths known to give none.
-        finished: Paths whose crops are in their places.
+        work: All photos.
+        limits: The limits per person.
+        good: Paths known to yield a face.
+        bad: Paths known to yield no face.
+        finished: Paths whose crops exist.
     """
     albums: dict[str | None, list[CropJob]] = defaultdict(list)
     for item in work:
@@ -63,13 +63,13 @@ def select_needed(
         if identity is None:
             result.todo.extend(item for item in album if item.path not in bad and item.path not in finished)
         else:
-            _decide(album, bounds, good, bad, finished, result)
+            _decide(album, limits, good, bad, finished, result)
     return result
 
 
 def _decide(
     album: Sequence[CropJob],
-    bounds: PictureLimits,
+    limits: PictureLimits,
     good: Set[str],
     bad: Set[str],
     finished: Set[str],
@@ -77,11 +77,11 @@ def _decide(
 ) -> None:
     hopeful = [item for item in album if item.path not in bad]
     taken, surplus = hopeful, []
-    if bounds.most is not None:
+    if limits.most is not None:
         hopeful = sorted(hopeful, key=_draw)
-        taken, surplus = hopeful[: bounds.most], hopeful[bounds.most :]
+        taken, surplus = hopeful[: limits.most], hopeful[limits.most :]
     unknown = [item for item in taken if item.path not in good]
-    if len(album) < bounds.least or (not unknown and len(taken) < bounds.least):
+    if len(album) < limits.least or (not unknown and len(taken) < limits.least):
         result.left_out.update((item.path, Reason.FEW) for item in hopeful)
         return
     result.left_out.update((item.path, Reason.SURPLUS) for item in surplus)

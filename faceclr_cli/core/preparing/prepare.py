@@ -1,4 +1,4 @@
-"""Photographs in any layout become a folder of aligned faces that says how it was made."""
+"""The job `prepare`: photos in any layout become a folder of aligned faces with a description of its preprocessing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops, fingerpri
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.face_folder import DESCRIPTION
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.reasons import WANTED
+from faceclr_cli.core.faces.reasons import FILTER_REASONS
 from faceclr_cli.core.preparing.crop_paths import default_faces_folder, plan_crops
-from faceclr_cli.core.preparing.engine import Effort, Standing, check_sources, first_round, make_faces
+from faceclr_cli.core.preparing.engine import EngineRun, LedgerState, check_sources, make_faces, plan_first_round
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger, Row, RowState
 from faceclr_cli.core.preparing.photo_worker import CropJob, Recipe
 from faceclr_cli.core.preparing.picture_limits import PictureLimits
-from faceclr_cli.core.preparing.relocation import SOURCE, agree, find_relocation
+from faceclr_cli.core.preparing.relocation import SOURCE, find_relocation, with_former_source
 from faceclr_cli.core.preparing.template_check import require_arcface
 from faceclr_cli.core.sources.file_trees import is_picture
 from faceclr_cli.core.sources.layouts import Layout, Photos, find_photos
@@ -32,26 +32,26 @@ from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import require_processes
 from faceclr_cli.core.workers.pool import WORKER_BYTES, Crew, Processes
 
-_PASSING = ("sheet", "plot", "dry_run", "retry", "workers", "cluster")
-"""Options that have no part in what the faces are."""
+_RUN_OPTIONS = ("sheet", "plot", "dry_run", "retry", "workers", "cluster")
+"""Options that do not affect the faces."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareResult:
-    """What a folder of faces holds after `prepare`, and what this run did for it.
+    """The contents of a folder of faces after `prepare`, and the work of this run.
 
     Attributes:
         out: The folder.
-        ledger: The SQLite file with one row for each photograph.
-        layout: How people were told apart.
-        photos: How many photographs the ledger has.
-        faces: How many crops there are; one of each photograph that is `done`, or more with `--face all`.
-        people: How many people have a face.
-        states: Photographs by state; the three add up to `photos`.
-        reasons: Photographs without a crop by reason, the most frequent first.
-        processed: Photographs that this run worked on; the others were done before.
-        removed: Photographs that are gone from the source since.
-        seconds: What this run took for them.
+        ledger: The SQLite file with one row per photo.
+        layout: How people are identified.
+        photos: Number of photos in the ledger.
+        faces: Number of crops: one per photo that is `done`, or more with `--face all`.
+        people: Number of people with at least one face.
+        states: Number of photos by state; the three states add up to `photos`.
+        reasons: Number of photos without a crop by reason, most frequent first.
+        processed: Number of photos processed by this run; the others were done before.
+        removed: Number of photos that no longer exist in the source.
+        seconds: Wall time of this run.
     """
 
     out: Path
@@ -68,13 +68,13 @@ class PrepareResult:
 
     @property
     def photos_per_second(self) -> float | None:
-        """The speed of this run, or None if there was nothing to do."""
+        """The speed of this run, or None if it processed no photos."""
         return self.processed / self.seconds if self.processed and self.seconds else None
 
     @property
     def bad(self) -> int:
-        """Photographs that gave no crop although none of the user's own filters left them out."""
-        wanted = sum(self.reasons.get(reason.value, 0) for reason in WANTED)
+        """Number of photos without a crop, not counting those rejected by the user's own filters."""
+        wanted = sum(self.reasons.get(reason.value, 0) for reason in FILTER_REASONS)
         return self.photos - self.states[RowState.DONE] - wanted
 
     def to_json(self) -> dict[str, Any]:
@@ -85,16 +85,16 @@ class PrepareResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparePlan:
-    """What `prepare` would do: the outcome of a dry run.
+    """The result of a dry run: what `prepare` would do.
 
     Attributes:
-        out: The folder that it would write to.
-        layout: How people would be told apart.
-        photos: How many photographs the source holds.
-        people: How many people it names.
-        todo: How many photographs it would look at; more, where some of a person's turn out to be no good.
-        finished: How many photographs have their crops already.
-        removed: How many photographs are gone from the source, whose crops would be removed.
+        out: The output folder.
+        layout: How people would be identified.
+        photos: Number of photos in the source.
+        people: Number of people in the source.
+        todo: Number of photos that would be processed first; more may follow if some of them yield no face.
+        finished: Number of photos whose crops exist already.
+        removed: Number of photos that no longer exist in the source; their crops would be removed.
     """
 
     out: Path
@@ -111,27 +111,27 @@ class PreparePlan:
 
 
 def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | PreparePlan:
-    """Detects, aligns and writes the faces of photographs.
+    """Detects, aligns and writes the faces in photos.
 
-    A second run does only what is new or changed since, and an interrupted one is continued. A file that
-    cannot be decoded (`failed`) or shows no face (`skipped`) does not end the run: it is in the ledger
-    with its reason, and both count against `max_bad`. A script that calls this with more than one worker
-    needs the guard `if __name__ == "__main__":`.
+    A second run processes only new and changed photos, and an interrupted run can be continued. A file that cannot be
+    decoded (`failed`) or shows no face (`skipped`) does not end the run: the ledger records the reason, and the file
+    counts against `max_bad`. A script that calls this function with more than one worker needs the guard
+    `if __name__ == "__main__":`.
 
     Args:
-        config: What to do; `out=None` writes `SOURCE-faces` in the working directory.
-        reporter: Told of every photograph.
+        config: The options; with `out=None`, the output is `SOURCE-faces` in the working directory.
+        reporter: Receives the progress.
 
     Returns:
-        What the folder holds now, or of a dry run what would be done.
+        The contents of the folder, or for a dry run the plan.
 
     Raises:
-        ConfigError: The output folder holds something else, or faces that were made otherwise; or a detector
-            or cluster is not here, or the crops are not what `assume` says.
-        DataError: There is no such source, it holds no pictures, or none of them gave a face.
+        ConfigError: The output folder contains other files, or faces made with other settings; or a detector or the
+            cluster is not available; or the crops are not what `assume` claims.
+        DataError: The source does not exist, contains no pictures, or no picture yields a face.
         TooManyBadFilesError: Everything was written, but more files are bad than `max_bad` allows.
-        LockedError: Another run is writing the same folder.
-        ModelError: The detector's weights are missing.
+        LockedError: Another run is writing to the same folder.
+        ModelError: The weights of the detector are missing.
     """
     out = config.out or default_faces_folder(config.source)
     require_processes("--workers", config.workers or 1, WORKER_BYTES)
@@ -139,11 +139,11 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
     for text in found.notices:
         reporter.report(Notice(text=text, level="warning"))
     if not found.is_complete:
-        found = _without_faces(found, out, reporter)
+        found = _remove_own_output(found, out, reporter)
     if config.face == "all" and any(photo.identity for photo in found.photos):
-        text = "with --face all, every face in a photograph counts as the person of that photograph"
+        text = "with --face all, every face in a photo is assigned to the person of that photo"
         reporter.report(Notice(text=text, level="warning"))
-    _require_fit(config, found, out)
+    _check_paths(config, found, out)
     recipe, work = _recipe(config, out.absolute() if config.cluster else out), plan_crops(found, f".{config.format}")
     if config.dry_run:
         return _dry_run(config, found, work, recipe)
@@ -152,47 +152,47 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
     is_new, is_single = not out.exists(), found.layout == "flat" and len(found.photos) == 1
     try:
         with exclusive(out):
-            result = replace(_fill(config, found, work, recipe, reporter), out=out, ledger=out / LEDGER)
+            result = replace(_update_folder(config, found, work, recipe, reporter), out=out, ledger=out / LEDGER)
             if result.faces == 0 and is_new and is_single:
-                # Of a single file the message says all.
+                # For a single file, the error message is enough.
                 result.ledger.unlink()
                 out.rmdir()
     except (KeyboardInterrupt, StoppedError):
-        text = f"what is done is kept in {display_path(out)}; the same command goes on from there"
+        text = f"finished faces are kept in {display_path(out)}; run the same command to continue"
         reporter.report(Notice(text=text, level="warning"))
         raise
     except OSError as error:
         raise DataError(
             f"{display_path(error.filename or out)}: cannot be written ({error.strerror or error})"
         ) from error
-    _judge(config, result, is_single=is_single)
+    _check_result(config, result, is_single=is_single)
     return result
 
 
-def _require_fit(config: PrepareConfig, found: Photos, out: Path) -> None:
+def _check_paths(config: PrepareConfig, found: Photos, out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{display_path(out)}: is a file, not a folder; choose another -o")
     if _is_inside(out, config.source):
         raise ConfigError(
-            f"{display_path(out)}: lies inside the photographs, so its faces would become photographs; choose "
-            "another -o"
+            f"{display_path(out)}: is inside the source folder, so its faces would be read as photos; choose another -o"
         )
     for name, target in (("--sheet", config.sheet), ("--plot", config.plot)):
         if target is not None and is_picture(target.name) and _is_inside(target, config.source):
             raise ConfigError(
-                f"{name} {display_path(target)}: lies inside the photographs and would become one; name another place"
+                f"{name} {display_path(target)}: is inside the source folder and would be read as a photo; choose "
+                "another path"
             )
     if out.is_dir() and not (out / LEDGER).is_file():
         foreign = sorted(entry.name for entry in os.scandir(out) if not entry.name.startswith("."))
         if foreign:
             raise ConfigError(
-                f"{display_path(out)}: holds {display_path(foreign[0])}, which prepare did not write; choose "
+                f"{display_path(out)}: contains {display_path(foreign[0])}, which prepare did not write; choose "
                 "another -o, or remove it"
             )
     if (config.min_images or config.max_per_identity) and not any(photo.identity for photo in found.photos):
         raise ConfigError(
-            f"{display_path(config.source)}: nobody's name is known here, so --min-images and --max-per-identity have "
-            "nothing to count; name a --layout that tells people apart"
+            f"{display_path(config.source)}: this source has no identities, which --min-images and --max-per-identity "
+            "need; choose a --layout with identities"
         )
 
 
@@ -200,21 +200,18 @@ def _is_inside(path: Path, source: Path) -> bool:
     return source.is_dir() and path.resolve().is_relative_to(source.resolve())
 
 
-def _without_faces(found: Photos, out: Path, reporter: Reporter) -> Photos:
-    """Takes from a list what an earlier run wrote, which `find .` lists with the rest."""
+def _remove_own_output(found: Photos, out: Path, reporter: Reporter) -> Photos:
+    """Removes the faces of an earlier run from a list of paths; `find .` lists them with the photos."""
     folder = f"{out.absolute()}{os.sep}"
-    # By name: where a link leads does not matter.
+    # Compare names as given; the target of a link does not matter.
     within = (os.path.abspath(photo.path).startswith(folder) for photo in found.photos)
     photos = tuple(photo for photo, is_face in zip(found.photos, within, strict=True) if not is_face)
     if len(photos) == len(found.photos):
         return found
-    text = (
-        f"{len(found.photos) - len(photos)} of the paths lie in {display_path(out)}, which is for faces; "
-        "they are left out"
-    )
+    text = f"skipped {len(found.photos) - len(photos)} of the paths: they are in the output folder {display_path(out)}"
     reporter.report(Notice(text=text, level="warning"))
     if not photos:
-        raise DataError(f"{display_path(out)}: all paths of the list lie in it")
+        raise DataError(f"{display_path(out)}: all listed paths are in the output folder")
     return replace(found, photos=photos)
 
 
@@ -236,18 +233,18 @@ def _recipe(config: PrepareConfig, out: Path) -> Recipe:
 
 
 def _terms(config: PrepareConfig, fingerprint: Fingerprint) -> dict[str, Any]:
-    """What all faces of a folder have in common."""
+    """Returns the settings that all faces of a folder have in common."""
     is_list = config.source == STANDARD_INPUT
     names = ("face", "min_size", "min_score", "min_sharpness", "format", "quality")
     return {
-        # The paths of a list are as they were given, so they mean what they mean in the working directory.
+        # Listed paths are kept as given, so they refer to the working directory.
         SOURCE: "standard input" if is_list else str(config.source.resolve()),
         **fingerprint.to_json(),
         **{name: getattr(config, name) for name in names},
     }
 
 
-def _bounds(config: PrepareConfig) -> PictureLimits:
+def _limits(config: PrepareConfig) -> PictureLimits:
     return PictureLimits(least=config.min_images, most=config.max_per_identity)
 
 
@@ -256,12 +253,14 @@ def _crew(config: PrepareConfig, out: Path) -> Crew:
         return Processes(config.workers)
     from faceclr_cli.core.workers.dask_cluster import DaskCluster
 
-    # The ledger shows that workers see the folder that they write to, and not another of that name.
+    # The ledger proves that workers see the output folder itself and not another folder of the same name.
     source = () if config.source == STANDARD_INPUT else (config.source.absolute(),)
     return DaskCluster(config.cluster, (*source, out.absolute() / LEDGER))
 
 
-def _look(config: PrepareConfig, found: Photos, work: Sequence[CropJob], out: Path, rows: Iterable[Row]) -> Standing:
+def _compare(
+    config: PrepareConfig, found: Photos, work: Sequence[CropJob], out: Path, rows: Iterable[Row]
+) -> LedgerState:
     retry = None if config.retry is None else RowState(config.retry)
     return check_sources(work, out, rows, retry, is_complete=found.is_complete)
 
@@ -271,40 +270,40 @@ def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[CropJob], reci
     if path.is_file():
         terms = _terms(config, recipe.fingerprint)
         relocation = find_relocation(path, config.source, terms[SOURCE], work)
-        touched = {} if relocation is None else {row.path: row for row in relocation.touched}
-        with Ledger.open_to_read(path, agree(terms, relocation)) as ledger:
-            rows = (touched.get(row.path, row) for row in ledger.rows())
-            standing = _look(config, found, work, recipe.out, rows)
+        updated = {} if relocation is None else {row.path: row for row in relocation.updated}
+        with Ledger.open_to_read(path, with_former_source(terms, relocation)) as ledger:
+            rows = (updated.get(row.path, row) for row in ledger.rows())
+            state = _compare(config, found, work, recipe.out, rows)
     else:
-        standing = _look(config, found, work, recipe.out, ())
+        state = _compare(config, found, work, recipe.out, ())
     return PreparePlan(
         out=recipe.out,
         layout=found.layout,
         photos=len(work),
         people=len({item.identity for item in work} - {None}),
-        todo=len(first_round(work, _bounds(config), standing)),
-        finished=sum(standing.is_finished(row) for row in standing.rows.values()),
-        removed=standing.gone,
+        todo=len(plan_first_round(work, _limits(config), state)),
+        finished=sum(state.is_finished(row) for row in state.rows.values()),
+        removed=state.gone,
     )
 
 
-def _fill(
+def _update_folder(
     config: PrepareConfig, found: Photos, work: Sequence[CropJob], recipe: Recipe, reporter: Reporter
 ) -> PrepareResult:
     terms = _terms(config, recipe.fingerprint)
     relocation = find_relocation(recipe.out / LEDGER, config.source, terms[SOURCE], work)
-    with Ledger.open(recipe.out / LEDGER, agree(terms, relocation)) as ledger:
+    with Ledger.open(recipe.out / LEDGER, with_former_source(terms, relocation)) as ledger:
         if relocation is not None:
-            text = f"the photographs are those of {display_path(relocation.former)}; their faces are kept"
+            text = f"the photos were moved from {display_path(relocation.former)}; their faces are kept"
             reporter.report(Notice(text=text))
-            for row in relocation.touched:
+            for row in relocation.updated:
                 ledger.add(row)
             ledger.commit()
             ledger.change_term(SOURCE, terms[SOURCE])
-        standing = _look(config, found, work, recipe.out, ledger.rows())
-        effort = make_faces(work, recipe, _bounds(config), ledger, standing, reporter, _crew(config, recipe.out))
+        state = _compare(config, found, work, recipe.out, ledger.rows())
+        run = make_faces(work, recipe, _limits(config), ledger, state, reporter, _crew(config, recipe.out))
         ledger.commit()
-        result = _summary(recipe.out, found, ledger, effort)
+        result = _summarize(recipe.out, found, ledger, run)
     if result.faces:
         _describe(config, recipe.fingerprint, result)
     else:
@@ -312,7 +311,7 @@ def _fill(
     return result
 
 
-def _summary(out: Path, found: Photos, ledger: Ledger, effort: Effort) -> PrepareResult:
+def _summarize(out: Path, found: Photos, ledger: Ledger, run: EngineRun) -> PrepareResult:
     counts = ledger.counts()
     return PrepareResult(
         out=out,
@@ -323,15 +322,15 @@ def _summary(out: Path, found: Photos, ledger: Ledger, effort: Effort) -> Prepar
         people=ledger.people(),
         states={state.value: counts.get(state, 0) for state in RowState},
         reasons={reason.value: count for reason, count in ledger.reasons().items()},
-        processed=effort.processed,
-        removed=effort.removed,
-        seconds=round(effort.seconds, 3),
+        processed=run.processed,
+        removed=run.removed,
+        seconds=round(run.seconds, 3),
     )
 
 
 def _describe(config: PrepareConfig, fingerprint: Fingerprint, result: PrepareResult) -> None:
-    # Nothing here depends on when, where or in how many attempts the folder came about.
-    lasting = {name: value for name, value in to_json(config).items() if name not in _PASSING}
+    # Nothing here may depend on when, where or in how many attempts the folder was made.
+    lasting = {name: value for name, value in to_json(config).items() if name not in _RUN_OPTIONS}
     content = {
         **stamp("faces", lasting),
         "fingerprint": fingerprint.to_json(),
@@ -343,21 +342,21 @@ def _describe(config: PrepareConfig, fingerprint: Fingerprint, result: PrepareRe
     write_json(result.out / DESCRIPTION, content)
 
 
-def _judge(config: PrepareConfig, result: PrepareResult, *, is_single: bool) -> None:
+def _check_result(config: PrepareConfig, result: PrepareResult, *, is_single: bool) -> None:
     if is_single and result.faces == 0:
         raise DataError(f"{display_path(config.source)}: {next(iter(result.reasons))}")
     reasons = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
     if result.faces == 0:
         raise DataError(
-            f"{display_path(config.source)}: none of the {result.photos} files gave a face ({reasons}); see "
+            f"{display_path(config.source)}: none of the {result.photos} files produced a face ({reasons}); see "
             f"{result.ledger}"
         )
     if result.bad > config.max_bad * result.photos:
-        chosen = {reason.value for reason in WANTED}
+        chosen = {reason.value for reason in FILTER_REASONS}
         reasons = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items() if reason not in chosen)
         raise TooManyBadFilesError(
-            f"{result.bad} of {result.photos} files gave no face ({reasons}), more than --max-bad {config.max_bad:g} "
-            f"allows; the other {result.faces} are in {display_path(result.out)}, and "
-            f"{display_path(result.ledger)} names each",
+            f"{result.bad} of {result.photos} files produced no face ({reasons}), more than --max-bad "
+            f"{config.max_bad:g} allows; {result.faces} faces are in {display_path(result.out)}, and "
+            f"{display_path(result.ledger)} lists every file",
             result,
         )

@@ -1,4 +1,4 @@
-"""Photographs that lie under another path than when their faces were made: the same content, so the same faces."""
+"""Detection of photos that were moved: the same content under another path keeps its faces."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from pathlib import Path
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.preparing.ledger import Ledger, Row
 from faceclr_cli.core.preparing.photo_worker import CropJob, stamp_of
-from faceclr_cli.core.sources.layouts import describe_layout
+from faceclr_cli.core.sources.layouts import photo_reader
 
 SOURCE = "source"
-"""The term of a ledger that names its photographs' place."""
+"""Name of the ledger's setting that contains the path of the source."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relocation:
-    """Where the photographs of a ledger were, and what of it must be noted anew.
+    """The former location of a ledger's photos, and the rows to update.
 
     Attributes:
-        former: The place that the ledger names.
-        touched: Rows of photographs that have another date of change and the same content.
+        former: The location in the ledger.
+        updated: Updated rows of photos with another modification time but the same content.
     """
 
     former: str
-    touched: tuple[Row, ...]
+    updated: tuple[Row, ...]
 
 
 def find_relocation(ledger: Path, source: Path, place: str, work: Iterable[CropJob]) -> Relocation | None:
-    """Compares photographs with those that a ledger knows from another place.
+    """Checks if the photos are those that a ledger knows from another location.
 
     Args:
-        ledger: The file.
-        source: The photographs, as for `find_photos`.
-        place: What the ledger would call them.
-        work: All of them.
+        ledger: The SQLite file.
+        source: The photos, as for `find_photos`.
+        place: The location of the photos as the ledger would record it.
+        work: All photos.
 
     Returns:
-        None if the ledger names this place, or if most of its photographs are not among these.
+        None if the ledger records this location, or if most of its photos are not among these.
     """
     if not ledger.is_file():
         return None
@@ -50,25 +50,25 @@ def find_relocation(ledger: Path, source: Path, place: str, work: Iterable[CropJ
                 return None
             rows = [row for row in known.rows() if row.sha256 is not None]
     except DataError:
-        return None  # it was never begun, or is damaged, which shows when it is opened to be written
+        return None  # a missing or damaged ledger is reported when it is opened for writing
     asked = {item.path: item for item in work}
     here = [(row, asked[row.path]) for row in rows if row.path in asked]
-    alike = [row for row, item in here if (row.size, row.mtime_ns) == stamp_of(item)]
+    unchanged = [row for row, item in here if (row.size, row.mtime_ns) == stamp_of(item)]
     if 2 * len(here) <= len(rows):
         return None
-    touched = tuple(_touched(source, here))
-    if 2 * (len(alike) + len(touched)) <= len(rows):
+    updated = tuple(_updated_rows(source, here))
+    if 2 * (len(unchanged) + len(updated)) <= len(rows):
         return None
-    return Relocation(former=former, touched=touched)
+    return Relocation(former=former, updated=updated)
 
 
-def agree(terms: Mapping[str, object], relocation: Relocation | None) -> dict[str, object]:
-    """The terms as a ledger of photographs that were moved has them."""
+def with_former_source(terms: Mapping[str, object], relocation: Relocation | None) -> dict[str, object]:
+    """Returns the settings with the location that the ledger of moved photos records."""
     return {**terms, **({} if relocation is None else {SOURCE: relocation.former})}
 
 
-def _touched(source: Path, here: Iterable[tuple[Row, CropJob]]) -> Iterator[Row]:
-    with describe_layout(source) as read:
+def _updated_rows(source: Path, here: Iterable[tuple[Row, CropJob]]) -> Iterator[Row]:
+    with photo_reader(source) as read:
         for row, item in sorted(here, key=lambda pair: (pair[1].position, pair[1].path)):
             stamp = stamp_of(item)
             if stamp is None or stamp[0] != row.size or stamp[1] == row.mtime_ns or item.refused is not None:

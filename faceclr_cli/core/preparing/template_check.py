@@ -1,4 +1,4 @@
-"""Whether pictures that are said to be aligned crops look like it."""
+"""Check that pictures declared as aligned crops are aligned."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from faceclr_cli.core.sources.archive import Archive
 
 _SAMPLE = 48
 _FEWEST = 8
-"""From fewer faces nothing is concluded."""
+"""Minimum number of detected faces for a conclusion."""
 
 _LIMIT = 0.06
-"""Mean distance of the landmarks from the template, as a share of the crop's side, on the crop in the middle of
-a sample. On ArcFace crops of several sources it is 0.036 to 0.037, on loosely cropped press photographs 0.098, on LFW's
-own uncropped pictures 0.131."""
+"""Maximum distance of the landmarks from the template, as a share of the crop's side: the mean over the landmarks and
+the median over a sample of crops. It is 0.036 to 0.037 on ArcFace crops of several sources, 0.098 on loosely cropped
+press photos, and 0.131 on LFW's original pictures."""
 
 
 def require_arcface(work: Sequence[CropJob], origin: str) -> None:
-    """Looks for the landmarks on a few dozen of the pictures.
+    """Detects landmarks on a sample of the pictures and compares them with the ArcFace template.
 
     Args:
         work: The pictures.
-        origin: What to call their source in errors.
+        origin: Name of their source in errors.
 
     Raises:
-        ConfigError: They lie too far from the ArcFace template.
+        ConfigError: The landmarks are too far from the template.
     """
     detector = YuNet()
     distances = []
@@ -43,14 +43,14 @@ def require_arcface(work: Sequence[CropJob], origin: str) -> None:
         try:
             distance = _distance(detector, decode_picture(_content(item), item.source))
         except (DataError, cv2.error):
-            continue  # `prepare` will say so of each
+            continue  # `prepare` reports these pictures
         if distance is not None:
             distances.append(distance)
     if len(distances) >= _FEWEST and statistics.median(distances) > _LIMIT:
         raise ConfigError(
-            f"{origin}: --assume arcface does not hold: on {len(distances)} of these pictures the landmarks lie "
-            f"{statistics.median(distances):.0%} of the side from the template (aligned crops: 4%); "
-            "leave --detector none out, or --assume"
+            f"{origin}: --assume arcface: these are not ArcFace crops: on {len(distances)} pictures, the landmarks are "
+            f"{statistics.median(distances):.0%} of the side away from the template (aligned crops: 4%); "
+            "remove --detector none or --assume"
         )
 
 
@@ -59,19 +59,19 @@ def _content(item: CropJob) -> bytes:
         raise DataError(item.refused)
     if item.member is None:
         if not item.source.is_file():
-            raise DataError("not a regular file")  # a pipe would be waited for
+            raise DataError("not a regular file")  # reading a pipe could block forever
         return read_bytes(item.source)
     with Archive(item.source) as archive:
         return archive.read(item.member)
 
 
 def _distance(detector: YuNet, image: NDArray[np.uint8]) -> float | None:
-    """Mean distance of the landmarks from the template, as a share of the side; None where no face is seen."""
+    """Returns the mean distance of the landmarks from the template as a share of the side; None without a face."""
     height, width = image.shape[:2]
     side = max(height, width)
     picture = Face(box=(0.0, 0.0, float(width), float(height)), landmarks=None, score=1.0)
-    crop = Alignment(method="box", margin=0.0, size=side).cut(image, picture)  # as it is going to be
-    # The detector wants to see more than a face that fills the picture.
+    crop = Alignment(method="box", margin=0.0, size=side).cut(image, picture)  # as `prepare` would crop it
+    # The detector needs a margin around a face that fills the picture.
     edge = side // 2
     wider = np.asarray(cv2.copyMakeBorder(crop, edge, edge, edge, edge, cv2.BORDER_REPLICATE), np.uint8)
     faces = detector.detect(wider)

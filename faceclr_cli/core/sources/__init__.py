@@ -1,1 +1,1 @@
-"""Where photographs come from: folders in any layout, lists, and archives."""
+"""Sources of photos: folders in several layouts, lists of files, and archives."""

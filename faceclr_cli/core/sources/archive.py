@@ -1,4 +1,4 @@
-"""Zip and tar archives of photographs, read in place: nothing of them is ever written to disk."""
+"""Zip and tar archives of photos, read in place without extracting anything to disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
 from faceclr_cli.core.faces.headers import read_header
 from faceclr_cli.core.faces.reasons import Reason
-from faceclr_cli.core.sources.tars import BLOCK, BROKEN, Tar, is_compressed, is_tar, words
+from faceclr_cli.core.sources.tars import BLOCK, READ_ERRORS, Tar, error_text, is_compressed, is_tar
 from faceclr_cli.core.text import display_path
 
 P = TypeVar("P")
@@ -25,7 +25,7 @@ P = TypeVar("P")
 _SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _LONGEST_NAME = 255
-"""Bytes that a file system allows for the name of one file or folder."""
+"""Maximum length of a file or folder name in bytes, in most file systems."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,11 @@ class Member:
     """A file in an archive.
 
     Attributes:
-        name: Its path with forward slashes, without `./` where it stays inside the archive.
-        position: Its rank in the archive; reading in this order is cheapest.
-        size: Bytes, as the archive announces it.
-        refused: Why it is not read: `TOO_LARGE`, `UNSAFE` for what leads out of the archive, links and devices,
-            `UNREADABLE` for what is encrypted, or sparse in a tar.
+        name: Path with forward slashes. A leading `./` is removed, unless the path leads out of the archive.
+        position: Rank in the archive. Reading members in this order is fastest.
+        size: Size in bytes according to the archive's directory.
+        refused: Why the member cannot be read, or None: `TOO_LARGE`; `UNSAFE` for links, devices, and paths that
+            lead out of the archive; `UNREADABLE` for encrypted members and sparse members of a tar.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or tar archive, or is called like one and is no picture."""
+    """Returns True if the file is a zip or tar archive, or has the name of one and is not a picture."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -55,26 +55,26 @@ def is_archive(path: Path) -> bool:
             head = file.read(BLOCK)
     except OSError:
         return False
-    # By its start alone: a picture may well have a zip behind its end.
+    # Only the start counts: a picture may have a zip appended to it.
     if head.startswith(_ZIP_STARTS) or is_tar(head):
         return True
     return path.name.lower().endswith(_SUFFIXES) and read_header(head) is None
 
 
 class Archive:
-    """An open archive: zip, or tar as it is or compressed by gzip, bzip2 or xz. A context manager.
+    """An open archive (zip, or tar, optionally compressed by gzip, bzip2 or xz). A context manager.
 
-    Of members with one name the last counts, as it would after extraction.
+    If several members have the same name, the last one counts, as it would after extraction.
 
     Attributes:
-        flaw: What is wrong with the archive although some of it can be read, in words, or None.
-        repeated: How many members are not counted because a later one has the same name.
+        flaw: Description of the damage if only a part of the archive is readable, else None.
+        repeated: Number of members that are replaced by a later member of the same name.
 
     Args:
-        path: The file.
+        path: The archive file.
 
     Raises:
-        DataError: It cannot be read, or is not such an archive.
+        DataError: The file cannot be read, or is not a supported archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,10 +88,10 @@ class Archive:
             raise DataError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
         try:
             self._index = self._open()
-        except BROKEN as error:
+        except READ_ERRORS as error:
             self._file.close()
             raise DataError(
-                f"{display_path(path)}: not a zip or tar archive, or a damaged one ({display_path(words(error))})"
+                f"{display_path(path)}: not a zip or tar archive, or damaged ({display_path(error_text(error))})"
             ) from error
 
     def __enter__(self) -> Self:
@@ -107,16 +107,16 @@ class Archive:
         self._file.close()
 
     def members(self) -> list[Member]:
-        """Every file in the archive, each name once, in the order in which they lie there. Folders are left out."""
+        """Returns the files in the archive, each name once, in archive order. Folders are omitted."""
         return sorted((member for member, _ in self._index.values()), key=lambda member: member.position)
 
     def read(self, name: str) -> bytes:
-        """The content of a member, up to just over `MAX_BYTES`. May be called from several threads.
+        """Reads a member, up to just over `MAX_BYTES`. May be called from several threads.
 
-        In a compressed tar, going back means decompressing it from the start.
+        Reading backward in a compressed tar decompresses the archive again from its start.
 
         Raises:
-            DataError: There is no such member, it is refused, or it cannot be read.
+            DataError: The member does not exist, is refused, or cannot be read.
         """
         origin = f"{display_path(self._path)}: {display_path(name)}"
         if name not in self._index:
@@ -127,28 +127,28 @@ class Archive:
         try:
             with self._lock:
                 data = self._content(entry, member.size)
-        except BROKEN as error:
-            raise DataError(f"{origin}: cannot be read ({display_path(words(error))})") from error
+        except READ_ERRORS as error:
+            raise DataError(f"{origin}: cannot be read ({display_path(error_text(error))})") from error
         if len(data) < min(member.size, MAX_BYTES + 1):
-            raise DataError(f"{origin}: cannot be read (its end is missing)")
+            raise DataError(f"{origin}: cannot be read (the end is missing)")
         return data
 
     def _open(self) -> Mapping[str, tuple[Member, zipfile.ZipInfo | int]]:
-        """The members by name, each with where to read it: its entry in a zip, the place of its first byte in a tar."""
+        """Maps names to members and where to read them: the entry of a zip, or the offset of the data in a tar."""
         head = self._file.read(BLOCK)
         self._file.seek(0)
         is_named_zip = self._path.name.lower().endswith(".zip")
         if head.startswith(_ZIP_STARTS) or (is_named_zip and not (is_tar(head) or is_compressed(head))):
             self._zip = zipfile.ZipFile(self._file)
             entries = ((_zip_member(info, rank), info) for rank, info in enumerate(self._zip.infolist()))
-            return self._indexed((member, info) for member, info in entries if not info.is_dir())
+            return self._build_index((member, info) for member, info in entries if not info.is_dir())
         self._tar = Tar(self._file, head)
         places = ((_tar_member(info, rank), info) for rank, info in enumerate(self._tar.entries()))
-        index = self._indexed((member, info.offset_data) for member, info in places if not info.isdir())
+        index = self._build_index((member, info.offset_data) for member, info in places if not info.isdir())
         self.flaw = self._tar.flaw
         return index
 
-    def _indexed(self, entries: Iterable[tuple[Member, P]]) -> dict[str, tuple[Member, P]]:
+    def _build_index(self, entries: Iterable[tuple[Member, P]]) -> dict[str, tuple[Member, P]]:
         index: dict[str, tuple[Member, P]] = {}
         for member, place in entries:
             self.repeated += member.name in index
@@ -165,20 +165,20 @@ class Archive:
 def _zip_member(info: zipfile.ZipInfo, position: int) -> Member:
     name = info.filename
     if not info.flag_bits & 0x800 and not name.isascii():
-        # Not marked as UTF-8, which zipfile takes for code page 437. macOS writes UTF-8 nevertheless.
+        # zipfile decodes names without the UTF-8 flag as code page 437, but macOS writes UTF-8 without the flag.
         try:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
             name = info.filename
     kind = stat.S_IFMT(info.external_attr >> 16)
     is_plain = kind in (0, stat.S_IFREG) or info.is_dir()
-    # Windows' older tools write their own slashes.
+    # Some older Windows tools write backslashes.
     is_encrypted = bool(info.flag_bits & 1)
     return _member(name.replace("\\", "/"), position, info.file_size, is_plain=is_plain, is_closed=is_encrypted)
 
 
 def _tar_member(info: tarfile.TarInfo, position: int) -> Member:
-    # Photographs have no holes, and a sparse file's map of them is one more thing to be lied about.
+    # Photos have no holes, and the map of a sparse file is one more thing that could be forged.
     return _member(info.name, position, info.size, is_plain=info.isreg(), is_closed=info.issparse())
 
 

@@ -1,4 +1,4 @@
-"""What files a folder or an archive holds, by their names."""
+"""The files of a folder or an archive, classified by their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif"}
 )
-"""Files in folders that count as photographs, in lower case. HEIC does so that nobody misses it silently."""
+"""Suffixes of files that are treated as photos. HEIC is included so that it is reported, not ignored."""
 
 _COMPANIONS = frozenset(
     {
@@ -42,36 +42,36 @@ _COMPANIONS = frozenset(
     | {".html", ".htm", ".pdf", ".xmp", ".aae", ".mat", ".npy", ".npz", ".pkl", ".db", ".lnk", ".url", ".py", ".sh"}
     | {".m", ".ipynb", ".md5", ".sha1", ".sha256", ".pts", ".h5", ".sqlite"}
 )
-"""Files that nobody takes for photographs, in lower case."""
+"""Suffixes of files that usually accompany photos, such as lists and notes."""
 
 _TEXTS = frozenset({"readme", "license", "copying", "makefile", "changelog", "sha256sums", "md5sums"})
-"""Files without a suffix that nobody takes for photographs either."""
+"""Names of files without a suffix that are not photos either."""
 
 _SERVICE_FOLDERS = frozenset(
     {"@eadir", "@tmp", "#recycle", "@recycle", "@recently-snapshot", "#snapshot", "@__thumb", "$recycle.bin"}
     | {"recycler", "system volume information", "lost+found", "files_trashbin", "files_versions", "trash"}
     | {"thumbnails", "thumbs", "_thumbs", "_thumbnails"}
 )
-"""Where storage systems and photograph managers keep thumbnails and deleted files, in lower case."""
+"""Folders in which storage systems and photo managers keep thumbnails and deleted files, in lower case."""
 
 _LISTS = (".txt", ".csv")
-"""Ends the names of what may be a list of the layout."""
+"""Suffixes of files that may be identity lists."""
 
 _MOST_KINDS = 4
-"""Kinds of files and folders that a notice names."""
+"""Maximum number of file or folder kinds that a notice lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """A folder or an archive. All names are relative to it, with forward slashes.
+    """The contents of a folder or an archive. All names are relative to it, with forward slashes.
 
     Attributes:
-        root: Which.
-        pictures: What is named like a picture, sorted; also pipes, devices and broken links of a folder.
-        unsafe: Members of an archive that are named like pictures and must not be read, sorted.
-        texts: Regular files that are named `.txt` or `.csv`.
-        members: By name, of an archive; of a folder nothing.
-        notices: What the user should hear: one sentence each.
+        root: The folder or archive.
+        pictures: Sorted names of files with an image suffix, including pipes, devices and broken links in a folder.
+        unsafe: Sorted names of archive members with an image suffix that must not be read.
+        texts: Names of regular files that end in `.txt` or `.csv`.
+        members: Members of an archive by name; empty for a folder.
+        notices: Notices for the user, one sentence each.
         archive: The open archive, or None for a folder.
     """
 
@@ -84,10 +84,10 @@ class Tree:
     archive: Archive | None = None
 
     def read(self, name: str) -> bytes:
-        """The content of one of its files.
+        """Reads one of the files.
 
         Raises:
-            DataError: It is missing or cannot be read.
+            DataError: The file is missing or cannot be read.
         """
         return read_file(self.root / name) if self.archive is None else self.archive.read(name)
 
@@ -96,47 +96,49 @@ class Tree:
 def open_tree(root: Path) -> Iterator[Tree]:
     """Lists a folder or an archive, without hidden files and without folders for thumbnails and deleted files.
 
-    Of a folder, those that a symbolic link leads to a second time are left out as well.
+    A folder that is reached a second time through a symbolic link is listed once.
 
     Raises:
         DataError: The archive cannot be read.
     """
     if root.is_dir():
-        yield _folder(root)
+        yield _list_folder(root)
         return
     with Archive(root) as archive:
-        yield _archived(root, archive)
+        yield _list_archive(root, archive)
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file is named like a picture."""
+    """Returns True if a file name has an image suffix."""
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def is_companion(name: str) -> bool:
-    """Whether a file is named like what often lies beside pictures: text, tables, checksums."""
+    """Returns True for names of files that often accompany pictures: text, tables, checksums."""
     stem, suffix = os.path.splitext(name.rpartition("/")[2])
     return suffix.lower() in _COMPANIONS or (not suffix and stem.lower() in _TEXTS)
 
 
 def service_folder(name: str) -> str | None:
-    """The outermost folder on the way to a file that is for thumbnails or deleted files, such as `Ann/@eaDir`."""
+    """Returns the outermost folder for thumbnails or deleted files on a path, such as `Ann/@eaDir`, or None."""
     parts = name.split("/")[:-1]
     depth = next((depth for depth, part in enumerate(parts, start=1) if part.lower() in _SERVICE_FOLDERS), None)
     return None if depth is None else "/".join(parts[:depth])
 
 
-def by_suffix(names: Iterable[str]) -> str:
-    """How many files have which suffix, for a message: `12 .cr3, 1 .jxl, 3 without a suffix`."""
+def count_suffixes(names: Iterable[str]) -> str:
+    """Counts files by suffix, for a message: `12 .cr3, 1 .jxl, 3 without a suffix`."""
     suffixes = Counter(os.path.splitext(name.rpartition("/")[2])[1].lower() for name in names)
-    return _listed([(count, display_path(suffix) or "without a suffix") for suffix, count in suffixes.most_common()])
+    return _join_counts(
+        [(count, display_path(suffix) or "without a suffix") for suffix, count in suffixes.most_common()]
+    )
 
 
 def read_file(path: Path) -> bytes:
-    """Reads a file, but no pipe or device, for which a reader may wait for ever.
+    """Reads a regular file. Pipes and devices are refused because reading them may block forever.
 
     Raises:
-        DataError: It is missing or cannot be read.
+        DataError: The file is missing, is not a regular file, or cannot be read.
     """
     if path.exists() and not path.is_file():
         raise DataError(f"{display_path(path)}: {Reason.NOT_A_FILE.value}")
@@ -144,12 +146,12 @@ def read_file(path: Path) -> bytes:
 
 
 def leads_out(name: str) -> bool:
-    """Whether a path that somebody else wrote is none below a folder: absolute, through `..`, or no path at all."""
+    """Returns True if an untrusted path is not below its folder: absolute, with `..`, empty, or with a NUL byte."""
     path = PurePosixPath(name)
     return not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name
 
 
-def _folder(root: Path) -> Tree:
+def _list_folder(root: Path) -> Tree:
     pictures: list[str] = []
     texts: list[str] = []
     others: list[str] = []
@@ -167,7 +169,7 @@ def _folder(root: Path) -> Tree:
             with os.scandir(root / folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            notices.append(f"{display_path(root / folder)}: left out, cannot be listed ({error.strerror})")
+            notices.append(f"{display_path(root / folder)}: skipped, cannot be listed ({error.strerror})")
             continue
         real: list[str] = []
         for entry in entries:
@@ -181,7 +183,7 @@ def _folder(root: Path) -> Tree:
                 elif is_real:
                     real.append(name)
                 else:
-                    waiting.append(name)  # behind all real folders, so that a folder goes by its own name
+                    waiting.append(name)  # after all real folders, so that a folder keeps its own name
             elif is_picture(name):
                 pictures.append(name)
             elif not is_companion(name):
@@ -193,19 +195,19 @@ def _folder(root: Path) -> Tree:
         root=root,
         pictures=tuple(sorted(pictures)),
         texts=frozenset(texts),
-        notices=(*notices, *_left_out(root, services, others)),
+        notices=(*notices, *_skip_notices(root, services, others)),
     )
 
 
 def _kind(entry: os.DirEntry[str]) -> int | None:
-    """What it is, or what its link leads to; None for links that lead nowhere or to themselves."""
+    """Returns the file type of an entry or of its link's target; None for a broken or circular link."""
     try:
         return stat.S_IFMT(entry.stat().st_mode)
     except OSError:
         return None
 
 
-def _archived(root: Path, archive: Archive) -> Tree:
+def _list_archive(root: Path, archive: Archive) -> Tree:
     visible = {member.name: member for member in archive.members() if not _is_hidden(member.name)}
     members = {name: member for name, member in visible.items() if service_folder(name) is None}
     pictures = sorted(name for name in members if is_picture(name))
@@ -214,7 +216,8 @@ def _archived(root: Path, archive: Archive) -> Tree:
     notices = [] if archive.flaw is None else [f"{display_path(root)}: {archive.flaw}"]
     if archive.repeated:
         notices.append(
-            f"{display_path(root)}: {archive.repeated} of its files have the name of a later one, which replaces them"
+            f"{display_path(root)}: {archive.repeated} of its files have the same name as a later one, which replaces "
+            "them"
         )
     return Tree(
         root=root,
@@ -222,32 +225,32 @@ def _archived(root: Path, archive: Archive) -> Tree:
         unsafe=tuple(name for name in pictures if members[name].refused is Reason.UNSAFE),
         texts=frozenset(name for name in members if name.lower().endswith(_LISTS) and members[name].refused is None),
         members=members,
-        notices=(*notices, *_left_out(root, services, others)),
+        notices=(*notices, *_skip_notices(root, services, others)),
         archive=archive,
     )
 
 
-def _left_out(root: Path, services: Iterable[str], others: Sequence[str]) -> list[str]:
-    """What of a folder or archive is not read, in words."""
+def _skip_notices(root: Path, services: Iterable[str], others: Sequence[str]) -> list[str]:
+    """Describes the files and folders that are skipped."""
     notices = []
     names = Counter(folder.rpartition("/")[2] for folder in services)
     if names:
-        listed = _listed([(count, display_path(name)) for name, count in names.most_common()])
-        notices.append(f"{display_path(root)}: folders for thumbnails or deleted files are left out: {listed}")
+        listed = _join_counts([(count, display_path(name)) for name, count in names.most_common()])
+        notices.append(f"{display_path(root)}: skipped folders for thumbnails or deleted files: {listed}")
     if others:
-        are = "file is" if len(others) == 1 else "files are"
+        noun = "file" if len(others) == 1 else "files"
         notices.append(
-            f"{display_path(root)}: {len(others)} {are} left out, without the suffix of a picture: {by_suffix(others)}"
+            f"{display_path(root)}: skipped {len(others)} {noun} without an image suffix: {count_suffixes(others)}"
         )
     return notices
 
 
-def _listed(kinds: Sequence[tuple[int, str]]) -> str:
+def _join_counts(kinds: Sequence[tuple[int, str]]) -> str:
     named = [f"{count} {kind}" for count, kind in kinds[:_MOST_KINDS]]
     rest = sum(count for count, _ in kinds[_MOST_KINDS:])
     return ", ".join([*named, f"{rest} others"] if rest else named)
 
 
 def _is_hidden(name: str) -> bool:
-    # Two dots lead out of the archive, which is another matter.
+    # ".." is not a hidden name; it is refused as unsafe.
     return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))

@@ -1,4 +1,4 @@
-"""Which folder on the way to a picture is its person's."""
+"""Detection of the folder level that names people."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from faceclr_cli.core.sources.lists import is_folder_name
 from faceclr_cli.core.text import canonical
 
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""What folders of the parts of a data set are called, in lower case."""
+"""Folder names of the parts of a data set, in lower case."""
 
 _CONTAINERS = frozenset(
     {"data", "image", "images", "img", "imgs", "photos", "pictures", "faces", "raw", "aligned", "cropped", "original"}
     | {"originals", "frontal", "profile"}
 )
-"""Folders that hold pictures of everybody, or of one kind, in lower case."""
+"""Names of folders that contain pictures of all people, or one kind of picture, in lower case."""
 
 _DATE = re.compile(
     r"(?:19|20)\d\d(?:[-_. ]?(?:0[1-9]|1[0-2])(?:[-_. ]?(?:0[1-9]|[12]\d|3[01]))?)?(?:[ _-].*)?", re.DOTALL
 )
 _DAY = re.compile(r"\d\d?(?:[ _-].*)?|" + _DATE.pattern, re.DOTALL)
-"""The month or day in a folder of a year or month."""
+"""Folder names for a month or a day below a folder for a year or a month."""
 
 _STRAY = 0.1
-"""Share of the pictures that may lie above the folders of people without making those folders doubtful."""
+"""Maximum share of pictures above a folder level for the level to still be common to all pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Division:
-    """Who is in each picture, by its folders.
+class PersonFolders:
+    """The people that the folders of a source name.
 
     Attributes:
         people: The person of each picture, or None.
-        depth: Which folder on the way to a picture is its person's; 1 is the first.
-        is_doubtful: Whether no folder is called like a person: they are called like parts of a data set, or like dates.
-        above: The pictures that lie above these folders, so that it is not known who is in them.
-        rivals: The other depths whose folders may as well be people.
-        names: The names at each depth from 1, each once and sorted.
+        depth: The depth of the folders that are people; 1 is the outermost.
+        is_doubtful: True if no folder level looks like people, only like parts of a data set or dates.
+        above: Pictures above the folders of people, which therefore have no identity.
+        rivals: Other depths whose folders could be people.
+        names: The sorted folder names at each depth, starting at depth 1.
     """
 
     people: tuple[str | None, ...]
@@ -51,27 +51,32 @@ class Division:
     names: tuple[tuple[str, ...], ...]
 
 
-def by_folder(names: Sequence[str], depth: int | None = None) -> Division:
-    """Finds the folders of people.
+def find_person_folders(names: Sequence[str], depth: int | None = None) -> PersonFolders:
+    """Finds the folder level that names people.
 
-    A depth is that of people unless its folders are called like parts of a data set, like dates, or alike in most
-    folders above (`frontal`, `profile`). Of several such depths it is the first that has more folders than each of
-    them has inside. So CFP's `Images/001/frontal/01.jpg` shows 001, VGGFace2's
-    `train/n000001/1.jpg` n000001, and `Ann/2019-05-01/1.jpg` Ann. A few pictures that lie further up do not count.
+    A level is excluded if its folders are named like parts of a data set or dates, or if most parent folders
+    contain the same names (`frontal`, `profile`). Of several remaining levels, the first one with more folders than
+    the average number of folders inside each of them is chosen. For example, the person in CFP's
+    `Images/001/frontal/01.jpg` is 001, in VGGFace2's `train/n000001/1.jpg` n000001, and in `Ann/2019-05-01/1.jpg`
+    Ann. A few pictures closer to the root are ignored.
 
     Args:
         names: Paths relative to the source, with forward slashes.
-        depth: Which folder is the person's, where that is known.
+        depth: The depth of the folders that are people, if known.
     """
-    # Folders are far fewer than pictures.
+    # Work on folders, because there are far fewer folders than pictures.
     sizes = Counter(name.rpartition("/")[0] for name in names)
-    ways = {folder: canonical(folder).split("/") for folder in sizes if folder}
-    deepest = max(map(len, ways.values()), default=0)
-    levels = [sorted({way[at] for way in ways.values() if len(way) > at}) for at in range(deepest)]
-    candidates = _candidates(ways, sizes, levels)
-    level = _choose(ways, candidates or range(_shared(ways, sizes, levels))) if depth is None else depth - 1
-    people = {folder: _person(way[level]) if len(way) > level else None for folder, way in ways.items()}
-    return Division(
+    folder_parts = {folder: canonical(folder).split("/") for folder in sizes if folder}
+    deepest = max(map(len, folder_parts.values()), default=0)
+    levels = [sorted({parts[at] for parts in folder_parts.values() if len(parts) > at}) for at in range(deepest)]
+    candidates = _candidates(folder_parts, sizes, levels)
+    level = (
+        _choose(folder_parts, candidates or range(_shared_levels(folder_parts, sizes, levels)))
+        if depth is None
+        else depth - 1
+    )
+    people = {folder: _person(parts[level]) if len(parts) > level else None for folder, parts in folder_parts.items()}
+    return PersonFolders(
         people=tuple(people.get(name.rpartition("/")[0]) for name in names),
         depth=level + 1,
         is_doubtful=not candidates,
@@ -82,59 +87,63 @@ def by_folder(names: Sequence[str], depth: int | None = None) -> Division:
 
 
 def _candidates(
-    ways: Mapping[str, Sequence[str]], sizes: Mapping[str, int], levels: Sequence[Sequence[str]]
+    folder_parts: Mapping[str, Sequence[str]], sizes: Mapping[str, int], levels: Sequence[Sequence[str]]
 ) -> list[int]:
-    """The levels, counted from 0, that may be those of people."""
+    """Returns the levels, counted from 0, that could be people."""
     found: list[int] = []
     is_below_dates = False
-    for level in range(_shared(ways, sizes, levels)):
-        is_below_dates = _are_dates(levels[level], is_below_dates) or (is_below_dates and _are_albums(ways, level))
+    for level in range(_shared_levels(folder_parts, sizes, levels)):
+        is_below_dates = _are_dates(levels[level], is_below_dates) or (
+            is_below_dates and _are_albums(folder_parts, level)
+        )
         if not is_below_dates and not _are_containers(levels[level]):
             found.append(level)
     found = [level for level in found if not _are_letters(levels[level])] or found
-    found = [level for level in found if level == found[0] or not _are_kinds(ways, levels, level)]
+    found = [level for level in found if level == found[0] or not _are_kinds(folder_parts, levels, level)]
     return [level for level in found if len(levels[level]) > 1] or found[-1:]
 
 
-def _choose(ways: Mapping[str, Sequence[str]], candidates: Sequence[int]) -> int:
+def _choose(folder_parts: Mapping[str, Sequence[str]], candidates: Sequence[int]) -> int:
     for level, inner in pairwise(candidates):
         inside: dict[str, set[str]] = defaultdict(set)
-        for way in ways.values():
-            if len(way) > level:
-                inside[way[level]].update(way[inner : inner + 1])
+        for parts in folder_parts.values():
+            if len(parts) > level:
+                inside[parts[level]].update(parts[inner : inner + 1])
         if len(inside) > sum(map(len, inside.values())) / len(inside):
             return level
     return candidates[-1]
 
 
-def _shared(ways: Mapping[str, Sequence[str]], sizes: Mapping[str, int], levels: Sequence[Sequence[str]]) -> int:
-    """How many folders there are on the way to all pictures but a few; at least 1."""
-    total, passed = sum(sizes[folder] for folder in ways), 0
+def _shared_levels(
+    folder_parts: Mapping[str, Sequence[str]], sizes: Mapping[str, int], levels: Sequence[Sequence[str]]
+) -> int:
+    """Returns the number of folder levels that all but a few pictures share; at least 1."""
+    total, passed = sum(sizes[folder] for folder in folder_parts), 0
     for depth in range(1, len(levels)):
-        passed += sum(sizes[folder] for folder, way in ways.items() if len(way) == depth)
-        # Folders of parts of the data are not people, as soon as most of their pictures lie deeper.
+        passed += sum(sizes[folder] for folder, parts in folder_parts.items() if len(parts) == depth)
+        # A level of data set parts is passed as soon as most of its pictures are deeper.
         limit = 0.5 if _are_containers(levels[depth - 1]) else _STRAY
         if passed > limit * total:
             return depth
     return max(1, len(levels))
 
 
-def _are_kinds(ways: Mapping[str, Sequence[str]], levels: Sequence[Sequence[str]], level: int) -> bool:
-    """Whether most folders above have the same few inside, as `frontal` and `profile`, or numbers below 100."""
-    pairs, names = _pairs(ways, level), levels[level]
+def _are_kinds(folder_parts: Mapping[str, Sequence[str]], levels: Sequence[Sequence[str]], level: int) -> bool:
+    """Returns True if most parent folders contain the same few names, such as `frontal`, or numbers below 100."""
+    pairs, names = _pairs(folder_parts, level), levels[level]
     are_few = len(names) < len(levels[level - 1]) or all(name.isdecimal() and len(name) <= 2 for name in names)
     return are_few and 2 * len(names) <= len(pairs)
 
 
-def _are_albums(ways: Mapping[str, Sequence[str]], level: int) -> bool:
-    """Whether the folders of several dates have none in common: people are there more than once."""
-    pairs = _pairs(ways, level)
+def _are_albums(folder_parts: Mapping[str, Sequence[str]], level: int) -> bool:
+    """Returns True if the folders of different dates have no names in common; names of people would recur."""
+    pairs = _pairs(folder_parts, level)
     return len({above for above, _ in pairs}) > 1 and len({name for _, name in pairs}) == len(pairs)
 
 
-def _pairs(ways: Mapping[str, Sequence[str]], level: int) -> set[tuple[str, str]]:
-    """The names at a level, each with the one above it."""
-    return {(way[level - 1], way[level]) for way in ways.values() if len(way) > level}
+def _pairs(folder_parts: Mapping[str, Sequence[str]], level: int) -> set[tuple[str, str]]:
+    """Returns the names at a level, each with the name of its parent folder."""
+    return {(parts[level - 1], parts[level]) for parts in folder_parts.values() if len(parts) > level}
 
 
 def _are_containers(names: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Who is in a photograph, and which part of the data it belongs to, as far as its path tells."""
+"""The person and the data set part of a photo, derived from its path."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from faceclr_cli.core.text import canonical
 _NUMBERED = re.compile(r"(.+)_\d{4}", re.DOTALL)
 
 
-def by_parent(names: Sequence[str]) -> list[str | None]:
-    """The folder that each picture lies in."""
+def people_by_parent(names: Sequence[str]) -> list[str | None]:
+    """Returns the name of each picture's parent folder as its person."""
     return [_parent(name) for name in names]
 
 
-def by_file(names: Sequence[str]) -> list[str | None]:
-    """What comes before `_0001` in each picture's own name, as in LFW; None where there is no such number."""
+def people_by_file(names: Sequence[str]) -> list[str | None]:
+    """Returns the part of each file name before `_0001`, as in LFW; None if there is no such number."""
     return [_numbered(name) for name in names]
 
 
 def is_lfw(names: Sequence[str]) -> bool:
-    """Whether every picture is called like its folder and numbered: `Ann_Lee/Ann_Lee_0001.jpg`."""
+    """Returns True if every file is named after its folder and numbered, as in `Ann_Lee/Ann_Lee_0001.jpg`."""
     return all((person := _numbered(name)) is not None and person == _parent(name) for name in names)
 
 
 def part_by_folder(name: str, identity: str | None) -> str | None:
-    """`train`, `val` or `test` where the first folder on the way to a picture is called so, and is not a person's."""
+    """Returns `train`, `val` or `test` if the first folder of a path is named so and is not a person's folder."""
     first, slash, _ = name.partition("/")
     return PARTS.get(first.lower()) if slash and canonical(first) != identity else None
 

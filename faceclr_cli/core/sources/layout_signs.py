@@ -1,4 +1,4 @@
-"""Where in a folder or archive the signs of a layout are: lists of identities, CelebA's folders."""
+"""Files and folders that reveal the layout of a source: identity lists and CelebA's folders."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ P = TypeVar("P", bound=PurePath)
 
 CELEBA_LIST = "identity_CelebA.txt"
 _CELEBA_PICTURES = ("img_align_celeba", "img_celeba")
-_CELEBA_PARTS = ("list_eval_partition.txt", "list_eval_partition.csv")  # Kaggle has the second
+_CELEBA_PARTS = ("list_eval_partition.txt", "list_eval_partition.csv")  # the second is Kaggle's
 _ANNOTATIONS = "Anno"
 
 
-def own_folder(tree: Tree) -> str:
-    """The folder that all pictures lie in, with a slash behind it, or nothing."""
+def single_folder(tree: Tree) -> str:
+    """Returns the folder that contains all pictures, with a trailing slash, or an empty string."""
     first, slash, _ = next(iter(tree.pictures), "").partition("/")
-    # They are sorted, so that it is enough to compare the ends.
+    # The names are sorted, so comparing the first and the last is enough.
     return f"{first}/" if slash and tree.pictures[-1].startswith(f"{first}/") else ""
 
 
 def wrapper(tree: Tree) -> str:
-    """What `tar -czf faces.tgz faces` puts around all: such an archive is to mean what the folder does."""
-    folder = own_folder(tree)
+    """Returns the folder that `tar -czf faces.tgz faces` adds around all files; it is not a person."""
+    folder = single_folder(tree)
     is_named_so = tree.root.name.lower().startswith(f"{folder[:-1]}.".lower())
     return folder if folder and tree.archive is not None and is_named_so else ""
 
 
 def celeba_pictures(tree: Tree) -> str | None:
-    """The folder of CelebA's pictures, with a slash behind it."""
+    """Returns the folder of CelebA's pictures, with a trailing slash."""
     for above in _places(tree, "", "Img/"):
         for name in _CELEBA_PICTURES:
-            # Kaggle's archive has the folder twice.
+            # Kaggle's archive nests the folder in a folder of the same name.
             for folder in (f"{above}{name}/{name}/", f"{above}{name}/"):
                 place = bisect_left(tree.pictures, folder)
                 if place < len(tree.pictures) and tree.pictures[place].startswith(folder):
@@ -46,64 +46,62 @@ def celeba_pictures(tree: Tree) -> str | None:
 
 
 def celeba_list(tree: Tree) -> str | None:
-    """CelebA's list of who is who."""
+    """Returns the path of CelebA's identity list."""
     return _find(tree, CELEBA_LIST, "", f"{_ANNOTATIONS}/")
 
 
 def require_celeba_pictures(tree: Tree) -> str:
-    """`celeba_pictures`, which must be there.
+    """Like `celeba_pictures`, but required.
 
     Raises:
-        ConfigError: They are not.
+        ConfigError: There are no CelebA pictures.
     """
     folder = celeba_pictures(tree)
     if folder is None:
         raise ConfigError(
-            f"{display_path(tree.root)}: not CelebA's layout, it has neither {' nor '.join(_CELEBA_PICTURES)}"
+            f"{display_path(tree.root)}: not the CelebA layout: it has neither {' nor '.join(_CELEBA_PICTURES)}"
         )
     return folder
 
 
 def require_celeba(tree: Tree) -> str:
-    """`celeba_list`, which must be there, and pictures as well.
+    """Like `celeba_list`, but required together with the pictures.
 
     Raises:
-        ConfigError: One of them is missing.
+        ConfigError: The list or the pictures are missing.
     """
     require_celeba_pictures(tree)
     listing = celeba_list(tree)
     if listing is None:
-        raise ConfigError(
-            f"{display_path(tree.root)}: CelebA's {CELEBA_LIST} is missing; put it there, or say --layout flat"
-        )
+        raise ConfigError(f"{display_path(tree.root)}: CelebA's {CELEBA_LIST} is missing; add it, or use --layout flat")
     return listing
 
 
 def require_list(tree: Tree) -> str:
-    """The one of `lists`.
+    """Returns the only identity list.
 
     Raises:
-        ConfigError: There is none, or more than one.
+        ConfigError: There is no list, or more than one.
     """
     found = identity_lists(tree)
     if not found:
-        raise ConfigError(f"{display_path(tree.root)}: holds no list of who is who, such as identities.txt")
+        raise ConfigError(f"{display_path(tree.root)}: contains no identity list, such as identities.txt")
     if len(found) > 1:
         raise ConfigError(
-            f"{display_path(tree.root)}: several lists of who is who ({', '.join(map(display_path, found))}); "
-            "give one of them as PHOTOS, or say --layout identities"
+            f"{display_path(tree.root)}: contains several identity lists ({', '.join(map(display_path, found))}); "
+            "pass one of them as PHOTOS, or use --layout identities"
         )
     return found[0]
 
 
 def celeba_parts(tree: Tree) -> str | None:
-    """CelebA's list of which picture is for training, validation and test."""
+    """Returns the path of CelebA's list of the training, validation and test pictures."""
     found = (_find(tree, name, "", f"{_ANNOTATIONS}/", "Eval/") for name in _CELEBA_PARTS)
     return next((name for name in found if name is not None), None)
 
 
 def identity_lists(tree: Tree) -> list[str]:
-    """The lists of who is who at the first place that has any."""
+    """Returns the identity lists in the first folder that contains any."""
     for folder in _places(tree, "", f"{_ANNOTATIONS}/"):
         found = [name for name in tree.texts if name.startswith(folder) and is_list(name[len(folder) :])]
         if found:
@@ -112,12 +110,12 @@ def identity_lists(tree: Tree) -> list[str]:
 
 
 def is_list(name: str) -> bool:
-    """Whether a file, named without its folder, is called like a list of who is who."""
+    """Returns True if a file name without a folder is that of an identity list."""
     return "/" not in name and fnmatchcase(name.lower(), "identit*.txt")
 
 
 def root_of(listing: P) -> P:
-    """The folder that the paths in a list are relative to."""
+    """Returns the folder that the paths in a list are relative to."""
     above = listing.parent
     return above.parent if above.name == _ANNOTATIONS else above
 
@@ -127,5 +125,5 @@ def _find(tree: Tree, name: str, *folders: str) -> str | None:
 
 
 def _places(tree: Tree, *folders: str) -> list[str]:
-    """Such folders of the source, or of the one folder around all its pictures."""
-    return [top + folder for top in dict.fromkeys(("", own_folder(tree))) for folder in folders]
+    """Returns the folders, seen from the root and from the single folder that contains all pictures."""
+    return [top + folder for top in dict.fromkeys(("", single_folder(tree))) for folder in folders]

@@ -1,4 +1,4 @@
-"""Which photographs a source holds, and who is in them."""
+"""The photos of a source and the people in them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from faceclr_cli.core.faces.face_folder import require_no_split
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.sources import layout_signs as signs
 from faceclr_cli.core.sources.archive import Archive, is_archive
-from faceclr_cli.core.sources.file_trees import Tree, by_suffix, is_companion, open_tree, read_file, service_folder
-from faceclr_cli.core.sources.folder_levels import Division, by_folder
-from faceclr_cli.core.sources.identities import by_file, by_parent, is_lfw, part_by_folder
+from faceclr_cli.core.sources.file_trees import Tree, count_suffixes, is_companion, open_tree, read_file, service_folder
+from faceclr_cli.core.sources.folder_levels import PersonFolders, find_person_folders
+from faceclr_cli.core.sources.identities import is_lfw, part_by_folder, people_by_file, people_by_parent
 from faceclr_cli.core.sources.lists import find_listed, read_identities, read_parts, read_paths
 from faceclr_cli.core.text import display_path
 
@@ -27,18 +27,18 @@ Layout = Literal["identities", "celeba", "list", "lfw", "flat"]
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """One photograph of a source.
+    """One photo of a source.
 
     Attributes:
-        path: The file, or the archive that it is in.
-        identity: The name of its person, or None where nobody knows.
-        name: Its path relative to the source, with forward slashes: unique, and the same on any machine. In an archive
-            the member's name, and from standard input the path as it was given.
-        part: `train`, `val` or `test` where the source divides its photographs itself.
-        member: Its name in the archive, if it is in one.
-        position: Its rank in the archive; reading in this order is cheapest.
-        size: Bytes, where an archive's directory says so.
-        refused: Why it must not even be opened.
+        path: The file, or the archive that contains it.
+        identity: The name of the person, or None if unknown.
+        name: Path relative to the source, with forward slashes: unique, and the same on any machine. For an archive
+            the member's name, and for standard input the path as given.
+        part: `train`, `val` or `test` if the source comes with a split.
+        member: Name in the archive, if any.
+        position: Rank in the archive. Reading photos in this order is fastest.
+        size: Size in bytes according to the archive's directory, if any.
+        refused: Why the photo must not be opened, or None.
     """
 
     path: Path
@@ -53,11 +53,11 @@ class Photo:
 
 @dataclass(frozen=True)
 class Remark:
-    """What the user should hear of a source: one sentence.
+    """A note about a source for the user: one sentence.
 
     Attributes:
-        text: What is so.
-        advice: What to do where that is not as it was meant, by options of `find_photos`.
+        text: The observation.
+        advice: What to do if this is not intended, in terms of the options of `find_photos`.
     """
 
     text: str
@@ -66,13 +66,13 @@ class Remark:
 
 @dataclass(frozen=True, kw_only=True)
 class Photos:
-    """The photographs of a source, ordered by name.
+    """The photos of a source, ordered by name.
 
     Attributes:
-        layout: How people are told apart; `flat` also for a single file.
-        photos: All of them.
-        remarks: What the user should hear.
-        is_complete: Whether these are all that there are. A list on standard input may be a part of them.
+        layout: How people are identified; `flat` also for a single file.
+        photos: All photos.
+        remarks: Notes for the user.
+        is_complete: False if there may be other photos, as with a list on standard input.
     """
 
     layout: Layout
@@ -82,38 +82,40 @@ class Photos:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """The remarks, for a command with the options `--layout` and `--depth`."""
+        """The remarks, for a command that has the options `--layout` and `--depth`."""
         return tuple(f"{remark.text}; {remark.advice}" if remark.advice else remark.text for remark in self.remarks)
 
     @property
     def plain_notices(self) -> tuple[str, ...]:
-        """The remarks for a command without these options, which does without people where there are none."""
+        """The remarks, for a command that lacks these options and does not need identities."""
         return tuple(remark.text for remark in self.remarks if remark.advice is None or self.layout != "flat")
 
 
 def find_photos(
     source: Path, layout: Layout | Literal["auto"] = "auto", *, null: bool = False, depth: int | None = None
 ) -> Photos:
-    """Lists the photographs of a folder or of a zip or tar archive, those that a list names, or a single file as it is.
+    """Lists the photos of a folder, a zip or tar archive, a list of files, or a single file.
 
-    - `identities`: a folder for each person, anywhere on the way to the picture; see `levels.by_folder`.
+    Layouts:
+
+    - `identities`: one folder per person, at any depth; see `find_person_folders`.
     - `celeba`: `img_align_celeba/` or `img_celeba/` beside `identity_CelebA.txt`.
-    - `list`: pictures anywhere below `identities.txt` or the like, with lines of 'file identity'.
+    - `list`: pictures anywhere below `identities.txt` or a similar file with lines of 'file identity'.
     - `lfw`: `<person>_0001.jpg`.
-    - `flat`: pictures of nobody knows whom.
+    - `flat`: pictures without identities.
 
-    Hidden files, other files than pictures, folders for thumbnails and deleted files (`@eaDir`, `#recycle`), and
-    folders that a symbolic link leads to a second time are left out.
+    Skipped are hidden files, files without an image suffix, folders for thumbnails and deleted files (`@eaDir`,
+    `#recycle`), and folders that a symbolic link reaches a second time.
 
     Args:
-        source: A folder, an archive, a list of the layout `list`, a picture, or `-` for paths on standard input.
-        layout: `auto` looks which it is.
+        source: A folder, an archive, an identity list, a picture, or `-` for paths on standard input.
+        layout: The layout; `auto` detects it.
         null: Whether paths on standard input end with NUL.
-        depth: Which folder on the way to a picture is its person's, where that is known; 1 is the first.
+        depth: The depth of the folders that are people, if known; 1 is the outermost.
 
     Raises:
-        DataError: There is no such source, it holds no pictures, it is a split, or its list of identities is malformed.
-        ConfigError: The source is not laid out as said.
+        DataError: The source does not exist, has no pictures, or is a split, or its identity list is malformed.
+        ConfigError: The source does not have the given layout.
     """
     if source == STANDARD_INPUT:
         return _from_paths(read_paths(sys.stdin.buffer.read(), null=null), layout)
@@ -136,10 +138,10 @@ def find_photos(
 
 
 @contextmanager
-def describe_layout(source: Path) -> Iterator[Callable[[str], bytes]]:
-    """Gives a function from the names of photographs, as `find_photos` called them, to their content.
+def photo_reader(source: Path) -> Iterator[Callable[[str], bytes]]:
+    """Opens a source and yields a function that reads the content of a photo by its `Photo.name`.
 
-    It raises a DataError for one that is gone or cannot be read.
+    The function raises a DataError if the photo is missing or cannot be read.
 
     Args:
         source: As for `find_photos`.
@@ -163,20 +165,20 @@ def _from_paths(paths: Sequence[str], layout: Layout | Literal["auto"]) -> Photo
     if not paths:
         raise DataError("standard input: the list of paths is empty")
     if layout in ("celeba", "list"):
-        raise ConfigError(f"standard input: paths alone have no layout {layout}; try --layout identities, lfw or flat")
-    paths, left_out = _files_of(paths)
+        raise ConfigError(
+            f"standard input: --layout {layout} does not apply to a list of paths; use identities, lfw or flat"
+        )
+    paths, left_out = _select_files(paths)
     identities: list[str | None] = [None] * len(paths)
     if layout == "identities":
-        # A path may be relative, and then the name of its folder is not in it.
-        identities = by_parent([os.path.normpath(Path.cwd() / path) for path in paths])
+        # For a relative path, the parent folder may be the working directory.
+        identities = people_by_parent([os.path.normpath(Path.cwd() / path) for path in paths])
     elif layout == "lfw":
-        identities = by_file(paths)
+        identities = people_by_file(paths)
     photos = (
         Photo(path=Path(path), identity=identity, name=path) for path, identity in zip(paths, identities, strict=True)
     )
-    unnamed = Remark(
-        "a list of paths does not say who is who", "--layout identities takes each picture's folder as its person"
-    )
+    unnamed = Remark("a list of paths does not identify people", "use --layout identities if each folder is one person")
     return Photos(
         layout="flat" if layout == "auto" else layout,
         photos=tuple(photos),
@@ -185,30 +187,27 @@ def _from_paths(paths: Sequence[str], layout: Layout | Literal["auto"]) -> Photo
     )
 
 
-def _files_of(paths: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The paths of a list that may be photographs, sorted, and what is to be said of the others and of these."""
+def _select_files(paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the sorted paths that may be photos, and notices about the paths."""
     folders = {path for path in paths if Path(path).is_dir()}
     companions = {path for path in paths if is_companion(path)} - folders
     files = sorted(set(paths) - folders - companions)
     notices = []
     if folders:
         notices.append(
-            f"{len(folders)} of the paths are folders, such as {display_path(min(folders))}, and left out; "
-            "list the files "
-            "in them (find -type f), or give one folder as PHOTOS"
+            f"skipped {len(folders)} of the paths: folders, such as {display_path(min(folders))}; list the files in "
+            "them (find -type f), or pass one folder as PHOTOS"
         )
     if companions:
-        notices.append(
-            f"{len(companions)} of the paths are not named like pictures and left out: {by_suffix(companions)}"
-        )
+        notices.append(f"skipped {len(companions)} of the paths without an image suffix: {count_suffixes(companions)}")
     services = [path for path in files if service_folder(path) is not None]
     if services:
         notices.append(
-            f"{len(services)} of the paths are in folders that are for thumbnails or deleted files, such as "
-            f"{display_path(services[0])}; they are taken, as the list names them"
+            f"{len(services)} of the paths are in folders for thumbnails or deleted files, such as "
+            f"{display_path(services[0])}; they are included because the list names them"
         )
     if not files:
-        raise DataError(f"standard input: the list of paths names no pictures; {'; '.join(notices)}")
+        raise DataError(f"standard input: the list of paths contains no pictures; {'; '.join(notices)}")
     return files, notices
 
 
@@ -220,67 +219,67 @@ def _from_tree(tree: Tree, layout: Layout | Literal["auto"], depth: int | None) 
             f"{display_path(tree.root)}: no pictures in this {kind} (looked for .jpg, .png, .webp and the "
             f"like){left_out}"
         )
-    found = (_look(tree) if depth is None else "identities") if layout == "auto" else layout
+    found = (_detect_layout(tree) if depth is None else "identities") if layout == "auto" else layout
     if found in ("celeba", "list"):
         return _from_list(tree, found, signs.require_celeba(tree) if found == "celeba" else signs.require_list(tree))
     people: Sequence[str | None] = [None] * len(tree.pictures)
     remarks = []
     if found == "identities":
-        division = by_folder(_to_divide(tree), depth)
-        if not any(division.people) and depth is not None:
-            raise ConfigError(
-                f"{display_path(tree.root)}: --depth {depth}: there are no folders so deep that hold pictures"
-            )
-        if layout == "auto" and depth is None and division.is_doubtful:
+        folders = find_person_folders(_names_for_folders(tree), depth)
+        if not any(folders.people) and depth is not None:
+            raise ConfigError(f"{display_path(tree.root)}: --depth {depth}: no folder at this depth contains pictures")
+        if layout == "auto" and depth is None and folders.is_doubtful:
             found = "flat"
         else:
-            people = division.people
-        remarks = _doubts(division, is_flat=found == "flat", is_certain=depth is not None)
+            people = folders.people
+        remarks = _folder_remarks(folders, is_flat=found == "flat", is_certain=depth is not None)
     elif found == "lfw":
-        people = by_file(tree.pictures)
+        people = people_by_file(tree.pictures)
         if tree.pictures and not any(people):
-            raise ConfigError(f"{display_path(tree.root)}: no picture is called like LFW's, such as Ann_Lee_0001.jpg")
+            raise ConfigError(f"{display_path(tree.root)}: no picture is named as in LFW, for example Ann_Lee_0001.jpg")
     if layout == "auto" and found == "flat" and signs.wrapper(tree):
         remarks.append(
             Remark(
-                f"{display_path(signs.wrapper(tree))} is not taken for a person, as the archive has that name too",
-                "--layout identities does so",
+                f"{display_path(signs.wrapper(tree))} has the name of the archive and is not treated as a person",
+                "use --layout identities if it is one",
             )
         )
-    who = dict(zip(tree.pictures, people, strict=True))
-    parts = _parts(tree, who)
+    identities = dict(zip(tree.pictures, people, strict=True))
+    parts = _parts(tree, identities)
     if found == "flat":
         parts |= _listed_parts(tree, tree.pictures, "")
-    return _gather(tree, found, who, parts, remarks)
+    return _build_photos(tree, found, identities, parts, remarks)
 
 
-def _doubts(division: Division, *, is_flat: bool, is_certain: bool) -> list[Remark]:
-    """What is not plain about the folders of people, in words."""
+def _folder_remarks(folders: PersonFolders, *, is_flat: bool, is_certain: bool) -> list[Remark]:
+    """Describes what is ambiguous about the folders of people."""
     if is_flat:
-        example = display_path(division.names[division.depth - 1][0])
+        example = display_path(folders.names[folders.depth - 1][0])
         return [
             Remark(
-                f"folders such as {example} are not called like people, so it is not known who is in the pictures",
-                "--depth N takes those at depth N for people",
+                f"folders such as {example} are not named like people, so the pictures have no identities",
+                "use --depth N if the folders at depth N are people",
             )
         ]
     remarks = []
-    if division.rivals and not is_certain:
+    if folders.rivals and not is_certain:
         chosen, *others = [
-            f"depth {depth} ({len(division.names[depth - 1])} folders, such as "
-            f"{display_path(division.names[depth - 1][0])})"
-            for depth in (division.depth, *division.rivals)
+            f"depth {depth} ({len(folders.names[depth - 1])} folders, such as "
+            f"{display_path(folders.names[depth - 1][0])})"
+            for depth in (folders.depth, *folders.rivals)
         ]
         remarks.append(
             Remark(
-                f"the folders at {chosen} are taken for people, not those at {' or '.join(others)}",
-                "--depth N says which are people",
+                f"the folders at {chosen} are treated as people, not those at {' or '.join(others)}",
+                "use --depth N to choose another depth",
             )
         )
-    if division.above:
-        lie = "1 picture lies" if len(division.above) == 1 else f"{len(division.above)} pictures lie"
-        example = display_path(division.above[0])
-        remarks.append(Remark(f"{lie} above the folders of people, such as {example}: it is not known who is in them"))
+    if folders.above:
+        count = len(folders.above)
+        subject = "1 picture" if count == 1 else f"{count} pictures"
+        have = "has" if count == 1 else "have"
+        example = display_path(folders.above[0])
+        remarks.append(Remark(f"{subject} above the folders of people {have} no identity: {example}"))
     return remarks
 
 
@@ -299,74 +298,83 @@ def _from_list(tree: Tree, layout: Layout | Literal["auto"], listing: str) -> Ph
     listed = read_identities(tree.read(listing), display_path(tree.root / listing))
     found = find_listed(listed, names, folder)
     if not found.words:
-        raise DataError(
-            f"{display_path(tree.root / listing)}: none of the {len(listed)} pictures that it lists is here"
-        )
+        raise DataError(f"{display_path(tree.root / listing)}: none of the {len(listed)} listed pictures was found")
     notices = []
     if found.absent:
-        notices.append(f"{found.absent} of the {len(listed)} pictures that {display_path(name)} lists are not here")
+        notices.append(f"{found.absent} of the {len(listed)} pictures listed in {display_path(name)} were not found")
     if found.unclear:
         notices.append(
-            f"{found.unclear} of the names in {display_path(name)} fit several pictures each; add their folders"
+            f"{found.unclear} of the names in {display_path(name)} match several pictures each; add their folders"
         )
-    who = {picture: found.words.get(picture) for picture in names}
-    return _gather(
-        tree, layout, who, _parts(tree, who) | _listed_parts(tree, names, folder), list(map(Remark, notices))
+    identities = {picture: found.words.get(picture) for picture in names}
+    return _build_photos(
+        tree,
+        layout,
+        identities,
+        _parts(tree, identities) | _listed_parts(tree, names, folder),
+        list(map(Remark, notices)),
     )
 
 
 def _listed_parts(tree: Tree, names: Sequence[str], folder: str) -> dict[str, str]:
-    """The parts that CelebA's list names, if it is here."""
+    """Returns the parts that CelebA's list names, if the list exists."""
     listing = signs.celeba_parts(tree)
     if listing is None:
         return {}
     return find_listed(read_parts(tree.read(listing), display_path(tree.root / listing)), names, folder).words
 
 
-def _look(tree: Tree) -> Layout:
-    """Which layout it is, by the most telling sign."""
+def _detect_layout(tree: Tree) -> Layout:
+    """Detects the layout by its most telling sign."""
     if signs.identity_lists(tree):
         return "celeba" if signs.celeba_pictures(tree) and signs.celeba_list(tree) else "list"
     if signs.celeba_pictures(tree):
-        return "celeba"  # without its list, which is then asked for
+        return "celeba"  # the missing list is reported later
     if tree.pictures and is_lfw(tree.pictures):
         return "lfw"
     around = len(signs.wrapper(tree))
     return "identities" if any("/" in name[around:] for name in tree.pictures) else "flat"
 
 
-def _to_divide(tree: Tree) -> Sequence[str]:
-    """The names of the pictures, from where folders of people begin."""
+def _names_for_folders(tree: Tree) -> Sequence[str]:
+    """Returns the names of the pictures, relative to where folders of people may begin."""
     around = len(signs.wrapper(tree))
     inside = [name[around:] for name in tree.pictures]
     for names in (inside, tree.pictures):
         if not names or any("/" in name for name in names):
             return names
-    raise ConfigError(f"{display_path(tree.root)}: holds no folders of people; try --layout flat")
+    raise ConfigError(f"{display_path(tree.root)}: contains no folders of people; use --layout flat")
 
 
-def _parts(tree: Tree, who: Mapping[str, str | None]) -> dict[str, str]:
+def _parts(tree: Tree, identities: Mapping[str, str | None]) -> dict[str, str]:
     parts = {}
-    for top in {0, len(signs.own_folder(tree))}:
-        for name, identity in who.items():
+    for top in {0, len(signs.single_folder(tree))}:
+        for name, identity in identities.items():
             part = part_by_folder(name[top:], identity)
             if part is not None:
                 parts[name] = part
     return parts
 
 
-def _gather(
-    tree: Tree, layout: Layout, who: Mapping[str, str | None], parts: Mapping[str, str], remarks: Sequence[Remark]
+def _build_photos(
+    tree: Tree,
+    layout: Layout,
+    identities: Mapping[str, str | None],
+    parts: Mapping[str, str],
+    remarks: Sequence[Remark],
 ) -> Photos:
     if tree.archive is None:
-        photos = [Photo(path=tree.root / name, identity=who[name], name=name, part=parts.get(name)) for name in who]
+        photos = [
+            Photo(path=tree.root / name, identity=identities[name], name=name, part=parts.get(name))
+            for name in identities
+        ]
     else:
-        names = sorted([*who, *tree.unsafe])
-        photos = [_in_archive(tree, name, who.get(name), parts.get(name)) for name in names]
+        names = sorted([*identities, *tree.unsafe])
+        photos = [_archive_photo(tree, name, identities.get(name), parts.get(name)) for name in names]
     return Photos(layout=layout, photos=tuple(photos), remarks=(*map(Remark, tree.notices), *remarks))
 
 
-def _in_archive(tree: Tree, name: str, identity: str | None, part: str | None) -> Photo:
+def _archive_photo(tree: Tree, name: str, identity: str | None, part: str | None) -> Photo:
     member = tree.members[name]
     return Photo(
         path=tree.root,

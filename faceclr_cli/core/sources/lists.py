@@ -1,4 +1,4 @@
-"""Lists of photographs in text files: who is in each, which part each belongs to, or only their paths."""
+"""Lists of photos in text files: identities, parts of a data set, or only paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.faces.face_folder import NOBODY
+from faceclr_cli.core.faces.face_folder import UNNAMED
 from faceclr_cli.core.sources.file_trees import is_picture
 from faceclr_cli.core.sources.picture_names import PictureNames, plain_path
 from faceclr_cli.core.text import LINE_END, canonical, decode, encoding_of
@@ -20,12 +20,12 @@ _LONGEST_NAME = 255
 
 @dataclass(frozen=True, kw_only=True)
 class ListedPictures:
-    """What a list says of the pictures that are here.
+    """What a list says about the existing pictures.
 
     Attributes:
-        words: The list's word by the picture's name.
-        absent: How many listed pictures are not here.
-        unclear: How many are listed without a folder and fit several.
+        words: The identity or part of each picture, by the picture's name.
+        absent: Number of listed pictures that do not exist.
+        unclear: Number of listed names without a folder that match several pictures.
     """
 
     words: dict[str, str]
@@ -37,14 +37,14 @@ def read_identities(data: bytes, origin: str) -> dict[str, str]:
     """Reads lines of 'file identity', separated by a tab, a comma or the last space.
 
     Args:
-        data: The list.
-        origin: What to call it in errors.
+        data: Content of the list.
+        origin: Name of the list in errors.
 
     Returns:
-        The identity of each file, which is a path with forward slashes.
+        The identity of each file; files are paths with forward slashes.
 
     Raises:
-        DataError: A line has another form, the list contradicts itself, or it is empty.
+        DataError: A line is malformed, a file is listed with two identities, or the list is empty.
     """
     # The identity becomes the name of a folder.
     return _read(data, origin, "file identity", lambda word: canonical(word) if is_folder_name(word) else None)
@@ -53,7 +53,7 @@ def read_identities(data: bytes, origin: str) -> dict[str, str]:
 def read_parts(data: bytes, origin: str) -> dict[str, str]:
     """Reads CelebA's list of lines 'file 0', where 0 is train, 1 is val and 2 is test; see `read_identities`.
 
-    Kaggle's has a first line with the names of its columns.
+    Kaggle's version has a header line.
     """
     header, _, rest = data.partition(b"\n")
     if header.strip().removeprefix(b"\xef\xbb\xbf").lower() == b"image_id,partition":
@@ -62,14 +62,14 @@ def read_parts(data: bytes, origin: str) -> dict[str, str]:
 
 
 def read_paths(data: bytes, *, null: bool) -> list[str]:
-    """Reads a list of paths, one a line or each with a NUL behind it. Each path is given once, and none is empty.
+    """Reads a list of paths, one per line or terminated by NUL. Empty and repeated paths are dropped.
 
     Raises:
-        ConfigError: Paths end with NUL, and `null` is false.
-        DataError: It is damaged UTF-16.
+        ConfigError: The paths end with NUL, and `null` is false.
+        DataError: The list is malformed UTF-16.
     """
     if not null and b"\0" in data and not encoding_of(data)[1]:
-        raise ConfigError("standard input: its paths end with NUL; add --null")
+        raise ConfigError("standard input: the paths are separated by NUL; add --null")
     try:
         paths = os.fsdecode(data).split("\0") if null else decode(data).replace("\r\n", "\n").split("\n")
     except ValueError as error:
@@ -81,14 +81,14 @@ def read_paths(data: bytes, *, null: bool) -> list[str]:
 
 
 def find_listed(listed: Mapping[str, str], names: Sequence[str], folder: str) -> ListedPictures:
-    """Finds the pictures that a list speaks of.
+    """Matches the files of a list with the existing pictures.
 
     Args:
-        listed: The list's word for each of its files.
-        names: The pictures that are here.
-        folder: What the list's paths are relative to: empty, or ending with a slash. A picture that is listed without
-            a folder and is not there may lie anywhere, if it is the only one of that name. Spellings are compared
-            as `PictureNames` does.
+        listed: The identity or part of each listed file.
+        names: Names of the existing pictures.
+        folder: The folder that listed paths are relative to: empty, or with a trailing slash. A file listed without a
+            folder that is not there may be in any folder, if only one picture has this name. Spellings are
+            compared as in `PictureNames`.
     """
     here = PictureNames(names)
     by_base: dict[str, list[str]] = defaultdict(list)
@@ -106,9 +106,9 @@ def find_listed(listed: Mapping[str, str], names: Sequence[str], folder: str) ->
 
 
 def is_folder_name(text: str) -> bool:
-    """Whether a person of this name can have a folder: not '_', which is nobody's, and not a hidden one."""
+    """Returns True if a person of this name can have a folder: not `_` (no identity) and not a hidden name."""
     fits = bool(text) and len(os.fsencode(text)) <= _LONGEST_NAME
-    return fits and text != NOBODY and not text.startswith(".") and "/" not in text and "\0" not in text
+    return fits and text != UNNAMED and not text.startswith(".") and "/" not in text and "\0" not in text
 
 
 def _read(data: bytes, origin: str, form: str, understand: Callable[[str], str | None]) -> dict[str, str]:
@@ -123,16 +123,16 @@ def _read(data: bytes, origin: str, form: str, understand: Callable[[str], str |
         file, separate = _divide(line)
         word = understand(separate)
         if word is None or not is_picture(file):
-            raise DataError(f"{origin}:{number}: not of the form '{form}'")
+            raise DataError(f"{origin}:{number}: expected '{form}'")
         if words.setdefault(file, word) != word:
-            raise DataError(f"{origin}:{number}: the same file as {words[file]!r} before and as {word!r} here")
+            raise DataError(f"{origin}:{number}: the file is listed as {words[file]!r} above and as {word!r} here")
     if not words:
         raise DataError(f"{origin}: lists no pictures")
     return words
 
 
 def _divide(line: str) -> tuple[str, str]:
-    """The file and the word behind it. Before a tab or a comma that separates them, there is a picture's name."""
+    """Splits a line into file and word. A tab or comma is a separator only after the name of a picture."""
     for separator in ("\t", ","):
         file, _, word = line.rpartition(separator)
         if is_picture(file.strip()):

@@ -1,4 +1,4 @@
-"""Names of people from a file, compared as people mean them rather than as they are spelled."""
+"""Lists of people's names, and keys that compare names regardless of their spelling."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pathlib import Path
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.text import LINE_END, decode, display_path
 
-# Letters that Unicode takes for letters of their own, not for others with an accent.
+# Letters that Unicode does not decompose into a letter and an accent.
 _PLAIN = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "’": "'", "`": "'"}
 )
 
 
 def name_key(name: str) -> str:
-    """What two spellings of a name have in common: `George_W_Bush` and `george w. bush` have the same key.
+    """Returns a key that is equal for spellings of the same name, such as `George_W_Bush` and `george w. bush`.
 
-    Case, accents, and the difference between `_`, `-`, `.` and space don't count. This is for lists that others
-    wrote; within one's own data, people whose names differ in more than their Unicode form (`text.canonical`) differ.
+    Case, accents, and the difference between `_`, `-`, `.` and space are ignored. Use it for lists from other
+    sources only; within a data set, names that differ in more than their Unicode form (`text.canonical`) are
+    different people.
     """
     letters = unicodedata.normalize("NFKD", name.casefold())
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter)).translate(_PLAIN)
@@ -27,12 +28,13 @@ def name_key(name: str) -> str:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Reads a list of people: a name a line, or LFW's `people.txt` and `peopleDev*.txt`.
+    """Reads a list of people with one name per line, or LFW's `people.txt` and `peopleDev*.txt`.
 
-    In LFW's files a name is followed by a tab and a count, and lines of a number alone say how many follow.
+    In LFW's files, each name is followed by a tab and a count, and a line with only a number gives the number of
+    names that follow.
 
     Raises:
-        DataError: The file cannot be read, holds no names, or a line is malformed (the message has its number).
+        DataError: The file cannot be read, contains no names, or has a malformed line (the message gives its number).
     """
     try:
         text = decode(path.read_bytes())
@@ -46,10 +48,10 @@ def read_names(path: Path) -> tuple[str, ...]:
     for number, line in enumerate(lines, start=1):
         name, _, count = (cell.strip() for cell in line.partition("\t"))
         if count and not count.isdecimal():
-            raise DataError(f"{display_path(path)}:{number}: neither a name nor 'name<TAB>count'")
-        # Without tabs a number is a name, as CelebA's are.
+            raise DataError(f"{display_path(path)}:{number}: expected a name or 'name<TAB>count'")
+        # In a list without tabs, a number is a name, as in CelebA.
         if name_key(name) and not (is_lfw and not count and name.isdecimal()):
             names.append(name)
     if not names:
-        raise DataError(f"{display_path(path)}: holds no names")
+        raise DataError(f"{display_path(path)}: contains no names")
     return tuple(names)

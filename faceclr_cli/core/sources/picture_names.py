@@ -1,4 +1,4 @@
-"""Pictures found by the names that other files give them: lists of pairs, lists of who is who."""
+"""Look-up of pictures by the names that pair lists and identity lists give them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTINGS = 256
 
 
 def plain_path(name: str) -> str:
-    r"""What the spellings of a path have in common, whatever its Unicode form, slashes, `./` and spaces around it.
+    r"""Normalizes a path: Unicode form, slashes, `./` and surrounding spaces.
 
     Examples:
         >>> plain_path("people\\ann\\.\\1.jpg")
@@ -26,20 +26,20 @@ def plain_path(name: str) -> str:
 
 
 class PictureNames:
-    """Names of pictures that exist, for look-ups by names that may be spelled differently.
+    """Names of existing pictures, for look-ups by names that may be spelled differently.
 
     Args:
-        names: Paths with forward slashes, or names of files.
+        names: Paths with forward slashes, or file names.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
 
     def find(self, name: str, *, any_suffix: bool = True) -> str | None:
-        """The name that a picture has here.
+        """Returns the actual name of a picture, or None.
 
-        Where there is none of exactly this name, the only one is meant whose name differs in nothing but its Unicode
-        form, its slashes, or (`.jpg` for `.png`) its suffix: LFW's lists name people and numbers, not files.
+        Without an exact match, a picture is found if it is the only one whose name differs in nothing but Unicode form,
+        slashes, or (if `any_suffix`) suffix: LFW's lists give people and numbers, not file names.
         """
         if name in self._names:
             return name
@@ -64,7 +64,7 @@ class PictureNames:
 
 
 class FolderPictures:
-    """Pictures below a folder, looked up by names that may be spelled differently; see `PictureNames.find`.
+    """Pictures below a folder, for look-ups by names that may be spelled differently; see `PictureNames.find`.
 
     Args:
         root: The folder; None for the working directory and absolute paths.
@@ -75,7 +75,7 @@ class FolderPictures:
         self._listings: dict[Path, tuple[int, PictureNames]] = {}
 
     def find(self, name: str) -> str | None:
-        """The name, relative to the folder, that a picture has there."""
+        """Returns the actual name of a picture relative to the folder, or None."""
         if os.path.lexists(self._root / name):
             return name
         here = PurePosixPath()
@@ -90,7 +90,7 @@ class FolderPictures:
         return str(here)
 
     def _listing(self, folder: Path) -> PictureNames:
-        """What a folder holds now; listed again once that changes."""
+        """Returns the current contents of a folder; it is listed again after a change."""
         try:
             changed = folder.stat().st_mtime_ns
             known = self._listings.get(folder)
@@ -104,5 +104,4 @@ class FolderPictures:
 
 
 def _stem(path: str) -> str:
-    """Without the suffix of a picture."""
     return posixpath.splitext(path)[0] if is_picture(path) else path

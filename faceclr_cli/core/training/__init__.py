@@ -1,1 +1,1 @@
-"""One loop for three tasks."""
+"""Training: one loop for all tasks, with launchers, checkpoints and validation."""

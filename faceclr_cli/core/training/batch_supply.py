@@ -1,4 +1,4 @@
-"""Batches of crops on the device, there before they are needed."""
+"""Prefetching of batches of crops to the device."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch import Tensor
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 
 _SHARE_OF_GPU = 0.4
-"""Crops move into the GPU's memory if they take no more than this share of what is free; the rest is the step's."""
+"""Maximum share of the free GPU memory that resident crops may take; training steps need the rest."""
 
 
-class Supply:
-    """Gives the crops of batches.
+class BatchSupply:
+    """Loads the crops of batches.
 
-    Where all crops fit into the GPU's memory they are moved there once. Otherwise a thread gathers the next batch
-    from the packed file while the device works on the current one.
+    If all crops fit into GPU memory, they are copied there once. Otherwise a thread reads the next batch from the
+    packed file while the device works on the current one.
 
     Args:
-        faces: Crops on disk or in memory.
-        device: Where to.
+        faces: The crops, on disk or in memory.
+        device: The target device.
     """
 
     def __init__(self, faces: JoinedFaces, device: torch.device) -> None:
         self._faces = faces
         self._device = device
-        self._resident = _moved(faces, device) if _fits(faces, device) else None
+        self._resident = _copy_to_device(faces, device) if _fits(faces, device) else None
 
     def __call__(self, batches: Iterable[NDArray[np.int64]]) -> Generator[Tensor]:
         """Yields the crops of each batch of indices. Shape of each: (B, S, S, 3), uint8, on the device."""
@@ -57,8 +57,8 @@ def _fits(faces: JoinedFaces, device: torch.device) -> bool:
     return device.type == "cuda" and faces.nbytes <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
 
 
-def _moved(faces: JoinedFaces, device: torch.device) -> Tensor:
-    """All crops on the device, a block at a time, so that host memory never holds them twice."""
+def _copy_to_device(faces: JoinedFaces, device: torch.device) -> Tensor:
+    """Copies all crops to the device in blocks, so that host memory never holds a second copy."""
     side = faces.fingerprint.size
     crops = torch.empty((len(faces), side, side, 3), dtype=torch.uint8, device=device)
     block = 4096

@@ -1,4 +1,4 @@
-"""Learning from names: tell people apart, and keep the faces of each close together."""
+"""The task for training with labels: classification of people, with an optional center loss."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from faceclr_cli.core.losses.global_batch import world_size
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task import (
     Embedder,
-    Outcome,
+    LossAndMetrics,
     TaskModule,
-    WatchedFaces,
+    ValidationEmbeddings,
+    derive_seed,
     dropout,
-    in_full_precision,
-    seed_of,
+    make_views,
 )
 from faceclr_cli.core.views.augmentation import Views
 
@@ -35,7 +35,7 @@ _SHARDED_ABOVE = 100_000
 
 
 class CenterTask(TaskModule):
-    """Cross-entropy over people, by cosines with a margin or plainly, and the center loss (Wen et al. 2016)."""
+    """Softmax or margin cross-entropy over people, plus the center loss (Wen et al. 2016)."""
 
     command = "train-center"
     views = 1
@@ -46,7 +46,7 @@ class CenterTask(TaskModule):
         self.pictures = np.flatnonzero(faces.labels >= 0)
         people = len(faces.people)
         if people < 2:
-            raise DataError("one person alone cannot be told apart: train-center needs faces of two people or more")
+            raise DataError("train-center needs faces of at least two people, but all faces show the same person")
         width = encoder.architecture.embedding_dim
         self.encoder = encoder
         self.classifier = Classifier(
@@ -64,68 +64,68 @@ class CenterTask(TaskModule):
             encoder.backbone.requires_grad_(False)
 
     def local_names(self) -> set[str]:
-        """The classifier where people are divided; and the centers, which the embeddings of all processes move."""
+        """Returns the sharded parameters of the classifier, and the centers, which are the same on all processes."""
         names = {"center.centers"} if self.center is not None else set()
         if self.classifier.sharded:
             names |= {f"classifier.{name}" for name, _ in self.classifier.named_parameters()}
         return names
 
     def train(self, mode: bool = True) -> Self:
-        """As every module's; the norms of a frozen backbone keep their averages."""
+        """Sets the training mode; a frozen backbone stays in evaluation mode, with fixed running averages."""
         super().train(mode)
         if self.frozen:
             self.encoder.backbone.eval()
         return self
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """All pictures of people with a name, in random order."""
+        """Returns all labeled pictures in random order. See `TaskModule.batches`."""
         count, config = len(self.pictures), self.config
         batches = shuffled_batches(count, config.batch_size, seed=config.seed, epoch=epoch)
         return [self.pictures[batch] for batch in batches]
 
-    def begin(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
-        """Sets the backbone free when its time has come. See `TaskModule.begin`."""
+    def begin_epoch(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
+        """Unfreezes the backbone after the configured number of epochs. See `TaskModule.begin_epoch`."""
         del rows, embed
         after = self.config.unfreeze_after
         frozen = self.config.freeze == "backbone" and (after is None or epoch < after)
         changed, self.frozen = frozen != self.frozen, frozen
-        return f"epoch {epoch + 1}: the backbone learns from here on" if changed else None
+        return f"epoch {epoch + 1}: the backbone is no longer frozen" if changed else None
 
     def get_extra_state(self) -> Tensor:
-        """Whether the backbone is frozen: `begin` is not called where a run is resumed within an epoch."""
+        """Returns whether the backbone is frozen; `begin_epoch` is not called if a run is resumed within an epoch."""
         return torch.tensor(self.frozen)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """The same, from the state dict."""
+        """Restores whether the backbone is frozen from the state dict."""
         self.frozen = bool(state)
 
-    def blind_loss(self, batch: int) -> float:
-        """The loss of an encoder to which everybody looks the same, under the margin of the last step."""
+    def collapsed_loss(self, batch: int) -> float:
+        """See `TaskModule.collapsed_loss`. The margin is the margin of the last step."""
         del batch
-        return self.classifier.blind_loss(self._margin())
+        return self.classifier.collapsed_loss(self._margin())
 
     @torch.no_grad()
-    def measure(self, strangers: WatchedFaces | None, fellows: WatchedFaces | None) -> Row:
-        """Share of held-out pictures of trained people recognized: top-1, top-3 and top-5; and the cross-entropy."""
-        del strangers
-        if fellows is None:
+    def measure(self, new_people: ValidationEmbeddings | None, known_people: ValidationEmbeddings | None) -> Row:
+        """Returns top-1, top-3 and top-5 accuracy and the cross-entropy on held-out pictures of known people."""
+        del new_people
+        if known_people is None:
             return {}
-        places, loss = self.classifier.judge(fellows.embeddings, fellows.labels)
+        places, loss = self.classifier.evaluate(known_people.embeddings, known_people.labels)
         shares = {f"val_top{count}": float((places < count).double().mean()) for count in (1, 3, 5)}
         return {"val_loss": float(loss), **shares}
 
-    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
-        """One step on the part of a batch that this process has."""
+    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> LossAndMetrics:
+        """See `TaskModule.forward`."""
         del pictures
-        views = in_full_precision(self.augment, crops, chance)
+        views = make_views(self.augment, crops, chance)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = self.encoder.backbone(views)
-        features = dropout(features.flatten(1), self.config.dropout, self.config.seed, self.step, self.part)
+        features = dropout(features.flatten(1), self.config.dropout, self.config.seed, self.step, self.batch_slice)
         embeddings = self.encoder.embedding(features)
         loss, metrics = self.classifier(embeddings, labels, self._margin(), self._generator())
         if self.center is None:
             return loss, metrics
-        # Where people are told apart by angles, lengths mean nothing, and centers are those of directions.
+        # Heads on cosines ignore the norm of an embedding, so the centers are computed from normalized embeddings.
         features = (
             embeddings
             if self.config.head == "softmax"
@@ -135,11 +135,11 @@ class CenterTask(TaskModule):
         return loss + self.config.center_weight * center_loss, {**metrics, **center_metrics}
 
     def _margin(self) -> float:
-        """Rises in a straight line from the start of the run: at once, it would keep young networks from learning."""
+        """Returns the margin, which rises linearly from 0: at full size, an untrained network would not learn."""
         full = MARGINS[self.config.head] if self.config.margin is None else self.config.margin
-        return full * min(1.0, self.done / self.config.margin_warmup) if self.config.margin_warmup else full
+        return full * min(1.0, self.progress / self.config.margin_warmup) if self.config.margin_warmup else full
 
     def _generator(self) -> torch.Generator | None:
         if self.config.sample_classes >= 1:
             return None
-        return torch.Generator().manual_seed(seed_of(self.config.seed, self.step, 3))
+        return torch.Generator().manual_seed(derive_seed(self.config.seed, self.step, 3))

@@ -1,8 +1,8 @@
-"""All that a run needs to go on as if nothing had happened, in one file without pickle.
+"""Checkpoints: the complete state of a run in one safetensors file.
 
-Every random choice follows from the seed, the epoch, the step and the rank, and the learning rate from
-the step: so weights, the optimizer's moments, the step and the numbers collected so far are all. There is
-no gradient scaler to keep either: bf16 has the range of float32 and needs none.
+Random numbers depend on the seed, the epoch, the step and the rank only, and the learning rate on the step. The state
+therefore consists of the weights, the state of the optimizer, the step and the metrics so far. There is no gradient
+scaler, because bf16 has the range of float32.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _TASK, _OPTIMIZER = "task.", "optimiser."  # Names in checkpoints keep the spell
 
 @dataclass
 class TrainingState:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        step: Batches learned from, from the start of the run.
-        rows: The epochs that are closed.
-        sums: Sum of each metric over the batches of the open epoch.
-        seconds: Time spent on the batches of the open epoch.
-        elapsed: Time spent on the whole run, in this and former processes: batches, watching, writing.
-        closing: Time that it took to close the last epoch: watching, writing.
+        step: Number of batches trained on, from the start of the run.
+        rows: The metrics of the completed epochs.
+        sums: Sum of each metric over the batches of the current epoch.
+        seconds: Seconds spent on the batches of the current epoch.
+        elapsed: Seconds spent on the whole run, including the time before it was resumed, validation and writing.
+        closing: Seconds that the end of the last epoch took: validation and writing.
     """
 
     step: int = 0
@@ -53,11 +53,11 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOrigin:
-    """What a checkpoint belongs to.
+    """The run that a checkpoint belongs to.
 
     Attributes:
-        config: The resolved options.
-        data: Digest of which pictures are trained on.
+        config: The resolved options as JSON.
+        data: Digest of the names of the training pictures.
         world: Number of processes.
     """
 
@@ -67,24 +67,32 @@ class CheckpointOrigin:
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, the latest first."""
+    """Returns the checkpoints of a run, the latest first."""
     return sorted((run / "checkpoints").glob("step-*.safetensors"), reverse=True)
 
 
 def collect_state(task: TaskModule, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The tensors of a checkpoint. All processes call it together: rank 0 gets the whole of what is divided."""
+    """Collects the tensors of a checkpoint. All processes must call it; rank 0 gets sharded tensors in full."""
     tensors = {_TASK + name: value for name, value in task.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimizer)):
         for name, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{_OPTIMIZER}{index}.{name}"] = value
-    divided = _divided(task, optimizer)
-    return {name: gather_rows(x) if name.startswith(divided) and x.ndim else x for name, x in tensors.items()}
+    sharded = _sharded_prefixes(task, optimizer)
+    return {name: gather_rows(x) if name.startswith(sharded) and x.ndim else x for name, x in tensors.items()}
 
 
 def save_checkpoint(
     run: Path, state: TrainingState, origin: CheckpointOrigin, tensors: Mapping[str, Tensor], keep: int
 ) -> None:
-    """Writes a checkpoint atomically, then removes all but the latest `keep`. `tensors` are what `collect` gave."""
+    """Writes a checkpoint atomically, then removes old ones.
+
+    Args:
+        run: The run folder.
+        state: The progress of the run.
+        origin: The run that the checkpoint belongs to.
+        tensors: From `collect_state`.
+        keep: Number of checkpoints to keep, including this one.
+    """
     note = {
         "kind": _KIND,
         "faceclr": __version__,
@@ -108,52 +116,52 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, origin: CheckpointOrigin, task: TaskModule, optimizer: torch.optim.Optimizer, *, elastic: bool
 ) -> tuple[TrainingState, int]:
-    """Restores weights and optimizer in place.
+    """Restores the weights and the state of the optimizer in place.
 
     Args:
-        path: The checkpoint.
-        origin: What this run is.
-        task: As it was built.
-        optimizer: Of its parameters.
-        elastic: Whether the number of processes may have changed.
+        path: Path of the checkpoint.
+        origin: The current run.
+        task: The task; its weights are replaced.
+        optimizer: The optimizer of the task's parameters; its state is replaced.
+        elastic: Accept a checkpoint that another number of processes wrote.
 
     Returns:
-        How far the run was, and the number of processes that wrote the checkpoint.
+        The progress of the run, and the number of processes that wrote the checkpoint.
 
     Raises:
-        ModelError: The checkpoint is damaged, or belongs to other pictures.
-        ConfigError: It belongs to another number of processes.
+        ModelError: The checkpoint is damaged or belongs to other pictures.
+        ConfigError: Another number of processes wrote the checkpoint.
     """
-    note, tensors = _read(path, _divided(task, optimizer))
+    note, tensors = _read_tensors(path, _sharded_prefixes(task, optimizer))
     if note["world"] != origin.world and not elastic:
         raise ConfigError(
-            f"{path}: written by {note['world']} process(es), so {origin.world} would not continue the same run; "
-            f"give --processes or --gpus {note['world']}, or --elastic to go on otherwise"
+            f"{path}: written by {note['world']} process(es), not {origin.world}; resume with --processes or "
+            f"--gpus {note['world']}, or with --elastic to accept small differences in the weights"
         )
     if note["data"] != origin.data:
-        raise ModelError(f"{path}: the faces were changed since; start a new run with another -o")
+        raise ModelError(f"{path}: the training faces have changed since; start a new run with another -o")
     try:
         weights = {name.removeprefix(_TASK): value for name, value in tensors.items() if name.startswith(_TASK)}
         task.load_state_dict(weights)
-        _restore(optimizer, tensors)
+        _restore_optimizer(optimizer, tensors)
         state = TrainingState(
             **{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed", "closing")}
         )
         return state, int(note["world"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: does not fit this run ({str(error).splitlines()[0]})") from error
+        raise ModelError(f"{path}: does not match this run ({str(error).splitlines()[0]})") from error
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file is a checkpoint that can be read; nothing is loaded."""
+def is_intact(path: Path) -> bool:
+    """Returns True if a file is a complete checkpoint. Reads its header only."""
     try:
-        _note(path)
+        _read_header(path)
     except ModelError:
         return False
     return True
 
 
-def _note(path: Path) -> dict[str, Any]:
+def _read_header(path: Path) -> dict[str, Any]:
     try:
         # Opening checks that the file is as long as its header says.
         with safe_open(path, "pt") as file:
@@ -162,24 +170,26 @@ def _note(path: Path) -> dict[str, Any]:
                 raise KeyError(_KIND)
             return note
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: not a whole checkpoint of faceclr; start a new run with another -o") from error
+        raise ModelError(
+            f"{path}: not a checkpoint of faceclr, or incomplete; start a new run with another -o"
+        ) from error
 
 
-def _read(path: Path, divided: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    note, tensors = _note(path), {}
+def _read_tensors(path: Path, sharded: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    note, tensors = _read_header(path), {}
     with safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - not a mapping
             on_disk = file.get_slice(name)
             shape = on_disk.get_shape()
-            is_divided = name.startswith(divided) and shape
-            tensors[name] = on_disk[own_rows(shape[0])] if is_divided else file.get_tensor(name)
+            is_sharded = name.startswith(sharded) and shape
+            tensors[name] = on_disk[own_rows(shape[0])] if is_sharded else file.get_tensor(name)
     return note, tensors
 
 
-def _divided(task: TaskModule, optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    """How the names in a checkpoint begin of tensors of which each process has its share of the rows.
+def _sharded_prefixes(task: TaskModule, optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """Returns the prefixes of the names of sharded tensors in a checkpoint.
 
-    Scalars, as an optimizer's count of steps, are of no share.
+    Scalars with these prefixes, such as the step count of an optimizer, are not sharded.
     """
     local = task.local_names()
     names = {parameter: name for name, parameter in task.named_parameters() if name in local}
@@ -191,13 +201,13 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     parameters = _parameters(optimizer)
     for name, value in tensors.items():
         if name.startswith(_OPTIMIZER):
             index, entry = name.removeprefix(_OPTIMIZER).split(".", 1)
             parameter = parameters[int(index)]
-            # In the memory format of the parameter: fused steps walk through both side by side.
-            alike = value.shape == parameter.shape
-            restored = torch.empty_like(parameter).copy_(value) if alike else value.to(parameter.device)
+            # Fused optimizer steps need the memory format of the parameter.
+            same_shape = value.shape == parameter.shape
+            restored = torch.empty_like(parameter).copy_(value) if same_shape else value.to(parameter.device)
             optimizer.state[parameter][entry] = restored

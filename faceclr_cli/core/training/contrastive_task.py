@@ -1,4 +1,4 @@
-"""Learning without labels: SimCLR and MoCo. Both make two views of a picture and want them alike."""
+"""The tasks for training without labels: SimCLR and MoCo."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from faceclr_cli.core.encoders.heads import projection_head
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.losses.moco_queue import QueueContrast
 from faceclr_cli.core.losses.nt_xent import NTXent
-from faceclr_cli.core.training.task import Outcome, TaskModule, in_full_precision
+from faceclr_cli.core.training.task import LossAndMetrics, TaskModule, make_views
 from faceclr_cli.core.views.augmentation import FaceViews, SimCLRViews, Views
 
 _LAYERS = {"none": 0, "1": 1, "2": 2, "3": 3}
 
 
 def build_views(config: PretrainConfig, size: int) -> Views:
-    """The random views that a config asks for, `size` pixels wide."""
+    """Builds the augmentation that a config asks for, with views of `size` pixels."""
     if config.augment == "faces":
         return FaceViews(size=size, operations=config.operations, magnitude=config.magnitude)
     return SimCLRViews(
@@ -39,12 +39,12 @@ def build_views(config: PretrainConfig, size: int) -> Views:
     )
 
 
-class _Contrastive(TaskModule):
-    """What both methods have: two views of all pictures, in random order.
+class _ContrastiveTask(TaskModule):
+    """Base class of both methods: two views of every picture, in random order.
 
-    The embedding layer stays the random projection that it is at first, so that embeddings are as the backbone's
-    features are. If it learned, it would give up what the loss has no use for, as the head does, which is thrown away
-    for that reason (arXiv 2002.05709, section 4.2): the more so, the nearer the loss is.
+    The embedding layer is frozen at its random initialization, so that embeddings keep the information in the features
+    of the backbone. If trained, it would discard information that the loss does not need, as the projection head does,
+    which is removed after training for that reason (arXiv 2002.05709, section 4.2).
     """
 
     command = "pretrain"
@@ -60,55 +60,50 @@ class _Contrastive(TaskModule):
         self.augment = build_views(config, encoder.architecture.image_size)
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """All pictures in random order, or folders in their shares."""
+        """Returns all pictures in random order, or a mix of the folders if the config sets their shares."""
         config = self.config
         if config.shares:
             return weighted_batches(self.sources, config.shares, config.batch_size, seed=config.seed, epoch=epoch)
         return shuffled_batches(len(self.sources), config.batch_size, seed=config.seed, epoch=epoch)
 
-    def _blind(self, candidates: int) -> float:
-        """The loss where the positive and all other candidates are equally similar, but for the margin."""
+    def _uniform_loss(self, candidates: int) -> float:
+        """Returns the loss if the positive and all other candidates are equally similar before the margin."""
         margin = self.config.margin / self.config.temperature
-        itself = 0.0 if self.config.loss == "dcl" else math.exp(-margin)
-        return margin + math.log(max(1.0, candidates - 1 + itself))
+        positive = 0.0 if self.config.loss == "dcl" else math.exp(-margin)
+        return margin + math.log(max(1.0, candidates - 1 + positive))
 
 
-class SimCLRTask(_Contrastive):
-    """Two random views of a picture are to be nearer to each other than to those of others (arXiv 2002.05709)."""
+class SimCLRTask(_ContrastiveTask):
+    """SimCLR: NT-Xent on two random views of each picture in the batch (arXiv 2002.05709)."""
 
     def __init__(self, config: PretrainConfig, encoder: EncoderNetwork, sources: NDArray[np.int64]) -> None:
         super().__init__(config, encoder, sources)
         self.head = projection_head(encoder.architecture.embedding_dim, config.projection_dim, _LAYERS[config.head])
         self.loss = NTXent(config.temperature, margin=config.margin, decoupled=config.loss == "dcl")
 
-    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
-        """One step on the part of a batch that this process has.
-
-        Args:
-            crops: RGB, 0-255, uint8. Shape: (B, S, S, 3).
-            labels: Ignored.
-            pictures: Ignored.
-            chance: See `chances`. Shape: (B, 2, draws of a view).
-        """
+    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> LossAndMetrics:
+        """See `TaskModule.forward`."""
         del labels, pictures
-        first, second = self.head(self.encoder(in_full_precision(self.augment, crops, chance))).chunk(2)
-        outcome: Outcome = self.loss(first, second)
+        first, second = self.head(self.encoder(make_views(self.augment, crops, chance))).chunk(2)
+        outcome: LossAndMetrics = self.loss(first, second)
         return outcome
 
-    def blind_loss(self, batch: int) -> float:
-        """The loss of an encoder to which all pictures of a batch look the same."""
-        return self._blind(2 * batch - 1)
+    def collapsed_loss(self, batch: int) -> float:
+        """See `TaskModule.collapsed_loss`."""
+        return self._uniform_loss(2 * batch - 1)
 
 
-class MoCoTask(_Contrastive):
-    """A view is to be nearer to another of its picture than to those of former batches (arXiv 1911.05722).
+class MoCoTask(_ContrastiveTask):
+    """MoCo: InfoNCE on two random views of each picture, with negatives from a queue (arXiv 1911.05722).
 
-    The other view passes through the key encoder, a moving average of the encoder, and waits in a queue as
-    a negative for later batches: so there are many negatives without a large batch.
+    The second view passes through the key encoder, a moving average of the encoder. Its key stays in a queue as a
+    negative for later batches, which gives many negatives without a large batch. Two details differ from the paper:
 
-    - The momentum of the average rises from 0.1 to the config's: the encoder of the first steps is soon forgotten.
-    - The key encoder's batch norms use running averages, those of the encoder averaged likewise (arXiv 2101.08482):
-      by the statistics of a common batch a view could tell its twin. For the same reason the head has none.
+    - The momentum of the moving average rises from 0.1 to the value in the config, so that the encoder of the first
+      steps loses its influence quickly.
+    - The batch norms of the key encoder use running averages, which are moving averages of the encoder's (arXiv
+      2101.08482). With batch statistics, a view could identify its positive by the statistics of the batch that both
+      share. For the same reason, the projection head has no batch norm.
     """
 
     def __init__(self, config: PretrainConfig, encoder: EncoderNetwork, sources: NDArray[np.int64]) -> None:
@@ -127,37 +122,37 @@ class MoCoTask(_Contrastive):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def local_names(self) -> set[str]:
-        """The queue: the same keys enter it everywhere.
+        """Returns the buffers of the queue, which are the same on all processes.
 
-        Not the averages in the key encoder's batch norms. They follow those of the encoder, which on CPUs each process
-        has its own of until the next step, and where batches are accumulated until the one after several.
+        The running averages of the key encoder are not among them. They follow the encoder's, which differ between
+        processes on CPUs until DDP broadcasts them at the next optimizer step.
         """
         return {f"loss.{name}" for name, _ in self.loss.named_buffers()}
 
     def train(self, mode: bool = True) -> Self:
-        """As every module's, but the key encoder never trains."""
+        """Sets the training mode; the key encoder stays in evaluation mode."""
         super().train(mode)
         self.key_encoder.eval()
         return self
 
-    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> Outcome:
-        """One step on the part of a batch that this process has; see `SimCLR.forward`. Queries are the first views."""
+    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> LossAndMetrics:
+        """See `TaskModule.forward`. The first views are the queries."""
         del labels
-        self._follow()
-        first, second = in_full_precision(self.augment, crops, chance).chunk(2)
+        self._update_key_encoder()
+        first, second = make_views(self.augment, crops, chance).chunk(2)
         with torch.no_grad():
             keys = self.key_encoder(second)
-        outcome: Outcome = self.loss(self.head(self.encoder(first)), keys, pictures)
+        outcome: LossAndMetrics = self.loss(self.head(self.encoder(first)), keys, pictures)
         return outcome
 
-    def blind_loss(self, batch: int) -> float:
-        """The loss of an encoder to which all pictures look the same, once the queue is full."""
+    def collapsed_loss(self, batch: int) -> float:
+        """See `TaskModule.collapsed_loss`. The queue is assumed to be full."""
         del batch
-        return self._blind(self.config.queue)
+        return self._uniform_loss(self.config.queue)
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Moves the key encoder towards the encoder."""
+    def _update_key_encoder(self) -> None:
+        """Updates the moving averages of the key encoder."""
         momentum = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.config.momentum)
         keys, queries = self.key_encoder.state_dict(), nn.Sequential(self.encoder, self.head).state_dict()
         for name, key in keys.items():

@@ -1,4 +1,4 @@
-"""What a run tells of itself, epoch by epoch: `history.csv` and TensorBoard events."""
+"""The history of a run, epoch by epoch: `history.csv` and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch.utils.tensorboard import SummaryWriter
 from faceclr_cli.core.artifacts import atomic_path
 
 Row = dict[str, float]
-"""The numbers of one epoch, by the name of their column; `epoch` and `step` are whole."""
+"""The metrics of one epoch by column name; `epoch` and `step` are integers."""
 
 TABLE = "history.csv"
 
 
 class History:
-    """Writes the rows of a run to its folder.
+    """Writes the metrics of a run to its folder.
 
-    The table is written anew each time, so that it is whole at every moment and a run that is resumed
-    from an earlier checkpoint leaves no row twice.
+    The table is rewritten atomically after each epoch, so it is never incomplete, and a run that is resumed from an
+    earlier checkpoint leaves no duplicate rows.
 
     Args:
         folder: The run folder.
-        rows: Of the epochs before, where a run is resumed.
+        rows: The metrics of previous epochs if the run is resumed.
     """
 
     def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
         self._table = folder / TABLE
-        # TensorBoard forgets what an interrupted run had written from this step on.
+        # TensorBoard discards events of an interrupted run from this step on.
         step = int(rows[-1]["step"]) if rows else 0
         self._events = SummaryWriter(str(folder), purge_step=step + 1)
         if rows:
@@ -45,7 +45,7 @@ class History:
         self._events.flush()
 
     def close(self) -> None:
-        """Ends the writing of events."""
+        """Closes the file of events."""
         self._events.close()
 
     def _write(self, rows: Sequence[Row]) -> None:
@@ -53,7 +53,7 @@ class History:
             atomic_path(self._table) as temporary,
             open(temporary, "w", newline="", encoding="ascii") as file,
         ):
-            # Not all epochs have all columns.
+            # Epochs can have different columns.
             columns = list(dict.fromkeys(name for row in rows for name in row))
             writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
             writer.writeheader()

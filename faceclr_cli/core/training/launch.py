@@ -1,4 +1,4 @@
-"""One function, run in one process or in many. Lightning Fabric joins them."""
+"""Launching of a function in one or several processes, connected by Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -24,27 +24,31 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 Work = Callable[[Fabric, StopRequest, A, Reporter], R]
-"""What each process does; a function of a module, so that new processes find it. It returns what rank 0 found."""
+"""The work of each process, as a module-level function that new processes can import."""
 
 
 def launch(work: Work[A, R], machine: Machine, argument: A, reporter: Reporter) -> R:
-    """Runs `work` in as many processes as the machine says and returns its result.
+    """Runs `work` in the processes of a run and returns its result.
 
-    - One process: here.
-    - Several: started here, for this machine alone. Each is told its place as torchrun would tell it. Fabric's
-      own launchers don't do: one runs the command line again and ends this process by SIGKILL when a
-      child fails, the other neither passes events on nor lets a child survive Ctrl-C to write its checkpoint.
-    - torchrun: it has started the others already, maybe on other machines; this is one of them.
+    - One process: `work` runs in this process.
+    - Several processes: they are started on this machine, with the environment variables of torchrun. Fabric's
+      launchers are not used: the subprocess launcher runs the command line again and kills this process with SIGKILL
+      if a child fails. The multiprocessing launcher neither forwards events nor lets a child write its checkpoint after
+      Ctrl-C.
+    - torchrun: all processes are already running, possibly on several machines, and this is one of them.
 
     Args:
-        work: Called with Fabric, the flag that says when to stop, `argument` and a reporter.
-        machine: Checked by `find_machine`.
-        argument: Anything that can be sent to another process.
-        reporter: Hears the events of rank 0.
+        work: Called with Fabric, the stop request, `argument` and a reporter.
+        machine: From `find_machine`.
+        argument: Any value that can be pickled.
+        reporter: Receives the events of rank 0.
+
+    Returns:
+        The result of `work` on rank 0.
 
     Raises:
-        FaceclrError: What `work` raised, in whichever process.
-        InterruptedRunError, TerminatedRunError: A second signal came.
+        FaceclrError: `work` raised it in one of the processes.
+        InterruptedRunError, TerminatedRunError: A second signal was received.
     """
     with stop_signals() as stop:
         if machine.launched or machine.world == 1:
@@ -53,15 +57,15 @@ def launch(work: Work[A, R], machine: Machine, argument: A, reporter: Reporter) 
 
 
 def run_here(work: Work[A, R], machine: Machine, stop: StopRequest, argument: A, reporter: Reporter) -> R:
-    """Joins this process to the others, if there are any, and does the work."""
-    # Fabric announces each process on standard error.
+    """Runs `work` in this process, after connecting to the other processes of the run."""
+    # Otherwise Fabric announces each process on standard error.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if machine.device == "cpu":
         keep_memory(*NETWORK)
     fabric = _fabric(machine)
     fabric.launch()
     result = work(fabric, stop, argument, reporter)
-    # After an error the others must not be told before it is: they would fail too, and hide the reason.
+    # Not in a `finally` block: after an error, this would make the other processes fail first and hide the cause.
     if machine.world > 1:
         dist.destroy_process_group()
     return result
@@ -70,7 +74,7 @@ def run_here(work: Work[A, R], machine: Machine, stop: StopRequest, argument: A,
 def _fabric(machine: Machine) -> Fabric:
     accelerator = "cpu" if machine.device == "cpu" else "cuda"
     if machine.world == 1:
-        # Named, since Fabric would take a single process inside a SLURM job for one of many.
+        # Explicit, because Fabric would treat a single process in a SLURM job as one of several.
         return Fabric(accelerator=accelerator, devices=1, precision=machine.precision, plugins=[LightningEnvironment()])
     strategy = DDPStrategy(
         cluster_environment=TorchElasticEnvironment(),

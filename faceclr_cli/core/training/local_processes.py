@@ -1,4 +1,4 @@
-"""Processes of a run on this machine: started, listened to, and never left behind."""
+"""Starting, monitoring and stopping of the processes of a run on this machine."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class _Child(NamedTuple):
     pipe: Connection
 
 
-class _Done(NamedTuple):
+class _Result(NamedTuple):
     result: Any
 
 
-class _Failed(NamedTuple):
+class _Failure(NamedTuple):
     error: Exception
 
 
-class _Upwards:
-    """The reporter of rank 0: hands events to the process that started it."""
+class _PipeReporter:
+    """The reporter of rank 0, which sends events to the parent process."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -51,31 +51,31 @@ class _Upwards:
 
 
 def spawn(body: Callable[[Reporter], R], machine: Machine, reporter: Reporter) -> R:
-    """Runs `body` in `machine.world` new processes. Whatever happens, none of them outlives this call.
+    """Runs `body` in `machine.world` new processes. None of them outlives this call.
 
     Args:
-        body: Can be sent to another process. The environment tells it its rank, as torchrun would.
-        machine: How many processes, and of which kind.
-        reporter: Hears the events of rank 0.
+        body: The work of each process; must be picklable. The environment variables of torchrun hold its rank.
+        machine: Number of processes and their device.
+        reporter: Receives the events of rank 0.
 
     Returns:
-        What rank 0 returned.
+        The result of rank 0.
 
     Raises:
-        FaceclrError: The first error of any process.
-        ModelError: A process died.
-        RuntimeError: A process raised something else; its traceback is in the message.
+        FaceclrError: A process raised it.
+        ModelError: A process was killed or exited.
+        RuntimeError: A process raised another exception; the message has its traceback.
     """
     context = multiprocessing.get_context("spawn")
-    place, children = _address(), list[_Child]()
+    place, children = _rendezvous(), list[_Child]()
     try:
-        with _signals_wait():
+        with _hold_signals():
             for rank in range(machine.world):
                 ours, theirs = context.Pipe()
                 arguments = (rank, place, theirs, machine, body)
-                process = context.Process(target=_child, args=arguments, daemon=True, name=f"faceclr-{rank}")
+                process = context.Process(target=_run_child, args=arguments, daemon=True, name=f"faceclr-{rank}")
                 process.start()
-                # With this copy closed, the death of the child closes the pipe.
+                # Closing this copy lets the end of the child close the pipe.
                 theirs.close()
                 children.append(_Child(process, ours))
         result: R = _listen(children, reporter)
@@ -92,16 +92,16 @@ def spawn(body: Callable[[Reporter], R], machine: Machine, reporter: Reporter) -
 
 
 def _listen(children: list[_Child], reporter: Reporter) -> Any:
-    """Passes events on until all processes are done. It waits for pipes alone, so signals are handled meanwhile."""
+    """Forwards events until all processes have finished. Waiting for pipes does not block signal handlers."""
     waiting, results = list(range(len(children))), dict[int, Any]()
     while waiting:
         ready = connection.wait([children[rank].pipe for rank in waiting])
         for rank in [rank for rank in waiting if children[rank].pipe in ready]:
             message = _receive(children[rank], len(children))
-            if isinstance(message, _Failed):
+            if isinstance(message, _Failure):
                 others = [child for child in children if child is not children[rank]]
-                raise _true_error(message.error, others)
-            if isinstance(message, _Done):
+                raise _root_cause(message.error, others)
+            if isinstance(message, _Result):
                 results[rank] = message.result
                 waiting.remove(rank)
             else:
@@ -116,32 +116,32 @@ def _receive(child: _Child, world: int) -> Any:
     except (EOFError, OSError):
         process.join(timeout=10)
         code = process.exitcode or 0
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        return _Failed(
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        return _Failure(
             ModelError(
-                f"process {process.name.removeprefix('faceclr-')} of {world} {how}, perhaps for lack of memory\n"
-                "Continue from the last checkpoint with --resume."
+                f"process {process.name.removeprefix('faceclr-')} of {world} {how}, possibly out of memory\n"
+                "Resume from the last checkpoint with --resume."
             )
         )
 
 
-def _true_error(error: Exception, others: list[_Child]) -> Exception:
-    """A process that loses another fails for that reason; what befell the other says more."""
+def _root_cause(error: Exception, others: list[_Child]) -> Exception:
+    """Returns the error of another process if the first error is only its consequence, such as a lost connection."""
     for other in others:
         while not isinstance(error, FaceclrError) and other.pipe.poll(timeout=1):
             message = _receive(other, len(others) + 1)
-            if isinstance(message, _Failed):
+            if isinstance(message, _Failure):
                 error = message.error if isinstance(message.error, FaceclrError) else error
                 break
     return error
 
 
-def _child(
+def _run_child(
     rank: int, place: dict[str, str], pipe: Connection, machine: Machine, body: Callable[[Reporter], Any]
 ) -> None:
     claim_process()
-    # A terminal sends Ctrl-C to all processes, and service managers SIGTERM: the parent alone answers,
-    # by the flag, after which every process ends at the same step.
+    # Terminals send SIGINT to all processes, and service managers send SIGTERM. Only the parent handles them: it sets
+    # the shared flag, so that all processes stop after the same step.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -149,25 +149,25 @@ def _child(
     os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world)
     if machine.device == "cpu":
         torch.set_num_threads(threads_per_process(machine.world))
-    reporter = _Upwards(pipe) if rank == 0 else Silent()
-    message: _Done | _Failed
+    reporter = _PipeReporter(pipe) if rank == 0 else Silent()
+    message: _Result | _Failure
     try:
         result = body(reporter)
-        message = _Done(result if rank == 0 else None)
+        message = _Result(result if rank == 0 else None)
     except FaceclrError as error:
-        message = _Failed(error)
-    except Exception:  # noqa: BLE001 - whatever it is, the parent tells it
-        message = _Failed(RuntimeError(f"in process {rank} of {world}:\n{traceback.format_exc()}"))
+        message = _Failure(error)
+    except Exception:  # noqa: BLE001 - the parent raises it
+        message = _Failure(RuntimeError(f"in process {rank} of {world}:\n{traceback.format_exc()}"))
     with suppress(OSError, EOFError):
         pipe.send(message)
-        # To leave now would make the others fail too, for a reason that hides the true one.
+        # Wait for the parent: an early exit would make the other processes fail and hide the cause.
         pipe.recv()
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Holds signals back while processes start: they inherit that, so none dies before it can ignore them."""
-    # It would let the signals through when it starts by itself, with the first process.
+def _hold_signals() -> Iterator[None]:
+    """Blocks signals while processes start. They inherit the mask, so no signal kills them before they ignore it."""
+    # Started implicitly with the first process, the resource tracker would unblock the signals.
     resource_tracker.ensure_running()
     former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -176,13 +176,13 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-def _address() -> dict[str, str]:
-    """Where the processes meet: a free port of this machine."""
+def _rendezvous() -> dict[str, str]:
+    """Returns the environment variables of the rendezvous, with a free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0"}
     if sys.platform == "linux":
-        # By default gloo looks up the name of the machine, which need not resolve.
+        # By default, gloo looks up the hostname, which may not resolve.
         address["GLOO_SOCKET_IFNAME"] = "lo"
     return address

@@ -1,4 +1,4 @@
-"""What a run computes on, checked before anything is started or written."""
+"""The device, processes and precision of a run, checked before anything is started or written."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from faceclr_cli.core.workers.capacity import require_memory, require_processes
 from faceclr_cli.core.workers.torchrun import torchrun_place
 
 _PROCESS_BYTES = 384 << 20
-"""What a training process takes at least: torch, without the network and its batch."""
+"""Minimum memory of a training process: torch, without the network and its batch."""
 
 _BYTES_PER_PIXEL = 48
-"""What training takes at least for each pixel of a batch: the picture as float32, and as much three times over for
-the first maps of features. Most networks take several times as much."""
+"""Minimum memory per pixel of a batch: the picture as float32, plus three times as much for the first feature maps.
+Most networks need several times as much."""
 
 Precision = Literal["32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where a run computes.
+    """The device, processes and precision of a run.
 
     Attributes:
         device: `cpu` or `cuda`.
-        world: Number of processes, over all nodes.
-        nodes: Number of machines.
-        launched: Whether torchrun started the processes; otherwise they are ours to start.
-        rank: Of this process, where torchrun started it, else 0.
-        precision: As Fabric calls it.
+        world: Number of processes on all nodes.
+        nodes: Number of nodes.
+        launched: True if torchrun started the processes; otherwise faceclr starts them.
+        rank: Rank of this process if torchrun started it, otherwise 0.
+        precision: Precision in Fabric's terms.
     """
 
     device: Literal["cpu", "cuda"]
@@ -45,17 +45,17 @@ class Machine:
 
 
 def find_machine(config: TrainConfig) -> Machine:
-    """Decides where to compute.
+    """Determines the device, processes and precision of a run.
 
     Raises:
-        ConfigError: The machine lacks what the config asks for.
+        ConfigError: The machine lacks a requested resource.
     """
     gpus = torch.cuda.device_count()
     wanted = config.gpus or 0
     if wanted > gpus:
-        raise ConfigError(f"--gpus {wanted}: torch finds {gpus} here; leave the option out to use the CPU")
+        raise ConfigError(f"--gpus {wanted}: torch found {gpus}; omit the option to use the CPU")
     if config.device == "cuda" and not gpus:
-        raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
+        raise ConfigError("--device cuda: torch found no GPU; omit the option to use the CPU")
     on_cpu = config.device == "cpu" or config.processes > 1 or not gpus
     device: Literal["cpu", "cuda"] = "cpu" if on_cpu else "cuda"
     precision = _precision(config, device)
@@ -89,8 +89,8 @@ def _precision(config: TrainConfig, device: Literal["cpu", "cuda"]) -> Precision
     else:
         able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if config.precision == "bf16" and not able:
-        raise ConfigError(f"--precision bf16: this {device.upper().replace('CUDA', 'GPU')} does not compute in bf16")
-    # On CPUs with bf16 instructions autocast was measured to be slower than float32 for these networks.
+        raise ConfigError(f"--precision bf16: this {device.upper().replace('CUDA', 'GPU')} does not support bf16")
+    # On CPUs with bf16 instructions, autocast was measured to be slower than float32 for these networks.
     wanted = config.precision == "bf16" or (config.precision == "auto" and device == "cuda" and able)
     return "bf16-mixed" if wanted else "32-true"
 
@@ -98,9 +98,9 @@ def _precision(config: TrainConfig, device: Literal["cpu", "cuda"]) -> Precision
 def _check_launched(config: TrainConfig, machine: Machine, gpus: int) -> None:
     asked = config.gpus or config.processes
     if asked not in (1, machine.world):
-        raise ConfigError(f"torchrun started {machine.world} processes; leave --gpus and --processes out")
+        raise ConfigError(f"torchrun started {machine.world} processes; omit --gpus and --processes")
     if machine.device == "cuda" and machine.world // machine.nodes > gpus:
-        raise ConfigError(f"torchrun started more processes than the {gpus} GPUs that torch finds here")
+        raise ConfigError(f"torchrun started more processes than GPUs; torch found {gpus}")
     pictures = getattr(config, "pictures", 1)
     if config.batch_size % (machine.world * pictures):
-        raise ConfigError(f"--batch-size {config.batch_size} does not divide among {machine.world} processes")
+        raise ConfigError(f"--batch-size {config.batch_size} is not divisible among {machine.world} processes")

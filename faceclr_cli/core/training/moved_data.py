@@ -1,4 +1,4 @@
-"""Whether files and folders that a run was given are those that it had, though under another path."""
+"""Detection of data that was moved to another path since a run started."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.face_folder import is_face_folder, open_faces
 
 
-def may_be_moved(now: object, former: object) -> bool:
-    """Whether the paths that a run is continued with may be those that it had.
+def may_have_moved(now: object, previous: object) -> bool:
+    """Returns True if the paths of a resumed run may refer to the same data as before.
 
-    What is no longer at its former path is taken for moved: the checkpoint knows the names of its faces. What is there
-    still is compared: faces by the names and sizes of their files, other files by content.
+    If the previous path no longer exists, the data is assumed to have been moved; the checkpoint verifies the names of
+    the faces later. If it still exists, the contents are compared: folders of faces by names and sizes of their files,
+    other files by their digest.
 
     Args:
-        now: The option as it is given; a path, or a list of paths.
-        former: The option as the run had it.
+        now: The current value of the option; a path or a list of paths.
+        previous: The value in the run to resume.
     """
-    ours, theirs = _paths(now), _paths(former)
-    return len(ours) == len(theirs) > 0 and all(map(_may_be, ours, theirs))
+    current, before = _paths(now), _paths(previous)
+    return len(current) == len(before) > 0 and all(map(_may_be_same, current, before))
 
 
 def _paths(value: object) -> list[Path]:
@@ -30,17 +31,17 @@ def _paths(value: object) -> list[Path]:
     return [Path(each) for each in values if isinstance(each, str)]
 
 
-def _may_be(now: Path, former: Path) -> bool:
-    if now == former or not former.exists():
+def _may_be_same(now: Path, previous: Path) -> bool:
+    if now == previous or not previous.exists():
         return True
     try:
-        if is_face_folder(now) and is_face_folder(former):
-            return _content(now) == _content(former)
-        return now.is_file() and former.is_file() and digest_file(now) == digest_file(former)
+        if is_face_folder(now) and is_face_folder(previous):
+            return _names_and_sizes(now) == _names_and_sizes(previous)
+        return now.is_file() and previous.is_file() and digest_file(now) == digest_file(previous)
     except (OSError, DataError):
         return False
 
 
-def _content(root: Path) -> tuple[object, Sequence[tuple[str, int]]]:
+def _names_and_sizes(root: Path) -> tuple[object, Sequence[tuple[str, int]]]:
     faces = open_faces(root)
     return faces.fingerprint, [(path, os.stat(root / path).st_size) for path in faces.paths]

@@ -1,4 +1,4 @@
-"""The optimizer, and the learning rate as a function of how much of the run is done."""
+"""Optimizers, the learning rate as a function of progress, and gradient clipping across processes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ _MOMENTUM = 0.9
 
 
 def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """An optimizer that spares norms and biases from weight decay.
+    """Builds an optimizer without weight decay on norms and biases.
 
     - `adamw`: Loshchilov & Hutter 2019, arXiv 1711.05101.
-    - `lars`: You et al. 2017, arXiv 1708.03888, with momentum 0.9. Each weight moves by a step that is a share
-      of its own norm, so that batches of thousands can be learned from; norms and biases take plain
-      steps, as in SimCLR's code.
-    - `sgd`, `rmsprop`: With momentum 0.9.
-    - `adam`, `adagrad` (Duchi et al. 2011, with which FaceNet was trained): As torch has them.
+    - `lars`: You et al. 2017, arXiv 1708.03888, with momentum 0.9. The step of each weight is proportional to the norm
+      of the weight, which allows batches of thousands of pictures. Norms and biases take SGD steps, as in SimCLR's
+      code.
+    - `sgd`, `rmsprop`: torch's, with momentum 0.9.
+    - `adam`, `adagrad`: torch's. FaceNet was trained with AdaGrad (Duchi et al. 2011).
 
     Args:
-        module: Its parameters that require gradients are optimized. They must be on their device already.
-        name: Which one.
-        lr: Learning rate of the first step; `learning_rate` gives it for all others.
-        weight_decay: On parameters of two dimensions or more.
+        module: The module whose parameters with gradients are optimized. It must already be on its device.
+        name: Name of the optimizer.
+        lr: Learning rate of the first step; `learning_rate` gives the rates of all other steps.
+        weight_decay: Weight decay of parameters with two or more dimensions.
     """
+    # timm's param_groups_weight_decay makes a single group if the weight decay is 0. LARS needs both groups even then,
+    # and checkpoints number the parameters in this order.
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     weights = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
     others = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
     if name == "lars":
-        # On its own, timm's adapts steps where there is weight decay, and nowhere if that is set to 0.
+        # By default, timm's LARS adapts steps only if the weight decay is above 0.
         weights["always_adapt"] = True
     groups = [group for group in (weights, others) if group["params"]]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
@@ -54,22 +56,22 @@ def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_dec
             return optimizer
         case "sgd":
             sgd = torch.optim.SGD(groups, lr=lr, momentum=_MOMENTUM, fused=fused)
-            # The fused step wants the momentum of all parameters or of none, also where some have no gradients yet;
-            # 0 is what the first step would begin with.
+            # The fused step needs momentum buffers for all parameters or for none, but frozen parameters have no
+            # gradients yet. The first step would start from 0 too.
             for parameter in parameters:
                 sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return sgd
 
 
 def default_lr(name: Optimizer, batch_size: int) -> float:
-    """The peak learning rate that an optimizer is used with.
+    """Returns the default peak learning rate of an optimizer.
 
-    AdamW's steps have the size of the rate, however large the gradient is, and its rate is one for all batches. The
-    others' grow with the batch: LARS's as in SimCLR (arXiv 2002.05709, section 2.2), 0.3 for 256 pictures; SGD's as
-    in Goyal et al. 2017 (arXiv 1706.02677), 0.1 for 256.
+    The rates of LARS and SGD are proportional to the batch size: 0.3 per 256 pictures for LARS, as in SimCLR
+    (arXiv 2002.05709, section 2.2), and 0.1 per 256 pictures for SGD (Goyal et al. 2017, arXiv 1706.02677). The steps
+    of the other optimizers do not depend on the size of the gradient, and neither do their rates on the batch size.
 
     Args:
-        name: Which one.
+        name: Name of the optimizer.
         batch_size: Pictures per step, over all processes.
     """
     match name:
@@ -86,30 +88,32 @@ def default_lr(name: Optimizer, batch_size: int) -> float:
 
 
 def default_weight_decay(name: Optimizer) -> float:
-    """The weight decay that an optimizer is used with: LARS's is SimCLR's, SGD's USynthFace's."""
+    """Returns the default weight decay of an optimizer: SimCLR's for LARS, USynthFace's for SGD."""
     return {"adamw": 0.05, "lars": 1e-6, "sgd": 5e-4}.get(name, 0.0)
 
 
-def learning_rate(done: float, peak: float, warmup: float) -> float:
-    """A linear rise, then half a cosine down to zero, from the place in the run alone: nothing has to be saved.
+def learning_rate(progress: float, peak: float, warmup: float) -> float:
+    """Returns the learning rate: a linear warmup, then a cosine decay to zero.
+
+    It is a function of progress alone, so a scheduler has no state to save.
 
     Args:
-        done: Share of the run, 0 to 1. At both ends the rate is 0, so a step should pass a place within it.
-        peak: Highest rate.
-        warmup: Share of the run during which the rate rises; 0 to 1.
+        progress: Progress, 0 to 1. The rate is 0 at both ends, so pass the middle of a step.
+        peak: Peak learning rate.
+        warmup: Length of the warmup as a share of the run, 0 to 1.
     """
-    if done < warmup:
-        return peak * done / warmup
-    fallen = (done - warmup) / (1 - warmup) if warmup < 1 else 0.0
+    if progress < warmup:
+        return peak * progress / warmup
+    fallen = (progress - warmup) / (1 - warmup) if warmup < 1 else 0.0
     return peak * (1 + math.cos(math.pi * fallen)) / 2
 
 
 def average_gradients(module: nn.Module, local: Collection[str]) -> None:
-    """Averages over processes the gradients that there are, as DDP does, which insists on one for every parameter.
+    """Averages gradients over processes, for parameters that have one. DDP requires a gradient for every parameter.
 
     Args:
-        module: It has gradients for the same parameters on all processes.
-        local: Names of what each process has its own of.
+        module: A module that has gradients for the same parameters on all processes.
+        local: Names of parameters that are sharded over processes.
     """
     processes = world_size()[1]
     for name, parameter in module.named_parameters():
@@ -118,23 +122,23 @@ def average_gradients(module: nn.Module, local: Collection[str]) -> None:
             parameter.grad /= processes
 
 
-def clip_gradient(module: nn.Module, local: Collection[str], longest: float) -> Tensor:
-    """Shortens the gradient of a whole module, the rows of all processes included, alike on all processes.
+def clip_gradient(module: nn.Module, local: Collection[str], max_norm: float) -> Tensor:
+    """Clips the norm of the gradient of a module, including the shards on all processes.
 
     Args:
-        module: Its gradients are those of all processes, but for what is local.
-        local: Names of parameters of which each process has its share of the rows. Other names are ignored.
-        longest: What a longer gradient is shortened to.
+        module: A module whose gradients are averaged over processes, except those of sharded parameters.
+        local: Names of parameters that are sharded over processes. Names of buffers are ignored.
+        max_norm: Maximum norm of the gradient.
 
     Returns:
-        How long the gradient was: a scalar.
+        The norm of the gradient before clipping, a scalar; the same on all processes.
     """
     own = [parameter for name, parameter in module.named_parameters() if name in local]
     if not own:
-        return torch.nn.utils.clip_grad_norm_(module.parameters(), longest)
+        return torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
     others = [parameter for name, parameter in module.named_parameters() if name not in local]
     norm = (sum_over_processes(_norm(own).square()) + _norm(others).square()).sqrt()
-    torch.nn.utils.clip_grads_with_norm_(module.parameters(), longest, norm)
+    torch.nn.utils.clip_grads_with_norm_(module.parameters(), max_norm, norm)
     return norm
 
 

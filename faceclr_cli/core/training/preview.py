@@ -1,4 +1,4 @@
-"""What the network would see, as a picture."""
+"""The preview of an augmentation: a picture of random views."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PICTURES, _VIEWS = 8, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """Views as a picture.
+    """The result of a preview.
 
     Attributes:
-        picture: Where it is.
-        pictures: How many faces it shows.
-        views: How many views of each.
-        augment: Of which recipe.
+        picture: Path of the picture.
+        pictures: Number of faces in it.
+        views: Number of views of each face.
+        augment: Name of the augmentation.
     """
 
     picture: Path
@@ -41,24 +41,31 @@ class Preview:
 
 
 def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Preview:
-    """Draws random views of some faces, as training would make them. Nothing is trained.
+    """Writes a picture with random views of some faces, without training.
 
     Args:
         config: The augmentation, the faces and the seed.
-        picture: Where to.
-        reporter: Hears about progress.
+        picture: Path of the picture to write.
+        reporter: Receives progress.
 
     Raises:
-        ConfigError: Nothing says which faces, or the picture has no format that can be written.
+        ConfigError: No faces were specified, or the format of the picture is not supported.
         DataError: The faces are missing or damaged.
     """
-    settled = resolve_options(config, "pretrain")
-    faces = open_face_folders(settled.data, reporter)
+    resolved = resolve_options(config, "pretrain")
+    faces = open_face_folders(resolved.data, reporter)
     chosen = np.random.default_rng(config.seed).permutation(len(faces))[:_PICTURES]
     crops = faces.crops(chosen)
-    make = build_views(config, settled.config.image_size)
-    chance = torch.rand(len(chosen), _VIEWS, make.draws, generator=torch.Generator().manual_seed(config.seed))
-    views = make(torch.from_numpy(crops), chance).add_(1).mul_(127.5).round_().clamp_(0, 255).byte().contiguous()
+    augment = build_views(config, resolved.config.image_size)
+    chance = torch.rand(len(chosen), _VIEWS, augment.draws, generator=torch.Generator().manual_seed(config.seed))
+    views = augment(torch.from_numpy(crops), chance).add_(1).mul_(127.5).round_().clamp_(0, 255).byte().contiguous()
     views = views.view(_VIEWS, len(chosen), *views.shape[1:]).permute(1, 0, 3, 4, 2)
-    draw_views(crops, np.ascontiguousarray(views.numpy()), picture)
+    size = resolved.config.image_size
+    draw_views(
+        crops,
+        np.ascontiguousarray(views.numpy()),
+        picture,
+        title=f"Random views · {config.augment}",
+        subtitle=f"Each face, and {_VIEWS} views of it as the network sees them: {size} x {size} pixels",
+    )
     return Preview(picture=picture, pictures=len(chosen), views=_VIEWS, augment=config.augment)

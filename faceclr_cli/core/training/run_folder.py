@@ -1,4 +1,4 @@
-"""What a run leaves in its folder while it trains."""
+"""The run folder: checkpoints, the history and the best encoder of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.artifacts import atomic_path, former_path
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.encoder_folder import save_encoder
@@ -24,32 +24,32 @@ from faceclr_cli.core.training.checkpoint import (
     save_checkpoint,
 )
 from faceclr_cli.core.training.history import History, Row
-from faceclr_cli.core.training.stop_signals import agree_to_stop
-from faceclr_cli.core.training.task_registry import Task
+from faceclr_cli.core.training.stop_signals import max_over_processes
+from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.validation import ACCURACY, KNN, LOSS, calibration_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """Writes checkpoints, the history and the encoder of a run. One process writes; the others' records are mute.
+    """Writes checkpoints, the history and the encoder of a run. Only one process writes; the others do nothing.
 
     Attributes:
-        folder: The run folder.
+        folder: Path of the run folder.
         config: The resolved options.
-        writes: Whether this process is the one that writes.
-        task: What is learned.
-        optimizer: Of its parameters.
-        origin: What checkpoints belong to.
-        fingerprint: Of the crops.
-        card: What the encoder is made from.
-        keep: How many checkpoints to keep.
-        history: The table and the events, where this process writes.
+        writes: True in the process that writes.
+        task: The task.
+        optimizer: The optimizer of the task's parameters.
+        origin: The run and the data that checkpoints belong to.
+        fingerprint: The preprocessing fingerprint of the crops.
+        card: How the encoder was made.
+        keep: Number of checkpoints to keep.
+        history: Writes the table and the events; None in processes that do not write.
     """
 
     folder: Path
     config: TrainConfig
     writes: bool
-    task: Task
+    task: TaskModule
     optimizer: torch.optim.Optimizer
     origin: CheckpointOrigin
     fingerprint: Fingerprint
@@ -57,20 +57,20 @@ class RunFolder:
     keep: int
     history: History | None
 
-    def epoch_closed(self, state: TrainingState, is_whole: bool) -> None:
-        """Keeps the encoder if it is the best, then the checkpoint of a whole epoch, then the history.
+    def close_epoch(self, state: TrainingState, is_complete: bool) -> None:
+        """Writes the encoder if it is the best, then the checkpoint if the epoch is complete, then the history.
 
-        In this order: whatever a crash cuts off, a resumed run does again.
+        In this order, a resumed run repeats everything that a crash prevented.
         """
         if len(state.rows) == (best_epoch(state.rows, self.config) or len(state.rows)):
-            self.encoder(state.rows[-1])
-        if is_whole:
-            self.checkpoint(state)
+            self.write_encoder(state.rows[-1])
+        if is_complete:
+            self.write_checkpoint(state)
         if self.history is not None:
             self.history.add(state.rows)
 
     def require_finite_weights(self, state: TrainingState) -> None:
-        """Refuses weights that hold NaN or infinity. All processes call it together, and all raise the same.
+        """Raises an error if a weight is NaN or infinite. All processes must call it, and all raise the same error.
 
         The loss of a step is computed before its update, so only the weights show that the last update diverged.
 
@@ -79,26 +79,26 @@ class RunFolder:
         """
         floats = [value for value in self.task.state_dict().values() if value.is_floating_point()]
         finite = all(bool(value.isfinite().all()) for value in floats)
-        (diverged,) = agree_to_stop(floats[0].device, int(not finite))
+        (diverged,) = max_over_processes(floats[0].device, int(not finite))
         if diverged:
             raise ModelError(
                 f"epoch {len(state.rows) + 1}, step {state.step}: the weights are no longer finite; training diverged\n"
-                f"Lower --lr or use --precision 32; the last good checkpoint: {self.last_checkpoint() or 'none yet'}"
+                f"Lower --lr or use --precision 32; last good checkpoint: {self.last_checkpoint() or 'none yet'}"
             )
 
-    def checkpoint(self, state: TrainingState) -> None:
-        """Writes the checkpoint. All processes call it together, since each may have a part of it.
+    def write_checkpoint(self, state: TrainingState) -> None:
+        """Writes a checkpoint. All processes must call it, since each may hold a part of it.
 
         Raises:
-            ModelError: As `require_finite_weights`.
+            ModelError: A weight or a buffer is not finite.
         """
         self.require_finite_weights(state)
         tensors = collect_state(self.task, self.optimizer)
         if self.writes:
             save_checkpoint(self.folder, state, self.origin, tensors, self.keep)
 
-    def encoder(self, row: Row) -> None:
-        """Writes the encoder as it is now, with the threshold of its epoch."""
+    def write_encoder(self, row: Row) -> None:
+        """Writes the current encoder, with the calibration from the metrics of its epoch."""
         if self.writes:
             save_encoder(
                 self.folder / "encoder",
@@ -109,11 +109,11 @@ class RunFolder:
             )
 
     def last_checkpoint(self) -> Path | None:
-        """Where the last checkpoint is, if there is one."""
+        """Returns the path of the last checkpoint, or None."""
         return next(iter(list_checkpoints(self.folder)), None)
 
-    def culprits(self, names: Sequence[str]) -> Path:
-        """Writes down the pictures of a batch that training failed on, and says where."""
+    def write_picture_names(self, names: Sequence[str]) -> Path:
+        """Writes the names of the pictures of a batch on which training failed, and returns the path of the list."""
         path = self.folder / "not-finite.txt"
         if self.writes:
             with atomic_path(path) as temporary:
@@ -123,10 +123,11 @@ class RunFolder:
 
 
 def clean_run_folder(run: Path) -> None:
-    """Removes what a killed process left half-written. Only for whoever holds the run's lock."""
-    encoder, former = run / "encoder", run / ".encoder.former"
+    """Removes incomplete files of a killed process. The caller must hold the lock of the run."""
+    encoder = run / "encoder"
+    former = former_path(encoder)
     if former.exists() and not encoder.exists():
-        # It was killed between the two renames by which an encoder replaces another.
+        # The process was killed between the two renames that replace the encoder.
         former.rename(encoder)
     for path in [former, *run.glob(".*.encoder"), *run.glob(".*.history.csv"), *run.glob("checkpoints/.*")]:
         if path.is_dir():
@@ -136,11 +137,11 @@ def clean_run_folder(run: Path) -> None:
 
 
 def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
-    """The column that says which epoch is the best: what `--best-by` asks for, or what there is; None: none is.
+    """Returns the column of the history that determines the best epoch, or None if no such column exists.
 
     Args:
-        rows: The numbers of all epochs.
-        config: The resolved options.
+        rows: The metrics of all epochs.
+        config: The resolved options; `--best-by` is preferred, and other columns are used if it is missing.
     """
     wanted = [KNN]
     if isinstance(config, LabeledConfig):
@@ -149,9 +150,13 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
 
 
 def best_epoch(rows: Sequence[Row], config: TrainConfig) -> int | None:
-    """The best epoch, from 1, by `criterion`; None where that has no column.
+    """Returns the best epoch by `selection_metric`, counted from 1; None if there is no such metric.
 
-    Of equals the last: where few faces are watched, all are soon recognized, and training still helps.
+    Among equal epochs, the last one wins: a small validation set soon reaches 100%, and further training still helps.
+
+    Args:
+        rows: The metrics of all epochs.
+        config: The resolved options.
     """
     name = selection_metric(rows, config)
     if name is None:

@@ -1,4 +1,4 @@
-"""What each process of a run does: build, restore, train."""
+"""The work of each process of a run: build the task, restore the checkpoint, train."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter, Silent
-from faceclr_cli.core.training.batch_supply import Supply
+from faceclr_cli.core.training.batch_supply import BatchSupply
 from faceclr_cli.core.training.checkpoint import (
     CheckpointOrigin,
     TrainingState,
-    is_whole,
+    is_intact,
     list_checkpoints,
     load_checkpoint,
 )
 from faceclr_cli.core.training.history import History, Row
-from faceclr_cli.core.training.loop import Trainee, fit
+from faceclr_cli.core.training.loop import TrainingContext, fit
 from faceclr_cli.core.training.optimizer import build_optimizer, default_weight_decay
 from faceclr_cli.core.training.resolved_options import is_resuming
 from faceclr_cli.core.training.run_folder import RunFolder, best_epoch, selection_metric
-from faceclr_cli.core.training.stop_signals import StopRequest, agree_to_stop, stop_error
-from faceclr_cli.core.training.task_registry import Task, build_task
-from faceclr_cli.core.training.training_sets import TrainingSets, list_faces, open_listed, open_sets
+from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes, stop_error
+from faceclr_cli.core.training.task import TaskModule
+from faceclr_cli.core.training.task_registry import build_task
+from faceclr_cli.core.training.training_sets import TrainingSets, decode_listing, list_faces, open_sets
 from faceclr_cli.core.training.validation import Validation
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """What a process is told.
+    """The instructions for a process of a run.
 
     Attributes:
-        config: The resolved options: `data`, `out` and `val` are final, the architecture is that of `init`.
+        config: The resolved options, with absolute paths and the architecture of `init`.
+        data: Folders of the training faces.
+        val: Folders of the validation faces.
         out: The run folder.
-        command: Which command this is.
-        sets: What `data` and `val` hold, opened by the process that checked them. Processes that it starts are handed
-            what it opened; those that torchrun started open it for themselves.
+        command: Name of the command.
+        sets: The opened data sets. Processes started by faceclr receive them from the parent; processes started by
+            torchrun get None and open the data sets themselves.
     """
 
     config: TrainConfig
@@ -61,14 +64,14 @@ class TrainingJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What rank 0 found.
+class RunOutcome:
+    """The outcome of a run.
 
     Attributes:
-        rows: The numbers of each epoch.
-        best_epoch: Whose encoder was kept because of what was watched; None where nothing was.
+        rows: The metrics of each epoch.
+        best_epoch: The epoch whose encoder was kept, counted from 1; None if nothing was validated.
         best_by: The column of the history by which it is the best.
-        metrics: Of the last epoch, or of the untrained network.
+        metrics: The metrics of the last epoch, or of the untrained network.
     """
 
     rows: list[Row]
@@ -78,10 +81,11 @@ class Outcome:
 
 
 def initial_network(config: TrainConfig) -> EncoderNetwork:
-    """The network before the first step.
+    """Builds the network before the first step: random, from ImageNet weights or from an encoder.
 
     Raises:
-        ConfigError, ModelError: As `build_backbone` and `load_network`.
+        ConfigError: The backbone is unknown or does not support the image size.
+        ModelError: The weights are missing or damaged.
     """
     torch.manual_seed(config.seed)
     if config.init not in ("random", "imagenet"):
@@ -92,51 +96,53 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
     return EncoderNetwork(architecture, pretrained=config.init == "imagenet")
 
 
-def run_worker(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> Outcome:
-    """Trains in this process, together with the others if there are any.
+def run_worker(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
+    """Trains in this process, together with the other processes of the run.
 
     Raises:
         FaceclrError: See `fit`.
-        ConfigError: A batch does not fit into the GPU's memory.
+        ConfigError: A batch does not fit into GPU memory.
     """
-    # The caller's own random numbers are not ours to disturb.
+    # Keeps the random state of the caller.
     gpus = [fabric.device] if fabric.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=gpus):
-            return _work(fabric, stop, job, reporter)
+            return _run(fabric, stop, job, reporter)
     except torch.OutOfMemoryError as error:
         raise ConfigError(
-            f"--batch-size {job.config.batch_size} does not fit into the GPU's memory; "
-            "lower it, or --image-size, or choose a smaller --backbone"
+            f"--batch-size {job.config.batch_size} does not fit into GPU memory; "
+            "lower it or --image-size, or choose a smaller --backbone"
         ) from error
 
 
-def _work(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> Outcome:
-    # The first process alone knows which run folder it claimed.
+def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
+    # Only rank 0 knows which run folder it claimed.
     out: Path = fabric.broadcast(job.out)
     job = replace(job, out=out, config=replace(job.config, out=out))
     sets = job.sets
     if sets is None:
-        # Packed by now: this maps what the first process decoded.
+        # Rank 0 has packed the faces already, so this only maps the packed files.
         listing = list_faces(job.config, job.data, job.val)
-        sets = open_sets(job.config, open_listed(listing, Silent()), Silent())
-    faces = sets.trained
-    task, module, optimizer = _built(fabric, job, faces)
+        sets = open_sets(job.config, decode_listing(listing, Silent()), Silent())
+    faces = sets.train
+    task, module, optimizer = _build_modules(fabric, job, faces)
     origin = CheckpointOrigin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
-    state = _restored(job, origin, task, optimizer, reporter) if is_resuming(job.config, job.out) else TrainingState()
-    trainee = Trainee(
+    state = (
+        _restore_state(job, origin, task, optimizer, reporter) if is_resuming(job.config, job.out) else TrainingState()
+    )
+    context = TrainingContext(
         config=job.config,
         fabric=fabric,
         task=task,
         module=module,
         optimizer=optimizer,
         faces=faces,
-        supply=Supply(faces, fabric.device),
-        watch=Validation(sets, job.config.lfw_every if isinstance(job.config, LabeledConfig) else 1),
+        supply=BatchSupply(faces, fabric.device),
+        validation=Validation(sets, job.config.lfw_every if isinstance(job.config, LabeledConfig) else 1),
         stop=stop,
     )
     writes = fabric.global_rank == 0
-    record = RunFolder(
+    run_folder = RunFolder(
         folder=job.out,
         config=job.config,
         writes=writes,
@@ -144,71 +150,73 @@ def _work(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporte
         optimizer=optimizer,
         origin=origin,
         fingerprint=faces.fingerprint,
-        card=_card(job, task, faces, origin.config),
+        card=_build_card(job, task, faces, origin.config),
         keep=job.config.keep,
         history=History(job.out, state.rows) if writes and job.config.epochs else None,
     )
-    reporter.report(Notice(text=opening_notice(trainee, state)))
+    reporter.report(Notice(text=opening_notice(context, state)))
     try:
-        outcome: Outcome = fabric.broadcast(_train(trainee, state, record, reporter))
+        outcome: RunOutcome = fabric.broadcast(_train(context, state, run_folder, reporter))
         return outcome
     finally:
-        if record.history is not None:
-            record.history.close()
+        if run_folder.history is not None:
+            run_folder.history.close()
 
 
-def _train(trainee: Trainee, state: TrainingState, record: RunFolder, reporter: Reporter) -> Outcome:
-    if trainee.config.epochs == 0:
-        seen = trainee.watch.look(trainee.task, 0, trainee.fabric.device, trainee.stop)
-        (signal,) = agree_to_stop(trainee.fabric.device, trainee.stop.flag.value)
+def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder, reporter: Reporter) -> RunOutcome:
+    if context.config.epochs == 0:
+        seen = context.validation.measure(context.task, 0, context.fabric.device, context.stop)
+        (signal,) = max_over_processes(context.fabric.device, context.stop.flag.value)
         if signal:
-            raise stop_error(signal, "stopped before the untrained network was written")
-        record.encoder(seen)
-        return Outcome(rows=[], best_epoch=None, best_by=None, metrics=seen)
-    for event in fit(trainee, state, record):
+            raise stop_error(signal, "stopped before the untrained encoder was written")
+        run_folder.write_encoder(seen)
+        return RunOutcome(rows=[], best_epoch=None, best_by=None, metrics=seen)
+    for event in fit(context, state, run_folder):
         reporter.report(event)
     metrics = {name: value for name, value in state.rows[-1].items() if name not in ("epoch", "step")}
-    config = trainee.config
+    config = context.config
     best, by = best_epoch(state.rows, config), selection_metric(state.rows, config)
-    return Outcome(rows=state.rows, best_epoch=best, best_by=by, metrics=metrics)
+    return RunOutcome(rows=state.rows, best_epoch=best, best_by=by, metrics=metrics)
 
 
-def _built(fabric: Fabric, job: TrainingJob, faces: JoinedFaces) -> tuple[Task, Any, torch.optim.Optimizer]:
-    """The task on its device, wrapped for the other processes, and its optimizer."""
+def _build_modules(
+    fabric: Fabric, job: TrainingJob, faces: JoinedFaces
+) -> tuple[TaskModule, Any, torch.optim.Optimizer]:
+    """Builds the task on its device, the task as wrapped for distributed training, and the optimizer."""
     config = job.config
     task = build_task(config, initial_network(config), faces)
     task = task.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if fabric.world_size > 1 and fabric.device.type == "cuda":
-        # torch synchronizes batch norm on GPUs alone. On the CPU the running statistics are those of rank 0.
+        # torch supports synchronized batch norm on GPUs only. On CPUs the running statistics of rank 0 are used.
         task = convert_sync_batchnorm(task)  # type: ignore[no-untyped-call]
     if config.compile:
         task.encoder.backbone.compile()
     decay = default_weight_decay(config.optimizer) if config.weight_decay is None else config.weight_decay
     optimizer = build_optimizer(task, config.optimizer, lr=0.0, weight_decay=decay)
-    # Private in torch, which has no other way to say so.
+    # torch has no public function for this.
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, task.local_names())  # type: ignore[no-untyped-call]
     module, _ = fabric.setup(task, optimizer)
     return task, module, optimizer
 
 
-def _restored(
-    job: TrainingJob, origin: CheckpointOrigin, task: Task, optimizer: torch.optim.Optimizer, reporter: Reporter
+def _restore_state(
+    job: TrainingJob, origin: CheckpointOrigin, task: TaskModule, optimizer: torch.optim.Optimizer, reporter: Reporter
 ) -> TrainingState:
-    """Where the run was, by its latest whole checkpoint; at the start, if it was stopped before its first."""
+    """Restores the latest intact checkpoint; starts from the beginning if there is no checkpoint yet."""
     found = list_checkpoints(job.out)
     if not found:
         return TrainingState()
-    whole = next((path for path in found if is_whole(path)), found[0])
-    if whole != found[0]:
-        text = f"{found[0]}: damaged; going on from the checkpoint before it, {whole.name}"
+    intact = next((path for path in found if is_intact(path)), found[0])
+    if intact != found[0]:
+        text = f"{found[0]}: damaged; resuming from the previous checkpoint, {intact.name}"
         reporter.report(Notice(level="warning", text=text))
-    state, world = load_checkpoint(whole, origin, task, optimizer, elastic=job.config.elastic)
+    state, world = load_checkpoint(intact, origin, task, optimizer, elastic=job.config.elastic)
     if world != origin.world:
         reporter.report(Notice(level="warning", text=elastic_notice(task, world, origin.world)))
     return state
 
 
-def _card(job: TrainingJob, task: Task, faces: JoinedFaces, config: Any) -> Card:
+def _build_card(job: TrainingJob, task: TaskModule, faces: JoinedFaces, config: Any) -> Card:
     counts = Counter(int(label) for label in faces.labels[task.pictures] if label >= 0)
     return Card(
         command=job.command,
@@ -219,32 +227,30 @@ def _card(job: TrainingJob, task: Task, faces: JoinedFaces, config: Any) -> Card
     )
 
 
-def opening_notice(trainee: Trainee, state: TrainingState) -> str:
-    """What is trained, on what, by whom."""
-    config, fabric = trainee.config, trainee.fabric
-    millions = sum(parameter.numel() for parameter in trainee.task.encoder.parameters()) / 1e6
+def opening_notice(context: TrainingContext, state: TrainingState) -> str:
+    """Describes the run: command, network, training set, processes and device."""
+    config, fabric = context.config, context.fabric
+    millions = sum(parameter.numel() for parameter in context.task.encoder.parameters()) / 1e6
     text = (
-        f"{trainee.task.command}: {config.backbone} ({millions:.1f} M parameters) on {len(trainee.task.pictures)} "
-        f"pictures in batches of {len(trainee.task.batches(0)[0])}, "
+        f"{context.task.command}: {config.backbone} ({millions:.1f} M parameters) on {len(context.task.pictures)} "
+        f"pictures in batches of {len(context.task.batches(0)[0])}, "
         f"{fabric.world_size} process{'es' if fabric.world_size > 1 else ''} on {fabric.device.type}"
     )
     if config.time_budget is not None:
-        text += f", for {config.time_budget} at most"
-    if len(trainee.watch):
-        text += f", watching {len(trainee.watch)} pictures that it never sees"
-    if fabric.world_size > 1 and fabric.device.type == "cpu" and _has_batch_norm(trainee.task.encoder):
-        text += "; on the CPU each process normalizes the backbone's batches by its own pictures alone"
-    return text + (f"; continuing from step {state.step}" if state.step else "")
+        text += f", for at most {config.time_budget}"
+    if len(context.validation):
+        text += f", validating on {len(context.validation)} held-out pictures"
+    if fabric.world_size > 1 and fabric.device.type == "cpu" and _has_batch_norm(context.task.encoder):
+        text += "; on CPUs, batch norms are not synchronized between processes"
+    return text + (f"; resuming from step {state.step}" if state.step else "")
 
 
-def elastic_notice(task: Task, before: int, now: int) -> str:
-    """What changes with the number of processes."""
-    text = (
-        f"continuing with {now} process{'es' if now > 1 else ''} what {before} began: batches and views stay the same"
-    )
+def elastic_notice(task: TaskModule, before: int, now: int) -> str:
+    """Describes the effects of resuming with another number of processes."""
+    text = f"resuming with {now} process{'es' if now > 1 else ''} instead of {before}: batches and views stay the same"
     if _has_batch_norm(task.encoder):
-        text += ", the backbone's batch norms on a CPU see other parts of them"
-    return f"{text}, dropout draws other numbers and sums round otherwise; so it ends near, not at, the same weights"
+        text += ", batch norms on a CPU see other parts of each batch"
+    return f"{text}, dropout and rounding differ; the final weights will be close but not identical"
 
 
 def _has_batch_norm(network: torch.nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""How long a run is, and how far it is: what learning rates, checkpoints and the end follow from."""
+"""The schedule of a run: its length, learning rate, time budget and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from faceclr_cli.core.training.optimizer import default_lr, learning_rate
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The shape of a run.
+    """The schedule of a run.
 
     Attributes:
-        epochs: Passes over the data, at most.
-        batches: In an epoch.
-        accumulate: Batches for each step of the optimizer.
-        peak: Highest learning rate.
-        warmup: Steps of the optimizer during which the rate rises; below 1: their share of the run.
-        budget: Seconds after which the run ends, whatever the epochs; None: no matter how long it takes.
+        epochs: Maximum number of epochs.
+        batches: Batches per epoch.
+        accumulate: Batches per optimizer step.
+        peak: Peak learning rate.
+        warmup: Optimizer steps of warmup; below 1, the share of the run.
+        budget: Seconds after which the run stops; None for no limit.
         checkpoint_every: Seconds between checkpoints within an epoch.
     """
 
@@ -36,7 +36,13 @@ class Schedule:
 
     @classmethod
     def of(cls, config: TrainConfig, batches: int, batch_size: int) -> Self:
-        """The plan that follows from the options and the size of the data."""
+        """Builds the schedule from the options and the size of the training set.
+
+        Args:
+            config: The resolved options.
+            batches: Batches per epoch.
+            batch_size: Pictures per batch, over all processes.
+        """
         peak = default_lr(config.optimizer, batch_size * config.accumulate) if config.lr is None else config.lr
         updates = math.ceil(batches / config.accumulate)
         return cls(
@@ -49,27 +55,27 @@ class Schedule:
             checkpoint_every=seconds(config.checkpoint_every),
         )
 
-    def before(self, epoch: int) -> int:
-        """Batches before an epoch, counted from 0."""
+    def batches_before(self, epoch: int) -> int:
+        """Returns the number of batches before an epoch, which is counted from 0."""
         return epoch * self.batches
 
-    def done(self, step: int, elapsed: float) -> float:
-        """Share of the run that is over in the middle of a step: of its batches, or of its time if that is more."""
+    def progress(self, step: int, elapsed: float) -> float:
+        """Returns the completed share of the run in the middle of a step: of batches or of the budget, if larger."""
         by_batches = (step + 0.5) / (self.epochs * self.batches)
         return by_batches if self.budget is None else min(1.0, max(by_batches, elapsed / self.budget))
 
     def updates(self, step: int) -> float:
-        """Steps of the optimizer before the middle of the one that a batch belongs to."""
+        """Returns the number of optimizer steps up to the middle of the one that batch `step` belongs to."""
         epoch, place = divmod(step, self.batches)
         return epoch * math.ceil(self.batches / self.accumulate) + place // self.accumulate + 0.5
 
     def learning_rate(self, step: int, elapsed: float) -> float:
-        """The rate in the middle of a step, from the place in the run alone: nothing has to be saved.
+        """Returns the learning rate in the middle of a step.
 
-        Where the warmup is counted in steps, the rate rises for as many as were asked for, however fast they are; the
-        share of the run at which that ends follows from the pace so far.
+        A warmup in steps has exactly the requested number of steps. The share of the run that it takes is estimated
+        from the pace so far, because a time budget can make the number of steps unknown.
         """
-        done, updates = self.done(step, elapsed), self.updates(step)
+        done, updates = self.progress(step, elapsed), self.updates(step)
         if self.warmup < 1:
             return learning_rate(done, self.peak, self.warmup)
         if updates < self.warmup:
@@ -77,16 +83,16 @@ class Schedule:
         return learning_rate(done, self.peak, done * self.warmup / updates)
 
     def is_warm(self, steps: int) -> bool:
-        """Whether the rate has risen to its peak after so many batches, by these alone."""
+        """Returns True if the warmup is over after `steps` batches, regardless of time."""
         if self.warmup < 1:
             return steps / (self.epochs * self.batches) >= self.warmup
         return self.updates(steps) >= self.warmup
 
     def group(self, place: int) -> tuple[int, bool]:
-        """The step of the optimizer that batch `place` of an epoch is part of; the last of an epoch may be smaller.
+        """Returns the accumulation group of batch `place` of an epoch; the last group of an epoch can be smaller.
 
         Returns:
-            How many batches share it, and whether this is the last of them.
+            The number of batches in the group, and True if this batch is the last of them.
         """
         start = place - place % self.accumulate
         size = min(self.accumulate, self.batches - start)
@@ -94,12 +100,16 @@ class Schedule:
 
 
 class Clock:
-    """The time of a run, over all processes that worked on it.
+    """The elapsed time of a run, including the time before it was resumed.
+
+    Args:
+        before: Elapsed seconds when this process started.
+        closing: Initial value of the attribute.
 
     Attributes:
-        agreed: Seconds of the run that all processes last agreed on.
-        closing: Seconds that it took to close the last epoch: watching, checkpoint, encoder.
-        saved: When the last checkpoint was written.
+        agreed: Elapsed seconds that all processes last agreed on.
+        closing: Seconds that the end of the last epoch took: validation, checkpoint and encoder.
+        saved: Elapsed seconds when the last checkpoint was written.
     """
 
     def __init__(self, before: float, closing: float) -> None:
@@ -109,13 +119,13 @@ class Clock:
         self.saved = before
 
     def now(self) -> float:
-        """Seconds of the run so far."""
+        """Returns the elapsed seconds of the run."""
         return time.perf_counter() - self._began
 
-    def is_over(self, plan: Schedule) -> bool:
-        """Whether the budget holds no more than what it takes to close the epoch."""
-        return plan.budget is not None and self.agreed + self.closing >= plan.budget
+    def is_over(self, schedule: Schedule) -> bool:
+        """Returns True if the remaining budget is only enough to end the epoch."""
+        return schedule.budget is not None and self.agreed + self.closing >= schedule.budget
 
-    def is_due(self, plan: Schedule) -> bool:
-        """Whether it is time for a checkpoint."""
-        return self.agreed - self.saved >= plan.checkpoint_every
+    def is_due(self, schedule: Schedule) -> bool:
+        """Returns True if a checkpoint is due."""
+        return self.agreed - self.saved >= schedule.checkpoint_every

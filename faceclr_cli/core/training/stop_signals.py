@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run trains: it ends after the step that it is at, with a checkpoint."""
+"""Handling of SIGINT and SIGTERM: a run stops after the current step and writes a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,21 +21,25 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class StopRequest:
-    """The number of the signal that came, or 0, in memory that all processes of a run share."""
+    """A stop request in memory that is shared by all processes of a run.
+
+    Attributes:
+        flag: Shared value: the number of the received signal, or 0.
+    """
 
     flag: Any
 
     def requested(self) -> bool:
-        """Whether a signal came, as this process knows."""
+        """Returns True if a signal was received."""
         return bool(self.flag.value)
 
 
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """Takes over SIGINT and SIGTERM for as long as the block lasts. A second one ends the run at once.
+    """Handles SIGINT and SIGTERM within the block. A second signal stops the run immediately.
 
-    A signal that is ignored, as SIGINT is in the background of a script, stays so. Outside the main thread,
-    where Python lets nobody handle signals, they are left alone.
+    Ignored signals stay ignored, such as SIGINT in background jobs of a shell script. Outside the main thread, where
+    Python does not allow signal handlers, nothing is changed.
     """
     stop = StopRequest(multiprocessing.get_context("spawn").Value("i", 0, lock=False))
     if threading.current_thread() is not threading.main_thread():
@@ -45,7 +49,7 @@ def stop_signals() -> Iterator[StopRequest]:
     def take(number: int, frame: FrameType | None) -> None:
         del frame
         if stop.flag.value:
-            raise stop_error(number, "stopped at once by a second signal, with the checkpoint of the last epoch")
+            raise stop_error(number, "stopped immediately by a second signal; resume from the last checkpoint")
         stop.flag.value = number
 
     former = {number: signal.getsignal(number) for number in SIGNALS}
@@ -59,8 +63,8 @@ def stop_signals() -> Iterator[StopRequest]:
             signal.signal(number, former[number])
 
 
-def agree_to_stop(device: torch.device, *numbers: int) -> list[int]:
-    """The largest of each number over all processes, so that all of them do the same after it."""
+def max_over_processes(device: torch.device, *numbers: int) -> list[int]:
+    """Returns the maximum of each number over all processes, so that all of them make the same decision."""
     if not (dist.is_available() and dist.is_initialized()):
         return list(numbers)
     largest = torch.tensor(numbers, device=device)
@@ -69,5 +73,5 @@ def agree_to_stop(device: torch.device, *numbers: int) -> list[int]:
 
 
 def stop_error(number: int, text: str) -> StoppedError:
-    """The error for a signal."""
+    """Returns the error for a signal."""
     return InterruptedRunError(text) if number == signal.SIGINT else TerminatedRunError(text)

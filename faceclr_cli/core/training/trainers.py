@@ -1,4 +1,4 @@
-"""The three trainers as functions: check everything, then train."""
+"""The trainers as functions: resolve and check everything, then train."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.training.resolved_options import (
     COMMANDS,
     ResolvedOptions,
-    claim,
+    claim_run_folder,
     is_resuming,
     require_unused,
     resolve_options,
 )
-from faceclr_cli.core.training.training_sets import FaceListing, TrainingSets, list_faces, open_listed, open_sets
+from faceclr_cli.core.training.training_sets import FaceListing, TrainingSets, decode_listing, list_faces, open_sets
 from faceclr_cli.core.workers.torchrun import torchrun_place
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         command: `pretrain`, `train-triplet` or `train-center`.
         run: The run folder.
-        encoder: The encoder in it.
-        epochs: How many epochs were trained, those before a resume included.
-        best_epoch: Whose encoder was kept, by what was watched; None where nothing was: then it is the last.
-        best_by: By which column of the history: `val_knn`, `val_loss` or `val_accuracy`.
-        best: The numbers of that epoch.
-        metrics: Of the last epoch, or of the untrained network: the columns of the history.
-        pictures_per_second: Over all epochs, on all processes, without the watching.
-        seconds: From the call to the result.
+        encoder: The encoder in the run folder.
+        epochs: Number of trained epochs, including those before a resume.
+        best_epoch: The epoch whose encoder was kept; None if nothing was validated, then it is the last epoch.
+        best_by: The column of the history that determines the best epoch: `val_knn`, `val_loss` or `val_accuracy`.
+        best: The metrics of the best epoch.
+        metrics: The metrics of the last epoch or of the untrained network, by column of the history.
+        pictures_per_second: Throughput of training over all epochs and processes, without validation.
+        seconds: Wall time from the call to the result.
     """
 
     command: str
@@ -64,43 +64,43 @@ class TrainResult:
 def train(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporter) -> TrainResult:
     """Trains an encoder.
 
-    Everything is checked before the run folder is made: bad options and bad data leave nothing behind.
+    Everything is checked before the run folder is created, so invalid options or data leave nothing behind.
 
     Args:
-        config: Which of the three trainers, and its options.
-        reporter: Hears about progress.
+        config: The options of a trainer; their type determines the trainer.
+        reporter: Receives progress and warnings.
 
     Raises:
-        ConfigError: Options that contradict each other, the machine, or the run that is to be continued.
-        DataError: Faces that are missing, unreadable or too few, or that were prepared otherwise than `init`'s.
+        ConfigError: The options contradict each other, the machine or the run to resume.
+        DataError: The faces are missing, unreadable, too few, or prepared differently from the crops of `init`.
         ModelError: `init` or the checkpoint is missing or damaged, or the training diverged.
         LockedError: Another process trains in the same folder.
-        InterruptedRunError, TerminatedRunError: A signal came; the checkpoint is written.
+        InterruptedRunError, TerminatedRunError: A signal requested a stop; the checkpoint is written.
     """
     began = time.perf_counter()
     command = COMMANDS[type(config)]
-    settled = resolve_options(config, command)
+    resolved = resolve_options(config, command)
     place = torchrun_place()
     is_first = place is None or place.rank == 0
-    if is_first and settled.out is not None and not is_resuming(settled.config, settled.out):
-        require_unused(settled.out)
-    listing = list_faces(settled.config, settled.data, settled.val) if is_first else None
+    if is_first and resolved.out is not None and not is_resuming(resolved.config, resolved.out):
+        require_unused(resolved.out)
+    listing = list_faces(resolved.config, resolved.data, resolved.val) if is_first else None
     if "torch" not in sys.modules:
         reporter.report(Notice(text="loading PyTorch"))
-    # To import torch takes seconds, after which a misspelled folder would be no quick answer.
+    # Importing torch takes seconds, so the faces are listed first to report a misspelled folder quickly.
     from faceclr_cli.core.training.launch import launch
     from faceclr_cli.core.training.machine import find_machine
     from faceclr_cli.core.training.run_folder import clean_run_folder
     from faceclr_cli.core.training.run_worker import TrainingJob, run_worker
 
-    machine = find_machine(settled.config)
-    sets = None if listing is None else _checked(settled, listing, machine.world, reporter)
-    # Processes that torchrun started wait in `launch` until the first of them is there, and hear from it where it is.
-    out = settled.out or (claim(command) if is_first else Path())
+    machine = find_machine(resolved.config)
+    sets = None if listing is None else _check_and_decode(resolved, listing, machine.world, reporter)
+    # Other processes of torchrun wait in `launch` for rank 0, which sends them the run folder.
+    out = resolved.out or (claim_run_folder(command) if is_first else Path())
     job = TrainingJob(
-        config=replace(settled.config, out=out),
-        data=settled.data,
-        val=settled.val,
+        config=replace(resolved.config, out=out),
+        data=resolved.data,
+        val=resolved.val,
         out=out,
         command=command,
         sets=sets,
@@ -127,7 +127,7 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Repor
 
 
 def pretrain(config: PretrainConfig, reporter: Reporter) -> TrainResult:
-    """Trains an encoder without labels; see `train`."""
+    """Trains an encoder without labels by SimCLR or MoCo; see `train`."""
     return train(config, reporter)
 
 
@@ -141,41 +141,44 @@ def train_center(config: CenterConfig, reporter: Reporter) -> TrainResult:
     return train(config, reporter)
 
 
-def _checked(settled: ResolvedOptions, listing: FaceListing, world: int, reporter: Reporter) -> TrainingSets:
-    """Decodes the faces, once for all processes. What can be found wrong without training is found here."""
+def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: int, reporter: Reporter) -> TrainingSets:
+    """Decodes the faces, once for all processes, and checks everything that can be checked without training."""
     import torch
 
     from faceclr_cli.core.training.run_worker import initial_network
     from faceclr_cli.core.training.task_registry import build_task
 
-    config, faces = settled.config, open_listed(listing, reporter)
-    if settled.origin is not None:
-        settled.origin.fingerprint.require_same_crops(faces.data.fingerprint, config.init, str(settled.data[0]))
+    config, faces = resolved.config, decode_listing(listing, reporter)
+    if resolved.origin is not None:
+        resolved.origin.fingerprint.require_same_crops(faces.data.fingerprint, config.init, str(resolved.data[0]))
     if faces.val is not None:
-        _check_val(faces.val, settled, faces.data, reporter)
+        _check_val(faces.val, resolved, faces.data, reporter)
     sets = open_sets(config, faces, reporter)
     with torch.random.fork_rng(devices=[]):
-        task = build_task(config, initial_network(config), sets.trained)
+        task = build_task(config, initial_network(config), sets.train)
     task.share(task.batches(0)[0], 0, world)
-    for text in task.remarks():
+    for text in task.notices():
         reporter.report(Notice(text=text))
     return sets
 
 
-def _check_val(val: JoinedFaces, settled: ResolvedOptions, faces: JoinedFaces, reporter: Reporter) -> None:
+def _check_val(val: JoinedFaces, resolved: ResolvedOptions, faces: JoinedFaces, reporter: Reporter) -> None:
     import numpy as np
 
-    from faceclr_cli.core.training.validation import FEWEST_PEOPLE, watchable_rows
+    from faceclr_cli.core.training.validation import FEWEST_PEOPLE, find_measurable_rows
 
-    names = ", ".join(map(str, settled.val))
-    val.fingerprint.require_same(faces.fingerprint, names, str(settled.data[0]))
-    if not len(watchable_rows(val)):
+    names = ", ".join(map(str, resolved.val))
+    val.fingerprint.require_same(faces.fingerprint, names, str(resolved.data[0]))
+    if not len(find_measurable_rows(val)):
         twice = int((np.bincount(val.labels[val.labels >= 0]) > 1).sum())
-        have = f"{'1 person has' if twice == 1 else f'{twice} people have'} two or more pictures"
-        text = f"{names}: {have}, fewer than the {FEWEST_PEOPLE} by whom an epoch can be judged; the last one is kept"
+        have = f"only {'1 person has' if twice == 1 else f'{twice} people have'} two or more pictures"
+        text = f"{names}: {have}; the best epoch needs at least {FEWEST_PEOPLE}, so the last epoch is kept"
         reporter.report(Notice(text=text))
         return
     known = sorted(set(val.people) & set(faces.people))
     if known:
-        text = f"{names}: {len(known)} of its people are trained on too ({known[0]}, ...): the numbers will flatter"
+        text = (
+            f"{names}: {len(known)} of the people are also in the training set ({known[0]}, ...); "
+            "the validation metrics will be too optimistic"
+        )
         reporter.report(Notice(level="warning", text=text))

@@ -1,4 +1,4 @@
-"""From folders to what is trained on, what is watched and what is verified."""
+"""The data sets of a run: training faces, held-out faces and listed pairs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ListedPairs:
-    """Pairs of a list, with the pictures that it names.
+    """Pairs of a list and the pictures that it names.
 
     Attributes:
         faces: The pictures.
-        left: Index of one picture of each pair, -1 where it is missing. Shape: (pairs,).
-        right: Of the other. Shape: (pairs,).
-        same: Whether they show one person. Shape: (pairs,).
+        left: Index of the first picture of each pair, -1 if it is missing. Shape: (pairs,).
+        right: Index of the second picture, -1 if it is missing. Shape: (pairs,).
+        same: True if both pictures show the same person. Shape: (pairs,).
     """
 
     faces: JoinedFaces
@@ -40,35 +40,34 @@ class ListedPairs:
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """Whether a picture of the pair is missing. Shape: (pairs,)."""
+        """True if a picture of the pair is missing. Shape: (pairs,)."""
         return (self.left < 0) | (self.right < 0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingSets:
-    """What a run works with. No picture is in two of them.
+    """The data sets of a run. No picture belongs to two of them.
 
     Attributes:
-        trained: The faces to train on.
-        strangers: Faces to watch: of the val parts, or else held out, of people who are not trained on.
-        fellows: Pictures of people who are trained on, held out, with the labels of `trained`; where a classifier is
-            trained.
-        lfw: Pairs to verify.
+        train: The training faces.
+        new_people: Validation faces of people who are not in the training set: the val folders, or held-out people.
+        known_people: Held-out pictures of people in the training set, with the labels of `train`. Only for classifiers.
+        lfw: Listed pairs to verify.
     """
 
-    trained: JoinedFaces
-    strangers: JoinedFaces | None
-    fellows: JoinedFaces | None
+    train: JoinedFaces
+    new_people: JoinedFaces | None
+    known_people: JoinedFaces | None
     lfw: ListedPairs | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceListing:
-    """The folders that a run names, listed and not yet decoded.
+    """The folders of a run, listed but not decoded.
 
     Attributes:
-        data: The faces to train on.
-        val: The faces to watch; none: some of `data` are held out.
+        data: The training faces.
+        val: The validation faces; if empty, some of `data` are held out.
         lfw: The pictures of the listed pairs.
     """
 
@@ -79,11 +78,11 @@ class FaceListing:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenFaces:
-    """The same folders, decoded.
+    """The decoded folders of a run.
 
     Attributes:
-        data: The faces to train on and, where there is no `val`, to hold out.
-        val: The faces to watch.
+        data: The training faces, including those to hold out if there is no `val`.
+        val: The validation faces.
         lfw: The pictures of the listed pairs.
     """
 
@@ -93,16 +92,16 @@ class OpenFaces:
 
 
 def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -> FaceListing:
-    """Lists the folders that a run names. That takes moments and needs neither torch nor pixels.
+    """Lists the folders of a run. This is fast: it neither imports torch nor decodes pictures.
 
     Raises:
-        DataError: A folder is missing, unreadable or empty, or holds photographs.
+        DataError: A folder is missing, unreadable or empty, or contains photographs instead of prepared faces.
     """
     lfw = config.lfw if isinstance(config, LabeledConfig) else None
     if lfw is not None and not is_face_folder(lfw):
         raise DataError(
-            f"--lfw {display_path(lfw)}: no prepared faces; make them as those that you train on: faceclr prepare "
-            f"{display_path(lfw)} -o {display_path(lfw.with_name(lfw.name + '-faces'))}"
+            f"--lfw {display_path(lfw)}: not a folder of prepared faces; prepare it like the training faces: "
+            f"faceclr prepare {display_path(lfw)} -o {display_path(lfw.with_name(lfw.name + '-faces'))}"
         )
     return FaceListing(
         data=tuple(map(open_faces, data)),
@@ -111,53 +110,53 @@ def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -
     )
 
 
-def open_listed(listing: FaceListing, reporter: Reporter) -> OpenFaces:
-    """Decodes what was listed, or finds it decoded.
+def decode_listing(listing: FaceListing, reporter: Reporter) -> OpenFaces:
+    """Decodes the listed folders; folders that are already packed are opened.
 
     Raises:
-        DataError: See `opened`.
+        DataError: A picture is damaged, or the crops of two folders were prepared differently.
     """
     return OpenFaces(
-        data=_packed(listing.data, reporter),
-        val=_packed(listing.val, reporter) if listing.val else None,
-        lfw=None if listing.lfw is None else _packed([listing.lfw], reporter),
+        data=_pack_and_join(listing.data, reporter),
+        val=_pack_and_join(listing.val, reporter) if listing.val else None,
+        lfw=None if listing.lfw is None else _pack_and_join([listing.lfw], reporter),
     )
 
 
 def open_face_folders(folders: Sequence[Path], reporter: Reporter) -> JoinedFaces:
-    """Folders of prepared faces as one set, decoded once.
+    """Opens folders of prepared faces as one data set, and decodes them if necessary.
 
     Raises:
-        DataError: A folder is missing, unreadable, or its crops are of another making than the others'.
+        DataError: A folder is missing or unreadable, or the crops of two folders were prepared differently.
     """
-    return _packed([open_faces(folder) for folder in folders], reporter)
+    return _pack_and_join([open_faces(folder) for folder in folders], reporter)
 
 
-def _packed(folders: Sequence[FaceFolder], reporter: Reporter) -> JoinedFaces:
+def _pack_and_join(folders: Sequence[FaceFolder], reporter: Reporter) -> JoinedFaces:
     return join([(folder.root, pack(folder, reporter)) for folder in folders])
 
 
 def open_sets(config: TrainConfig, faces: OpenFaces, reporter: Reporter) -> TrainingSets:
-    """Divides what a config names.
+    """Divides the faces of a run into training and held-out faces, and opens the listed pairs.
 
     Raises:
         DataError: See `open_pairs`.
     """
-    trained, strangers, fellows, lfw = faces.data, faces.val, None, None
-    if strangers is None:
+    trained, new_people, known_people, lfw = faces.data, faces.val, None, None
+    if new_people is None:
         kept, held = hold_out(trained, config.hold_out, config.seed)
         if len(held):
-            trained, strangers = trained.take(kept), trained.take(held)
+            trained, new_people = trained.take(kept), trained.take(held)
     if isinstance(config, CenterConfig):
         kept, held = hold_out_pictures(trained, config.hold_out, config.seed)
         if len(held):
-            # Of everybody some are kept, so people and their order stay.
+            # Every person keeps some training pictures, so people and their order do not change.
             labels = trained.labels[held]
-            fellows = replace(trained.take(held), labels=labels, people=trained.people)
+            known_people = replace(trained.take(held), labels=labels, people=trained.people)
             trained = trained.take(kept)
     if isinstance(config, LabeledConfig) and config.lfw is not None and config.pairs is not None and faces.lfw:
         lfw = open_pairs(faces.lfw, config.lfw, config.pairs, trained, str(config.data[0]), reporter)
-    return TrainingSets(trained=trained, strangers=strangers, fellows=fellows, lfw=lfw)
+    return TrainingSets(train=trained, new_people=new_people, known_people=known_people, lfw=lfw)
 
 
 def open_pairs(
@@ -167,21 +166,21 @@ def open_pairs(
 
     Args:
         faces: The pictures.
-        folder: Where they lie.
-        file: The list.
-        trained: What is trained on; the crops must be made alike.
-        name: What to call it in errors.
-        reporter: Hears about progress.
+        folder: Folder of the pictures.
+        file: The list of pairs.
+        trained: The training faces; their crops must have the same fingerprint.
+        name: Name of the training faces in error messages.
+        reporter: Receives warnings.
 
     Raises:
-        DataError: The list is missing or damaged, a pair has no label, or pictures of all genuine or all impostor
+        DataError: The list is missing or damaged, a pair has no label, or pictures of almost all genuine or impostor
             pairs are missing.
-        FingerprintError: The faces were prepared in another way than those that are trained on.
+        FingerprintError: The faces were prepared differently from the training faces.
     """
     faces.fingerprint.require_same_crops(trained.fingerprint, display_path(folder), name)
     pairs = read_pairs(file)
     if any(pair.same is None for pair in pairs):
-        raise DataError(f"{display_path(file)}: a pair without a label can't be measured; each needs 'same' as 1 or 0")
+        raise DataError(f"{display_path(file)}: a pair has no label; each pair needs 'same' as 1 or 0")
     rows = {path: row for row, path in enumerate(faces.paths)}
     pairs, _ = locate_pairs(pairs, PictureNames(rows))
     sides = np.array([[rows.get(pair.a, -1), rows.get(pair.b, -1)] for pair in pairs], dtype=np.int64)
@@ -189,14 +188,14 @@ def open_pairs(
     there = (sides >= 0).min(axis=1)
     if there[same].sum() < 2 or there[~same].sum() < 2:
         raise DataError(
-            f"{display_path(folder)}: holds too few of the pictures that {display_path(file)} names, as {pairs[0].a}"
+            f"{display_path(folder)}: has too few of the pictures listed in {display_path(file)}, such as {pairs[0].a}"
         )
     if not there.all():
         text = (
-            f"{display_path(file)}: {(~there).sum()} of {len(pairs)} pairs have a picture that "
-            f"{display_path(folder)} lacks"
+            f"{display_path(file)}: {(~there).sum()} of {len(pairs)} pairs have a picture that is missing from "
+            f"{display_path(folder)}"
         )
-        reporter.report(Notice(level="warning", text=f"{text}; each counts as wrong"))
+        reporter.report(Notice(level="warning", text=f"{text}; these pairs count as errors"))
     named = np.unique(sides[there])
     left, right = np.where(there[:, None], np.searchsorted(named, sides), -1).T
     return ListedPairs(faces=faces.take(named), left=left, right=right, same=same)

@@ -1,9 +1,8 @@
-"""A look at faces that are not trained on, after each epoch: is each recognized, and do they differ at all?"""
+"""Validation after each epoch: recognition, verification and spread of embeddings of held-out faces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,162 +19,163 @@ from faceclr_cli.core.metrics.embedding_spread import alignment, effective_rank,
 from faceclr_cli.core.metrics.recognition import recognition
 from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores, k_fold_accuracy
 from faceclr_cli.core.training.history import Row
-from faceclr_cli.core.training.stop_signals import StopRequest, agree_to_stop
-from faceclr_cli.core.training.task import WatchedFaces, in_full_precision, random_uniform
+from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes
+from faceclr_cli.core.training.task import TaskModule, ValidationEmbeddings, make_views, random_uniform
 from faceclr_cli.core.training.training_sets import ListedPairs, TrainingSets
-
-if TYPE_CHECKING:
-    from faceclr_cli.core.training.task_registry import Task
 
 KNN, RANK, TOP1, ACCURACY, LOSS = "val_knn", "val_rank", "val_top1", "val_accuracy", "val_loss"
 COSINE = "cosine"
 FEWEST_PEOPLE = 5
-"""People with two or more pictures from whom anything about people is measured, and by whom an epoch is the best."""
+"""Minimum number of people with two or more pictures for metrics of recognition and the choice of the best epoch."""
 FEWEST_FOR_THRESHOLD = 20
-"""And from whom a threshold is kept: 190 pairs of people."""
+"""Minimum number of such people for a calibrated threshold: 190 pairs of people."""
 _PICTURES, _PEOPLE, _GENUINE, _IMPOSTOR = "val_pictures", "val_people", "val_genuine", "val_impostor"
 _THRESHOLD, _FAR, _TAR = "val_threshold", "val_far", "val_tar"
 _STRICT = {"1e-2": 1e-2, "1e-3": 1e-3}
 _FARS = {"1e-1": 1e-1, **_STRICT}
-_PAIRS_OF_PEOPLE = 3  # That a kept threshold of a rate should have accepted: with fewer, the rate may be none.
+_MIN_ACCEPTED_PAIRS = 3  # Expected accepted impostor pairs for a threshold; with fewer, the rate is not reliable.
 _BATCH = 256
-_VIEWED = 512  # Pictures of which views are compared: enough to tell epochs apart.
-_PAIRED = 2000  # Faces of which all pairs are verified: two million.
+_VIEW_PICTURES = 512  # Pictures whose views are compared; enough to distinguish epochs.
+_MAX_PAIRED_FACES = 2000  # Faces whose pairs are all verified: two million pairs.
 _FOLDS = 10
-_PROBED = 64  # Pictures that are trained on, to see whether embeddings differ where nothing else is watched.
+_SAMPLE_SIZE = 64  # Training pictures whose similarity is measured if there are no held-out pictures.
 
 
 class Validation:
-    """Looks at what training never sees.
+    """Measures the encoder on held-out pictures. Its length is the number of these pictures.
 
     Args:
-        sets: What there is to look at. Numbers about people need strangers with two or more pictures.
-        lfw_every: Epochs from one verification of the listed pairs to the next.
+        sets: The data sets of the run. Metrics of recognition need new people with two or more pictures.
+        lfw_every: Epochs between verifications of the listed pairs.
     """
 
     def __init__(self, sets: TrainingSets, lfw_every: int) -> None:
         self._sets = sets
         self._lfw_every = lfw_every
-        self._known = watchable_rows(sets.strangers) if sets.strangers is not None else np.empty(0, np.int64)
+        self._measurable = (
+            find_measurable_rows(sets.new_people) if sets.new_people is not None else np.empty(0, np.int64)
+        )
 
     def __len__(self) -> int:
-        return sum(len(faces) for faces in (self._sets.strangers, self._sets.fellows) if faces is not None)
+        return sum(len(faces) for faces in (self._sets.new_people, self._sets.known_people) if faces is not None)
 
-    def look(self, task: Task, epoch: int, device: torch.device, stop: StopRequest) -> Row:
-        """Measures the encoder of a task. All processes embed together; what the first returns is all.
+    def measure(self, task: TaskModule, epoch: int, device: torch.device, stop: StopRequest) -> Row:
+        """Measures the encoder of a task. All processes must call it; rank 0 returns all metrics.
 
         Args:
-            task: What is learned.
+            task: The task.
             epoch: Counted from 1.
-            device: Of the encoder.
-            stop: Cuts it short; then nothing is measured.
+            device: The device of the encoder.
+            stop: A stop request ends the validation early, without metrics.
 
         Returns:
-            - `val_loss`, and what else the task measures; see `TaskModule.measure`.
-            - `val_pictures`, `val_people`, `val_genuine`, `val_impostor`: strangers with two or more pictures, and
-              their pairs: what the numbers about people rest on. In these every person counts the same.
-            - `val_knn`: share of their pictures whose nearest other one, by cosine similarity, is of the same person;
-              `val_knn_low`, `val_knn_high`: its 95% interval; `val_knn_chance`: of embeddings that say nothing.
-            - `val_accuracy`, likewise with an interval: share of their pairs judged right at `val_threshold`, the best
-              one, if genuine pairs count as much as impostor pairs; `val_far`, `val_tar`: shares of impostor and of
-              genuine pairs accepted there.
-            - `val_tar@1e-1`, ...: share of genuine pairs accepted where that share of impostor pairs is, and
-              `val_threshold@1e-2`, ...: from which similarity.
-            - `cosine`: mean cosine similarity of pairs of watched pictures, or else of some that are trained on.
-            - `val_rank`: effective rank of the embeddings, 1 to the smaller of their number and length.
-            - `val_alignment`, `val_uniformity` of random views and `val_top1`, the share of views whose twin is the
-              nearest; where the task makes two views.
-            - `lfw_accuracy`, by folds, `lfw_auc` and `lfw_threshold`, the best one, of the listed pairs.
+            - `val_loss` and other metrics of the task; see `TaskModule.measure`.
+            - `val_pictures`, `val_people`, `val_genuine`, `val_impostor`: the numbers of pictures, people and pairs
+              behind the following metrics, in which every person has the same weight.
+            - `val_knn`: share of pictures whose nearest other picture, by cosine similarity, shows the same person;
+              `val_knn_low` and `val_knn_high`, its 95% interval; `val_knn_chance`, its value for random embeddings.
+            - `val_accuracy`, with an interval: balanced accuracy of the pairs at `val_threshold`, the best threshold;
+              `val_far` and `val_tar`, the shares of impostor and genuine pairs accepted at this threshold.
+            - `val_tar@1e-1`, ...: share of genuine pairs accepted at this false accept rate, and
+              `val_threshold@1e-2`, ..., the threshold.
+            - `cosine`: mean cosine similarity of pairs of held-out pictures, or of training pictures if there are none.
+            - `val_rank`: effective rank of the embeddings, from 1 to the smaller of their number and dimension.
+            - `val_alignment`, `val_uniformity` and `val_top1`, the share of random views whose nearest view is of the
+              same picture; only if the task makes two views.
+            - `lfw_accuracy` (k-fold), `lfw_auc` and `lfw_threshold`, the best threshold, of the listed pairs.
         """
         sets = self._sets
         due = sets.lfw is not None and epoch % self._lfw_every == 0
-        strangers, fellows, listed = (
-            self._seen(faces, task, device, stop)
-            for faces in (sets.strangers, sets.fellows, sets.lfw.faces if sets.lfw is not None and due else None)
+        new_people, known_people, listed = (
+            self._embed(faces, task, device, stop)
+            for faces in (sets.new_people, sets.known_people, sets.lfw.faces if sets.lfw is not None and due else None)
         )
-        watched = strangers or fellows or self._seen(_some(sets.trained), task, device, stop)
-        if any(agree_to_stop(device, stop.flag.value)):
+        watched = new_people or known_people or self._embed(_sample_faces(sets.train), task, device, stop)
+        if any(max_over_processes(device, stop.flag.value)):
             return {}
-        row = task.measure(strangers if len(self._known) else None, fellows)
+        row = task.measure(new_people if len(self._measurable) else None, known_people)
         if world_size()[0]:
             return row
         if watched is not None and len(watched.embeddings) > 1:
             row = {COSINE: mean_cosine(watched.embeddings.cpu().numpy()), **row}
-        if strangers is not None:
-            rows = strangers.embeddings.cpu().numpy()
-            if len(self._known):
-                row |= _people(rows[self._known], strangers.labels.cpu().numpy()[self._known])
+        if new_people is not None:
+            rows = new_people.embeddings.cpu().numpy()
+            if len(self._measurable):
+                row |= _measure_people(rows[self._measurable], new_people.labels.cpu().numpy()[self._measurable])
             row[RANK] = effective_rank(rows)
-        if strangers is not None and task.views == 2:
-            first, second = self._viewed(task, device)
+        if new_people is not None and task.views == 2:
+            first, second = self._embed_views(task, device)
             row["val_alignment"] = alignment(first, second)
             row["val_uniformity"] = uniformity(first)
             row[TOP1] = views_top1(first, second)
         if sets.lfw is not None and listed is not None:
-            row |= _pairs(sets.lfw, listed)
+            row |= _measure_pairs(sets.lfw, listed)
         return row
 
-    def _seen(
-        self, faces: JoinedFaces | None, task: Task, device: torch.device, stop: StopRequest
-    ) -> WatchedFaces | None:
+    def _embed(
+        self, faces: JoinedFaces | None, task: TaskModule, device: torch.device, stop: StopRequest
+    ) -> ValidationEmbeddings | None:
         if faces is None:
             return None
         embeddings = embed_on_all_processes(task.encoder, faces, np.arange(len(faces)), device, stop)
-        if not embeddings.isfinite().all():  # Weights that are finite and huge overflow on the way.
+        if not embeddings.isfinite().all():  # Finite but huge weights overflow inside the network.
             raise ModelError(
                 "the encoder produced NaN or infinite embeddings after this epoch; training diverged: lower --lr"
             )
-        return WatchedFaces(embeddings, torch.from_numpy(faces.labels).to(device))
+        return ValidationEmbeddings(embeddings, torch.from_numpy(faces.labels).to(device))
 
     @torch.inference_mode()
-    def _viewed(self, task: Task, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Embeddings of two views of some of the faces, the same views each time."""
-        faces = self._sets.strangers
+    def _embed_views(self, task: TaskModule, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Embeds two random views of some faces, the same views in every epoch."""
+        faces = self._sets.new_people
         if faces is None:
-            raise ValueError("nothing is watched")
-        some = np.linspace(0, len(faces) - 1, min(_VIEWED, len(faces))).round().astype(np.int64)
+            raise ValueError("there are no held-out faces of new people")
+        some = np.linspace(0, len(faces) - 1, min(_VIEW_PICTURES, len(faces))).round().astype(np.int64)
         chance = random_uniform(len(some), 2, task.augment.draws, torch.Generator().manual_seed(0))
         parts = []
         for start in range(0, len(some), _BATCH):
             block = slice(start, start + _BATCH)
             crops = torch.from_numpy(faces.crops(some[block])).to(device)
-            embeddings = task.encoder(in_full_precision(task.augment, crops, chance[block])).float().cpu().numpy()
+            embeddings = task.encoder(make_views(task.augment, crops, chance[block])).float().cpu().numpy()
             parts.append(np.stack(np.split(embeddings, 2)))
         first, second = np.concatenate(parts, axis=1)
         return first, second
 
 
-def _some(faces: JoinedFaces) -> JoinedFaces:
-    return faces.take(np.linspace(0, len(faces) - 1, min(_PROBED, len(faces))).round().astype(np.int64))
+def _sample_faces(faces: JoinedFaces) -> JoinedFaces:
+    return faces.take(np.linspace(0, len(faces) - 1, min(_SAMPLE_SIZE, len(faces))).round().astype(np.int64))
 
 
 def calibration_of(row: Mapping[str, float]) -> Calibration | None:
-    """What the strangers of an epoch say of thresholds, for the encoder to keep; None of too few people.
+    """Builds the calibration of the encoder from the metrics of an epoch.
 
-    Beside the best threshold it has those of the strict rates that pairs of people support, since a verdict takes the
-    one nearest to a FAR of 0.001.
+    It has the best threshold, and the thresholds of the lower false accept rates for which there are enough pairs of
+    people. A decision uses the threshold nearest to a FAR of 0.001.
 
     Args:
-        row: The numbers of the epoch.
+        row: The metrics of the epoch.
+
+    Returns:
+        The calibration; None if there are too few people.
     """
     if row.get(_PEOPLE, 0) < FEWEST_FOR_THRESHOLD:
         return None
     people = int(row[_PEOPLE])
     points = [FarPoint(far=row[_FAR], threshold=row[_THRESHOLD], tar=row[_TAR])]
     for name, far in _STRICT.items():
-        if far * people * (people - 1) / 2 >= _PAIRS_OF_PEOPLE and f"val_threshold@{name}" in row:
+        if far * people * (people - 1) / 2 >= _MIN_ACCEPTED_PAIRS and f"val_threshold@{name}" in row:
             threshold, tar = row[f"val_threshold@{name}"], row[f"{_TAR}@{name}"]
             points.append(FarPoint(far=far, threshold=threshold, tar=tar))
     return Calibration(
         points=tuple(sorted(points, key=lambda point: -point.far)),
-        source=f"all pairs of {int(row[_PICTURES])} pictures of {people} people watched in training",
+        source=f"all pairs of {int(row[_PICTURES])} pictures of {people} people held out from training",
     )
 
 
-def _people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Row:
-    """How well people are recognized, each person with the same weight. Shapes: (N, D) and (N,)."""
-    # People are whole where there are too many for all pairs, but for the last.
-    some = np.argsort(labels, kind="stable")[:_PAIRED]
+def _measure_people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Row:
+    """Measures recognition, with the same weight for every person. Shapes: (N, D) and (N,)."""
+    # Sorted by person, so that a limited number of faces contains all pictures of each person except the last.
+    some = np.argsort(labels, kind="stable")[:_MAX_PAIRED_FACES]
     some = some[np.bincount(labels[some])[labels[some]] > 1]
     found = recognition(embeddings[some], labels[some], tuple(_FARS.values()))
     row: Row = {
@@ -202,8 +202,8 @@ def _people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Row:
     return row
 
 
-def _pairs(pairs: ListedPairs, seen: WatchedFaces) -> Row:
-    """The listed pairs; in the accuracy one with a missing picture is judged wrong."""
+def _measure_pairs(pairs: ListedPairs, seen: ValidationEmbeddings) -> Row:
+    """Measures verification of the listed pairs. In the accuracy, pairs with a missing picture count as errors."""
     embeddings, missing = seen.embeddings.cpu().numpy(), pairs.missing
     scores = np.zeros(len(missing))
     scores[~missing] = cosine_scores(embeddings[pairs.left[~missing]], embeddings[pairs.right[~missing]])
@@ -215,25 +215,22 @@ def _pairs(pairs: ListedPairs, seen: WatchedFaces) -> Row:
     }
 
 
-def watchable_rows(faces: JoinedFaces) -> NDArray[np.int64]:
-    """Pictures of people of whom there are two or more; none if these people are too few to judge by. Shape: (M,)."""
+def find_measurable_rows(faces: JoinedFaces) -> NDArray[np.int64]:
+    """Returns the rows of people with two or more pictures; none if there are fewer than `FEWEST_PEOPLE`."""
     counts = np.bincount(faces.labels[faces.labels >= 0], minlength=1)
     if (counts > 1).sum() < FEWEST_PEOPLE:
         return np.empty(0, np.int64)
     return np.flatnonzero((faces.labels >= 0) & (counts[faces.labels] > 1))
 
 
-_BATCH = 256
-
-
 @torch.inference_mode()
 def embed_faces(
     network: EncoderNetwork, faces: JoinedFaces, pictures: NDArray[np.int64], device: torch.device, stop: StopRequest
 ) -> Tensor:
-    """Embeddings as the network gives them. It is left in evaluation mode.
+    """Embeds pictures without normalization, and leaves the network in evaluation mode.
 
     Returns:
-        Shape: (N, D), float32, on the device; zeros in what was not reached before a signal asked to stop.
+        Embeddings, float32, on the device; zeros for pictures not embedded before a stop request. Shape: (N, D).
     """
     network.eval()
     result = torch.zeros(len(pictures), network.architecture.embedding_dim, device=device)
@@ -249,13 +246,13 @@ def embed_faces(
 def embed_on_all_processes(
     network: EncoderNetwork, faces: JoinedFaces, pictures: NDArray[np.int64], device: torch.device, stop: StopRequest
 ) -> Tensor:
-    """The same, by all processes together: each embeds its share and has all of it in the end."""
+    """Embeds pictures like `embed_faces`, shared among all processes. Each process gets all embeddings."""
     rank, processes = world_size()
     if processes > 1:
-        # On CPUs each process has its own averages of batch norms; those of rank 0 are the encoder's.
+        # On CPUs each process has its own running averages of batch norms; the encoder uses those of rank 0.
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)
     size = -(-len(pictures) // processes)
-    # Shares are equally long, so the last process may begin again from the front.
+    # Shares have equal length, so the last process may repeat pictures from the start.
     own = pictures[np.arange(rank * size, (rank + 1) * size) % len(pictures)]
     return all_gather_labels(embed_faces(network, faces, own, device, stop))[: len(pictures)]

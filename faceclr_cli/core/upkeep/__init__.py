@@ -1,1 +1,1 @@
-"""Artifacts as wholes: what they say of themselves."""
+"""Inspection and maintenance: describing artifacts, removing people from them, and checking the installation."""

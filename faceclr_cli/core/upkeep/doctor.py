@@ -1,9 +1,8 @@
-"""`faceclr doctor`: whether what faceclr stands on is here, fits together and works."""
+"""`faceclr doctor`: checks of the installation."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -15,24 +14,25 @@ from typing import Any
 
 from faceclr_cli import __version__
 from faceclr_cli.core.errors import ConfigError, FaceclrError, ModelError
+from faceclr_cli.core.workers.capacity import cores
 
 _OPTIONAL = {"mtcnn": "facenet-pytorch", "onnx": "onnxruntime", "search": "faiss-cpu", "cluster": "distributed"}
-"""A package of each extra, by the extra."""
+"""The main package of each extra."""
 
 _PHOTOGRAPH = "mpl-data/sample_data/grace_hopper.jpg"
-"""A portrait by the US Navy, in the public domain, that matplotlib brings along."""
+"""A public-domain portrait by the US Navy that is part of matplotlib."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """Result of a check.
 
     Attributes:
-        name: Which.
-        ok: Whether it works.
-        found: What there is, or what is wrong.
-        seconds: How long it took.
-        exit_code: 0, or what faceclr ends with where it meets the same trouble.
+        name: Name of the check.
+        ok: True if the check passed.
+        found: What was found, or the error.
+        seconds: Duration.
+        exit_code: 0 if the check passed, otherwise the exit code of commands that fail with this error.
     """
 
     name: str
@@ -46,45 +46,44 @@ class Check:
         return asdict(self)
 
 
-def run_checks(name: str, look: Callable[[], str]) -> Check:
-    """Looks at one thing.
+def run_check(name: str, check: Callable[[], str]) -> Check:
+    """Runs a check.
 
     Args:
-        name: What to call it.
-        look: Says what it found, or raises what is wrong.
+        name: Name of the check.
+        check: Function that returns what it found, or raises an error.
     """
     began = time.perf_counter()
     try:
-        found, exit_code = look(), 0
+        found, exit_code = check(), 0
     except FaceclrError as error:
         found, exit_code = str(error), error.exit_code
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what was to be found out
+    except Exception as error:  # noqa: BLE001 - any error is a finding
         found, exit_code = f"{type(error).__name__}: {error}", ConfigError.exit_code
     seconds = time.perf_counter() - began
     return Check(name=name, ok=exit_code == 0, found=found, seconds=round(seconds, 3), exit_code=exit_code)
 
 
 def examine_installation(*, processes: bool) -> Iterator[Check]:
-    """Looks at everything, one thing after the other.
+    """Runs all checks in order.
 
     Args:
-        processes: Also whether several processes learn what one learns, which takes half a minute.
+        processes: Also compare training in several processes with training in one, which takes half a minute.
     """
-    for name, look in _LOOKS.items():
-        yield run_checks(name, look)
+    for name, check in _CHECKS.items():
+        yield run_check(name, check)
     if processes:
-        from faceclr_cli.core.upkeep.process_agreement import processes_agree
+        from faceclr_cli.core.upkeep.process_agreement import compare_processes
 
-        yield run_checks("processes", processes_agree)
+        yield run_check("processes", compare_processes)
 
 
 def _system() -> str:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"faceclr {__version__}, Python {platform.python_version()}, {platform.platform()}, {cores} cores"
+    return f"faceclr {__version__}, Python {platform.python_version()}, {platform.platform()}, {cores()} cores"
 
 
 def _packages() -> str:
-    """Those that faceclr asks for, each in a version that it can use."""
+    """Checks that required packages are installed in supported versions."""
     from packaging.requirements import Requirement
 
     found, wrong = list[str](), list[str]()
@@ -93,15 +92,15 @@ def _packages() -> str:
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            there = version(requirement.name)
+            installed = version(requirement.name)
         except PackageNotFoundError:
             wrong.append(f"{requirement} is missing")
             continue
-        found.append(f"{requirement.name} {there}")
-        if not requirement.specifier.contains(there, prereleases=True):
-            wrong.append(f"{requirement} is wanted, and {there} is here")
+        found.append(f"{requirement.name} {installed}")
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement} is required, but {installed} is installed")
     if wrong:
-        raise ConfigError(f"{'; '.join(wrong)}; type: pip install --upgrade faceclr")
+        raise ConfigError(f"{'; '.join(wrong)}; run: pip install --upgrade faceclr")
     return ", ".join(found)
 
 
@@ -116,14 +115,15 @@ def _extras() -> str:
 
 
 def _torch() -> str:
-    """Builds of torch and torchvision that don't fit are noticed by the first operator that both know."""
+    """Checks that the builds of torch and torchvision are compatible, with an operator of torchvision."""
     import torch
     import torchvision
 
     kept = torchvision.ops.nms(torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 1.9]]), torch.tensor([0.9, 0.8]), 0.5)
     if kept.tolist() != [0]:
-        raise ModelError("torchvision does not compute what it should; install torch and torchvision anew, together")
-    return f"torch {torch.__version__} and torchvision {torchvision.__version__} fit, {torch.get_num_threads()} threads"
+        raise ModelError("torchvision computes wrong results; reinstall torch and torchvision together")
+    versions = f"torch {torch.__version__} and torchvision {torchvision.__version__}"
+    return f"{versions} are compatible, {torch.get_num_threads()} threads"
 
 
 def _devices() -> str:
@@ -137,12 +137,12 @@ def _devices() -> str:
         found.append(f"cuda:{number} {about.name}, {about.total_memory / 2**30:.0f} GiB ({able})")
         ones = torch.ones(64, 64, device=f"cuda:{number}")
         if float((ones @ ones).sum()) != 64.0**3:
-            raise ModelError(f"cuda:{number} does not compute what it should")
+            raise ModelError(f"cuda:{number} computes wrong results")
     return ", ".join(found)
 
 
 def _weights() -> str:
-    """Found, and of the digests that are pinned."""
+    """Checks that weights are installed and match the pinned digests."""
     from faceclr_cli.core.faces.weights import SFACE, YUNET
 
     found = list[str]()
@@ -153,7 +153,7 @@ def _weights() -> str:
 
 
 def _face() -> str:
-    """Detects, aligns, embeds and compares the face of a photograph, and a small darker copy of it."""
+    """Detects, aligns, embeds and compares the face of a photograph and of a smaller, darker copy."""
     import cv2
     import numpy as np
 
@@ -161,7 +161,7 @@ def _face() -> str:
     from faceclr_cli.core.faces.crop import PhotoCropper
     from faceclr_cli.core.faces.decode import read_photo
 
-    path = _photograph()
+    path = _sample_photograph()
     began = time.perf_counter()
     encoder = load_encoder("sface", "cpu")
     cropper = PhotoCropper(encoder.fingerprint)
@@ -176,8 +176,8 @@ def _face() -> str:
     embedded = time.perf_counter()
     similarity = float(first @ second)
     if encoder.calibration is None or not 0 < face.face.score <= 1:
-        raise ModelError("the built-in encoder has lost its thresholds")
-    threshold = encoder.calibration.usual.threshold
+        raise ModelError("the built-in encoder has no calibration, or the detector returned an invalid score")
+    threshold = encoder.calibration.default_point.threshold
     if similarity < threshold:
         raise ModelError(f"a face and its copy have similarity {similarity:.3f}, below the threshold {threshold:.3f}")
     return (
@@ -186,16 +186,16 @@ def _face() -> str:
     )
 
 
-def _photograph() -> Path:
+def _sample_photograph() -> Path:
     spec = importlib.util.find_spec("matplotlib")
     path = Path(spec.origin).parent / _PHOTOGRAPH if spec is not None and spec.origin else None
     if path is None or not path.is_file():
-        raise ConfigError("matplotlib's sample photograph is not there; type: pip install --force-reinstall matplotlib")
+        raise ConfigError("matplotlib's sample photograph is missing; run: pip install --force-reinstall matplotlib")
     return path
 
 
-def _folder() -> str:
-    """Where faceclr keeps packed crops: it must be writable, or training packs them anew each time."""
+def _cache() -> str:
+    """Checks that the cache of packed crops is writable; otherwise each training run packs them again."""
     from faceclr_cli.core.datasets.packed_faces import CACHE_VARIABLE, cache_folder
 
     try:
@@ -205,11 +205,11 @@ def _folder() -> str:
             return str(folder)
     except OSError as error:
         raise ConfigError(
-            f"nothing can be kept there ({error}); set {CACHE_VARIABLE} to a folder that can be written"
+            f"the cache folder is not writable ({error}); set {CACHE_VARIABLE} to a folder that can be written"
         ) from error
 
 
-_LOOKS: dict[str, Callable[[], str]] = {
+_CHECKS: dict[str, Callable[[], str]] = {
     "system": _system,
     "packages": _packages,
     "extras": _extras,
@@ -217,5 +217,5 @@ _LOOKS: dict[str, Callable[[], str]] = {
     "devices": _devices,
     "weights": _weights,
     "face": _face,
-    "cache": _folder,
+    "cache": _cache,
 }

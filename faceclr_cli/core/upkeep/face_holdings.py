@@ -1,4 +1,4 @@
-"""What folders of prepared faces and splits hold of a person, and how they let go of it."""
+"""Removal of people from folders of prepared faces and from splits."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, write_
 from faceclr_cli.core.datasets.packed_faces import forget_packed
 from faceclr_cli.core.datasets.splitting.split import PAIRS, summarize_part
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.face_folder import DESCRIPTION, NOBODY, SPLIT, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import DESCRIPTION, SPLIT, UNNAMED, is_face_folder, open_faces
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 from faceclr_cli.core.text import canonical
 from faceclr_cli.core.upkeep.holdings import Count
 
 
 class FacesHolding:
-    """A folder of prepared faces: the pictures, the ledger, the description, and the cache of decoded faces.
+    """A folder of prepared faces: pictures, ledger, description, and cache of decoded faces.
 
     Attributes:
-        links: How many other names each picture had that was removed, by device and inode.
+        links: Number of remaining hard links of each removed picture, by device and inode.
     """
 
     kind = "faces"
@@ -34,7 +34,7 @@ class FacesHolding:
         self._traces: set[str] = set()
 
     def people(self) -> set[str]:
-        """All people with a folder or a row of the ledger."""
+        """The people with a folder or a row in the ledger."""
         people = {canonical(folder.name) for folder in self._folders()}
         if self._ledger.is_file():
             with Ledger.open_to_read(self._ledger) as ledger:
@@ -42,7 +42,7 @@ class FacesHolding:
         return people
 
     def count(self, identity: str) -> Count:
-        """Counts pictures, those that only the ledger knows, and digests of theirs that are left in its bytes."""
+        """Counts pictures in folders and in the ledger, and digests of removed pictures in the bytes of the ledger."""
         theirs = {path.relative_to(self.path).as_posix() for path in self._pictures(identity)}
         if self._ledger.is_file():
             with Ledger.open_to_read(self._ledger) as ledger:
@@ -55,7 +55,7 @@ class FacesHolding:
         return Count(len(theirs), len(faces) - faces.count(identity))
 
     def remove(self, identity: str) -> None:
-        """Removes the person's folders last: as long as they are there, the removal can be taken up again."""
+        """Removes the person's folders last, so that an interrupted removal can be continued."""
         with exclusive(self.path):
             if self._ledger.is_file():
                 with Ledger.open(self._ledger, {}) as ledger:
@@ -82,9 +82,9 @@ class FacesHolding:
             return False
 
     def _folders(self) -> list[Path]:
-        """Those of people."""
+        """Returns the folders of people."""
         folders = (child for child in self.path.iterdir() if child.is_dir() and not child.is_symlink())
-        return sorted(folder for folder in folders if not folder.name.startswith(".") and folder.name != NOBODY)
+        return sorted(folder for folder in folders if not folder.name.startswith(".") and folder.name != UNNAMED)
 
     def _pictures(self, identity: str) -> Iterator[Path]:
         for folder in self._folders():
@@ -92,24 +92,24 @@ class FacesHolding:
                 yield from (path for path in sorted(folder.rglob("*")) if not path.is_dir())
 
     def _describe(self, identity: str) -> None:
-        """Makes the folder's description say what it will be without a person."""
-        said = read_json(self.path / DESCRIPTION)
-        states = said.get("states")
+        """Updates the description of the folder for the removal of a person."""
+        content = read_json(self.path / DESCRIPTION)
+        states = content.get("states")
         if isinstance(states, dict) and self._ledger.is_file():
             with Ledger.open_to_read(self._ledger) as ledger:
                 counts = {state.value: count for state, count in ledger.counts().items()}
-                said["states"] = {**dict.fromkeys(states, 0), **counts}
-                said["reasons"] = {reason.value: count for reason, count in ledger.reasons().items()}
+                content["states"] = {**dict.fromkeys(states, 0), **counts}
+                content["reasons"] = {reason.value: count for reason, count in ledger.reasons().items()}
         if self._has_faces():
             faces = open_faces(self.path)
             rows = [(path, name) for path, name in zip(faces.paths, faces.identities, strict=True) if name != identity]
             summary = asdict(summarize_part([path for path, _ in rows], [name for _, name in rows]))
-            said |= {name: value for name, value in summary.items() if name in said}
-        write_json(self.path / DESCRIPTION, said)
+            content |= {name: value for name, value in summary.items() if name in content}
+        write_json(self.path / DESCRIPTION, content)
 
 
 class SplitHolding:
-    """What a split says of its parts: the list of pairs, and the counts and findings of `split.json`."""
+    """A split apart from its parts: the list of pairs, and the counts and audit findings in `split.json`."""
 
     kind = "split"
 
@@ -118,38 +118,38 @@ class SplitHolding:
 
     @property
     def parts(self) -> list[Path]:
-        """Its parts, which are folders of prepared faces."""
+        """The parts, which are folders of prepared faces."""
         return sorted(child for child in self.path.iterdir() if is_face_folder(child))
 
     def people(self) -> set[str]:
-        """All people whom a pair or a finding names."""
+        """The people in pairs and findings."""
         pairs = {canonical(_person(cell)) for row in self._pairs() for cell in row[:2]}
-        return pairs | {name for text in _texts(self._audit()) for name in _named_in(text)}
+        return pairs | {name for text in _strings(self._audit()) for name in _named_in(text)}
 
     def count(self, identity: str) -> Count:
         """Counts pairs and findings."""
         pairs = self._pairs()
         theirs = [row for row in pairs if _is_pair_of(row, identity)]
-        findings = [text for text in _texts(self._audit()) if identity in _named_in(text)]
+        findings = [text for text in _strings(self._audit()) if identity in _named_in(text)]
         return Count(len(theirs) + len(findings), len(pairs) - len(theirs))
 
     def remove(self, identity: str) -> None:
-        """Writes the pairs and `split.json` anew."""
+        """Rewrites the pairs and `split.json`."""
         with exclusive(self.path):
             for name in (PAIRS, SPLIT):
                 for left in self.path.glob(f".*.{name}"):
-                    left.unlink(missing_ok=True)  # Half-written, by a run that was killed.
+                    left.unlink(missing_ok=True)  # Left behind by a killed run.
             kept = [row for row in self._pairs() if not _is_pair_of(row, identity)]
             if (self.path / PAIRS).is_file():
                 self._write_pairs(kept)
-            said = read_json(self.path / SPLIT)
-            for part, about in said.get("parts", {}).items():
+            content = read_json(self.path / SPLIT)
+            for part, about in content.get("parts", {}).items():
                 if is_face_folder(self.path / part):
                     faces = open_faces(self.path / part)
                     about |= asdict(summarize_part(faces.paths, faces.identities))
                 else:
                     about |= asdict(summarize_part([], []))
-            write_json(self.path / SPLIT, said | {"pairs": len(kept), "audit": _without(self._audit(), identity)})
+            write_json(self.path / SPLIT, content | {"pairs": len(kept), "audit": _without(self._audit(), identity)})
 
     def _write_pairs(self, rows: list[list[str]]) -> None:
         heading = self._rows()[:1]
@@ -163,7 +163,7 @@ class SplitHolding:
         return self._rows()[1:]
 
     def _rows(self) -> list[list[str]]:
-        """The lines of the list of pairs, the heading first."""
+        """Returns the lines of the list of pairs, with the heading first."""
         path = self.path / PAIRS
         if not path.is_file():
             return []
@@ -183,25 +183,27 @@ def _is_pair_of(row: list[str], identity: str) -> bool:
 
 
 def _named_in(text: str) -> set[str]:
-    """Whom a text of the findings names: it is a name, or the path of a picture, which begins with its part."""
+    """Returns the person in a finding, which is a name or the path of a picture in a part of the split."""
     parts = canonical(text).split("/")
     return {parts[1]} if len(parts) > 2 else {parts[0]} if len(parts) == 1 else set()
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
+            yield from _strings(part)
 
 
 def _without(value: Any, identity: str) -> Any:
-    """JSON without the list items that name a person."""
+    """Returns a JSON value without the list items that contain a person."""
     if isinstance(value, dict):
         return {name: _without(part, identity) for name, part in value.items()}
     if isinstance(value, list):
         return [
-            _without(part, identity) for part in value if not any(identity in _named_in(text) for text in _texts(part))
+            _without(part, identity)
+            for part in value
+            if not any(identity in _named_in(text) for text in _strings(part))
         ]
     return value

@@ -1,4 +1,4 @@
-"""`faceclr forget`: a person is removed from what faceclr wrote, and looked for afterwards."""
+"""`faceclr forget`: removes a person from artifacts and verifies the removal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from faceclr_cli.core.artifacts import former_path
 from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
-from faceclr_cli.core.embeddings.store import read_store_blocks
+from faceclr_cli.core.embeddings.store import store_parts_folder
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
@@ -27,20 +28,19 @@ from faceclr_cli.core.upkeep.holdings import (
     Holding,
     MapHolding,
     StoreHolding,
-    former_of,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten:
-    """What became of one artifact.
+class ArtifactRemoval:
+    """The removal from one artifact.
 
     Attributes:
-        path: Which.
+        path: The artifact.
         kind: `embeddings`, `faces`, `split`, `groups`, `classifier`, `encoder` or `map`.
-        removed: Rows, pictures or entries of the person.
-        left: Those that were found when it was read again; with `dry_run`, all.
-        others: Rows, pictures or entries of everybody else.
+        removed: Number of rows, pictures or entries of the person.
+        left: Number of those that remain; with `dry_run`, all.
+        others: Number of rows, pictures or entries of other people.
     """
 
     path: str
@@ -52,17 +52,17 @@ class Forgotten:
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetResult:
-    """What was removed.
+    """Result of `forget`.
 
     Attributes:
-        identity: Who.
-        rows: For each artifact; of a split, one for each part and one for its pairs and findings.
-        linked: Pictures that have another hard link, in a folder that was not given.
-        dry_run: Whether nothing was really removed.
+        identity: The person.
+        rows: One row for each artifact. A split has one for each part, and one for its pairs and findings.
+        linked: Number of removed pictures that have a hard link elsewhere.
+        dry_run: True if nothing was removed.
     """
 
     identity: str
-    rows: tuple[Forgotten, ...]
+    rows: tuple[ArtifactRemoval, ...]
     linked: int
     dry_run: bool
 
@@ -72,15 +72,14 @@ class ForgetResult:
 
 
 def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
-    """Removes a person from artifacts, and reads each again to see that nothing is left.
+    """Removes a person from artifacts, then reads each artifact again to verify that nothing is left.
 
-    A run that was interrupted, or stopped by an error, is finished by the same call. The cache of galleries is
-    emptied.
+    After an interruption or an error, the same call completes the removal. The cache of galleries is cleared.
 
     Raises:
-        DataError: A path is not an artifact that holds people, none of them knows the person, something could not be
-            removed, or was found again afterwards.
-        LockedError: Another run writes there.
+        DataError: A path is not an artifact with people, no artifact contains the person, something cannot be removed,
+            or the verification fails.
+        LockedError: Another run is writing an artifact.
     """
     identity = canonical(config.identity)
     holdings = [holding for path in config.paths for holding in _holdings(path)]
@@ -95,32 +94,33 @@ def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
             forget_galleries()
         except OSError as error:
             path = display_path(error.filename or holding.path)
-            raise DataError(f"{path}: cannot be removed ({error.strerror or error}); try again once it can") from error
-    # Only after the last one, since they share files: pictures of faces, their parts and groups.
-    after = [_counted(holding, identity) for holding in holdings]
+            reason = error.strerror or error
+            raise DataError(f"{path}: cannot be removed ({reason}); fix this and run the same command again") from error
+    # After all removals, since artifacts share files: prepared faces, splits and groups.
+    after = [_count_left(holding, identity) for holding in holdings]
     rows = tuple(
-        Forgotten(path=str(holding.path), kind=holding.kind, removed=was.theirs, left=left, others=was.others)
+        ArtifactRemoval(path=str(holding.path), kind=holding.kind, removed=was.theirs, left=left, others=was.others)
         for holding, was, left in zip(holdings, before, after, strict=True)
     )
     remaining = [row.path for row in rows if row.left and not config.dry_run]
     if remaining:
         raise DataError(
-            f"{display_path(remaining[0])}: {display_path(identity)} is still there; try again when no other "
-            "run writes to it"
+            f"{display_path(remaining[0])}: still contains {display_path(identity)}; make sure that no other run "
+            "writes to it, and run the same command again"
         )
-    linked = _linked(holdings)
-    _advise(linked, any(isinstance(holding, FacesHolding) for holding in holdings), reporter)
+    linked = _count_linked(holdings)
+    _report_limits(linked, any(isinstance(holding, FacesHolding) for holding in holdings), reporter)
     return ForgetResult(identity=identity, rows=rows, linked=linked, dry_run=config.dry_run)
 
 
 def _holdings(path: Path) -> Sequence[Holding]:
-    """What holds people at a path; a split is its parts and what it says of them."""
-    former = former_of(path)
+    """Returns the artifact at a path. A split is returned as its parts and its own data."""
+    former = former_path(path)
     if former.is_dir() and not path.exists():
-        os.replace(former, path)  # A run was killed just when another one should take its place.
+        os.replace(former, path)  # A run was killed while it replaced the folder.
     if path.suffix.lower() in (".html", ".htm") and path.is_file():
         return [MapHolding(path)]
-    if path.is_file() or read_store_blocks(path).is_dir():
+    if path.is_file() or store_parts_folder(path).is_dir():
         return [StoreHolding(path)]
     if (path / GROUPS).is_file():
         return [GroupsHolding(path)]
@@ -145,16 +145,16 @@ def _holdings(path: Path) -> Sequence[Holding]:
 def _unknown(identity: str, people: set[str]) -> DataError:
     near = difflib.get_close_matches(identity, people, n=1)
     hint = f"; did you mean {display_path(near[0])}?" if near else ""
-    return DataError(f"nobody there is called {display_path(identity)}{hint}")
+    return DataError(f"no artifact contains a person named {display_path(identity)}{hint}")
 
 
-def _counted(holding: Holding, identity: str) -> int:
-    """What is left of a person; nothing, if the artifact went with its last person."""
+def _count_left(holding: Holding, identity: str) -> int:
+    """Counts what is left of a person. The artifact may be gone if the person was its last."""
     return holding.count(identity).theirs if holding.path.exists() else 0
 
 
-def _linked(holdings: Sequence[Holding]) -> int:
-    """Pictures that have a name left somewhere: each folder in turn counted the names that were left then."""
+def _count_linked(holdings: Sequence[Holding]) -> int:
+    """Counts removed pictures that still have a hard link. For pictures in several folders, the last removal counts."""
     links: dict[tuple[int, int], int] = {}
     for holding in holdings:
         if isinstance(holding, FacesHolding):
@@ -162,16 +162,16 @@ def _linked(holdings: Sequence[Holding]) -> int:
     return sum(count > 0 for count in links.values())
 
 
-def _advise(linked: int, has_faces: bool, reporter: Reporter) -> None:
+def _report_limits(linked: int, has_faces: bool, reporter: Reporter) -> None:
     if linked:
-        text = f"{linked} of the pictures are linked in another folder too, perhaps a split; forget them there as well"
+        text = f"{linked} of the pictures are linked in another folder too, perhaps a split; run forget on it as well"
         reporter.report(Notice(text=text, level="warning"))
     if has_faces:
-        text = "photographs that faces were made of are not touched, and would make them again"
+        text = "the original photographs are not removed; preparing them again would create the same faces"
         reporter.report(Notice(text=text))
     text = (
-        "not reached: what encoders and classifiers learned from the person, thresholds and calibrations measured with "
-        "them, exported graphs, embeddings in other formats, and pictures and answers that commands wrote; train, "
-        "measure and draw anew, or remove these"
+        "not removed: what encoders and classifiers learned from the person, thresholds and calibrations measured with "
+        "the person, exported graphs, embeddings in other formats, and pictures and results of commands; create these "
+        "again, or remove them"
     )
     reporter.report(Notice(text=text))

@@ -1,10 +1,9 @@
-"""What artifacts hold of a person, and how each kind of artifact lets go of it."""
+"""Removal of people from stores, classifiers, encoders, groups and maps."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, write_json
+from faceclr_cli.core.artifacts import atomic_folder, atomic_path, exclusive, former_path, read_json, write_json
 from faceclr_cli.core.datasets.splitting.split import summarize_part
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.hdf5_columns import BLOCK, read_people
-from faceclr_cli.core.embeddings.store import new_store, open_store, read_store_blocks
+from faceclr_cli.core.embeddings.store import new_store, open_store, store_parts_folder
 from faceclr_cli.core.embeddings.store_parts import open_store_parts
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
 from faceclr_cli.core.plots.map_page import read_page, remove_from_page
-from faceclr_cli.core.sources.folder_levels import by_folder
-from faceclr_cli.core.sources.identities import by_file
+from faceclr_cli.core.sources.folder_levels import find_person_folders
+from faceclr_cli.core.sources.identities import people_by_file
 from faceclr_cli.core.text import canonical, display_path
 
 GROUPS, GROUPED, CLASSIFIER = "cluster.json", "faces.jsonl", "classifier.json"
@@ -35,40 +34,35 @@ _WEIGHTS, _LEAST_PEOPLE = "weights.safetensors", 2
 
 @dataclass(frozen=True)
 class Count:
-    """What an artifact holds.
+    """Content of an artifact.
 
     Attributes:
-        theirs: Rows, pictures or entries of one person.
-        others: Those of all others.
+        theirs: Number of rows, pictures or entries of one person.
+        others: Number of rows, pictures or entries of other people.
     """
 
     theirs: int
     others: int
 
 
-def former_of(path: Path) -> Path:
-    """Where an encoder or classifier is for a moment while another one takes its place."""
-    return path.with_name(f".{path.name}.former")
-
-
 class Holding(Protocol):
-    """An artifact that may hold data of people. Names are `text.canonical`."""
+    """An artifact that may contain data of people. Names are in canonical spelling (`text.canonical`)."""
 
     path: Path
     kind: str
 
     def people(self) -> set[str]:
-        """All people that it has anything of, also where a removal was interrupted."""
+        """Returns the people with data in the artifact, including those whose removal was interrupted."""
 
     def count(self, identity: str) -> Count:
-        """Reads the artifact, and counts what it has of a person and of others."""
+        """Reads the artifact, and counts the data of a person and of others."""
 
     def remove(self, identity: str) -> None:
-        """Removes all that it has of a person. Interrupted at any moment, it can be called again."""
+        """Removes the data of a person. Can be called again after an interruption at any time."""
 
 
 class StoreHolding:
-    """A store of embeddings, and its parts."""
+    """A store of embeddings and its parts."""
 
     kind = "embeddings"
 
@@ -79,17 +73,17 @@ class StoreHolding:
                 pass
 
     def people(self) -> set[str]:
-        """All people with a row."""
+        """The people with rows."""
         return {name for file in self._files() for name in _people_in_rows(file)} - {""}
 
     def count(self, identity: str) -> Count:
-        """Counts rows; of a store that was never finished, those of its parts."""
+        """Counts rows of the store, or of the parts of an unfinished store."""
         files = [self.path] if self.path.is_file() else self._files()
         names = [name for file in files for name in _people_in_rows(file)]
         return Count(names.count(identity), len(names) - names.count(identity))
 
     def remove(self, identity: str) -> None:
-        """Writes the store anew without the person's rows, and removes parts, which would be made again."""
+        """Rewrites the store without the person's rows, and removes its parts, which a later run would reuse."""
         with open_store_parts(self.path) as parts:
             if self.path.is_file():
                 keep = np.array([name != identity for name in _people_in_rows(self.path)], bool)
@@ -100,20 +94,20 @@ class StoreHolding:
             parts.discard()
 
     def _files(self) -> list[Path]:
-        """The store, if it was finished, and its parts."""
+        """Returns the store, if it is finished, and its parts."""
         whole = [self.path] if self.path.is_file() else []
-        return whole + sorted(read_store_blocks(self.path).glob("[!.]*.h5"))
+        return whole + sorted(store_parts_folder(self.path).glob("[!.]*.h5"))
 
     def _write_without(self, keep: NDArray[np.int_]) -> None:
-        # In place, HDF5 would leave what was there.
+        # Rewritten, since HDF5 does not erase deleted data in place.
         with open_store(self.path) as store, new_store(self.path, store.origin) as file:
-            columns.create(file, replace(store.shape, rows=len(keep)))
+            columns.create_datasets(file, replace(store.shape, rows=len(keep)))
             for start in range(0, len(keep), BLOCK):
-                columns.put(file, start, store.rows(keep[start : start + BLOCK]))
+                columns.write_rows(file, start, store.rows(keep[start : start + BLOCK]))
 
 
 class ClassifierHolding:
-    """A classifier of `linear-eval --save`: names, weights, and centroids, which are templates of faces."""
+    """A classifier of `linear-eval --save`: names, weights and centroids, which are face templates."""
 
     kind = "classifier"
 
@@ -121,42 +115,40 @@ class ClassifierHolding:
         self.path = path
 
     def people(self) -> set[str]:
-        """All people that it tells apart."""
-        return {canonical(str(name)) for name in self._said().get("people", [])}
+        """The people that it classifies."""
+        return {canonical(str(name)) for name in self._description().get("people", [])}
 
     def count(self, identity: str) -> Count:
-        """Counts people, 1 or 0 of them this one."""
+        """Counts people."""
         people = self.people() if (self.path / CLASSIFIER).is_file() else set[str]()
         return Count(int(identity in people), len(people - {identity}))
 
     def remove(self, identity: str) -> None:
-        """Takes the person's weights and centroid out; with one person left, nothing is left to tell apart."""
+        """Removes the person's weights and centroid, or the classifier if fewer than two people would remain."""
         with exclusive(self.path):
-            said, former = self._said(), former_of(self.path)
-            keep = [row for row, name in enumerate(said["people"]) if canonical(str(name)) != identity]
-            with atomic_path(self.path) as temporary:
-                temporary.mkdir()
+            content = self._description()
+            keep = [row for row, name in enumerate(content["people"]) if canonical(str(name)) != identity]
+            with atomic_folder(self.path) as temporary:
                 if len(keep) >= _LEAST_PEOPLE:
-                    self._write_some(keep, said, temporary)
-                shutil.rmtree(former, ignore_errors=True)
-                os.replace(self.path, former)
-            shutil.rmtree(former)
+                    self._write_some(keep, content, temporary)
+            if (former := former_path(self.path)).exists():
+                shutil.rmtree(former)  # Raises the error that kept the old classifier from being removed.
             if len(keep) < _LEAST_PEOPLE:
                 self.path.rmdir()
 
-    def _write_some(self, keep: list[int], said: Mapping[str, Any], folder: Path) -> None:
+    def _write_some(self, keep: list[int], content: Mapping[str, Any], folder: Path) -> None:
         tensors = load((self.path / _WEIGHTS).read_bytes())
         data = save({name: np.ascontiguousarray(tensor[keep]) for name, tensor in tensors.items()})
         (folder / _WEIGHTS).write_bytes(data)
-        people, digest = [said["people"][row] for row in keep], hashlib.sha256(data).hexdigest()
-        write_json(folder / CLASSIFIER, {**said, "people": people, "weights": {"sha256": digest}})
+        people, digest = [content["people"][row] for row in keep], hashlib.sha256(data).hexdigest()
+        write_json(folder / CLASSIFIER, {**content, "people": people, "weights": {"sha256": digest}})
 
-    def _said(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, Any]:
         return read_json(self.path / CLASSIFIER)
 
 
 class EncoderHolding:
-    """A trained encoder, whose card lists the people that it was trained on."""
+    """A trained encoder, whose card lists the people in its training data."""
 
     kind = "encoder"
 
@@ -164,7 +156,7 @@ class EncoderHolding:
         self.path = path
 
     def people(self) -> set[str]:
-        """All people on its card."""
+        """The people on the card."""
         return set(map(canonical, self._card(read_json(self.path / ENCODER))))
 
     def count(self, identity: str) -> Count:
@@ -173,20 +165,22 @@ class EncoderHolding:
         return Count(int(identity in people), len(people - {identity}))
 
     def remove(self, identity: str) -> None:
-        """Takes the name off the card."""
+        """Removes the name from the card."""
         with exclusive(self.path):
-            said = read_json(self.path / ENCODER)
-            card = self._card(said)
-            said["card"] = said["card"] | {"people": {name: card[name] for name in card if canonical(name) != identity}}
-            write_json(self.path / ENCODER, said)
+            content = read_json(self.path / ENCODER)
+            card = self._card(content)
+            content["card"] = content["card"] | {
+                "people": {name: card[name] for name in card if canonical(name) != identity}
+            }
+            write_json(self.path / ENCODER, content)
 
-    def _card(self, said: Mapping[str, Any]) -> Mapping[str, int]:
-        people: Mapping[str, int] = said.get("card", {}).get("people", {})
+    def _card(self, content: Mapping[str, Any]) -> Mapping[str, int]:
+        people: Mapping[str, int] = content.get("card", {}).get("people", {})
         return people
 
 
 class GroupsHolding:
-    """Groups of `cluster -o`: links to pictures, whose folders may be people, and a line for each face."""
+    """Groups of `cluster -o`: links to pictures, whose paths may contain names, and a line for each face."""
 
     kind = "groups"
 
@@ -194,49 +188,52 @@ class GroupsHolding:
         self.path = path
 
     def people(self) -> set[str]:
-        """All people that the paths of the pictures name."""
+        """The people in the paths of the pictures."""
         return {name for name in self._people(self._paths()) if name is not None}
 
     def count(self, identity: str) -> Count:
-        """Counts faces, and the groups' central pictures that no face has any more."""
+        """Counts faces, and central pictures of groups that no longer belong to a face."""
         people = self._people(self._paths())
         return Count(people.count(identity), len(people) - people.count(identity))
 
     def remove(self, identity: str) -> None:
-        """Removes the links first, and the lines that say where they are last."""
+        """Removes the links first and the lines with their paths last, so that it can be continued."""
         with exclusive(self.path):
-            rows, said = self._rows(), read_json(self.path / GROUPS)
+            rows, content = self._rows(), read_json(self.path / GROUPS)
             owners = dict(zip(self._paths(), self._people(self._paths()), strict=True))
             theirs = [row for row in rows if owners[row["path"]] == identity]
             if any("link" not in row for row in theirs):
                 raise DataError(
-                    f"{display_path(self.path / GROUPED)}: an earlier release wrote it, without the links; "
-                    "remove the folder, "
-                    "and cluster again"
+                    f"{display_path(self.path / GROUPED)}: written by an earlier version without links; remove the "
+                    "folder and run cluster again"
                 )
             for row in theirs:
                 if row["link"] is not None:
                     (self.path / row["link"]).unlink(missing_ok=True)
             kept = [row for row in rows if owners[row["path"]] != identity]
-            write_json(self.path / GROUPS, self._counted(said, kept, owners, identity))
+            write_json(self.path / GROUPS, self._summary_without(content, kept, owners, identity))
             if (self.path / FACES).is_file():
                 self._describe(kept)
             with atomic_path(self.path / GROUPED) as temporary, open(temporary, "w", encoding="ascii") as file:
                 file.writelines(json.dumps(row) + "\n" for row in kept)
 
-    def _counted(
-        self, said: dict[str, Any], kept: Sequence[Mapping[str, Any]], owners: Mapping[str, str | None], identity: str
+    def _summary_without(
+        self,
+        content: dict[str, Any],
+        kept: Sequence[Mapping[str, Any]],
+        owners: Mapping[str, str | None],
+        identity: str,
     ) -> dict[str, Any]:
-        """What the groups are without a person; the central picture of a group that loses it is its first."""
+        """Returns the description without a person. If a group loses its central picture, its first one replaces it."""
         groups = []
-        for group in said["groups"]:
+        for group in content["groups"]:
             members = [row for row in kept if row["group"] == group["group"]]
             if members:
                 first = {"central": members[0]["path"], "face": members[0]["face"]}
                 lost = owners.get(group["central"]) == identity
                 groups.append(group | {"faces": len(members)} | (first if lost else {}))
         singles = sum(row["group"] is None for row in kept)
-        return said | {"groups": groups, "faces": len(kept), "singles": singles}
+        return content | {"groups": groups, "faces": len(kept), "singles": singles}
 
     def _describe(self, kept: Sequence[Mapping[str, Any]]) -> None:
         people = (None if row["group"] is None else str(row["group"]) for row in kept)
@@ -248,13 +245,13 @@ class GroupsHolding:
             return [json.loads(line) for line in lines]
 
     def _paths(self) -> list[str]:
-        """Those of all faces, and the groups' central ones that no face has any more."""
+        """Returns the paths of all faces, and of central pictures that no longer belong to a face."""
         paths = [str(row["path"]) for row in self._rows()]
         central = [str(group["central"]) for group in read_json(self.path / GROUPS).get("groups", [])]
         return paths + sorted(set(central) - set(paths))
 
     def _people(self, paths: Sequence[str]) -> list[str | None]:
-        folders, files = by_folder(paths).people, by_file(paths)
+        folders, files = find_person_folders(paths).people, people_by_file(paths)
         return [folder or file for folder, file in zip(folders, files, strict=True)]
 
 
@@ -267,7 +264,7 @@ class MapHolding:
         self.path = path
 
     def people(self) -> set[str]:
-        """All people on it."""
+        """The people on the map."""
         return {canonical(name) for name in read_page(self.path)["names"]}
 
     def count(self, identity: str) -> Count:
@@ -277,7 +274,7 @@ class MapHolding:
         return Count(names.count(display_path(identity)), len(names) - names.count(display_path(identity)))
 
     def remove(self, identity: str) -> None:
-        """Takes the person's points off, and blackens their thumbnails."""
+        """Removes the person's points and blackens their thumbnails."""
         remove_from_page(self.path, lambda name: canonical(name) == display_path(identity))
 
 

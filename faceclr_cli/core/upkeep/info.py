@@ -1,4 +1,4 @@
-"""`faceclr info`: what an artifact says of itself, without loading what it holds."""
+"""`faceclr info`: descriptions of artifacts, without loading their content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faceclr_cli.core.configs.info import InfoConfig
 from faceclr_cli.core.embeddings.hdf5_columns import read_people
 from faceclr_cli.core.embeddings.store import is_store, open_store
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
-from faceclr_cli.core.encoders.description import GRAPH, Description, describe
+from faceclr_cli.core.encoders.description import GRAPH, Description, read_description
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
@@ -25,12 +25,12 @@ RUN, HISTORY, GROUPS, CLASSIFIER = "config.json", "history.csv", "cluster.json",
 
 @dataclass(frozen=True, kw_only=True)
 class InfoResult:
-    """What a file or folder is.
+    """Description of an artifact.
 
     Attributes:
         kind: `faces`, `split`, `run`, `encoder`, `embeddings`, `groups`, `classifier` or `calibration`.
-        path: Which.
-        about: What it says of itself. JSON values.
+        path: The file or folder.
+        about: Its metadata, as JSON values.
     """
 
     kind: str
@@ -43,25 +43,25 @@ class InfoResult:
 
 
 def info(config: InfoConfig, reporter: Reporter) -> InfoResult:
-    """Finds out what a file or folder is and what it says of itself.
+    """Detects the kind of an artifact and reads its metadata.
 
     Raises:
-        DataError: There is nothing, it is nothing that faceclr wrote, or damaged.
-        ModelError: It is an encoder, and damaged.
+        DataError: The path does not exist, is not an artifact of faceclr, or is damaged.
+        ModelError: The artifact is a damaged encoder.
     """
     del reporter
     path = config.path
-    kind, tell = _kind(path)
-    return InfoResult(kind=kind, path=path, about=tell(path))
+    kind, describe = _detect_kind(path)
+    return InfoResult(kind=kind, path=path, about=describe(path))
 
 
-def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
+def _detect_kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
     if not path.exists():
         raise DataError(f"{display_path(path)}: no such file or folder")
     if path.is_dir():
-        for name, (kind, tell) in _FOLDERS.items():
+        for name, (kind, describe) in _FOLDERS.items():
             if (path / name).is_file():
-                return kind, tell
+                return kind, describe
         if (path / RUN).is_file():
             return "run", _run
     elif path.suffix.lower() == ".onnx":
@@ -72,82 +72,82 @@ def _kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
         return "calibration", _calibration
     raise DataError(
         f"{display_path(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups or a calibration; "
-        "only what faceclr wrote is described"
+        "info describes only what faceclr wrote"
     )
 
 
 def _faces(path: Path) -> dict[str, Any]:
-    said, faces = read_json(path / FACES), open_faces(path)
+    content, faces = read_json(path / FACES), open_faces(path)
     counted = {
-        "source": said.get("config", {}).get("source"),
-        "files": said.get("states"),
-        "reasons": said.get("reasons"),
+        "source": content.get("config", {}).get("source"),
+        "files": content.get("states"),
+        "reasons": content.get("reasons"),
     }
     return {
         "faces": len(faces),
         "people": len(faces.people),
         "fingerprint": faces.fingerprint.to_json(),
         **{name: value for name, value in counted.items() if value},
-        "faceclr": said.get("faceclr"),
+        "faceclr": content.get("faceclr"),
     }
 
 
 def _groups(path: Path) -> dict[str, Any]:
-    said = read_json(path / GROUPS)
-    if said.get("kind") != "groups" or not isinstance(said.get("groups"), list):
+    content = read_json(path / GROUPS)
+    if content.get("kind") != "groups" or not isinstance(content.get("groups"), list):
         raise DataError(f"{display_path(path / GROUPS)}: does not describe groups of faces")
     names = ("source", "encoder", "method", "threshold", "faces", "singles", "scores", "faceclr")
-    return {"groups": len(said["groups"]), **{name: said.get(name) for name in names}}
+    return {"groups": len(content["groups"]), **{name: content.get(name) for name in names}}
 
 
 def _classifier(path: Path) -> dict[str, Any]:
-    said = read_json(path / CLASSIFIER)
-    if said.get("kind") != "classifier" or not isinstance(said.get("people"), list):
+    content = read_json(path / CLASSIFIER)
+    if content.get("kind") != "classifier" or not isinstance(content.get("people"), list):
         raise DataError(f"{display_path(path / CLASSIFIER)}: does not describe a classifier")
     names = ("dim", "encoder", "flip", "source", "fingerprint", "faceclr")
-    return {"people": len(said["people"]), **{name: said.get(name) for name in names}}
+    return {"people": len(content["people"]), **{name: content.get(name) for name in names}}
 
 
 def _calibration(path: Path) -> dict[str, Any]:
-    said = read_json(path)
-    return {name: said.get(name) for name in ("encoder", "encoder_digest", "calibration", "fingerprint", "faceclr")}
+    content = read_json(path)
+    return {name: content.get(name) for name in ("encoder", "encoder_digest", "calibration", "fingerprint", "faceclr")}
 
 
 def _split(path: Path) -> dict[str, Any]:
-    said = read_json(path / SPLIT)
-    if said.get("kind") != "split" or not isinstance(said.get("parts"), dict):
+    content = read_json(path / SPLIT)
+    if content.get("kind") != "split" or not isinstance(content.get("parts"), dict):
         raise DataError(f"{display_path(path / SPLIT)}: does not describe a split")
-    options = said.get("config", {})
+    options = content.get("config", {})
     return {
-        "parts": {name: {"faces": part["faces"], "people": part["people"]} for name, part in said["parts"].items()},
+        "parts": {name: {"faces": part["faces"], "people": part["people"]} for name, part in content["parts"].items()},
         "by": "official" if options.get("official") else options.get("by"),
         "seed": options.get("seed"),
-        "pairs": said.get("pairs"),
+        "pairs": content.get("pairs"),
         "source": options.get("faces"),
-        "fingerprint": said.get("fingerprint"),
-        "faceclr": said.get("faceclr"),
+        "fingerprint": content.get("fingerprint"),
+        "faceclr": content.get("faceclr"),
     }
 
 
 def _run(path: Path) -> dict[str, Any]:
-    said = read_json(path / RUN)
-    if said.get("kind") != "run":
+    content = read_json(path / RUN)
+    if content.get("kind") != "run":
         raise DataError(f"{display_path(path / RUN)}: does not describe a run")
-    options, rows = said.get("config", {}), _history(path / HISTORY)
+    options, rows = content.get("config", {}), _history(path / HISTORY)
     about = {
-        "command": said.get("command"),
+        "command": content.get("command"),
         "data": options.get("data"),
         "backbone": options.get("backbone"),
         "init": options.get("init"),
         "epochs": len(rows),
         "last_epoch": rows[-1] if rows else None,
         "checkpoints": sorted(found.name for found in (path / "checkpoints").glob("[!.]*")),
-        "faceclr": said.get("faceclr"),
+        "faceclr": content.get("faceclr"),
     }
     try:
         return about | {"encoder": _encoder(path)}
     except ModelError:
-        return about | {"encoder": None}  # It has not finished an epoch.
+        return about | {"encoder": None}  # The run has not finished an epoch.
 
 
 def _history(path: Path) -> list[dict[str, float]]:
@@ -158,23 +158,21 @@ def _history(path: Path) -> list[dict[str, float]]:
 
 
 def _encoder(path: Path) -> dict[str, Any]:
-    description = describe(path)
+    description = read_description(path)
     graph = description.folder / GRAPH
-    return _described(description) | {"exported": graph.is_file()}
+    return _describe_encoder(description) | {"exported": graph.is_file()}
 
 
 def _exported(path: Path) -> dict[str, Any]:
     try:
         from faceclr_cli.core.encoders.onnx_file import read_onnx
     except ImportError as error:
-        raise ModelError(
-            f"{display_path(path)}: onnx is missing ({error}); pip install 'faceclr[onnx]' brings it"
-        ) from error
+        raise ModelError(f"{display_path(path)}: onnx is missing ({error}); pip install 'faceclr[onnx]'") from error
     file = read_onnx(path)
-    return _described(file.description) | {"precision": file.precision}
+    return _describe_encoder(file.description) | {"precision": file.precision}
 
 
-def _described(description: Description) -> dict[str, Any]:
+def _describe_encoder(description: Description) -> dict[str, Any]:
     card = description.card
     return {
         "architecture": description.architecture.to_json(),
@@ -204,7 +202,7 @@ def _embeddings(path: Path) -> dict[str, Any]:
         }
 
 
-# Groups of prepared faces are prepared faces too.
+# In this order, since groups of prepared faces are prepared faces too.
 _FOLDERS: Mapping[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
     GROUPS: ("groups", _groups),
     CLASSIFIER: ("classifier", _classifier),

@@ -1,4 +1,4 @@
-"""Whether several processes of this machine learn what one learns: the trainer itself is run both ways."""
+"""Comparison of training in several processes with training in one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from faceclr_cli.core.events import Silent
 
 _PEOPLE, _PICTURES, _EPOCHS = 8, 8, 3
 _TOLERANCE = 2e-3
-"""Of a loss: the order of sums differs, and each step builds on the one before."""
+"""Maximum relative difference of losses. Sums differ by rounding, which accumulates over steps."""
 
-# Without batch norm, whose means are each process's own.
+# A backbone without batch norm, whose statistics would differ between processes.
 _OPTIONS = ["--backbone", "test_convnext", "--image-size", "32", "--embedding-dim", "32", "--batch-size", "16"]
 
 
-def processes_agree() -> str:
-    """Trains on drawn people in one process and in several: one for each GPU where there are two, else two on the CPU.
+def compare_processes() -> str:
+    """Trains on drawn people in one process and in several, and compares the losses.
+
+    Uses one process for each GPU if there are two or more, otherwise two processes on the CPU.
 
     Returns:
-        What was compared.
+        A description of the result.
 
     Raises:
-        ModelError: A command failed, or what was learned differs.
+        ModelError: A command failed, or the losses differ.
     """
     import torch
 
@@ -48,13 +50,13 @@ def processes_agree() -> str:
     apart = max(abs(a - b) / abs(a) if math.isfinite(a) and math.isfinite(b) else math.inf for a, b in pairs)
     what = f"{several} processes on {'GPUs' if option == '--gpus' else 'the CPU'}"
     if not apart <= _TOLERANCE:
-        raise ModelError(f"{what} learn something else than one: their losses differ by {apart:.2g} of their size")
-    apart = max(apart, 1e-6)  # history.csv has no more digits.
-    return f"{what} learn what one learns: in {_EPOCHS} epochs their losses differ by at most {apart:.1g} of their size"
+        raise ModelError(f"{what} do not agree with one: the relative difference of their losses is {apart:.2g}")
+    apart = max(apart, 1e-6)  # The precision of history.csv.
+    return f"{what} agree with one: in {_EPOCHS} epochs, the relative difference of losses is at most {apart:.1g}"
 
 
 def _faceclr(folder: Path, *arguments: str) -> None:
-    """Runs a command, with a cache of its own: what was packed for real is not to make room for this."""
+    """Runs a command with a separate cache, so that real packed faces are not evicted."""
     environment = {**os.environ, "FACECLR_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "faceclr_cli", *arguments, "--quiet"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

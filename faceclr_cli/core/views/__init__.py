@@ -1,1 +1,1 @@
-"""Augmentation: random views of a batch of crops."""
+"""Augmentation: random views of batches of crops."""

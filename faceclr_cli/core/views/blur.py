@@ -1,4 +1,4 @@
-"""Gaussian blur and sharpness of batches, each picture with a strength of its own."""
+"""Gaussian blur and sharpness of batches, with a separate strength for each picture."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from torch import Tensor
 
 
 def kernel_size(size: int) -> int:
-    """A tenth of the picture's side, as in SimCLR, made odd."""
+    """Returns a tenth of the side of the picture, as in SimCLR, rounded to an odd number."""
     return size // 10 | 1
 
 
 def gaussian_matrices(sigmas: Tensor, size: int) -> Tensor:
-    """The blur of one line of pixels, as a matrix: a Gaussian of limited width, with the edges mirrored.
+    """Returns the blur of one line of pixels as a matrix: a truncated Gaussian with reflected edges.
 
-    A Gaussian blur is the same blur of all columns, then of all rows. As a product of matrices each takes a few
-    percent of the time of a convolution with a kernel for each picture, on the CPU as on the GPU.
+    A Gaussian blur is separable: first all columns, then all rows. As a matrix product, each pass takes a few percent
+    of the time of a convolution with a separate kernel for each picture, on CPUs and GPUs.
 
     Args:
-        sigmas: In pixels. Shape: (B,).
-        size: Length of the line.
+        sigmas: Standard deviations in pixels. Shape: (B,).
+        size: Length of the line in pixels.
 
     Returns:
-        Each row sums to 1. Shape: (B, size, size).
+        Matrices whose rows sum to 1. Shape: (B, size, size).
     """
     radius = kernel_size(size) // 2
     steps = torch.arange(-radius, radius + 1, device=sigmas.device)
@@ -39,34 +39,34 @@ def blur(pictures: Tensor, sigmas: Tensor) -> Tensor:
     """Blurs pictures.
 
     Args:
-        pictures: Shape: (B, 3, S, S).
-        sigmas: In pixels. Shape: (B,).
+        pictures: Any values. Shape: (B, 3, S, S).
+        sigmas: Standard deviations in pixels. Shape: (B,).
 
     Returns:
-        channels_last. Shape: (B, 3, S, S).
+        The blurred pictures, channels_last. Shape: (B, 3, S, S).
     """
     size = pictures.shape[2]
     matrices = gaussian_matrices(sigmas, size)
-    # Each product takes the last axis to the front and blurs along it: from (color, y, x) to (x, color, y), and
-    # from there to (y, x, color), which is channels_last. So nothing is copied in between.
+    # Each product moves the last axis to the front and blurs along it: from (color, y, x) to (x, color, y), and
+    # then to (y, x, color), which is channels_last. This avoids copies.
     lines = torch.bmm(matrices, pictures.reshape(-1, 3 * size, size).transpose(1, 2))
     lines = torch.bmm(matrices, lines.view(-1, 3 * size, size).transpose(1, 2))
     return lines.view(-1, size, size, 3).permute(0, 3, 1, 2)
 
 
 def sharpen(pictures: Tensor, factors: Tensor) -> Tensor:
-    """Moves pictures away from, or towards, a slightly blurred one (Pillow's `SMOOTH`); the outermost pixels stay.
+    """Blends pictures with a slightly blurred version (Pillow's `SMOOTH`). Border pixels stay unchanged.
 
     Args:
-        pictures: Shape: (B, 3, S, S).
-        factors: 1 changes nothing, 0 gives the blurred picture. Shape: (B,).
+        pictures: Any values. Shape: (B, 3, S, S).
+        factors: 1 keeps the picture, 0 gives the blurred picture, above 1 sharpens. Shape: (B,).
 
     Returns:
-        Not clamped. Shape: (B, 3, S, S).
+        The blended pictures, not clamped. Shape: (B, 3, S, S).
     """
     columns = (pictures[:, :, :-2] + pictures[:, :, 1:-1]).add_(pictures[:, :, 2:])
     around = (columns[..., :-2] + columns[..., 1:-1]).add_(columns[..., 2:])
-    # The kernel is ones around a five, of thirteen: all nine pixels once, and the middle one four times more.
+    # The kernel is a 5 surrounded by ones, divided by 13: the sum of all nine pixels plus four times the center.
     blurriness = (1 - factors)[:, None, None, None] / 13
     result = pictures.clone()
     result[..., 1:-1, 1:-1].mul_(1 - 9 * blurriness).add_(around.mul_(blurriness))

@@ -1,4 +1,4 @@
-"""Geometry of batches: crop, flip, rotation, shear and shift, as one map of each picture, sampled once."""
+"""Geometric operations on batches (crop, flip, rotation, shear, shift) as one affine map for each picture."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TRIES = 10
-"""How often a crop that does not fit into the picture is drawn again, as torchvision does."""
+"""Number of attempts to draw a crop that fits into the picture, as in torchvision."""
 
 _LARGEST_RATIO = 4 / 3
 
 
 def random_boxes(uniform: Tensor, crop_scale: float) -> Tensor:
-    """Boxes of random area and aspect, wholly inside the picture (the random resized crop of Inception and SimCLR).
+    """Draws boxes of random area and aspect ratio inside the picture (the random resized crop of Inception and SimCLR).
 
-    The area is uniform between `crop_scale` and 1, the logarithm of width / height between those of 3/4 and
-    4/3. A box that does not fit is drawn again; where ten don't, the whole picture is taken. Unlike
-    torchvision's, boxes don't begin and end on whole pixels.
+    The area is uniform between `crop_scale` and 1. The logarithm of the aspect ratio is uniform between log(3/4) and
+    log(4/3). The first of ten boxes that fits is used; if none fits, the box is the whole picture. Unlike torchvision's
+    boxes, these do not start and end on whole pixels.
 
     Args:
         uniform: Random numbers between 0 and 1. Shape: (B, 2 * TRIES + 2).
-        crop_scale: Smallest area, as a share of the picture's.
+        crop_scale: Minimum area, as a share of the picture.
 
     Returns:
-        Center x, center y, width and height, where the picture reaches from -1 to 1 and so is 2 wide
-        and 2 high. Shape: (B, 4).
+        Center x, center y, width and height in coordinates in which the picture reaches from -1 to 1. Shape: (B, 4).
     """
     area = crop_scale + (1 - crop_scale) * uniform[:, :TRIES]
     root_of_ratio = (math.log(_LARGEST_RATIO) / 2 * (2 * uniform[:, TRIES : 2 * TRIES] - 1)).exp()
@@ -40,18 +39,18 @@ def random_boxes(uniform: Tensor, crop_scale: float) -> Tensor:
 
 
 def affine(boxes: Tensor, degrees: Tensor, flipped: Tensor) -> Tensor:
-    """The map from places in the view to places in the picture.
+    """Returns the map from positions in the view to positions in the picture.
 
-    The picture is rotated around the center of the box, the box is cut out and scaled to the whole view, and
+    The picture is rotated around the center of the box. The box is cropped and scaled to the size of the view, and
     the view is flipped left to right.
 
     Args:
-        boxes: See `random_boxes`. Shape: (B, 4).
-        degrees: Counter-clockwise. Shape: (B,).
-        flipped: Boolean. Shape: (B,).
+        boxes: From `random_boxes`. Shape: (B, 4).
+        degrees: Counterclockwise rotation. Shape: (B,).
+        flipped: True to flip. Shape: (B,).
 
     Returns:
-        In the coordinates of `torch.nn.functional.affine_grid`. Shape: (B, 2, 3).
+        Maps in the coordinates of `torch.nn.functional.affine_grid`. Shape: (B, 2, 3).
     """
     angles = degrees * (math.pi / 180)
     across = boxes[:, 2] / 2 * torch.where(flipped, -1.0, 1.0)
@@ -62,13 +61,13 @@ def affine(boxes: Tensor, degrees: Tensor, flipped: Tensor) -> Tensor:
 
 
 def rotation(degrees: Tensor) -> Tensor:
-    """The map from places in the view to places in the picture that turns the picture around its middle.
+    """Returns the map that rotates the picture around its center.
 
     Args:
-        degrees: Counter-clockwise. Shape: (B,).
+        degrees: Counterclockwise rotation. Shape: (B,).
 
     Returns:
-        Shape: (B, 3, 3).
+        Maps from positions in the view to positions in the picture. Shape: (B, 3, 3).
     """
     angles = degrees * (math.pi / 180)
     maps = _identity(degrees)
@@ -79,13 +78,13 @@ def rotation(degrees: Tensor) -> Tensor:
 
 
 def shear(slopes: Tensor) -> Tensor:
-    """The map that moves rows sideways, the more the further they are from the middle one.
+    """Returns the map that shears the picture horizontally around its center.
 
     Args:
-        slopes: Pixels sideways for each pixel down; positive moves the upper half to the right. Shape: (B,).
+        slopes: Horizontal shift in pixels per row; positive values move the upper half to the right. Shape: (B,).
 
     Returns:
-        Shape: (B, 3, 3).
+        Maps from positions in the view to positions in the picture. Shape: (B, 3, 3).
     """
     maps = _identity(slopes)
     maps[:, 0, 1] = slopes
@@ -93,13 +92,13 @@ def shear(slopes: Tensor) -> Tensor:
 
 
 def shift(shares: Tensor) -> Tensor:
-    """The map that moves the picture to the right.
+    """Returns the map that shifts the picture to the right.
 
     Args:
-        shares: Of the width. Shape: (B,).
+        shares: Shift as a share of the width. Shape: (B,).
 
     Returns:
-        Shape: (B, 3, 3).
+        Maps from positions in the view to positions in the picture. Shape: (B, 3, 3).
     """
     maps = _identity(shares)
     maps[:, 0, 2] = -2 * shares
@@ -107,57 +106,57 @@ def shift(shares: Tensor) -> Tensor:
 
 
 def mirror(flipped: Tensor) -> Tensor:
-    """The map that flips the picture left to right.
+    """Returns the map that flips the picture left to right.
 
     Args:
-        flipped: Boolean. Shape: (B,).
+        flipped: True to flip. Shape: (B,).
 
     Returns:
-        Shape: (B, 3, 3).
+        Maps from positions in the view to positions in the picture. Shape: (B, 3, 3).
     """
     maps = _identity(flipped)
     maps[:, 0, 0] = torch.where(flipped, -1.0, 1.0)
     return maps
 
 
-def source(crops: Tensor, size: int) -> Tensor:
-    """What views are drawn from, made once for all views of a picture.
+def prepare_source(crops: Tensor, size: int) -> Tensor:
+    """Converts crops to the pictures that all their views are sampled from.
 
-    Pictures of more than twice the view's side are reduced to that, antialiased, so that bilinear sampling skips
-    no pixel.
+    Pictures larger than twice the size of the views are downscaled to that size with antialiasing, so that bilinear
+    sampling does not skip pixels.
 
     Args:
         crops: Square, uint8. Shape: (B, H, H, 3).
         size: Side of the views in pixels.
 
     Returns:
-        0-255, float32, channels_last, which is how bilinear sampling is fastest. Shape: (B, 3, S, S).
+        Values of 0-255, float32, channels_last, the fastest layout for bilinear sampling. Shape: (B, 3, S, S).
     """
     pictures = crops.permute(0, 3, 1, 2)
     if pictures.shape[2] > 2 * size:
-        # A CPU reduces bytes in half the time of floats; a GPU has no such operation for bytes.
+        # On CPUs, downscaling uint8 takes half the time of float32. On GPUs, uint8 is not supported.
         pictures = pictures if pictures.device.type == "cpu" else pictures.float()
         pictures = F.interpolate(pictures, (2 * size, 2 * size), mode="bilinear", antialias=True, align_corners=False)
     return pictures.float()
 
 
 def sample(pictures: Tensor, maps: Tensor, size: int, *, inside: bool = False) -> Tensor:
-    """Draws the views, bilinear; places outside the picture mirror it.
+    """Samples views bilinearly. Positions outside the picture are reflected.
 
     Args:
-        pictures: Square, see `source`. Shape: (B, 3, H, H).
-        maps: See `affine`. Shape: (B, 2, 3), or (B, 3, 3), whose last row is not looked at.
+        pictures: From `prepare_source`. Shape: (B, 3, H, H).
+        maps: From `affine`, shape (B, 2, 3), or other maps, shape (B, 3, 3), whose last row is ignored.
         size: Side of the views in pixels.
-        inside: No place is outside the picture, which saves a third of the time on the CPU.
+        inside: True if all positions are inside the picture; saves a third of the time on the CPU.
 
     Returns:
-        Shape: (B, 3, size, size), contiguous.
+        The views, contiguous. Shape: (B, 3, size, size).
     """
     places = (2 * torch.arange(size, device=maps.device) + 1) / size - 1
     across = places * maps[:, :2, 0, None]
     down = places * maps[:, :2, 1, None] + maps[:, :2, 2, None]
-    # What affine_grid gives, but without a product of matrices as large as the picture, and all x before all y,
-    # which takes a quarter of the time that turns of the two do.
+    # The same as affine_grid, but without a matrix product as large as the picture, and with all x before all y,
+    # which takes a quarter of the time of interleaved coordinates.
     grid = (down[:, :, :, None] + across[:, :, None]).permute(0, 2, 3, 1)
     padding = "border" if inside else "reflection"
     return F.grid_sample(pictures, grid, padding_mode=padding, align_corners=False).contiguous()

@@ -1,11 +1,11 @@
-"""Chains of RandAugment's operations on batches, each view with a chain of its own.
+"""Chains of RandAugment operations on batches, with a separate chain for each view.
 
-A chain here differs from one of torchvision's, operation after operation, in this:
+The differences from a chain of torchvision's operations are:
 
-- Operations that move pixels come first, all together and in the order drawn, sampled once, bilinear. Shear leaves
-  the middle of the picture where it is, shifts are not of whole pixels, and places outside the picture mirror it.
+- Geometric operations come first, in the order drawn, as one bilinear resampling. Shear keeps the center of the
+  picture fixed, shifts are not rounded to whole pixels, and positions outside the picture are reflected.
 - Between brightness, contrast, saturation and gray, values are neither clamped nor rounded. They are clamped before
-  every other operation and at the end, and rounded before those of `tones`.
+  every other operation and at the end, and rounded before the operations of `tones`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from faceclr_cli.core.views import color as color
-from faceclr_cli.core.views import geometry as warp
-from faceclr_cli.core.views import tones
+from faceclr_cli.core.views import color, geometry, tones
 from faceclr_cli.core.views.blur import sharpen
 
 NAMES = (
@@ -35,23 +33,24 @@ NAMES = (
     "equalize",
     "none",
 )
-"""Every one is as likely as any other."""
+"""The operations, drawn with equal probability."""
 
-_NOT_LINEAR = ("sharpness", "posterize", "solarize", "autocontrast", "equalize")
-_MOST = 30  # The magnitude at which the scales of RandAugment end, with what it stands for there:
+_NONLINEAR = ("sharpness", "posterize", "solarize", "autocontrast", "equalize")
+# The maximum magnitude in RandAugment, and the parameters of the operations at that magnitude.
+_MAX_MAGNITUDE = 30
 _DEGREES, _SLOPE, _SHARE_OF_WIDTH, _FACTOR, _BITS = 30.0, 0.3, 150 / 331, 0.9, 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chains:
-    """The operations of N views, K of each, in their order.
+class OperationChains:
+    """Chains of K operations for each of N views.
 
     Attributes:
-        names: Which of `NAMES`, on the CPU, where asking does not make a GPU wait. Shape: (N, K).
-        strengths: Share of the scale of magnitudes, 0 to 1. Shape: (N, K).
+        names: Indices into `NAMES`, on the CPU, so that reading them does not synchronize with the GPU. Shape: (N, K).
+        strengths: Magnitude divided by the maximum magnitude, 0 to 1. Shape: (N, K).
         signs: -1 or 1. Shape: (N, K).
-        maps: From places in the view to places in the picture, see `warp`. Shape: (N, 3, 3).
-        colors: See `color`; the identity for operations that are no such matrix. Shape: (N, K, 6, 6).
+        maps: Maps from positions in the view to positions in the picture; see `geometry`. Shape: (N, 3, 3).
+        colors: Color matrices (see `color`); the identity for all other operations. Shape: (N, K, 6, 6).
     """
 
     names: Tensor
@@ -61,24 +60,24 @@ class Chains:
     colors: Tensor
 
     @classmethod
-    def drawn(cls, uniform: Tensor, magnitude: float, device: torch.device) -> Chains:
-        """What random numbers stand for.
+    def from_uniform(cls, uniform: Tensor, magnitude: float, device: torch.device) -> OperationChains:
+        """Builds chains from random numbers.
 
         Args:
-            uniform: Between 0 and 1, on the CPU: operation, magnitude and sign. Shape: (N, K, 3).
-            magnitude: The largest, of 30.
-            device: Where the views will be.
+            uniform: Uniform between 0 and 1, on the CPU: operation, magnitude and sign. Shape: (N, K, 3).
+            magnitude: Maximum magnitude, on a scale of 0 to 30.
+            device: The device of the views.
         """
         names = (uniform[..., 0] * len(NAMES)).long()
         there = uniform.to(device, non_blocking=True)
-        strengths, signs = there[..., 1] * (magnitude / _MOST), torch.where(there[..., 2] < 0.5, -1.0, 1.0)
+        strengths, signs = there[..., 1] * (magnitude / _MAX_MAGNITUDE), torch.where(there[..., 2] < 0.5, -1.0, 1.0)
         which = names.to(device, non_blocking=True)
         maps, colors = _maps(which, signs * strengths), _colors(which, signs * strengths)
         return cls(names=names, strengths=strengths, signs=signs, maps=maps, colors=colors)
 
-    def part(self, rows: slice) -> Chains:
-        """The chains of some of the views."""
-        return Chains(
+    def select(self, rows: slice) -> OperationChains:
+        """Returns the chains of some views."""
+        return OperationChains(
             names=self.names[rows],
             strengths=self.strengths[rows],
             signs=self.signs[rows],
@@ -87,37 +86,37 @@ class Chains:
         )
 
     def recolor(self, views: Tensor) -> Tensor:
-        """Carries out all operations but those that move pixels.
+        """Applies all operations except the geometric ones.
 
         Args:
-            views: 0-255; changed in place. Shape: (N, 3, S, S).
+            views: Values of 0-255; modified in place. Shape: (N, 3, S, S).
 
         Returns:
-            In [-1, 1]. Shape: (N, 3, S, S).
+            Values in [-1, 1]. Shape: (N, 3, S, S).
         """
-        # What is linear waits until something comes that is not, so that it costs one pass.
-        waiting = color.identity(views).clone()
+        # Linear operations are accumulated until a nonlinear operation follows, so that they cost one pass.
+        pending = color.identity(views).clone()
         for step, names in enumerate(self.names.unbind(dim=1)):
-            waiting = self.colors[:, step] @ waiting
-            groups = [(names == NAMES.index(name)).nonzero()[:, 0] for name in _NOT_LINEAR]
+            pending = self.colors[:, step] @ pending
+            groups = [(names == NAMES.index(name)).nonzero()[:, 0] for name in _NONLINEAR]
             chosen = torch.cat(groups).to(views.device, non_blocking=True)
             if len(chosen):
-                before = color.apply(waiting[chosen], views[chosen]).clamp_(0, 255)
+                before = color.apply_matrices(pending[chosen], views[chosen]).clamp_(0, 255)
                 strengths, signs = self.strengths[chosen, step], self.signs[chosen, step]
                 sizes = [len(group) for group in groups]
                 split = [torch.split(each, sizes) for each in (before, strengths, signs)]
-                views[chosen] = torch.cat([_not_linear(*part) for part in zip(_NOT_LINEAR, *split, strict=True)])
-                waiting[chosen] = color.identity(chosen)
-        return color.apply(waiting, views, scale=1 / 127.5, offset=-1).clamp_(-1, 1)
+                views[chosen] = torch.cat([_apply_nonlinear(*part) for part in zip(_NONLINEAR, *split, strict=True)])
+                pending[chosen] = color.identity(chosen)
+        return color.apply_matrices(pending, views, scale=1 / 127.5, offset=-1).clamp_(-1, 1)
 
 
 def _maps(names: Tensor, signed: Tensor) -> Tensor:
-    rotation = warp.rotation((_DEGREES * _only("rotate", names, signed)).flatten())
-    shear = warp.shear((_SLOPE * _only("shear", names, signed)).flatten())
-    shift = warp.shift((_SHARE_OF_WIDTH * _only("shift", names, signed)).flatten())
-    # At most one of the three is not the identity.
+    rotation = geometry.rotation((_DEGREES * _values_of("rotate", names, signed)).flatten())
+    shear = geometry.shear((_SLOPE * _values_of("shear", names, signed)).flatten())
+    shift = geometry.shift((_SHARE_OF_WIDTH * _values_of("shift", names, signed)).flatten())
+    # At most one of the three factors is not the identity.
     each = (rotation @ shear @ shift).view(*names.shape, 3, 3)
-    # A place in the view comes to the last operation first on its way back to the picture.
+    # The maps go from the view back to the picture, so the last operation is applied first.
     maps = torch.eye(3, device=names.device).expand(len(names), 3, 3)
     for step in each.unbind(dim=1):
         maps = maps @ step
@@ -125,18 +124,18 @@ def _maps(names: Tensor, signed: Tensor) -> Tensor:
 
 
 def _colors(names: Tensor, signed: Tensor) -> Tensor:
-    brighter = color.brightness(1 + (_FACTOR * _only("brightness", names, signed)).flatten())
-    contrasted = color.contrast(1 + (_FACTOR * _only("contrast", names, signed)).flatten())
-    saturated = color.saturation(1 + (_FACTOR * _only("saturation", names, signed)).flatten())
-    gray = color.saturation(1 - _only("gray", names, torch.ones_like(signed)).flatten())
+    brighter = color.brightness(1 + (_FACTOR * _values_of("brightness", names, signed)).flatten())
+    contrasted = color.contrast(1 + (_FACTOR * _values_of("contrast", names, signed)).flatten())
+    saturated = color.saturation(1 + (_FACTOR * _values_of("saturation", names, signed)).flatten())
+    gray = color.saturation(1 - _values_of("gray", names, torch.ones_like(signed)).flatten())
     return (brighter @ contrasted @ saturated @ gray).view(*names.shape, 6, 6)
 
 
-def _only(name: str, names: Tensor, values: Tensor) -> Tensor:
+def _values_of(name: str, names: Tensor, values: Tensor) -> Tensor:
     return torch.where(names == NAMES.index(name), values, 0.0)
 
 
-def _not_linear(name: str, pictures: Tensor, strengths: Tensor, signs: Tensor) -> Tensor:
+def _apply_nonlinear(name: str, pictures: Tensor, strengths: Tensor, signs: Tensor) -> Tensor:
     if not len(pictures):
         return pictures
     if name == "sharpness":

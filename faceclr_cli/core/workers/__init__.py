@@ -1,1 +1,1 @@
-"""Work in other processes: the pool, a Dask cluster, and how many cores there are."""
+"""Work in other processes: the process pool, the Dask cluster, and the machine's capacity."""

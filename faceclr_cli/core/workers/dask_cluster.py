@@ -1,4 +1,4 @@
-"""Work on a Dask cluster, whose workers see the same files. The one module that knows Dask."""
+"""Work on a Dask cluster whose workers see the same files. The only module that imports Dask."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PATIENCE = 10.0
-"""Seconds in which a scheduler must answer and have a worker."""
+_TIMEOUT = 10.0
+"""Timeout, in seconds, for a response of the scheduler and for the first worker."""
 
 _COUNT_SECONDS = 1.0
-"""How old a count of the cluster's threads may be."""
+"""Maximum age, in seconds, of the count of the cluster's threads."""
 
 
 @dataclass(frozen=True)
 class DaskCluster:
-    """The workers of a Dask cluster. They need this version of faceclr, and the same files under the same names.
+    """The workers of a Dask cluster. They need the same version of faceclr, and the same files at the same paths.
 
-    A worker that is lost costs nothing: Dask gives its work to another.
+    If a worker is lost, Dask gives its work to another worker.
 
     Attributes:
-        address: Of the scheduler, such as tcp://scheduler:8786.
-        shared: What every worker must find under the same absolute path.
+        address: Address of the scheduler, such as tcp://scheduler:8786.
+        shared: Paths that every worker must see.
     """
 
     address: str
     shared: tuple[Path, ...] = ()
 
     def at_most(self, workers: int) -> DaskCluster:  # noqa: ARG002
-        """See `Crew`: these workers run anyway."""
+        """See `Crew`; the workers of a cluster are already running."""
         return self
 
     @contextmanager
@@ -57,37 +57,37 @@ class DaskCluster:
         """See `Crew`.
 
         Raises:
-            ConfigError: There is no Dask here, no cluster there, or its workers have another faceclr.
-            DataError: The scheduler went away.
+            ConfigError: Dask is not installed, the cluster does not respond, or its workers have another faceclr.
+            DataError: The connection to the scheduler was lost.
         """
         try:
             import dask
 
-            # What Dask logs about the cluster says its scheduler's log too. Read at the first import, so that
-            # a program that uses Dask itself keeps its own setting.
+            # The scheduler's log contains what Dask would log here. Set at the first import only, so that a program
+            # that uses Dask itself keeps its own setting.
             with dask.config.set({"logging": {"distributed": "critical", "distributed.client": "critical"}}):
                 from distributed import CancelledError, Client, KilledWorker
                 from distributed.comm.core import CommClosedError
         except ImportError:
             raise ConfigError("--cluster needs Dask: pip install 'faceclr[cluster]'") from None
-        _knock(self.address)
-        with closing(Client(self.address, timeout=_PATIENCE, set_as_default=False, name="faceclr")) as client:
+        _require_scheduler(self.address)
+        with closing(Client(self.address, timeout=_TIMEOUT, set_as_default=False, name="faceclr")) as client:
             self._check_workers(client)
             try:
                 yield _DaskTeam(client, KilledWorker)
             except (CancelledError, CommClosedError):
                 raise DataError(
-                    f"--cluster {self.address}: the scheduler went away; the same command continues from here"
+                    f"--cluster {self.address}: lost the scheduler; run the same command to continue"
                 ) from None
 
     def _check_workers(self, client: Client) -> None:
         try:
-            client.wait_for_workers(1, timeout=_PATIENCE)
+            client.wait_for_workers(1, timeout=_TIMEOUT)
         except TimeoutError:
             raise ConfigError(
                 f"--cluster {self.address} has no workers; start some with: dask worker {self.address}"
             ) from None
-        # What is called there is of the standard library, since that is what any worker has.
+        # Call a function of the standard library, because a worker may not have faceclr.
         versions = client.run(pkgutil.resolve_name, "faceclr_cli:__version__", on_error="return")
         for worker, version in versions.items():
             if isinstance(version, ImportError):
@@ -96,20 +96,20 @@ class DaskCluster:
                 )
             if isinstance(version, str) and version != __version__:
                 raise ConfigError(
-                    f"--cluster {self.address}: worker {worker} has faceclr {version}, and this is {__version__}; "
-                    "install the same on both"
+                    f"--cluster {self.address}: worker {worker} has faceclr {version}, but this is {__version__}; "
+                    "install the same version on both"
                 )
         for path in map(os.path.abspath, self.shared):
             for worker, found in client.run(os.path.exists, path, on_error="return").items():
                 if found is False:
                     raise ConfigError(
                         f"--cluster {self.address}: worker {worker} does not see {display_path(path)}; "
-                        "workers need the same files under the same names"
+                        "workers need the same files at the same paths"
                     )
 
 
 class _DaskTeam:
-    """The workers that the cluster has just now; there may be more or fewer of them later."""
+    """The current workers of the cluster, whose number may change."""
 
     def __init__(self, client: Client, died: type[Exception]) -> None:
         self.died = died
@@ -119,40 +119,40 @@ class _DaskTeam:
 
     def room(self) -> int:
         if monotonic() - self._counted >= _COUNT_SECONDS:
-            with suppress(OSError):  # a scheduler that is gone shows in the next result
-                # Without any worker just now, the work waits for the next one.
+            with suppress(OSError):  # a lost scheduler is reported with the next result
+                # Without workers, the work waits for the next one.
                 self._room = AHEAD * max(1, sum(self._client.nthreads().values()))
             self._counted = monotonic()
         return self._room
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> Pending[list[R]]:
-        # Not through `client.get_executor()`, whose futures wait for ever when the scheduler goes while a result is
-        # on its way. And a call without arguments, since Dask would search those for futures of its own.
+        # `client.get_executor()` is not an option: its futures wait forever if the scheduler ends while a result is in
+        # transit. The call has no arguments, because Dask would search them for its own futures.
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sending large graph")  # of photographs out of archives
-            work = partial(_each, __version__, function, items)
+            warnings.filterwarnings("ignore", "Sending large graph")  # photos from archives travel with the call
+            work = partial(_call_each, __version__, function, items)
             return cast(Pending[list[R]], self._client.submit(work, pure=False))
 
     def retry(self, function: Callable[[T], R], item: T) -> Pending[list[R]]:
         return self.submit(function, [item])
 
 
-def _each(version: str, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """What a worker does."""
-    if version != __version__:  # it came after the others were asked
-        raise ConfigError(f"a worker has faceclr {__version__}, and {version} is needed")
-    _calm()
+def _call_each(version: str, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Runs on a worker."""
+    if version != __version__:  # the worker joined after the version check
+        raise ConfigError(f"a worker has faceclr {__version__}, but this run needs {version}")
+    _quiet_opencv()
     return [function(item) for item in items]
 
 
 @cache
-def _calm() -> None:
-    cv2.setNumThreads(1)  # the workers use the cores already
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the ledger says it better
+def _quiet_opencv() -> None:
+    cv2.setNumThreads(1)  # the workers already use all cores
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the ledger records the reasons
 
 
-def _knock(address: str) -> None:
-    """Raises a ConfigError unless a scheduler answers. A `Client` may wait for ever for one that doesn't."""
+def _require_scheduler(address: str) -> None:
+    """Raises a ConfigError unless a scheduler responds. `Client` may wait forever for one that does not."""
     from distributed import Security
     from distributed.core import rpc
 
@@ -161,8 +161,8 @@ def _knock(address: str) -> None:
             await scheduler.identity()
 
     try:
-        asyncio.run(asyncio.wait_for(ask(), _PATIENCE))
+        asyncio.run(asyncio.wait_for(ask(), _TIMEOUT))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--cluster {address} is not the address of a Dask scheduler: {error}") from None
-    except (OSError, MemoryError):  # the first bytes of other protocols can look like the length of a long message
-        raise ConfigError(f"--cluster {address}: no Dask scheduler answers there") from None
+    except (OSError, MemoryError):  # the first bytes of another protocol may be read as the length of a message
+        raise ConfigError(f"--cluster {address}: no Dask scheduler responds at this address") from None

@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed."""
+"""Settings of the C library's memory allocator."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 _TOP_PAD = 16 << 20
 
 PICTURE = (32 << 20, 64 << 20)
-"""For a process that works on one photograph after the other."""
+"""Settings for a process that works on one photo after another."""
 
 NETWORK = (256 << 20, 1 << 30)
-"""For a process in which a network works on one batch after the other: as large are the maps of features."""
+"""Settings for a process in which a network works on one batch after another, with large feature maps."""
 
 
 def keep_memory(piece: int, kept: int) -> None:
-    """Has a process of faceclr's own keep what it frees for the next picture or batch, which asks for the same again.
+    """Makes the C library keep freed memory, because the next picture or batch needs the same amount again.
 
-    glibc gives large pieces back to the system as soon as they are free, so that they are mapped anew each time, page
-    by page: that was measured to take a quarter of a network's time on the CPU. Other C libraries have no such setting.
-    In the process of a program that merely imports faceclr, nothing is set.
+    By default, glibc returns large blocks to the system as soon as they are freed, and every new allocation maps them
+    again page by page. This took a quarter of a network's time on the CPU in measurements. Other C libraries have no
+    such setting. Nothing is changed in the process of a program that only imports faceclr.
 
     Args:
-        piece: Bytes of the largest piece that is kept.
-        kept: Bytes that are kept in all, of what was in use before.
+        piece: Size of the largest block that is kept, in bytes.
+        kept: Maximum amount of free memory that is kept, in bytes.
     """
     if not is_claimed():
         return

@@ -1,4 +1,4 @@
-"""Work on many items in other processes, in order, and past items that kill the process that works on them."""
+"""A process pool that keeps the order of results and survives items that crash a worker."""
 
 from __future__ import annotations
 
@@ -28,76 +28,76 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _CHUNK = 8
-"""Items that travel to a worker together: one trip costs as much as a tenth of a small photograph."""
+"""Number of items sent to a worker at once: one transfer takes a tenth of the time of a small photo."""
 
 WORKER_BYTES = 192 << 20
-"""What a worker takes at least: OpenCV, a detector, and a photograph."""
+"""Minimum memory of a worker, in bytes: OpenCV, a detector, and a photo."""
 
 AHEAD = 4
-"""Chunks in flight for each worker. What is in flight bounds the memory."""
+"""Maximum number of chunks in flight per worker, which bounds the memory."""
 
 
 class Pending(Protocol[R_co]):
-    """Work that was handed out."""
+    """The result of submitted work."""
 
     def result(self) -> R_co:
-        """Waits for it.
+        """Waits for the result.
 
         Raises:
-            Exception: What the work raised, or `Team.died`.
+            Exception: The exception of the work, or `Team.died`.
         """
         ...
 
 
 class Team(Protocol):
-    """Workers that wait for work."""
+    """Running workers."""
 
     @property
     def died(self) -> type[Exception]:
-        """What is raised for a chunk when the process that worked on it died."""
+        """The exception raised for a chunk if the process that worked on it died."""
         ...
 
     def room(self) -> int:
-        """How many chunks may be in flight just now."""
+        """Returns the number of chunks that may be in flight now."""
         ...
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> Pending[list[R]]:
-        """Has a worker call the function on each item."""
+        """Calls the function on each item in a worker."""
         ...
 
     def retry(self, function: Callable[[T], R], item: T) -> Pending[list[R]]:
-        """The same for one item of a chunk that died, so that if it dies again, this item is why."""
+        """Like `submit` for one item of a chunk that died. If the worker dies again, the item is the cause."""
         ...
 
 
 class Crew(Protocol):
-    """Where work is done."""
+    """A description of workers that can be started."""
 
     def at_most(self, workers: int) -> Crew:
-        """The same for work that is not worth more workers than this, if those are started for it."""
+        """Returns the same crew with at most so many workers, if they are started for this work."""
         ...
 
     def start(self) -> AbstractContextManager[Team]:
-        """Has the workers ready for the length of a `with` block; work that is left over at its end is dropped."""
+        """Starts the workers for the duration of a `with` block. Unfinished work is dropped at its end."""
         ...
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of this machine. One means this process itself.
+    """Worker processes on this machine. With one worker, the work runs in the current process.
 
-    A script that uses them needs the guard `if __name__ == "__main__":`, as with everything in Python
-    that starts processes. They end with the block, and when their parent dies.
+    A script that uses them needs the guard `if __name__ == "__main__":`, as with any Python code that starts
+    processes. The processes end with the `with` block, and if their parent dies.
 
     Attributes:
-        workers: How many; None for one per core.
+        workers: Number of processes; None for one per core.
     """
 
     workers: int | None = None
 
     @property
     def count(self) -> int:
-        """How many processes that makes here."""
+        """The number of processes on this machine."""
         return self.workers or cores()
 
     def at_most(self, workers: int) -> Processes:
@@ -114,43 +114,43 @@ class Processes:
 def map_ordered(
     function: Callable[[T], R], items: Iterable[T], crew: Crew, on_crash: Callable[[T], R]
 ) -> Generator[R, None, None]:
-    """Maps and gives the results in the order of the items.
+    """Applies a function to items in parallel and yields the results in the order of the items.
 
     Args:
-        function: What to do; at the top level of a module, and safe to repeat.
-        items: What to do it on. Taken one by one as there is room, never far ahead of the results.
-        crew: Who does it. The workers are let go when the generator is closed.
-        on_crash: The result for an item on which a process died, for instance inside a decoder.
+        function: The function; defined at the top level of a module, and safe to repeat.
+        items: The items. They are consumed lazily, never far ahead of the results.
+        crew: The workers. They end when the generator is closed.
+        on_crash: Returns the result for an item that crashed a process, for instance in a decoder.
 
     Raises:
-        DataError: The processes die whatever they are given.
-        ConfigError: The crew cannot be had.
+        DataError: The processes die with any item.
+        ConfigError: The workers are not available.
     """
     if isinstance(crew, Processes) and crew.count == 1:
         yield from map(function, items)
         return
     source = iter(items)
-    flying: deque[tuple[list[T], Pending[list[R]]]] = deque()
+    in_flight: deque[tuple[list[T], Pending[list[R]]]] = deque()
     with crew.start() as team:
         while True:
-            while len(flying) < team.room() and (chunk := list(islice(source, _CHUNK))):
-                flying.append((chunk, team.submit(function, chunk)))
-            if not flying:
+            while len(in_flight) < team.room() and (chunk := list(islice(source, _CHUNK))):
+                in_flight.append((chunk, team.submit(function, chunk)))
+            if not in_flight:
                 return
-            chunk, pending = flying[0]
+            chunk, pending = in_flight[0]
             try:
                 results = pending.result()
             except team.died:
                 yield from _one_by_one(function, chunk, team, on_crash)
             else:
                 yield from results
-            flying.popleft()
+            in_flight.popleft()
 
 
 def _one_by_one(
     function: Callable[[T], R], items: Sequence[T], team: Team, on_crash: Callable[[T], R]
 ) -> Generator[R, None, None]:
-    """Finds out which item kills the process that works on it, and goes on after it."""
+    """Processes the items of a chunk one by one to find those that crash a worker."""
     for item in items:
         try:
             results = team.retry(function, item).result()
@@ -161,13 +161,13 @@ def _one_by_one(
 
 @contextmanager
 def share_out(function: Callable[[T], R], shares: Sequence[Sequence[T]]) -> Iterator[list[Future[list[R]]]]:
-    """Gives each share of some items to a process of its own. Those that are not done at the end stop after an item.
+    """Runs a function on each share of the items in a process of its own, which uses its share of the cores.
 
-    The processes divide the cores: each works with its share of the threads.
+    At the end of the block, unfinished processes stop after their current item.
 
     Args:
-        function: What to do with an item; can be sent to another process.
-        shares: A process for each.
+        function: The function; must be picklable.
+        shares: The items of each process.
     """
     with ExitStack() as stack:
         threads = threads_per_process(len(shares))
@@ -176,7 +176,7 @@ def share_out(function: Callable[[T], R], shares: Sequence[Sequence[T]]) -> Iter
 
 
 class _Pool:
-    """Processes, started at the first work, and anew once one of them died. Each works with so many threads."""
+    """A process pool that starts on first use and restarts after the death of a worker."""
 
     def __init__(self, workers: int, threads: int = 1) -> None:
         self._workers = workers
@@ -188,13 +188,13 @@ class _Pool:
         if self._executor is None:
             self._executor = self._stack.enter_context(_spawn(self._workers, self._threads))
         try:
-            # The first work starts the processes.
-            with _ctrl_c_later():
-                return self._executor.submit(_each, function, items)
-        except BrokenProcessPool:  # of earlier work
+            # The first submission starts the processes.
+            with _block_ctrl_c():
+                return self._executor.submit(_call_each, function, items)
+        except BrokenProcessPool:  # from earlier work
             self.close()
             return self.submit(function, items)
-        except (OSError, ValueError):  # of a closed pipe: one process died while the next was being started
+        except (OSError, ValueError):  # closed pipe: one process died while another one was starting
             broken: Future[list[R]] = Future()
             broken.set_exception(BrokenProcessPool())
             return broken
@@ -205,7 +205,7 @@ class _Pool:
 
 
 class _LocalTeam:
-    """The pool that does the work, and one of a single process for suspects: what dies there died of its item."""
+    """The worker pool, and a pool of one process for single items: if this process dies, its item is the cause."""
 
     died = BrokenProcessPool
 
@@ -222,29 +222,31 @@ class _LocalTeam:
 
     def retry(self, function: Callable[[T], R], item: T) -> Future[list[R]]:
         try:
-            self._spare.submit(bool, [True]).result()  # only then the item is to blame for what follows
+            self._spare.submit(bool, [True]).result()  # make sure that the process can run at all
         except BrokenProcessPool:
-            raise DataError("worker processes end as soon as they start (out of memory?); try --workers 1") from None
+            raise DataError("worker processes die as soon as they start (out of memory?); try --workers 1") from None
         return self._spare.submit(function, [item])
 
 
 @contextmanager
 def _spawn(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
-    # Spawned, since forked children of a process whose libraries run threads may hang.
+    # Forked children may hang if a library of the parent runs threads.
     context = multiprocessing.get_context("spawn")
-    ears, mouth = context.Pipe(duplex=False)
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_settle_in, initargs=(ears, threads))
+    receiver, sender = context.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_set_up_worker, initargs=(receiver, threads)
+    )
     try:
         yield executor
     finally:
-        mouth.close()
+        sender.close()
         executor.shutdown(wait=True, cancel_futures=True)
-        ears.close()
+        receiver.close()
 
 
 @contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Processes that are started in the block are deaf to Ctrl-C from their first moment; this one hears it after."""
+def _block_ctrl_c() -> Iterator[None]:
+    """Starts processes in the block with Ctrl-C blocked; this process receives a pending Ctrl-C afterward."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -252,34 +254,34 @@ def _ctrl_c_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_LEAVING = threading.Event()
-"""Set in a worker once nobody waits for its results."""
+_CANCELED = threading.Event()
+"""Set in a worker when its results are no longer needed."""
 
 
-def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    return [function(item) for item in items if not _LEAVING.is_set()]
+def _call_each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [function(item) for item in items if not _CANCELED.is_set()]
 
 
-def _settle_in(ears: Connection, threads: int) -> None:
-    """What a worker does first."""
+def _set_up_worker(receiver: Connection, threads: int) -> None:
+    """Initializes a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    # The variable is for libraries that are not loaded yet.
+    # OpenCV is already loaded; the variable is for libraries that are loaded later.
     cv2.setNumThreads(threads)
     os.environ[THREADS_VARIABLE] = str(threads)
     claim_process()
     keep_memory(*PICTURE)
-    # Decoders write about damaged pictures straight to the descriptor; the ledger says it better.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    threading.Thread(target=_listen, args=(ears,), daemon=True).start()
+    # Decoders write messages about damaged pictures to the file descriptor; the ledger records the reasons.
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, 2)
+    os.close(null_device)
+    threading.Thread(target=_wait_for_end, args=(receiver,), daemon=True).start()
 
 
-def _listen(ears: Connection) -> None:
-    wait([ears])  # the other end is closed when the pool is left, or with the parent
-    _LEAVING.set()
+def _wait_for_end(receiver: Connection) -> None:
+    wait([receiver])  # readable when the pool is closed or the parent dies
+    _CANCELED.set()
     parent = multiprocessing.parent_process()
     if parent is not None:
-        # Without this, workers of a parent that was killed would wait for work for ever.
+        # Without this, the workers of a killed parent would wait for work forever.
         wait([parent.sentinel])
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Whether this process is one of faceclr's own, whose settings may be changed, or that of a program that imports it."""
+"""A mark for processes that belong to faceclr, whose global settings it may change."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _CLAIMED = threading.Event()
 
 
 def claim_process() -> None:
-    """Says that this process runs a command of faceclr, or works for one.
+    """Marks this process as running a faceclr command or working for one.
 
-    In such a process, and in no other, the C library is told how to keep memory, and what decoders print is discarded.
+    Only in such a process may faceclr configure the memory allocator and discard the output of decoders.
     """
     _CLAIMED.set()
 
 
 def is_claimed() -> bool:
-    """Whether `claim_process` was called in this process."""
+    """Returns True if `claim_process` was called in this process."""
     return _CLAIMED.is_set()

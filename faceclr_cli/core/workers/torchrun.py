@@ -1,4 +1,4 @@
-"""Whether torchrun started this process, and which of its processes this is: the one place that knows."""
+"""Detection of torchrun: the rank of this process, from the environment."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TorchrunPlace:
-    """This process among those that torchrun started.
+    """The position of this process among those that torchrun started.
 
     Attributes:
-        rank: Its number; process 0 speaks for all.
-        world: How many there are, on all machines.
-        local_rank: Its number on this machine.
-        local_world: How many there are on this machine.
+        rank: Global rank. Rank 0 writes the output.
+        world: Number of processes on all machines.
+        local_rank: Rank on this machine.
+        local_world: Number of processes on this machine.
     """
 
     rank: int
@@ -24,10 +24,10 @@ class TorchrunPlace:
 
 
 def torchrun_place() -> TorchrunPlace | None:
-    """The place of this process among those of torchrun; None if torchrun did not start it.
+    """Returns the position of this process under torchrun; None if torchrun did not start it.
 
-    Schedulers (Kubeflow, MPI, Slurm) set `RANK` and `WORLD_SIZE` too, for processes that know nothing of each other:
-    only the variable that torchrun alone sets says that others take part.
+    Schedulers such as Kubeflow, MPI and Slurm also set `RANK` and `WORLD_SIZE`, for processes that are independent of
+    each other. Therefore only a variable that torchrun alone sets is trusted.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
@@ -40,6 +40,6 @@ def torchrun_place() -> TorchrunPlace | None:
 
 
 def is_silent() -> bool:
-    """Whether another process, the first that torchrun started, speaks for this one."""
+    """Returns True if this process was started by torchrun and is not rank 0, which writes the output."""
     place = torchrun_place()
     return place is not None and place.rank != 0

@@ -48,7 +48,7 @@ def people(faces: JoinedFaces, indices: np.ndarray) -> set[int]:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_nobody_is_both_trained_on_and_held_out(seed: int) -> None:
+def test_no_person_is_both_trained_on_and_held_out(seed: int) -> None:
     faces = faces_of(crowd(100, seed, _=500))
     kept, held = hold_out(faces, 0.1, seed)
     assert sorted([*kept, *held]) == list(range(len(faces)))
@@ -87,7 +87,7 @@ def test_two_people_with_several_pictures_are_always_left() -> None:
 
 
 @pytest.mark.parametrize("albums", [{"ann": 40, "bob": 40}, {"ann": 80}, {f"once{n}": 1 for n in range(2)}])
-def test_of_one_or_two_people_nobody_is_held_out(albums: dict[str, int]) -> None:
+def test_one_or_two_people_are_never_held_out(albums: dict[str, int]) -> None:
     faces = faces_of(albums | {"_": 100})
     kept, held = hold_out(faces, 1.0, 0)
     assert (faces.labels[held] == -1).all() and len(held) == 100
@@ -104,7 +104,7 @@ def test_of_one_or_two_people_nobody_is_held_out(albums: dict[str, int]) -> None
         ({"ann": 40, "bob": 40, "cyd": 40}, 0.3),  # nobody has as few as 36 pictures
     ],
 )
-def test_nothing_is_held_out_where_it_would_not_make_sense(albums: dict[str, int], share: float) -> None:
+def test_nothing_is_held_out_of_small_sets(albums: dict[str, int], share: float) -> None:
     faces = faces_of(albums)
     kept, held = hold_out(faces, share, 0)
     assert kept.tolist() == list(range(len(faces)))

@@ -111,7 +111,7 @@ def test_folders_that_were_prepared_differently_are_named() -> None:
         join([(Path("faces/celeba"), FIRST), (Path("faces/lfw"), other)])
 
 
-def test_two_that_differ_are_refused_behind_a_third_of_unknown_making() -> None:
+def test_different_folders_are_refused_despite_a_third_unknown_one() -> None:
     unknown = replace(FIRST, fingerprint=MADE_ELSEWHERE)
     haar = replace(SECOND, fingerprint=replace(KNOWN, detector="haar"))
     with pytest.raises(FingerprintError, match=r"b and c .* detector is 'yunet' and 'haar'"):
@@ -125,7 +125,7 @@ def test_what_is_unknown_of_one_folder_is_unknown_of_all(order: tuple[int, int])
     assert join([folders[place] for place in order]).fingerprint == partly
 
 
-def test_a_part_holds_what_was_taken_and_no_one_else(both: JoinedFaces) -> None:
+def test_a_selection_contains_only_its_people(both: JoinedFaces) -> None:
     part = both.take(np.array([6, 5, 1]))
     assert part.people == ("celeba/1", "lfw/3")
     assert names(part) == [None, "lfw/3", "celeba/1"]
@@ -153,7 +153,7 @@ def test_real_crops_of_two_folders_come_as_they_are_on_disk(real_data: Path, tmp
     files: list[Path] = []
     for name, source, person in (
         ("known", real_data / "faces-train" / "aaron_rodgers", "aaron_rodgers"),
-        ("unknown", real_data / "faces-unlabeled", "_"),
+        ("unknown", real_data / "faces-unlabelled", "_"),
     ):
         pictures = sorted(path for path in source.rglob("*.jpg"))[:30]
         (tmp_path / name / person).mkdir(parents=True)

@@ -123,19 +123,21 @@ def test_the_processes_share_of_a_weighted_batch_has_pictures_of_all_folders() -
 
 
 def test_a_folder_too_small_for_its_weight_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"folder 2 would give 16 of its 30 pictures .* lower its weight or --batch"):
+    with pytest.raises(
+        ConfigError, match=r"folder 2 would contribute 16 of its 30 pictures .* decrease its weight or --batch"
+    ):
         weighted_batches(sources_of(100, 30), [1, 1], 32, seed=0, epoch=0)
     assert weighted_batches(sources_of(100, 32), [1, 1], 32, seed=0, epoch=0)
 
 
 def test_a_folder_that_would_never_be_seen_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"folder 1 would give no picture .* raise its weight"):
+    with pytest.raises(ConfigError, match=r"folder 1 would contribute no picture .* increase its weight"):
         weighted_batches(sources_of(100, 100), [1e-6, 1], 10, seed=0, epoch=0)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")]])
 def test_each_folder_needs_a_weight_above_zero(weights: list[float]) -> None:
-    with pytest.raises(ConfigError, match="2 folders need a weight above zero each"):
+    with pytest.raises(ConfigError, match="2 folders need one weight above zero each"):
         weighted_batches(sources_of(50, 50), weights, 10, seed=0, epoch=0)
 
 
@@ -216,5 +218,5 @@ def test_shares_are_equal_and_contiguous_and_make_up_the_batch() -> None:
 
 
 def test_fewer_pictures_than_processes_are_refused() -> None:
-    with pytest.raises(DataError, match="3 pictures don't suffice for 4 processes"):
+    with pytest.raises(DataError, match="3 pictures are not enough for 4 processes"):
         process_share(np.arange(3), 0, 4)

@@ -50,7 +50,9 @@ def test_any_flipped_bit_is_noticed(path: Path) -> None:
     assert len(found.blocks) == -(-found.length // BLOCK_BYTES) > 4
     for offset in np.linspace(0, found.length - 1, 60).astype(int).tolist():
         _flip(path, offset)
-        with pytest.raises(DataError, match=r"damaged: bytes .* are not what faceclr wrote") as caught:
+        with pytest.raises(
+            DataError, match=r"damaged: the bytes from .* on are not those that faceclr wrote"
+        ) as caught:
             read_store(path)
         assert "\n" not in str(caught.value)
         path.write_bytes(sound)
@@ -104,8 +106,8 @@ def test_blocks_are_those_of_an_independent_reading(tmp_path: Path) -> None:
 
 _HARMS = {
     "hangs": ("while True: pass", "did not finish reading it within 1 s"),
-    "crashes": ("os.kill(os.getpid(), 11)", "crashes over it: SIGSEGV"),
-    "fills the memory": ("bytearray(1 << 31)", "takes too much memory"),
+    "crashes": ("os.kill(os.getpid(), 11)", "crashes on it: SIGSEGV"),
+    "fills the memory": ("bytearray(1 << 31)", "needs too much memory"),
 }
 
 
@@ -120,9 +122,9 @@ def test_what_hdf5_does_over_a_foreign_file_does_no_harm(
 import os
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings import probe_process
-def read_through(file):
+def decode_all_columns(file):
     {code}
-columns.read_through = read_through
+columns.decode_all_columns = decode_all_columns
 probe_process.main()
 """
     monkeypatch.setattr(store_probe, "_CHILD", child)
@@ -149,7 +151,7 @@ def test_a_store_that_a_notebook_holds_open_is_not_called_damaged(path: Path) ->
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(LockedError, match="another program has it open for writing"):
+        with pytest.raises(LockedError, match="has opened it for writing"):
             read_store(path)
         process.communicate(b"\n")
     assert len(read_store(path)) == 1000

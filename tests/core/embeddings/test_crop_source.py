@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Loaded, Source, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import (
+    FaceCrop,
+    FailedPicture,
+    LoadedPicture,
+    Source,
+    list_pictures,
+    open_source,
+)
 from faceclr_cli.core.events import Event
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.sources.layouts import Photo, find_photos
@@ -34,12 +41,12 @@ def test_no_more_is_read_ahead_than_allowed_and_the_order_is_kept(in_bursts: boo
         with lock:
             started += 1
         time.sleep(0.002 * (data[0] % 3))
-        return (Cut(crop=np.full((1, 1, 3), data[0], np.uint8)),)
+        return (FaceCrop(crop=np.full((1, 1, 3), data[0], np.uint8)),)
 
     source = Source(tuple(photos), cut, FINGERPRINT)
     names = []
     for taken, item in enumerate(source.load(ahead=4, in_bursts=in_bursts), start=1):
-        assert isinstance(item, Loaded)
+        assert isinstance(item, LoadedPicture)
         assert item.faces[0].crop[0, 0, 0] == len(names)
         names.append(item.name)
         assert started <= taken + 4 + 1
@@ -50,7 +57,7 @@ def test_a_reader_that_stops_early_leaves_nothing_running(tmp_path: Path) -> Non
     path = tmp_path / "a.jpg"
     path.write_bytes(b"a")
     photo = Photo(path=path, identity=None, name="a.jpg")
-    source = Source((photo,) * 50, lambda data, path: (Cut(crop=np.zeros((1, 1, 3), np.uint8)),), FINGERPRINT)
+    source = Source((photo,) * 50, lambda data, path: (FaceCrop(crop=np.zeros((1, 1, 3), np.uint8)),), FINGERPRINT)
     items = source.load(ahead=8)
     next(items)
     items.close()
@@ -75,24 +82,24 @@ def test_an_archive_is_read_in_its_own_order_and_what_is_refused_is_said(tmp_pat
         tar.addfile(link)
     photos = sorted(find_photos(path).photos, key=lambda photo: photo.position)
     source = Source(
-        tuple(photos), lambda data, path: (Cut(crop=np.full((1, 1, 3), int(data[:2]), np.uint8)),), FINGERPRINT
+        tuple(photos), lambda data, path: (FaceCrop(crop=np.full((1, 1, 3), int(data[:2]), np.uint8)),), FINGERPRINT
     )
     *items, last = source.load(ahead=20)
-    assert [item.name for item in items if isinstance(item, Loaded)] == names
-    assert [item.faces[0].crop[0, 0, 0] for item in items if isinstance(item, Loaded)] == [
+    assert [item.name for item in items if isinstance(item, LoadedPicture)] == names
+    assert [item.faces[0].crop[0, 0, 0] for item in items if isinstance(item, LoadedPicture)] == [
         int(name[:2]) for name in names
     ]
-    assert isinstance(last, Failed)
+    assert isinstance(last, FailedPicture)
     assert last.reason.endswith("photos.tar.gz: link.jpg: unsafe archive member")
 
 
 def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     source = Source(
-        find_photos(tmp_path).photos, lambda data, path: (Cut(crop=np.zeros((1, 1, 3), np.uint8)),), FINGERPRINT
+        find_photos(tmp_path).photos, lambda data, path: (FaceCrop(crop=np.zeros((1, 1, 3), np.uint8)),), FINGERPRINT
     )
     (item,) = source.load(ahead=4)
-    assert isinstance(item, Failed)
+    assert isinstance(item, FailedPicture)
     assert item.reason.endswith("pipe.jpg: not a regular file")
 
 
@@ -107,7 +114,7 @@ def test_an_archive_of_photographs_gives_the_crops_of_its_folder(tmp_path: Path,
         items = open_source(
             EmbedConfig(), list_pictures(EmbedConfig(), root, FINGERPRINT, Ignored()), FINGERPRINT
         ).load(ahead=4)
-        crops.append({item.name: item for item in items if isinstance(item, Loaded)})
+        crops.append({item.name: item for item in items if isinstance(item, LoadedPicture)})
     folder, packed = crops
     assert folder.keys() == packed.keys()
     assert len(folder) >= 6
@@ -119,7 +126,7 @@ def test_an_archive_of_photographs_gives_the_crops_of_its_folder(tmp_path: Path,
 def test_what_is_known_is_read_but_not_decoded(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(name.encode())
-    cut = [Cut(crop=np.zeros((1, 1, 3), np.uint8))]
+    cut = [FaceCrop(crop=np.zeros((1, 1, 3), np.uint8))]
     decoded = []
 
     def cutter(data: bytes, path: Path):
@@ -127,8 +134,10 @@ def test_what_is_known_is_read_but_not_decoded(tmp_path: Path) -> None:
         return tuple(cut)
 
     source = Source(find_photos(tmp_path).photos, cutter, FINGERPRINT)
-    hashes = {item.content_hash for item in source.load(ahead=2) if isinstance(item, Loaded)}
+    hashes = {item.content_hash for item in source.load(ahead=2) if isinstance(item, LoadedPicture)}
     (tmp_path / "b.jpg").write_bytes(b"changed")
     decoded.clear()
-    faces = {item.name: len(item.faces) for item in source.load(2, hashes.__contains__) if isinstance(item, Loaded)}
+    faces = {
+        item.name: len(item.faces) for item in source.load(2, hashes.__contains__) if isinstance(item, LoadedPicture)
+    }
     assert (decoded, faces) == (["b.jpg"], {"a.jpg": 0, "b.jpg": 1})

@@ -131,7 +131,7 @@ def test_every_face_counts_as_the_person_of_its_folder_and_it_is_said(people: Pa
     listener = Listener()
     run(EmbedConfig(faces=people, model="pixels", face="all", out=tmp_path / "all.h5"), listener)
     notices = [event.text for event in listener.events if isinstance(event, Notice)]
-    assert notices == ["with --face all, every face in a photograph counts as the person of that photograph"]
+    assert notices == ["with --face all, every face in a photo is assigned to the person of that photo"]
     listener = Listener()
     run(EmbedConfig(faces=people / "person-01", model="pixels", face="all", out=tmp_path / "one.h5"), listener)
     assert not [event for event in listener.events if isinstance(event, Notice)]
@@ -162,7 +162,7 @@ def test_what_cannot_be_is_said_before_the_work(faces: Path, tmp_path: Path, mon
         run(EmbedConfig(), Silent())
     with pytest.raises(ConfigError, match="is a folder"):
         run(EmbedConfig(faces=faces, model="pixels", out=tmp_path), Silent())
-    with pytest.raises(ModelError, match="there is no such folder"):
+    with pytest.raises(ModelError, match="no such folder"):
         run(EmbedConfig(faces=faces, model="missing"), Silent())
     with pytest.raises(DataError, match="no such"):
         run(EmbedConfig(faces=tmp_path / "gone", model="pixels"), Silent())

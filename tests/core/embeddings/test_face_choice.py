@@ -39,7 +39,7 @@ def rows() -> Rows:
 
 @pytest.mark.parametrize(
     ("choice", "kept", "said"),
-    [("largest", [1, 2], "the largest"), ("best", [0, 2], "the surest"), ("only", [2], "left out")],
+    [("largest", [1, 2], "the largest"), ("best", [0, 2], "the highest detection score"), ("only", [2], "ignored")],
 )
 def test_one_face_counts_and_it_is_said_which(rows: Rows, choice, kept: list[int], said: str) -> None:
     listener = _Listener()

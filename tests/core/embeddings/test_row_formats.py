@@ -95,13 +95,13 @@ def test_nothing_is_left_where_there_is_no_face(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"format": "h5", "out": Path("-")}, "must be a file"),
-        ({"prune": True, "out": Path("a.csv")}, "--prune is for a store"),
-        ({"half": True, "format": "npz"}, "--half is for a store"),
-        ({"null": True}, "--null is for a list"),
-        ({"out": Path("out.xls")}, r"\.xls is not a format that embed writes"),
-        ({"out": Path("out.JSON")}, r"\.JSON is not a format that embed writes"),
-        ({"out": Path("out.h5.gz")}, r"\.gz is not a format that embed writes"),
+        ({"format": "h5", "out": Path("-")}, "cannot be written to standard output"),
+        ({"prune": True, "out": Path("a.csv")}, "--prune requires a store"),
+        ({"half": True, "format": "npz"}, "--half requires a store"),
+        ({"null": True}, "--null requires paths"),
+        ({"out": Path("out.xls")}, r"embed does not write \.xls files"),
+        ({"out": Path("out.JSON")}, r"embed does not write \.JSON files"),
+        ({"out": Path("out.h5.gz")}, r"embed does not write \.gz files"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict, text: str) -> None:

@@ -91,7 +91,7 @@ def test_larger_backbones_learn(name: str) -> None:
 
 
 def test_pictures_too_small_for_the_network_are_refused() -> None:
-    with pytest.raises(ConfigError, match="inception_resnet_v2 takes no pictures of --image-size 64"):
+    with pytest.raises(ConfigError, match="inception_resnet_v2 does not support --image-size 64"):
         build_backbone("inception_resnet_v2", pretrained=False, image_size=64, pool="none")
 
 

@@ -74,15 +74,15 @@ def test_json_keeps_everything(calibration: Calibration) -> None:
 def test_the_usual_point_is_the_one_nearest_to_one_in_a_thousand() -> None:
     rates = {0.05: 0.1, 0.002: 0.2, 0.0004: 0.3, 0.0: 0.4}
     points = tuple(FarPoint(far=far, threshold=threshold, tar=0.5) for far, threshold in rates.items())
-    assert Calibration(points=points, source="").usual.threshold == 0.2
-    assert Calibration(points=points[::3], source="").usual.threshold == 0.1
-    assert Calibration(points=points[3:], source="").usual.threshold == 0.4
+    assert Calibration(points=points, source="").default_point.threshold == 0.2
+    assert Calibration(points=points[::3], source="").default_point.threshold == 0.1
+    assert Calibration(points=points[3:], source="").default_point.threshold == 0.4
 
 
 def test_a_point_is_found_by_its_rate() -> None:
     assert CALIBRATION.at(1 / 100).threshold == 0.25
     assert CALIBRATION.at(1e-4 * (1 + 1e-9)).threshold == 0.5
-    with pytest.raises(ValueError, match=r"a FAR of 0\.001 for this encoder, but 0\.01, 0\.0001"):
+    with pytest.raises(ValueError, match=r"no threshold for a FAR of 0\.001, only for 0\.01, 0\.0001"):
         CALIBRATION.at(1e-3)
 
 
@@ -107,10 +107,10 @@ def test_a_file_comes_back_and_says_what_made_it(written: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda content: "", "not readable as JSON"),
+        (lambda content: "", "cannot be read as JSON"),
         (lambda content: "[1]", "no JSON object"),
         (lambda content: '{"kind": ' + "[" * 100_000, "damaged"),
-        (lambda content: content.replace('"kind": "calibration"', '"kind": "encoder"'), "no calibration"),
+        (lambda content: content.replace('"kind": "calibration"', '"kind": "encoder"'), "not a calibration file"),
         (lambda content: content.replace('"encoder_digest"', '"digest"'), "damaged"),
         (lambda content: content.replace('"padding"', '"paddings"'), "damaged"),
         (lambda content: content.replace('"fingerprint": {', '"fingerprint": 3, "rest": {'), "damaged"),

@@ -13,7 +13,7 @@ from faceclr_cli.core.artifacts import write_json
 from faceclr_cli.core.encoders import loader as load
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.description import Card, describe
+from faceclr_cli.core.encoders.description import Card, read_description
 from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, save_encoder
 from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.encoders.network import EncoderNetwork
@@ -42,7 +42,7 @@ def add_graph(run: Path, name: str = "encoder.onnx", **changes: object) -> Path:
 
 
 def threshold(encoder: Encoder) -> float | None:
-    return encoder.calibration.usual.threshold if encoder.calibration else None
+    return encoder.calibration.default_point.threshold if encoder.calibration else None
 
 
 @pytest.mark.parametrize("model", BUILT_IN)
@@ -67,7 +67,7 @@ def test_a_file_or_a_folder_without_an_encoder_is_no_model(tmp_path: Path) -> No
 
 def test_built_in_and_exported_encoders_don_t_pretend_to_use_a_gpu(tmp_path: Path) -> None:
     for model in ("sface", str(write_toy(tmp_path / "toy.onnx"))):
-        with pytest.raises(ConfigError, match="runs on the CPU alone"):
+        with pytest.raises(ConfigError, match="runs only on the CPU"):
             load_encoder(model, "cuda")
 
 
@@ -102,19 +102,19 @@ def test_on_the_cpu_the_exported_graph_is_used(run: Path, monkeypatch: pytest.Mo
         assert (encoder.name, encoder.digest, encoder.fingerprint) == ("run", before.digest, before.fingerprint)
         # encoder.json is what counts.
         assert encoder.calibration is None
-    monkeypatch.setattr(load, "_gpu_is_there", lambda: False)
+    monkeypatch.setattr(load, "_has_gpu", lambda: False)
     assert isinstance(load_encoder(str(run)).encoder, OnnxEncoder)
 
 
 def test_on_a_gpu_the_exported_graph_is_not_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_graph(run)
-    monkeypatch.setattr(load, "_gpu_is_there", lambda: True)
+    monkeypatch.setattr(load, "_has_gpu", lambda: True)
     assert isinstance(load_encoder(str(run)).encoder, TorchEncoder)
 
 
 @pytest.mark.parametrize("former", ["weights", "fingerprint", "architecture", "precision"])
 def test_a_graph_of_something_else_is_not_used(former: str, run: Path) -> None:
-    description = describe(run)
+    description = read_description(run)
     if former == "precision":
         add_graph(run, precision="float16")
     else:

@@ -62,7 +62,7 @@ def test_it_takes_the_threads_that_it_is_given(
 @pytest.mark.parametrize(
     ("nodes", "complaint"),
     [
-        ([("Concat", ["mean", "mean"], ["embeddings"], {"axis": 1})], "embeddings of 3 numbers|cannot run it"),
+        ([("Concat", ["mean", "mean"], ["embeddings"], {"axis": 1})], "embeddings of length 3|cannot run it"),
         ([("Nonsense", ["mean"], ["embeddings"], {})], "cannot run it"),
         ([("Concat", ["mean", "twice"], ["embeddings"], {"axis": 1})], "cannot run it"),
         # More numbers than memory has room for.

@@ -53,8 +53,8 @@ def test_it_says_what_it_is(encoder: SFaceEncoder) -> None:
     assert as_protocol.fingerprint.size == 112
     assert as_protocol.digest == SFACE.sha256
     assert as_protocol.calibration is not None
-    assert [point.far for point in as_protocol.calibration.points] == [1e-2, 1e-3, 1e-4]
-    assert as_protocol.calibration.usual.far == 1e-3
+    assert [point.far for point in as_protocol.calibration.points] == [1e-2, 1e-3, 1e-4, 1e-5]
+    assert as_protocol.calibration.default_point.far == 1e-3
     assert "pairsDevTrain.txt" in as_protocol.calibration.source
 
 
@@ -80,7 +80,7 @@ def test_it_tells_listed_pairs_of_lfw_apart(encoder: SFaceEncoder, real_data: Pa
     scores = np.array([vectors[pair.a] @ vectors[pair.b] for pair in pairs])
     same = np.array([pair.same for pair in pairs])
     assert np.mean((scores >= best_threshold(scores, same)) == same) >= 0.97
-    threshold = encoder.calibration.usual.threshold
+    threshold = encoder.calibration.default_point.threshold
     assert np.mean(scores[~same] >= threshold) <= 0.02
     assert np.mean(scores[same] >= threshold) >= 0.94
 

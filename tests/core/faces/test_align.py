@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from faceclr_cli.core.faces.align import ARCFACE, Alignment, reduction, similarity, template
+from faceclr_cli.core.faces.align import ARCFACE, Alignment, Method, reduction, similarity, template, tilt
 from faceclr_cli.core.faces.detect import Face
 
 
@@ -156,3 +156,52 @@ def test_without_landmarks_only_the_box_can_be_cut() -> None:
 @pytest.mark.parametrize(("scale", "factor"), [(2.0, 1), (1.0, 1), (0.51, 1), (0.5, 2), (0.2, 4), (0.1, 8)])
 def test_how_far_a_picture_may_shrink(scale: float, factor: int) -> None:
     assert reduction(np.array([[0.0, -scale, 3], [scale, 0.0, 5]])) == factor
+
+
+def transcribed_eyes(face: Face, margin: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where `eyes` puts the corners of the upright box and the eyes, with edges and centers of pixels told apart."""
+    # All in coordinates in which the first pixel reaches from 0 to 1.
+    eyes = face.landmarks[:2].astype(float) + 0.5
+    middle = eyes.mean(axis=0)
+    angle = np.degrees(np.arctan2(*(eyes[1] - eyes[0])[::-1]))
+    left, top, width, height = face.box
+    box_center = moved(np.array([[left + width / 2, top + height / 2]]) - middle, 1, -angle, (0, 0))[0] + middle
+    whole = np.array([width, height]) * (1 + 2 * margin)
+    corner = np.array([middle[0], box_center[1]]) - whole / 2
+    return (moved(eyes - middle, 1, -angle, (0, 0)) + middle - corner) * size / whole.max(), whole * size / whole.max()
+
+
+@pytest.mark.parametrize("angle", [-35.0, 0.0, 20.0, 180.0])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_eyes_lie_where_an_exact_transcription_puts_them(angle: float, scale: float) -> None:
+    _, upright = portrait(angle)
+    face = upright.scaled(scale)
+    matrix, filled = Alignment(method="eyes", margin=0.3, size=112).place(face)
+    expected, whole = transcribed_eyes(face, 0.3, 112)
+    found = face.landmarks[:2] @ matrix[:, :2].T + matrix[:, 2]
+    np.testing.assert_allclose(found + 0.5, expected, atol=1e-3)
+    np.testing.assert_allclose(filled, whole, atol=0.5)
+    # The eyes are level, and the middle between them is that of the crop's width.
+    assert found[:, 0].mean() + 0.5 == pytest.approx(whole[0] / 2, abs=1e-3)
+
+
+def turned_about(face: Face, turn: int) -> Face:
+    """What a detector gives where the same face lies turned clockwise in the picture."""
+    x, y = face.center
+    landmarks = moved(face.landmarks - [x - 0.5, y - 0.5], 1, turn, (x - 0.5, y - 0.5)).astype(np.float32)
+    box = face.box if turn % 180 != 90 else (x - face.box[3] / 2, y - face.box[2] / 2, face.box[3], face.box[2])
+    return Face(box=box, landmarks=landmarks, score=1, turn=turn)
+
+
+@pytest.mark.parametrize("turn", [45, 90, 180, 270, 315])
+@pytest.mark.parametrize("method", ["arcface", "eyes", "box"])
+def test_a_turned_face_comes_to_lie_as_the_upright_one_does(method: Method, turn: int) -> None:
+    _, upright = portrait(0)
+    face, alignment = turned_about(upright, turn), Alignment(method=method)
+    assert tilt(face) == pytest.approx(tilt(upright), abs=1e-3)
+    (expected, filled), (found, filled_too) = alignment.place(upright), alignment.place(face)
+    assert filled == filled_too
+    # Points of the upright face and of the turned one lie at the same places of the crop.
+    for points, matrix in ((upright.landmarks, expected), (face.landmarks, found)):
+        places = points @ matrix[:, :2].T + matrix[:, 2]
+        np.testing.assert_allclose(places, upright.landmarks @ expected[:, :2].T + expected[:, 2], atol=1e-3)

@@ -103,7 +103,7 @@ def test_the_eyes_that_were_detected_land_within_two_pixels(real_data: Path) -> 
     assert np.mean(distances) < 2
 
 
-def test_all_faces_come_from_the_largest_on() -> None:
+def test_all_faces_are_sorted_by_size() -> None:
     small, large = astronaut()[:256:2, 96:352:2], astronaut()[:256, 96:352]
     image = packed(np.hstack([np.vstack([small, np.zeros_like(small)]), large]))
     cropper = PhotoCropper(default_fingerprint(), Selection(choice="all"))

@@ -94,7 +94,7 @@ def test_exif_does_not_turn_an_avif_once_more(picture: Image.Image) -> None:
     assert difference(read_photo(data.replace(unit, orientation)), upright(picture, 6)) < 4
 
 
-def test_damaged_exif_is_no_reason_to_refuse(picture: Image.Image) -> None:
+def test_damaged_exif_is_tolerated(picture: Image.Image) -> None:
     junk = b"Exif\0\0" + bytes(range(40, 90))
     data = encoded(picture, "JPEG")
     data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(junk) + 2) + junk + data[2:]
@@ -136,7 +136,7 @@ def test_what_follows_a_jpeg_is_ignored(picture: Image.Image) -> None:
     assert read_photo(encoded(picture, "JPEG") + b"maker's own data").shape == (60, 90, 3)
 
 
-def test_files_that_are_no_pictures(picture: Image.Image) -> None:
+def test_files_that_are_not_pictures(picture: Image.Image) -> None:
     assert reason_of(b"") is Reason.EMPTY
     assert reason_of(b"This is not a picture.\n") is Reason.NOT_A_PICTURE
     assert reason_of(b"%PDF-1.7 ...") is Reason.NOT_A_PICTURE
@@ -259,15 +259,13 @@ def noisy(picture: Image.Image) -> dict[str, bytes]:
     }
 
 
-def test_a_command_prints_nothing_of_what_libraries_say_about_sound_pictures(
-    tmp_path: Path, picture: Image.Image
-) -> None:
+def test_commands_suppress_decoder_messages_about_valid_pictures(tmp_path: Path, picture: Image.Image) -> None:
     for name, data in noisy(picture).items():
         (tmp_path / name).write_bytes(data)
     decode = "from pathlib import Path; from faceclr_cli.core.faces.decode import read_photo\n"
     decode += "for name in sys.argv[1:]: read_photo(Path(name))\n"
     ours = "from faceclr_cli.commands import streams; from faceclr_cli.core.workers.process import claim_process\n"
-    ours += "claim_process(); streams.ready(); sys.stderr.write('before ')\n"
+    ours += "claim_process(); streams.set_up(); sys.stderr.write('before ')\n"
     after = "print('after', file=sys.stderr); os.write(2, b'of another library')\n"
     said = []
     for code in (decode, ours + decode + after):

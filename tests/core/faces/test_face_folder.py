@@ -36,25 +36,25 @@ def test_what_is_not_a_folder_of_faces_is_a_clear_error(tmp_path: Path) -> None:
         open_faces(tmp_path / "nowhere")
     with pytest.raises(DataError, match="faceclr prepare"):
         open_faces(tmp_path)
-    with pytest.raises(DataError, match="holds no faces"):
+    with pytest.raises(DataError, match="contains no faces"):
         open_faces(write_faces(tmp_path / "empty"))
     write_json(tmp_path / "empty" / "faceclr.json", {"kind": "encoder"})
-    with pytest.raises(DataError, match="does not describe faces"):
+    with pytest.raises(DataError, match="does not describe a folder of faces"):
         open_faces(tmp_path / "empty")
     assert is_face_folder(tmp_path / "empty")
 
 
-def test_what_would_do_as_input_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_possible_inputs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "first type: faceclr prepare" in str(no_faces_error("pretrain", find_faces(Path())))
+    assert "first run: faceclr prepare" in str(no_faces_error("pretrain", find_faces(Path())))
     write_faces(tmp_path / "my faces", "a/1.jpg")
     write_faces(tmp_path / "splits" / "train", "a/1.jpg")
     (tmp_path / "photos").mkdir()
     found = find_faces(Path())
     assert found == [Path("splits/train"), Path("my faces")]
     error = no_faces_error("pretrain", found)
-    assert "type: faceclr pretrain splits/train" in str(error)
-    assert "type: faceclr split 'my faces'" in str(no_faces_error("split", found[1:]))
+    assert "run: faceclr pretrain splits/train" in str(error)
+    assert "run: faceclr split 'my faces'" in str(no_faces_error("split", found[1:]))
     assert error.exit_code == 2
 
 

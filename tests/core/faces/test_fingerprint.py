@@ -23,7 +23,7 @@ def test_damage_is_an_error_that_names_the_artifact(damage: dict[str, object]) -
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("detector", "haar"), ("size", 96), ("template", "eyes"), ("normalisation", "imagenet")]
+    ("field", "value"), [("detector", "haar"), ("size", 96), ("template", "eyes"), ("normalization", "imagenet")]
 )
 def test_the_field_that_differs_is_named(field: str, value: object) -> None:
     other = replace(OURS, **{field: value})
@@ -40,7 +40,7 @@ def test_crops_may_differ_from_an_encoder_in_what_it_does_itself() -> None:
         OURS.require_same_crops(replace(encoder, size=160), "faces", "run")
 
 
-def test_what_is_unknown_of_crops_made_elsewhere_does_not_count_but_their_template_does() -> None:
+def test_unknown_fields_are_ignored_except_for_the_template() -> None:
     theirs = fingerprint_for_foreign_crops("arcface", 112)
     OURS.require_same_crops(theirs, "encoder", "faces")
     theirs.require_same_crops(OURS, "encoder", "faces")

@@ -29,7 +29,7 @@ def test_it_finds_what_yunet_finds(detector: Mtcnn) -> None:
     assert np.abs(np.subtract(face.box, expected.box)).max() < 0.3 * expected.box[2]
 
 
-def test_several_faces_come_the_surest_first_in_pixels_of_the_whole_picture(detector: Mtcnn) -> None:
+def test_faces_are_sorted_by_score_in_pixels_of_the_whole_picture(detector: Mtcnn) -> None:
     face = astronaut()[:256, 96:352]
     two = np.hstack([face, face[:, ::-1]])
     found = detector.detect(np.kron(two, np.ones((3, 3, 1), np.uint8)))

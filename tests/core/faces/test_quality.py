@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,7 +82,25 @@ def test_a_drawn_face_that_was_made_small_is_noted_with_its_pixels() -> None:
 
 def test_a_drawn_face_that_was_blurred_is_noted_with_its_sharpness() -> None:
     aligned = crop_of(blurred(draw_photo(invent_person(1), 2).image, 3))
-    assert doubts(aligned) == (f"blurred (sharpness {sharpness(aligned.crop):.0f})",)
+    assert doubts(aligned)[-1] == f"blurred (sharpness {sharpness(aligned.crop):.0f})"
+
+
+@pytest.mark.parametrize(
+    ("found", "note"),
+    [
+        ({"score": 0.62}, "perhaps not a face (detector score 0.62)"),
+        ({"turn": 180}, "found only after the photograph was turned by 180 degrees"),
+        ({"bordered": True}, "found only after a border was added to the photograph"),
+        (
+            {"turn": 90, "bordered": True},
+            "found only after the photograph was turned by 90 degrees and a border was added to it",
+        ),
+    ],
+)
+def test_how_a_face_was_found_is_noted_where_it_is_doubtful(found: dict[str, Any], note: str) -> None:
+    aligned = seen_from(0)
+    assert doubts(replace(aligned, face=replace(aligned.face, **found))) == (note,)
+    assert doubts(replace(aligned, face=replace(aligned.face, turn=45))) == ()
 
 
 def test_sharpness_falls_with_blur() -> None:

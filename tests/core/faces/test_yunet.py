@@ -9,8 +9,10 @@ from matplotlib.cbook import get_sample_data
 from skimage.data import astronaut
 
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
+from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ModelError
-from faceclr_cli.core.faces import weights
+from faceclr_cli.core.faces import weights, yunet
+from faceclr_cli.core.faces.align import Alignment
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.detect import Face
 from faceclr_cli.core.faces.weights import SFACE, YUNET
@@ -76,6 +78,56 @@ def test_the_surest_comes_first_and_unsure_faces_can_be_left_out(detector: YuNet
     assert len(YuNet(0.8).detect(image)) < len(eager)
 
 
+PORTRAITS = {"astronaut": astronaut, "grace hopper": grace_hopper}
+
+
+def turned(image: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture turned clockwise with all of it in sight, and the matrix that takes its points back."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1)
+    columns, rows = np.round(np.abs(matrix[:, :2]) @ [width, height]).astype(int).tolist()
+    matrix[:, 2] += (columns - width) / 2, (rows - height) / 2
+    return cv2.warpAffine(image, matrix, (columns, rows)), cv2.invertAffineTransform(matrix)
+
+
+@pytest.mark.parametrize("degrees", [45, 60, 90, 135, 180, 240, 270, 315])
+@pytest.mark.parametrize("who", PORTRAITS)
+def test_a_turned_photograph_has_the_same_landmarks(detector: YuNet, who: str, degrees: int) -> None:
+    image = PORTRAITS[who]()
+    expected = largest(detector.detect(image))
+    picture, back = turned(image, degrees)
+    face = largest(detector.detect(picture))
+    between_eyes = np.linalg.norm(expected.landmarks[1] - expected.landmarks[0])
+    found = face.landmarks @ back[:, :2].T + back[:, 2]
+    assert np.linalg.norm(found - expected.landmarks, axis=1).mean() < 0.15 * between_eyes
+    assert (face.turn - degrees + 180) % 360 - 180 <= 45
+    assert face.score > 0.9
+    # The middle of the box goes with them.
+    middle = back @ [face.center[0] - 0.5, face.center[1] - 0.5, 1]
+    assert np.linalg.norm(middle + 0.5 - expected.center) < 0.3 * between_eyes
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_after_quarter_turns_the_box_is_that_of_the_turned_face(detector: YuNet, degrees: int) -> None:
+    image = astronaut()
+    expected = largest(detector.detect(image))
+    face = largest(detector.detect(np.ascontiguousarray(np.rot90(image, -degrees // 90))))
+    assert (face.turn, face.bordered) == (degrees, False)
+    np.testing.assert_allclose(face.upright_box()[2:], expected.box[2:], rtol=0.05)
+    side = len(image)
+    x, y = expected.center
+    there = {90: (side - y, x), 180: (side - x, side - y), 270: (y, side - x)}[degrees]
+    np.testing.assert_allclose(face.center, there, atol=3)
+
+
+def test_an_upright_photograph_is_looked_at_once(detector: YuNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    look = yunet._look
+    monkeypatch.setattr(yunet, "_look", lambda network, image: looks.append(1) or look(network, image))
+    assert largest(detector.detect(astronaut())).turn == 0
+    assert len(looks) == 1
+
+
 def test_weights_are_where_their_packages_are() -> None:
     assert YUNET.path().stat().st_size == len(YUNET.read())
     assert SFACE.path().name.startswith("face_recognition_sface")
@@ -102,3 +154,17 @@ def test_missing_weights_say_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.real
 def test_the_group_of_1927_is_found(detector: YuNet, real_data: Path) -> None:
     assert len(detector.detect(read_photo(real_data / "photos" / "solvay_1927_group.jpg"))) >= 25
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_people_on_photographs_that_lie_on_a_side_are_compared_as_if_upright(real_data: Path, turn: int) -> None:
+    detector, alignment, encoder = YuNet(), Alignment(), load_encoder("sface", "cpu")
+    similarities = []
+    for person in sorted((real_data / "lfw-view1" / "images").iterdir())[::60]:
+        image = read_photo(min(person.iterdir()))
+        pictures = image, np.ascontiguousarray(np.rot90(image, turn))
+        crops = [alignment.cut(picture, largest(detector.detect(picture))) for picture in pictures]
+        first, second = encoder.embed(np.stack(crops))
+        similarities.append(first @ second)
+    assert np.mean(np.array(similarities) > 0.363) > 0.95

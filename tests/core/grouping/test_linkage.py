@@ -56,7 +56,7 @@ def test_linkage_does_what_its_definition_says(threshold: float, seed: int) -> N
 def test_parts_that_are_searched_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, photographs = _scattered(20, 5, 0.6), np.arange(100)
     whole = linkage_groups(rows, photographs, 0.4)
-    monkeypatch.setattr(groups, "_AT_ONCE", 700)
+    monkeypatch.setattr(groups, "_SIMILARITIES_PER_BLOCK", 700)
     assert np.array_equal(linkage_groups(rows, photographs, 0.4), whole)
 
 
@@ -79,14 +79,14 @@ def test_no_group_has_two_faces_of_one_photograph(seed: int) -> None:
             assert len(set(photographs[sorted(group)])) == len(group)
 
 
-def test_of_two_people_taken_for_one_each_face_goes_to_the_person_it_is_like() -> None:
+def test_a_merged_group_of_two_people_is_split_by_similarity() -> None:
     rows = _scattered(2, 10, 0.3, 1)
     # They are together in one photograph, of which the rest of the group must be told apart.
     photographs = np.array([0, *range(1, 10), 0, *range(10, 19)])
     assert _partition(separate_photo_mates(rows, photographs)) == {frozenset(range(10)), frozenset(range(10, 20))}
 
 
-def test_density_finds_people_and_is_least_sure_of_strangers() -> None:
+def test_density_finds_people_and_gives_outliers_low_probability() -> None:
     rows = np.concatenate([_scattered(6, 10, 0.3, dim=128), _scattered(5, 1, 0, 9, dim=128)])
     found, sure = dense_groups(rows, np.arange(65), 5)
     assert {frozenset(range(start, start + 10)) for start in range(0, 60, 10)} == _partition(found[:60])
@@ -105,7 +105,7 @@ def test_copies_of_a_face_do_not_divide_its_group() -> None:
     assert np.isfinite(sure).all()
 
 
-def test_faces_that_are_all_copies_are_a_group_of_each() -> None:
+def test_identical_faces_form_groups() -> None:
     rows = np.repeat(_scattered(3, 1, 0), (4, 1, 3), axis=0)
     assert _partition(dense_groups(rows[:4], np.arange(4), 2)[0]) == {frozenset(range(4))}
     found, _ = dense_groups(rows, np.arange(8), 4)

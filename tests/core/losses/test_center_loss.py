@@ -33,7 +33,7 @@ def test_loss_gradients_and_centers_are_those_of_the_paper_step_by_step() -> Non
         assert metrics["center"] == value
 
 
-def test_centers_rest_in_evaluation_and_are_no_parameters() -> None:
+def test_centers_are_buffers_and_fixed_in_evaluation_mode() -> None:
     loss = CenterLoss(people=2, dim=3, lr=0.5).eval()
     loss(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))
     assert (loss.centers == 0).all()

@@ -66,7 +66,7 @@ def test_the_queue_forgets_its_oldest_keys_first() -> None:
     torch.testing.assert_close(module.keys, torch.tensor([[1.0, 0], [1.0, 0], [0, 1.0], [1.0, 0], [0, 1.0]]))
 
 
-def test_other_keys_of_a_picture_are_no_negatives_of_it() -> None:
+def test_other_keys_of_a_picture_are_not_negatives() -> None:
     module = QueueContrast(3, 8, 0.1)
     away, here = torch.eye(3)[:1], torch.eye(3)[1:2]
     module(away, away, torch.tensor([0]))
@@ -114,7 +114,7 @@ def test_autocast_does_not_lower_the_precision() -> None:
     torch.testing.assert_close(loss, expected)
 
 
-def test_a_saved_queue_goes_on_where_it_was() -> None:
+def test_a_restored_queue_continues() -> None:
     module, other = QueueContrast(4, 8, 0.2).double(), QueueContrast(4, 8, 0.2).double()
     module(*batch(0), torch.arange(6))
     other.load_state_dict(module.state_dict())
@@ -127,7 +127,7 @@ def test_a_batch_longer_than_the_queue_is_refused_and_so_are_shapes_that_differ(
     with pytest.raises(ValueError, match="a queue of 5 cannot hold the 6 keys"):
         module(torch.ones(6, 4), torch.ones(6, 4), torch.arange(6))
     for queries, keys, pictures in ((3, 2, 3), (3, 3, 2)):
-        with pytest.raises(ValueError, match="don't go together"):
+        with pytest.raises(ValueError, match="do not match"):
             module(torch.ones(queries, 4), torch.ones(keys, 4), torch.arange(pictures))
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         module(torch.ones(3, 2), torch.ones(3, 2), torch.arange(3))

@@ -70,7 +70,7 @@ def test_gradients_are_those_of_small_differences(decoupled: bool) -> None:
     assert torch.autograd.gradcheck(lambda *pair: module(*pair)[0], views(3, 4))
 
 
-def test_decoupled_pictures_teach_however_alike_their_views_are() -> None:
+def test_decoupled_gradients_do_not_vanish_for_similar_views() -> None:
     first, _ = (view.detach() for view in views(2, 16))
     strengths = {}
     for decoupled in (False, True):

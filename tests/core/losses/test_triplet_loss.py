@@ -124,7 +124,7 @@ def test_autocast_does_not_lower_the_precision() -> None:
 def test_listed_triplets_cost_what_another_library_says(distance: Distance, margin: float | None) -> None:
     generator = torch.Generator().manual_seed(5)
     embeddings = torch.randn(21, 6, dtype=torch.float64, generator=generator, requires_grad=True)
-    loss, metrics = TripletLoss(margin, distance=distance).listed(embeddings)
+    loss, metrics = TripletLoss(margin, distance=distance).from_triplets(embeddings)
     places = torch.arange(21).view(7, 3)
     library = TripletMarginLoss(
         margin=margin or 0.0,

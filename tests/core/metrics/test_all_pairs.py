@@ -75,7 +75,7 @@ def test_scores_that_are_equal_are_accepted_together() -> None:
     [
         (np.eye(3), [0, 1, 2], "both genuine and impostor"),
         (np.eye(3), [0, 0, 0], "both genuine and impostor"),
-        (np.eye(3), [0, 0], "don't go together"),
+        (np.eye(3), [0, 0], "do not match"),
         (np.full((3, 2), np.nan), [0, 0, 1], "not finite"),
     ],
 )

@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import classification_report, confusion_matrix, jaccard_score, top_k_accuracy_score
 
 from faceclr_cli.core.metrics.classification import (
-    among_top,
     class_scores,
     count_confusions,
+    in_top_k,
     intervals_over_people,
     person_scores,
     top_k_accuracy,
@@ -71,7 +71,7 @@ def test_intervals_of_shapes_that_differ_are_refused() -> None:
 
 def test_who_is_among_the_likeliest_is_told_of_each_picture() -> None:
     scores = np.array([[3.0, 2, 1], [3, 2, 1], [1, 1, 1]])
-    assert among_top(scores, np.array([1, 2, 0]), 2).tolist() == [True, False, False]
+    assert in_top_k(scores, np.array([1, 2, 0]), 2).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -96,9 +96,9 @@ def test_scores_by_hand() -> None:
 
 
 def test_shapes_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         class_scores(["a"], ["a", "b"])
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         top_k_accuracy(np.zeros((2, 3)), np.arange(3), 1)
     with pytest.raises(ValueError, match="at least 1"):
         top_k_accuracy(np.zeros((2, 3)), np.arange(2), 0)

@@ -7,8 +7,8 @@ import pytest
 
 from faceclr_cli.core.metrics.cross_validation import (
     FoldTar,
-    error_by_people,
-    shared_by_folds,
+    folds_share_people,
+    standard_error_by_people,
     tar_over_folds,
     transfer_threshold,
 )
@@ -83,7 +83,9 @@ def test_failed_genuine_pairs_are_rejected_and_failed_impostor_pairs_do_not_coun
 
 def test_a_rate_that_the_other_folds_are_too_few_for_is_refused() -> None:
     scores, same = _scores(4)
-    with pytest.raises(ValueError, match=r"FAR of 0\.001 needs 1,000 impostor pairs beside each fold, there are \d+"):
+    with pytest.raises(
+        ValueError, match=r"FAR of 0\.001 needs 1,000 impostor pairs outside each fold, but there are \d+"
+    ):
         tar_over_folds(scores, same, 1e-3)
     with pytest.raises(ValueError, match="above 0"):
         tar_over_folds(scores, same, 0.0)
@@ -115,9 +117,9 @@ def test_transfer_between_the_halves_of_a_list_is_its_two_fold_accuracy() -> Non
 
 def test_nonsense_is_refused() -> None:
     scores, same = _scores(8)
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         tar_over_folds(scores, same[1:], 0.1)
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         transfer_threshold(scores, same, scores, same, [True])
     with pytest.raises(ValueError, match="finite"):
         transfer_threshold(scores, same, np.where(same, np.nan, scores), same)
@@ -147,13 +149,13 @@ def test_the_error_by_people_is_that_of_a_slow_transcription() -> None:
         off[i] * off[j] for i in range(120) for j in range(120) if {first[i], second[i]} & {first[j], second[j]}
     )
     independent = np.square(off).sum()
-    assert error_by_people(right, first, second) == pytest.approx(np.sqrt(max(variance, independent)) / 120)
+    assert standard_error_by_people(right, first, second) == pytest.approx(np.sqrt(max(variance, independent)) / 120)
     apart = np.arange(240).reshape(2, 120)
-    assert error_by_people(right, *apart) == pytest.approx(right.std() / np.sqrt(120))
+    assert standard_error_by_people(right, *apart) == pytest.approx(right.std() / np.sqrt(120))
     together = np.zeros(120, int)
-    assert error_by_people(right, together, together) == pytest.approx(right.std() / np.sqrt(120))
-    with pytest.raises(ValueError, match="go together"):
-        error_by_people(right, first[1:], second[1:])
+    assert standard_error_by_people(right, together, together) == pytest.approx(right.std() / np.sqrt(120))
+    with pytest.raises(ValueError, match="do not match"):
+        standard_error_by_people(right, first[1:], second[1:])
 
 
 def test_the_error_by_people_is_the_spread_where_folds_share_people() -> None:
@@ -164,12 +166,12 @@ def test_the_error_by_people_is_the_spread_where_folds_share_people() -> None:
         found = k_fold_accuracy(scores, same, 10)
         shares.append(found.mean)
         by_folds.append(found.standard_error)
-        by_people.append(error_by_people(found.accepted == same, first, second))
+        by_people.append(standard_error_by_people(found.accepted == same, first, second))
     assert 0.75 < np.mean(by_people) / np.std(shares) < 1.25
     assert np.mean(by_folds) / np.std(shares) < 0.5
 
 
 def test_folds_share_people_or_do_not() -> None:
     folds = np.array([0, 0, 1, 1])
-    assert not shared_by_folds(folds, [0, 1, 2, 3], [0, 0, 2, 2])
-    assert shared_by_folds(folds, [0, 1, 2, 3], [0, 0, 2, 1])
+    assert not folds_share_people(folds, [0, 1, 2, 3], [0, 0, 2, 2])
+    assert folds_share_people(folds, [0, 1, 2, 3], [0, 0, 2, 1])

@@ -36,5 +36,5 @@ def test_zeros_are_one_and_nothing_is_nothing() -> None:
     assert len(distinct_embeddings(np.zeros((0, 4)))) == 0
     with pytest.raises(ValueError, match="not finite"):
         distinct_embeddings([[np.nan, 0.0]])
-    with pytest.raises(ValueError, match="not a table"):
+    with pytest.raises(ValueError, match="two dimensions"):
         distinct_embeddings([0.0, 1.0])

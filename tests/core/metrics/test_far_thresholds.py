@@ -106,7 +106,7 @@ def test_resamples_that_need_lower_scores_get_them(monkeypatch: pytest.MonkeyPat
 
 def test_too_few_impostor_pairs_are_refused_with_the_number_that_it_takes() -> None:
     embeddings, labels = crowd(10, 2)
-    with pytest.raises(ValueError, match=r"a FAR of 0\.001 takes 3,000 impostor pairs, and there are 180"):
+    with pytest.raises(ValueError, match=r"a FAR of 0\.001 needs 3,000 impostor pairs, but there are 180"):
         far_thresholds(embeddings, labels, (0.001,))
     assert pairs_needed(1e-3) == 3000
     with pytest.raises(ValueError, match="between 0 and 1"):
@@ -199,7 +199,7 @@ def test_the_interval_of_a_list_is_about_as_wide_as_the_spread(
 
 def test_too_few_listed_pairs_are_refused_with_the_number_that_it_takes() -> None:
     scores, same, first, second = listed(10, 2)
-    with pytest.raises(ValueError, match=r"a FAR of 0\.01 takes 300 impostor pairs, and there are 60"):
+    with pytest.raises(ValueError, match=r"a FAR of 0\.01 needs 300 impostor pairs, but there are 60"):
         listed_far_thresholds(scores, same, first, second, (0.1, 0.01))
     with pytest.raises(ValueError, match="between 0 and 1"):
         listed_far_thresholds(scores, same, first, second, (1.0,))

@@ -62,11 +62,11 @@ def test_small_galleries_and_no_probes() -> None:
 
 
 def test_what_makes_no_gallery_is_refused() -> None:
-    with pytest.raises(ValueError, match="gallery"):
+    with pytest.raises(ValueError, match="do not match"):
         PeopleIndex(np.empty((0, 2)), [])
     with pytest.raises(ValueError, match="gaps"):
         PeopleIndex([[1.0, 0.0]], [1])
-    with pytest.raises(ValueError, match="don't fit"):
+    with pytest.raises(ValueError, match="do not match"):
         PeopleIndex([[1.0, 0.0]], [0]).search([[1.0, 0.0, 0.0]], 1)
 
 

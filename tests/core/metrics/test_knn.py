@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.metrics import knn
-from faceclr_cli.core.metrics.knn import knn_accuracy, knn_right, knn_scores, neighbor_purity
+from faceclr_cli.core.metrics.knn import knn_accuracy, knn_correct, knn_scores, neighbor_purity
 
 
 def _crowd(seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -37,7 +37,7 @@ def test_accuracy_is_that_of_the_slow_way(k: int, monkeypatch: pytest.MonkeyPatc
 
 def test_each_picture_is_told_and_one_that_is_alone_is_not_asked_about() -> None:
     rows, people = _crowd()
-    asked, right = knn_right(rows, people)
+    asked, right = knn_correct(rows, people)
     assert [name for name, known in zip(people, asked, strict=True) if not known] == ["alone"]
     assert right[asked].mean() == pytest.approx(_slow(rows, people, 1))
     assert not right[~asked].any()
@@ -60,14 +60,14 @@ def test_scores_are_votes_and_the_nearest_picture_decides_among_equals(k: int, m
 
 
 def test_scores_of_people_without_a_known_picture_are_refused() -> None:
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         knn_scores(np.eye(3), np.eye(3), np.array([0, 2, 2]), 1)
 
 
 def test_nobody_with_two_pictures_is_an_error() -> None:
     with pytest.raises(ValueError, match="two pictures"):
         knn_accuracy(np.eye(3), ["a", "b", "c"])
-    with pytest.raises(ValueError, match="k is at least 1"):
+    with pytest.raises(ValueError, match="k must be at least 1"):
         knn_accuracy(np.eye(3), ["a", "a", "c"], 3)
 
 
@@ -88,8 +88,8 @@ def test_a_block_of_similarities_is_bounded_however_many_pictures_there_are(cand
 def test_blocks_of_a_few_pictures_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 4))
     labels = np.arange(50) % 7
-    whole = knn_right(rows, labels)[1], knn_scores(rows, rows, labels, 3)
+    whole = knn_correct(rows, labels)[1], knn_scores(rows, rows, labels, 3)
     monkeypatch.setattr(knn, "_MOST_SIMILARITIES", 150)
     assert knn._block(50) == 3
-    np.testing.assert_array_equal(whole[0], knn_right(rows, labels)[1])
+    np.testing.assert_array_equal(whole[0], knn_correct(rows, labels)[1])
     np.testing.assert_allclose(whole[1], knn_scores(rows, rows, labels, 3), atol=1e-6)

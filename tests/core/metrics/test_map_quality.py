@@ -45,9 +45,9 @@ def test_copies_that_two_people_share_are_neither_apart_nor_mixed() -> None:
 def test_people_who_cannot_be_apart_have_no_silhouette() -> None:
     rows, _ = _crowd(12)
     for names in (["a"] * 12, [str(number) for number in range(12)]):
-        with pytest.raises(ValueError, match="no silhouette"):
+        with pytest.raises(ValueError, match="silhouette is undefined"):
             cosine_silhouette(rows, names)
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="do not match"):
         cosine_silhouette(rows, ["a", "b"])
 
 
@@ -64,15 +64,18 @@ def test_trustworthiness_is_scikit_learns_by_cosine(k: int, kind: str) -> None:
 def test_a_sample_comes_close_to_the_whole_and_repeats() -> None:
     rows, _ = _crowd(3000)
     points = rows[:, :2]
-    whole, sample = trustworthiness(rows, points, 10, asked=3000), trustworthiness(rows, points, 10, asked=500)
+    whole, sample = (
+        trustworthiness(rows, points, 10, sample_size=3000),
+        trustworthiness(rows, points, 10, sample_size=500),
+    )
     assert sample == pytest.approx(whole, abs=0.01)
     assert sample != whole
-    assert sample == trustworthiness(rows, points, 10, asked=500)
+    assert sample == trustworthiness(rows, points, 10, sample_size=500)
 
 
 def test_neighbors_that_are_too_many_are_refused() -> None:
     rows, _ = _crowd(12)
-    with pytest.raises(ValueError, match="below half of the 12 faces; not 6"):
+    with pytest.raises(ValueError, match="below half of the 12 faces, not 6"):
         trustworthiness(rows, rows[:, :2], 6)
-    with pytest.raises(ValueError, match="go together"):
+    with pytest.raises(ValueError, match="do not match"):
         trustworthiness(rows, rows[:5, :2], 1)

@@ -129,7 +129,7 @@ def test_nonsense_is_refused() -> None:
         fit_logistic([0.1, 0.2], [True, True])
     with pytest.raises(ValueError, match="finite"):
         fit_logistic([0.1, np.nan], [True, False])
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         fit_logistic([0.1], [True, False])
     with pytest.raises(ValueError, match="negative"):
         fit_logistic_counts([0.1, 0.2], [1, -1], [1, 1])
@@ -154,5 +154,5 @@ def test_where_all_were_right_nobody_is_sure_beyond_what_so_many_can_show() -> N
 
 def test_a_temperature_needs_pictures_of_two_people() -> None:
     for scores, labels in ((np.ones((0, 3)), []), (np.ones((2, 1)), [0, 0]), (np.ones((2, 3)), [0])):
-        with pytest.raises(ValueError, match="don't go together"):
+        with pytest.raises(ValueError, match="do not match"):
             fit_temperature(scores, labels)

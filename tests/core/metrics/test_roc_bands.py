@@ -9,7 +9,7 @@ import pytest
 
 from faceclr_cli.core.metrics import roc_bands as bands
 from faceclr_cli.core.metrics.roc import tar_at_far
-from faceclr_cli.core.metrics.roc_bands import Bands, roc_bands
+from faceclr_cli.core.metrics.roc_bands import RocBands, roc_bands
 
 FARS = (0.0, 0.05, 0.1, 0.29, 1.0)
 
@@ -87,7 +87,7 @@ def test_the_interval_holds_the_rate_of_the_population_as_often_as_it_says() -> 
     assert sum(_holds(band, everybody) for band in found) >= 33
 
 
-def _holds(bands: Bands, rate: float) -> bool:
+def _holds(bands: RocBands, rate: float) -> bool:
     return bool(bands.low[0] <= rate <= bands.high[0])
 
 
@@ -101,9 +101,9 @@ def test_people_that_contradict_the_labels_are_refused() -> None:
     for a, b in combinations((first, second, first + 10), 2):
         if a is first and b is second:
             continue
-        with pytest.raises(ValueError, match="a genuine pair is of one person"):
+        with pytest.raises(ValueError, match="genuine pairs must have one person"):
             roc_bands(scores, same, a, b, FARS)
-    with pytest.raises(ValueError, match="don't go together"):
+    with pytest.raises(ValueError, match="do not match"):
         roc_bands(scores, same, first[1:], second[1:], FARS)
     with pytest.raises(ValueError, match="from 0 to 1"):
         roc_bands(scores, same, first, second, (0.1, 1.1))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_in_a_crowd_no_name_lies_on_a_face_or_on_another_name() -> None:
     labels = [Label(box=box, name=f"person_{number}", probability=0.9) for number, box in enumerate(boxes)]
     changed = _changed(image, labels)
     assert not any(changed[_inside(box)].any() for box in boxes)
-    plates = [annotate._plate(label, annotate._type(image.shape, labels), 1600) for label in labels]
+    plates = [annotate._plate(label, annotate._type(image.shape, labels), 1600, is_numbered=False) for label in labels]
     places = annotate._places(plates, image.shape[:2], 2)
     for number, place in enumerate(places):
         assert place[0] >= 0 and place[1] >= 0 and place[0] + place[2] <= 1600 and place[1] + place[3] <= 1200
@@ -85,7 +86,7 @@ def test_any_name_can_be_drawn(name: str) -> None:
 
 def test_letters_outside_ascii_are_drawn_as_themselves() -> None:
     def letters(name: str) -> np.ndarray:
-        return annotate._plate(Label(box=(0, 0, 1, 1), name=name), 30, 900).letters
+        return annotate._plate(Label(box=(0, 0, 1, 1), name=name), 30, 900, is_numbered=False).letters
 
     assert not np.array_equal(letters("Müller"), letters("Muller"))
     assert letters("Müller").shape[1] == letters("Muller").shape[1]
@@ -97,3 +98,18 @@ def test_faces_at_the_edge_and_beyond_it_are_no_trouble() -> None:
     boxes = [(-20.0, -15.0, 80.0, 100.0), (350.0, 330.0, 90.0, 90.0), (0.0, 0.0, 400.0, 400.0), (10.0, 10.0, 1.0, 1.0)]
     for box in boxes:
         assert _changed(_plain(400, 400), [Label(box=box, name="ann"), Label(box=box, name=None)]).any()
+
+
+def test_where_a_photograph_shows_several_faces_their_numbers_are_written() -> None:
+    one, other = (Label(box=(x, 100, 80, 100), name=None, number=n) for x, n in ((100.0, 7), (300.0, 12)))
+    without = [replace(label, number=None) for label in (one, other)]
+    image = _plain(400, 500)
+    assert np.array_equal(draw_labels(image, [one]), draw_labels(image, without[:1]))
+    plates = [annotate._plate(label, 20, 500, is_numbered=True) for label in (one, other, *without)]
+    widths = [plate.size[0] for plate in plates]
+    assert widths[1] > widths[0] > widths[2] == widths[3]
+    assert not np.array_equal(draw_labels(image, [one, other]), draw_labels(image, without))
+    # The number stays whole where the name is cut.
+    cut = annotate._plate(Label(box=one.box, name="x" * 300, number=123456), 20, 300, is_numbered=True)
+    number = annotate._plate(Label(box=one.box, name="", number=123456), 20, 300, is_numbered=True)
+    assert np.array_equal(cut.letters[:, : number.size[0] - 12], number.letters[:, : number.size[0] - 12])

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from faceclr_cli.core.plots import scatter_map as map_module
 from faceclr_cli.core.plots.scatter_map import draw_map
 
 
@@ -63,3 +64,36 @@ def test_points_that_coincide_make_a_map(tmp_path: Path) -> None:
     draw_map(tmp_path / "map.png", np.zeros((3, 2), np.float32), ["a"] * 3, title="t", subtitle="s")
     with pytest.raises(ValueError, match="no map"):
         draw_map(tmp_path / "map.png", np.zeros((3, 2), np.float32), ["a"], title="t", subtitle="s")
+
+
+def test_faces_of_unknown_people_are_drawn_as_pictures(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    red = np.zeros((8, 8, 3), np.uint8) + np.array([220, 10, 20], np.uint8)
+    pictures = [red] * 5 + [None]
+
+    def shown(people: list[str | None], some: list[np.ndarray | None]) -> int:
+        draw_map(tmp_path / "map.png", points, people, title="t", subtitle="s", thumbnails=some)
+        image = cv2.imread(str(tmp_path / "map.png"))[:, :, ::-1].astype(int)
+        return int((np.abs(image - red[0, 0]).max(axis=2) < 12).sum())
+
+    one = shown([None] * 6, [red, *[None] * 5])
+    assert 40**2 < one < 110**2
+    assert 2 * one < shown([None] * 6, pictures) <= 5.1 * one
+    assert shown(["a"] * 6, pictures) == shown([None] * 6, []) == 0
+
+
+@pytest.mark.parametrize("spread", [1.0, 3.0])
+def test_names_stand_right_above_their_people(spread: float) -> None:
+    rng = np.random.default_rng(3)
+    people = [f"person {number}" for number in range(5) for _ in range(4)]
+    points = np.repeat([[0, 0], [90, 0], [0, 90], [90, 90], [45, 45]], 4, axis=0) + rng.normal(0, spread, (20, 2))
+    figure = map_module._compose(points, people, sorted(set(people)), "t", "s")
+    axes = figure.axes[0]
+    places = axes.transLimits.transform(points)
+    assert len(axes.texts) == 5
+    for text in axes.texts:
+        mine = places[[name == text.get_text() for name in people]]
+        x, y = text.get_position()
+        under = np.abs(mine[:, 0] - x) < 0.08
+        below = y - mine[under, 1]
+        assert 0 < below[below > 0].min() < 0.02

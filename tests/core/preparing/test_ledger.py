@@ -32,14 +32,14 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
         assert list(ledger.rows()) == [UNICODE]
 
 
-def test_it_answers_questions_in_sql(tmp_path: Path) -> None:
+def test_the_ledger_can_be_queried_with_sql(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
         ledger.add(UNICODE)
     found = sqlite3.connect(tmp_path / "m.sqlite").execute("SELECT path, reason FROM photos WHERE state = 'skipped'")
     assert found.fetchall() == [("Zoë/笑.png", "no face found")]
 
 
-def test_what_was_added_before_an_error_is_kept(tmp_path: Path) -> None:
+def test_rows_added_before_an_error_are_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
         ledger.add(DONE)
         raise KeyboardInterrupt
@@ -58,9 +58,9 @@ def test_other_terms_are_refused_once_there_are_faces(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_that_is_no_ledger_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_ledger_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "m.sqlite").write_text("hello" * 500)
-    with pytest.raises(DataError, match="not usable as a ledger"), Ledger.open(tmp_path / "m.sqlite", TERMS):
+    with pytest.raises(DataError, match="cannot be used as a ledger"), Ledger.open(tmp_path / "m.sqlite", TERMS):
         pass
 
 

@@ -16,12 +16,12 @@ def album(person: str | None, count: int) -> list[CropJob]:
 
 
 def settle(
-    work: list[CropJob], bounds: PictureLimits, is_good: Callable[[str], bool], stop_after: int | None = None
+    work: list[CropJob], limits: PictureLimits, is_good: Callable[[str], bool], stop_after: int | None = None
 ) -> tuple[set[str], set[str], dict[str, Reason]]:
     """Works until nothing is needed, as `prepare` does, or is killed first; then begins again with what is known."""
     good: set[str] = set()
     bad: set[str] = set()
-    while (plan := select_needed(work, bounds, good, bad, good)).todo:
+    while (plan := select_needed(work, limits, good, bad, good)).todo:
         for item in plan.todo:
             (good if is_good(item.path) else bad).add(item.path)
             if len(good) + len(bad) == stop_after:
@@ -29,14 +29,14 @@ def settle(
     return good, bad, plan.left_out
 
 
-def test_without_bounds_everything_is_looked_at_once() -> None:
+def test_without_limits_all_photos_are_processed_at_once() -> None:
     work = album("ann", 3) + album(None, 2)
     plan = select_needed(work, PictureLimits(), {"ann/0.jpg"}, {"None/1.jpg"}, {"ann/0.jpg"})
     assert {item.path for item in plan.todo} == {"None/0.jpg", "ann/1.jpg", "ann/2.jpg"}
     assert plan.left_out == {}
 
 
-def test_who_cannot_have_enough_is_not_even_looked_at() -> None:
+def test_people_who_cannot_have_enough_photos_are_not_processed() -> None:
     work = album("ann", 5) + album("bob", 4) + album(None, 1)
     good, bad, left_out = settle(work, PictureLimits(least=5), lambda _: True)
     assert good == {item.path for item in work if item.identity != "bob"}
@@ -44,14 +44,14 @@ def test_who_cannot_have_enough_is_not_even_looked_at() -> None:
     assert left_out == {item.path: Reason.FEW for item in work if item.identity == "bob"}
 
 
-def test_who_turns_out_to_have_too_few_is_left_out() -> None:
+def test_people_with_too_few_faces_are_left_out() -> None:
     work = album("ann", 5)
     good, bad, left_out = settle(work, PictureLimits(least=5), lambda path: path != "ann/3.jpg")
     assert bad == {"ann/3.jpg"}
     assert left_out == dict.fromkeys(good, Reason.FEW)
 
 
-def test_no_more_is_looked_at_than_is_needed_and_failures_are_replaced() -> None:
+def test_only_needed_photos_are_processed_and_failures_are_replaced() -> None:
     work = album("ann", 100)
     good, bad, left_out = settle(work, PictureLimits(most=10), lambda path: "7" not in path)
     assert len(good) == 10
@@ -62,11 +62,11 @@ def test_no_more_is_looked_at_than_is_needed_and_failures_are_replaced() -> None
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 9, 14, 23])
-def test_an_interruption_changes_nothing_of_what_is_looked_at(stop_after: int) -> None:
+def test_interruptions_do_not_change_the_selection(stop_after: int) -> None:
     work = album("ann", 30) + album("bob", 9) + album("cyd", 12)
 
     def is_good(path: str) -> bool:
         return sum(map(ord, path)) % 3 > 0
 
-    bounds = PictureLimits(least=6, most=8)
-    assert settle(work, bounds, is_good, stop_after) == settle(work, bounds, is_good)
+    limits = PictureLimits(least=6, most=8)
+    assert settle(work, limits, is_good, stop_after) == settle(work, limits, is_good)

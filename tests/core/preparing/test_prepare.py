@@ -103,7 +103,7 @@ def test_a_second_run_does_nothing(photos: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
-def test_only_what_is_new_changed_or_lost_is_done(photos: Path) -> None:
+def test_only_new_changed_and_lost_photos_are_processed(photos: Path) -> None:
     out = prepare(photos).out
     shutil.copyfile(photos / "person-02" / "01.jpg", photos / "person-01" / "02.jpg")  # changed
     shutil.copyfile(photos / "person-02" / "02.jpg", photos / "person-01" / "99.jpg")  # new
@@ -114,7 +114,7 @@ def test_only_what_is_new_changed_or_lost_is_done(photos: Path) -> None:
     assert content(out) == content(prepare(photos, out=out).out)
 
 
-def test_faces_of_photos_that_are_gone_go_too(photos: Path) -> None:
+def test_faces_of_missing_photos_are_removed(photos: Path) -> None:
     out = prepare(photos).out
     shutil.rmtree(photos / "person-03")
     (photos / "person-01" / "01.jpg").write_bytes(b"")
@@ -125,7 +125,7 @@ def test_faces_of_photos_that_are_gone_go_too(photos: Path) -> None:
             heard.append(event)
 
     result = run(PrepareConfig(source=photos, out=out), Ear())
-    assert any(isinstance(event, Notice) and "4 photos are gone" in event.text for event in heard)
+    assert any(isinstance(event, Notice) and "4 photos no longer exist" in event.text for event in heard)
     assert [event.done for event in heard if isinstance(event, TaskAdvanced)] == [1]
     assert (result.people, result.faces, result.removed) == (2, 7, 4)
     assert "person-01/01.jpg" not in open_faces(out).paths
@@ -182,7 +182,7 @@ def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "faces").exists()
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / "photos" / name).write_text("text")
-    with pytest.raises(DataError, match=r"none of the 2 files gave a face \(2 not a picture\)"):
+    with pytest.raises(DataError, match=r"none of the 2 files produced a face \(2 not a picture\)"):
         prepare(tmp_path / "photos")
     with pytest.raises(DataError, match="no such file or folder"):
         prepare(tmp_path / "nowhere")
@@ -204,7 +204,7 @@ def test_other_options_or_sources_are_never_mixed(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["moved", "copied", "fresh", "packed"])
-def test_photographs_under_another_path_are_known_by_their_content(photos: Path, how: str) -> None:
+def test_moved_photos_are_recognized_by_their_content(photos: Path, how: str) -> None:
     before = content(prepare(photos).out)
     place = photos.parent / "elsewhere"
     if how == "moved":
@@ -221,7 +221,7 @@ def test_photographs_under_another_path_are_known_by_their_content(photos: Path,
     result = run(config, heard)
     assert isinstance(result, PrepareResult)
     assert (result.photos, result.faces, result.processed, result.removed) == (12, 12, 0, 0)
-    assert f"the photographs are those of {photos}; their faces are kept" in heard.notices
+    assert f"the photos were moved from {photos}; their faces are kept" in heard.notices
     after = content(result.out)
     assert before.keys() == after.keys()
     assert all(after[name] == before[name] for name in before if name != "faceclr.json")
@@ -230,7 +230,7 @@ def test_photographs_under_another_path_are_known_by_their_content(photos: Path,
     assert again.notices == []
 
 
-def test_of_moved_photographs_what_is_new_is_added_and_what_is_gone_removed(photos: Path) -> None:
+def test_new_and_missing_photos_of_a_moved_source_are_handled(photos: Path) -> None:
     prepare(photos)
     place = photos.rename(photos.parent / "elsewhere")
     (place / "person-01" / "01.jpg").unlink()
@@ -244,7 +244,7 @@ def test_foreign_folders_are_left_alone(photos: Path) -> None:
     (photos.parent / "faces" / "thesis.tex").touch()
     with pytest.raises(ConfigError, match=r"thesis\.tex"):
         prepare(photos)
-    with pytest.raises(ConfigError, match="inside the photographs"):
+    with pytest.raises(ConfigError, match="inside the source folder"):
         prepare(photos, out=photos / "faces")
     with pytest.raises(ConfigError, match="is a file"):
         prepare(photos, out=photos / "person-01" / "01.jpg")
@@ -306,7 +306,7 @@ def interrupt() -> None:
 
 
 @pytest.mark.parametrize("deed", [kill_a_worker, interrupt])
-def test_what_a_lost_worker_was_writing_does_not_stay(photos: Path, deed: Callable[[], None]) -> None:
+def test_partial_files_of_a_lost_worker_are_removed(photos: Path, deed: Callable[[], None]) -> None:
     write_people(photos, people=5, photos=10, seed=2, reporter=Silent())
     out = photos.parent / "faces"
     config = PrepareConfig(source=photos, out=out, workers=2)
@@ -319,8 +319,10 @@ def test_what_a_lost_worker_was_writing_does_not_stay(photos: Path, deed: Callab
 
 
 @pytest.mark.parametrize("option", ["sheet", "plot"])
-def test_a_picture_of_the_faces_does_not_become_a_photograph(photos: Path, option: str) -> None:
+def test_output_pictures_inside_the_source_are_refused(photos: Path, option: str) -> None:
     for target in (photos / "x.jpg", photos / "person-01" / "x.png"):
-        with pytest.raises(ConfigError, match=f"--{option} .*: lies inside the photographs and would become one"):
+        with pytest.raises(
+            ConfigError, match=f"--{option} .*: is inside the source folder and would be read as a photo"
+        ):
             prepare(photos, **{option: target})
     assert isinstance(prepare(photos, **{option: photos / "x.pdf"}), PrepareResult)

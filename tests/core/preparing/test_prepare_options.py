@@ -82,7 +82,7 @@ def test_crops_of_another_alignment_are_refused_by_an_encoder(people: Path, tmp_
         list_pictures(EmbedConfig(), out, default_fingerprint(), Silent())
 
 
-def test_crops_that_are_there_already_keep_their_bytes_and_name_their_template(people: Path, tmp_path: Path) -> None:
+def test_existing_crops_keep_their_bytes_and_name_their_template(people: Path, tmp_path: Path) -> None:
     ready = prepare(people, tmp_path / "ready").out
     (ready / "manifest.sqlite").unlink()
     again = prepare(ready, tmp_path / "again", detector="none", assume="arcface").out
@@ -95,9 +95,9 @@ def test_crops_that_are_there_already_keep_their_bytes_and_name_their_template(p
     assert rows(larger, "box, landmarks, score")[0] == (None, None, None)
 
 
-def test_a_template_that_pictures_do_not_have_is_not_believed(people: Path, real_data: Path, tmp_path: Path) -> None:
+def test_a_wrong_template_is_detected(people: Path, real_data: Path, tmp_path: Path) -> None:
     for loose in (people, real_data / "celeba-layout"):
-        with pytest.raises(ConfigError, match=r"--assume arcface does not hold"):
+        with pytest.raises(ConfigError, match=r"--assume arcface: these are not ArcFace crops"):
             prepare(loose, tmp_path / "faces", detector="none", assume="arcface")
     assert not (tmp_path / "faces").exists()
     out = prepare(people, tmp_path / "faces", detector="none").out
@@ -163,8 +163,8 @@ def test_people_with_too_few_or_too_many_photographs(people: Path, tmp_path: Pat
     assert rows(less.out, "*") == rows(tmp_path / "afresh", "*")
 
 
-def test_bounds_on_people_need_people(people: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nobody's name is known"):
+def test_limits_on_people_need_identities(people: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="this source has no identities"):
         prepare(people, tmp_path / "faces", layout="flat", min_images=3)
 
 
@@ -200,7 +200,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(people: Path, tmp_
         plan(size=96)
 
 
-def test_what_failed_or_was_left_out_can_be_tried_again(people: Path, tmp_path: Path) -> None:
+def test_failed_and_skipped_photos_can_be_retried(people: Path, tmp_path: Path) -> None:
     photos = Path(shutil.copytree(people, tmp_path / "photos"))
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     wall = photos / "wall.png"

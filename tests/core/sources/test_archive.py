@@ -128,7 +128,7 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_of_equal_names_the_last_counts_as_after_extraction(tmp_path: Path) -> None:
+def test_the_last_of_several_equal_names_counts(tmp_path: Path) -> None:
     make_tar(tmp_path / "a.tar", entry("a.jpg", b"first"), entry("b.jpg", b"b"), entry("./a.jpg", b"last"))
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name, data in (("a.jpg", b"first"), ("b.jpg", b"b"), ("a.jpg", b"last")):
@@ -160,13 +160,13 @@ def test_a_wrong_checksum_costs_one_member(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz"])
-def test_what_is_before_the_cut_of_a_truncated_tar_can_be_read(tmp_path: Path, kind: str) -> None:
+def test_the_intact_part_of_a_truncated_tar_can_be_read(tmp_path: Path, kind: str) -> None:
     files = {f"{number}.jpg": os.urandom(50_000) for number in range(5)}
     path = pack(tmp_path / f"a.{kind}", files)
     path.write_bytes(path.read_bytes()[:130_000])
     with Archive(path) as archive:
         assert archive.flaw is not None
-        assert "cut off" in archive.flaw
+        assert "truncated" in archive.flaw
         names = [member.name for member in archive.members()]
         assert names[:2] == ["0.jpg", "1.jpg"]
         assert archive.read("1.jpg") == files["1.jpg"]
@@ -186,7 +186,7 @@ def test_a_damaged_header_in_a_tar_is_not_taken_for_its_end(tmp_path: Path) -> N
         assert "\n" not in archive.flaw
 
 
-def test_a_negative_size_does_not_lead_round_and_round(tmp_path: Path) -> None:
+def test_a_negative_size_does_not_cause_an_endless_loop(tmp_path: Path) -> None:
     good, odd = tarfile.TarInfo("a.jpg"), tarfile.TarInfo("b.jpg")
     header = bytearray(odd.tobuf(tarfile.GNU_FORMAT))
     header[124:136] = b"\xff" * 4 + struct.pack(">q", -1024)
@@ -203,12 +203,12 @@ def test_a_negative_size_does_not_lead_round_and_round(tmp_path: Path) -> None:
 def test_a_damaged_or_foreign_archive_is_one_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert is_archive(tmp_path / name)
-    with pytest.raises(DataError, match=rf"{name}: not a zip or tar archive, or a damaged one") as caught:
+    with pytest.raises(DataError, match=rf"{name}: not a zip or tar archive, or damaged") as caught:
         Archive(tmp_path / name)
     assert "\n" not in str(caught.value)
 
 
-def test_no_more_is_read_than_a_picture_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reads_are_limited_to_the_maximum_picture_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for owner in (module, tars):
         monkeypatch.setattr(owner, "MAX_BYTES", 10_000)
     for kind in ("zip", "tar", "tar.gz"):
@@ -220,9 +220,7 @@ def test_no_more_is_read_than_a_picture_may_have(tmp_path: Path, monkeypatch: py
             assert archive.read("b.jpg") == b"b"
 
 
-def test_a_zip_that_announces_less_than_it_holds_is_not_read_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_zip_with_a_forged_size_is_not_read_beyond_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pack(tmp_path / "bomb.zip", {"a.jpg": bytes(10_000_000)})
     data = bytearray(path.read_bytes())
     size = (10_000_000).to_bytes(4, "little")

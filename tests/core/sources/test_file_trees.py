@@ -34,10 +34,10 @@ def test_a_folder_and_its_archives_hold_the_same(tmp_path: Path) -> None:
             assert tree.pictures == ("Ann/1.jpg", "Ann/old/2.PNG")
             assert tree.texts == {"Bob/notes.txt", "list.TXT"}
             assert tree.read("Bob/notes.txt") == b"Bob/notes.txt"
-            assert tree.notices == (f"{root}: 1 file is left out, without the suffix of a picture: 1 .mp4",)
+            assert tree.notices == (f"{root}: skipped 1 file without an image suffix: 1 .mp4",)
 
 
-def test_what_is_no_regular_file_is_listed_but_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_special_files_are_listed_but_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe.jpg")
     os.mkfifo("identities.txt")
@@ -57,7 +57,7 @@ def test_what_is_no_regular_file_is_listed_but_not_opened(tmp_path: Path, monkey
         read_file(Path("gone.jpg"))
 
 
-def test_unsafe_members_are_apart_from_the_pictures(tmp_path: Path) -> None:
+def test_unsafe_members_are_not_among_the_pictures(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         for name in ("../evil.jpg", "/abs.jpg", "../notes.txt", "good.jpg", "__MACOSX/._good.jpg"):
             packed.writestr(name, name)
@@ -65,20 +65,20 @@ def test_unsafe_members_are_apart_from_the_pictures(tmp_path: Path) -> None:
     assert (tree.pictures, tree.unsafe, tree.texts) == (("good.jpg",), ("../evil.jpg", "/abs.jpg"), frozenset())
 
 
-def test_the_user_hears_of_an_archive_that_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     (tmp_path / "1.jpg").write_bytes(bytes(10_000))
     with tarfile.open(path, "w") as tar:
         tar.add(tmp_path / "1.jpg", "1.jpg")
     path.write_bytes(path.read_bytes()[:5_000])
     (notice,) = tree_of(path).notices
-    assert "a.tar: damaged or cut off" in notice
+    assert "a.tar: damaged or truncated" in notice
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list any folder")
-def test_a_folder_that_cannot_be_listed_is_left_out_with_a_notice(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_skipped_with_a_notice(tmp_path: Path) -> None:
     (tmp_path / "Ann").mkdir(mode=0)
-    assert "Ann: left out, cannot be listed" in tree_of(tmp_path).notices[0]
+    assert "Ann: skipped, cannot be listed" in tree_of(tmp_path).notices[0]
 
 
 def test_each_folder_is_listed_once_and_no_file_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ SERVICE = (
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_folders_for_thumbnails_and_deleted_files_are_left_out_with_a_notice(tmp_path: Path, kind: str) -> None:
+def test_folders_for_thumbnails_and_deleted_files_are_skipped_with_a_notice(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "photos"
     names = ("Ann/1.jpg", "@ann/1.jpg", "Bob/#1/2.jpg", *SERVICE)
     if kind == "folder":
@@ -119,7 +119,7 @@ def test_folders_for_thumbnails_and_deleted_files_are_left_out_with_a_notice(tmp
     tree = tree_of(root)
     assert tree.pictures == ("@ann/1.jpg", "Ann/1.jpg", "Bob/#1/2.jpg")
     (notice,) = tree.notices
-    assert "folders for thumbnails or deleted files are left out" in notice
+    assert "skipped folders for thumbnails or deleted files" in notice
     assert "2 @eaDir" in notice
     assert "2 Thumbs" in notice
 
@@ -131,7 +131,7 @@ def test_a_folder_for_thumbnails_that_is_asked_for_is_read(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_files_that_are_not_taken_are_counted(tmp_path: Path, kind: str) -> None:
+def test_skipped_files_are_counted(tmp_path: Path, kind: str) -> None:
     names = [
         "1.jpg",
         "2.HIF",
@@ -157,15 +157,15 @@ def test_files_that_are_not_taken_are_counted(tmp_path: Path, kind: str) -> None
     tree = tree_of(root)
     assert tree.pictures == ("1.jpg", "2.HIF")
     (notice,) = tree.notices
-    assert "8 files are left out, without the suffix of a picture: 2 .cr3" in notice
+    assert "skipped 8 files without an image suffix: 2 .cr3" in notice
     assert notice.endswith("others")
     assert "\x1b" not in notice
 
 
-def test_the_user_hears_of_members_with_one_name(tmp_path: Path) -> None:
+def test_members_with_the_same_name_are_reported(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed, pytest.warns(UserWarning, match="Duplicate name"):
         for name in ("1.jpg", "1.jpg", "./1.jpg", "2.jpg"):
             packed.writestr(name, name)
     tree = tree_of(tmp_path / "a.zip")
     assert tree.pictures == ("1.jpg", "2.jpg")
-    assert "2 of its files have the name of a later one" in tree.notices[0]
+    assert "2 of its files have the same name as a later one" in tree.notices[0]

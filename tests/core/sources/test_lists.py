@@ -37,8 +37,8 @@ def test_names_that_are_not_text_survive() -> None:
     "line",
     ["2.jpg", "2.jpg\t", "2.jpg 1 2", "2.jpg a/b", "2.jpg .hidden", "2.jpg _", "file identity", "2.jpg " + 256 * "x"],
 )
-def test_an_identity_that_can_have_no_folder_is_an_error_with_its_line(line: str) -> None:
-    with pytest.raises(DataError, match=r"^list:2: not of the form 'file identity'$"):
+def test_an_identity_that_cannot_be_a_folder_is_an_error_with_its_line(line: str) -> None:
+    with pytest.raises(DataError, match=r"^list:2: expected 'file identity'$"):
         read_identities(f"1.jpg Ann\n{line}\n".encode(), "list")
 
 
@@ -55,7 +55,7 @@ def test_an_empty_list_is_an_error() -> None:
 
 def test_celebas_parts_have_their_names() -> None:
     assert read_parts(b"1.jpg 0\n2.jpg 1\n3.jpg 2\n", "list") == {"1.jpg": "train", "2.jpg": "val", "3.jpg": "test"}
-    with pytest.raises(DataError, match=r"list:1: not of the form 'file 0\|1\|2'"):
+    with pytest.raises(DataError, match=r"list:1: expected 'file 0\|1\|2'"):
         read_parts(b"1.jpg 3\n", "list")
 
 

@@ -23,7 +23,7 @@ def test_spellings_of_one_name_agree(one: str, other: str) -> None:
     assert name_key(one) == name_key(other)
 
 
-def test_other_names_stay_others() -> None:
+def test_different_names_stay_different() -> None:
     assert name_key("Ann Lee") != name_key("Annlee") != name_key("Anne Lee")
     assert name_key("李") != name_key("王")
 
@@ -42,10 +42,10 @@ def test_a_list_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.txt: cannot be read"):
         read_names(tmp_path / "gone.txt")
     (tmp_path / "empty.txt").write_text("\n  \n")
-    with pytest.raises(DataError, match="holds no names"):
+    with pytest.raises(DataError, match="contains no names"):
         read_names(tmp_path / "empty.txt")
     (tmp_path / "table.tsv").write_text("Ann_Lee\t1\nBo_Li\tBeijing\n")
-    with pytest.raises(DataError, match=r"table\.tsv:2: neither"):
+    with pytest.raises(DataError, match=r"table\.tsv:2: expected a name"):
         read_names(tmp_path / "table.tsv")
 
 

@@ -46,7 +46,7 @@ def test_a_picture_is_found_however_its_name_is_spelled(
     assert (None if answer is None else str(Path(answer))) == found
 
 
-def test_what_a_folder_holds_is_looked_at_again_once_it_changes(tmp_path: Path) -> None:
+def test_a_changed_folder_is_listed_again(tmp_path: Path) -> None:
     there = FolderPictures(tmp_path)
     assert there.find("1.jpg") is None
     (tmp_path / "1.png").touch()

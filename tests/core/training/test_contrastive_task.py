@@ -1,4 +1,4 @@
-"""Every way to learn without labels, on small faces."""
+"""Training without labels, on small faces."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def batch(task: SimCLRTask | MoCoTask, count: int, first: int = 0) -> tuple[torc
     return crops, torch.full((count,), -1), torch.arange(first, first + count), chance
 
 
-def test_the_key_encoder_follows_the_encoder_and_never_learns_by_itself() -> None:
+def test_the_key_encoder_is_a_moving_average_without_gradients() -> None:
     task = MoCoTask(PretrainConfig(method="moco", queue=8, batch_size=4), network(), np.zeros(16, np.int64)).train()
     assert not task.key_encoder.training
     optimizer = torch.optim.SGD([p for p in task.parameters() if p.requires_grad], lr=0.1)
@@ -97,7 +97,7 @@ def test_the_key_encoder_follows_the_encoder_and_never_learns_by_itself() -> Non
     assert not torch.equal(key, query)
 
 
-def test_momentum_rises_to_what_was_asked_for() -> None:
+def test_momentum_rises_to_the_configured_value() -> None:
     task = MoCoTask(
         PretrainConfig(method="moco", momentum=0.5, queue=8, batch_size=4), network(), np.zeros(8, np.int64)
     )
@@ -111,7 +111,7 @@ def test_momentum_rises_to_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("method", ["simclr", "moco"])
-def test_the_embedding_layer_stays_the_projection_that_it_was(method: str, split: Path, tmp_path: Path) -> None:
+def test_the_embedding_layer_stays_at_its_initialization(method: str, split: Path, tmp_path: Path) -> None:
     def layer(epochs: int) -> torch.Tensor:
         result = pretrain(split, tmp_path / str(epochs), method=method, queue=32, epochs=epochs)
         return load_network(result.encoder)[0].embedding.weight
@@ -121,7 +121,7 @@ def test_the_embedding_layer_stays_the_projection_that_it_was(method: str, split
 
 @pytest.mark.parametrize(("loss", "margin"), [("nt-xent", 0.0), ("nt-xent", 0.05), ("nt-xent", 0.4), ("dcl", 0.0)])
 @pytest.mark.parametrize("method", ["simclr", "moco"])
-def test_the_blind_loss_is_that_of_an_encoder_that_sees_nothing(loss: str, margin: float, method: str) -> None:
+def test_the_collapsed_loss_is_the_loss_of_a_constant_encoder(loss: str, margin: float, method: str) -> None:
     config = PretrainConfig(
         method=method,
         loss=loss,
@@ -135,9 +135,9 @@ def test_the_blind_loss_is_that_of_an_encoder_that_sees_nothing(loss: str, margi
         torch.nn.init.zeros_(part.embedding.weight)
     for number in range(20):  # Until the queue is full.
         value, _ = task(*batch(task, 8, first=8 * number))
-    assert value.item() == pytest.approx(task.blind_loss(8), abs=0.02 if method == "moco" else 1e-5)
+    assert value.item() == pytest.approx(task.collapsed_loss(8), abs=0.02 if method == "moco" else 1e-5)
     if method == "simclr" and loss == "nt-xent" and not margin:
-        assert task.blind_loss(8) == pytest.approx(math.log(15))
+        assert task.collapsed_loss(8) == pytest.approx(math.log(15))
 
 
 def test_a_margin_that_would_have_no_effect_is_refused() -> None:
@@ -145,7 +145,7 @@ def test_a_margin_that_would_have_no_effect_is_refused() -> None:
         PretrainConfig(loss="dcl", margin=0.1)
 
 
-def test_several_folders_in_their_shares(tmp_path: Path) -> None:
+def test_several_folders_are_mixed_by_their_shares(tmp_path: Path) -> None:
     small = make_faces(tmp_path / "small", 2, 8)
     large = make_faces(tmp_path / "large", 6, 8, first=10)
     config = PretrainConfig(
@@ -174,6 +174,6 @@ def test_a_folder_that_a_batch_would_hold_twice_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("weights", ["1", "1,2,3", "1,x", "1,-1", "0,1", "1,inf"])
-def test_weights_that_make_no_sense_are_refused(weights: str) -> None:
+def test_invalid_shares_are_rejected(weights: str) -> None:
     with pytest.raises(ValueError, match="--weights"):
         PretrainConfig(data=(Path("a"), Path("b")), weights=weights)

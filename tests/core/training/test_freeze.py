@@ -1,4 +1,4 @@
-"""A backbone that waits, while what lies behind it learns."""
+"""Training with a frozen backbone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train(faces: Path, out: Path, reporter: Heard | None = None, **options: Any)
 
 
 def changed(before: torch.nn.Module, after: torch.nn.Module) -> list[bool]:
-    """Whether each weight and each average is another one."""
+    """Returns True for each weight and running average that changed."""
     former, latter = before.state_dict(), after.state_dict()
     return [not torch.equal(value, latter[name]) for name, value in former.items()]
 
@@ -59,15 +59,17 @@ def test_a_frozen_backbone_stays_as_it_was(optimizer: str, after: int | None, fa
     assert all(changed(before.backbone, free.backbone)) if after else not any(changed(before.backbone, free.backbone))
 
 
-def test_it_is_told_when_the_backbone_begins_to_learn(faces: Path, tmp_path: Path) -> None:
+def test_unfreezing_is_reported(faces: Path, tmp_path: Path) -> None:
     heard = Heard()
     train(faces, tmp_path / "run", heard, epochs=3, unfreeze_after=2)
-    assert [n.text for n in heard.of(Notice) if "learns" in n.text] == ["epoch 3: the backbone learns from here on"]
+    assert [n.text for n in heard.of(Notice) if "backbone is" in n.text] == [
+        "epoch 3: the backbone is no longer frozen"
+    ]
 
 
 @pytest.mark.parametrize("step", [1, 4, 5])
 def test_stopped_and_continued_is_bit_identical(step: int, faces: Path, tmp_path: Path) -> None:
-    """Of four steps in each of three epochs: stopped while it is frozen, as it is to be free, and when it is."""
+    """Three epochs of four steps, stopped while the backbone is frozen, when it is unfrozen, and afterwards."""
     options = {"epochs": 3, "unfreeze_after": 1}
     train(faces, tmp_path / "whole", **options)
     with pytest.raises(TerminatedRunError):

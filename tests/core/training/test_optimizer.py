@@ -20,7 +20,7 @@ NAMES: list[Optimizer] = ["adamw", "lars", "sgd"]
 
 
 def torch_rates(rising: int, falling: int, peak: float) -> list[float]:
-    """By torch's schedulers: a rise of which the last step has the peak, then a fall."""
+    """The rates of torch schedulers: a warmup whose last step has the peak rate, then a decay."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=peak)
     rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rising, total_iters=rising - 1)
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, falling)
@@ -41,14 +41,14 @@ def test_the_rate_is_that_of_torchs_schedulers(total: int, rising: int) -> None:
     assert rates == pytest.approx(torch_rates(rising, total - rising, 2.0), abs=1e-12)
 
 
-def test_the_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
+def test_linear_warmup_and_cosine_decay() -> None:
     assert [learning_rate(done, 2.0, 0.2) for done in (0.05, 0.1, 0.2)] == pytest.approx([0.5, 1.0, 2.0])
     assert learning_rate(0.6, 2.0, 0.2) == pytest.approx(1.0)
     assert learning_rate(0.4, 2.0, 0.2) == pytest.approx(1 + math.cos(math.pi / 4))
     assert learning_rate(1.0, 2.0, 0.2) == pytest.approx(0, abs=1e-12)
 
 
-def test_runs_without_a_rise_or_without_a_fall_have_rates_too() -> None:
+def test_runs_without_warmup_or_without_decay() -> None:
     assert learning_rate(0.0, 3.0, 0.0) == 3.0
     assert learning_rate(0.25, 3.0, 1.0) == 0.75
     assert learning_rate(1.0, 3.0, 1.0) == 3.0
@@ -117,7 +117,7 @@ def test_norms_and_biases_do_not_decay(name: Optimizer) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_continued_optimizer_goes_on_as_if_it_had_not_stopped(name: Optimizer) -> None:
+def test_a_restored_optimizer_takes_the_same_steps(name: Optimizer) -> None:
     module, other = network(), network()
     optimizer = build_optimizer(module, name, lr=0.1, weight_decay=0.01)
     take(optimizer, module, 0)
@@ -131,7 +131,7 @@ def test_a_continued_optimizer_goes_on_as_if_it_had_not_stopped(name: Optimizer)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_needs_no_gradient_is_left_alone(name: Optimizer) -> None:
+def test_parameters_without_gradients_are_skipped(name: Optimizer) -> None:
     module = nn.Linear(3, 3, bias=False)
     module.weight.requires_grad_(False)
     with pytest.raises(ValueError, match="empty"):

@@ -1,4 +1,4 @@
-"""A run that was stopped and continued ends as one that was not, to the last bit."""
+"""A resumed run gives the same weights as an uninterrupted one, bit for bit."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def test_every_task_continues_bit_identically(
     config: TrainConfig, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of random-then-hard, the second epoch has hard negatives, and there it is stopped.
-    monkeypatch.setattr(triplet_module, "is_hard", lambda rows: len(rows) == 1)
-    listed = isinstance(config, TripletConfig) and config.listed
+    monkeypatch.setattr(triplet_module, "should_use_hard_negatives", lambda rows: len(rows) == 1)
+    listed = isinstance(config, TripletConfig) and config.lists_triplets
 
     def train(out: str, reporter: Heard, **options: Any) -> Path:
         from dataclasses import replace
@@ -123,18 +123,18 @@ def test_a_process_that_was_killed_continues_bit_identically(
     assert weights(result.run) == weights(uninterrupted)
 
 
-def test_a_second_signal_ends_the_run_at_once(split: Path, tmp_path: Path) -> None:
+def test_a_second_signal_stops_the_run_immediately(split: Path, tmp_path: Path) -> None:
     class Impatient(Stopper):
         def report(self, event: Event) -> None:
             super().report(event)
             if self._step == 2:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(InterruptedRunError, match="at once"):
+    with pytest.raises(InterruptedRunError, match="stopped immediately"):
         pretrain(split, tmp_path / "run", Impatient(signal.SIGINT, 2), **OPTIONS)
 
 
-def test_more_epochs_may_follow(uninterrupted: Path, split: Path) -> None:
+def test_a_run_can_be_resumed_with_more_epochs(uninterrupted: Path, split: Path) -> None:
     longer = pretrain(split, uninterrupted, resume="yes", **{**OPTIONS, "epochs": 4})
     assert (uninterrupted / "history.csv").read_text().count("\n") == 5
     assert longer.epochs == 4
@@ -151,7 +151,7 @@ def test_other_faces_are_refused(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", 4, 4)
     out = pretrain(faces, tmp_path / "run", epochs=1).run
     (faces / "person_000" / "0.png").unlink()
-    with pytest.raises(ModelError, match="faces were changed"):
+    with pytest.raises(ModelError, match="faces have changed"):
         pretrain(faces, out, epochs=2, resume="yes")
 
 
@@ -176,21 +176,21 @@ def test_other_faces_under_another_path_are_refused(tmp_path: Path) -> None:
     other = make_split(tmp_path / "new")
     picture = next(other.rglob("*.png"))
     picture.write_bytes(picture.read_bytes() + b"more")
-    with pytest.raises(ConfigError, match=r"FACES\S*: the run in .* cannot be continued with .*new"):
+    with pytest.raises(ConfigError, match=r"FACES\S*: the run in .* cannot be resumed with .*new"):
         pretrain(other, tmp_path / "run", resume="yes", epochs=2)
     (tmp_path / "old").rename(tmp_path / "elsewhere")
     picture.rename(picture.with_name("another.png"))
-    with pytest.raises(ModelError, match="the faces were changed since"):
+    with pytest.raises(ModelError, match="the training faces have changed since"):
         pretrain(other, tmp_path / "run", resume="yes", epochs=2)
 
 
 def test_another_command_is_refused(split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=0).run
-    with pytest.raises(ConfigError, match="train-center cannot continue"):
+    with pytest.raises(ConfigError, match="train-center cannot resume"):
         run(CenterConfig(data=(split,), out=out, resume="yes"), Heard())
 
 
-def test_without_a_folder_there_is_nothing_to_continue(split: Path) -> None:
+def test_resume_needs_a_run_folder(split: Path) -> None:
     with pytest.raises(ConfigError, match="-o RUN"):
         run(CenterConfig(data=(split,), resume="yes"), Heard())
 
@@ -208,11 +208,11 @@ def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Pat
     }
     assert content[damage] != path.read_bytes()
     path.write_bytes(content[damage])
-    with pytest.raises(ModelError, match="not a whole checkpoint"):
+    with pytest.raises(ModelError, match="not a checkpoint of faceclr"):
         pretrain(split, out, epochs=2, resume="yes")
 
 
-def test_what_a_killed_run_left_is_swept_away(split: Path, tmp_path: Path) -> None:
+def test_incomplete_files_of_a_killed_run_are_removed(split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=1).run
     names = sorted(path.name for path in out.rglob("*"))
     (out / "encoder").rename(out / ".encoder.former")
@@ -223,7 +223,7 @@ def test_what_a_killed_run_left_is_swept_away(split: Path, tmp_path: Path) -> No
     assert left == [name for name in names if not name.startswith("events")]
 
 
-def test_faces_are_remembered(split: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_uses_the_same_faces(split: Path, tmp_path: Path) -> None:
     out = pretrain(split, tmp_path / "run", epochs=1).run
     from faceclr_cli.core.configs.pretrain import PretrainConfig
     from tests.core.training.toy import SMALL

@@ -16,7 +16,7 @@ from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.errors import InterruptedRunError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced
-from faceclr_cli.core.training.alarms import alarms
+from faceclr_cli.core.training.alarms import find_alarms
 from faceclr_cli.core.training.schedule import Schedule
 from tests.core.training.toy import Heard, make_faces, pretrain, weights
 
@@ -33,12 +33,12 @@ def plan(**options: Any) -> Schedule:
 @pytest.mark.parametrize(
     ("text", "expected"), [("90s", 90), ("30m", 1800), ("6h", 21600), ("1d12h", 129600), ("1.5h", 5400)]
 )
-def test_lengths_of_time(text: str, expected: float) -> None:
+def test_durations(text: str, expected: float) -> None:
     assert seconds(text) == expected
 
 
 @pytest.mark.parametrize("text", ["6", "h", "6 hours", "-1h", "0s", "", "1h-2m"])
-def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+def test_invalid_durations_are_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="time"):
         PretrainConfig(time_budget=text)
 
@@ -85,14 +85,14 @@ def test_a_batch_belongs_to_one_step_of_the_optimizer() -> None:
 
 def test_a_budget_moves_the_schedule_on() -> None:
     short = plan(time_budget="100s")
-    assert short.done(0, 0.0) == pytest.approx(0.005)
-    assert short.done(10, 80.0) == 0.8  # By time.
-    assert short.done(89, 80.0) == pytest.approx(0.895)  # By steps.
-    assert plan().done(10, 80.0) == pytest.approx(0.105)
+    assert short.progress(0, 0.0) == pytest.approx(0.005)
+    assert short.progress(10, 80.0) == 0.8  # By time.
+    assert short.progress(89, 80.0) == pytest.approx(0.895)  # By steps.
+    assert plan().progress(10, 80.0) == pytest.approx(0.105)
 
 
 class Ticking(Heard):
-    """By its clock each batch takes a second, and all else next to nothing: no run is faster or slower elsewhere."""
+    """A clock on which each batch takes a second and everything else almost no time, on any machine."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         super().__init__()
@@ -118,10 +118,10 @@ def test_a_run_ends_within_its_budget_with_a_rate_near_zero(
     assert sum(row["seconds"] for row in rows) == pytest.approx(18, abs=1)
     assert rows[-1]["lr"] < 0.01 * max(row["lr"] for row in rows)
     assert (result.run / "encoder" / "weights.safetensors").exists()
-    assert any("for 18s at most" in notice.text for notice in heard.of(Notice))
+    assert any("for at most 18s" in notice.text for notice in heard.of(Notice))
 
 
-def test_a_run_that_ended_by_time_goes_on_with_more(
+def test_a_run_that_used_up_its_budget_resumes_with_a_larger_one(
     split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = pretrain(split, tmp_path / "run", Ticking(monkeypatch), epochs=10**6, time_budget="6s").run
@@ -215,13 +215,13 @@ def test_resume_auto_starts_then_continues(split: Path, tmp_path: Path) -> None:
     assert not heard.of(EpochFinished)
 
 
-def test_pictures_are_held_out_where_nothing_else_is_watched(tmp_path: Path) -> None:
+def test_pictures_are_held_out_without_validation_faces(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", 32, 4)
     heard = Heard()
     result = pretrain(faces, tmp_path / "run", heard, epochs=1, hold_out=0.25)
     assert result.metrics["val_knn"] > 0.1
     text = heard.of(Notice)[0].text
-    assert "on 96 pictures" in text and "watching 32 pictures" in text
+    assert "on 96 pictures" in text and "validating on 32 held-out pictures" in text
     none = pretrain(faces, tmp_path / "none", epochs=1, hold_out=0.0)
     assert "val_rank" not in none.metrics
 
@@ -230,46 +230,46 @@ def row(epoch: int, **numbers: float) -> dict[str, float]:
     return {"epoch": epoch, "step": 10 * epoch, **numbers}
 
 
-def test_a_collapse_is_called_out_once() -> None:
+def test_collapse_is_reported_once() -> None:
     rows = [row(1, loss=5.0, val_rank=20.0), row(2, loss=6.2, val_rank=9.0), row(3, loss=6.235, val_rank=1.2)]
-    assert alarms(rows[:2], math.log(511), plan()) == []
-    (text,) = alarms(rows, math.log(511), plan())
-    assert "COLLAPSE" in text and "epoch 3" in text and "--lr" in text and "effective rank 1.2" in text
-    assert alarms([*rows, row(4, loss=6.236, val_rank=1.1)], math.log(511), plan()) == []
+    assert find_alarms(rows[:2], math.log(511), plan()) == []
+    (text,) = find_alarms(rows, math.log(511), plan())
+    assert "collapsed" in text and "epoch 3" in text and "--lr" in text and "effective rank 1.2" in text
+    assert find_alarms([*rows, row(4, loss=6.236, val_rank=1.1)], math.log(511), plan()) == []
     # By the loss alone, where nothing is watched; but not while the rate still rises.
-    assert "COLLAPSE" in alarms([row(2, loss=6.236)], math.log(511), plan())[0]
-    assert alarms([row(1, loss=6.236)], math.log(511), plan(warmup=0.15)) == []
+    assert "collapsed" in find_alarms([row(2, loss=6.236)], math.log(511), plan())[0]
+    assert find_alarms([row(1, loss=6.236)], math.log(511), plan(warmup=0.15)) == []
 
 
-def test_embeddings_that_hardly_differ_have_collapsed_if_the_loss_is_near_that_of_a_blind_encoder() -> None:
-    [text] = alarms([row(2, loss=0.2014, active=0.97, cosine=0.999)], 0.2, plan())
-    assert "COLLAPSE" in text and "mean cosine 0.999" in text
-    assert alarms([row(2, loss=0.2014, active=0.97, cosine=0.9)], 0.2, plan()) == []
-    assert alarms([row(2, loss=0.15, active=0.97, cosine=0.999)], 0.2, plan()) == []
+def test_embeddings_that_hardly_differ_have_collapsed_if_the_loss_is_near_the_collapsed_loss() -> None:
+    [text] = find_alarms([row(2, loss=0.2014, active=0.97, cosine=0.999)], 0.2, plan())
+    assert "collapsed" in text and "mean cosine 0.999" in text
+    assert find_alarms([row(2, loss=0.2014, active=0.97, cosine=0.9)], 0.2, plan()) == []
+    assert find_alarms([row(2, loss=0.15, active=0.97, cosine=0.999)], 0.2, plan()) == []
 
 
 def test_triplets_of_which_few_are_active_have_not_collapsed() -> None:
-    """Those that are active cost 0.2 on average, as all would cost a blind encoder."""
-    assert alarms([row(2, loss=0.2, active=0.4, val_rank=10.0)], 0.2, plan()) == []
-    assert "COLLAPSE" in alarms([row(2, loss=0.2, active=1.0, val_rank=10.0)], 0.2, plan())[0]
+    """The active triplets have a mean loss of 0.2, like all triplets of a collapsed encoder."""
+    assert find_alarms([row(2, loss=0.2, active=0.4, val_rank=10.0)], 0.2, plan()) == []
+    assert "collapsed" in find_alarms([row(2, loss=0.2, active=1.0, val_rank=10.0)], 0.2, plan())[0]
 
 
-def test_overfitting_is_called_out_once() -> None:
+def test_overfitting_is_reported_once() -> None:
     quality = [0.3, 0.5, 0.6, 0.58, 0.57, 0.55, 0.54]
     rows = [row(epoch, loss=5.0 - 0.1 * epoch, val_knn=value) for epoch, value in enumerate(quality, start=1)]
-    heard = [alarms(rows[:count], math.log(511), plan()) for count in range(1, 8)]
+    heard = [find_alarms(rows[:count], math.log(511), plan()) for count in range(1, 8)]
     assert [len(texts) for texts in heard] == [0, 0, 0, 0, 0, 1, 0]
     assert "val_knn was 0.600" in heard[5][0]
     rising = [{**each, "loss": 5.0 + each["epoch"]} for each in rows]
-    assert alarms(rising[:6], math.log(511), plan()) == []
+    assert find_alarms(rising[:6], math.log(511), plan()) == []
 
 
 def test_a_run_that_collapses_says_so(split: Path, tmp_path: Path) -> None:
-    """A rate at which the network forgets everything: all 32 views of a batch look the same to it."""
+    """At this learning rate, the network maps all 32 views of a batch to the same embedding."""
     heard = Heard()
     result = pretrain(
         split, tmp_path / "run", heard, epochs=4, optimizer="sgd", lr=1.0, warmup=0.0, clip=0.0, head="none"
     )
     assert result.metrics["loss"] == pytest.approx(math.log(31), abs=0.01)
     warnings = [notice.text for notice in heard.of(Notice) if notice.level == "warning"]
-    assert sum("COLLAPSE" in text for text in warnings) == 1
+    assert sum("collapsed" in text for text in warnings) == 1

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from faceclr_cli.core.training.task import Part, dropout
+from faceclr_cli.core.training.task import BatchSlice, dropout
 
 FEATURES = torch.arange(1.0, 60_001).view(12, 5000)
-WHOLE = Part(0, 12)
+WHOLE = BatchSlice(0, 12)
 
 
 def test_a_share_is_left_out_and_the_mean_is_kept() -> None:
@@ -28,6 +28,6 @@ def test_each_picture_step_and_seed_has_its_own() -> None:
 def test_processes_leave_out_what_one_would(parts: tuple[int, ...]) -> None:
     whole, pieces, first = dropout(FEATURES, 0.4, 3, 5, WHOLE), [], 0
     for count in parts:
-        pieces.append(dropout(FEATURES[first : first + count], 0.4, 3, 5, Part(first, 12)))
+        pieces.append(dropout(FEATURES[first : first + count], 0.4, 3, 5, BatchSlice(first, 12)))
         first += count
     assert torch.equal(torch.cat(pieces), whole)

@@ -26,7 +26,7 @@ from faceclr_cli.core.faces.face_folder import open_faces
 from faceclr_cli.core.losses.triplet_loss import Mining as Chosen
 from faceclr_cli.core.training import training_sets as sets_module
 from faceclr_cli.core.training import validation as watch
-from faceclr_cli.core.training.resolved_options import claim
+from faceclr_cli.core.training.resolved_options import claim_run_folder
 from faceclr_cli.core.training.run_folder import best_epoch
 from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.toy import SIZE, SMALL, Heard, describe_faces, make_faces, make_split, pretrain, weights
@@ -105,7 +105,7 @@ def test_listed_triplets_make_others_easy(mining: Mining, split: Path, tmp_path:
     assert random_triplets_cost(trained, split) < 0.5 * random_triplets_cost(untrained, split)
 
 
-def test_people_are_told_apart(split: Path, tmp_path: Path) -> None:
+def test_people_are_classified(split: Path, tmp_path: Path) -> None:
     config = CenterConfig(data=(split,), out=tmp_path / "run", epochs=8, optimizer="adamw", lr=3e-3, **SMALL)
     table = rows(run(config, Heard()).run)
     assert table[-1]["accuracy"] > 0.9
@@ -148,7 +148,7 @@ def test_no_epochs_write_the_untrained_network(split: Path, tmp_path: Path) -> N
     assert load_encoder_folder(result.encoder).digest != load_encoder_folder(other.encoder).digest
 
 
-def test_the_card_says_who_was_seen(tmp_path: Path) -> None:
+def test_the_card_lists_the_training_people(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", 3, 4)
     card = load_encoder_folder(pretrain(faces, tmp_path / "run", epochs=0).encoder).card
     assert (card.command, card.data, card.pictures) == ("pretrain", "faces", 12)
@@ -191,10 +191,10 @@ def test_random_numbers_of_the_caller_stay(split: Path, tmp_path: Path) -> None:
         ({"init": "no-such-run"}, ModelError, "no-such-run"),
         ({"val": (Path("no-such-val"),)}, DataError, "no-such-val"),
         ({"data": Path("no-such-faces")}, DataError, "no-such-faces"),
-        ({"resume": "yes"}, ModelError, "no run to continue"),
+        ({"resume": "yes"}, ModelError, "no run to resume"),
     ],
 )
-def test_what_is_wrong_leaves_nothing_behind(
+def test_invalid_options_leave_nothing_behind(
     options: dict[str, object], error: type[Exception], text: str, split: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=text):
@@ -208,14 +208,14 @@ def test_a_gpu_that_is_not_there_is_refused(split: Path, tmp_path: Path, monkeyp
         pretrain(split, tmp_path / "run", device="cuda")
 
 
-def test_faces_without_names_teach_no_names(tmp_path: Path) -> None:
+def test_labels_are_required_by_trainers_that_use_them(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", 1, 16)
     (faces / "person_000").rename(faces / "_")
     for config in (
         TripletConfig(data=(faces,), out=tmp_path / "run", **SMALL),
         CenterConfig(data=(faces,), out=tmp_path / "run", **SMALL),
     ):
-        with pytest.raises(DataError, match="no face here has a name"):
+        with pytest.raises(DataError, match="none of the faces has a name"):
             run(config, Heard())
     assert pretrain(faces, tmp_path / "run", epochs=1).epochs == 1
 
@@ -249,7 +249,7 @@ def test_runs_are_numbered(split: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        claimed = list(pool.map(claim, ["train-center"] * 24))
+        claimed = list(pool.map(claim_run_folder, ["train-center"] * 24))
     assert sorted(map(str, claimed)) == sorted(f"runs/train-center-{number}" for number in range(1, 25))
     assert all(folder.is_dir() for folder in claimed)
 
@@ -260,9 +260,9 @@ from pathlib import Path
 from faceclr_cli.core import errors
 from faceclr_cli.core.configs.{module} import {config} as Config
 from faceclr_cli.core.events import Silent
-from faceclr_cli.core.training.trainers import run
+from faceclr_cli.core.training.trainers import train
 try:
-    run(Config(**{options}), Silent())
+    train(Config(**{options}), Silent())
 except errors.FaceclrError as error:
     print(type(error).__name__, "torch" in sys.modules)
 """
@@ -279,7 +279,7 @@ except errors.FaceclrError as error:
         ("pretrain", "PretrainConfig", "data=(Path('faces'),), init='no-such-run'", "ModelError"),
     ],
 )
-def test_what_the_folders_tell_is_found_wrong_before_torch_is_loaded(
+def test_bad_folders_are_reported_before_torch_is_imported(
     module: str, config: str, options: str, error: str, tmp_path: Path
 ) -> None:
     if options:
@@ -335,7 +335,7 @@ def test_an_epoch_that_is_not_finite_is_never_the_best() -> None:
     assert best_epoch(table, TripletConfig()) == 2
 
 
-def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> None:
+def test_validation_on_training_people_is_reported(tmp_path: Path) -> None:
     train = make_split(tmp_path / "split", 3, 4)
     shutil.copytree(train / "person_001", train.parent / "val" / "person_001")
     heard = Heard()
@@ -347,7 +347,7 @@ def test_watching_people_who_are_trained_on_is_called_out(tmp_path: Path) -> Non
     ("people", "pictures", "said"),
     [(3, 1, "0 people have two or more"), (1, 4, "1 person has two or more"), (4, 2, "4 people have two or more")],
 )
-def test_a_val_part_of_too_few_people_names_no_best_epoch(
+def test_too_few_validation_people_determine_no_best_epoch(
     people: int, pictures: int, said: str, tmp_path: Path
 ) -> None:
     train = make_split(tmp_path / "split", 3, 4)
@@ -357,11 +357,11 @@ def test_a_val_part_of_too_few_people_names_no_best_epoch(
     result = pretrain(train, tmp_path / "run", heard, epochs=1)
     assert result.best_epoch is None
     assert "val_rank" in result.metrics and "val_knn" not in result.metrics
-    assert any(said in notice.text and "fewer than the 5" in notice.text for notice in heard.of(Notice))
+    assert any(said in notice.text and "at least 5" in notice.text for notice in heard.of(Notice))
     assert load_encoder_folder(result.run).calibration is None
 
 
-def test_val_was_prepared_otherwise(tmp_path: Path) -> None:
+def test_validation_faces_with_another_fingerprint_are_rejected(tmp_path: Path) -> None:
     train = make_split(tmp_path / "split", 3, 4)
     describe_faces(train.parent / "val", template="another")
     with pytest.raises(FingerprintError, match="template"):

@@ -1,4 +1,4 @@
-"""What `train-triplet` trains on."""
+"""The triplets of `train-triplet`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from faceclr_cli.core.training import validation as embedded_module
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.trainers import train as run
-from faceclr_cli.core.training.triplet_task import is_hard
+from faceclr_cli.core.training.triplet_task import should_use_hard_negatives
 from tests.core.training.toy import SMALL, Heard, make_faces, make_split, weights
 
 
@@ -181,7 +181,7 @@ def test_processes_share_whole_triplets_of_the_same_batches(mining: Mining, proc
     parts = [task.share(batch, rank, processes) for rank in range(processes)]
     assert np.concatenate(parts).tolist() == batch.tolist()
     assert {len(part) % 3 for part in parts} == {0}
-    with pytest.raises(DataError, match="33 triplets don't suffice for 34"):
+    with pytest.raises(DataError, match="33 triplets are not enough for 34"):
         task.share(batch, 0, 34)
 
 
@@ -199,7 +199,7 @@ def test_people_with_one_picture_are_negatives_and_never_anchors(tmp_path: Path)
 
 
 @pytest.mark.parametrize("mining", get_args(Mining))
-def test_pictures_under_wrong_names_end_no_run(mining: Mining, tmp_path: Path) -> None:
+def test_mislabeled_pictures_do_not_stop_a_run(mining: Mining, tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", 5, 4)
     for number in (0, 1):
         (faces / "person_000" / f"{number}.png").rename(faces / "person_001" / f"was_{number}.png")
@@ -210,7 +210,7 @@ def test_pictures_under_wrong_names_end_no_run(mining: Mining, tmp_path: Path) -
     assert load_encoder_folder(tmp_path / "run").dim == SMALL["embedding_dim"]
 
 
-def test_negatives_out_of_the_bank_are_close_by_the_encoder_that_chose(split: Path, tmp_path: Path) -> None:
+def test_negatives_from_the_bank_are_close(split: Path, tmp_path: Path) -> None:
     # The first epoch's are chosen by the untrained network, which a run without epochs writes.
     run(TripletConfig(data=(split,), out=tmp_path / "untrained", epochs=0, **SMALL), Heard())
     embeddings = load_encoder_folder(tmp_path / "untrained").embed(pack(open_faces(split), Silent()).crops)
@@ -228,11 +228,11 @@ def test_negatives_out_of_the_bank_are_close_by_the_encoder_that_chose(split: Pa
     assert places["bank"] == pytest.approx(8 / 9, abs=0.04)
 
 
-def test_a_run_says_when_negatives_become_hard(split: Path, tmp_path: Path) -> None:
+def test_the_switch_to_hard_negatives_is_reported(split: Path, tmp_path: Path) -> None:
     heard = Heard()
     train(split, tmp_path / "run", heard, mining="random-then-hard", epochs=4, lr=0.0)  # Its loss cannot fall.
     assert [notice.text for notice in heard.of(Notice) if "hard" in notice.text] == [
-        "epoch 4: the loss stopped falling, so negatives are hard from here on"
+        "epoch 4: the loss stopped falling; switching to hard negatives"
     ]
 
 
@@ -266,7 +266,7 @@ STALLED = (1.0, 0.8, 0.8, 0.8)
     ],
 )
 def test_negatives_become_hard_when_the_loss_stops_falling(rows: list[Row], hard: bool) -> None:
-    assert is_hard(rows) is hard
+    assert should_use_hard_negatives(rows) is hard
 
 
 @pytest.mark.parametrize(
@@ -279,15 +279,15 @@ def test_negatives_become_hard_when_the_loss_stops_falling(rows: list[Row], hard
         ({"val_rank": [20.0, 30.0, 12.0]}, True),  # Compared with the last epoch of random ones.
     ],
 )
-def test_hard_negatives_are_given_up_on_a_collapse(columns: dict[str, list[float]], hard: bool) -> None:
+def test_a_collapse_ends_hard_negatives(columns: dict[str, list[float]], hard: bool) -> None:
     rows = history(*STALLED, 0.5, 0.5, **columns)
-    assert is_hard(rows) is hard
+    assert should_use_hard_negatives(rows) is hard
 
 
-def test_after_a_collapse_hard_negatives_have_another_try() -> None:
+def test_hard_negatives_are_tried_again_after_a_collapse() -> None:
     rows = history(*STALLED, 0.2, active=[0.99])
     states = []
     for loss in (0.6, 0.6, 0.6, 0.5):
         rows = [*rows, *history(loss)]
-        states.append(is_hard(rows))
+        states.append(should_use_hard_negatives(rows))
     assert states == [False, False, True, True]  # Losses of hard negatives count no longer.

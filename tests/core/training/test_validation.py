@@ -1,4 +1,4 @@
-"""What is measured on faces that are not trained on, and what follows from it."""
+"""Validation metrics and decisions based on them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def embedded(result: TrainResult, folder: Path) -> tuple[np.ndarray, list[str], 
     return load_encoder_folder(result.run).embed(crops).astype(np.float64), [file.parent.name for file in files], names
 
 
-def test_verification_of_strangers_is_that_of_the_kept_encoder(tmp_path: Path) -> None:
+def test_validation_metrics_are_those_of_the_kept_encoder(tmp_path: Path) -> None:
     split = make_split(tmp_path / "split")
     make_faces(split.with_name("val"), 21, 4, first=105)
     config = TripletConfig(data=(split,), out=tmp_path / "run", epochs=1, **SMALL)
@@ -59,18 +59,18 @@ def test_verification_of_strangers_is_that_of_the_kept_encoder(tmp_path: Path) -
     assert (row["val_genuine"], row["val_impostor"]) == (same.sum(), (~same).sum())
     calibration = load_encoder_folder(result.run).calibration
     assert calibration is not None
-    assert calibration.source == "all pairs of 104 pictures of 26 people watched in training"
+    assert calibration.source == "all pairs of 104 pictures of 26 people held out from training"
     kept, strict = calibration.points
     assert kept.far == pytest.approx((scores >= kept.threshold)[~same].mean())
     assert kept.tar == pytest.approx((scores >= kept.threshold)[same].mean())
     assert (kept.tar + 1 - kept.far) / 2 == pytest.approx(row["val_accuracy"])
-    assert strict == calibration.usual and strict.far == 0.01
+    assert strict == calibration.default_point and strict.far == 0.01
     assert (scores >= strict.threshold)[~same].mean() <= 0.01
     assert strict.tar == pytest.approx((scores >= strict.threshold)[same].mean())
 
 
 @pytest.mark.parametrize(("people", "fars"), [(19, None), (20, [0.3]), (25, [0.3, 0.01]), (78, [0.3, 0.01, 0.001])])
-def test_thresholds_are_kept_of_as_many_people_as_support_them(people: int, fars: list[float] | None) -> None:
+def test_thresholds_need_enough_people(people: int, fars: list[float] | None) -> None:
     row = {
         "val_people": people, "val_pictures": 4 * people, "val_threshold": 0.4, "val_far": 0.3, "val_tar": 0.8,
         "val_threshold@1e-2": 0.6, "val_tar@1e-2": 0.2, "val_threshold@1e-3": 0.7, "val_tar@1e-3": 0.1,
@@ -79,7 +79,7 @@ def test_thresholds_are_kept_of_as_many_people_as_support_them(people: int, fars
     assert fars == (None if kept is None else [point.far for point in kept.points])
 
 
-def test_the_loss_of_strangers_is_that_of_their_triplets(split: Path, tmp_path: Path) -> None:
+def test_the_validation_loss_is_the_loss_of_random_triplets(split: Path, tmp_path: Path) -> None:
     config = TripletConfig(data=(split,), out=tmp_path / "run", epochs=1, margin=2.0, **SMALL)
     result = run(config, Heard())
     embeddings, owners, _ = embedded(result, split.with_name("val"))
@@ -158,7 +158,7 @@ def test_listed_pairs_are_verified_every_few_epochs(split: Path, tmp_path: Path)
     assert resumed.epochs == 5
 
 
-def test_pairs_of_absent_pictures_are_said_and_count_as_wrong(split: Path, tmp_path: Path) -> None:
+def test_pairs_with_missing_pictures_are_reported_and_count_as_errors(split: Path, tmp_path: Path) -> None:
     lfw = make_faces(tmp_path / "lfw", 6, 4, first=200)
     whole, fewer = listed(lfw, tmp_path / "whole.csv"), listed(lfw, tmp_path / "fewer.csv", absent=40)
 
@@ -182,7 +182,7 @@ def test_pairs_that_cannot_be_measured_are_refused_before_training(split: Path, 
     for folder, file, error, said in [
         (tmp_path / "photographs", pairs, DataError, "faceclr prepare"),
         (lfw, tmp_path / "strange.csv", DataError, "too few of the pictures"),
-        (lfw, tmp_path / "unlabeled.csv", DataError, "without a label"),
+        (lfw, tmp_path / "unlabeled.csv", DataError, "no label"),
         (other, pairs, FingerprintError, "template"),
     ]:
         with pytest.raises(error, match=said):
@@ -204,7 +204,7 @@ def test_the_best_epoch_is_the_one_asked_for() -> None:
     assert best_epoch(table, PretrainConfig()) == 2
 
 
-def test_a_loss_of_strangers_that_rises_while_training_goes_on_is_overfitting() -> None:
+def test_a_rising_validation_loss_is_overfitting() -> None:
     losses = [0.5, 0.3, 0.2, 0.22, 0.23, 0.25]
     table = [
         {"epoch": place, "step": place, "loss": 0.2, "active": 0.5 - 0.05 * place, "val_loss": loss}

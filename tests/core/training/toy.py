@@ -1,4 +1,4 @@
-"""Small folders of faces that are no faces, and small trainings on them."""
+"""Small folders of synthetic faces, and short trainings on them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from faceclr_cli.core.events import Event, Reporter
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.training import run_worker as work
 from faceclr_cli.core.training.checkpoint import TrainingState
-from faceclr_cli.core.training.loop import Trainee
+from faceclr_cli.core.training.loop import TrainingContext
 from faceclr_cli.core.training.run_folder import RunFolder
-from faceclr_cli.core.training.run_worker import Outcome, TrainingJob
+from faceclr_cli.core.training.run_worker import RunOutcome, TrainingJob
 from faceclr_cli.core.training.stop_signals import StopRequest
 from faceclr_cli.core.training.trainers import TrainResult
 from faceclr_cli.core.training.trainers import train as run
@@ -38,7 +38,7 @@ SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "
 
 
 class Heard:
-    """A reporter that remembers."""
+    """A reporter that records events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -95,7 +95,7 @@ class Loud:
 
 
 def train_elsewhere(split: Path, out: Path, **options: Any) -> subprocess.Popen[str]:
-    """The same training in a process of its own, which leads a process group."""
+    """Runs the same training in a separate process, which leads a process group."""
     program = (
         "import sys, json, torch; from pathlib import Path; from tests.core.training.toy import *\n"
         "torch.set_num_threads(1)\n"
@@ -112,7 +112,7 @@ def train_elsewhere(split: Path, out: Path, **options: Any) -> subprocess.Popen[
 
 
 def wait_for_step(process: subprocess.Popen[str], steps: int) -> None:
-    """Until so many steps of training are made there."""
+    """Waits until the process has trained for some steps."""
     assert process.stdout is not None
     for line in process.stdout:
         steps -= line.startswith("TaskAdvanced") and "task='epoch" in line
@@ -121,13 +121,13 @@ def wait_for_step(process: subprocess.Popen[str], steps: int) -> None:
     raise AssertionError(process.communicate()[1])
 
 
-def spied(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> Outcome:
-    """The work of a process, which also writes down which weights it ended with."""
+def spied(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
+    """The work of a process, which also records a digest of its final weights."""
     fit = work.fit
 
-    def spying(trainee: Trainee, state: TrainingState, record: RunFolder) -> Iterator[Event]:
-        yield from fit(trainee, state, record)
-        digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in trainee.task.parameters()))
+    def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Event]:
+        yield from fit(context, state, record)
+        digest = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in context.task.parameters()))
         (job.out.parent / f"rank_{fabric.global_rank}").write_text(digest.hexdigest())
 
     work.fit = spying

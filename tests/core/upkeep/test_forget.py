@@ -160,7 +160,10 @@ def test_the_last_person_takes_the_store_along(place: Path) -> None:
     assert not (place / "faces" / "faceclr.json").exists()
 
 
-@pytest.mark.parametrize(("name", "text"), [("person-3", "did you mean person-0"), ("..", "nobody"), ("_", "nobody")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("person-3", "did you mean person-0"), ("..", "no artifact contains"), ("_", "no artifact contains")],
+)
 def test_who_is_not_there_is_an_error_and_nothing_happens(name: str, text: str, place: Path) -> None:
     files = sorted(place.rglob("*"))
     with pytest.raises(DataError, match=text):

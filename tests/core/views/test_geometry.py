@@ -8,13 +8,13 @@ import torchvision.transforms.v2.functional as vision
 from scipy import stats
 from torchvision.transforms.v2 import RandomResizedCrop
 
-from faceclr_cli.core.views import geometry as warp
+from faceclr_cli.core.views import geometry
 from tests.core.views.pixels import each, generator, pictures
 
 
 def test_boxes_are_distributed_like_torchvisions() -> None:
     side, count, scale = 1000, 3000, 0.2
-    boxes = warp.random_boxes(torch.rand(count, 2 * warp.TRIES + 2, generator=generator()), scale)
+    boxes = geometry.random_boxes(torch.rand(count, 2 * geometry.TRIES + 2, generator=generator()), scale)
     torch.manual_seed(0)
     drawn = [
         RandomResizedCrop(side, scale=(scale, 1.0)).make_params([torch.empty(3, side, side)]) for _ in range(count)
@@ -37,7 +37,7 @@ def test_a_box_is_cut_out_as_by_torchvisions_resized_crop() -> None:
     left, top, width, height = corners.T
     boxes = torch.stack([left + width / 2, top + height / 2, width, height], dim=1) / 24
     boxes[:, :2] -= 1
-    views = warp.sample(batch, warp.affine(boxes, torch.zeros(4), torch.zeros(4, dtype=torch.bool)), 48)
+    views = geometry.sample(batch, geometry.affine(boxes, torch.zeros(4), torch.zeros(4, dtype=torch.bool)), 48)
     expected = each(
         lambda p, x, y, w, h: vision.resized_crop(p, int(y), int(x), int(h), int(w), [48, 48], antialias=False),
         batch, left, top, width, height,
@@ -50,12 +50,12 @@ def test_a_box_is_cut_out_as_by_torchvisions_resized_crop() -> None:
 def test_flip_and_rotation_are_torchvisions() -> None:
     batch, whole = pictures(3), torch.tensor([0.0, 0.0, 2.0, 2.0]).expand(3, 4)
     flipped = torch.tensor([True, False, True])
-    views = warp.sample(batch, warp.affine(whole, torch.zeros(3), flipped), 48)
+    views = geometry.sample(batch, geometry.affine(whole, torch.zeros(3), flipped), 48)
     torch.testing.assert_close(
         views, torch.where(flipped[:, None, None, None], batch.flip(3), batch), atol=1e-5, rtol=0
     )
     degrees = torch.tensor([-30.0, 10.0, 45.0])
-    views = warp.sample(batch, warp.affine(whole, degrees, torch.zeros(3, dtype=torch.bool)), 48)
+    views = geometry.sample(batch, geometry.affine(whole, degrees, torch.zeros(3, dtype=torch.bool)), 48)
     bilinear = vision.InterpolationMode.BILINEAR
     expected = each(lambda p, angle: vision.rotate(p, float(angle), interpolation=bilinear), batch, degrees)
     circle = (torch.linspace(-1, 1, 48)[:, None].square() + torch.linspace(-1, 1, 48).square()) < 0.9
@@ -64,7 +64,7 @@ def test_flip_and_rotation_are_torchvisions() -> None:
 
 def test_a_rotated_narrow_box_is_not_sheared() -> None:
     boxes = torch.tensor([[0.1, -0.2, 0.8, 1.2]])
-    matrix = warp.affine(boxes, torch.tensor([25.0]), torch.tensor([True]))[0, :, :2]
+    matrix = geometry.affine(boxes, torch.tensor([25.0]), torch.tensor([True]))[0, :, :2]
     across, down = matrix.T
     assert float(across @ down) == pytest.approx(0, abs=1e-6)
     assert across.norm().item() == pytest.approx(0.4) and down.norm().item() == pytest.approx(0.6)
@@ -72,18 +72,18 @@ def test_a_rotated_narrow_box_is_not_sheared() -> None:
 
 def test_large_pictures_are_reduced_without_aliasing() -> None:
     stripes = (255 * (torch.arange(480) % 2)).byte()[:, None].expand(1, 480, 480, 3).contiguous()
-    source = warp.source(stripes, 48)
+    source = geometry.prepare_source(stripes, 48)
     assert source.shape == (1, 3, 96, 96)
-    whole = warp.affine(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.zeros(1), torch.zeros(1, dtype=torch.bool))
-    view = warp.sample(source, whole, 48)
+    whole = geometry.affine(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.zeros(1), torch.zeros(1, dtype=torch.bool))
+    view = geometry.sample(source, whole, 48)
     torch.testing.assert_close(view, torch.full_like(view, 127.5), atol=5, rtol=0)
 
 
 def test_what_is_inside_the_picture_needs_no_mirror() -> None:
-    boxes = warp.random_boxes(torch.rand(8, 2 * warp.TRIES + 2, generator=generator()), 0.2)
+    boxes = geometry.random_boxes(torch.rand(8, 2 * geometry.TRIES + 2, generator=generator()), 0.2)
     boxes[0] = torch.tensor([0.0, 0.0, 2.0, 2.0])
-    batch, maps = pictures(8), warp.affine(boxes, torch.zeros(8), torch.arange(8) % 2 == 0)
-    mirrored, inside = warp.sample(batch, maps, 64), warp.sample(batch, maps, 64, inside=True)
+    batch, maps = pictures(8), geometry.affine(boxes, torch.zeros(8), torch.arange(8) % 2 == 0)
+    mirrored, inside = geometry.sample(batch, maps, 64), geometry.sample(batch, maps, 64, inside=True)
     torch.testing.assert_close(mirrored, inside, atol=1e-5, rtol=0)
 
 
@@ -93,7 +93,7 @@ INNER = slice(15, -15)  # Nothing here comes from outside the picture.
 
 def test_shear_is_torchvisions() -> None:
     batch = pictures(3)
-    views = warp.sample(batch, warp.shear(SLANTS), 48)
+    views = geometry.sample(batch, geometry.shear(SLANTS), 48)
     bilinear = vision.InterpolationMode.BILINEAR
     expected = each(
         lambda p, slope: vision.affine(
@@ -107,7 +107,7 @@ def test_shear_is_torchvisions() -> None:
 
 def test_shift_is_torchvisions() -> None:
     batch, pixels = pictures(3), torch.tensor([-12, 3, 15])
-    views = warp.sample(batch, warp.shift(pixels / 48), 48)
+    views = geometry.sample(batch, geometry.shift(pixels / 48), 48)
     expected = each(lambda p, x: vision.affine(p, 0.0, [int(x), 0], 1.0, [0.0, 0.0]), batch, pixels)
     torch.testing.assert_close(views[:, :, :, INNER], expected[:, :, :, INNER], atol=1e-4, rtol=0)
     # Outside is the mirror of the inside.
@@ -116,5 +116,5 @@ def test_shift_is_torchvisions() -> None:
 
 def test_rotation_and_mirror_are_those_of_a_box_of_the_whole_picture() -> None:
     whole, degrees, flipped = torch.tensor([[0.0, 0.0, 2.0, 2.0]] * 2), torch.tensor([20.0, -5.0]), torch.tensor([1, 0])
-    both = warp.rotation(degrees) @ warp.mirror(flipped == 1)
-    torch.testing.assert_close(both[:, :2], warp.affine(whole, degrees, flipped == 1))
+    both = geometry.rotation(degrees) @ geometry.mirror(flipped == 1)
+    torch.testing.assert_close(both[:, :2], geometry.affine(whole, degrees, flipped == 1))

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from faceclr_cli.core.views.augmentation import FaceViews
-from faceclr_cli.core.views.rand_augment import NAMES, Chains
+from faceclr_cli.core.views.rand_augment import NAMES, OperationChains
 from tests.core.views.pixels import crops, generator
 
 BILINEAR = vision.InterpolationMode.BILINEAR
@@ -103,7 +103,7 @@ def test_moves_happen_in_the_order_drawn_after_the_flip() -> None:
 
 def test_operations_are_drawn_uniformly_and_with_replacement() -> None:
     uniform = torch.rand(4000, 4, 3, generator=generator())
-    chains = Chains.drawn(uniform, 16, torch.device("cpu"))
+    chains = OperationChains.from_uniform(uniform, 16, torch.device("cpu"))
     counts = torch.bincount(chains.names.flatten(), minlength=13)
     assert len(counts) == len(NAMES) == 13
     assert stats.chisquare(counts.numpy()).pvalue > 1e-3

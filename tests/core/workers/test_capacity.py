@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from faceclr_cli.core.artifacts import write_json
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
@@ -17,6 +18,8 @@ from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Silent
+from faceclr_cli.core.faces.crop import default_fingerprint
+from faceclr_cli.core.faces.face_folder import DESCRIPTION
 from faceclr_cli.core.preparing.prepare import prepare
 from faceclr_cli.core.training.trainers import train
 from faceclr_cli.core.workers import capacity
@@ -30,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capacity, "memory", lambda: 8 * GIB)
 
 
-def test_what_this_machine_has_is_plausible() -> None:
+def test_the_capacity_of_this_machine_is_plausible() -> None:
     assert capacity.cores() >= 1
     assert capacity.memory() >= GIB // 4
 
@@ -91,6 +94,8 @@ def test_every_command_refuses_what_does_not_fit(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_people(tmp_path / "photos", people=1, photos=1, seed=0, reporter=Silent())
+    about = {"kind": "faces", "fingerprint": default_fingerprint().to_json()}
+    write_json(tmp_path / "photos" / DESCRIPTION, about)  # the trainers look for faces first
     with pytest.raises(ConfigError, match=message):
         run(config(tmp_path / "photos"), Silent())
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]

@@ -26,7 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a setting of glibc")
 @pytest.mark.parametrize("which", ["PICTURE", "NETWORK"])
-def test_memory_that_was_freed_is_used_again_without_being_mapped_anew(which: str) -> None:
+def test_freed_memory_is_reused_without_new_mappings(which: str) -> None:
     piece, kept = getattr(memory, which)
     size = min(piece, kept) // 2
     program = PROGRAM.format(which=which, size=size)
@@ -35,7 +35,7 @@ def test_memory_that_was_freed_is_used_again_without_being_mapped_anew(which: st
 
 
 @pytest.mark.parametrize("claimed", [True, False])
-def test_only_in_a_process_of_our_own_is_the_c_library_told(monkeypatch: pytest.MonkeyPatch, claimed: bool) -> None:
+def test_the_allocator_is_configured_only_in_claimed_processes(monkeypatch: pytest.MonkeyPatch, claimed: bool) -> None:
     told: list[tuple[int, int]] = []
     library = SimpleNamespace(mallopt=lambda option, value: told.append((option, value)))
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)

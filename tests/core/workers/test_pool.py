@@ -52,7 +52,7 @@ def test_results_come_in_the_order_of_the_items(workers: int) -> None:
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 64)])
-def test_items_are_taken_only_as_there_is_room(workers: int, most: int) -> None:
+def test_items_are_consumed_lazily(workers: int, most: int) -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -84,7 +84,7 @@ def test_an_error_of_the_function_ends_it() -> None:
 def test_processes_that_cannot_start_are_one_error(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(_STILLBORN)
     run = subprocess.run([sys.executable, tmp_path / "program.py"], env=_ENVIRONMENT, capture_output=True, text=True)
-    assert run.stdout.startswith("worker processes end as soon as they start")
+    assert run.stdout.startswith("worker processes die as soon as they start")
     assert (run.returncode, run.stderr) == (0, "")
 
 
@@ -105,7 +105,5 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
         workers = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         parent.kill()
     assert len(workers) >= 2
-    limit = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}/exe").exists() for pid in workers):
-        assert time.monotonic() < limit, "workers outlive their parent"
+    while any(Path(f"/proc/{pid}/exe").exists() for pid in workers):  # Ends with the test's own limit at the latest.
         time.sleep(0.02)

@@ -30,7 +30,7 @@ def test_processes_divide_the_cores(processes: int, threads: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "threads"), [("3", 3), ("3,2", 3), (" 5 ", 5), ("0", 4), ("", 4), ("many", 4)])
-def test_the_environment_has_the_last_word(text: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_takes_precedence(text: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(THREADS_VARIABLE, text)
     assert threads_per_process(2) == threads
 

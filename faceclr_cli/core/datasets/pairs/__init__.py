@@ -1,1 +1,1 @@
-"""Lists of pairs: reading, sampling and auditing them."""
+"""Lists of pairs: reading, sampling and auditing."""

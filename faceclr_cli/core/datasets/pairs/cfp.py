@@ -1,4 +1,4 @@
-"""CFP's own pairs, as its archive lists them.
+"""The official pairs of the CFP data set.
 
 Sengupta et al., "Frontal to Profile Face Verification in the Wild", WACV 2016.
 """
@@ -25,7 +25,7 @@ class _Pictures:
 
     Attributes:
         file: The list.
-        paths: Each picture's path below the root, by its number in the list, which begins at 1.
+        paths: Path of each picture below the root, by its 1-based number in the list.
     """
 
     file: Path
@@ -40,19 +40,20 @@ class _Split:
 
 
 def read_cfp(root: Path, kind: Literal["FP", "FF"] = "FP") -> list[Pair]:
-    """Reads the pairs of CFP's protocol, 7,000 in the official archive.
+    """Reads the pairs of the CFP protocol; the official archive has 7,000.
 
     Args:
-        root: What the archive was unpacked to: the folder that holds `Protocol` and `Data`, or the one above it.
-        kind: `FP` for frontal against profile pictures, `FF` for frontal ones alone.
+        root: The unpacked archive: the folder that contains `Protocol` and `Data`, or its parent.
+        kind: `FP` for frontal against profile pictures, `FF` for frontal against frontal pictures.
 
     Returns:
-        The pairs of the first split, the same person's before the others, then those of the second, and so on, so that
-        ten consecutive folds are CFP's own. Paths are relative to `root`; the frontal picture comes first.
+        The pairs of the first split, genuine before impostor pairs, then those of the second split, and so on, so
+        that ten consecutive folds are the official ones. Paths are relative to `root`; the frontal picture comes
+        first.
 
     Raises:
-        DataError: A file is missing, a line is malformed, names no picture or one outside `root` (the message has its
-            number), or the splits are empty or not of one size.
+        DataError: A file is missing, a line is malformed or refers to a missing picture or one outside `root` (the
+            message gives its number), or the splits are empty or differ in size.
     """
     protocol = _find_protocol(root)
     frontal = _read_pictures(root, protocol / "Pair_list_F.txt")
@@ -61,11 +62,12 @@ def read_cfp(root: Path, kind: Literal["FP", "FF"] = "FP") -> list[Pair]:
     first = splits[0]
     for split in splits:
         if not split.same or not split.different:
-            raise DataError(f"{display_path(split.folder)}: lists no pairs in same.txt or diff.txt")
+            raise DataError(f"{display_path(split.folder)}: same.txt or diff.txt contains no pairs")
         if (len(split.same), len(split.different)) != (len(first.same), len(first.different)):
             raise DataError(
                 f"{display_path(split.folder)}: {len(split.same)} same and {len(split.different)} different pairs, but "
-                f"{len(first.same)} and {len(first.different)} in split {first.folder.name}; all must be of one size"
+                f"{len(first.same)} and {len(first.different)} in split {first.folder.name}; splits must be of equal "
+                "size"
             )
     return list(chain.from_iterable(split.same + split.different for split in splits))
 
@@ -76,12 +78,12 @@ def _find_protocol(root: Path) -> Path:
     found = sorted(folder for folder in root.glob("*/Protocol") if folder.is_dir())
     if not found:
         raise DataError(
-            f"{display_path(root)}: neither it nor a folder in it holds Protocol; unpack CFP's archive there"
+            f"{display_path(root)}: contains no folder Protocol, not even one level down; unpack the CFP archive there"
         )
     if len(found) > 1:
         raise DataError(
-            f"{display_path(root)}: holds both {display_path(found[0])} and {display_path(found[1])}; name "
-            "one of their folders"
+            f"{display_path(root)}: contains both {display_path(found[0])} and {display_path(found[1])}; pass one of "
+            "their parent folders"
         )
     return found[0]
 
@@ -92,12 +94,12 @@ def _read_pictures(root: Path, file: Path) -> _Pictures:
     for where, line in _lines(file):
         number, name = [*line.split(maxsplit=1), ""][:2]
         if not number.isdecimal() or not name:
-            raise DataError(f"{where}: not of the form 'number path'")
+            raise DataError(f"{where}: expected 'number path'")
         path = posixpath.normpath(posixpath.join(here, name))
         if path.startswith("/") or path == ".." or path.startswith("../"):
-            raise DataError(f"{where}: leads outside {display_path(root)}")
+            raise DataError(f"{where}: the path leads outside {display_path(root)}")
         if int(number) in paths:
-            raise DataError(f"{where}: picture {int(number)} is listed a second time")
+            raise DataError(f"{where}: picture {int(number)} is listed twice")
         paths[int(number)] = path
     return _Pictures(file=file, paths=paths)
 
@@ -118,15 +120,15 @@ def _read_pairs(file: Path, frontal: _Pictures, others: _Pictures, same: bool) -
 
 def _picture(pictures: _Pictures, number: str, where: str) -> str:
     if not number.isdecimal():
-        raise DataError(f"{where}: not of the form 'number,number'")
+        raise DataError(f"{where}: expected 'number,number'")
     try:
         return pictures.paths[int(number)]
     except KeyError:
-        raise DataError(f"{where}: there is no picture {number} in {display_path(pictures.file)}") from None
+        raise DataError(f"{where}: picture {number} is not in {display_path(pictures.file)}") from None
 
 
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
-    """The lines that are not empty, without spaces around them, and where each stands."""
+    """Yields the position and the stripped text of each non-empty line."""
     for number, line in enumerate(text_lines(file), start=1):
         if line.strip():
             yield f"{display_path(file)}:{number}", line.strip()

@@ -1,4 +1,4 @@
-"""What is wrong with a list of pairs, and whom its pictures show."""
+"""Defects in a list of pairs, and the people in its pictures."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.pairs.pair_files import Pair
-from faceclr_cli.core.sources.folder_levels import by_folder
-from faceclr_cli.core.sources.identities import by_parent
+from faceclr_cli.core.sources.folder_levels import find_person_folders
+from faceclr_cli.core.sources.identities import people_by_parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairAudit:
-    """How many pairs of a list say nothing, or twice the same, or two things.
+    """The number of pairs that are redundant, contradictory or trivial.
 
     Attributes:
-        repeated: Pairs that an earlier line lists already, in either order and whatever it says of them.
-        contradictory: Pairs that are listed both as the same person and as two, in either order, each counted once.
+        repeated: Pairs that an earlier line already lists, in either order and with any label.
+        contradictory: Pairs listed both as genuine and as impostor, in either order; each counted once.
         itself: Pairs of a picture with itself.
         copies: Pairs of two files with the same content.
     """
@@ -37,12 +37,11 @@ class PairAudit:
 
 
 def audit_pairs(pairs: Sequence[Pair], content_hashes: Mapping[str, str]) -> PairAudit:
-    """Counts the pairs that should not be in a list.
+    """Counts the defective pairs of a list.
 
     Args:
         pairs: The list.
-        content_hashes: The hash of each file's content, by its path. Pairs with a file that is not there are not known
-            to be copies.
+        content_hashes: Hash of each file's content, by path. Missing files are not counted as copies.
     """
     said: dict[tuple[str, str], set[bool | None]] = defaultdict(set)
     itself = copies = 0
@@ -62,18 +61,18 @@ def audit_pairs(pairs: Sequence[Pair], content_hashes: Mapping[str, str]) -> Pai
 
 
 def people_in_pairs(pairs: Sequence[Pair]) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]] | None:
-    """Who is in each pair, where folders that the pictures lie in are people.
+    """Derives the people in the pairs from the folders of the pictures.
 
-    They are taken for people if no label contradicts: pairs of one person lie in folders of one name, and pairs of two
-    people do not. Folders are the innermost ones, or else those of a level above, as in CFP.
+    Folders count as people if no label contradicts: genuine pairs have the same folder name, and impostor pairs have
+    different ones. Tries the innermost folders first, then a level above, as in CFP.
 
     Returns:
-        The number of the person in the first and in the second picture of each pair, both of shape (pairs,), and the
-        people's names, sorted, to which the numbers point. None where a label contradicts, or a picture lies in no
-        folder or in that of people unknown.
+        The index of the person in the first and in the second picture of each pair, both of shape (pairs,), and the
+        sorted names of the people. None if a label contradicts, or a picture is in no folder or in that of unknown
+        people.
     """
     paths = [path for pair in pairs for path in (pair.a, pair.b)]
-    for folders in (by_parent(paths), by_folder(paths).people):
+    for folders in (people_by_parent(paths), find_person_folders(paths).people):
         known = [folder for folder in folders if folder is not None]
         names = tuple(sorted(set(known)))
         number_of = {name: number for number, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""Pairs of pictures, the same person or not: read from the usual files, a line at a time."""
+"""Readers for files with pairs of pictures, one line at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = {
     "no": False,
     "different": False,
 }
-"""What a file may say of a pair, in lower case, and whether it means one person."""
+"""Labels of a pair in files, in lower case, and whether they mean the same person."""
 
 _HEADINGS = ({"a", "b"}, {"path1", "path2"}, {"image1", "image2"}, {"img1", "img2"}, {"file1", "file2"})
 _SEPARATORS = "\t,; "
@@ -37,9 +37,9 @@ class Pair:
     """Two pictures, by their paths relative to the folder of faces, with forward slashes.
 
     Attributes:
-        a: One.
-        b: The other.
-        same: Whether they show one person, or None where the file does not say.
+        a: First picture.
+        b: Second picture.
+        same: True for the same person, False for different people, None if the file has no label.
     """
 
     a: str
@@ -51,19 +51,19 @@ def read_pairs(path: Path) -> list[Pair]:
     """Reads all pairs of a file; see `iter_pairs`.
 
     Raises:
-        DataError: As there, and where the file holds no pairs.
+        DataError: As for `iter_pairs`, or the file contains no pairs.
     """
     pairs = list(iter_pairs(path))
     if not pairs:
-        raise DataError(f"{pair_name(path)}: holds no pairs")
+        raise DataError(f"{pair_name(path)}: contains no pairs")
     return pairs
 
 
 def locate_pairs(pairs: Sequence[Pair], names: PictureNames | FolderPictures) -> tuple[list[Pair], list[str | None]]:
-    """Finds the pictures of pairs among those that exist.
+    """Matches the pictures of pairs with the existing pictures.
 
     Returns:
-        The pairs by the names that the pictures have there, and of each pair the first name that is not found, or None.
+        The pairs with the actual names of the pictures, and for each pair its first name that was not found, or None.
     """
     located, absent = [], list[str | None]()
     for pair in pairs:
@@ -74,31 +74,31 @@ def locate_pairs(pairs: Sequence[Pair], names: PictureNames | FolderPictures) ->
 
 
 def iter_pairs(path: Path) -> Iterator[Pair]:
-    """Gives pairs, each as soon as its line is there, so that whoever writes a pipe need not have finished.
+    """Yields pairs as soon as their line is available, so that the file may be a pipe that is still being written.
 
-    Reads tables `a,b[,same]` with or without a heading (see `table_rows`), and LFW's `pairs.txt` and `pairsDev*.txt`.
-    The first line that is not empty decides which it is.
+    Reads tables `a,b[,same]` with or without a header (see `table_rows`), and LFW's `pairs.txt` and `pairsDev*.txt`.
+    The first non-empty line determines the format.
 
     Args:
         path: The file, or `-` for standard input.
 
     Raises:
-        DataError: The file is missing, a line is malformed (the message has its number), or, at the end, there are
-            more or fewer pairs than LFW's first line announces. A file without pairs is no error.
+        DataError: The file is missing, a line is malformed (the message gives its number), or the number of pairs
+            differs from that in LFW's first line. A file without pairs is not an error.
     """
     first, lines = _peek(text_lines(path))
     yield from _read_lfw(lines, pair_name(path)) if _is_lfw(first) else _read_table(lines, pair_name(path))
 
 
 def pair_name(path: Path) -> str:
-    """What a message calls a file that may be `-`, standard input."""
+    """Returns the name of a pair file for messages; `-` is standard input."""
     return "standard input" if str(path) == "-" else display_path(path)
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, or of standard input for `-`, each with its end and as soon as it is there.
+    """Yields the lines of a text file, or of standard input for `-`, with line ends and as soon as they are available.
 
-    It is UTF-8, or what its byte order mark says; see `text.decode`. UTF-16 is read to its end first.
+    The encoding is UTF-8 or that of the byte order mark; see `text.decode`. UTF-16 is read to its end first.
 
     Raises:
         DataError: The file cannot be read.
@@ -109,10 +109,10 @@ def text_lines(path: Path) -> Iterator[str]:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else open(path, "rb") as file:
             beginning = file.readline()
             if encoding_of(beginning)[0] != "utf-8":
-                # The bytes of its line ends may be in other characters too, so that it is decoded as a whole.
+                # The bytes of a line end may be part of other characters, so decode the file as a whole.
                 yield from io.StringIO(decode(beginning + file.read()), newline="")
                 return
-            # Lines may also end with a carriage return alone.
+            # A line may also end with a carriage return alone.
             yield from io.StringIO(decode(beginning), newline="")
             for line in file:
                 yield from io.StringIO(line.decode("utf-8", "surrogateescape"), newline="")
@@ -125,18 +125,18 @@ def text_lines(path: Path) -> Iterator[str]:
 def table_rows(
     lines: Iterable[str], origin: str, fits: Callable[[Sequence[str]], bool]
 ) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table that a program or a person wrote, each with its line's number.
+    """Yields the rows of a table with their line numbers.
 
-    Cells are separated by tabs, commas, semicolons or spaces, whichever make a row that fits of the first line. Spaces
-    around cells don't count, and rows without any text are left out.
+    Cells are separated by tabs, commas, semicolons or spaces: the first of these that makes the first line a valid row.
+    Spaces around cells are stripped, and empty rows are skipped.
 
     Args:
-        lines: The lines with their ends, which may be in a quoted cell.
-        origin: What to call the file in errors.
-        fits: Whether cells are a row, or the heading, of such a table.
+        lines: The lines with their ends; a quoted cell may contain line ends.
+        origin: Name of the file in errors.
+        fits: Returns True if cells are a valid row or header.
 
     Raises:
-        DataError: Quotes are wrong.
+        DataError: The quoting is malformed.
     """
     first, lines = _peek(lines)
     rows = csv.reader(lines, delimiter=_separator(first, fits), strict=True, skipinitialspace=True)
@@ -158,7 +158,7 @@ def _separator(line: str, fits: Callable[[Sequence[str]], bool]) -> str:
 
 
 def _peek(lines: Iterable[str]) -> tuple[str, Iterator[str]]:
-    """The first line that is not empty, and all lines again."""
+    """Returns the first non-empty line, and an iterator over all lines."""
     coming, seen = iter(lines), []
     for line in coming:
         seen.append(line)
@@ -182,7 +182,7 @@ def _read_lfw(lines: Iterable[str], origin: str) -> Iterator[Pair]:
             case []:
                 continue
             case [*counts] if announced is None and found == 0 and len(counts) <= 2:
-                # '1100', or '10 300' for ten folds: so many genuine pairs, and as many impostors.
+                # '1100', or '10 300' for ten folds: the number of genuine pairs, and of as many impostor pairs.
                 announced = 2 * int(counts[0]) * int(counts[-1] if len(counts) == 2 else 1)
                 continue
             case [name, one, other] if one.isdecimal() and other.isdecimal():
@@ -190,10 +190,10 @@ def _read_lfw(lines: Iterable[str], origin: str) -> Iterator[Pair]:
             case [name, one, stranger, other] if one.isdecimal() and other.isdecimal():
                 yield Pair(_lfw_path(name, one), _lfw_path(stranger, other), False)
             case _:
-                raise DataError(f"{origin}:{number}: neither 'name n1 n2' nor 'name1 n1 name2 n2'")
+                raise DataError(f"{origin}:{number}: expected 'name n1 n2' or 'name1 n1 name2 n2'")
         found += 1
     if announced is not None and found != announced:
-        raise DataError(f"{origin}: its first line announces {announced} pairs, but it holds {found}")
+        raise DataError(f"{origin}: the first line announces {announced} pairs, but the file contains {found}")
 
 
 def _lfw_path(name: str, number: str) -> str:
@@ -210,8 +210,7 @@ def _read_table(lines: Iterable[str], origin: str) -> Iterator[Pair]:
         label = row[2].lower() if len(row) > 2 else ""
         if len(row) not in (2, 3) or not row[0] or not row[1] or not (label == "" or label in LABELS):
             raise DataError(
-                f"{origin}:{number}: not of the form 'a,b' or 'a,b,same' with same 1 or 0; separate the cells as the "
-                "first line does"
+                f"{origin}:{number}: expected 'a,b' or 'a,b,same' with same 1 or 0, and the separator of the first line"
             )
         yield Pair(row[0], row[1], LABELS[label] if label else None)
 

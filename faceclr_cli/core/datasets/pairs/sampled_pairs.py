@@ -1,4 +1,4 @@
-"""Pairs of pictures: drawn from albums, and written."""
+"""Sampling and writing of verification pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
-    """Writes `a,b,same` with a heading. Names that are not UTF-8 keep their bytes."""
+    """Writes a table `a,b,same` with a header. Names that are not UTF-8 keep their bytes."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("a", "b", "same"))
@@ -26,77 +26,79 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
 def sample_pairs(
     paths: Sequence[str], identities: Sequence[str | None], *, count: int = 3000, seed: int = 0
 ) -> list[Pair]:
-    """Draws as many genuine as impostor pairs, alternating, none twice.
+    """Samples equally many genuine and impostor pairs, alternating, without repetition.
 
-    Genuine pairs come as evenly as possible from all people with two pictures or more, so that those
-    with hundreds do not decide alone. Depends on the names and the seed, not on order or machine.
+    Genuine pairs are distributed as evenly as possible over all people with two or more pictures, so that people with
+    hundreds of pictures do not dominate. The result depends only on the names and the seed.
 
     Args:
         paths: The pictures.
-        identities: The person of each, or None, which takes it out. Same length as `paths`.
-        count: Most pairs of each kind; fewer where there are not so many.
-        seed: Draws others.
+        identities: The person of each picture, or None to exclude it. Same length as `paths`.
+        count: Maximum number of pairs of each kind.
+        seed: Random seed.
     """
     albums: dict[str, list[str]] = defaultdict(list)
     for path, identity in sorted(zip(paths, identities, strict=True), key=lambda row: row[0]):
         if identity is not None:
             albums[identity].append(path)
-    dice = random.Random(f"faceclr pairs {seed}")
+    generator = random.Random(f"faceclr pairs {seed}")
     people = [albums[name] for name in sorted(albums)]
     pictures = sum(map(len, people))
     impostors = (pictures**2 - sum(len(album) ** 2 for album in people)) // 2
     count = min(count, impostors, sum(_pairs_in(album) for album in people))
-    genuine = _shuffled(dice, list(_draw_genuine(dice, people, count)))
-    return list(chain.from_iterable(zip(genuine, _draw_impostors(dice, people, count, impostors), strict=True)))
+    genuine = _shuffle(generator, list(_draw_genuine(generator, people, count)))
+    return list(chain.from_iterable(zip(genuine, _draw_impostors(generator, people, count, impostors), strict=True)))
 
 
 def _pairs_in(album: Sequence[str]) -> int:
     return len(album) * (len(album) - 1) // 2
 
 
-def _draw_genuine(dice: random.Random, people: Sequence[Sequence[str]], count: int) -> Iterator[Pair]:
-    # Whoever has the fewest pairs goes first, and what they cannot give falls to the others.
+def _draw_genuine(generator: random.Random, people: Sequence[Sequence[str]], count: int) -> Iterator[Pair]:
+    # Start with the people who have the fewest pairs, so that the others can make up for the difference.
     albums = sorted((album for album in people if len(album) > 1), key=len)
     for rank, album in enumerate(albums):
         share = min(_pairs_in(album), -(-count // (len(albums) - rank)))
         count -= share
         if 2 * share > _pairs_in(album):
-            drawn = _shuffled(dice, list(combinations(album, 2)))[:share]
+            drawn = _shuffle(generator, list(combinations(album, 2)))[:share]
         else:
-            drawn = _distinct(dice, album, share)
+            drawn = _sample_distinct(generator, album, share)
         yield from (Pair(a, b, True) for a, b in drawn)
 
 
-def _draw_impostors(dice: random.Random, people: Sequence[Sequence[str]], count: int, available: int) -> Iterator[Pair]:
-    owners = [(picture, who) for who, album in enumerate(people) for picture in album]
+def _draw_impostors(
+    generator: random.Random, people: Sequence[Sequence[str]], count: int, available: int
+) -> Iterator[Pair]:
+    owners = [(picture, person) for person, album in enumerate(people) for picture in album]
     if 2 * count > available:
         every = [(a, b) for (a, one), (b, other) in combinations(owners, 2) if one != other]
-        drawn = _shuffled(dice, every)[:count]
+        drawn = _shuffle(generator, every)[:count]
     else:
         chosen: dict[tuple[str, str], None] = {}
         while len(chosen) < count:
-            # People first, pictures second, for the same reason as with genuine pairs.
-            one, other = sorted((_below(dice, len(people)), _below(dice, len(people))))
+            # Sample people first, then pictures, so that people with many pictures do not dominate.
+            one, other = sorted((_below(generator, len(people)), _below(generator, len(people))))
             if one != other:
-                a, b = (people[who][_below(dice, len(people[who]))] for who in (one, other))
+                a, b = (people[person][_below(generator, len(people[person]))] for person in (one, other))
                 chosen[a, b] = None
         drawn = list(chosen)
     yield from (Pair(a, b, False) for a, b in drawn)
 
 
-def _distinct(dice: random.Random, album: Sequence[str], count: int) -> list[tuple[str, str]]:
+def _sample_distinct(generator: random.Random, album: Sequence[str], count: int) -> list[tuple[str, str]]:
     chosen: dict[tuple[int, int], None] = {}
     while len(chosen) < count:
-        one, other = sorted((_below(dice, len(album)), _below(dice, len(album))))
+        one, other = sorted((_below(generator, len(album)), _below(generator, len(album))))
         if one != other:
             chosen[one, other] = None
     return [(album[one], album[other]) for one, other in chosen]
 
 
-def _below(dice: random.Random, limit: int) -> int:
-    # Of the module's generators only `random()` is promised to stay the same in later versions of Python.
-    return int(dice.random() * limit)
+def _below(generator: random.Random, limit: int) -> int:
+    # Of the generator's methods, only `random()` is guaranteed to be stable across Python versions.
+    return int(generator.random() * limit)
 
 
-def _shuffled(dice: random.Random, items: list[T]) -> list[T]:
-    return [item for _, item in sorted(((dice.random(), item) for item in items), key=lambda keyed: keyed[0])]
+def _shuffle(generator: random.Random, items: list[T]) -> list[T]:
+    return [item for _, item in sorted(((generator.random(), item) for item in items), key=lambda keyed: keyed[0])]

@@ -1,4 +1,4 @@
-"""Scores of pairs that somebody else computed: a number for each pair, and whether it was one person."""
+"""Reader for scores of pairs that other tools computed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _UNNAMED = ("score", "same")
 
 
 def read_scores(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Reads a table `score,same`, or with a heading that names the two columns, in any order and among others.
+    """Reads a table `score,same`, or one with a header that names these two columns, in any order and among others.
 
-    See `pairs.table_rows`. A heading calls them `score` or `similarity`, and `same` or `label`.
+    The header names are `score` or `similarity`, and `same` or `label`. For the format see `pair_files.table_rows`.
 
     Args:
         path: The file, or `-` for standard input.
 
     Returns:
-        The score of each pair, higher for more alike, and whether the pair shows one person. Shape of both: (pairs,).
+        The score of each pair (higher is more similar), and whether the pair is genuine. Shape of both: (pairs,).
 
     Raises:
-        DataError: The file is missing or holds no scores, the heading is unclear, or a line lacks a finite number or
-            a label (the message has its number).
+        DataError: The file is missing or contains no scores, the header is ambiguous, or a line has no finite score or
+            no label (the message gives its number).
     """
     origin = pair_name(path)
     rows = table_rows(text_lines(path), origin, _is_row)
@@ -44,11 +44,11 @@ def read_scores(path: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     for number, row in rows if has_heading else chain([first], rows):
         where = f"{origin}:{number}"
         if len(row) != len(heading):
-            raise DataError(f"{where}: not of the form '{','.join(heading)}' with {heading[same_at]} 1 or 0")
+            raise DataError(f"{where}: expected '{','.join(heading)}' with {heading[same_at]} 1 or 0")
         scores.append(_score(row[score_at], where))
         same.append(_label(row[same_at], where))
     if not scores:
-        raise DataError(f"{origin}: holds no scores")
+        raise DataError(f"{origin}: contains no scores")
     return np.array(scores, np.float64), np.array(same, np.bool_)
 
 
@@ -59,7 +59,7 @@ def _names(row: Sequence[str]) -> tuple[str, ...]:
 def _column(heading: Sequence[str], names: frozenset[str], where: str) -> int:
     found = [position for position, name in enumerate(heading) if name in names]
     if len(found) != 1:
-        raise DataError(f"{where}: the heading needs one column called {' or '.join(sorted(names))}, has {len(found)}")
+        raise DataError(f"{where}: the header needs one column named {' or '.join(sorted(names))}, has {len(found)}")
     return found[0]
 
 
@@ -71,7 +71,7 @@ def _is_row(row: Sequence[str]) -> bool:
 
 def _score(cell: str, where: str) -> float:
     try:
-        score = float(cell.replace(",", "."))  # Tables with semicolons have decimal commas.
+        score = float(cell.replace(",", "."))  # Tables with semicolons use decimal commas.
     except ValueError:
         raise DataError(f"{where}: the score {cell.strip()!r} is not a number") from None
     if not math.isfinite(score):
@@ -82,5 +82,5 @@ def _score(cell: str, where: str) -> float:
 def _label(cell: str, where: str) -> bool:
     label = LABELS.get(cell.strip().lower())
     if label is None:
-        raise DataError(f"{where}: has no label; it is 1 for the same person or 0, not {cell.strip()!r}")
+        raise DataError(f"{where}: invalid label {cell.strip()!r}; expected 1 for the same person or 0")
     return label

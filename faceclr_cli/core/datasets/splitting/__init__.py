@@ -1,1 +1,1 @@
-"""The `split` job: identity-disjoint parts, and an audit of what they share."""
+"""The `split` job: parts with different people, and a search for what they share."""

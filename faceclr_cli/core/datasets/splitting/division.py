@@ -1,4 +1,4 @@
-"""Which crop goes to which part: by lot, or as the source says itself."""
+"""Assignment of crops to the parts of a split: at random, or as the source defines it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 from faceclr_cli.core.text import display_path
 
 PARTS = ("train", "val", "test")
-"""The parts in their order: what is earlier here is learned from, what is later is measured on."""
+"""The parts in order: an earlier part is used for training, a later one for measuring."""
 
 
 def divide_people(faces: FaceFolder, shares: Mapping[str, float], seed: int) -> dict[str, list[str]]:
-    """Gives every person to one part.
+    """Assigns every person to one part.
 
     Args:
-        faces: What to divide.
-        shares: Above zero, by part; together one.
-        seed: Draws other people.
+        faces: The faces to split.
+        shares: Share of each part, above zero; they add up to one.
+        seed: Random seed.
 
     Returns:
         The paths of each part.
@@ -31,14 +31,14 @@ def divide_people(faces: FaceFolder, shares: Mapping[str, float], seed: int) -> 
     """
     if len(faces.people) < len(shares):
         raise DataError(
-            f"{display_path(faces.root)}: {len(faces.people)} people cannot be divided into {len(shares)} parts "
-            "without one in two of them; type --by image, or set shares to 0"
+            f"{display_path(faces.root)}: {len(faces.people)} people are not enough for {len(shares)} parts with "
+            "different people; use --by image, or set shares to 0"
         )
     people = sorted(faces.people, key=lambda name: _draw(seed, name))
     counts = _apportion(len(people), shares, least=1)
     owners = iter(people)
     part_of: dict[str | None, str] = {next(owners): part for part in shares for _ in range(counts[part])}
-    part_of[None] = next(iter(shares))  # without a name it can be of use in training alone
+    part_of[None] = next(iter(shares))  # faces without an identity are only useful for training
     parts: dict[str, list[str]] = {part: [] for part in shares}
     for path, identity in zip(faces.paths, faces.identities, strict=True):
         parts[part_of[identity]].append(path)
@@ -46,15 +46,15 @@ def divide_people(faces: FaceFolder, shares: Mapping[str, float], seed: int) -> 
 
 
 def divide_images(faces: FaceFolder, shares: Mapping[str, float], seed: int) -> dict[str, list[str]]:
-    """Divides the pictures of every person, and those of nobody knows whom.
+    """Splits the pictures of every person, and those without an identity, among the parts.
 
-    Who has too few pictures for all parts is in the first ones: a test on a person who was not trained
-    on would say little here.
+    A person with fewer pictures than parts is only in the first parts: testing on a person without training pictures
+    would be meaningless here.
 
     Args:
-        faces: What to divide.
-        shares: Above zero, by part; together one.
-        seed: Draws other pictures.
+        faces: The faces to split.
+        shares: Share of each part, above zero; they add up to one.
+        seed: Random seed.
 
     Returns:
         The paths of each part.
@@ -71,47 +71,47 @@ def divide_images(faces: FaceFolder, shares: Mapping[str, float], seed: int) -> 
 
 
 def official_parts(faces: FaceFolder) -> dict[str, str]:
-    """The part of each crop whose photograph's source names one, by the crop's path.
+    """Returns the official part of each crop by path, for crops whose source defines one.
 
     Raises:
-        ConfigError: The folder has no ledger, or its ledger names no parts.
+        ConfigError: The folder has no ledger, or the ledger contains no parts.
         DataError: The ledger is damaged.
     """
     path = faces.root / LEDGER
     wanted = (
-        "its photographs' source must name them, as CelebA's list_eval_partition.txt or folders train/ and test/ do"
+        "the source of the photos must define them, as CelebA's list_eval_partition.txt or folders train/ and test/ do"
     )
     if not path.is_file():
-        raise ConfigError(f"{display_path(faces.root)}: no {LEDGER} here, so no official parts are known; {wanted}")
+        raise ConfigError(f"{display_path(faces.root)}: has no {LEDGER}, so the official parts are unknown; {wanted}")
     try:
         with Ledger.open_to_read(path) as ledger:
             found = {output: row.part for row in ledger.rows() if row.part in PARTS for output in row.outputs}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{display_path(path)}: damaged or of another version ({error})") from error
     if not found:
-        raise ConfigError(f"{display_path(path)}: names no official part of any photograph; {wanted}")
+        raise ConfigError(f"{display_path(path)}: contains no official parts; {wanted}")
     return found
 
 
 def divide_officially(faces: FaceFolder, official: Mapping[str, str]) -> dict[str, list[str]]:
-    """Puts every crop into the part that its source names; those without one are in none.
+    """Assigns every crop to its official part; crops without an official part are left out.
 
     Args:
-        faces: What to divide.
-        official: The part of each crop, by path.
+        faces: The faces to split.
+        official: The official part of each crop, by path.
 
     Returns:
-        The paths of each part, of parts that have any.
+        The paths of each part, without empty parts.
 
     Raises:
-        DataError: No crop has a part.
+        DataError: No crop has an official part.
     """
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for path in faces.paths:
         if path in official:
             parts[official[path]].append(path)
     if not any(parts.values()):
-        raise DataError(f"{display_path(faces.root)}: none of the faces that are left has an official part")
+        raise DataError(f"{display_path(faces.root)}: none of the remaining faces has an official part")
     return {part: paths for part, paths in parts.items() if paths}
 
 
@@ -120,8 +120,8 @@ def _draw(seed: int, name: str) -> bytes:
 
 
 def _apportion(total: int, shares: Mapping[str, float], *, least: int) -> dict[str, int]:
-    """Whole numbers in the proportion of the shares: the largest remainders get what rounding down leaves."""
-    # Rounded, so that 0.1 * 30 is 3 for every part.
+    """Splits `total` into integers proportional to the shares; the largest remainders are rounded up."""
+    # Round, because 0.1 * 30 must give 3 for every part.
     quotas = {part: round(total * share, 6) for part, share in shares.items()}
     counts = {part: max(least, int(quota)) for part, quota in quotas.items()}
     while sum(counts.values()) < total:

@@ -1,8 +1,7 @@
-"""Pictures that are in two parts: the same photograph again, re-encoded, scaled, recolored or cut otherwise."""
+"""Near-duplicates in different parts: the same photo re-encoded, scaled, recolored or cropped differently."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,25 +15,26 @@ from numpy.typing import NDArray
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter, track
 from faceclr_cli.core.faces.decode import read_photo
+from faceclr_cli.core.workers.capacity import cores
 
 _Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 
-_STRANGERS = 70  # bits that may differ between pictures of two people: one in 30,000 pairs is proposed
-_ONE_PERSON = 100  # between pictures of one person, who make fewer pairs, so that more can be looked at
-_TWINS = 20  # listed of one picture in a later part; more would say nothing new, and grow with the square
+_MAX_BITS_OTHERS = 70  # Hash bits that may differ for pictures of different people; 1 in 30,000 pairs is a candidate.
+_MAX_BITS_SAME_PERSON = 100  # Pictures of one person make fewer pairs, so more candidates can be compared.
+_MAX_PER_PICTURE = 20  # Duplicates listed per picture and later part; the number of all grows quadratically.
 _DECODED_AT_ONCE = 1024
-_ROWS, _COLUMNS = 2048, 8192  # of a block of distances: 64 MB
-_CONFIRMED_AT_ONCE, _BATCH = 4096, 64  # pairs; to hand each to a thread alone would take as long as comparing it
+_ROWS, _COLUMNS = 2048, 8192  # Size of a block of distances: 64 MB.
+_CONFIRMED_AT_ONCE, _BATCH = 4096, 64  # Pairs. Scheduling each pair individually would double the time.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicate:
-    """Two crops of one photograph, in two parts.
+    """Two crops of the same photo in different parts.
 
     Attributes:
-        earlier: Part and path of the one that `drop` would leave out: `train/Ann/1.jpg`.
-        later: Part and path of the other.
-        correlation: Of their details, once registered; 1 for the same pixels.
+        earlier: Part and path of the crop that `drop_duplicates` leaves out, such as `train/Ann/1.jpg`.
+        later: Part and path of the other crop.
+        correlation: Correlation of their details after registration; 1 for identical pixels.
     """
 
     earlier: str
@@ -43,12 +43,12 @@ class Duplicate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
-    """What is in two parts.
+class DuplicateFindings:
+    """The result of the search.
 
     Attributes:
-        pairs: Every two pictures, but at most 20 of one picture with one later part.
-        unreadable: Pictures that could not be decoded, and so were not compared.
+        pairs: All duplicates, but at most 20 per picture and later part.
+        unreadable: Number of pictures that could not be decoded and were not compared.
     """
 
     pairs: tuple[Duplicate, ...]
@@ -56,8 +56,8 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Looks:
-    """What is kept of each picture. Shapes: thumbnails (N, 32, 32), bits (N, 32), usable (N,)."""
+class _Hashes:
+    """Thumbnails and hashes of all pictures. Shapes: thumbnails (N, 32, 32), bits (N, 32), usable (N,)."""
 
     thumbnails: NDArray[np.uint8]
     bits: NDArray[np.uint8]
@@ -66,32 +66,32 @@ class _Looks:
 
 def find_duplicates(
     root: Path, parts: Mapping[str, Sequence[str]], identity_of: Mapping[str, str | None], reporter: Reporter
-) -> Findings:
-    """Finds pictures of which one part has what a later one has too. Within a part nothing is compared.
+) -> DuplicateFindings:
+    """Finds pictures that are in two parts. Pictures of the same part are not compared.
 
-    Of photographs that were re-encoded, halved in size or re-lit and then aligned again it finds 99% under one
-    person's name and 95% under two; of those that were cut otherwise before, 90% and 60%. Mirrored ones are not
-    found. Takes about 1.2 kB of memory for each picture.
+    For photos that were re-encoded, halved in size or re-lit and then aligned again, recall is 99% under the same
+    person's name and 95% under another name; for photos that were cropped differently before, it is 90% and 60%.
+    Mirrored photos are not found. Takes about 1.2 kB of memory per picture.
 
     Args:
         root: The folder of faces.
-        parts: Paths relative to it, by part, the earlier part first.
-        identity_of: The person of each path, or None where nobody knows.
-        reporter: Told of every picture.
+        parts: Paths relative to it, by part, earlier parts first.
+        identity_of: The person of each path, or None if unknown.
+        reporter: Receives the progress.
     """
     names = [(part, path) for part, paths in parts.items() for path in paths]
     edges = [int(edge) for edge in np.cumsum([0, *(len(paths) for paths in parts.values())])]
     if sum(len(paths) > 0 for paths in parts.values()) < 2:
-        return Findings(pairs=(), unreadable=0)
-    looks, unreadable = _look([root / path for _, path in names], reporter)
+        return DuplicateFindings(pairs=(), unreadable=0)
+    hashes, unreadable = _hash_pictures([root / path for _, path in names], reporter)
     number = {name: index for index, name in enumerate(sorted({name for name in identity_of.values() if name}))}
     people = np.array([number.get(identity_of[path] or "", -1) for _, path in names])
     pairs = []
     with ThreadPoolExecutor(_cores()) as pool:
         for start, stop in pairwise(edges[1:]):
-            proposed = _propose(looks, people, start, stop, reporter)
-            pairs += sorted(_confirm(looks, proposed, pool))
-    return Findings(
+            proposed = _propose(hashes, people, start, stop, reporter)
+            pairs += sorted(_confirm(hashes, proposed, pool))
+    return DuplicateFindings(
         pairs=tuple(
             Duplicate(earlier="/".join(names[one]), later="/".join(names[other]), correlation=round(correlation, 4))
             for one, other, correlation in pairs
@@ -101,11 +101,11 @@ def find_duplicates(
 
 
 def _cores() -> int:
-    return min(16, os.cpu_count() or 1)
+    return min(16, cores())
 
 
-def _look(paths: Sequence[Path], reporter: Reporter) -> tuple[_Looks, int]:
-    """Decodes all pictures, and counts those that cannot be."""
+def _hash_pictures(paths: Sequence[Path], reporter: Reporter) -> tuple[_Hashes, int]:
+    """Decodes and hashes all pictures; returns them and the number of unreadable pictures."""
     thumbnails = np.zeros((len(paths), SIDE, SIDE), dtype=np.uint8)
     bits = np.zeros((len(paths), HASH_BITS // 8), dtype=np.uint8)
     unreadable = 0
@@ -115,12 +115,12 @@ def _look(paths: Sequence[Path], reporter: Reporter) -> tuple[_Looks, int]:
             unreadable += 1
         else:
             thumbnails[index], bits[index] = thumbnail, perceptual_hash(thumbnail)
-    # A picture of one color says nothing about another.
-    return _Looks(thumbnails=thumbnails, bits=bits, usable=np.ptp(thumbnails, axis=(1, 2)) > 0), unreadable
+    # A picture of a single color matches nothing.
+    return _Hashes(thumbnails=thumbnails, bits=bits, usable=np.ptp(thumbnails, axis=(1, 2)) > 0), unreadable
 
 
 def _thumbnails(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8] | None]:
-    # Threads suffice, since OpenCV releases the interpreter's lock while it decodes.
+    # Threads are enough, because OpenCV releases the GIL while it decodes.
     with ThreadPoolExecutor(_cores()) as pool:
         for start in range(0, len(paths), _DECODED_AT_ONCE):
             yield from pool.map(_thumbnail_or_none, paths[start : start + _DECODED_AT_ONCE])
@@ -133,85 +133,89 @@ def _thumbnail_or_none(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
-def _propose(looks: _Looks, people: NDArray[np.int64], start: int, stop: int, reporter: Reporter) -> Iterator[_Pairs]:
-    """Pairs of a picture before `start` and one from there to before `stop` whose hashes are near each other."""
-    earlier, later = np.flatnonzero(looks.usable[:start]), start + np.flatnonzero(looks.usable[start:stop])
+def _propose(hashes: _Hashes, people: NDArray[np.int64], start: int, stop: int, reporter: Reporter) -> Iterator[_Pairs]:
+    """Yields pairs with similar hashes: one picture before `start`, the other in `start` to `stop`."""
+    earlier, later = np.flatnonzero(hashes.usable[:start]), start + np.flatnonzero(hashes.usable[start:stop])
     for person in np.intersect1d(people[earlier], people[later]):
         if person >= 0:
             albums = earlier[people[earlier] == person], later[people[later] == person]
-            yield from _near(looks, *albums, _ONE_PERSON)
+            yield from _similar_pairs(hashes, *albums, _MAX_BITS_SAME_PERSON)
     blocks = -(-len(earlier) // _ROWS) * -(-len(later) // _COLUMNS)
     for one, other in track(
-        _near(looks, earlier, later, _STRANGERS), reporter, "comparing parts", total=blocks, unit="blocks"
+        _similar_pairs(hashes, earlier, later, _MAX_BITS_OTHERS),
+        reporter,
+        "comparing parts",
+        total=blocks,
+        unit="blocks",
     ):
         fresh = (people[one] != people[other]) | (people[one] < 0)
         yield one[fresh], other[fresh]
 
 
-def _near(looks: _Looks, earlier: NDArray[np.intp], later: NDArray[np.intp], limit: int) -> Iterator[_Pairs]:
+def _similar_pairs(hashes: _Hashes, earlier: NDArray[np.intp], later: NDArray[np.intp], limit: int) -> Iterator[_Pairs]:
     for row in range(0, len(earlier), _ROWS):
         for column in range(0, len(later), _COLUMNS):
             one, other = earlier[row : row + _ROWS], later[column : column + _COLUMNS]
-            # The product of two rows of signs is 256 less twice the bits that differ; NumPy counts bits more slowly.
-            a, b = np.nonzero(_signs(looks, one) @ _signs(looks, other).T >= HASH_BITS - 2 * limit)
+            # The dot product of two sign vectors is 256 minus twice the Hamming distance, faster than counting bits.
+            a, b = np.nonzero(_signs(hashes, one) @ _signs(hashes, other).T >= HASH_BITS - 2 * limit)
             yield one[a], other[b]
 
 
-def _signs(looks: _Looks, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    return np.unpackbits(looks.bits[rows], axis=1).astype(np.float32) * 2 - 1
+def _signs(hashes: _Hashes, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    return np.unpackbits(hashes.bits[rows], axis=1).astype(np.float32) * 2 - 1
 
 
-def _confirm(looks: _Looks, proposed: Iterator[_Pairs], pool: ThreadPoolExecutor) -> Iterator[tuple[int, int, float]]:
-    twins = np.zeros(len(looks.usable), dtype=np.int64)
-    pictures = looks.thumbnails
+def _confirm(hashes: _Hashes, proposed: Iterator[_Pairs], pool: ThreadPoolExecutor) -> Iterator[tuple[int, int, float]]:
+    counts = np.zeros(len(hashes.usable), dtype=np.int64)
+    pictures = hashes.thumbnails
     for one, other in proposed:
-        # Every picture's first, then every picture's second, so that who has enough is soon passed over.
+        # Process every picture's first pair, then every picture's second pair, to skip pictures with enough early.
         rank = np.arange(len(one)) - np.searchsorted(one, one)
         order = np.argsort(rank, kind="stable")
         for start in range(0, len(order), _CONFIRMED_AT_ONCE):
             chosen = order[start : start + _CONFIRMED_AT_ONCE]
-            chosen = chosen[twins[one[chosen]] < _TWINS]
+            chosen = chosen[counts[one[chosen]] < _MAX_PER_PICTURE]
             pairs = list(zip(one[chosen].tolist(), other[chosen].tolist(), strict=True))
             batches = (pairs[first : first + _BATCH] for first in range(0, len(pairs), _BATCH))
             found = pool.map(lambda batch: [correlation(pictures[a], pictures[b]) for a, b in batch], batches)
-            for (a, b), likeness in zip(pairs, chain.from_iterable(found), strict=True):
-                if likeness >= SAME and twins[a] < _TWINS:
-                    twins[a] += 1
-                    yield a, b, likeness
+            for (a, b), similarity in zip(pairs, chain.from_iterable(found), strict=True):
+                if similarity >= SAME and counts[a] < _MAX_PER_PICTURE:
+                    counts[a] += 1
+                    yield a, b, similarity
 
 
 SIDE = 32
-"""Of thumbnails, in pixels: detail that a photograph keeps at half its size."""
+"""Side of thumbnails in pixels: details that a photo keeps at half its size."""
 
 HASH_BITS = 256
 
 SAME = 0.905
-"""The correlation of two crops of one photograph is above it, that of other photographs below.
+"""Threshold on the correlation: above it, two crops show the same photo.
 
-Chosen on 22,000 crops of 422 people and on photographs that were altered and aligned again. Of 1,000 altered ones
-at most 8 are below; of the 641 pairs that are above, the 30 nearest to it were looked at, and all show one photograph.
+Chosen on 22,000 crops of 422 people and on photos that were altered and aligned again. Of 1,000 altered photos, at most
+8 are below the threshold. Of the 641 pairs above it, the 30 closest to it were inspected, and all show the same photo.
 """
 
 _FREQUENCIES = 16
 _FIRST_STEPS, _STEPS = 3, 15
-_WORTH_MORE = 0.7  # after the first steps; one photograph is above it, and most others are done with
+_PROMISING = 0.7  # Correlation after the first steps. The same photo is above it, and most other pairs are below.
 
 
 def read_thumbnail(path: Path) -> NDArray[np.uint8]:
-    """Decodes a crop and makes it small.
+    """Decodes a crop and reduces its size.
 
     Returns:
         Gray, 0-255. Shape: (32, 32).
 
     Raises:
-        DataError: It is missing or cannot be decoded.
+        DataError: The file is missing or cannot be decoded.
     """
     gray = cv2.cvtColor(read_photo(path), cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def perceptual_hash(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The signs of the 16 x 16 lowest frequencies but the mean.
+    """Computes the signs of the 16 x 16 lowest DCT frequencies without the mean.
 
     Args:
         thumbnail: Gray, 0-255. Shape: (32, 32).
@@ -224,25 +228,25 @@ def perceptual_hash(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def correlation(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """How well the details of two thumbnails agree once one is moved, turned and scaled onto the other.
+    """Correlates the details of two thumbnails after registering one to the other by an affine transform.
 
-    Black borders, which crops at the edge of a photograph have, don't count.
+    Black borders, as in crops at the edge of a photo, are ignored.
 
     Args:
         one: Gray, 0-255. Shape: (32, 32).
-        other: Of the same shape.
+        other: Gray, 0-255. Shape: (32, 32).
 
     Returns:
-        At most 1; -1 where the two cannot be registered.
+        At most 1; -1 if registration fails.
     """
     if np.array_equal(one, other):
         return 1.0
-    found = _registered(one, other)
-    # Only the border of the one that is moved is masked, so both directions must hold.
-    return min(found, _registered(other, one)) if found >= SAME else found
+    found = _register(one, other)
+    # Only the border of the moved picture is masked, so both directions must match.
+    return min(found, _register(other, one)) if found >= SAME else found
 
 
-def _registered(still: NDArray[np.uint8], moved: NDArray[np.uint8]) -> float:
+def _register(still: NDArray[np.uint8], moved: NDArray[np.uint8]) -> float:
     mask = cv2.erode((moved > 2).astype(np.uint8), np.ones((5, 5), np.uint8))
     details = _detail(still), _detail(moved)
     warp: cv2.typing.MatLike = np.eye(2, 3, dtype=np.float32)
@@ -251,15 +255,15 @@ def _registered(still: NDArray[np.uint8], moved: NDArray[np.uint8]) -> float:
         for steps in (_FIRST_STEPS, _STEPS):
             stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-3)
             found, warp = cv2.findTransformECC(*details, warp, cv2.MOTION_AFFINE, stop, mask, 1)
-            if found < _WORTH_MORE:
+            if found < _PROMISING:
                 break
-    except cv2.error:  # it does not converge, or too little is left to compare
+    except cv2.error:  # no convergence, or not enough area to compare
         return -1.0
     return float(found)
 
 
 def _detail(thumbnail: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Edges and texture, equally strong everywhere, so that light and shade count for little."""
+    """Extracts edges and texture with uniform contrast, so that lighting has little effect."""
     gray = thumbnail.astype(np.float32)
     edges = gray - cv2.GaussianBlur(gray, (0, 0), 3)
     return np.asarray(edges / (np.sqrt(cv2.GaussianBlur(edges * edges, (0, 0), 4)) + 4), dtype=np.float32)

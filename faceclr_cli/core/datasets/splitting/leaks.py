@@ -1,4 +1,4 @@
-"""What of one part is in another: people who are to be kept out, and pictures that are in two parts."""
+"""Leaks between the parts of a split: excluded people, and pictures that are in two parts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was looked for between the parts, and found.
+    """What was searched for between the parts, and found.
 
     Attributes:
-        near_duplicates: Pictures of one part that a later one has too.
-        dropped: Part and path of the pictures that were left out for that: `train/Ann/1.jpg`.
-        unreadable: Pictures that could not be compared.
-        kept_out: People that the list of `exclude` names.
-        names_unmatched: Names of that list that are nobody's here; None without a list.
-        unassigned: Pictures that the official division leaves out.
-        people_in_two_parts: Who has pictures in more than one part; None where that is meant.
+        near_duplicates: Pictures of one part that are also in a later part.
+        dropped: Part and path of the pictures left out for this reason, such as `train/Ann/1.jpg`.
+        unreadable: Number of pictures that could not be compared.
+        kept_out: People removed by the list of `exclude`.
+        names_unmatched: Number of names in this list that match no person; None without a list.
+        unassigned: Number of pictures without an official part.
+        people_in_two_parts: People with pictures in more than one official part; None for other splits.
     """
 
     near_duplicates: tuple[Duplicate, ...] = ()
@@ -44,21 +44,21 @@ class Audit:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Audit:
-        """Reads what `to_json` gave.
+        """Reads the output of `to_json`.
 
         Raises:
-            TypeError: It is not of this version.
+            TypeError: The content is from another version.
         """
         sequences = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
         pairs = tuple(Duplicate(**pair) for pair in content.get("near_duplicates", ()))
         return cls(**{**content, **sequences, "near_duplicates": pairs})
 
 
-def keep_out(faces: FaceFolder, listing: Path) -> tuple[FaceFolder, Audit]:
-    """Takes the people out whom a file names; see `names.read_names`.
+def exclude_people(faces: FaceFolder, listing: Path) -> tuple[FaceFolder, Audit]:
+    """Removes the people listed in a file; see `person_names.read_names`.
 
     Raises:
-        DataError: The file cannot be read or is malformed, or nobody would be left.
+        DataError: The file cannot be read or is malformed, or no people would be left.
     """
     named = {name_key(name) for name in read_names(listing)}
     spelled = {name: name_key(name) for name in faces.people}
@@ -70,7 +70,7 @@ def keep_out(faces: FaceFolder, listing: Path) -> tuple[FaceFolder, Audit]:
     ]
     if not rest:
         raise DataError(
-            f"{display_path(listing)}: names everybody in {display_path(faces.root)}, so that nothing is left to divide"
+            f"{display_path(listing)}: lists everyone in {display_path(faces.root)}, so no faces are left to split"
         )
     left = replace(faces, paths=tuple(path for path, _ in rest), identities=tuple(name for _, name in rest))
     return left, Audit(kept_out=out, names_unmatched=len(named - set(spelled.values())))
@@ -79,20 +79,20 @@ def keep_out(faces: FaceFolder, listing: Path) -> tuple[FaceFolder, Audit]:
 def audit(
     faces: FaceFolder, parts: Mapping[str, Sequence[str]], before: Audit, reporter: Reporter, *, official: bool
 ) -> Audit:
-    """Looks for what is in two parts, and says what is not as it should be.
+    """Searches for pictures and people in two parts and reports warnings.
 
     Args:
-        faces: What was divided.
-        parts: The paths of each part, the earlier part first.
-        before: What is known already.
-        reporter: Hears about progress, and about what could not be compared.
-        official: Whether the parts are the source's own.
+        faces: The faces that were split.
+        parts: The paths of each part, earlier parts first.
+        before: Earlier findings.
+        reporter: Receives the progress and warnings.
+        official: Whether the parts are the official ones of the source.
     """
     identity_of = dict(zip(faces.paths, faces.identities, strict=True))
     findings = find_duplicates(faces.root, parts, identity_of, reporter)
     result = replace(before, near_duplicates=findings.pairs, unreadable=findings.unreadable)
     if findings.unreadable:
-        text = f"{findings.unreadable} faces cannot be read, so they were not compared between the parts"
+        text = f"{findings.unreadable} faces cannot be read and were not compared between the parts"
         reporter.report(Notice(text=text, level="warning"))
     if official:
         unassigned = len(faces) - sum(map(len, parts.values()))
@@ -101,7 +101,7 @@ def audit(
         both = tuple(sorted(name for name, count in seen.items() if count > 1))
         result = replace(result, unassigned=unassigned, people_in_two_parts=both)
         if unassigned:
-            text = f"{unassigned} of {len(faces)} faces are left out, since no official part is known for them"
+            text = f"{unassigned} of {len(faces)} faces have no official part and are left out"
             reporter.report(Notice(text=text, level="warning"))
         if both:
             text = f"{len(both)} people are in more than one official part"
@@ -110,7 +110,7 @@ def audit(
 
 
 def drop_duplicates(parts: Mapping[str, Sequence[str]], found: Audit) -> tuple[dict[str, list[str]], Audit]:
-    """Leaves the picture of the earlier part out of every pair, after which no pair is left."""
+    """Leaves out the picture in the earlier part of every pair, so that no pair remains."""
     dropped = {pair.earlier for pair in found.near_duplicates}
     left = {part: [path for path in paths if f"{part}/{path}" not in dropped] for part, paths in parts.items()}
     return left, replace(found, dropped=tuple(sorted(dropped)))

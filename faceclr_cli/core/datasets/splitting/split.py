@@ -1,4 +1,4 @@
-"""Prepared faces divided into train, validation and test parts, the same way on any machine."""
+"""The job `split`: divides prepared faces reproducibly into training, validation and test parts."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from faceclr_cli.core.datasets.splitting.division import (
     divide_people,
     official_parts,
 )
-from faceclr_cli.core.datasets.splitting.leaks import Audit, audit, drop_duplicates, keep_out
+from faceclr_cli.core.datasets.splitting.leaks import Audit, audit, drop_duplicates, exclude_people
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, FaceFolder, open_faces
-from faceclr_cli.core.faces.face_folder import SPLIT as SPLIT  # other rooms know it as split's
+from faceclr_cli.core.faces.face_folder import SPLIT as SPLIT  # re-exported for other rooms
 from faceclr_cli.core.text import display_path
 
 PAIRS = "pairs.csv"
-_MOST_PAIRS = 3000
+_MAX_PAIRS = 3000
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitResult:
-    """What `split` made.
+    """The result of `split`.
 
     Attributes:
-        out: The folder with a folder of faces for each part.
-        source: The faces that were divided.
+        out: The folder with one folder of faces per part.
+        source: The faces that were split.
         by: `identity`, `image` or `official`.
-        seed: What it was drawn with.
-        parts: Those whose share is above zero.
-        pairs: Verification pairs over the test part, or None where it has too few people.
-        pair_count: How many there are, half of them genuine.
-        audit: What was looked for between the parts, and found.
-        was_there: Whether the same split had been made before, so that nothing was to do.
+        seed: The random seed.
+        parts: The parts with a share above zero.
+        pairs: Verification pairs of the test part, or None if it has too few people.
+        pair_count: Number of pairs, half of them genuine.
+        audit: What was searched for between the parts, and found.
+        was_there: True if the same split existed already, so that nothing was done.
     """
 
     out: Path
@@ -70,23 +70,22 @@ class SplitResult:
 
 
 def split(config: SplitConfig, reporter: Reporter) -> SplitResult:
-    """Divides a folder of prepared faces, as hard links (copies where a link cannot be).
+    """Splits a folder of prepared faces into parts, as hard links (or copies if links are not possible).
 
-    By identity, no person is in two parts, and pictures of nobody knows whom go to the training part. By
-    image, every person's pictures are divided. Either way the outcome depends on the seed and the names
-    alone. Officially, the ledger of the faces says which part its source put each photograph in. Then the
-    parts are searched for near-duplicates. Beside them it writes `split.json` and, over the test part,
-    balanced `pairs.csv`.
+    By identity, no person is in two parts, and pictures without an identity go to the training part. By image, the
+    pictures of every person are split. Both depend only on the seed and the names. Official parts are those that the
+    source of the photos defined, as recorded in the ledger. The parts are then searched for near-duplicates. The
+    output also contains `split.json` and, for the test part, balanced `pairs.csv`.
 
     Args:
-        config: What to do; `out=None` writes beside the faces.
-        reporter: Told of every picture.
+        config: The options; with `out=None`, the output is written beside the faces.
+        reporter: Receives the progress.
 
     Raises:
-        ConfigError: No faces are named, no official parts are known, or the output exists and is not
-            this very split.
-        DataError: The folder holds no prepared faces, or too few people for the parts, or the list of
-            people to keep out cannot be read.
+        ConfigError: No faces were given, the official parts are unknown, or the output exists and is not the same
+            split.
+        DataError: The folder contains no prepared faces, or too few people for the parts, or the list of people to
+            exclude cannot be read.
     """
     if config.faces is None:
         raise no_faces_error("split", find_prepared_folders(Path()))
@@ -95,10 +94,10 @@ def split(config: SplitConfig, reporter: Reporter) -> SplitResult:
     official = official_parts(faces) if config.official else None
     digests = _digests(config, faces, official)
     if out.exists():
-        return _made_before(config, out, digests, reporter)
+        return _existing_split(config, out, digests, reporter)
     if out.resolve().is_relative_to(config.faces.resolve()):
-        raise ConfigError(f"{display_path(out)}: lies inside the faces; choose another -o")
-    wanted, found = keep_out(faces, config.exclude) if config.exclude else (faces, Audit())
+        raise ConfigError(f"{display_path(out)}: is inside the folder of faces; choose another -o")
+    wanted, found = exclude_people(faces, config.exclude) if config.exclude else (faces, Audit())
     parts = _divide(config, wanted, official)
     found = audit(wanted, parts, found, reporter, official=config.official)
     if config.drop_duplicates:
@@ -113,7 +112,7 @@ def split(config: SplitConfig, reporter: Reporter) -> SplitResult:
 
 
 def default_split_folder(faces: Path) -> Path:
-    """`celeba-faces` -> `celeba-splits`, beside it."""
+    """Returns the default output folder: `celeba-faces` -> `celeba-splits`, in the same parent folder."""
     whole = Path(os.path.abspath(faces))
     return (whole if faces.name in ("", "..") else faces).with_name(f"{whole.name.removesuffix('-faces')}-splits")
 
@@ -147,11 +146,11 @@ def _write(
         write_json(folder / part / DESCRIPTION, {**stamp("faces", to_json(config)), **about})
     pairs = []
     if tested := parts.get("test"):
-        pairs = sample_pairs(tested, [identity_of[path] for path in tested], count=_MOST_PAIRS, seed=config.seed)
+        pairs = sample_pairs(tested, [identity_of[path] for path in tested], count=_MAX_PAIRS, seed=config.seed)
     if pairs:
         write_pairs(folder / PAIRS, pairs)
     elif "test" in parts:
-        text = f"no {PAIRS}: the test part needs two people, and one of them with two pictures"
+        text = f"{PAIRS} was not written: the test part needs two people, one of them with two pictures"
         reporter.report(Notice(text=text, level="warning"))
     result = SplitResult(
         out=out,
@@ -179,12 +178,12 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        # Another file system, or one without links, or too many of them.
+        # Another file system, a file system without links, or too many links.
         shutil.copyfile(source, target)
 
 
 def _digests(config: SplitConfig, faces: FaceFolder, official: Mapping[str, str] | None) -> dict[str, str | None]:
-    """What changes with the fingerprint, the name or size of any crop or its official part, and with the list."""
+    """Returns digests of the fingerprint, the names, sizes and official parts of all crops, and of the exclude list."""
     state = hashlib.sha256(repr(faces.fingerprint).encode())
     for path in faces.paths:
         state.update(b"%s\0%d\0" % (os.fsencode(path), os.stat(faces.root / path).st_size))
@@ -197,31 +196,31 @@ def _digests(config: SplitConfig, faces: FaceFolder, official: Mapping[str, str]
     return {"digest": state.hexdigest(), "exclude_digest": listing}
 
 
-def _made_before(config: SplitConfig, out: Path, digests: Mapping[str, str | None], reporter: Reporter) -> SplitResult:
+def _existing_split(
+    config: SplitConfig, out: Path, digests: Mapping[str, str | None], reporter: Reporter
+) -> SplitResult:
     advice = "choose another -o, or remove it"
     if not (out / SPLIT).is_file():
-        raise ConfigError(f"{display_path(out)}: is there already, and is not a split; {advice}")
+        raise ConfigError(f"{display_path(out)}: exists and is not a split; {advice}")
     content = read_json(out / SPLIT)
     then, now = content.get("config", {}), to_json(config)
     for name in ("official", "drop_duplicates"):
         if bool(then.get(name)) != now[name]:
             raise ConfigError(f"{display_path(out)}: was split with{'out' * now[name]} --{option_name(name)}; {advice}")
-    # The source's own parts don't depend on how others would be drawn; the pairs depend on the seed.
+    # Official parts do not depend on the other options; the pairs depend on the seed.
     for name in ("seed",) if config.official else ("by", *PARTS, "seed"):
         if then.get(name) != now[name]:
             raise ConfigError(
                 f"{display_path(out)}: was split with --{name} {then.get(name)}, not {now[name]}; {advice}"
             )
     if content.get("exclude_digest") != digests["exclude_digest"]:
-        raise ConfigError(
-            f"{display_path(out)}: was split with another --exclude, or without one, or its list changed; {advice}"
-        )
+        raise ConfigError(f"{display_path(out)}: was split with another --exclude, or its list has changed; {advice}")
     if content.get("digest") != digests["digest"]:
         raise ConfigError(
-            f"{display_path(out)}: was made from other faces, or {display_path(config.faces or '')} changed "
+            f"{display_path(out)}: was made from other faces, or {display_path(config.faces or '')} has changed "
             f"since; {advice}"
         )
-    reporter.report(Notice(text=f"{display_path(out)} is this very split already; nothing to do"))
+    reporter.report(Notice(text=f"{display_path(out)} already contains this split; nothing to do"))
     try:
         return SplitResult(
             out=out,
@@ -240,15 +239,15 @@ def _made_before(config: SplitConfig, out: Path, digests: Mapping[str, str | Non
 
 @dataclass(frozen=True, kw_only=True)
 class PartSummary:
-    """Who and what is in a part.
+    """The size of a part.
 
     Attributes:
-        people: How many people; those whose name nobody knows are not counted.
-        faces: How many pictures, of people and of nobody knows whom.
-        mean: Pictures for each person, on average.
-        std: Standard deviation of that (of the people here, not an estimate for others).
-        minimum: Pictures of the person with the fewest.
-        maximum: Pictures of the person with the most.
+        people: Number of people, without unknown ones.
+        faces: Number of pictures, with and without an identity.
+        mean: Mean number of pictures per person.
+        std: Population standard deviation of the number of pictures per person.
+        minimum: Smallest number of pictures of a person.
+        maximum: Largest number of pictures of a person.
     """
 
     people: int
@@ -260,7 +259,7 @@ class PartSummary:
 
 
 def summarize_part(paths: Sequence[str], identities: Iterable[str | None]) -> PartSummary:
-    """Counts people and pictures. `paths` and `identities` have the same length."""
+    """Computes the statistics of a part. `paths` and `identities` have the same length."""
     sizes = np.array(list(Counter(name for name in identities if name is not None).values()) or [0])
     return PartSummary(
         people=int(np.count_nonzero(sizes)),

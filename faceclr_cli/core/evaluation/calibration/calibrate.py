@@ -16,7 +16,7 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs
 from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint, write_calibration
-from faceclr_cli.core.encoders.description import DESCRIPTION, describe
+from faceclr_cli.core.encoders.description import DESCRIPTION, read_description
 from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.calibration.labeled_faces import LabeledFaces, load_labeled_faces
@@ -111,7 +111,7 @@ def _own(model: str) -> Path:
         raise ConfigError(f"--model {model}: is built in and stays as it is; give -o FILE, for verify --calibration")
     if Path(model).is_file():
         raise ConfigError(f"--model {model}: not a folder that can keep thresholds; calibrate its run, or give -o FILE")
-    return describe(Path(model)).folder / DESCRIPTION
+    return read_description(Path(model)).folder / DESCRIPTION
 
 
 def _run_of(own: Path) -> Path:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.store import store_required_error
-from faceclr_cli.core.encoders.decision_rule import rule_of
+from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult, Group, GroupedFace
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection, collect_faces
@@ -56,7 +56,7 @@ def _grouped(config: ClusterConfig, found: FaceCollection, reporter: Reporter) -
         groups[some], probabilities[some] = grouping.dense_groups(embeddings, photographs, config.min_size)
     else:
         # A rate that is rare for a pair is not for a face that meets thousands: with this one it meets one stranger.
-        rule = rule_of(found.encoder, replace(config, model=found.model), highest_far=1 / max(1, len(some)))
+        rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=1 / max(1, len(some)))
         threshold, meaning = rule.threshold, rule.meaning
         try:
             groups[some] = grouping.linkage_groups(embeddings, photographs, threshold)

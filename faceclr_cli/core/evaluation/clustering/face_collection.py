@@ -18,7 +18,7 @@ from faceclr_cli.core.embeddings.store import Store, is_store, read_store
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.calibration_record import Calibration
-from faceclr_cli.core.encoders.decision_rule import rule_of
+from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.identification.gallery import read_own_store
@@ -109,7 +109,7 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
     encoder = load_encoder(config.model or BUILT_IN)
     if config.method == "agglomerative":
         # Without a threshold, nobody shall wait until everything is embedded.
-        rule_of(encoder, replace(config, model=config.model or BUILT_IN))
+        choose_rule(encoder, replace(config, model=config.model or BUILT_IN))
     prepared = is_face_folder(source)
     choice = config.face or ("largest" if prepared else "all")
     options = EmbedConfig(faces=source, model=config.model or BUILT_IN, face=choice, null=config.null)

@@ -20,12 +20,12 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection
 from faceclr_cli.core.events import Notice, Reporter, track
-from faceclr_cli.core.faces.face_folder import DESCRIPTION, NOBODY, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import DESCRIPTION, UNNAMED, is_face_folder, open_faces
 from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.text import display_path
 
 CLUSTER, ROWS = "cluster.json", "faces.jsonl"
-NO_FACE = f"{NOBODY}/no-face"
+NO_FACE = f"{UNNAMED}/no-face"
 """Below the folder of singles, since that is nobody's wherever folders are people."""
 
 
@@ -140,7 +140,7 @@ def _links(result: ClusterResult, faceless: Sequence[str]) -> Iterator[tuple[str
     counts = Counter(face.path for face in result.faces)
     taken = set[str]()
     for face in result.faces:
-        folder = NOBODY if face.group is None else f"{face.group:0{digits}d}"
+        folder = UNNAMED if face.group is None else f"{face.group:0{digits}d}"
         number = f"-face{face.face}" if counts[face.path] > 1 else ""
         yield face.path, _free_name(folder, face.path, number, taken)
     for path in faceless:

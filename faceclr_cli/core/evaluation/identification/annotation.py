@@ -15,7 +15,7 @@ from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.plots.labeled_photo import Label, draw_labels
-from faceclr_cli.core.sources.layouts import Photo, describe_layout
+from faceclr_cli.core.sources.layouts import Photo, photo_reader
 from faceclr_cli.core.text import display_path
 
 _JPEG = (".jpg", ".jpeg")
@@ -61,7 +61,7 @@ class Annotator:
                 raise ConfigError(
                     f"--annotate {display_path(out)}: {display_path(photo.name)} would be written over; choose another"
                 )
-        with describe_layout(source) as read:
+        with photo_reader(source) as read:
             yield cls(read, targets)
 
     def write(self, photo: Photo, labels: Sequence[Label]) -> Path:

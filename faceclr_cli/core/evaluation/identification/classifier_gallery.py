@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.decision_rule import STRANGERS_NAMED, Rule
+from faceclr_cli.core.encoders.decision_rule import DEFAULT_FALSE_ALARM_RATE, Rule
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.people_classifier import PeopleClassifier, read_classifier
@@ -89,13 +89,13 @@ def load_classifier_gallery(path: Path, encoder: Encoder, config: IdentifyConfig
 
 
 def _rule(classifier: PeopleClassifier, config: IdentifyConfig, origin: str) -> Rule:
-    calibration, highest_far = classifier.calibration, STRANGERS_NAMED / len(classifier.people)
+    calibration, highest_far = classifier.calibration, DEFAULT_FALSE_ALARM_RATE / len(classifier.people)
     if config.calibration is not None:
         raise ConfigError(f"--calibration: {origin} has its own, of faces and centroids; --threshold overrules it")
     if config.threshold is not None:
         return Rule(threshold=config.threshold, far=None, meaning="chosen by --threshold", logistic=None)
     try:
-        point = calibration.usual_at_most(highest_far) if config.far is None else calibration.at(config.far)
+        point = calibration.default_point_at_most(highest_far) if config.far is None else calibration.at(config.far)
     except ValueError:
         known = ", ".join(f"{point.far:g}" for point in calibration.points)
         raise ConfigError(f"--far {config.far:g}: of {origin} nobody measured it, but {known}") from None

@@ -19,7 +19,7 @@ from faceclr_cli.core.embeddings.gallery_cache import embed_cached
 from faceclr_cli.core.embeddings.store import Store, is_store, read_store
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.decision_rule import STRANGERS_NAMED, Rule, rule_of
+from faceclr_cli.core.encoders.decision_rule import DEFAULT_FALSE_ALARM_RATE, Rule, choose_rule
 from faceclr_cli.core.errors import ConfigError, DataError, LockedError, ModelError, NoFaceError
 from faceclr_cli.core.evaluation.identification.classifier_gallery import ClassifierGallery, load_classifier_gallery
 from faceclr_cli.core.evaluation.identification.match import Match
@@ -134,10 +134,10 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
             raise ConfigError(f"--gallery-face: {display_path(path)} is a classifier; leave the option out")
         layer: ClassifierGallery = load_classifier_gallery(path, encoder, config)
         return layer
-    rule_of(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
+    choose_rule(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
     known = select_named_rows(_rows(config, path, encoder, reporter), display_path(path), reporter)
     # A face is compared with every picture, and each is another chance to be mistaken.
-    rule = rule_of(encoder, config, highest_far=STRANGERS_NAMED / len(known))
+    rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(known))
     names, numbers = np.unique([str(name) for name in known.identities], return_inverse=True)
     return Gallery(
         index=PeopleIndex(known.embeddings, numbers),

@@ -20,6 +20,7 @@ from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.probe_faces import Probe, Probes, open_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.metrics.open_set import FalseAlarms
+from faceclr_cli.core.plots.fonts import say_what_is_missing
 from faceclr_cli.core.plots.labeled_photo import Label
 from faceclr_cli.core.text import display_path
 
@@ -105,6 +106,8 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]
     """
     job = prepare_identification(config, reporter)
     photos = () if config.annotate is None else job.probes.photos
+    if config.annotate is not None:
+        say_what_is_missing(job.people.names, reporter)
     with Annotator.opened(config.photos, photos, config.annotate) as annotator:
         for asked in ask(job, config.matches, reporter):
             answers = _answers(asked, job.people.rule.threshold)
@@ -194,4 +197,4 @@ def _answers(asked: AnsweredPhoto, threshold: float) -> list[Identified]:
 
 def _label(answer: Identified) -> Label:
     chance = answer.matches[0].probability
-    return Label(box=answer.box or (0, 0, 0, 0), name=answer.name, probability=chance)
+    return Label(box=answer.box or (0, 0, 0, 0), name=answer.name, probability=chance, number=answer.face)

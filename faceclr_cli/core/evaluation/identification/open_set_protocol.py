@@ -13,7 +13,7 @@ from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 from faceclr_cli.core.evaluation.identification.identify import AnsweredPhoto, ask, prepare_identification
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.metrics.open_set import FARS, AtThreshold, DirPoint, at_threshold, dir_at_far, rank_rate
+from faceclr_cli.core.metrics.open_set import FARS, DirPoint, ThresholdRates, at_threshold, dir_at_far, rank_rate
 from faceclr_cli.core.text import display_path
 
 _RANKS = 5
@@ -46,7 +46,7 @@ class OpenSetResult:
     rank1: float
     rank5: float
     dir_at_far: tuple[DirPoint, ...]
-    rule: AtThreshold
+    rule: ThresholdRates
     meaning: str
 
     def to_json(self) -> dict[str, Any]:

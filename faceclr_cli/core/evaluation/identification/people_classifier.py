@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from faceclr_cli.core.artifacts import atomic_path, read_json, stamp, write_json
+from faceclr_cli.core.artifacts import atomic_folder, read_json, stamp, write_json
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -160,20 +159,12 @@ def write_classifier(classifier: PeopleClassifier, out: Path, config: Mapping[st
 
 
 def _replace(folder: Path, data: bytes, content: Mapping[str, Any]) -> None:
-    former = folder.with_name(f".{folder.name}.former")
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with atomic_folder(folder) as temporary:
         with open(temporary / WEIGHTS, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         write_json(temporary / DESCRIPTION, content)
-        # A folder cannot be renamed onto another that holds files. Between the two renames the former one still
-        # exists, under its hidden name.
-        shutil.rmtree(former, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, former)
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def read_classifier(path: Path) -> PeopleClassifier:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.store import is_store
@@ -23,6 +23,7 @@ from faceclr_cli.core.evaluation.identification.gallery import read_own_store
 from faceclr_cli.core.evaluation.verification.photographs import face_remarks, pair_remarks
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.face_folder import is_face_folder
+from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.text import display_path
 
@@ -98,7 +99,7 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
     if cut_out and config.annotate is not None:
         raise ConfigError("--annotate: these faces are cut out already; give the photographs that they were cut out of")
     # Of faces that are cut out already there is no choice, which they are asked not to be told of.
-    choice = "largest" if cut_out and config.face is None else config.which
+    choice = "largest" if cut_out and config.face is None else config.face_choice
     options = EmbedConfig(faces=root, model=config.model, face=choice, null=config.null)
     listing = list_pictures(options, root, encoder.fingerprint, reporter)
     return Photographs(listing, config, encoder, flip=flip)
@@ -112,7 +113,7 @@ def _stored(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Repo
     store = read_own_store(path, encoder, config.model, flip=flip)
     if not len(store):
         raise DataError(f"{display_path(path)}: holds no faces")
-    return StoredProbes(choose_faces(store, config.which, str(path), reporter), path)
+    return StoredProbes(choose_faces(store, config.face_choice, str(path), reporter), path)
 
 
 class Photographs:
@@ -130,10 +131,10 @@ class Photographs:
 
     def __init__(self, listing: Listing, config: IdentifyConfig, encoder: Encoder, *, flip: bool) -> None:
         self.photos = listing.photos
-        self._source = open_source(config.which, listing, encoder.fingerprint)
+        self._source = open_source(config.face_choice, listing, encoder.fingerprint)
         self._encoder, self._flip = encoder, flip
         # Where every face has an answer of its own, it is no doubt that there are several.
-        self._remarks = face_remarks if config.which == "all" else pair_remarks
+        self._remarks = face_remarks if config.face_choice == "all" else pair_remarks
 
     def batches(self) -> Iterator[Sequence[Probe]]:
         """One at a time, since an answer is given as soon as it is known.
@@ -142,7 +143,7 @@ class Photographs:
             ModelError: The encoder gives embeddings that are not finite.
         """
         for photo, item in zip(self.photos, self._source.load(_AHEAD), strict=True):
-            if isinstance(item, Failed):
+            if isinstance(item, FailedPicture):
                 yield (Probe(photo=photo, failure=item.reason),)
                 continue
             faces = tuple(
@@ -153,12 +154,11 @@ class Photographs:
             )
             yield (Probe(photo=photo, content_hash=item.content_hash, faces=faces),)
 
-    def _embed(self, faces: Sequence[Cut]) -> NDArray[np.float32]:
+    def _embed(self, faces: Sequence[FaceCrop]) -> NDArray[np.float32]:
         crops = np.stack([cut.crop for cut in faces])
         vectors = self._encoder.embed(crops)
         if self._flip:
-            vectors = vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+            vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self._encoder.name}: gives embeddings that are not finite; its training diverged")
         return vectors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.decode import Picture
 from faceclr_cli.core.sources.file_trees import leads_out, read_file
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.capacity import cores
 
 _LARGE, _SMALL = 64, 48
 _MANY = 5000
@@ -53,10 +53,10 @@ def thumbnails(rows: Rows, config: Mapping[str, Any], given: Path | None, report
     root = given or (Path(named) if isinstance(named, str) and "\0" not in named else None)
     if root is None or not root.is_dir():
         where = "the store does not say of which folder" if root is None else f"{display_path(root)} is no folder here"
-        reporter.report(Notice(text=f"the page has no thumbnails: {where}; --faces names it"))
+        reporter.report(Notice(text=f"the map has no thumbnails: {where}; --faces names it"))
         return [None] * len(rows)
     side = _LARGE if len(rows) <= _MANY else _SMALL
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         coming = pool.map(partial(_thumbnail, rows, root, side), range(len(rows)))
         made = list(track(coming, reporter, "reading thumbnails", total=len(rows), unit="faces"))
     if missing := sum(picture is None for picture in made):

@@ -21,11 +21,12 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.mapping.projection import NAMES, reduce
 from faceclr_cli.core.evaluation.mapping.thumbnails import Thumbnail, thumbnails
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.metrics.degeneracy import Distinct, distinct_embeddings
+from faceclr_cli.core.metrics.degeneracy import DistinctEmbeddings, distinct_embeddings
 from faceclr_cli.core.metrics.knn import neighbor_purity
-from faceclr_cli.core.metrics.map_quality import ASKED, cosine_silhouette, trustworthiness
+from faceclr_cli.core.metrics.map_quality import SAMPLE_SIZE, cosine_silhouette, trustworthiness
+from faceclr_cli.core.plots.fonts import say_what_is_missing
 from faceclr_cli.core.plots.map_page import write_page
-from faceclr_cli.core.plots.scatter_map import draw_map
+from faceclr_cli.core.plots.scatter_map import PICTURED, draw_map
 from faceclr_cli.core.text import canonical, display_path
 from faceclr_cli.core.wording import count, faces_of
 
@@ -103,9 +104,13 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
     distinct = _distinct(store, config)
     # Before long work, since the folder may not be there.
     has_page = any(path.suffix.lower() == PAGE for path in config.outputs)
-    pictures = thumbnails(store, store.config, config.faces, reporter) if has_page else None
+    pictures = None
+    if has_page or (not store.people and len(store) <= PICTURED):
+        pictures = thumbnails(store, store.config, config.faces, reporter)
     perplexity = _perplexity(config, len(distinct), reporter)
     points = reduce(store.embeddings[distinct.rows], config, perplexity, reporter)[distinct.place]
+    if any(path.suffix.lower() != PAGE for path in config.outputs):
+        say_what_is_missing(store.people, reporter)
     for path in config.outputs:
         _draw(path, store, points, pictures, config.method)
     neighbors = _comparable_neighbors(store)
@@ -124,7 +129,7 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
         silhouette=cosine_silhouette(store.embeddings, _labels(store)) if 1 < len(store.people) < len(store) else None,
         trustworthiness=trustworthiness(store.embeddings, points, near, seed=config.seed),
         trustworthiness_neighbors=near,
-        trustworthiness_faces=min(ASKED, len(store)),
+        trustworthiness_faces=min(SAMPLE_SIZE, len(store)),
         thumbnails=None if pictures is None else sum(picture is not None for picture in pictures),
         paths=store.paths,
         identities=store.identities,
@@ -186,7 +191,7 @@ def _chosen(store: Store, config: TsneConfig) -> Store:
     return store
 
 
-def _distinct(store: Store, config: TsneConfig) -> Distinct:
+def _distinct(store: Store, config: TsneConfig) -> DistinctEmbeddings:
     """The embeddings without their copies, which are drawn where the first of them is."""
     distinct = distinct_embeddings(store.embeddings)
     if len(distinct) < _LEAST_FACES:
@@ -221,7 +226,8 @@ def _draw(
                 people, paths = store.identities, store.paths
                 write_page(temporary, points, people, paths, pictures, title=title, subtitle=crowd)
             else:
-                draw_map(temporary, points, store.identities, title=title, subtitle=crowd)
+                faces = pictures or ()
+                draw_map(temporary, points, store.identities, title=title, subtitle=crowd, thumbnails=faces)
     except OSError as error:
         raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
 

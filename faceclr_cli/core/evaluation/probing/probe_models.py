@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from faceclr_cli.core.configs.linear_eval import Probe
 from faceclr_cli.core.evaluation.probing.labeled_split import LabeledRows, Numbers
 from faceclr_cli.core.metrics.knn import knn_scores
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse regularizations to choose from, strongest first."""
@@ -88,9 +89,7 @@ def centroids(train: LabeledRows) -> NDArray[np.float32]:
     """The L2-normalized mean of each person's pictures. Shape: (people, dim)."""
     sums = np.zeros((int(train.labels.max()) + 1, train.embeddings.shape[1]))
     np.add.at(sums, train.labels, train.embeddings)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    means: NDArray[np.float32] = (sums / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
-    return means
+    return normalize_rows(sums).astype(np.float32)
 
 
 def _neighbors(train: LabeledRows, val: LabeledRows) -> FittedProbe:

@@ -15,13 +15,13 @@ from faceclr_cli.core.evaluation.probing.labeled_split import LabeledSplit
 from faceclr_cli.core.evaluation.probing.probe_models import FittedProbe
 from faceclr_cli.core.metrics.classification import (
     PersonScores,
-    among_top,
     class_scores,
     count_confusions,
+    in_top_k,
     intervals_over_people,
     person_scores,
 )
-from faceclr_cli.core.metrics.knn import knn_right
+from faceclr_cli.core.metrics.knn import knn_correct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +150,8 @@ def measure_probe(
     scores = learned.score(test.embeddings)
     guessed = scores.argmax(axis=1)
     means, each = class_scores(test.labels, guessed), person_scores(test.labels, guessed, people)
-    asked, recognized = knn_right(store.embeddings, found.labels)
-    tops = {k: among_top(scores, test.labels, k) for k in (3, 5) if people > k}
+    asked, recognized = knn_correct(store.embeddings, found.labels)
+    tops = {k: in_top_k(scores, test.labels, k) for k in (3, 5) if people > k}
     shares = {"top1": (guessed == test.labels, test.labels)}
     shares |= {f"top{k}": (right, test.labels) for k, right in tops.items()}
     shares |= {"knn": (recognized[asked], found.labels[asked])}

@@ -180,7 +180,9 @@ def _from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Re
     total, done, scored = sum(len(pairs) for _, pairs in lists), 0, []
     reporter.report(TaskStarted(task=_TASK, total=total, unit="pairs"))
     try:
-        with open_photo_reader(encoder, config.model, config.root, config.one, reporter, config.save_crops) as pictures:
+        with open_photo_reader(
+            encoder, config.model, config.root, config.face_choice, reporter, config.save_crops
+        ) as pictures:
             for origin, pairs in lists:
                 scored.append(_compared(origin, pairs, pictures, done, reporter))
                 done += len(pairs)

@@ -8,7 +8,7 @@ from typing import Any
 
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.pair_files import iter_pairs
-from faceclr_cli.core.encoders.decision_rule import Rule, rule_of
+from faceclr_cli.core.encoders.decision_rule import Rule, choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.verification.photographs import (
@@ -63,10 +63,10 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to compare")
     encoder = load_encoder(config.model)
-    rule = rule_of(encoder, config)
+    rule = choose_rule(encoder, config)
     reporter.report(TaskStarted(task=_TASK, total=None, unit="pairs"))
     try:
-        options = (encoder, config.model, config.root, config.one, reporter, config.save_crops)
+        options = (encoder, config.model, config.root, config.face_choice, reporter, config.save_crops)
         with open_photo_reader(*options, patient=config.pairs.is_file()) as pictures:
             for done, (pair, a, b) in enumerate(walk_pairs(iter_pairs(config.pairs), pictures), start=1):
                 yield _verdict((pair.a, pair.b), (a, b), rule)

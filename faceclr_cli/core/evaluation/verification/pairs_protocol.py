@@ -19,8 +19,8 @@ from faceclr_cli.core.evaluation.verification.pair_evidence import Evidence, Sco
 from faceclr_cli.core.evaluation.verification.roc_plot import draw_pairs
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.cross_validation import (
-    error_by_people,
-    shared_by_folds,
+    folds_share_people,
+    standard_error_by_people,
     tar_over_folds,
     transfer_threshold,
 )
@@ -224,7 +224,7 @@ def _judge(
         by_folds = k_fold_accuracy(scores, same, folds, missing)
         accuracy, error, accepted = by_folds.mean, by_folds.standard_error, by_folds.accepted
         over: Literal["folds", "people", "pairs"] = "folds"
-        dependent = people is not None and shared_by_folds(fold_numbers(same, folds), *people)
+        dependent = people is not None and folds_share_people(fold_numbers(same, folds), *people)
         threshold = backwards = None
     else:
         both = transfer_threshold(
@@ -234,7 +234,7 @@ def _judge(
         threshold, accepted, folds = float(both.thresholds[0]), both.accepted, 1
         error, over, dependent = float(np.sqrt(accuracy * (1 - accuracy) / len(same))), "pairs", people is not None
     if people is not None and dependent:
-        error, over = error_by_people((accepted == same) & ~missing, *people), "people"
+        error, over = standard_error_by_people((accepted == same) & ~missing, *people), "people"
     judged = PairsAccuracy(
         folds=folds,
         accuracy=accuracy,

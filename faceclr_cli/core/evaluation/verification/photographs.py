@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.datasets.pairs.pair_files import Pair
-from faceclr_cli.core.embeddings.crop_source import Cut, Failed, Listing, Loaded, Source, open_source, require_faces
+from faceclr_cli.core.embeddings.crop_source import (
+    FaceCrop,
+    FailedPicture,
+    Listing,
+    LoadedPicture,
+    Source,
+    open_source,
+    require_faces,
+)
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Reporter
@@ -32,6 +40,7 @@ from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.sources.picture_names import FolderPictures
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.capacity import cores
 
 BATCH = 32
 _KEPT = 4096
@@ -87,10 +96,10 @@ class PhotoReader:
         self._source, self._encoder, self._root, self._crops = source, encoder, root, crops
         self._names = FolderPictures(root)
         self._asked: dict[str, Asked] = {}
-        self._coming: dict[Asked, Future[Loaded | Failed]] = {}
+        self._coming: dict[Asked, Future[LoadedPicture | FailedPicture]] = {}
         self._done: OrderedDict[Asked, EmbeddedPhoto] = OrderedDict()
         # OpenCV lets go of Python's lock, so that threads are enough.
-        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="read")
+        self._pool = ThreadPoolExecutor(min(8, cores()), thread_name_prefix="read")
 
     @property
     def content_hashes(self) -> Mapping[str, str]:
@@ -145,14 +154,14 @@ class PhotoReader:
         return Asked(found, (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
 
     def _embed(self, wanted: Asked) -> None:
-        batch: list[tuple[Asked, Loaded, Cut]] = []
+        batch: list[tuple[Asked, LoadedPicture, FaceCrop]] = []
         for asked, future in list(self._coming.items()):
             if len(batch) == BATCH:
                 break
             if not (self.patient or asked == wanted or future.done()):
                 continue
             loaded = self._coming.pop(asked).result()
-            if isinstance(loaded, Failed):
+            if isinstance(loaded, FailedPicture):
                 self._done[asked] = EmbeddedPhoto(failure=loaded.reason)
             else:
                 batch.append((asked, loaded, loaded.faces[0]))
@@ -166,13 +175,13 @@ class PhotoReader:
                 embedding=embedding, content_hash=loaded.content_hash, notes=pair_remarks(cut)
             )
 
-    def _read(self, name: str) -> Loaded | Failed:
+    def _read(self, name: str) -> LoadedPicture | FailedPicture:
         if "\0" in name:
-            return Failed(reason=f"{display_path(name)}: not a name that a file can have")
+            return FailedPicture(reason=f"{display_path(name)}: not a name that a file can have")
         if self._root is None:
             path = Path(name)
         elif leads_out(name):
-            return Failed(reason=f"{display_path(name)}: leads out of {display_path(self._root)}")
+            return FailedPicture(reason=f"{display_path(name)}: leads out of {display_path(self._root)}")
         else:
             path = self._root / name
         return self._source.read(Photo(path=path, identity=None, name=name))
@@ -220,13 +229,13 @@ def open_photo_reader(
         pictures.close()
 
 
-def pair_remarks(cut: Cut) -> tuple[str, ...]:
+def pair_remarks(cut: FaceCrop) -> tuple[str, ...]:
     """What makes a verdict on a photograph doubtful; nothing where an earlier run cut its face out."""
     several = (f"{cut.faces_found} faces found",) if cut.face is not None and cut.faces_found > 1 else ()
     return (*several, *face_remarks(cut))
 
 
-def face_remarks(cut: Cut) -> tuple[str, ...]:
+def face_remarks(cut: FaceCrop) -> tuple[str, ...]:
     """What makes a verdict on a face doubtful, whichever other faces its photograph shows."""
     if cut.face is None:
         return ()

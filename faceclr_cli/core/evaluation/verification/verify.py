@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.encoders.decision_rule import rule_of
+from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter
@@ -77,7 +77,7 @@ def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResu
         from faceclr_cli.core.evaluation.verification.all_pairs_protocol import measure_store
 
         return measure_store(config.embeddings, config.face or "largest", reporter)
-    if config.measures:
+    if config.is_evaluation:
         from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_pairs
 
         return measure_pairs(config, reporter)
@@ -94,12 +94,13 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
             require_apart(config.save_crops, photo.parent, is_below=False)
     # While the photographs are decoded and searched, sface loads its network on another core.
     encoder = load_encoder(config.model, "cpu")
-    rule = rule_of(encoder, config)
-    cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.one)), [], []
+    rule = choose_rule(encoder, config)
+    cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.face_choice)), [], []
     for photo in config.photos:
         aligned = cropper.crop_file(photo)
         if aligned.faces_found > 1:
-            text = f"{display_path(photo)}: {aligned.faces_found} faces found, the {_TAKEN[config.one]} is compared"
+            taken = _TAKEN[config.face_choice]
+            text = f"{display_path(photo)}: {aligned.faces_found} faces found, the {taken} is compared"
             reporter.report(Notice(text=text, level="warning"))
         notes += [f"{display_path(photo)}: {doubt}" for doubt in doubts(aligned)]
         crops.append(aligned.crop)

@@ -9,7 +9,7 @@ from faceclr_cli.core.datasets.pairs.pair_audit import PairAudit, audit_pairs, p
 from faceclr_cli.core.datasets.pairs.pair_files import Pair, read_pairs
 
 
-def test_a_sound_list_has_nothing_to_tell() -> None:
+def test_a_valid_list_has_no_defects() -> None:
     pairs = [Pair("a/1", "a/2", True), Pair("a/1", "b/1", False), Pair("a/2", "b/1", None)]
     assert audit_pairs(pairs, {"a/1": "x", "a/2": "y"}).to_json() == {
         "repeated": 0,

@@ -49,14 +49,14 @@ def test_lfw(tmp_path: Path, count: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x.jpg,y.jpg,1\nx.jpg\n", r"pairs:2: not of the form"),
-        ("x.jpg,y.jpg,1\nx.jpg,y.jpg,maybe\n", r"pairs:2: not of the form"),
-        ("x.jpg,y.jpg,1,9\n", r"pairs:1: not of the form"),
+        ("x.jpg,y.jpg,1\nx.jpg\n", r"pairs:2: expected"),
+        ("x.jpg,y.jpg,1\nx.jpg,y.jpg,maybe\n", r"pairs:2: expected"),
+        ("x.jpg,y.jpg,1,9\n", r"pairs:1: expected"),
         ('x.jpg,y.jpg,1\n"x.jpg,y.jpg', r"pairs:2: malformed"),
-        ("1\nA\t1\t2\nB\tone\ttwo\n", r"pairs:3: neither"),
-        ("2\nA\t1\t2\nA\t1\tB\t2\n", r"announces 4 pairs, but it holds 2"),
-        ("", "holds no pairs"),
-        ("a,b,same\n", "holds no pairs"),
+        ("1\nA\t1\t2\nB\tone\ttwo\n", r"pairs:3: expected"),
+        ("2\nA\t1\t2\nA\t1\tB\t2\n", r"announces 4 pairs, but the file contains 2"),
+        ("", "contains no pairs"),
+        ("a,b,same\n", "contains no pairs"),
     ],
 )
 def test_malformed_files_are_errors_with_the_line(tmp_path: Path, text: str, message: str) -> None:
@@ -103,7 +103,7 @@ def test_pairs_before_a_malformed_line_are_given(tmp_path: Path) -> None:
     (tmp_path / "pairs").write_text("x.jpg,y.jpg,1\nx.jpg\n")
     pairs = iter_pairs(tmp_path / "pairs")
     assert next(pairs) == Pair("x.jpg", "y.jpg", True)
-    with pytest.raises(DataError, match="pairs:2: not of the form"):
+    with pytest.raises(DataError, match="pairs:2: expected"):
         next(pairs)
 
 

@@ -28,7 +28,7 @@ def test_the_official_parts_are_those_of_the_ledger(make: Make) -> None:
     assert members(result) == {
         part: {path for path, its in parts.items() if its == part} for part in ("train", "val", "test")
     }
-    assert any("3 of 9 faces are left out" in text for text in ear.warnings)
+    assert any("3 of 9 faces have no official part" in text for text in ear.warnings)
     assert (result.audit.unassigned, result.audit.people_in_two_parts) == (3, ())
 
 
@@ -42,15 +42,15 @@ def test_people_in_two_official_parts_are_named(make: Make) -> None:
     assert any("1 people are in more than one official part" in text for text in ear.warnings)
 
 
-def test_without_official_parts_it_says_what_was_looked_for(make: Make) -> None:
+def test_without_official_parts_the_error_names_their_sources(make: Make) -> None:
     faces = make(people=2, photos=1)
-    with pytest.raises(ConfigError, match=r"no manifest\.sqlite here.*list_eval_partition\.txt"):
+    with pytest.raises(ConfigError, match=r"has no manifest\.sqlite.*list_eval_partition\.txt"):
         split(faces, official=True)
     write_ledger(faces, {"p00/0.jpg": None, "p01/0.jpg": None})
-    with pytest.raises(ConfigError, match="names no official part"):
+    with pytest.raises(ConfigError, match="contains no official parts"):
         split(faces, official=True)
     (faces / "manifest.sqlite").write_text("no ledger" * 99)
-    with pytest.raises(DataError, match="not usable as a ledger"):
+    with pytest.raises(DataError, match="cannot be used as a ledger"):
         split(faces, official=True)
 
 
@@ -64,7 +64,7 @@ def test_every_face_of_a_photograph_goes_to_its_official_part(drawn: Path, tmp_p
     (source / "test" / "person-05").mkdir()
     cv2.imwrite(str(source / "test" / "person-05" / "two.jpg"), two)
     out = tmp_path / "faces"
-    prepare.run(PrepareConfig(source=source, out=out, face="all", format="png", workers=1), Silent())
+    prepare.prepare(PrepareConfig(source=source, out=out, face="all", format="png", workers=1), Silent())
     result = split(out, official=True)
     assert set(open_faces(result.out / "train").people) == {"person-01", "person-03"}
     assert Counter(path.split("/")[0] for path in members(result)["test"]) == {"person-04": 4, "person-05": 2}

@@ -8,7 +8,13 @@ import pytest
 from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.splitting import duplicates as room
-from faceclr_cli.core.datasets.splitting.duplicates import SAME, Findings, correlation, find_duplicates, read_thumbnail
+from faceclr_cli.core.datasets.splitting.duplicates import (
+    SAME,
+    DuplicateFindings,
+    correlation,
+    find_duplicates,
+    read_thumbnail,
+)
 from faceclr_cli.core.events import Event, Silent, TaskFinished, TaskStarted
 
 
@@ -23,7 +29,7 @@ def put(root: Path, path: str, picture: NDArray[np.uint8], quality: int = 95) ->
     cv2.imwrite(str(root / path), picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def find(root: Path, parts: dict[str, list[str]]) -> Findings:
+def find(root: Path, parts: dict[str, list[str]]) -> DuplicateFindings:
     owners = {path: path.split("/")[0] for paths in parts.values() for path in paths}
     return find_duplicates(root, parts, {path: None if who == "_" else who for path, who in owners.items()}, Silent())
 
@@ -91,7 +97,7 @@ def test_faces_that_cannot_be_read_and_plain_ones_end_nothing(faces: Path) -> No
     assert result.unreadable == 2
 
 
-def test_many_copies_are_listed_so_often_only_but_for_every_picture(tmp_path: Path) -> None:
+def test_the_number_of_listed_copies_is_limited_per_picture(tmp_path: Path) -> None:
     copies = {part: [f"{part}/{number}.jpg" for number in range(30)] for part in ("train", "test")}
     for path in [*copies["train"], *copies["test"]]:
         put(tmp_path, path, texture(1))
@@ -100,7 +106,7 @@ def test_many_copies_are_listed_so_often_only_but_for_every_picture(tmp_path: Pa
     assert {pair.earlier for pair in pairs} == {f"train/{path}" for path in copies["train"]}
 
 
-def test_progress_is_told_and_ends(faces: Path) -> None:
+def test_progress_is_reported_to_the_end(faces: Path) -> None:
     heard: list[Event] = []
 
     class Ear:

@@ -56,7 +56,7 @@ def test_a_picture_that_was_re_encoded_moved_and_re_lit_is_the_same() -> None:
     assert differing(small(picture), small(altered)) < 100
 
 
-def test_other_pictures_are_others_even_with_the_same_black_border() -> None:
+def test_different_pictures_with_the_same_black_border_differ() -> None:
     pictures = [texture(seed) for seed in range(6)]
     for picture in pictures:
         picture[:20], picture[:, 90:] = 0, 0

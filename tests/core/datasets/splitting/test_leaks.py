@@ -20,7 +20,7 @@ from tests.core.datasets.splitting.dividing import Make, members, split, split_j
 def real_faces(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     face, file_format = request.param.split()
     out = tmp_path_factory.mktemp("prepared") / "faces"
-    prepare.run(PrepareConfig(source=drawn, out=out, face=face, format=file_format, workers=1), Silent())
+    prepare.prepare(PrepareConfig(source=drawn, out=out, face=face, format=file_format, workers=1), Silent())
     return out
 
 
@@ -34,7 +34,7 @@ def test_people_of_the_list_are_in_no_part(make: Make, tmp_path: Path) -> None:
     assert (result.audit.kept_out, result.audit.names_unmatched) == (("Zoë_M.-Lee", "p03"), 1)
     assert split_json(result)["audit"]["kept_out"] == ["Zoë_M.-Lee", "p03"]
     (tmp_path / "all.txt").write_text("\n".join(open_faces(faces).people))
-    with pytest.raises(DataError, match="names everybody"):
+    with pytest.raises(DataError, match="lists everyone"):
         split(faces, exclude=tmp_path / "all.txt", out=tmp_path / "none")
 
 

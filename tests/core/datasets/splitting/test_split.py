@@ -18,7 +18,7 @@ from faceclr_cli.core.faces.face_folder import open_faces
 from tests.core.datasets.splitting.dividing import Ear, Make, members, split, write_ledger
 
 
-def test_no_person_is_in_two_parts_and_nobody_is_lost(make: Make) -> None:
+def test_no_person_is_in_two_parts_and_none_is_lost(make: Make) -> None:
     faces = make()
     result = split(faces)
     people = [set(open_faces(result.out / part).people) for part in ("train", "val", "test")]
@@ -34,7 +34,7 @@ def test_pictures_are_links_not_copies(make: Make) -> None:
     assert (faces / path).samefile(result.out / "test" / path)
 
 
-def test_copies_where_links_cannot_be(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_if_links_are_not_possible(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
@@ -58,7 +58,7 @@ def test_people_with_few_pictures_are_trained_on(make: Make) -> None:
     assert (result.parts["train"].faces, result.parts["test"].faces) == (20, 0)
 
 
-def test_two_parts_and_faces_of_nobody(make: Make) -> None:
+def test_two_parts_and_faces_without_identity(make: Make) -> None:
     result = split(make(nobody=7), train=0.5, val=0.0, test=0.5)
     assert not (result.out / "val").exists()
     assert result.parts["train"].people == result.parts["test"].people == 10
@@ -98,7 +98,7 @@ def test_pairs_are_balanced_and_lie_in_the_test_part(make: Make) -> None:
 
 
 def test_fewer_people_than_parts(make: Make) -> None:
-    with pytest.raises(DataError, match="2 people cannot be divided into 3 parts"):
+    with pytest.raises(DataError, match="2 people are not enough for 3 parts"):
         split(make(people=2))
     assert split(make(people=3)).parts["val"].people == 1
 
@@ -120,18 +120,18 @@ def test_another_split_never_overwrites(make: Make) -> None:
     with pytest.raises(ConfigError, match="--seed 0, not 5"):
         split(faces, seed=5)
     (faces / "p00" / "new.jpg").write_text("new")
-    with pytest.raises(ConfigError, match="changed since"):
+    with pytest.raises(ConfigError, match="has changed since"):
         split(faces)
     with pytest.raises(ConfigError, match="not a split"):
         split(faces, out=faces)
 
 
-def test_without_faces_it_says_what_is_here(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_faces_possible_inputs_are_listed(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="faceclr prepare"):
         run(SplitConfig(), Silent())
     make()
-    with pytest.raises(ConfigError, match="type: faceclr split celeba-faces"):
+    with pytest.raises(ConfigError, match="run: faceclr split celeba-faces"):
         run(SplitConfig(), Silent())
 
 
@@ -169,7 +169,7 @@ def test_other_audit_options_are_another_split(make: Make, tmp_path: Path) -> No
     names.write_text("p02\n")
     for options, message in (
         ({"exclude": names}, "with another --exclude"),
-        ({}, "with another --exclude, or without one"),
+        ({}, "with another --exclude, or its list"),
         ({"exclude": names, "official": True}, "without --official"),
         ({"exclude": names, "drop_duplicates": True}, "without --drop-duplicates"),
     ):
@@ -178,5 +178,5 @@ def test_other_audit_options_are_another_split(make: Make, tmp_path: Path) -> No
     official = split(faces, official=True, out=tmp_path / "official")
     assert split(faces, official=True, by="image", out=tmp_path / "official").was_there
     write_ledger(faces, {"p00/0.jpg": "test"})
-    with pytest.raises(ConfigError, match="changed since"):
+    with pytest.raises(ConfigError, match="has changed since"):
         split(faces, official=True, out=official.out)

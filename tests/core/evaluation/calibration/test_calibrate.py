@@ -196,9 +196,9 @@ def test_too_few_pairs_are_an_error_that_says_how_many_it_takes(
 ) -> None:
     description = (toy / "encoder" / "encoder.json").read_bytes()
     write_store(tmp_path / "few.h5", store.take(range(12)))
-    with pytest.raises(DataError, match=r"few\.h5: a FAR of 0\.01 takes 300 impostor pairs, and there are 48"):
+    with pytest.raises(DataError, match=r"few\.h5: a FAR of 0\.01 needs 300 impostor pairs, but there are 48"):
         calibrate(toy, embeddings=tmp_path / "few.h5")
-    with pytest.raises(DataError, match=r"faces\.h5: a FAR of 0\.001 takes 3,000 impostor pairs, and there are 576"):
+    with pytest.raises(DataError, match=r"faces\.h5: a FAR of 0\.001 needs 3,000 impostor pairs, but there are 576"):
         calibrate(toy, embeddings=desk / "faces.h5", far=(0.1, 0.001))
     pairs, *_ = listed(tmp_path / "pairs.csv", store.paths, apart=200)
     for far, needed in ((), "0.01 takes 300"), ((0.001,), "0.001 takes 3,000"):

@@ -74,7 +74,9 @@ def test_verify_goes_by_them(desk: Path, toy: Path) -> None:
     assert chosen.same == (chosen.similarity >= lax.threshold)
     assert "1 in 10 pairs of different people" in chosen.meaning and "576 of two people" in (chosen.source or "")
     assert usual.probability is not None
-    with pytest.raises(ConfigError, match=r"has not been measured.*only 0\.1, 0\.02; faceclr calibrate --far 0\.001 m"):
+    with pytest.raises(
+        ConfigError, match=r"no threshold for a FAR.*only for 0\.1, 0\.02; run faceclr calibrate --far 0\.001"
+    ):
         verify.run(VerifyConfig(photos=photos, model=str(toy), far=0.001), Silent())
 
 
@@ -96,7 +98,7 @@ def test_a_file_of_thresholds_serves_verify(desk: Path, toy: Path, tmp_path: Pat
         VerifyConfig(photos=photos, model="pixels", calibration=tmp_path / "new" / "mine.json"), Silent()
     )
     assert isinstance(verdict, verify.VerifyResult)
-    assert verdict.threshold == result.calibration.usual.threshold
+    assert verdict.threshold == result.calibration.default_point.threshold
     with pytest.raises(ModelError, match="of the encoder pixels, not of toy"):
         verify.run(VerifyConfig(photos=photos, model=str(toy), calibration=tmp_path / "new" / "mine.json"), Silent())
     # With -o, an encoder that could keep them stays as it is.

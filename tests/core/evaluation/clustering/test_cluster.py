@@ -118,14 +118,14 @@ def test_a_store_brings_its_threshold_and_more_faces_a_stricter_one(crowd: Crowd
 
 
 def test_without_any_threshold_the_user_is_asked_for_one(people: Path) -> None:
-    with pytest.raises(ConfigError, match="--model crowd: its threshold has not been measured"):
+    with pytest.raises(ConfigError, match="--model crowd: this encoder has no calibrated threshold"):
         _cluster(people)
 
 
 def test_pictures_are_not_embedded_for_an_encoder_without_a_threshold(tmp_path: Path) -> None:
     # There is no picture at all: had anybody looked, that would be the error.
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ConfigError, match="--model pixels: its threshold has not been measured"):
+    with pytest.raises(ConfigError, match="--model pixels: this encoder has no calibrated threshold"):
         _cluster(tmp_path / "photos", model="pixels")
     with pytest.raises(DataError):
         _cluster(tmp_path / "photos", model="pixels", threshold=0.5)
@@ -138,7 +138,7 @@ def test_a_file_of_thresholds_judges_a_store_of_its_encoder_alone(crowd: Crowd, 
     write_store(tmp_path / "own.h5", store)
     write_store(tmp_path / "other.h5", replace(store, encoder_digest="0" * 64))
     assert _cluster(tmp_path / "own.h5", calibration=file).threshold == 0.45
-    with pytest.raises(ModelError, match="was measured of the encoder crowd"):
+    with pytest.raises(ModelError, match="is the calibration of the encoder crowd"):
         _cluster(tmp_path / "other.h5", calibration=file)
 
 

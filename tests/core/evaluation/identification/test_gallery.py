@@ -92,7 +92,7 @@ def test_a_bystander_does_not_take_the_name_of_the_person(folder: Path, tmp_path
     embed(EmbedConfig(faces=folder, out=store, face="all"), Heard())
     heard = Heard()
     assert _bystander(folder, store, heard) < 0.9
-    several = "1 of 3 photographs have several faces; the largest face of each counts"
+    several = "1 of 3 photographs have several faces; the largest face of each is used"
     assert [notice for notice in heard.notices if several in notice]
     assert _bystander(folder, folder) < 0.9
     for gallery in (store, folder):

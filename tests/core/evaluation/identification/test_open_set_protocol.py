@@ -58,7 +58,7 @@ def test_the_numbers_are_those_of_the_answers_that_identify_gives(album: Path) -
     hits = [found.matches[0].similarity > second and found.matches[0].name == who for who, found in known]
     assert (tenth.far, tenth.dir) == (0.1, np.mean(hits))
     assert [point.dir for point in others] == [None, None]
-    assert result.to_json()["dir_at_far"][1]["reason"] == "needs 100 unknown faces or more, and there are 10"
+    assert result.to_json()["dir_at_far"][1]["reason"] == "needs 100 or more unknown faces, but there are 10"
 
 
 def test_photographs_of_the_gallery_itself_are_left_out(album: Path, tmp_path: Path) -> None:

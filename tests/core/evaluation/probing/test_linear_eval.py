@@ -224,11 +224,11 @@ def test_every_probe_tells_people_apart_who_are_apart(tmp_path: Path, crowd, pro
 def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     two = (tmp_path / "a.h5", tmp_path / "b.h5")
     for options, message in (
-        ({"stores": two, "save": tmp_path}, "--save is for one encoder"),
-        ({"stores": two, "plot": tmp_path}, "--plot is for one encoder"),
-        ({"probe": "knn", "save": tmp_path}, "--probe knn trains none"),
-        ({"train": tmp_path}, "--val and --test missing"),
-        ({"stores": two, "train": tmp_path, "val": tmp_path, "test": tmp_path}, "either stores to divide"),
+        ({"stores": two, "save": tmp_path}, "--save requires a single store"),
+        ({"stores": two, "plot": tmp_path}, "--plot requires a single store"),
+        ({"probe": "knn", "save": tmp_path}, "--save requires --probe linear, not knn"),
+        ({"train": tmp_path}, "add --val and --test"),
+        ({"stores": two, "train": tmp_path, "val": tmp_path, "test": tmp_path}, "give either stores"),
         ({"shots": "1,x"}, "--shots 1,x"),
         ({"shots": "0,1"}, "--shots 0,1"),
     ):

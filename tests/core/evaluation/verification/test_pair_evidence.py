@@ -91,7 +91,7 @@ def test_of_several_rows_of_a_photograph_the_largest_face_counts(root: Path, tmp
         found = run(VerifyConfig(embeddings=several, folds=5, **options), listener)
         assert found.to_json() | name == expected.to_json() | name
         assert listener.notices == [
-            f"{several}: 20 of 20 photographs have several faces; the largest face of each counts"
+            f"{several}: 20 of 20 photographs have several faces; the largest face of each is used"
         ]
     listener = Listener()
     with pytest.raises(DataError, match="holds none of the 20 pairs"):
@@ -250,4 +250,4 @@ def test_scores_are_read_from_a_pipe_and_shown_as_such() -> None:
     assert "encoder" not in done.stdout
     done = CliRunner().invoke(app, line, input="0.5,1\n0.5,maybe\n")
     assert done.exit_code == 3
-    assert "standard input:2: has no label" in done.stderr
+    assert "standard input:2: invalid label" in done.stderr

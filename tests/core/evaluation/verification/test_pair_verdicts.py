@@ -160,18 +160,18 @@ def test_a_malformed_line_comes_after_the_verdicts_on_those_before_it(root: Path
         done = _typed("--pairs", pairs, "--root", root, "--json", given=given)
         assert done.exit_code == 3
         assert [json.loads(line)["b"] for line in done.stdout.splitlines()] == [NAMES[1], NAMES[2]]
-        assert f"{origin}:3: not of the form 'a,b'" in done.stderr
+        assert f"{origin}:3: expected 'a,b'" in done.stderr
 
 
 def test_a_file_without_pairs_or_a_folder_that_is_not_there(root: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("a,b\n")
     done = _typed("--pairs", tmp_path / "pairs.csv", "--root", root)
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "holds no pairs" in done.stderr
+    assert "contains no pairs" in done.stderr
     for folder in ("nowhere", "text.jpg"):
         with pytest.raises(DataError, match=f"{folder}: no(t a| such) folder"):
             _verdicts(root / folder, tmp_path / "pairs.csv")
-    with pytest.raises(ConfigError, match="its threshold has not been measured"):
+    with pytest.raises(ConfigError, match="no calibrated threshold"):
         list(verdicts(VerifyConfig(pairs=tmp_path / "pairs.csv", root=root, model="pixels"), Silent()))
 
 

@@ -154,8 +154,8 @@ def test_other_pairs_choose_the_threshold_and_the_other_way_round(tmp_path: Path
     line = ["verify", "--protocol", "scores", "--pairs", str(judged), "--calibrate-on", str(other)]
     done = CliRunner().invoke(app, line)
     assert f"62.5% ± 17.1% by the threshold of {other}" in done.stdout
-    assert "87.5%, the other pairs by the best threshold of these" in done.stdout
-    assert "0.650; 0.450 is the best for these pairs" in done.stdout
+    assert "87.5% on the pairs of --calibrate-on at the best threshold of --pairs" in done.stdout
+    assert "0.650; 0.450 has the highest accuracy on these pairs" in done.stdout
 
 
 def test_other_pairs_of_a_store_choose_the_threshold_too(tmp_path: Path, crowd) -> None:
@@ -226,7 +226,10 @@ def test_pairs_that_should_not_be_in_the_list_are_counted(tmp_path: Path, crowd)
     assert result.people is None
     line = ["verify", "--embeddings", str(tmp_path / "faces.h5"), "--pairs", str(tmp_path / "pairs.csv")]
     shown = " ".join(CliRunner().invoke(app, line).stdout.split())
-    assert "beware 2 pairs listed twice, 1 pair listed as both, 1 pair of one picture, 1 pair of two copies" in shown
+    assert (
+        "warning 2 pairs listed twice, 1 pair listed as both, 1 pair of a picture with itself, 1 pair of two copies"
+        in shown
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,12 +237,18 @@ def test_pairs_that_should_not_be_in_the_list_are_counted(tmp_path: Path, crowd)
     [
         ({"all_pairs": True}, "give --embeddings"),
         ({"embeddings": Path("a.h5")}, "--pairs or --all-pairs"),
-        ({"embeddings": Path("a.h5"), "all_pairs": True, "pairs": Path("p.csv")}, "--pairs: all pairs are measured"),
-        ({"protocol": "cfp"}, "--root names"),
-        ({"protocol": "scores", "pairs": Path("s.csv"), "root": Path("r")}, "--root: scores are all"),
-        ({"pairs": Path("p.csv"), "plot": Path("p.png")}, "--plot: is for measuring"),
-        ({"pairs": Path("p.csv"), "threshold": 0.3, "far": 0.01}, "--far: --threshold decides"),
-        ({"photos": (Path("a"), Path("b")), "root": Path("r")}, "--root: two photographs are compared"),
+        (
+            {"embeddings": Path("a.h5"), "all_pairs": True, "pairs": Path("p.csv")},
+            "--pairs: cannot be combined with --all-pairs",
+        ),
+        ({"protocol": "cfp"}, "give --root"),
+        (
+            {"protocol": "scores", "pairs": Path("s.csv"), "root": Path("r")},
+            "--root: cannot be combined with --protocol scores",
+        ),
+        ({"pairs": Path("p.csv"), "plot": Path("p.png")}, "--plot: requires --protocol"),
+        ({"pairs": Path("p.csv"), "threshold": 0.3, "far": 0.01}, "--far cannot be combined with --threshold"),
+        ({"photos": (Path("a"), Path("b")), "root": Path("r")}, "--root: cannot be combined with two photographs"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict, message: str) -> None:

@@ -1,0 +1,87 @@
+"""Output of `faceclr identify`: the row of each face, and the table of an open-set evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faceclr_cli.commands.console import Console, facts, percent, probability_text, sentence, table
+from faceclr_cli.core.configs.identify import IdentifyConfig
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.wording import count
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.evaluation.identification.identify import Identified
+    from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult
+
+_CSV_COLUMNS = ("photo", "face", "name", "probability", "similarity", "closest", "reason")
+_TERMINAL_COLUMNS = ("photo", "face", "answer")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A face with its answer as text."""
+
+    face: Identified
+
+    def to_json(self) -> dict[str, Any]:
+        return self.face.to_json() | {"answer": _answer(self.face)}
+
+
+def show_faces(config: IdentifyConfig, console: Console) -> int:
+    """Prints a row for each face as soon as it is identified.
+
+    Returns:
+        The number of faces that belong to people of the gallery.
+
+    Raises:
+        DataError: More photographs than `max_bad` allows have no face.
+    """
+    from faceclr_cli.core.evaluation.identification.identify import identify
+
+    photos, faces, known, failed = set[str](), 0, 0, 0
+    with console.rows(_CSV_COLUMNS, on_terminal=_TERMINAL_COLUMNS) as (write, reporter):
+        for found in identify(config, reporter):
+            write(_Row(found))
+            photos.add(found.photo)
+            failed += found.reason is not None
+            faces += found.reason is None
+            known += found.name is not None
+    console.note(f"{count(len(photos), 'photograph')}, {count(faces, 'face')}: {known} known, {faces - known} unknown")
+    if config.annotate is not None:
+        console.note(f"{config.annotate}: {count(len(photos) - failed, 'photograph')} with boxes and names")
+    if failed > config.max_bad * len(photos):
+        raise DataError(f"{failed} of {len(photos)} photographs failed, more than --max-bad {config.max_bad:g}")
+    return known
+
+
+def show_open_set(result: OpenSetResult, console: Console) -> None:
+    """Shows the rank-1 and rank-5 rates, the effect of the threshold, and DIR at each FAR."""
+    rule = result.rule
+    left_out = "" if result.left_out is None else f", {result.left_out} excluded because they are in the gallery"
+    rows = {
+        "encoder": result.encoder,
+        "gallery": f"{result.people:,} people",
+        "photographs": f"{result.known:,} of known people, {result.unknown:,} of unknown people{left_out}",
+        "no face": f"{result.failed:,}; counted as missed if known, as rejected if unknown",
+        "rank 1": percent(result.rank1),
+        "rank 5": percent(result.rank5),
+        "threshold": f"{rule.threshold:.3f}, {result.meaning}",
+        "decisions": f"known: {percent(rule.named)} named, {percent(rule.misnamed)} misnamed; "
+        f"unknown: {percent(rule.rejected)} rejected",
+    }
+    points = [
+        [f"{point.far:g}", percent(point.dir), "" if point.threshold is None else f"{point.threshold:.3f}"]
+        for point in result.dir_at_far
+    ]
+    reasons = [sentence(f"FAR {point.far:g} {point.reason}") for point in result.dir_at_far if point.reason]
+    console.show(result, facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
+
+
+def _answer(face: Identified) -> str:
+    """`chris_evans 98.7%`, or the closest person if the face is unknown."""
+    if face.reason is not None:
+        return face.reason
+    best = face.matches[0]
+    score = f"{best.similarity:.3f}" if best.probability is None else probability_text(best.probability)
+    return f"{face.name} {score}" if face.name is not None else f"unknown (closest: {best.name}, {score})"

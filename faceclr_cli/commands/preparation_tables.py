@@ -1,0 +1,36 @@
+"""Output of `faceclr prepare`: the summary of a run, and the plan of a dry run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faceclr_cli.commands.console import Console, facts, table
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.preparing.prepare import PreparePlan, PrepareResult
+
+
+def show_plan(plan: PreparePlan, console: Console) -> None:
+    """Shows what `faceclr prepare` would do."""
+    rows = {
+        "photographs": f"{plan.photos}, {plan.people} people (layout: {plan.layout})",
+        "to process": f"{plan.todo}; {plan.finished} are already done",
+    }
+    if plan.removed:
+        rows["to remove"] = f"faces of {plan.removed} photographs that no longer exist"
+    rows["output"] = str(plan.out)
+    console.show(plan, facts(rows))
+
+
+def show_prepared(result: PrepareResult, console: Console) -> None:
+    """Shows the numbers of faces and people, and the reasons for photographs without a crop."""
+    speed = f", {result.photos_per_second:.0f} photographs/s" if result.photos_per_second else ""
+    rows = {
+        "faces": f"{result.faces} of {result.photos} photographs, {result.people} people",
+        "this run": f"{result.processed} photographs in {result.seconds:.1f} s{speed}",
+        "written to": str(result.out),
+        "ledger": str(result.ledger),
+    }
+    reasons = [(reason, str(count)) for reason, count in result.reasons.items()]
+    parts = [table(("without a crop", "photographs"), reasons)] if reasons else []
+    console.show(result, facts(rows), *parts)

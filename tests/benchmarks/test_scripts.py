@@ -1,0 +1,75 @@
+"""Each benchmark starts, runs to its end on the smallest input that it takes, and prints its figures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from faceclr_cli.core.configs.prepare import PrepareConfig
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
+from faceclr_cli.core.events import Silent
+from faceclr_cli.core.preparing.prepare import prepare
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
+PARTS = {"pretrain_ours.py", "pretrain_step.py", "pretrain_lightly.py"}
+"""Of pretrain.py, which starts them; the last needs an environment with another package."""
+
+RUNS = {
+    "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
+    "cluster.py": "--faces 40 --dim 8 --rounds 1",
+    "embed.py": "rate faces --pictures 8 --batch-size 4 --rounds 1",
+    "embed.py size": "--rows 64 --scratch scratch",
+    "mining.py": "--pictures 60 --dim 8 --people 10 --anchors 10 --loop-anchors 5 --candidates 5 --rounds 1",
+    "open_set.py": "lfw/images",
+    "prepare.py": "lfw/images --rounds 1",
+    "pretrain.py": "faces --batch 4 --size 32 --steps 1 --rounds 1 --without-lightly --device cpu",
+    "recipe.py": "lfw faces -o runs --budget 1s --only simclr-faces",
+    "search.py": "--faces 200 --dim 8 --rounds 1",
+    "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
+    "tsne.py": "--faces 40 --dim 8",
+}
+TRAINING = {"embed.py", "pretrain.py", "recipe.py"}
+"""Those that start several processes with PyTorch each, for tens of seconds."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn people as LFW has them, with lists of pairs, and the faces in their photographs."""
+    place = tmp_path_factory.mktemp("place")
+    for person in range(6):
+        folder = place / "lfw" / "images" / f"person_{person}"
+        folder.mkdir(parents=True)
+        for number in range(1, 2 if person > 3 else 4):
+            image = draw_photo(invent_person(person), number).image
+            cv2.imwrite(str(folder / f"person_{person}_{number:04d}.jpg"), image[..., ::-1])
+    for name, (a, b) in {"pairsDevTrain.txt": (0, 1), "pairsDevTest.txt": (2, 3)}.items():
+        lines = [
+            "2",
+            *(f"person_{who}\t1\t2" for who in (a, b)),
+            *(f"person_{a}\t{n}\tperson_{b}\t{n}" for n in (1, 2)),
+        ]
+        (place / "lfw" / name).write_text("\n".join(lines) + "\n")
+    prepare(PrepareConfig(source=place / "lfw" / "images", out=place / "faces", workers=1), Silent())
+    (place / "scratch").mkdir()
+    return place
+
+
+def test_each_script_has_a_run() -> None:
+    assert {path.name for path in SCRIPTS.glob("*.py")} == {name.split()[0] for name in RUNS} | PARTS
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name in TRAINING else ()) for name in RUNS]
+)
+def test_it_runs_to_its_end(name: str, place: Path) -> None:
+    script, *command = name.split()
+    line = [sys.executable, str(SCRIPTS / script), *command, *RUNS[name].split()]
+    threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS.parent)}
+    done = subprocess.run(line, cwd=place, env=os.environ | threads, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert any(character.isdigit() for character in done.stdout), done.stdout
