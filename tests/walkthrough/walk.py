@@ -10,6 +10,7 @@ what the command must print, figures aside.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -20,6 +21,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +59,6 @@ LEFT_OUT = {
     r"^pip install|pytest$": "comes before the walk",
     r"^faceclr demo$": "CI runs it by itself",
     r"^sqlite3 ": "is not on every machine; tests read the ledger",
-    r"^python benchmarks/|^cd lfw-view1": "measures, on photographs that are not here",
     r"--cluster tcp://": "there is no cluster; tests/distributed has one",
 }
 
@@ -66,7 +67,7 @@ TYPED_INSTEAD = {
     r"\| consumer\b": "| cat",
     r"\| jq .*": "| cat",
     r"then open-door;": "then echo open;",
-    r"--nnodes \d+ --nproc-per-node 8 .* HOST:29500": "--standalone --nproc-per-node 2",
+    r"--nnodes \d+ --nproc-per-node 8 .* HOST:29500": "--standalone --nproc-per-node 1",
     r"--batch-size 4096": "--batch-size 16",
     r" --epochs \d+": "",
     r"^torchrun": "python -m torch.distributed.run",
@@ -167,6 +168,7 @@ def walk(steps: list[Step], desk: Path) -> list[str]:
         command = played(step.command)
         if command is None:
             continue
+        known = len(wrong)
         began, used = time.perf_counter(), _cpu_seconds()
         code, output = _type(command, desk, variables)
         expected = 2 if re.search(FAILS_WITHOUT_GPUS, command) and not _has_gpus() else 0
@@ -178,6 +180,8 @@ def walk(steps: list[Step], desk: Path) -> list[str]:
             wrong.append(
                 f"{step.page}:{step.number}: {command}\nprinted:\n{output}\nand the page shows:\n{step.printed}"
             )
+        if len(wrong) > known:
+            print(f"\n{wrong[-1]}\n", flush=True)
     return wrong
 
 
@@ -218,6 +222,9 @@ def _become(command: str, desk: Path, variables: dict[str, str], terminal: int) 
     except SystemExit as error:
         code = error.code or 0
     finally:
+        # What Python does when a process ends, such as waiting for workers that hold a lock.
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code if isinstance(code, int) else 1)
@@ -284,7 +291,7 @@ def main() -> int:
         apart += [steps(page) for page in TUTORIALS]
         wrong += _walk_apart(apart, desk)
     for text in wrong:
-        print(f"\n{text}", file=sys.stderr)
+        print(f"failed: {text.partition(chr(10))[0]}", file=sys.stderr)
     return 1 if wrong else 0
 
 
