@@ -16,9 +16,9 @@ from faceclr_cli.core.faces.face_folder import open_faces
 from faceclr_cli.core.plots.figure_style import (
     ACCENT,
     INK,
-    UNKNOWN_COLOR,
     PAPER,
     QUIET,
+    UNKNOWN_COLOR,
     blank_figure,
     fit_text,
     format_count,
