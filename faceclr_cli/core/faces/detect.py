@@ -1,4 +1,4 @@
-"""Where the faces in a picture are: what every detector gives, and which of its faces are taken."""
+"""Detected faces, the detector interface, and the selection of faces."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.text import display_path
 
 LONG_SIDE = 640
-"""Longer pictures are reduced to this before detection: YuNet loses faces larger than about 300 pixels, and for the
-other detectors it bounds the time."""
+"""Maximum long side for detection: YuNet misses faces larger than about 300 pixels, and the time of the other detectors
+is bounded."""
 
 Choice = Literal["largest", "center", "best", "all", "only"]
 
@@ -27,13 +27,13 @@ class Face:
     """A detected face, in pixels of the full picture.
 
     Attributes:
-        box: Left, top, width, height. It may reach beyond the picture.
+        box: Left, top, width, height. May extend beyond the picture.
         landmarks: (x, y) of the eyes, the nose tip and the mouth corners, each pair from left to right
-            as seen on the upright face, or None from a detector that finds boxes alone. Shape: (5, 2).
-        score: How sure the detector is, 0-1.
-        turn: By how many degrees the picture had to be turned counterclockwise for the face to be found upright; its
-            box is that of the upright face, with sides swapped after a quarter turn.
-        bordered: Whether it was found only after a border was added to the picture.
+            as seen on the upright face, or None if the detector returns only boxes. Shape: (5, 2).
+        score: Detector score, 0-1.
+        turn: Counterclockwise rotation of the picture, in degrees, in which the face was detected upright. The box is
+            that of the upright face, with width and height swapped after a quarter turn.
+        bordered: True if the face was detected only after a border was added to the picture.
     """
 
     box: tuple[float, float, float, float]
@@ -44,26 +44,26 @@ class Face:
 
     @property
     def area(self) -> float:
-        """Of the box, in square pixels."""
+        """Area of the box in square pixels."""
         return self.box[2] * self.box[3]
 
     @property
     def center(self) -> tuple[float, float]:
-        """Of the box."""
+        """Center of the box, (x, y)."""
         left, top, width, height = self.box
         return left + width / 2, top + height / 2
 
     def scaled(self, factor: float) -> Face:
-        """The same face in a picture `factor` times as large."""
+        """Returns the face in the coordinates of a picture `factor` times as large."""
         left, top, width, height = (side * factor for side in self.box)
-        # Landmarks are counted from the center of the first pixel, edges of boxes from its edge.
+        # The origin of landmarks is the center of the first pixel, that of boxes its edge.
         landmarks = None if self.landmarks is None else (self.landmarks + np.float32(0.5)) * np.float32(factor)
         if landmarks is not None:
             landmarks -= np.float32(0.5)
         return replace(self, box=(left, top, width, height), landmarks=landmarks)
 
     def upright_box(self) -> tuple[float, float, float, float]:
-        """The box of the face if it is turned upright about the center of its box."""
+        """Returns the box after rotating the face upright about its center."""
         if self.turn % 180 != 90:
             return self.box
         (x, y), (height, width) = self.center, self.box[2:]
@@ -71,20 +71,20 @@ class Face:
 
 
 class Detector(Protocol):
-    """Finds faces."""
+    """Interface of face detectors."""
 
     @property
     def name(self) -> str:
-        """What fingerprints call it: its kind, and the sizes of the pictures that it sees."""
+        """Name in fingerprints: the kind of detector and its input sizes."""
         ...
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its weights, shortened to 16 digits."""
+        """First 16 digits of the SHA-256 of the weights."""
         ...
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """The faces of a picture, the surest first.
+        """Returns the faces in a picture, in order of decreasing score.
 
         Args:
             image: RGB, 0-255. Shape: (height, width, 3).
@@ -95,15 +95,15 @@ class Detector(Protocol):
 def resize_for_detection(
     image: NDArray[np.uint8], shortest: int, longest: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Brings the long side of a picture into a range.
+    """Resizes a picture so that its long side is within a range.
 
     Args:
-        image: Shape: (height, width, 3).
-        shortest: The long side is enlarged to this at least.
-        longest: And reduced to this at most.
+        image: RGB. Shape: (height, width, 3).
+        shortest: Minimum long side in pixels.
+        longest: Maximum long side in pixels.
 
     Returns:
-        The picture, and the factors that take x and y in it back to the given one. Shapes: (..., 3), (2,).
+        The resized picture, and the factors that map its x and y coordinates to the original. Shapes: (..., 3), (2,).
     """
     height, width = image.shape[:2]
     zoom = min(max(max(height, width), shortest), longest) / max(height, width)
@@ -115,11 +115,11 @@ def resize_for_detection(
 
 
 class UnfitError(NoFaceError):
-    """A picture that can be read, but gives no face.
+    """A readable picture without a suitable face.
 
     Attributes:
-        reason: Why, from the fixed list.
-        faces_found: How many faces it shows.
+        reason: The reason.
+        faces_found: Number of faces found.
     """
 
     def __init__(self, origin: Path | str, reason: Reason, detail: str = "", faces_found: int = 0) -> None:
@@ -130,13 +130,14 @@ class UnfitError(NoFaceError):
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which of the faces that a picture shows are taken.
+    """The rule that selects faces in a picture.
 
     Attributes:
-        choice: `largest` by the box, `center` the one nearest to the middle of the picture, `best` the surest,
-            `all` of them from the largest on, `only` the one that there is.
-        min_size: Faces whose box is narrower or lower are not counted, in pixels.
-        min_score: Faces that the detector is less sure of are not counted; None for the detector's own limit.
+        choice: `largest` is the face with the largest box, `center` the one nearest to the center of the picture,
+            `best` the one with the highest score, `all` all faces from the largest to the smallest, and `only` the
+            single face.
+        min_size: Minimum width and height of the box in pixels; smaller faces are ignored.
+        min_score: Minimum detector score, or None for the default of the detector.
     """
 
     choice: Choice = "largest"
@@ -144,18 +145,18 @@ class Selection:
     min_score: float | None = None
 
     def take(self, faces: Sequence[Face], shape: Sequence[int], origin: Path | str) -> list[Face]:
-        """Takes from the faces of one picture.
+        """Selects from the faces of one picture.
 
         Args:
-            faces: All that were found.
+            faces: All detected faces.
             shape: Height and width of the picture.
-            origin: What to call it in errors.
+            origin: Name of the picture for error messages.
 
         Returns:
-            One face, or with `all` any number from one on.
+            One face, or one or more with `all`.
 
         Raises:
-            UnfitError: There is none, or with `only` there are several.
+            UnfitError: There is no suitable face, or several with `only`.
 
         Examples:
             >>> small, large = (Face(box=(0, 0, side, side), landmarks=None, score=0.9) for side in (20.0, 60.0))

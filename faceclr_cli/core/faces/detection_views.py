@@ -1,4 +1,4 @@
-"""Other ways to look at a photograph in which a detector finds nothing or is unsure: turned, or with a border."""
+"""Rotated and bordered views of a photograph, for faces that a detector misses or is unsure about."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from faceclr_cli.core.faces.detect import Face, resize_for_detection
 
 TURNS = (180, 90, 270, 45, 315, 135, 225)
-"""Degrees, the likeliest first."""
+"""Rotations in degrees, the most likely first."""
 
 _SURROUNDINGS = 2.0
-"""Side of the square around a face, in longer sides of its box."""
+"""Side of the square around a face, relative to the longer side of its box."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewedPicture:
-    """A picture as a detector sees it.
+    """A rendered view of a picture.
 
     Attributes:
-        view: How it looks at the picture.
+        view: The view.
         pixels: RGB. Shape: (height, width, 3).
-        to_picture: The matrix that takes (x, y, 1) in it to the picture itself, both counted from the centers of
-            pixels. Shape: (2, 3).
+        to_picture: The matrix that maps (x, y, 1) in the view to the picture; coordinates refer to pixel centers.
+            Shape: (2, 3).
     """
 
     view: View
@@ -34,9 +34,9 @@ class ViewedPicture:
     to_picture: NDArray[np.float64]
 
     def in_picture(self, face: Face) -> Face:
-        """A face that was found in it, in the coordinates of the picture itself."""
+        """Maps a face that was detected in the view to the coordinates of the picture."""
         scale = float(np.hypot(*self.to_picture[:, 0]))
-        # Edges of a box lie between pixels, and the coordinates of pixels are those of their centers.
+        # Box edges lie between pixels, whereas pixel coordinates refer to pixel centers.
         x, y = (self.to_picture @ [face.center[0] - 0.5, face.center[1] - 0.5, 1] + 0.5).tolist()
         width, height = (side * scale for side in face.box[2:])
         if self.view.turn % 180 == 90:
@@ -55,26 +55,26 @@ class ViewedPicture:
 
 @dataclass(frozen=True)
 class View:
-    """A way to look at a picture.
+    """A rotation and a border.
 
     Attributes:
-        turn: Degrees by which a face that is upright in the view is turned clockwise in the picture.
-        border: What is added on each side, as a share of the picture's width and height.
+        turn: Clockwise rotation in the picture, in degrees, of a face that is upright in the view.
+        border: Border on each side, as a share of the picture's width and height.
     """
 
     turn: int = 0
     border: float = 0.0
 
     def of(self, image: NDArray[np.uint8], shortest: int, longest: int) -> ViewedPicture:
-        """Turns the picture about its center, adds black around it, and brings its long side into a range.
+        """Rotates a picture about its center, adds a black border, and resizes it.
 
         Args:
             image: RGB. Shape: (height, width, 3).
-            shortest: See `resized`.
-            longest: See `resized`.
+            shortest: Minimum long side in pixels; see `resize_for_detection`.
+            longest: Maximum long side in pixels.
         """
         height, width = image.shape[:2]
-        # The picture is turned back, counterclockwise, which in coordinates that run downwards is this rotation.
+        # Counterclockwise rotation, in coordinates with y downward.
         cosine, sine = round(np.cos(np.radians(self.turn)), 12), round(np.sin(np.radians(self.turn)), 12)
         turn = np.array([[cosine, sine], [-sine, cosine]])
         reach = np.abs(turn) @ [width, height] * (1 + 2 * self.border)
@@ -82,7 +82,7 @@ class View:
         middle, here = np.array([width - 1, height - 1]) / 2, np.array([columns - 1, rows - 1]) / 2
         shown = cv2.warpAffine(image, np.column_stack([turn, here - turn @ middle]), (columns, rows))
         pixels, (across, down) = resize_for_detection(np.asarray(shown, np.uint8), shortest, longest)
-        # From the resized view to the view, then turned clockwise into the picture.
+        # From the resized view to the full-size view; the clockwise rotation into the picture follows.
         zoom = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]], np.float64)
         return ViewedPicture(
             view=self, pixels=pixels, to_picture=np.column_stack([turn.T, middle - turn.T @ here]) @ zoom
@@ -92,18 +92,18 @@ class View:
 def turned_regions(
     image: NDArray[np.uint8], face: Face, side: int, turns: Iterable[int]
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The surroundings of a face, made small and turned.
+    """Yields rotated and resized surroundings of a face.
 
-    In all of them a face is of one size, so that what a detector says of them can be compared.
+    The face has the same size in all of them, so that detector scores are comparable.
 
     Args:
         image: RGB. Shape: (height, width, 3).
-        face: In pixels of the image.
-        side: Of the square that each gives, in pixels.
-        turns: Degrees by which a face that is upright in a square is turned clockwise in the picture.
+        face: The face, in pixels of the image.
+        side: Side of the squares in pixels.
+        turns: Clockwise rotations in the picture, in degrees, of a face that is upright in the square.
 
     Yields:
-        One of the turns, and its square.
+        A rotation and its square. Shape of the square: (side, side, 3).
     """
     reach = max(1, round(_SURROUNDINGS * max(face.box[2:]) / 2))
     x, y = (min(max(round(at), 0), size - 1) for at, size in zip(face.center, image.shape[1::-1], strict=True))
@@ -119,4 +119,4 @@ def turned_regions(
 
 
 WITH_BORDER = tuple(View(turn, border=0.5) for turn in (0, 90, 270, 180))
-"""A face that filled the picture has room then."""
+"""Views for faces that fill the picture."""

@@ -1,4 +1,4 @@
-"""The YuNet detector, run by OpenCV."""
+"""The YuNet face detector, run by OpenCV."""
 
 from __future__ import annotations
 
@@ -16,49 +16,52 @@ from faceclr_cli.core.faces.detection_views import TURNS, WITH_BORDER, View, tur
 from faceclr_cli.core.faces.weights import YUNET
 
 _SHORTEST_LONG_SIDE = 256
-"""Smaller pictures are enlarged to this: YuNet misses most faces below 32 pixels otherwise, and places the
-landmarks of faces that fill a small picture worse. It costs nothing up to 256, which LFW's 250 are padded to."""
+"""Minimum long side; smaller pictures are enlarged. Otherwise YuNet misses most faces below 32 pixels, and its landmarks
+on faces that fill a small picture are less accurate. It has no cost up to 256, to which LFW's 250 pixels are padded."""
 
 _SHORTEST_SIDE = 64
-"""Narrower pictures get a black margin: in strips of up to 32 pixels OpenCV's YuNet sees a face of score 1 anywhere."""
+"""Minimum short side; narrower pictures are padded. In strips of up to 32 pixels, OpenCV's YuNet returns false faces
+with score 1."""
 
 _SURE = 0.91
-"""Of 710 upright photographs the surest face scores less on 5%, and of their copies that are upside down on 99%."""
+"""Of 710 upright photographs, 5% have a lower best score; of their upside-down copies, 99%."""
 
 _CERTAIN = 0.92
-"""Score that no face reaches upside down, so that no other turn needs to be looked at."""
+"""Score that no upside-down face reaches, so that other rotations need not be tried."""
 
 _LEVEL = 12.0
-"""Degrees. On 97% of those upright photographs the landmarks say that the head is tilted by less."""
+"""Degrees. In 97% of these upright photographs, the tilt of the head according to the landmarks is lower."""
 
 _UNLIKELY = 0.8
-"""Score of an upright face that only 0.5% stay below."""
+"""Score below which only 0.5% of upright faces fall."""
 
 _BELIEVED = 0.86
-"""Least score of a face that only another view shows. Upright faces score more on 99.5%, pieces of faces less."""
+"""Minimum score of a face that is found only in another view. 99.5% of upright faces have a higher score; parts of
+faces have a lower one."""
 
 _SURER = 0.01
-"""By how much another turn must be surer to be preferred."""
+"""Minimum score difference for preferring another rotation."""
 
 _REGION = 128
-"""Pixels: side of the square around a face in which turns are compared."""
+"""Side in pixels of the square around a face in which rotations are compared."""
 
 
 class YuNet:
     """Boxes and five landmarks (Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023).
 
-    YuNet was trained on upright faces, and takes one that is upside down for an upright one of a lower score. So where
-    it is unsure, or gives landmarks of a tilted head, the surroundings of the face are also looked at turned, and the
-    surest turn counts. Where it finds nothing, the whole photograph is looked at turned, and then with a border.
+    YuNet was trained on upright faces and detects an upside-down face as an upright one with a lower score. Therefore,
+    if the score is low or the landmarks show a tilted head, it is also run on rotated surroundings of the face, and the
+    rotation with the highest score is used. If it finds no face, it is run on the rotated photograph, and then with a
+    border.
 
     Args:
-        min_score: Faces that it is less sure of are left out.
+        min_score: Minimum score, or None for 0.6.
 
     Raises:
-        ModelError: The weights are missing or not the expected ones.
+        ModelError: The weights are missing or damaged.
     """
 
-    # On pictures of another size it finds landmarks a little elsewhere, so the sizes belong to its name.
+    # The landmarks depend slightly on the input size, so the sizes are part of the name.
     name = f"yunet {_SHORTEST_LONG_SIDE}-{LONG_SIDE}"
     digest = YUNET.short_digest
 
@@ -67,46 +70,46 @@ class YuNet:
         self._network = _load(self._limit)
 
     @cached_property
-    def _network_of_regions(self) -> cv2.FaceDetectorYN:
-        # A network of its own, since OpenCV builds one anew whenever the size of its pictures changes.
+    def _region_network(self) -> cv2.FaceDetectorYN:
+        # A separate network, since OpenCV rebuilds a network whenever its input size changes.
         return _load(self._limit)
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
-        """The faces of a picture, the surest first; see `Detector.detect`."""
+        """Returns the faces in a picture, in order of decreasing score; see `Detector.detect`."""
         image, back = resize_for_detection(image, _SHORTEST_LONG_SIDE, LONG_SIDE)
-        plain = [_face(row, back) for row in _look(self._network, image)]
+        plain = [_face(row, back) for row in _run_network(self._network, image)]
         if not plain:
-            return self._surest(image, back, map(View, TURNS)) or self._surest(image, back, WITH_BORDER)
+            return self._best_faces(image, back, map(View, TURNS)) or self._best_faces(image, back, WITH_BORDER)
         if plain[0].score >= _SURE and abs(tilt(plain[0])) <= _LEVEL:
             return plain
-        turns = self._turns(image, _stretched(plain[0], np.float32(1) / back))
-        return self._surest(image, back, map(View, turns), plain[0].score) or plain
+        turns = self._rotations_to_try(image, _scale(plain[0], np.float32(1) / back))
+        return self._best_faces(image, back, map(View, turns), plain[0].score) or plain
 
-    def _turns(self, image: NDArray[np.uint8], face: Face) -> Sequence[int]:
-        """The turn in which it is surest of a face, none where that is upright, or all where it is sure in none."""
+    def _rotations_to_try(self, image: NDArray[np.uint8], face: Face) -> Sequence[int]:
+        """Returns the rotations to try: the best one for the face, none if it is upright, or all if no score is high."""
         scores: dict[int, float] = {}
         asked = TURNS if face.score < _SURE else (45 if tilt(face) > 0 else 315,)
         for turn, part in turned_regions(image, face, _REGION, (0, *asked)):
-            faces = [_face(row, np.ones(2, np.float32)) for row in _look(self._network_of_regions, part)]
+            faces = [_face(row, np.ones(2, np.float32)) for row in _run_network(self._region_network, part)]
             scores[turn] = faces[0].score if faces else 0.0
             if turn == 0 and scores[turn] >= _CERTAIN and abs(tilt(faces[0])) <= _LEVEL:
                 return []
         best = max(scores, key=lambda turn: scores[turn])
         if scores[best] >= _BELIEVED:
             return [best] if scores[best] >= scores[0] + _SURER else []
-        # Perhaps it is not a face, and there is one elsewhere.
+        # This may be a false detection, and the real face may be elsewhere.
         return TURNS if face.score < _UNLIKELY else []
 
-    def _surest(
+    def _best_faces(
         self, image: NDArray[np.uint8], back: NDArray[np.float32], views: Iterable[View], least: float = 0.0
     ) -> list[Face]:
-        """The faces of the view that shows the surest one; none where none is sure enough, or surer than `least`."""
+        """Returns the faces of the view with the highest score; none if no score reaches the minimum or `least`."""
         best: list[Face] = []
         for view in views:
             seen = view.of(image, _SHORTEST_LONG_SIDE, LONG_SIDE)
-            found = [_face(row, np.ones(2, np.float32)) for row in _look(self._network, seen.pixels)]
+            found = [_face(row, np.ones(2, np.float32)) for row in _run_network(self._network, seen.pixels)]
             if found and found[0].score >= (best[0].score + _SURER if best else max(_BELIEVED, least)):
-                best = [_stretched(seen.in_picture(face), back) for face in found]
+                best = [_scale(seen.in_picture(face), back) for face in found]
         return best
 
 
@@ -115,8 +118,8 @@ def _load(limit: float) -> cv2.FaceDetectorYN:
     return cv2.FaceDetectorYN.create("onnx", weights, no_config, (LONG_SIDE, LONG_SIDE), limit)
 
 
-def _look(network: cv2.FaceDetectorYN, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """The rows that the network gives for a picture that has the right size, the surest first."""
+def _run_network(network: cv2.FaceDetectorYN, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Runs the network on a resized picture and returns its rows in order of decreasing score."""
     seen = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if min(seen.shape[:2]) < _SHORTEST_SIDE:
         bottom, right = (max(0, _SHORTEST_SIDE - side) for side in seen.shape[:2])
@@ -128,7 +131,7 @@ def _look(network: cv2.FaceDetectorYN, image: NDArray[np.uint8]) -> list[NDArray
     return sorted((row for row in np.asarray(found, np.float32) if _is_sound(row)), key=lambda row: -row[14])
 
 
-def _stretched(face: Face, by: NDArray[np.float32]) -> Face:
+def _scale(face: Face, by: NDArray[np.float32]) -> Face:
     left, top, width, height = (float(value) for value in face.box * np.tile(by, 2))
     landmarks = None if face.landmarks is None else face.landmarks * by
     return replace(face, box=(left, top, width, height), landmarks=landmarks)

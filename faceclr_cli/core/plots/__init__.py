@@ -1,1 +1,1 @@
-"""From numbers to pictures."""
+"""Plots and annotated pictures."""

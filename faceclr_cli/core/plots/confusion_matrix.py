@@ -1,4 +1,4 @@
-"""Who was taken for whom: a row for each person, a column for each answer."""
+"""Plot of a confusion matrix."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ from faceclr_cli.core.plots.figure_style import (
 Counts = NDArray[np.int64]
 
 _NAMED = 60
-"""People up to whom each has a name on both axes."""
+"""Maximum number of people whose names are on both axes."""
 _NUMBERED = 40
-"""People up to whom every cell says its number of pictures."""
+"""Maximum number of people for which the cells show their counts."""
 _WORST = 12
-"""Lines beside a matrix without names."""
+"""Number of lines next to a matrix without names."""
 _MARGIN, _HEAD, _TYPE = 0.3, 0.72, 9.0
-"""Inches: the paper around the drawing, the room for the title; and the size of letters in points."""
+"""The margin and the height of the title in inches, and the font size in points."""
 _SMALLEST, _LARGEST, _SIDE = 0.24, 0.6, 6.2
-"""Inches: the least and the most that a cell is wide, and about how wide the matrix of many people is."""
+"""Inches: the minimum and maximum width of a cell, and the approximate width of a matrix of many people."""
 _NAMES, _LEAST_WIDTH, _BAR = 2.0, 7.0, 0.16
-"""Inches: the room for names at most, the least width of the picture, the width of the scale."""
+"""Inches: the maximum width of names, the minimum width of the picture, and the width of the color bar."""
 _DARK = 0.45
-"""Share from which a cell is so dark that its number is light."""
+"""Share above which a cell is dark and its number is drawn in a light color."""
 _RULE, _MISTAKE = "#DDE2E7", "#D55E00"
 
-# One hue from light to dark: the order is seen without colors too, by the color-blind and in gray print.
+# One hue from light to dark, so that the order is visible to color-blind readers and in grayscale.
 _SCALE = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#D9D6EF", "#9A92CE", "#5B4FA8", ACCENT, "#1B1147"])
 
 
 def draw_confusion(target: Path, matrix: Counts, names: Sequence[str], title: str) -> None:
-    """Draws how often each person was taken for each, as shares of that person's pictures.
+    """Draws a confusion matrix, normalized by row.
 
-    Up to 60 people have their names on the axes, up to 40 their counts in the cells. Of more, the matrix shows where
-    the mistakes are, and those who were named worst are listed beside it. The same arguments give the same bytes.
+    Up to 60 people have their names on the axes, and up to 40 their counts in the cells. For more people, the plot
+    marks the errors and lists the people with the lowest recall. The same arguments give the same bytes.
 
     Args:
-        target: The picture: .jpg, .png, .webp, .pdf or .svg.
-        matrix: A row for each true person, a column for each answer. Shape: (people, people).
-        names: Of the people.
+        target: Output file: .jpg, .png, .webp, .pdf or .svg.
+        matrix: Counts, with a row for each true person and a column for each prediction. Shape: (people, people).
+        names: Names of the people.
         title: One line.
 
     Raises:
-        ConfigError: The suffix is of no format in which pictures are drawn.
+        ConfigError: The suffix is not a supported picture format.
         DataError: The picture cannot be written.
-        ValueError: The shapes differ, or there is no picture.
+        ValueError: The shapes differ, or all counts are zero.
     """
     require_drawable(target)
     with plain_style():
@@ -71,18 +71,18 @@ def draw_confusion(target: Path, matrix: Counts, names: Sequence[str], title: st
 
 
 def compose_confusion(matrix: Counts, names: Sequence[str], title: str) -> Figure:
-    """The picture before it is written: the matrix is the first of its axes.
+    """Returns the figure; its first axes show the matrix.
 
     Raises:
         ValueError: See `draw_confusion`.
     """
     if matrix.shape != (len(names), len(names)) or not matrix.any():
-        raise ValueError(f"a matrix of {matrix.shape} for {len(names)} people makes no picture")
+        raise ValueError(f"a matrix of {matrix.shape} for {len(names)} people cannot be drawn")
     cell = min(_LARGEST, max(_SMALLEST, _SIDE / len(names)))
     if len(names) > _NAMED:
         return _unnamed(matrix, names, title)
     shown = [fit_text(name, _NAMES, _TYPE) for name in names]
-    # Bold or not, a name needs its own width and some air.
+    # Names have some space around them.
     room, side = max(text_width(name, _TYPE) for name in shown) + 0.15, cell * len(names)
     width = max(_LEAST_WIDTH, 2 * _MARGIN + 0.3 + room + side + 1.1)
     figure = blank_figure(width, 2 * _MARGIN + _HEAD + 0.1 + side + room + 0.3)
@@ -96,19 +96,19 @@ def compose_confusion(matrix: Counts, names: Sequence[str], title: str) -> Figur
 
 
 def _unnamed(matrix: Counts, names: Sequence[str], title: str) -> Figure:
-    """The matrix without names, and beside it the people who were named worst."""
+    """Draws the matrix without names, next to a list of the people with the lowest recall."""
     figure = blank_figure(2 * _MARGIN + 0.7 + _SIDE + 1.1 + 3.4, 2 * _MARGIN + _HEAD + 0.1 + _SIDE + 0.55)
     _titles(figure, matrix, title)
     axes = _matrix(figure, matrix, _MARGIN + 0.7, _SIDE)
-    axes.set(xlabel="taken for (people by number, in the order of names)")
+    axes.set(xlabel="predicted person (index in alphabetical order)")
     axes.tick_params(labelsize=_TYPE, labelcolor=QUIET)
     _mistakes(axes, matrix)
     shares, support = _shares(matrix).diagonal(), matrix.sum(axis=1)
-    asked = np.flatnonzero(support)
-    worst = asked[np.argsort(shares[asked], kind="stable")][:_WORST]
+    tested = np.flatnonzero(support)
+    worst = tested[np.argsort(shares[tested], kind="stable")][:_WORST]
     width, height = figure.get_size_inches()
     left, top = width - _MARGIN - 3.3, _MARGIN + _HEAD + 0.25
-    lines = [("Named right least often", 10.5, INK)]
+    lines = [("Lowest recall", 10.5, INK)]
     lines += [(_line(matrix, names, int(person)), _TYPE, INK) for person in worst]
     for number, (text, size, color) in enumerate(lines):
         place = left / width, 1 - (top + 0.32 * number) / height
@@ -117,12 +117,10 @@ def _unnamed(matrix: Counts, names: Sequence[str], title: str) -> Figure:
 
 
 def _mistakes(axes: Any, matrix: Counts) -> None:
-    """Dots, since a cell as small as these is not seen; the larger, the larger the share of the person's pictures."""
+    """Marks errors with dots, since single cells are too small to see. The area grows with the share of pictures."""
     wrong = np.argwhere((matrix > 0) & ~np.eye(len(matrix), dtype=bool))
     sizes = 1.5 + 40 * _shares(matrix)[tuple(wrong.T)]
-    axes.scatter(
-        wrong[:, 1], wrong[:, 0], s=sizes, color=_MISTAKE, linewidths=0, label="mistakes: the larger, the more"
-    )
+    axes.scatter(wrong[:, 1], wrong[:, 0], s=sizes, color=_MISTAKE, linewidths=0, label="errors (area: share)")
     axes.legend(
         loc="lower right",
         bbox_to_anchor=(1, 1.005),
@@ -135,12 +133,12 @@ def _mistakes(axes: Any, matrix: Counts) -> None:
 
 
 def _line(matrix: Counts, names: Sequence[str], person: int) -> str:
-    """`3 of 7  somebody`."""
+    """Returns a line such as `3 of 7  ann_lee`."""
     return f"{matrix[person, person]} of {matrix[person].sum()}  {fit_text(names[person], 2.5, _TYPE)}"
 
 
 def _shares(matrix: Counts) -> NDArray[np.float64]:
-    """Of each person's pictures. Rows without pictures are zeros. Shape: (people, people)."""
+    """Normalizes each row to shares; rows without pictures are zeros. Shape: (people, people)."""
     shares: NDArray[np.float64] = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     return shares
 
@@ -152,24 +150,24 @@ def _titles(figure: Figure, matrix: Counts, title: str) -> None:
         f"{right / pictures:.1%}"
     )
     width, height = figure.get_size_inches()
-    # Bold type is wider than what `fitted` measures.
+    # Bold text is wider than `fit_text` measures.
     whole = fit_text(title, 0.85 * (width - 2 * _MARGIN), 15)
-    lines = ((whole, 0.17, 15, INK, "bold"), (f"{facts} named right", 0.45, 10, QUIET, "normal"))
+    lines = ((whole, 0.17, 15, INK, "bold"), (f"{facts} correct", 0.45, 10, QUIET, "normal"))
     for text, y, size, color, weight in lines:
         place = _MARGIN / width, 1 - (_MARGIN + y) / height
         figure.text(*place, text, size=size, color=color, weight=weight, parse_math=False)
 
 
 def _matrix(figure: Figure, matrix: Counts, left: float, side: float) -> Any:
-    """A square drawing area, `left` inches from the edge, and the scale beside it."""
+    """Draws the matrix in a square `left` inches from the edge, with a color bar next to it."""
     width, height = figure.get_size_inches()
     top = _MARGIN + _HEAD + 0.1
     low = 1 - (top + side) / height
     axes = figure.add_axes((left / width, low, side / width, side / height), facecolor=PAPER)
     image = axes.imshow(_shares(matrix), cmap=_SCALE, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     axes.tick_params(length=0)
-    axes.set_xlabel("taken for", size=_TYPE, color=QUIET)
-    axes.set_ylabel("person", size=_TYPE, color=QUIET)
+    axes.set_xlabel("predicted person", size=_TYPE, color=QUIET)
+    axes.set_ylabel("true person", size=_TYPE, color=QUIET)
     for line in axes.spines.values():
         line.set_color(_RULE)
     if len(matrix) <= _NAMED:
@@ -186,7 +184,7 @@ def _matrix(figure: Figure, matrix: Counts, left: float, side: float) -> Any:
 
 
 def _numbers(axes: Any, matrix: Counts, size: float) -> None:
-    """How many pictures each cell stands for; nothing where there are none."""
+    """Writes the counts into the cells; empty cells have no number."""
     shares = _shares(matrix)
     for row, column in np.argwhere(matrix > 0):
         color = PAPER if shares[row, column] >= _DARK else INK

@@ -1,4 +1,4 @@
-"""A contact sheet of prepared faces: random crops, and what was left out and why."""
+"""Contact sheet of prepared faces: random crops, and rejected photographs with their reasons."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from faceclr_cli.core.sources.layouts import photo_reader
 _CROPS, _REFUSED = 48, 16
 
 _SOUND = frozenset({Reason.NO_FACE, Reason.SMALL, Reason.BLURRED, Reason.SEVERAL, Reason.FEW, Reason.SURPLUS})
-"""Reasons of photographs that could be decoded. The others are not even opened: they may be anything."""
+"""Reasons for which a photograph can be decoded. Photographs with other reasons are not opened."""
 
 
 def draw_sheet(faces: Path, source: Path, target: Path, *, seed: int = 0) -> None:
-    """Draws random crops of a folder of faces with the landmarks' places, and photographs that were left out.
+    """Draws random crops of a folder of faces with the template landmarks, and rejected photographs.
 
     The same folder and seed give the same bytes.
 
     Args:
-        faces: The folder that `prepare` wrote.
-        source: The photographs that it was made of.
-        target: The picture: .jpg, .png, .webp, .pdf or .svg.
-        seed: Another one chooses other pictures.
+        faces: A folder that `prepare` wrote.
+        source: The source photographs of `faces`.
+        target: Output file: .jpg, .png, .webp, .pdf or .svg.
+        seed: Seed for the selection of pictures.
 
     Raises:
-        ConfigError: The target's suffix is of no format in which pictures are drawn.
+        ConfigError: The suffix of `target` is not a supported picture format.
         DataError: The folder or its ledger cannot be read, or the picture cannot be written.
     """
     require_drawable(target)
@@ -50,7 +50,7 @@ def draw_sheet(faces: Path, source: Path, target: Path, *, seed: int = 0) -> Non
     with Ledger.open_to_read(faces / LEDGER) as ledger:
         photos, reasons, refused = _left_out(ledger.rows(), seed)
     crops = sorted(nsmallest(_CROPS, folder.paths, key=lambda path: _chance(path, seed)))
-    some = f"{len(crops)} of them at random; " if len(crops) < len(folder) else ""
+    some = f"random sample of {len(crops)}; " if len(crops) < len(folder) else ""
     sections = [
         Section(
             tiles=[_crop_tile(faces, path) for path in crops],
@@ -62,11 +62,11 @@ def draw_sheet(faces: Path, source: Path, target: Path, *, seed: int = 0) -> Non
         why = ", ".join(f"{reason} ({number:,})" for reason, number in reasons.most_common())
         with photo_reader(source) as read:
             tiles = [_refused_tile(read, row) for row in refused]
-        sections.append(Section(tiles=tiles, heading=f"Left out: {why}"))
+        sections.append(Section(tiles=tiles, heading=f"Rejected: {why}"))
     with plain_style():
         figure = compose_tiles(
             _title(folder),
-            f"{some}{reasons.total():,} of {format_count(photos, 'photograph', 'photographs')} left out",
+            f"{some}{reasons.total():,} of {format_count(photos, 'photograph', 'photographs')} rejected",
             sections,
         )
         save_whole(figure, target)
@@ -81,11 +81,11 @@ def _title(folder: FaceFolder) -> str:
 
 
 def _left_out(rows: Iterable[Row], seed: int) -> tuple[int, Counter[Reason], list[Row]]:
-    """Counts photographs, those left out for each reason, and chooses some: of each reason in turn, so that rare show.
+    """Counts the photographs and selects some rejected ones, taking each reason in turn so that rare ones appear.
 
     Returns:
-        How many photographs there are, how many were left out for each reason, and rows ordered by reason, the
-        most frequent first, then name.
+        The number of photographs, the number rejected for each reason, and the selected rows, ordered by reason (most
+        frequent first) and name.
     """
     photos = 0
     groups: dict[Reason, list[Row]] = defaultdict(list)
@@ -115,7 +115,7 @@ def _crop_tile(faces: Path, path: str) -> Tile:
     try:
         image = _decoded(read_bytes(faces / path))
     except DataError:
-        image = None  # that a crop was damaged is what a sheet is there to show
+        image = None  # the sheet shows an empty frame for a damaged crop
     return Tile(image=image, name=stem if person == UNNAMED else f"{person}/{stem}")
 
 
@@ -125,7 +125,7 @@ def _refused_tile(read: Callable[[str], bytes], row: Row) -> Tile:
         try:
             image = _decoded(read(row.path))
         except DataError:
-            image = None  # it has changed or gone since
+            image = None  # the file was changed or deleted after `prepare`
     return Tile(image=image, name=row.path, text=str(row.reason))
 
 
@@ -135,8 +135,8 @@ def _decoded(data: bytes) -> NDArray[np.uint8]:
 
 
 def _landmarks(fingerprint: Fingerprint) -> NDArray[np.float64] | None:
-    """Where the template puts landmarks, as shares of the crop's side. Shape: (5, 2)."""
+    """Returns the template landmarks as shares of the crop's side. Shape: (5, 2)."""
     if fingerprint.template != "arcface":
         return None
-    # The template counts from the center of the first pixel, a share from its edge.
+    # The origin of the template is the center of the first pixel, that of a share its edge.
     return (template(fingerprint.size) + 0.5) / fingerprint.size

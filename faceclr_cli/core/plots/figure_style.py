@@ -1,4 +1,4 @@
-"""What all pictures of this room share: colors, formats, bytes that repeat, and text that fits."""
+"""Common style of the plots: colors, formats, reproducible output, and text fitting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from faceclr_cli.core.plots.fonts import OWN, families_for, font_file
 from faceclr_cli.core.text import display_path
 
 INK, QUIET, PAPER, GROUND, ACCENT = "#1F2933", "#5F6C7B", "#FFFFFF", "#F5F6F8", "#332288"
-NOBODY_COLOR = "#7A8794"
+UNKNOWN_COLOR = "#7A8794"
 DOTS = 160
 """Pixels per inch."""
 
@@ -36,28 +36,28 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"metadata": {"CreationDate": None}},
     "svg": {"metadata": {"Date": None}},
 }
-"""What `savefig` is told of each format."""
+"""Arguments of `savefig` for each format."""
 
 
 def require_drawable(target: Path) -> None:
-    """Refuses a name that no picture can have; worth asking before long work.
+    """Checks the file name of a picture, so that an error is raised before the computation.
 
     Raises:
-        ConfigError: Its suffix is not that of a format in which pictures are drawn, or it is a folder.
+        ConfigError: The suffix is not a supported picture format, or `target` is a folder.
     """
     if _suffix(target) not in _FORMATS:
         *others, last = (f".{suffix}" for suffix in _FORMATS if suffix != "jpeg")
-        raise ConfigError(f"{display_path(target)}: the name of a picture ends in {', '.join(others)} or {last}")
+        raise ConfigError(f"{display_path(target)}: unsupported picture format; use {', '.join(others)} or {last}")
     if target.is_dir():
-        raise ConfigError(f"{display_path(target)}: is a folder; name the file that the picture goes to")
+        raise ConfigError(f"{display_path(target)}: is a folder; give the name of a picture file")
 
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """The library's own style for as long as the block lasts: the user's matplotlibrc must not change a picture."""
+    """Uses matplotlib's default style within the block, so that the user's matplotlibrc has no effect."""
     fonts = logging.getLogger("matplotlib.font_manager")
     level = fonts.level
-    fonts.setLevel(logging.ERROR)  # fonts of the machine may lack a bold face, in whose place the usual one is as good
+    fonts.setLevel(logging.ERROR)  # system fonts may lack a bold face; the regular one is good enough
     try:
         with _style():
             yield
@@ -68,21 +68,21 @@ def plain_style() -> Iterator[None]:
 @contextmanager
 def _style() -> Iterator[None]:
     with matplotlib.style.context("default"), warnings.catch_warnings():
-        # What a font lacks is no news to the user.
+        # Missing glyphs are reported elsewhere.
         warnings.simplefilter("ignore")
         matplotlib.rcParams.update({"svg.hashsalt": "faceclr", "font.family": OWN})
         yield
 
 
 def blank_figure(width: float, height: float) -> Figure:
-    """An empty sheet of paper, sides in inches."""
+    """Returns an empty figure; width and height in inches."""
     figure = Figure(figsize=(width, height), facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a picture in the format of its suffix. To be called within `plain_style`."""
+    """Writes a figure in the format of the suffix. Call it within `plain_style`."""
     for text in figure.findobj(Text):
         families = families_for([text.get_text()])
         if len(families) > 1:
@@ -91,10 +91,10 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def save_whole(figure: Figure, target: Path) -> None:
-    """Writes a picture as `save` does, whole or not at all.
+    """Writes a figure atomically; otherwise like `save`.
 
     Raises:
-        DataError: It cannot be written.
+        DataError: The file cannot be written.
     """
     try:
         with atomic_path(target) as temporary:
@@ -104,12 +104,12 @@ def save_whole(figure: Figure, target: Path) -> None:
 
 
 def format_count(number: int, one: str, several: str) -> str:
-    """`1 face`, `1,200 faces`."""
+    """Returns a count with its noun, such as `1 face` or `1,200 faces`."""
     return f"{number:,} {one if number == 1 else several}"
 
 
 def drawable_text(text: str) -> str:
-    """Any name on one line, with escapes for what no font has, since names of folders may hold anything."""
+    """Escapes control characters and letters without a glyph in any font, since folder names may contain anything."""
     return "".join(
         letter if font_file(letter) else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in text
@@ -117,7 +117,7 @@ def drawable_text(text: str) -> str:
 
 
 def fit_text(text: str, width: float, size: float) -> str:
-    """A printable text, cut in the middle where it is wider than `width` inches in type of `size` points."""
+    """Returns a drawable text, shortened in the middle to `width` inches at a font size of `size` points."""
     text = drawable_text(text)
     cut, keep = text, len(text)
     while keep > 1 and text_width(cut, size) > width:
@@ -127,13 +127,13 @@ def fit_text(text: str, width: float, size: float) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """How wide a printable text is in type of `size` points. Inches."""
+    """Returns the width of a drawable text in inches at a font size of `size` points."""
     return sum(map(_letter_width, text)) * size / 72
 
 
 @lru_cache(maxsize=4096)
 def _letter_width(letter: str) -> float:
-    """In units of the size of the type."""
+    """Returns the width of a letter in units of the font size."""
     font = get_font(font_file(letter) or findfont(FontProperties(family=OWN)))
     font.set_size(100, 72)
     return float(font.load_char(ord(letter)).linearHoriAdvance) / 65536 / 100

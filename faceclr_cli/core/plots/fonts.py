@@ -1,4 +1,4 @@
-"""Which letters can be drawn: those of matplotlib's own font, and of the fonts of this machine where it lacks some."""
+"""Font selection: matplotlib's bundled font, with system fonts as a fallback."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from faceclr_cli.core.events import Notice, Reporter
 
 OWN = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same letters
 _PLACEHOLDERS = ("Last Resort", "LastResort", ".LastResort")
-"""Names of fonts that show the same frame for all letters of a script; matplotlib brings one."""
+"""Names of fonts that draw the same frame for all letters of a script; matplotlib includes one."""
 _SHOWN = 10
 
 
 def font_for(text: str) -> FT2Font:
-    """The font to draw a printable text with: our own, and behind it those that it needs for some letters."""
+    """Returns the font for a printable text: the bundled font with the fallback fonts that the text needs."""
     return get_font(list(dict.fromkeys([_own(), *(path for letter in text if (path := font_file(letter)))])))
 
 
 def families_for(texts: Iterable[str]) -> list[str]:
-    """Names of the fonts to draw some texts with, in the order in which they are asked for a letter."""
+    """Returns the names of the fonts that the texts need, in order of preference."""
     files = dict.fromkeys(path for letter in sorted(set("".join(texts))) if (path := font_file(letter)))
     return list(dict.fromkeys([OWN, *(FontProperties(fname=path).get_name() for path in files)]))
 
 
 @lru_cache(maxsize=65536)
 def font_file(letter: str) -> str | None:
-    """The file of a font that has a letter: our own, else the first of this machine; None where there is none."""
+    """Returns the file of the preferred font that has a letter, or None if no font has it."""
     if not letter.isprintable():
         return None
     return next((path for path in _files() if _has(path, letter)), None)
 
 
 def say_what_is_missing(texts: Iterable[str], reporter: Reporter) -> None:
-    """Reports once which letters of some texts no font of this machine has, so that pictures show their codes."""
+    """Warns about letters that no font on this machine has; pictures show their codes instead."""
     missing = sorted({letter for letter in set("".join(texts)) if letter.isprintable() and font_file(letter) is None})
     if missing:
         letters = "".join(missing[:_SHOWN]) + ("…" if len(missing) > _SHOWN else "")
@@ -51,7 +51,7 @@ def _own() -> str:
 
 
 def _files() -> list[str]:
-    """Our own font, then those of the machine: upright sans-serif ones of usual weight first."""
+    """Returns the bundled font, then the system fonts: upright sans-serif fonts of regular weight first."""
     others = [entry for entry in sorted(fontManager.ttflist, key=_rank) if not entry.name.startswith(_PLACEHOLDERS)]
     return [_own(), *(entry.fname for entry in others)]
 
@@ -65,7 +65,7 @@ def _rank(entry: FontEntry) -> tuple[bool, bool, bool, str, str]:
 def _letters(path: str) -> frozenset[int]:
     try:
         font = get_font(path)
-    except (OSError, RuntimeError):  # a file that is gone, or of a kind that matplotlib cannot draw
+    except (OSError, RuntimeError):  # the file is missing, or matplotlib does not support its format
         return frozenset()
     return frozenset(font.get_charmap()) if font.scalable else frozenset()
 

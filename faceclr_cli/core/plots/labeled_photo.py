@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 from faceclr_cli.core.plots.figure_style import fit_text
 from faceclr_cli.core.plots.fonts import font_for
 
-_UNKNOWN = "unknown"
-_DARK, _LIGHT, _KNOWN, _NOBODY = (24, 28, 33), (255, 255, 255), (64, 224, 144), (255, 200, 60)
+_UNKNOWN_TEXT = "unknown"
+_DARK, _LIGHT, _KNOWN_COLOR, _UNKNOWN_COLOR = (24, 28, 33), (255, 255, 255), (64, 224, 144), (255, 200, 60)
 _POINTS = 72
-"""Of an inch; with as many dots to it, a point is a pixel."""
+"""Points per inch; at this resolution a point is a pixel."""
 _LEAST_TYPE, _LARGEST_TYPE = 11, 160
 _FARTHEST = 6
-"""How many lines away from its face a name may stand."""
+"""Maximum distance of a name from its face, in lines of text."""
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A face and what is written at it.
+    """The label of a face.
 
     Attributes:
         box: x, y, width and height in pixels of the photograph.
-        name: Who it is, or None where nobody knows.
-        probability: How likely that is, or None where nobody measured it.
-        number: Of the face in its photograph; written where there are several.
+        name: Name of the person, or None if unknown.
+        probability: Probability of the name, or None if not calibrated.
+        number: Number of the face in its photograph; drawn if there are several.
     """
 
     box: Box
@@ -42,13 +42,13 @@ class Label:
 
     @property
     def text(self) -> str:
-        """What is written."""
-        # macOS takes accents off their letters in the names of files.
-        return _UNKNOWN if self.name is None else unicodedata.normalize("NFC", self.name)
+        """The name to draw."""
+        # macOS decomposes accented letters in file names.
+        return _UNKNOWN_TEXT if self.name is None else unicodedata.normalize("NFC", self.name)
 
     @property
     def sure(self) -> str:
-        """How likely it is, as a text that is never shortened."""
+        """The probability as text, which is never shortened."""
         if self.name is None or self.probability is None:
             return ""
         chance = self.probability
@@ -57,27 +57,30 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Plate:
-    """A text as it is drawn: how opaque each pixel is, 0-255. Shape: (height, width)."""
+    """A rendered label. `letters` is the opacity of each pixel, 0-255. Shape: (height, width)."""
 
     label: Label
     letters: NDArray[np.uint8]
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels, with the margin around the letters."""
+        """Width and height in pixels, including the margin."""
         height, width = self.letters.shape
         return width, height
 
 
 def draw_labels(image: NDArray[np.uint8], labels: Sequence[Label]) -> NDArray[np.uint8]:
-    """A copy of a photograph with a box and a name on each face, and where there are several, their numbers.
+    """Draws a box and a name for each face, and a number if there are several faces.
 
-    A face that is known has a solid box, one that is not a broken one. Names stand light on dark, beside the faces and
-    not on them as long as there is room, with a line to the face where they are farther away.
+    Known faces have solid boxes, unknown faces dashed ones. Names are drawn next to the faces if there is room; a line
+    connects a name with its face if they are far apart.
 
     Args:
         image: RGB, 0-255. Shape: (height, width, 3).
-        labels: In any number.
+        labels: The labels; may be empty.
+
+    Returns:
+        An annotated copy of the image. Shape: (height, width, 3).
     """
     copy = image.copy()
     if not labels:
@@ -96,7 +99,7 @@ def draw_labels(image: NDArray[np.uint8], labels: Sequence[Label]) -> NDArray[np
 
 
 def _type(shape: tuple[int, ...], labels: Sequence[Label]) -> int:
-    """The size of the letters in pixels: of the picture, since it is looked at as a whole, and less in a crowd."""
+    """Returns the font size in pixels, which depends on the size of the picture and is smaller for small faces."""
     by_picture = max(shape) / 45
     by_faces = float(np.median([label.box[2] for label in labels])) / 4
     crowd = max(by_faces, max(shape) / 90)
@@ -104,18 +107,18 @@ def _type(shape: tuple[int, ...], labels: Sequence[Label]) -> int:
 
 
 def _color(label: Label) -> tuple[int, int, int]:
-    return _NOBODY if label.name is None else _KNOWN
+    return _UNKNOWN_COLOR if label.name is None else _KNOWN_COLOR
 
 
 def _plate(label: Label, size: int, width: int, *, is_numbered: bool) -> _Plate:
-    """The letters of a label, of a name that is too long for the picture its two ends."""
+    """Renders a label; a name that is too long for the picture is shortened in the middle."""
     margin = max(2, size // 3)
     number = f"{label.number}  " if is_numbered and label.number is not None else ""
     room = width - 2 * margin - len(number + label.sure) * size * 0.7
     text = number + fit_text(label.text, max(room, size) / _POINTS, size) + label.sure
     font = font_for(text)
     font.set_size(size, _POINTS)
-    # One line as tall as any letter, so that all plates are of one height.
+    # The line height does not depend on the letters, so that all plates have the same height.
     font.set_text(text)
     font.draw_glyphs_to_bitmap(antialiased=True)
     drawn = np.asarray(font.get_image(), np.uint8)
@@ -128,10 +131,10 @@ def _plate(label: Label, size: int, width: int, *, is_numbered: bool) -> _Plate:
 
 
 def _places(plates: Sequence[_Plate], shape: tuple[int, ...], stroke: int) -> list[Box]:
-    """Where each plate goes: the nearest place where it hides no face and no other plate, or hides the least."""
+    """Finds a place for each plate: near its face, with minimal overlap with faces and other plates."""
     faces = [plate.label.box for plate in plates]
     taken: dict[int, Box] = {}
-    # Faces that stand close have the fewest places to choose from: from the top, as a group is stacked.
+    # Greedy, from top to bottom.
     for number in sorted(range(len(plates)), key=lambda number: (faces[number][1], faces[number][0])):
         choices = _choices(plates[number], shape, stroke)
         costs = [_cost(place, faces[number], faces, taken.values(), stroke) for place in choices]
@@ -140,7 +143,7 @@ def _places(plates: Sequence[_Plate], shape: tuple[int, ...], stroke: int) -> li
 
 
 def _choices(plate: _Plate, shape: tuple[int, ...], stroke: int) -> list[Box]:
-    """Places below, above and beside a face, inside the picture."""
+    """Returns the candidate places below, above and next to a face, inside the picture."""
     (left, top, width, height), (wide, tall) = plate.label.box, plate.size
     gap = 2 * stroke
     across = [left + width / 2 - wide / 2, left, left + width - wide, left - wide / 2, left + width - wide / 2]
@@ -161,16 +164,16 @@ def _choices(plate: _Plate, shape: tuple[int, ...], stroke: int) -> list[Box]:
 
 
 def _cost(place: Box, own: Box, faces: Sequence[Box], plates: Iterable[Box], stroke: int) -> float:
-    """How bad a place is: mostly by the share of a plate that lies on faces or plates, then by its distance."""
+    """Returns the cost of a place: mainly the share of the plate on faces or other plates, then the distance."""
     area = place[2] * place[3]
     on_faces = sum(_common(place, face) for face in faces) / area
     on_plates = sum(_common(_grown(place, stroke), plate) for plate in plates) / area
-    # A line from the name to its face must cross no other.
+    # The line from the name to its face should not cross another face.
     start, end = sorted((place[1] + place[3] / 2, own[1] + own[3] / 2))
     line = own[0] + own[2] / 2 - stroke, start, 2.0 * stroke, end - start
     crossed = sum(_common(line, face) > 0 for face in faces if face != own) if _distance(place, own) > 3 * stroke else 0
     aside = abs(place[0] + place[2] / 2 - own[0] - own[2] / 2) / place[2]
-    # Above is a little worse than below: people look for names there.
+    # Names are expected below faces, so above costs slightly more.
     above = 0.05 if place[1] < own[1] else 0.0
     return 20 * on_faces + 30 * on_plates + 8 * crossed + 0.5 * _distance(place, own) / place[3] + 0.2 * aside + above
 
@@ -180,21 +183,21 @@ def _grown(box: Box, margin: float) -> Box:
 
 
 def _common(one: Box, other: Box) -> float:
-    """The area that two boxes share."""
+    """Returns the area of the intersection of two boxes."""
     across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     return max(across, 0.0) * max(down, 0.0)
 
 
 def _distance(one: Box, other: Box) -> float:
-    """Pixels between the nearest sides of two boxes; 0 where they meet."""
+    """Returns the distance of two boxes in pixels; 0 if they overlap."""
     across = max(one[0] - other[0] - other[2], other[0] - one[0] - one[2], 0.0)
     down = max(one[1] - other[1] - other[3], other[1] - one[1] - one[3], 0.0)
     return float(np.hypot(across, down))
 
 
 def _draw_box(image: NDArray[np.uint8], label: Label, stroke: int) -> None:
-    """A light line in a dark one, which shows on anything; broken where nobody knows the face."""
+    """Draws a light line on a wider dark one, visible on any background; dashed for unknown faces."""
     left, top, width, height = label.box
     corners = [(left, top), (left + width, top), (left + width, top + height), (left, top + height)]
     lines = list(zip(corners, corners[1:] + corners[:1], strict=True))
@@ -208,7 +211,7 @@ def _draw_box(image: NDArray[np.uint8], label: Label, stroke: int) -> None:
 def _dashes(
     start: tuple[float, float], end: tuple[float, float], length: int
 ) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
-    """A line as an odd number of equal pieces, of which every second is drawn, so that corners are."""
+    """Yields every second of an odd number of equal pieces of a line, so that both ends are drawn."""
     ends = np.array([start, end], np.float64)
     pieces = max(1, round(float(np.linalg.norm(ends[1] - ends[0])) / length / 2)) * 2 + 1
     points = [tuple(ends[0] + (ends[1] - ends[0]) * share / pieces) for share in range(pieces + 1)]
@@ -217,7 +220,7 @@ def _dashes(
 
 
 def _draw_leader(image: NDArray[np.uint8], plate: _Plate, place: Box, stroke: int) -> None:
-    """A line from a name to its face, where they don't stand side by side."""
+    """Draws a line from a name to its face if they are far apart."""
     own = plate.label.box
     if _distance(place, own) <= 3 * stroke:
         return
@@ -232,14 +235,13 @@ def _draw_leader(image: NDArray[np.uint8], plate: _Plate, place: Box, stroke: in
 
 
 def _draw_plate(image: NDArray[np.uint8], plate: _Plate, place: Box, stroke: int) -> None:
-    """Light letters on a dark ground, with an edge in the color of the box."""
+    """Draws light letters on a dark background, with edges in the color of the box."""
     left, top = int(place[0]), int(place[1])
     part = image[top : top + plate.size[1], left : left + plate.size[0]]
     rows, columns = part.shape[:2]
     opaque = plate.letters[:rows, :columns, None].astype(np.float32) / 255
     ground = np.array(_DARK, np.float32)
     part[:] = np.rint(ground + (np.array(_LIGHT, np.float32) - ground) * opaque).astype(np.uint8)
-    # Beside the color, a broken edge says so too; at this size it is the word that counts.
     edge = max(1, stroke // 2)
     part[:, :edge] = part[:, columns - edge :] = _color(plate.label)
 

@@ -1,5 +1,5 @@
 "use strict";
-// Texts come from names of files, which may hold anything: they are only ever set as textContent or drawn.
+// Texts come from file names, which may contain anything: only set them as textContent or draw them.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const element = (id) => document.getElementById(id);
@@ -17,7 +17,7 @@
   let signs = new Map();
   let awaited = false;
 
-  // --- the signs ---------------------------------------------------------------------------------
+  // --- the marks ---------------------------------------------------------------------------------
 
   const colors = () => {
     const style = getComputedStyle(document.documentElement);
@@ -45,7 +45,7 @@
     polygon(c, corners.map(([p, q]) => [p * Math.cos(turn) - q * Math.sin(turn), p * Math.sin(turn) + q * Math.cos(turn)]));
   }
 
-  // Drawn once for each color, shape and size: twenty thousand paths would take too long for a frame.
+  // Cached for each color, shape and size: drawing twenty thousand paths would take longer than a frame.
   function signOf(person, radius) {
     const mark = markOf(person);
     const key = `${mark.color}${mark.shape}${radius}`;
@@ -121,7 +121,7 @@
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     drawNames();
     if (hovered >= 0) ring(hovered, size);
-    // Where the map lies, for whoever drives the page by script: screen x = left + x * scale, y = top - y * scale.
+    // The transform, for scripts that control the page: screen x = left + x * scale, y = top - y * scale.
     map.dataset.view = JSON.stringify(view);
     showTip();
   }
@@ -146,7 +146,7 @@
     pen.stroke();
   }
 
-  // --- names on the map, above people who keep together ------------------------------------------
+  // --- names on the map, above clusters of a person's faces ------------------------------------------
 
   const middle = (values) => values.sort((a, b) => a - b)[values.length >> 1];
   const crowds = names.length > NAMED ? [] : names.flatMap((name, person) => {
@@ -170,7 +170,7 @@
       const left = crowd.a * view.scale + view.left;
       const base = view.top - crowd.b * view.scale - 8;
       const covers = (other) => Math.abs(other.base - base) < 15 && Math.abs(other.left - left) < other.half + half + 4;
-      if (taken.some(covers)) continue;  // moved away, it would seem to name others; closer up there is room
+      if (taken.some(covers)) continue;  // a moved name would seem to belong to other faces; zooming in makes room
       taken.push({ left, base, half });
       pen.globalAlpha = 0.85;
       pen.strokeStyle = ground;
@@ -197,7 +197,7 @@
     hovered = i;
     map.classList.toggle("found", i >= 0);
     if (i >= 0) {
-      element("name").textContent = who[i] === NOBODY ? "nobody knows who" : names[who[i]];
+      element("name").textContent = who[i] === NOBODY ? "unknown person" : names[who[i]];
       element("path").textContent = data.paths[i];
       showThumbnail(i);
     }
@@ -212,7 +212,7 @@
     tip.style.top = `${Math.max(0, Math.min(b - tip.offsetHeight / 2, stage.clientHeight - tip.offsetHeight))}px`;
   }
 
-  // Decoded when the first face of a sheet is asked for, so that a page of many opens at once.
+  // Sheets are decoded on first use, so that a page with many faces opens quickly.
   const sheets = data.sheets.map(() => null);
   function showThumbnail(i) {
     const number = data.thumbnails[i];

@@ -1,4 +1,4 @@
-"""A map of faces as one page for a browser, which needs nothing but itself."""
+"""Map of faces as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.plots.map_marks import DISTINCT, NOBODY, mark_of
+from faceclr_cli.core.plots.map_marks import DISTINCT, UNKNOWN_MARK, mark_of
 from faceclr_cli.core.text import display_path
 
 _HERE = Path(__file__)
@@ -39,24 +39,24 @@ def write_page(
 ) -> None:
     """Writes the page; the same arguments give the same bytes.
 
-    Names and paths may hold anything: they are data of the page, never part of its markup, and what is no script
-    of ours does not run in it. Nor may it ask for anything outside itself.
+    Names and paths may contain anything: they are stored as data, not as markup. A content security policy blocks
+    other scripts and all network requests.
 
     Args:
-        path: The file to write.
-        points: Shape: (faces, 2).
-        people: Name of each face's person, or None where nobody knows. Shape: (faces,).
-        paths: What each face is called. Shape: (faces,).
-        thumbnails: A small square picture of each, RGB, all of one side; None where there is none. Shape: (faces,).
+        path: Output file.
+        points: Position of each face. Shape: (faces, 2).
+        people: Name of each face's person, or None if unknown. Shape: (faces,).
+        paths: Path of each face. Shape: (faces,).
+        thumbnails: Square RGB picture of each face, all of the same size, or None. Shape: (faces,).
         title: One line.
-        subtitle: One line in smaller type.
+        subtitle: One line in a smaller font.
 
     Raises:
         ValueError: The shapes differ, or there are no faces.
     """
     faces = len(people)
     if points.shape != (faces, 2) or not faces or len(paths) != faces or len(thumbnails) != faces:
-        raise ValueError(f"points of {points.shape}, {faces} people, {len(paths)} paths make no page")
+        raise ValueError(f"points of {points.shape}, {faces} people, {len(paths)} paths do not match")
     names = sorted({name for name in people if name is not None})
     numbers = {name: number for number, name in enumerate(names)}
     pictured = [picture for picture in thumbnails if picture is not None]
@@ -66,7 +66,7 @@ def write_page(
         "subtitle": display_path(subtitle),
         "names": [display_path(name) for name in names],
         "marks": [asdict(mark_of(number)) for number in range(DISTINCT)],
-        "nobody": asdict(NOBODY),
+        "nobody": asdict(UNKNOWN_MARK),
         "x": [_short(x) for x in points[:, 0]],
         "y": [_short(y) for y in points[:, 1]],
         "who": [-1 if name is None else numbers[name] for name in people],
@@ -80,23 +80,23 @@ def write_page(
 
 
 def read_page(path: Path) -> dict[str, Any]:
-    """The data of a page that `write_page` wrote.
+    """Returns the data of a page that `write_page` wrote.
 
     Raises:
-        DataError: It is not such a page.
+        DataError: The file cannot be read or is not such a page.
     """
     return _found(path)[1]
 
 
 def remove_from_page(path: Path, is_theirs: Callable[[str], bool]) -> None:
-    """Takes people off a page: their names, points, paths and thumbnails. The other points stay where they are.
+    """Removes people from a page: their names, points, paths and thumbnails. The other points do not move.
 
     Args:
-        path: The page.
-        is_theirs: Whether a name is one of theirs.
+        path: A page that `write_page` wrote.
+        is_theirs: Returns True for the names to remove.
 
     Raises:
-        DataError: It is not such a page.
+        DataError: The file cannot be read or is not such a page.
     """
     (before, after), data = _found(path)
     gone = {number for number, name in enumerate(data["names"]) if is_theirs(name)}
@@ -114,14 +114,14 @@ def remove_from_page(path: Path, is_theirs: Callable[[str], bool]) -> None:
 
 
 def _found(path: Path) -> tuple[tuple[str, str], dict[str, Any]]:
-    """The text before and after the data of a page, and the data."""
+    """Returns the text before and after the data of a page, and the data."""
     try:
         text = path.read_text(encoding="utf-8")
         before, begin, rest = text.partition(_BEGIN)
         content, end, after = rest.partition(_END)
         data = json.loads(content)
         if not isinstance(data, dict) or not data.keys() >= {"names", "who", "x", "y", "paths", "thumbnails", "sheets"}:
-            raise ValueError("its data are others")
+            raise ValueError("unexpected data")
     except OSError as error:
         raise DataError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
     except (ValueError, TypeError) as error:
@@ -130,7 +130,7 @@ def _found(path: Path) -> tuple[tuple[str, str], dict[str, Any]]:
 
 
 def _without(sheet: str, number: int, places: Set[int], data: dict[str, Any]) -> str:
-    """A sheet of thumbnails on which some are black; the very same one if none of them is on it."""
+    """Blacks out thumbnails on a sheet; returns the sheet unchanged if none of them is on it."""
     side, columns = data["side"], data["columns"]
     inside = [place - number * columns**2 for place in places if place // columns**2 == number]
     if not inside:
@@ -143,21 +143,21 @@ def _without(sheet: str, number: int, places: Set[int], data: dict[str, Any]) ->
 
 
 def _script(data: dict[str, Any]) -> str:
-    """The data as they stand in the page."""
-    # Of markup, only `<` could end the element that the data lies in.
+    """Encodes the data for the page."""
+    # Only `<` could end the script element that contains the data.
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _filled(data: dict[str, Any]) -> str:
-    """The page's template with all that belongs in it."""
+    """Fills in the page template."""
     style, script = (_HERE.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".css", ".js"))
-    # Scripts and styles run by their digest, so that nothing which slipped in as markup could.
+    # Scripts and styles are allowed by digest, so that injected markup cannot run.
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     page = _HERE.with_suffix(".html").read_text(encoding="utf-8")
-    # The data last: what looks like a place to fill in there is none.
+    # The data is last, because it may contain text that looks like a placeholder.
     for name, text in (("policy", policy), ("style", style), ("script", script), ("data", _script(data))):
         page = page.replace(f"{{{{{name}}}}}", text, 1)
     return page
@@ -168,12 +168,12 @@ def _digest(text: str) -> str:
 
 
 def _short(number: np.floating[Any]) -> float:
-    """Five digits, of which no screen shows more."""
+    """Rounds to five significant digits, more than a screen can show."""
     return float(f"{number:.5g}")
 
 
 def _sheets(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[bytes]:
-    """The pictures as JPEGs of up to 32 rows and columns, since thousands of small files cost more than few large."""
+    """Packs the pictures into JPEG sheets of up to 32 rows and columns, smaller than thousands of single files."""
     for start in range(0, len(pictures), _COLUMNS**2):
         some = pictures[start : start + _COLUMNS**2]
         side, rows = len(some[0]), -(-len(some) // _COLUMNS)

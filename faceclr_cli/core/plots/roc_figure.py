@@ -1,4 +1,4 @@
-"""How well pairs are told apart: the ROC beside the scores that it comes from."""
+"""Plot of an ROC curve and the distribution of the scores."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from faceclr_cli.core.plots.figure_style import (
     save_whole,
 )
 
-# Of Okabe and Ito's scheme, which stays apart for the color-blind; in gray print one is dark and one light.
+# From Okabe and Ito's color-blind safe scheme; in grayscale, one is dark and one light.
 _GENUINE, _IMPOSTOR = "#0072B2", "#E69F00"
 _RULE = "#DDE2E7"
 
 _WIDTH, _HEIGHT, _MARGIN, _TYPE = 11.0, 4.9, 0.3, 9.0
-"""Inches: the picture, the paper around it; and the size of letters in points."""
+"""The size of the picture and its margin in inches, and the font size in points."""
 _TOP, _LOW = 1.35, 0.75
-"""Inches: the room above the drawing areas for titles and legends, and below for their axes."""
+"""Inches: the space above the axes for titles and legends, and below for labels."""
 _FEWEST_BINS, _MOST_BINS = 8, 60
 
 
@@ -40,9 +40,9 @@ class Band:
     """The 95% interval of the true accept rate at some false accept rates.
 
     Attributes:
-        far: Rising. Shape: (points,).
-        low: Shape: (points,).
-        high: Shape: (points,).
+        far: False accept rates, increasing. Shape: (points,).
+        low: Lower bounds of the true accept rate. Shape: (points,).
+        high: Upper bounds of the true accept rate. Shape: (points,).
     """
 
     far: NDArray[np.floating[Any]]
@@ -55,12 +55,12 @@ class RocCurve:
     """A measured ROC.
 
     Attributes:
-        far: False accept rates, never falling, from 0 to 1. Shape: (thresholds,).
+        far: False accept rates, non-decreasing, from 0 to 1. Shape: (thresholds,).
         tar: True accept rates. Shape: (thresholds,).
-        auc: Area under it, 0-1.
+        auc: Area under the curve, 0-1.
         eer: Equal error rate, 0-1.
-        points: FAR and TAR of points to mark. Those at a FAR that is less than one impostor pair are left out.
-        band: Drawn as a shade.
+        points: FAR and TAR of points to mark. Points with a FAR of less than one impostor pair are not drawn.
+        band: Confidence band, drawn as a shaded area.
     """
 
     far: NDArray[np.floating[Any]]
@@ -76,9 +76,9 @@ class PairScores:
     """The scores that a ROC was measured on.
 
     Attributes:
-        genuine: Of pairs of one person. Shape: (genuine pairs,).
-        impostor: Of pairs of two people. Shape: (impostor pairs,).
-        threshold: From which score on a pair is accepted, if one was chosen.
+        genuine: Scores of genuine pairs. Shape: (genuine pairs,).
+        impostor: Scores of impostor pairs. Shape: (impostor pairs,).
+        threshold: Minimum score of accepted pairs, or None if there is no threshold.
     """
 
     genuine: NDArray[np.floating[Any]]
@@ -87,18 +87,18 @@ class PairScores:
 
 
 def draw_verification(path: Path, curve: RocCurve, scores: PairScores, title: str) -> None:
-    """Draws the ROC on a logarithmic axis, and beside it the scores of genuine and of impostor pairs.
+    """Draws the ROC on a logarithmic axis, next to histograms of the genuine and impostor scores.
 
     The same arguments give the same bytes.
 
     Args:
-        path: The picture: .jpg, .png, .webp, .pdf or .svg.
-        curve: Drawn from the lowest FAR that the impostor pairs can measure, which is one of them, up to 1.
-        scores: Drawn as two histograms with common bins, each of area 1.
+        path: Output file: .jpg, .png, .webp, .pdf or .svg.
+        curve: The ROC, drawn from the FAR of a single impostor pair up to 1.
+        scores: The scores, drawn as two histograms with common bins, each with area 1.
         title: One line.
 
     Raises:
-        ConfigError: The suffix is of no format in which pictures are drawn.
+        ConfigError: The suffix is not a supported picture format.
         DataError: The picture cannot be written.
         ValueError: The shapes differ, or one kind of pair is missing.
     """
@@ -108,7 +108,7 @@ def draw_verification(path: Path, curve: RocCurve, scores: PairScores, title: st
 
 
 def compose_roc(curve: RocCurve, scores: PairScores, title: str) -> Figure:
-    """The picture before it is written: the ROC is the first of its axes, the histograms are the second.
+    """Returns the figure; its first axes show the ROC, the second the histograms.
 
     Raises:
         ValueError: See `draw_verification`.
@@ -127,7 +127,7 @@ def _check(curve: RocCurve, scores: PairScores) -> None:
     lines = [(curve.far, curve.tar)] + ([] if band is None else [(band.far, band.low), (band.far, band.high)])
     for x, y in lines:
         if x.ndim != 1 or x.shape != y.shape or not len(x):
-            raise ValueError(f"rates of {x.shape} and {y.shape} make no curve")
+            raise ValueError(f"rates of {x.shape} and {y.shape} cannot be drawn as a curve")
     if scores.genuine.ndim != 1 or scores.impostor.ndim != 1 or not len(scores.genuine) or not len(scores.impostor):
         raise ValueError(f"genuine pairs of {scores.genuine.shape}, impostor pairs of {scores.impostor.shape}")
 
@@ -135,7 +135,7 @@ def _check(curve: RocCurve, scores: PairScores) -> None:
 def _titles(figure: Figure, curve: RocCurve, scores: PairScores, title: str) -> None:
     impostors = format_count(len(scores.impostor), "impostor pair", "impostor pairs")
     facts = f"AUC {curve.auc:.4f}  ·  EER {curve.eer:.1%}  ·  {len(scores.genuine):,} genuine and {impostors}"
-    # Bold type is wider than what `fitted` measures.
+    # Bold text is wider than `fit_text` measures.
     whole = fit_text(title, 0.85 * (_WIDTH - 2 * _MARGIN), 15)
     for text, y, size, color, weight in ((whole, 0.17, 15, INK, "bold"), (facts, 0.45, 10, QUIET, "normal")):
         place = _MARGIN / _WIDTH, 1 - (_MARGIN + y) / _HEIGHT
@@ -154,7 +154,7 @@ def _axes(figure: Figure, left: float, wide: float) -> Any:
 
 
 def _finish(axes: Any, across: str, up: str) -> None:
-    """Names the axes and explains what is drawn, above it, where nothing is covered."""
+    """Labels the axes and adds a legend above them."""
     axes.set_xlabel(across, size=_TYPE, color=QUIET)
     axes.set_ylabel(up, size=_TYPE, color=QUIET)
     axes.legend(
@@ -173,12 +173,12 @@ def _finish(axes: Any, across: str, up: str) -> None:
 
 def _roc(axes: Any, curve: RocCurve, least: float) -> None:
     """`least` is the false accept rate of a single pair."""
-    # Of the thresholds that accept one impostor pair at most, the laxest is where the curve enters.
+    # The curve starts at the lowest threshold that accepts at most one impostor pair.
     start = max(0, int(np.searchsorted(curve.far, 1.001 * least)) - 1)
     far, tar = np.maximum(curve.far[start:], least), curve.tar[start:]
     points = [point for point in curve.points if point[0] > 0.999 * least]
     lowest = [float(tar[0]), *(height for _, height in points)]
-    # Between two thresholds nothing was measured, so the curve stays where the stricter one left it.
+    # There is no measurement between two thresholds, so the curve keeps the TAR of the stricter one.
     axes.plot(far, tar, color=_GENUINE, linewidth=1.8, drawstyle="steps-post", label="ROC")
     if curve.band is not None:
         band, seen = curve.band, curve.band.far > 0.999 * least
@@ -198,7 +198,7 @@ def _roc(axes: Any, curve: RocCurve, least: float) -> None:
 
 def _scale_roc(axes: Any, least: float, lowest: float) -> None:
     floor = min(0.9, max(0.0, np.floor(10 * lowest - 0.2) / 10))
-    # One impostor pair alone would make an axis without length.
+    # With a single impostor pair, the axis would have no length.
     left = min(least, 0.5)
     axes.set(xscale="log", xlim=(left**1.02, 1), ylim=(floor, 1 + 0.03 * (1 - floor)))
     steps = (1, 2, 5) if left > 0.02 else (1,)
@@ -209,7 +209,7 @@ def _scale_roc(axes: Any, least: float, lowest: float) -> None:
 
 
 def _number(axes: Any, rate: float, height: float) -> None:
-    """Writes the true accept rate below the curve, or above it where there is no room."""
+    """Writes the true accept rate below the curve, or above it if there is no room."""
     floor, top = axes.get_ylim()
     has_room = height - floor > 0.12 * (top - floor)
     axes.annotate(
@@ -245,5 +245,5 @@ def _histograms(axes: Any, scores: PairScores) -> None:
 
 
 def _rate(rate: float) -> str:
-    """`0.01`, and from a hundred-thousandth on `1e-5`."""
+    """Formats a rate such as `0.01`, or `1e-5` below 1e-4."""
     return f"{rate:g}" if rate >= 1e-4 else f"{rate:.0e}".replace("e-0", "e-")

@@ -1,4 +1,4 @@
-"""A map of faces: every face a point, every person a color and a shape."""
+"""Scatter plot of faces, with a color and shape per person."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from faceclr_cli.core.plots.figure_style import (
     save,
     text_width,
 )
-from faceclr_cli.core.plots.map_marks import NOBODY, Mark, mark_of
+from faceclr_cli.core.plots.map_marks import UNKNOWN_MARK, Mark, mark_of
 
 _AREA_OF = {"o": 1.0, "^": 1.15, "s": 0.8, "D": 0.72, "v": 1.15, "P": 1.15, "X": 1.15}
 
 _SIDE, _HEAD, _MARGIN, _COLUMN = 8.0, 0.62, 0.3, 2.1
-"""Inches: the map's side, the title above it, the paper around it, a column of the legend beside it."""
+"""Inches: the side of the map, the height of the title, the margin, and the width of a legend column."""
 _LINES = 32
 _LISTED = 3 * _LINES
-"""People in the legend, at most: more would make it wider than the map."""
+"""Maximum number of people in the legend; more would make it wider than the map."""
 _NAMED_ON_THE_MAP = 40
 PICTURED = 500
-"""Faces of unknown people that are drawn as pictures, at most; more would be a heap."""
+"""Maximum number of unlabeled faces that are drawn as pictures; more would overlap."""
 _PICTURE = (0.22, 0.6)
-"""Inches: sides of those pictures, from many to few."""
+"""Inches: the side of these pictures for many and for few faces."""
 _TYPE, _AIR = 8.5, 0.004
-"""Of names on the map: the size of their letters in points, and the air above their faces as a share of its side."""
+"""For names on the map: the font size in points, and the gap above the faces as a share of the map's side."""
 _CROWD = 0.08
-"""Share of the map's side within which half of a person's faces lie if they keep together."""
+"""Maximum median distance of a person's faces from their center, as a share of the map's side, for drawing a name."""
 
 
 def draw_map(
@@ -57,19 +57,18 @@ def draw_map(
     """Draws the map; the same arguments give the same bytes.
 
     Args:
-        path: The picture to write: .png, .svg or .pdf.
-        points: Shape: (faces, 2).
-        people: Name of each face's person, or None where nobody knows. Shape: (faces,).
+        path: Output file: .png, .svg or .pdf.
+        points: Position of each face. Shape: (faces, 2).
+        people: Name of each face's person, or None if unknown. Shape: (faces,).
         title: One line.
-        subtitle: One line in smaller type.
-        thumbnails: A small square picture of each face, or None where there is none; drawn where nobody knows any of
-            the people, since gray points would say nothing. Shape: (faces,) or (0,).
+        subtitle: One line in a smaller font.
+        thumbnails: Square picture of each face, or None. Drawn only if all people are unknown. Shape: (faces,) or (0,).
 
     Raises:
         ValueError: The shapes differ, or there are no faces.
     """
     if points.shape != (len(people), 2) or not len(people):
-        raise ValueError(f"points of {points.shape} and {len(people)} people make no map")
+        raise ValueError(f"points of {points.shape} and {len(people)} people do not match")
     names = sorted({name for name in people if name is not None})
     with plain_style():
         figure = _compose(points, people, names, title, subtitle)
@@ -108,7 +107,7 @@ def _compose(
 
 
 def _limits(points: NDArray[np.floating[Any]]) -> dict[str, tuple[float, float]]:
-    """A square with some air around the points."""
+    """Returns the limits of a square with some space around the points."""
     low, high = points.min(axis=0), points.max(axis=0)
     center, reach = (low + high) / 2, float((high - low).max()) * 0.54 or 1.0
     return {
@@ -124,7 +123,7 @@ def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str 
     owners = np.array([-1 if name is None else numbers[name] for name in people])
     for number in range(-1, len(names)):
         mine = points[owners == number]
-        mark = mark_of(number) if number >= 0 else NOBODY
+        mark = mark_of(number) if number >= 0 else UNKNOWN_MARK
         axes.scatter(
             mine[:, 0],
             mine[:, 1],
@@ -150,12 +149,12 @@ def _picture(axes: Any, points: NDArray[np.floating[Any]], thumbnails: Sequence[
 
 
 def _area(faces: int) -> float:
-    """Of a face's sign, in square points: smaller where there are more, so that a crowd does not become a blot."""
+    """Returns the area of a mark in square points, which decreases with the number of faces to limit overlap."""
     return float(np.clip(26_000 / faces, 5, 90))
 
 
 def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
-    """Writes names above the faces of their people, where those keep together."""
+    """Writes the names of people whose faces are close together above these faces."""
     places, owners = axes.transLimits.transform(points), np.array(people, dtype=object)
     radius = np.sqrt(_area(len(people))) / 2 / (72 * _SIDE)
     anchors, texts = [], []
@@ -164,7 +163,7 @@ def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[
         middle = np.median(mine, axis=0)
         if np.median(np.linalg.norm(mine - middle, axis=1)) < _CROWD:
             text = _shortened(drawable_text(name))
-            # Right above the highest face under the name, of those that keep together.
+            # Directly above the highest face under the name, ignoring outliers.
             under = np.abs(mine - middle) < [max(_width(text) / 2, radius), _CROWD]
             highest = mine[under.all(axis=1), 1].max(initial=middle[1])
             anchors.append((middle[0], highest + radius + _AIR))
@@ -186,7 +185,7 @@ def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[
 
 
 def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64]:
-    """Moves labels up and down until none covers another, and into the map. Units: the map's side."""
+    """Moves labels up and down until they no longer overlap, and into the map. Units: the map's side."""
     places, high = anchors.copy(), 0.02
     half = np.array([_width(text) / 2 for text in texts])
     for _ in range(100):
@@ -206,7 +205,7 @@ def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64
 
 
 def _width(text: str) -> float:
-    """Of a name on the map, in the map's side; bold type is wider than what `text_width` measures."""
+    """Returns the width of a name in units of the map's side; bold text is wider than `text_width` measures."""
     return 1.15 * text_width(text, _TYPE) / _SIDE
 
 
@@ -220,7 +219,7 @@ def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: 
         lines.append(f"and {len(names) - len(shown):,} more")
     legend = axes.legend(
         signs,
-        # Set below: as a label, a name that begins with an underscore would be left out.
+        # The texts are set below, because matplotlib ignores labels that begin with an underscore.
         [str(number) for number in range(len(lines))],
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),

@@ -1,4 +1,4 @@
-"""Pictures in rows, each with a few words below it."""
+"""Layout of captioned pictures in rows."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from faceclr_cli.core.plots.figure_style import GROUND, INK, PAPER, QUIET, blank_figure, drawable_text, fit_text
 
 FINEST = 336
-"""Pixels of a picture's long side above which nobody sees more, not even in a vector file enlarged twice."""
+"""Maximum long side of a picture in pixels; more would not be visible even at double size."""
 
 _COLUMNS, _LEAST_COLUMNS = 8, 4
 _SIDE, _GAP, _MARGIN, _HEAD = 1.05, 0.13, 0.3, 0.62
-"""Inches: a tile's side, the air between two, the paper around all, the room for the title."""
+"""Inches: the side of a tile, the gap between tiles, the margin, and the height of the title."""
 _TYPE, _LINE = 6.5, 0.115
-"""Below a tile: the size of the letters in points, and inches from line to line."""
+"""For captions: the font size in points, and the line height in inches."""
 _TEXT_TYPE, _TEXT_LINE, _TEXT_LETTER = 9.0, 0.18, 0.066
-"""Above a section: the same, and the usual width of a letter in inches."""
+"""For headings: the font size in points, and the line height and typical letter width in inches."""
 _ABOVE = 0.2
 _REASON_LETTERS = 20
 _RULE = "#C9D0D8"
@@ -33,12 +33,12 @@ _RULE = "#C9D0D8"
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One picture.
+    """A picture with a caption.
 
     Attributes:
-        image: RGB, or None where there is none to show: an empty frame. Shape: (height, width, 3).
-        name: What it is called, cut in the middle where it is too long.
-        text: More about it, on as many lines as it takes.
+        image: RGB, or None for an empty frame. Shape: (height, width, 3).
+        name: First line of the caption, shortened in the middle if it is too long.
+        text: Further text, wrapped to several lines.
     """
 
     image: NDArray[np.uint8] | None
@@ -48,13 +48,13 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Pictures that belong together.
+    """A group of pictures with a heading.
 
     Attributes:
         tiles: The pictures.
-        heading: What they are; not drawn where it is empty.
-        points: Places that are marked on each picture, as shares of its side. Shape: (points, 2).
-        has_axis: Whether each picture's vertical center line is drawn.
+        heading: The heading; may be empty.
+        points: Points to mark on each picture, as shares of its side. Shape: (points, 2).
+        has_axis: True to draw the vertical center line of each picture.
     """
 
     tiles: Sequence[Tile]
@@ -64,13 +64,13 @@ class Section:
 
 
 def compose_tiles(title: str, subtitle: str, sections: Sequence[Section]) -> Figure:
-    """Lays sections out below each other, in rows as wide as the longest needs, up to eight pictures."""
+    """Arranges sections below each other, in rows of at most eight pictures."""
     most = max((len(section.tiles) for section in sections), default=0)
     columns = min(_COLUMNS, max(_LEAST_COLUMNS, most))
     width = 2 * _MARGIN + columns * (_SIDE + _GAP) - _GAP
     height = 2 * _MARGIN + _HEAD + sum(_height(section, columns) for section in sections)
     figure = blank_figure(width, height)
-    # One drawing area, measured in inches from the upper left corner.
+    # The axes cover the figure; coordinates are inches from the upper left corner.
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     _write(axes, (_MARGIN, _MARGIN + 0.17), title, 15, INK, weight="bold")
@@ -83,7 +83,7 @@ def compose_tiles(title: str, subtitle: str, sections: Sequence[Section]) -> Fig
 
 
 def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture whose long side is at most `FINEST`."""
+    """Shrinks a picture so that its long side is at most `FINEST`."""
     height, width = image.shape[:2]
     scale = FINEST / max(height, width)
     if scale >= 1:
@@ -133,7 +133,7 @@ def _draw(axes: Any, section: Section, columns: int, top: float) -> None:
 
 
 def _place(axes: Any, tile: Tile, left: float, upper: float) -> None:
-    """Draws a picture in the middle of its place, or an empty frame."""
+    """Draws a picture centered in its square, or an empty frame."""
     axes.add_patch(Rectangle((left, upper), _SIDE, _SIDE, facecolor=GROUND, edgecolor="none"))
     if tile.image is None:
         axes.add_patch(Rectangle((left, upper), _SIDE, _SIDE, fill=False, edgecolor=_RULE, linewidth=0.8))
@@ -147,8 +147,8 @@ def _place(axes: Any, tile: Tile, left: float, upper: float) -> None:
 
 
 def _mark(axes: Any, section: Section, corners: NDArray[np.float64]) -> None:
-    """Marks the same places on all pictures, so faintly that the face stays the subject. Corners: (tiles, 1, 2)."""
-    # Light within dark shows on any skin.
+    """Marks the same points faintly on all pictures. Shape of `corners`: (tiles, 1, 2)."""
+    # Light lines with a dark outline are visible on any skin.
     rim = [withStroke(linewidth=1.6, foreground=INK, alpha=0.35)]
     if section.points is not None:
         x, y = (corners + section.points * _SIDE).reshape(-1, 2).T

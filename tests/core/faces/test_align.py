@@ -149,7 +149,7 @@ def test_without_landmarks_only_the_box_can_be_cut() -> None:
     image = np.full((90, 90, 3), 120, np.uint8)
     assert Alignment(method="box").cut(image, face).max() == 120
     for method in ("arcface", "eyes"):
-        with pytest.raises(ValueError, match="needs landmarks"):
+        with pytest.raises(ValueError, match="requires landmarks"):
             Alignment(method=method).cut(image, face)  # type: ignore[arg-type]
 
 

@@ -157,5 +157,5 @@ def test_crops_made_elsewhere_are_matched_by_their_template() -> None:
 
 def test_a_face_without_landmarks_cannot_be_aligned_by_them() -> None:
     fingerprint = fingerprint_of("haar", Alignment(method="arcface"))
-    with pytest.raises(UnfitError, match="needs landmarks"):
+    with pytest.raises(UnfitError, match="requires landmarks"):
         PhotoCropper(fingerprint).crop_data(packed(astronaut()))

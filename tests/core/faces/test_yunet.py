@@ -122,8 +122,8 @@ def test_after_quarter_turns_the_box_is_that_of_the_turned_face(detector: YuNet,
 
 def test_an_upright_photograph_is_looked_at_once(detector: YuNet, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    look = yunet._look
-    monkeypatch.setattr(yunet, "_look", lambda network, image: looks.append(1) or look(network, image))
+    look = yunet._run_network
+    monkeypatch.setattr(yunet, "_run_network", lambda network, image: looks.append(1) or look(network, image))
     assert largest(detector.detect(astronaut())).turn == 0
     assert len(looks) == 1
 

@@ -12,7 +12,7 @@ from faceclr_cli.core.plots.confusion_matrix import compose_confusion, draw_conf
 
 
 def example(people: int) -> tuple[np.ndarray, list[str]]:
-    """Everybody has ten pictures, of which the last person is never named right."""
+    """Everybody has ten pictures, of which the last person is never correct."""
     matrix = np.diag([9] * people) + np.roll(np.eye(people, dtype=int), 1, axis=1)
     matrix[-1] = 0
     matrix[-1, 0] = 10
@@ -22,7 +22,7 @@ def example(people: int) -> tuple[np.ndarray, list[str]]:
 def words(people: int, folder: Path) -> list[str]:
     """What is written in the picture; SVG keeps each text as a comment."""
     target = folder / "words.svg"
-    draw_confusion(target, *example(people), "sface: who was taken for whom")
+    draw_confusion(target, *example(people), "sface: confusion matrix")
     return re.findall(r"<!-- (.*?) -->", target.read_text())
 
 
@@ -89,9 +89,9 @@ def test_names_of_all_kinds_are_written_as_they_are(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in"):
+    with pytest.raises(ConfigError, match=r"unsupported picture format"):
         draw_confusion(tmp_path / "a.gif", *example(3), "title")
-    with pytest.raises(ValueError, match="makes no picture"):
+    with pytest.raises(ValueError, match="cannot be drawn"):
         compose_confusion(np.zeros((2, 2), int), ["a", "b"], "title")
-    with pytest.raises(ValueError, match="makes no picture"):
+    with pytest.raises(ValueError, match="cannot be drawn"):
         compose_confusion(np.eye(2, dtype=int), ["a"], "title")

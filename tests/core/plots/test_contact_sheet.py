@@ -78,13 +78,13 @@ def test_crops_and_refused_photographs_are_shown_with_names_and_reasons(tmp_path
     # A photograph is shown whole, twice as wide as high.
     assert _shows(sheet, BLUE) == pytest.approx(_shows(sheet, RED) / 2, rel=0.03)
     words = _words(faces, tmp_path / "photos")
-    assert words[:2] == ["2 faces of 2 people", "1 of 3 photographs left out"]
-    assert {"ann/1", "bob/2", "Left out: more than one face (1)", "x/party.png", "more than one face"} < set(words)
+    assert words[:2] == ["2 faces of 2 people", "1 of 3 photographs rejected"]
+    assert {"ann/1", "bob/2", "Rejected: more than one face (1)", "x/party.png", "more than one face"} < set(words)
 
 
-def test_faces_of_nobody_have_just_their_own_name(tmp_path: Path) -> None:
+def test_unlabeled_faces_have_only_their_own_name(tmp_path: Path) -> None:
     words = _words(_prepared(tmp_path / "faces", {"_/me.png": RED}), tmp_path)
-    assert words == ["1 face", "0 of 1 photograph left out", "me"]
+    assert words == ["1 face", "0 of 1 photograph rejected", "me"]
     mixed = _prepared(tmp_path / "mixed", {"_/me.png": RED, "ann/1.png": RED, "ann/2.png": RED})
     assert _words(mixed, tmp_path)[0] == "3 faces, 2 of 1 person"
 
@@ -92,7 +92,7 @@ def test_faces_of_nobody_have_just_their_own_name(tmp_path: Path) -> None:
 def test_of_many_crops_a_random_choice_is_shown_that_another_seed_changes(tmp_path: Path) -> None:
     faces = _prepared(tmp_path / "faces", {f"p{number:02d}/1.png": RED for number in range(70)})
     words = _words(faces, tmp_path)
-    assert words[1] == "48 of them at random; 0 of 70 photographs left out"
+    assert words[1] == "random sample of 48; 0 of 70 photographs rejected"
     assert len(words[2:]) == len(set(words[2:])) == 48
     assert words[2:] == sorted(words[2:])
     draw_sheet(faces, tmp_path, tmp_path / "other.svg", seed=1)
@@ -103,7 +103,7 @@ def test_rare_reasons_are_among_the_refused(tmp_path: Path) -> None:
     refused = [(f"{number:03d}.jpg", Reason.SURPLUS) for number in range(90)]
     refused += [("sea.jpg", Reason.NO_FACE), ("half.jpg", Reason.TRUNCATED), ("z.jpg", Reason.TRUNCATED)]
     words = _words(_prepared(tmp_path / "faces", {"ann/1.png": RED}, refused), tmp_path)
-    heading = "Left out: enough pictures of this person (90), truncated (2), no face found (1)"
+    heading = "Rejected: enough pictures of this person (90), truncated (2), no face found (1)"
     assert heading in " ".join(words)
     assert {"sea.jpg", "half.jpg", "z.jpg"} < set(words)
     assert sum(word.endswith(".jpg") for word in words) == 16
@@ -170,7 +170,7 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, suffix: str) -> No
 
 
 def test_a_format_that_cannot_be_drawn_is_named_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sheet\.tga: .* ends in \.jpg, \.png, \.webp, \.pdf or \.svg"):
+    with pytest.raises(ConfigError, match=r"sheet\.tga: .* use \.jpg, \.png, \.webp, \.pdf or \.svg"):
         draw_sheet(tmp_path / "missing", tmp_path, tmp_path / "sheet.tga")
 
 

@@ -49,7 +49,7 @@ def test_names_are_light_on_dark_and_in_proportion_on_any_picture(side: int, bac
 
 
 def test_known_and_unknown_differ_by_more_than_their_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotate, "_NOBODY", annotate._KNOWN)
+    monkeypatch.setattr(annotate, "_UNKNOWN_COLOR", annotate._KNOWN_COLOR)
     image, box = _plain(600, 600), (200.0, 150.0, 200.0, 250.0)
     edge = {}
     for name in ("ann", None):

@@ -58,7 +58,7 @@ def test_the_page_asks_for_nothing_outside_itself(tmp_path: Path) -> None:
 
 
 def test_faces_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="make no page"):
+    with pytest.raises(ValueError, match="do not match"):
         write_page(tmp_path / "map.html", np.zeros((3, 2)), ["a"] * 3, ["p"] * 2, [None] * 3, title="t", subtitle="s")
 
 

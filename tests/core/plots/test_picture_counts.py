@@ -34,7 +34,7 @@ def test_few_people_have_a_bar_each_and_the_most_pictured_comes_first(tmp_path: 
     assert [word for word in words if word.isalpha()] == ["bob", "cid", "dan", "ann"]
     assert [words[words.index(name) + 1] for name in ("bob", "cid", "dan", "ann")] == ["5", "3", "3", "2"]
     assert "13 faces of 4 people" in words
-    assert "2 to 5 a person  ·  mean 3.2  ·  median 3" in words
+    assert "2 to 5 per person  ·  mean 3.2  ·  median 3" in words
 
 
 def test_bars_are_as_long_as_people_have_pictures(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_many_people_are_summed_up(tmp_path: Path) -> None:
     people = {f"p{number:02d}": 1 if number < 25 else 3 if number < 49 else 103 for number in range(50)}
     words = _words(_folder(tmp_path / "faces", people))
     assert "200 faces of 50 people" in words
-    assert "1 to 103 a person  ·  mean 4.0  ·  median 2" in words
+    assert "1 to 103 per person  ·  mean 4.0  ·  median 2" in words
     assert "Half of the faces belong to 1 of 50 people (2%)" in words
     table = words[words.index("with fewer") + 1 :][:21]
     assert table[:6] == ["1", "25", "0", "2–4", "24", "25 (50%)"]
@@ -57,10 +57,10 @@ def test_many_people_are_summed_up(tmp_path: Path) -> None:
     assert "p00" not in words
 
 
-def test_faces_of_nobody_are_told_apart_from_people(tmp_path: Path) -> None:
+def test_faces_of_unknown_people_are_counted_separately(tmp_path: Path) -> None:
     some = _words(_folder(tmp_path / "some", {"ann": 3, "_": 2}))
-    assert {"3 faces of 1 person", "3 a person  ·  and 2 faces of nobody known"} < set(some)
-    assert set(_words(_folder(tmp_path / "none", {"_": 4}))) == {"4 faces of nobody known", "nobody known", "4"}
+    assert {"3 faces of 1 person", "3 per person  ·  and 2 faces of unknown people"} < set(some)
+    assert set(_words(_folder(tmp_path / "none", {"_": 4}))) == {"4 faces of unknown people", "unknown", "4"}
 
 
 @pytest.mark.parametrize("people", [1, 40, 41, 300])
@@ -79,7 +79,7 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, suffix: str) -> No
 
 def test_a_format_that_cannot_be_drawn_is_named_before_anything_is_read(tmp_path: Path) -> None:
     for name in ("counts.bmp", "counts"):
-        with pytest.raises(ConfigError, match=r"ends in \.jpg, \.png, \.webp, \.pdf or \.svg"):
+        with pytest.raises(ConfigError, match=r"use \.jpg, \.png, \.webp, \.pdf or \.svg"):
             draw_counts(tmp_path / "missing", tmp_path / name)
     with pytest.raises(ConfigError, match="is a folder"):
         (tmp_path / "out.png").mkdir()

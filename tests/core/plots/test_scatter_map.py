@@ -41,7 +41,7 @@ def test_a_legend_of_very_many_ends_with_how_many_more(tmp_path: Path) -> None:
     assert many == few
 
 
-def test_faces_of_nobody_need_no_legend(tmp_path: Path) -> None:
+def test_unlabeled_faces_have_no_legend(tmp_path: Path) -> None:
     assert b"<svg" in _draw(tmp_path / "map.svg", [None] * 8)
 
 

@@ -101,7 +101,7 @@ def test_a_jpeg_shows_the_same_colors(tmp_path: Path) -> None:
 
 
 def test_a_format_that_cannot_be_drawn_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"views\.txt: .* ends in \.jpg, \.png, \.webp, \.pdf or \.svg"):
+    with pytest.raises(ConfigError, match=r"views\.txt: .* use \.jpg, \.png, \.webp, \.pdf or \.svg"):
         _draw(_noise(1, 8, 8), _noise(1, 2, 8, 8), tmp_path / "views.txt")
     assert not any(tmp_path.iterdir())
 

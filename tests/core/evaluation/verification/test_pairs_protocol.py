@@ -204,7 +204,7 @@ def test_the_plot_is_drawn_in_the_format_of_its_name(tmp_path: Path, crowd) -> N
 
 def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(tmp_path: Path, crowd) -> None:
     store = crowd()
-    with pytest.raises(ConfigError, match=r"roc\.gif: the name of a picture ends in"):
+    with pytest.raises(ConfigError, match=r"roc\.gif: unsupported picture format"):
         _measure(tmp_path, store, _lines(store), plot=tmp_path / "roc.gif", results=tmp_path / "results.jsonl")
     assert not (tmp_path / "results.jsonl").exists()
 
