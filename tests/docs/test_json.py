@@ -159,7 +159,7 @@ def test_standard_output_is_what_the_schema_says_and_nothing_else(case: Case, pr
     done = printed[case.typed]
     assert done.exit_code == case.exit_code, done.stderr
     found = documents(done)
-    assert len(found) == 1 or (found and "One a line." in FOUND[case.schema]["description"])
+    assert len(found) == 1 or (found and "One document per line." in FOUND[case.schema]["description"])
     for document in found:
         VALIDATORS[case.schema].validate(document)
     assert done.stray == ""
@@ -204,7 +204,7 @@ def test_each_kind_of_event_was_told(printed: Mapping[str, Printed]) -> None:
 
 
 def test_doctor_is_quiet_where_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_LOOKS", {"system": doctor._system})
+    monkeypatch.setattr(doctor, "_CHECKS", {"system": doctor._system})
     done = typed("doctor --quiet")
     assert (done.exit_code, done.stdout, done.stderr, done.stray) == (0, "", "", "")
 
@@ -213,7 +213,7 @@ def test_doctor_prints_what_it_found_also_where_something_is_wrong(monkeypatch: 
     def look() -> str:
         raise ConfigError("it is missing")
 
-    monkeypatch.setattr(doctor, "_LOOKS", {"system": doctor._system, "extras": doctor._extras, "other": look})
+    monkeypatch.setattr(doctor, "_CHECKS", {"system": doctor._system, "extras": doctor._extras, "other": look})
     done = typed("doctor --json --quiet")
     [report] = documents(done)
     VALIDATORS["doctor"].validate(report)
