@@ -116,7 +116,7 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
     listing = list_pictures(options, source, encoder.fingerprint, reporter)
     block = embed_listing(listing, choice, encoder, reporter)
     if not len(block.rows):
-        raise DataError(f"{display_path(source)}: no picture gave a face (first: {block.failures[0]})")
+        raise DataError(f"{display_path(source)}: no face found in any picture (first: {block.failures[0]})")
     with_face = set(block.rows.paths)
     return FaceCollection(
         rows=block.rows,
