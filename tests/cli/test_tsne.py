@@ -67,7 +67,7 @@ def test_people_are_chosen_by_name_or_by_number() -> None:
         ("faces.h5 -o map.gif", 2, "must be a .png, .svg, .pdf or .html file"),
         ("photos -o photos/map.png", 2, "would be taken for one of them"),
         ("faces.h5 --faces photos", 2, "add -o map.html"),
-        ("faces.h5 --people nobody", 2, "nobody in faces.h5 has that name"),
+        ("faces.h5 --people nobody", 2, "not found in faces.h5"),
         ("faces.h5 -o map.html --faces nowhere", 3, "no such folder"),
         ("nowhere -o map.png", 3, "no such file or folder"),
         ("photos -m nowhere", 4, "nowhere"),

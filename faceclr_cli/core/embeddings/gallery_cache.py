@@ -67,7 +67,7 @@ def embed_cached(
         raise
     if not totals.faces:
         target.unlink(missing_ok=True)
-        raise NoFaceError(f"{display_path(root)}: no picture gave a face (first: {totals.failures[0]})")
+        raise NoFaceError(f"{display_path(root)}: no face found in any picture (first: {totals.failures[0]})")
     if totals.bad:
         text = f"{totals.bad} of {len(listing.photos)} pictures gave no face (first: {totals.failures[0]})"
         reporter.report(Notice(text=f"{display_path(root)}: {text}", level="warning"))

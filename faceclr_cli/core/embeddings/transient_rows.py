@@ -30,7 +30,7 @@ def embed_folder(root: Path, encoder: Encoder, model: str, reporter: Reporter) -
     listing = list_pictures(EmbedConfig(faces=root, model=model), root, encoder.fingerprint, reporter)
     block = embed_listing(listing, "largest", encoder, reporter)
     if not len(block.rows):
-        raise DataError(f"{display_path(root)}: no picture gave a face (first: {block.failures[0]})")
+        raise DataError(f"{display_path(root)}: no face found in any picture (first: {block.failures[0]})")
     return block.rows
 
 

@@ -1,1 +1,1 @@
-"""Thresholds for false accept rates: `calibrate`."""
+"""Calibration of encoders: thresholds for false accept rates."""

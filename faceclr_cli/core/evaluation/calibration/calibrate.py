@@ -1,4 +1,4 @@
-"""`faceclr calibrate`: thresholds for false accept rates, measured on labeled faces and kept in the encoder."""
+"""`faceclr calibrate`: thresholds for false accept rates, measured on labeled faces and saved with the encoder."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _IN_A_RUN = "encoder"
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateResult:
-    """What was measured, and where it is kept.
+    """The result of a calibration.
 
     Attributes:
-        encoder: Of whom.
-        out: The file that holds it: the encoder's description, or the one that was asked for.
-        faces: How many faces were compared.
-        people: Of how many people; 0 where nobody knows.
+        encoder: Name of the encoder.
+        out: The file with the calibration: the encoder's description, or the requested output file.
+        faces: Number of faces.
+        people: Number of people; 0 if unknown.
         genuine: Pairs of one person.
         impostor: Pairs of two people.
-        failures: Pictures without a face, each with its reason.
+        failures: Why no face was found, one line for each such picture.
         calibration: The thresholds.
     """
 
@@ -68,16 +68,16 @@ class CalibrateResult:
 
 
 def calibrate(config: CalibrateConfig, reporter: Reporter) -> CalibrateResult:
-    """Measures thresholds on all pairs of the faces, or on those that are listed, and writes them.
+    """Measures thresholds on all pairs of faces, or on listed pairs, and writes them.
 
     Raises:
-        ConfigError: The encoder cannot keep them.
-        DataError: The faces or the pairs cannot be read, don't fit each other, or are too few for a rate.
-        ModelError, FingerprintError: The encoder is not there, or is not the one of the store.
-        LockedError: A run is being trained just now.
+        ConfigError: The thresholds cannot be saved with the encoder.
+        DataError: The faces or the pairs cannot be read, do not match, or are too few for a rate.
+        ModelError, FingerprintError: The encoder does not exist, or did not make the store.
+        LockedError: The encoder's run is being trained.
     """
-    out = config.out or _own(config.model)
-    # From before the weights are read, or training could put others beside the thresholds of these.
+    out = config.out or _description_path(config.model)
+    # Lock the run before the weights are read; otherwise training could replace them before the thresholds are saved.
     with nullcontext() if config.out is not None else exclusive(_run_of(out)):
         return _run(config, out, reporter)
 
@@ -86,7 +86,8 @@ def _run(config: CalibrateConfig, out: Path, reporter: Reporter) -> CalibrateRes
     encoder = load_encoder(config.model)
     faces = load_labeled_faces(config, encoder, reporter)
     try:
-        measured = _all(config, faces, reporter) if config.all_pairs else _listed(config, faces, reporter)
+        measure = _measure_all_pairs if config.all_pairs else _measure_listed_pairs
+        measured = measure(config, faces, reporter)
     except ValueError as error:
         raise DataError(f"{faces.origin}: {error}") from error
     if config.out is not None:
@@ -105,17 +106,21 @@ def _run(config: CalibrateConfig, out: Path, reporter: Reporter) -> CalibrateRes
     )
 
 
-def _own(model: str) -> Path:
-    """The file of an encoder that keeps its thresholds."""
+def _description_path(model: str) -> Path:
+    """The file of an encoder that stores its thresholds."""
     if model in BUILT_IN:
-        raise ConfigError(f"--model {model}: is built in and stays as it is; give -o FILE, for verify --calibration")
+        raise ConfigError(
+            f"--model {model}: built-in encoders cannot be changed; use -o FILE, and verify --calibration FILE"
+        )
     if Path(model).is_file():
-        raise ConfigError(f"--model {model}: not a folder that can keep thresholds; calibrate its run, or give -o FILE")
+        raise ConfigError(
+            f"--model {model}: not an encoder folder; calibrate the run that it came from, or use -o FILE"
+        )
     return read_description(Path(model)).folder / DESCRIPTION
 
 
 def _run_of(own: Path) -> Path:
-    """The folder that is locked while an encoder changes: its run's, if it lies in one."""
+    """The folder to lock while the encoder changes: the run that contains it, or its own folder."""
     folder = own.resolve().parent
     return folder.parent if folder.name == _IN_A_RUN else folder
 
@@ -127,7 +132,7 @@ class _Measured:
     calibration: Calibration
 
 
-def _all(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
+def _measure_all_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
     rows = faces.rows
     labels = np.unique([str(name) for name in rows.identities], return_inverse=True)[1]
     centers, genuine, impostor = count_scores(rows.embeddings, labels)
@@ -136,10 +141,10 @@ def _all(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _M
     rates = _rates(config, pairs[1], people * (people - 1) // 2, reporter)
     points = far_thresholds(rows.embeddings, labels, rates, rounds=config.rounds, seed=config.seed)
     source = f"all {pairs[0]:,} pairs of one and {pairs[1]:,} of two people among {len(rows):,} faces, {faces.origin}"
-    return _measured(pairs, points, fit_logistic_counts(centers, genuine, impostor), source)
+    return _summarize(pairs, points, fit_logistic_counts(centers, genuine, impostor), source)
 
 
-def _listed(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
+def _measure_listed_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to measure on")
     row_of = {name: row for row, name in enumerate(faces.rows.paths)}
@@ -147,42 +152,42 @@ def _listed(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) ->
     located, absent = locate_pairs(given, PictureNames(row_of))
     found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
     if len(found) < len(given):
-        text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face there and are left out"
+        text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face and are skipped"
         reporter.report(Notice(text=text, level="warning"))
     same = np.array([bool(pair.same) for pair in found], bool)
     left, right = ([row_of[name] for name in names] for names in ([p.a for p in found], [p.b for p in found]))
     scores = cosine_scores(faces.rows.embeddings[left], faces.rows.embeddings[right])
     people = people_in_pairs(found)
-    # Where nobody knows the people, pictures take their place, and the intervals are somewhat too narrow.
+    # If the people are unknown, each picture counts as a person, and the intervals are slightly too narrow.
     first, second = (np.array(left), np.array(right)) if people is None else people[:2]
     pairs = int(same.sum()), int((~same).sum())
     rates = _rates(config, pairs[1], count_people_pairs(first, second), reporter)
     points = listed_far_thresholds(scores, same, first, second, rates, rounds=config.rounds, seed=config.seed)
     source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {faces.origin}"
-    return _measured(pairs, points, fit_logistic(scores, same), source)
+    return _summarize(pairs, points, fit_logistic(scores, same), source)
 
 
 def _rates(config: CalibrateConfig, impostors: int, people_pairs: int, reporter: Reporter) -> Sequence[float]:
-    """The rates that were asked for, or those usual ones that there are people for; the highest of them in any case."""
+    """The requested rates, or the default rates that the number of people allows, but at least the highest one."""
     rates = sorted(set(config.far), reverse=True)
     if not rates:
         rates = [far for far in USUAL_FARS if people_pairs >= pairs_needed(far)] or [max(USUAL_FARS)]
         if impostors < pairs_needed(rates[0]):
-            return rates  # Which is refused.
+            return rates  # The measurement raises an error.
         for far in USUAL_FARS[len(rates) :]:
-            text = f"FAR {far:g} takes {pairs_needed(far):,} pairs of people, and there are {people_pairs:,}"
-            reporter.report(Notice(text=f"{text}: not measured"))
+            text = f"FAR {far:g} needs {pairs_needed(far):,} pairs of people, there are {people_pairs:,}"
+            reporter.report(Notice(text=f"{text}; not measured"))
     for far in rates:
         if impostors >= pairs_needed(far) > people_pairs:
             text = (
-                f"FAR {far:g} rests on {people_pairs:,} pairs of people, and takes {pairs_needed(far):,}: with other "
+                f"FAR {far:g} needs {pairs_needed(far):,} pairs of people, there are {people_pairs:,}: with other "
                 "people the rate may be several times as high, and no interval is given; add people, not pictures"
             )
             reporter.report(Notice(text=text, level="warning"))
     return rates
 
 
-def _measured(pairs: tuple[int, int], points: Sequence[FarThreshold], probability: Logistic, source: str) -> _Measured:
+def _summarize(pairs: tuple[int, int], points: Sequence[FarThreshold], probability: Logistic, source: str) -> _Measured:
     kept = tuple(
         FarPoint(far=point.far, threshold=point.threshold, tar=point.tar, low=point.low, high=point.high)
         for point in points

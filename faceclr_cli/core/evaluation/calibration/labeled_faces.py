@@ -1,4 +1,4 @@
-"""Faces of people with names, embedded: from a store, or from photographs on the way."""
+"""Labeled faces for a calibration, from a store or from photographs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledFaces:
-    """Faces and whose they are.
+    """Embedded faces with their people.
 
     Attributes:
-        rows: The faces; for all pairs each has a name.
-        origin: Where they come from, for people.
-        failures: Pictures without a face, each with its reason.
+        rows: The faces; with all pairs, every face has a name.
+        origin: A description of their source.
+        failures: Why no face was found, one line for each such picture.
     """
 
     rows: Rows
@@ -41,15 +41,17 @@ class LabeledFaces:
 
 
 def load_labeled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
-    """The faces that an encoder is to be calibrated on.
+    """Loads or embeds the faces for a calibration.
 
     Raises:
-        DataError: They cannot be read, there are none, or for all pairs nobody has a name.
+        DataError: The faces cannot be read, or there are none; or with all pairs, no face has a name.
         ModelError: The store was made by another encoder.
-        FingerprintError: The faces were prepared in another way than the encoder needs.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
     """
     found = (
-        _stored(config, encoder, reporter) if config.embeddings is not None else _embedded(config, encoder, reporter)
+        _read_faces(config, encoder, reporter)
+        if config.embeddings is not None
+        else _embed_faces(config, encoder, reporter)
     )
     if not config.all_pairs:
         return found
@@ -57,18 +59,18 @@ def load_labeled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Repo
     return LabeledFaces(rows=rows, origin=found.origin, failures=found.failures)
 
 
-def _stored(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
+def _read_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
     path = config.embeddings or Path()
     store = read_own_store(path, encoder, config.model)
     wanted = None if config.pairs is None else _pictures(config.pairs, PictureNames(store.paths))
     rows = [row for row, name in enumerate(store.paths) if wanted is None or name in wanted]
     chosen = choose_faces(store.take(rows), config.face, str(path), reporter)
     if not len(chosen):
-        raise DataError(f"{display_path(path)}: holds none of the faces to measure on")
+        raise DataError(f"{display_path(path)}: contains none of the faces in the pairs")
     return LabeledFaces(rows=chosen, origin=_origin(config, path))
 
 
-def _embedded(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
+def _embed_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
     root = config.root or Path()
     if not root.exists():
         raise DataError(f"{display_path(root)}: no such folder")
@@ -84,17 +86,17 @@ def _embedded(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> 
         listing = Listing(photos=photos, crops=prepared.fingerprint if prepared else None)
     block = embed_listing(listing, config.face, encoder, reporter)
     if not len(block.rows):
-        raise DataError(f"{_origin(config, root)}: no picture gave a face (first: {block.failures[0]})")
+        raise DataError(f"{_origin(config, root)}: no face found in any picture (first: {block.failures[0]})")
     return LabeledFaces(rows=block.rows, origin=_origin(config, root), failures=block.failures)
 
 
 def _pictures(pairs: Path, there: PictureNames | FolderPictures) -> dict[str, str | None]:
-    """The pictures that pairs name, and whom each shows, where the folders they lie in are people."""
+    """Maps each picture in the pairs to its person, or to None if the folders are not people."""
     listed, _ = locate_pairs(read_pairs(pairs), there)
     names = [name for pair in listed for name in (pair.a, pair.b)]
     outside = next((name for name in names if name.startswith("/") or ".." in name.split("/")), None)
     if outside is not None:
-        raise DataError(f"{display_path(pairs)}: {display_path(outside)} leads out of the folder of faces")
+        raise DataError(f"{display_path(pairs)}: {display_path(outside)} is outside the folder of faces")
     found = people_in_pairs(listed)
     if found is None:
         return dict.fromkeys(names)
@@ -103,7 +105,7 @@ def _pictures(pairs: Path, there: PictureNames | FolderPictures) -> dict[str, st
 
 
 def _origin(config: CalibrateConfig, path: Path) -> str:
-    """Such as `lfw-view1/pairsDevTrain.txt`: enough for people to know it, and no more of this machine."""
+    """The last two parts of a path, such as `lfw-view1/pairsDevTrain.txt`: recognizable, without local folders."""
     if config.pairs is None:
         return display_path(path.resolve().name)
     return display_path("/".join(config.pairs.resolve().parts[-2:]))

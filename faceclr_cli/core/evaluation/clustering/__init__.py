@@ -1,1 +1,1 @@
-"""Faces of unknown people in groups: `cluster`."""
+"""Clustering of faces into groups of one person each."""

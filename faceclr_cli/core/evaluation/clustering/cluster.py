@@ -1,4 +1,4 @@
-"""`faceclr cluster`: faces of unknown people, in groups of one person each."""
+"""`faceclr cluster`: groups faces of unknown people by person."""
 
 from __future__ import annotations
 
@@ -24,47 +24,46 @@ from faceclr_cli.core.text import display_path
 
 
 def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
-    """Groups the faces of a store or a folder, and writes a folder of links for each group, if that is asked for.
+    """Groups the faces of a store or a folder; writes a folder of links for each group if requested.
 
     Raises:
-        ConfigError: No faces are named, the encoder has no threshold and none was given, the folder is there
-            already, or the faces are more than the method can take.
-        DataError: The faces or pictures cannot be read, or the folder cannot be written.
-        ModelError, FingerprintError: The encoder is not there, or the store or the faces are not its.
+        ConfigError: No source was given, the encoder has no threshold and none was given, the output folder exists, or
+            there are too many faces for the method.
+        DataError: The faces or pictures cannot be read, or the output folder cannot be written.
+        ModelError, FingerprintError: The encoder does not exist, or does not match the store or the faces.
     """
     if config.source is None:
         raise ConfigError(store_required_error("cluster"))
     if config.out is not None:
         require_free(config.out, config.faces, config.source)
     found = collect_faces(config, reporter)
-    result = _grouped(config, found, reporter)
+    result = _group_faces(config, found, reporter)
     if config.out is None:
         return result
     missing = write_groups(config, found, result, reporter)
     return replace(result, out=config.out, missing=missing)
 
 
-def _grouped(config: ClusterConfig, found: FaceCollection, reporter: Reporter) -> ClusterResult:
+def _group_faces(config: ClusterConfig, found: FaceCollection, reporter: Reporter) -> ClusterResult:
     rows = found.rows
     probabilities, threshold, meaning = np.full(len(rows), np.nan), None, None
     groups = np.full(len(rows), grouping.NONE, np.int64)
-    # What is like nothing is like nobody.
+    # A zero embedding has no similarity to anything, so its face stays single.
     some = np.flatnonzero(rows.embeddings.any(axis=1))
     embeddings, photographs = rows.embeddings[some], np.unique(rows.paths, return_inverse=True)[1][some]
     reporter.report(Notice(text=f"grouping {len(some):,} faces"))
     if config.method == "hdbscan":
         groups[some], probabilities[some] = grouping.dense_groups(embeddings, photographs, config.min_size)
     else:
-        # A rate that is rare for a pair is not for a face that meets thousands: with this one it meets one stranger.
+        # Each face is compared with all others, so the FAR is limited to one expected false match per face.
         rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=1 / max(1, len(some)))
         threshold, meaning = rule.threshold, rule.meaning
         try:
             groups[some] = grouping.linkage_groups(embeddings, photographs, threshold)
         except grouping.TooManyFacesError as error:
             raise ConfigError(
-                f"{display_path(found.origin)}: {error} by similarities above {threshold:.3f}, more than the "
-                f"{grouping.MOST_AT_ONCE:,} that average linkage can take together; give --method hdbscan, or a "
-                "higher --threshold"
+                f"{display_path(found.origin)}: {error} by similarities above {threshold:.3f}, and average linkage is "
+                f"limited to {grouping.MOST_AT_ONCE:,}; use --method hdbscan or a higher --threshold"
             ) from error
     numbers = grouping.number_groups(groups, config.min_size)
     distances = grouping.distances_to_groups(rows.embeddings, numbers)
@@ -119,7 +118,10 @@ def _groups(faces: Sequence[GroupedFace]) -> tuple[Group, ...]:
 
 
 def _scores(rows: Rows, numbers: NDArray[np.int64]) -> tuple[int, ClusterScores | None]:
-    """Of several faces in a photograph, at most one is of the person whom it is filed under, and nobody knows which."""
+    """Scores the groups on labeled faces.
+
+    Photographs with several faces are excluded, since it is unknown which face shows the labeled person.
+    """
     alone = Counter(rows.paths)
     scored = [
         row

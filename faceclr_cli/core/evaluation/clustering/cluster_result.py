@@ -1,4 +1,4 @@
-"""What `faceclr cluster` finds."""
+"""The result of `faceclr cluster`: faces, groups and scores."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class GroupedFace:
     """A face and its group.
 
     Attributes:
-        path: The picture, below the folder that was embedded.
-        face: Its number in the photograph, from 1.
-        box: x, y, width and height in pixels of the photograph; None for faces that were cut out before.
-        group: Its number, from 1, 1 being the largest; None for a single.
-        distance: Mean cosine distance to the others of its group, 0 to 2; None for a single.
-        probability: How sure HDBSCAN is that it belongs there, 0 to 1; None for a single, and of linkage.
+        path: Path of the picture, relative to the folder that was embedded.
+        face: Number of the face in the photograph, from 1.
+        box: x, y, width and height in pixels of the photograph; None for prepared faces.
+        group: Number of the group, from 1 for the largest; None for a single face.
+        distance: Mean cosine distance to the other faces of the group, 0 to 2; None for a single face.
+        probability: HDBSCAN membership probability, 0 to 1; None for a single face and for linkage.
     """
 
     path: str
@@ -43,13 +43,13 @@ class GroupedFace:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Faces that are taken for one person's.
+    """A group of faces that are assumed to show one person.
 
     Attributes:
-        number: From 1, the largest being 1.
-        faces: How many.
-        central: The path of the one that is nearest to the others.
-        face: Its number in the photograph, from 1; None where the photograph shows no other.
+        number: Number of the group, from 1 for the largest.
+        faces: Number of faces.
+        central: Path of the picture of the most central face.
+        face: Number of that face in the photograph, from 1; None if the photograph has no other face.
     """
 
     number: int
@@ -64,21 +64,21 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterResult:
-    """What `cluster` found.
+    """The result of `cluster`.
 
     Attributes:
-        source: Where the faces are from.
-        encoder: Who embedded them.
+        source: The store or folder of faces.
+        encoder: Name of the encoder.
         method: `agglomerative` or `hdbscan`.
-        threshold: Least mean similarity within a group; None of HDBSCAN.
-        meaning: What the threshold means, as a sentence; None of HDBSCAN.
-        faces: Each of them, in the order of the store or the pictures.
-        groups: The largest first.
-        scored: How many faces the scores are of: those of people with names that are alone in their photograph.
-        scores: How well the groups are the people; None where no face is scored.
-        no_face: Pictures that gave no face; 0 of a store, which does not know them.
+        threshold: Minimum mean similarity within a group; None for HDBSCAN.
+        meaning: A description of the threshold; None for HDBSCAN.
+        faces: All faces, in the order of the store or the pictures.
+        groups: The groups, largest first.
+        scored: Number of scored faces: those with a name that are alone in their photograph.
+        scores: Agreement between the groups and the people; None if no face is scored.
+        no_face: Number of pictures without a face; 0 for a store, which does not record them.
         out: The folder of links, or None.
-        missing: Pictures that were not there to be linked.
+        missing: Number of pictures that could not be linked because they do not exist.
     """
 
     source: str
@@ -96,11 +96,11 @@ class ClusterResult:
 
     @property
     def singles(self) -> int:
-        """Faces without a group."""
+        """Number of faces without a group."""
         return sum(face.group is None for face in self.faces)
 
     def to_json(self) -> dict[str, Any]:
-        """The result as a JSON object; of the faces, how many there are."""
+        """The result as a JSON object, with the number of faces instead of the faces."""
         return {
             "source": self.source,
             "encoder": self.encoder,

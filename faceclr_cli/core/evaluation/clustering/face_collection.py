@@ -1,4 +1,4 @@
-"""The faces that `faceclr cluster` groups, and who embedded them."""
+"""The input of `faceclr cluster`: faces and their encoder."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FaceCollection:
-    """Faces without names, or with names that only the scores look at.
+    """Faces to group. Names, if any, are only used for the scores.
 
     Attributes:
-        rows: At least one.
-        encoder: Who embedded them.
-        model: What to call it in messages.
-        origin: The store or folder, as the user named it.
-        fingerprint: How they were cut out.
-        faceless: The pictures that gave no face, as they are named; empty of a store, which does not know them.
+        rows: The faces, at least one.
+        encoder: The encoder.
+        model: Name of the encoder in messages.
+        origin: The store or folder, as given by the user.
+        fingerprint: How the faces were cropped.
+        faceless: Names of the pictures without a face; empty for a store, which does not record them.
     """
 
     rows: Rows
@@ -51,16 +51,16 @@ class FaceCollection:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredEncoder:
-    """What a store knows of the encoder that made it: enough to judge, not to embed.
+    """The description of an encoder in a store. It has the calibration, but cannot embed.
 
     Attributes:
-        name: What to call it.
-        dim: Length of an embedding.
+        name: Name of the encoder.
+        dim: Embedding dimension.
         fingerprint: How the crops were made.
-        digest: SHA-256 of its weights.
-        calibration: Its threshold, or None.
-        trained_on: Nobody wrote that down.
-        fills_cores: It never works.
+        digest: SHA-256 of the encoder's weights.
+        calibration: The calibration, or None.
+        trained_on: Always None, since a store does not record it.
+        fills_cores: Always False, since the encoder does not run.
     """
 
     name: str
@@ -73,7 +73,7 @@ class StoredEncoder:
 
     @classmethod
     def of(cls, store: Store) -> StoredEncoder:
-        """The one that made a store."""
+        """The description of the encoder that made a store."""
         return cls(
             name=store.encoder,
             dim=store.dim,
@@ -83,13 +83,13 @@ class StoredEncoder:
         )
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Is not possible.
+        """Not supported.
 
         Raises:
             ModelError: Always.
         """
         raise ModelError(
-            f"{display_path(self.name)}: a store remembers its encoder, and cannot embed {len(crops)} faces"
+            f"{display_path(self.name)}: a store has no encoder weights, so {len(crops)} faces cannot be embedded"
         )
 
 
@@ -97,18 +97,18 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
     """Reads a store, or embeds pictures.
 
     Raises:
-        ConfigError: Options are for photographs, and these are none; or the encoder of pictures has no threshold, and
-            none was given.
+        ConfigError: An option for photographs was given for a store, or the encoder has no threshold and none was
+            given.
         DataError: The source cannot be read, or has no faces.
-        ModelError: The encoder is not there, or did not make the store.
-        FingerprintError: The faces were prepared in another way than the encoder needs.
+        ModelError: The encoder does not exist, or did not make the store.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
     """
     source = config.source or Path()
     if is_store(source):
-        return _stored(source, config)
+        return _read_collection(source, config)
     encoder = load_encoder(config.model or BUILT_IN)
     if config.method == "agglomerative":
-        # Without a threshold, nobody shall wait until everything is embedded.
+        # Fail on a missing threshold before the pictures are embedded.
         choose_rule(encoder, replace(config, model=config.model or BUILT_IN))
     prepared = is_face_folder(source)
     choice = config.face or ("largest" if prepared else "all")
@@ -116,7 +116,7 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
     listing = list_pictures(options, source, encoder.fingerprint, reporter)
     block = embed_listing(listing, choice, encoder, reporter)
     if not len(block.rows):
-        raise DataError(f"{display_path(source)}: no picture gave a face (first: {block.failures[0]})")
+        raise DataError(f"{display_path(source)}: no face found in any picture (first: {block.failures[0]})")
     with_face = set(block.rows.paths)
     return FaceCollection(
         rows=block.rows,
@@ -128,11 +128,9 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
     )
 
 
-def _stored(path: Path, config: ClusterConfig) -> FaceCollection:
+def _read_collection(path: Path, config: ClusterConfig) -> FaceCollection:
     if config.face is not None or config.null:
-        raise ConfigError(
-            f"{display_path(path)}: faces that are embedded already; --face and --null are for photographs"
-        )
+        raise ConfigError(f"{display_path(path)}: is a store; --face and --null apply to photographs")
     encoder: Encoder
     if config.model:
         encoder = load_encoder(config.model)
@@ -141,7 +139,7 @@ def _stored(path: Path, config: ClusterConfig) -> FaceCollection:
         store = read_store(path)
         encoder = StoredEncoder.of(store)
     if not len(store):
-        raise DataError(f"{display_path(path)}: holds no faces")
+        raise DataError(f"{display_path(path)}: contains no faces")
     return FaceCollection(
         rows=store,
         encoder=encoder,

@@ -1,4 +1,4 @@
-"""Groups of faces as a folder of links, one sub-folder for each group."""
+"""The output folder of `faceclr cluster`: a sub-folder of links for each group."""
 
 from __future__ import annotations
 
@@ -26,62 +26,61 @@ from faceclr_cli.core.text import display_path
 
 CLUSTER, ROWS = "cluster.json", "faces.jsonl"
 NO_FACE = f"{UNNAMED}/no-face"
-"""Below the folder of singles, since that is nobody's wherever folders are people."""
+"""Inside the folder of single faces, which is not read as a person."""
 
 
 def require_free(out: Path, faces: Path | None, source: Path) -> None:
-    """Refuses, before any work, a folder that cannot be written or would overwrite something.
+    """Checks that the output folder can be written. Call it before embedding.
 
     Args:
-        out: The folder to be.
-        faces: The folder of the pictures that it shall link to, where it was named.
-        source: The pictures or the store; a list on standard input names pictures anywhere.
+        out: The output folder.
+        faces: The folder of pictures to link to, or None to use `source`.
+        source: The pictures or the store; a list on standard input may name pictures anywhere.
 
     Raises:
-        ConfigError: It is there already, lies among the pictures, or these are in no folder.
-        DataError: There are no such pictures.
+        ConfigError: The output folder exists or is inside the pictures, or the pictures are not in a folder.
+        DataError: The folder of pictures does not exist.
     """
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise ConfigError(f"{display_path(out)}: is there already; choose another -o, or remove it")
+        raise ConfigError(f"{display_path(out)}: already exists; choose another -o, or remove it")
     if faces is None and source == STANDARD_INPUT:
         return
     pictures = faces or source
     if not pictures.is_dir():
         if is_store(pictures):
-            raise ConfigError("-o links to pictures, and a store has none: name the folder that was embedded, --faces")
+            raise ConfigError("-o links to pictures, and a store has none; pass the embedded folder with --faces")
         if not pictures.exists():
             raise DataError(f"{display_path(pictures)}: no such folder")
-        raise ConfigError(f"{display_path(pictures)}: -o links to pictures in a folder, and this is none; leave -o out")
+        raise ConfigError(f"{display_path(pictures)}: not a folder, and -o needs a folder of pictures; omit -o")
     if out.resolve().is_relative_to(pictures.resolve()):
-        raise ConfigError(f"{display_path(out)}: lies inside the pictures; choose another -o")
+        raise ConfigError(f"{display_path(out)}: is inside the folder of pictures; choose another -o")
 
 
 def write_groups(config: ClusterConfig, found: FaceCollection, result: ClusterResult, reporter: Reporter) -> int:
-    """Writes `OUT/0001/...` for each group, `OUT/_/...` for singles, and what each face and the groups are.
+    """Writes links in `OUT/0001/...` for each group and `OUT/_/...` for single faces, and the two result files.
 
-    Pictures without a face are linked in `OUT/_/no-face`, so that each has a place. Damaged crops have none: what is
-    prepared faces holds nothing else.
+    Pictures without a face are linked in `OUT/_/no-face`. Damaged crops are not linked, since a folder of prepared
+    faces must not contain other files.
 
-    A picture is linked under its own name; of a photograph with several faces, under one that says which face, and of
-    several pictures of one name in a group, the later ones with a number. Groups of prepared faces are prepared faces
-    again.
+    A link has the name of its picture. The number of the face is appended if the photograph has several faces, and a
+    counter if the name is already taken. If the pictures are prepared faces, so is the output folder.
 
     Args:
-        config: What was asked for.
+        config: The options.
         found: The faces.
-        result: Their groups.
-        reporter: Told of every face, and of pictures that are not there.
+        result: The groups.
+        reporter: Receives the progress and a warning about missing pictures.
 
     Returns:
-        How many pictures were not there to be linked.
+        The number of missing pictures.
 
     Raises:
-        DataError: None of the pictures is there, one is not below the folder, or the output cannot be written.
+        DataError: All pictures are missing, a picture is outside the folder, or the output cannot be written.
     """
     out, root = config.out or Path(), config.faces or config.source or Path()
     prepared = is_face_folder(root)
     if config.faces is None and root == STANDARD_INPUT:
-        root = Path()  # Its paths are those that the user gave.
+        root = Path()  # Paths on standard input are relative to the working directory.
     else:
         _require_inside(result)
     missing = []
@@ -96,10 +95,10 @@ def write_groups(config: ClusterConfig, found: FaceCollection, result: ClusterRe
                     missing.append(path)
             if len(missing) == len(links):
                 raise DataError(
-                    f"{display_path(root)}: has none of the pictures; the first is {display_path(missing[0])}"
+                    f"{display_path(root)}: contains none of the pictures (first: {display_path(missing[0])})"
                 )
             with open(folder / ROWS, "w", encoding="ascii") as file:
-                # Links of pictures without a face come last and are in no row.
+                # Pictures without a face come last and have no row.
                 for face, link in zip(result.faces, made, strict=False):
                     file.write(json.dumps(face.to_json() | {"link": link}) + "\n")
             if prepared:
@@ -121,7 +120,7 @@ def write_groups(config: ClusterConfig, found: FaceCollection, result: ClusterRe
 
 
 def _describe(folder: Path, root: Path, result: ClusterResult, config: ClusterConfig) -> None:
-    """Makes groups of prepared faces prepared faces again, which can be trained on: each group is a person."""
+    """Makes the output a folder of prepared faces, with each group as a person, so that it can be used for training."""
     people = (None if face.group is None else str(face.group) for face in result.faces)
     summary = asdict(summarize_part([face.path for face in result.faces], people))
     about = {"fingerprint": open_faces(root).fingerprint.to_json(), **summary}
@@ -130,12 +129,12 @@ def _describe(folder: Path, root: Path, result: ClusterResult, config: ClusterCo
 
 def _require_inside(result: ClusterResult) -> None:
     outside = next((face.path for face in result.faces if leads_out(face.path)), None)
-    if outside is not None:  # Anybody may have made a store.
-        raise DataError(f"{display_path(outside)}: leads out of the folder of pictures")
+    if outside is not None:  # The paths in a store are untrusted.
+        raise DataError(f"{display_path(outside)}: is outside the folder of pictures")
 
 
 def _links(result: ClusterResult, faceless: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The picture of each face, and those without one, and where the link to it goes."""
+    """Yields the path of each picture and of the link to it: first all faces, then the pictures without a face."""
     digits = max(4, len(str(len(result.groups))))
     counts = Counter(face.path for face in result.faces)
     taken = set[str]()
@@ -148,7 +147,7 @@ def _links(result: ClusterResult, faceless: Sequence[str]) -> Iterator[tuple[str
 
 
 def _free_name(folder: str, path: str, number: str, taken: set[str]) -> str:
-    """The picture's own name in a folder, with a number where another has it."""
+    """The name of the picture in a folder, with a counter if the name is already taken."""
     name = PurePosixPath(PurePosixPath(path).name)
     target, copy = f"{folder}/{name.stem}{number}{name.suffix}", 1
     while target.lower() in taken:
@@ -159,8 +158,8 @@ def _free_name(folder: str, path: str, number: str, taken: set[str]) -> str:
 
 
 def _link(source: Path, target: Path) -> bool:
-    """Whether the picture was there."""
-    # A link to a link would lead nowhere from another folder.
+    """Links or copies a picture; returns False if it does not exist."""
+    # A hard link to a relative symbolic link would be broken in another folder.
     source = Path(os.path.realpath(source))
     if not source.is_file():
         return False
@@ -168,6 +167,6 @@ def _link(source: Path, target: Path) -> bool:
     try:
         os.link(source, target)
     except OSError:
-        # Another file system, or one without links, or too many of them.
+        # The target is on another file system, links are not supported, or there are too many.
         shutil.copyfile(source, target)
     return True

@@ -1,1 +1,1 @@
-"""Embeddings in two dimensions: `tsne`."""
+"""Two-dimensional maps of embeddings."""

@@ -1,4 +1,4 @@
-"""Embeddings in two dimensions: t-SNE, UMAP or PCA."""
+"""Dimensionality reduction to two dimensions: t-SNE, UMAP or PCA."""
 
 from __future__ import annotations
 
@@ -24,31 +24,30 @@ _WORTH_THREADS = 2000
 _ITERATIONS = 1000
 _MANY = 5000
 _COARSE = 0.8
-"""Barnes-Hut's angle above `_MANY` points: half the time of 0.5, the library's own, for the same neighbors."""
+"""Barnes-Hut angle above `_MANY` points: takes half the time of the default 0.5, with the same neighbors."""
 
 
 def reduce(
     embeddings: NDArray[np.float32], config: TsneConfig, perplexity: float | None, reporter: Reporter
 ) -> NDArray[np.float32]:
-    """Two coordinates per face; the same seed gives the same ones.
+    """Reduces embeddings to two dimensions. The result is reproducible for a given seed.
 
-    PCA comes first. The distance is that by cosine: between normalized embeddings the square of the Euclidean
-    distance, which t-SNE looks at, is twice the cosine distance, and PCA keeps it but for what the dimensions that
-    it leaves out hold.
+    Embeddings are first reduced with PCA. t-SNE and UMAP use Euclidean distances, whose squares are twice the cosine
+    distances for normalized embeddings; PCA preserves them up to the variance of the dropped components.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
         config: The method and the seed.
-        perplexity: For t-SNE, below a third of the faces.
-        reporter: Told how far the work is.
+        perplexity: Perplexity of t-SNE, less than a third of the faces; None for other methods.
+        reporter: Receives the progress.
 
     Returns:
         Shape: (faces, 2).
     """
     task = f"computing {NAMES[config.method]}"
     dimensions = 2 if config.method == "pca" else min(_FIRST_REDUCTION, *embeddings.shape)
-    # Few faces are sooner done than threads agree. Sums over more than two threads come in any order, and
-    # t-SNE makes a map of its own of the last digit.
+    # Threads slow down small inputs. With more than two threads the order of sums varies, and t-SNE amplifies the
+    # rounding differences into another map.
     threads = 1 if len(embeddings) < _WORTH_THREADS else 2
     reporter.report(TaskStarted(task=task, total=_ITERATIONS if config.method == "tsne" else None, unit="iterations"))
     try:
@@ -79,13 +78,13 @@ def _tsne(
         n_jobs=threads,
         verbose=2,
     )
-    with _listening(task, reporter):
+    with _tsne_progress(task, reporter):
         made: NDArray[np.float32] = method.fit_transform(rows)
     return made
 
 
 def _umap(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    # Takes seconds to import.
+    # Importing UMAP takes seconds.
     from umap import UMAP
 
     near = min(15, len(rows) - 1)
@@ -94,14 +93,14 @@ def _umap(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 
 @contextmanager
-def _listening(task: str, reporter: Reporter) -> Iterator[None]:
-    """Makes progress of what scikit-learn prints, every fifty iterations, since it calls nobody back."""
+def _tsne_progress(task: str, reporter: Reporter) -> Iterator[None]:
+    """Reports progress from the lines that scikit-learn prints every 50 iterations, since it has no callback."""
     ours = sys.stdout
 
     class Lines(StringIO):
         def write(self, text: str, /) -> int:
             if found := re.match(r"\[t-SNE\] Iteration (\d+):", text):
-                with redirect_stdout(ours):  # where the reporter itself may print
+                with redirect_stdout(ours):  # the reporter may print
                     reporter.report(TaskAdvanced(task=task, done=int(found[1])))
             return len(text)
 

@@ -1,4 +1,4 @@
-"""Small pictures of the faces of a store, where the files that were embedded are still there."""
+"""Thumbnails of the faces of a store, made from the embedded files."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from faceclr_cli.core.workers.capacity import cores
 
 _LARGE, _SMALL = 64, 48
 _MANY = 5000
-"""Faces above which thumbnails are small, so that the page remains one that can be sent."""
+"""Number of faces above which thumbnails are smaller, to limit the size of the page."""
 _AROUND = 1.3
-"""Side of the square that is shown, in longer sides of the detector's box."""
+"""Side of the thumbnail's square, as a multiple of the longer side of the detector's box."""
 
 Thumbnail = NDArray[np.uint8] | None
 
 
 def thumbnails(rows: Rows, config: Mapping[str, Any], given: Path | None, reporter: Reporter) -> Sequence[Thumbnail]:
-    """Reads the files of the faces below one folder and makes them small.
+    """Makes a thumbnail of each face from the files in a folder.
 
-    A file counts only if its content is what was embedded. What a store calls its files never leads out of the folder.
+    A file is used only if its content has not changed since it was embedded, and is never read from outside the folder.
 
     Args:
-        rows: Which faces.
-        config: What the store says of how it was made; its `faces` is the folder where no other is given.
-        given: The folder that the user names, or None.
-        reporter: Told of those that are missing.
+        rows: The faces.
+        config: The config of the store; its `faces` is the default folder.
+        given: The folder given by the user, or None.
+        reporter: Receives the progress and a notice about missing thumbnails.
 
     Returns:
-        Square pictures, RGB, all of one side; None where there is none. Shape: (faces,).
+        Square RGB pictures of equal size; None for faces without one. Shape: (faces,).
 
     Raises:
-        DataError: The folder that the user names is not there.
+        DataError: The folder given by the user does not exist.
     """
     if given is not None and not given.is_dir():
         raise DataError(f"{display_path(given)}: {'not a folder' if given.exists() else 'no such folder'}")
     named = config.get("faces")
     root = given or (Path(named) if isinstance(named, str) and "\0" not in named else None)
     if root is None or not root.is_dir():
-        where = "the store does not say of which folder" if root is None else f"{display_path(root)} is no folder here"
-        reporter.report(Notice(text=f"the map has no thumbnails: {where}; --faces names it"))
+        why = "the store does not name its folder" if root is None else f"{display_path(root)} is not a folder"
+        reporter.report(Notice(text=f"the map has no thumbnails: {why}; pass the folder of faces with --faces"))
         return [None] * len(rows)
     side = _LARGE if len(rows) <= _MANY else _SMALL
     with ThreadPoolExecutor(min(8, cores())) as pool:
@@ -61,8 +61,8 @@ def thumbnails(rows: Rows, config: Mapping[str, Any], given: Path | None, report
         made = list(track(coming, reporter, "reading thumbnails", total=len(rows), unit="faces"))
     if missing := sum(picture is None for picture in made):
         text = (
-            f"{missing:,} of {len(made):,} faces have no thumbnail: not in {display_path(root)}, or not "
-            "what was embedded"
+            f"{missing:,} of {len(made):,} faces have no thumbnail: the file is not in {display_path(root)}, or has "
+            "changed since it was embedded"
         )
         reporter.report(Notice(text=text))
     return made
@@ -82,14 +82,14 @@ def _thumbnail(rows: Rows, root: Path, side: int, number: int) -> Thumbnail:
 
 
 def _square(picture: Picture, box: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
-    """The face and some air around it, or where no box is known the picture as it is, which is a face."""
+    """The face with a margin, or the whole picture if there is no box, since it is then a prepared face."""
     longest = max(picture.header.width, picture.header.height)
     shown_side = _AROUND * float(max(box[2:])) if np.isfinite(box).all() else longest
     shrink = picture.shrink_to(round(side * longest / max(shown_side, 1.0)))
     image = picture.pixels(shrink)
     if np.isfinite(box).all():
         middle, reach = (box[:2] + box[2:] / 2) / shrink, max(1, round(shown_side / shrink / 2))
-        # The frame is what lies beyond the edge.
+        # Pad the picture, since the square may extend beyond its edge.
         framed = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
         left, top = (np.clip(middle, 0, image.shape[1::-1]).round()).astype(int)
         image = np.asarray(framed[top : top + 2 * reach, left : left + 2 * reach], np.uint8)

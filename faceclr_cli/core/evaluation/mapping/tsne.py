@@ -1,4 +1,4 @@
-"""`faceclr tsne`: embeddings in two dimensions, drawn."""
+"""`faceclr tsne`: two-dimensional maps of embeddings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from faceclr_cli.core.plots.fonts import say_what_is_missing
 from faceclr_cli.core.plots.map_page import write_page
 from faceclr_cli.core.plots.scatter_map import PICTURED, draw_map
 from faceclr_cli.core.text import canonical, display_path
-from faceclr_cli.core.wording import count, faces_of
+from faceclr_cli.core.wording import faces_of
 
 _LEAST_FACES = 5
 _NEIGHBORS = 10
@@ -36,27 +36,27 @@ _NEIGHBORS = 10
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MapResult:
-    """What was drawn.
+    """A map and its quality metrics.
 
     Attributes:
-        out: The first file that was written.
-        written: All of them.
+        out: The first output file.
+        written: All output files.
         method: `tsne`, `umap` or `pca`.
-        encoder: Who made the embeddings.
-        faces: Points on the map.
-        people: People on the map; 0 where nobody knows whose the faces are.
-        perplexity: What t-SNE ran with; None for the other methods.
-        neighbors: How many neighbors the purities count, at most; None where there are no people.
-        purity: Of each face's nearest neighbors on the map, the share that are the same person.
-        embedding_purity: The same among the embeddings themselves.
-        silhouette: How far people are apart among the embeddings, by cosine, -1 to 1; None where there are not two.
-        trustworthiness: How far neighbors on the map are neighbors among the embeddings, 0 to 1.
-        trustworthiness_neighbors: How many neighbors it counts.
-        trustworthiness_faces: How many faces it was asked of: all, or a sample that the seed draws.
-        thumbnails: Faces whose picture is on a page; None without a page.
-        paths: What each face is called. Shape: (faces,).
-        identities: The person of each, or None. Shape: (faces,).
-        points: Where each is on the map. Shape: (faces, 2).
+        encoder: Name of the encoder.
+        faces: Number of faces on the map.
+        people: Number of people on the map; 0 if unknown.
+        perplexity: Perplexity of t-SNE; None for other methods.
+        neighbors: Number of neighbors for the purities; None without people.
+        purity: Mean share of a face's nearest neighbors on the map that show the same person.
+        embedding_purity: The same for nearest neighbors by embedding.
+        silhouette: Silhouette score of the people by cosine distance, -1 to 1; None for fewer than two people.
+        trustworthiness: Trustworthiness of the map, 0 to 1.
+        trustworthiness_neighbors: Number of neighbors for the trustworthiness.
+        trustworthiness_faces: Number of faces for the trustworthiness: all, or a random sample.
+        thumbnails: Number of faces with a thumbnail; None if no thumbnails were requested.
+        paths: Path of each face. Shape: (faces,).
+        identities: Person of each face, or None. Shape: (faces,).
+        points: Coordinates of each face. Shape: (faces, 2).
     """
 
     out: str
@@ -79,12 +79,12 @@ class MapResult:
     points: NDArray[np.float32]
 
     def to_json(self) -> dict[str, Any]:
-        """The result as a JSON object; `points` has a path, an identity, x and y of each face."""
+        """The result as a JSON object; `points` has the path, identity, x and y of each face."""
         columns = ("paths", "identities", "points")
         plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in columns}
         faces = zip(self.paths, self.identities, self.points.tolist(), strict=True)
         points = [{"path": path, "identity": identity, "x": x, "y": y} for path, identity, (x, y) in faces]
-        # Keys keep the spelling of earlier releases.
+        # The keys keep the spelling of earlier releases.
         plain = {name.replace("neighbors", "neighbours"): value for name, value in plain.items()}
         return plain | {"written": list(self.written), "points": points}
 
@@ -93,16 +93,17 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
     """Reduces the embeddings to two dimensions and draws them.
 
     Raises:
-        ConfigError: No store was given, a person is not in it, or a map would be among the photographs.
-        DataError: The store or folder cannot be read or holds too few faces, or a map cannot be written.
-        ModelError, FingerprintError: The encoder for a folder is not there, or does not fit its faces.
+        ConfigError: No store was given, a requested person is not in the store, or a map would be written among the
+            pictures.
+        DataError: The store or folder cannot be read or has too few faces, or a map cannot be written.
+        ModelError, FingerprintError: The encoder for a folder does not exist, or does not match the faces.
     """
     if config.store is None:
         raise ConfigError(store_required_error("tsne"))
     _require_apart(config)
-    store = _chosen(_opened(config.store, config.model, reporter), config)
+    store = _select_faces(_open_store(config.store, config.model, reporter), config)
     distinct = _distinct(store, config)
-    # Before long work, since the folder may not be there.
+    # Read thumbnails before the slow projection, since the folder may be missing.
     has_page = any(path.suffix.lower() == PAGE for path in config.outputs)
     pictures = None
     if has_page or (not store.people and len(store) <= PICTURED):
@@ -138,18 +139,18 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
 
 
 def _require_apart(config: TsneConfig) -> None:
-    """Maps that are pictures would be taken for photographs the next time."""
+    """Refuses PNG maps inside the folder of pictures, where the next run would read them as pictures."""
     source = config.store
     if source is None or not source.is_dir():
         return
     for path in config.outputs:
         if path.suffix.lower() == ".png" and path.resolve().is_relative_to(source.resolve()):
-            text = "lies in the folder of pictures, where it would be taken for one of them; choose another"
+            text = "is inside the folder of pictures, where the map would be read as a picture; choose another"
             raise ConfigError(f"-o {display_path(path)}: {text}")
 
 
-def _opened(path: Path, model: str, reporter: Reporter) -> Store:
-    """A store as it is, or what an encoder makes of a folder, an archive or a list of pictures."""
+def _open_store(path: Path, model: str, reporter: Reporter) -> Store:
+    """Reads a store, or embeds a folder, an archive or a list of pictures."""
     if is_store(path):
         return read_store(path)
     encoder = load_encoder(model)
@@ -169,36 +170,36 @@ def _opened(path: Path, model: str, reporter: Reporter) -> Store:
     )
 
 
-def _chosen(store: Store, config: TsneConfig) -> Store:
-    """Those named, or the people with the most pictures, or everything where nobody knows whose the faces are."""
+def _select_faces(store: Store, config: TsneConfig) -> Store:
+    """Selects the requested people, or the people with the most pictures, or all faces if there are no names."""
     if config.people:
         known = store.people
         people = tuple(map(canonical, config.people))
         for name in people:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {display_path(near[0])}?" if near else f": it holds {len(known)} people"
+                hint = f"; did you mean {display_path(near[0])}?" if near else f"; it has {len(known)} people"
                 raise ConfigError(
-                    f"--people {display_path(name)}: nobody in {display_path(str(config.store))} has that name{hint}"
+                    f"--people {display_path(name)}: not found in {display_path(str(config.store))}{hint}"
                 )
         wanted = set(people)
         store = store.take([row for row, name in enumerate(store.identities) if name in wanted])
     elif store.people:
         store = store.take(rows_of_most_pictured(store, config.identities))
     if len(store) < _LEAST_FACES:
-        faces = count(len(store), "face")
-        raise DataError(f"{display_path(config.store or '')}: {faces} cannot make a map; it takes {_LEAST_FACES}")
+        raise DataError(
+            f"{display_path(config.store or '')}: a map needs at least {_LEAST_FACES} faces, found {len(store)}"
+        )
     return store
 
 
 def _distinct(store: Store, config: TsneConfig) -> DistinctEmbeddings:
-    """The embeddings without their copies, which are drawn where the first of them is."""
+    """The distinct embeddings. Copies are drawn at the position of the first."""
     distinct = distinct_embeddings(store.embeddings)
     if len(distinct) < _LEAST_FACES:
         raise DataError(
-            f"{display_path(str(config.store))}: {len(store)} faces have {len(distinct)} different "
-            "embeddings, and a map "
-            f"takes {_LEAST_FACES} or more; are the pictures blank, or copies of each other?"
+            f"{display_path(str(config.store))}: {len(store)} faces have only {len(distinct)} distinct embeddings, and "
+            f"a map needs at least {_LEAST_FACES}; check for blank or duplicate pictures"
         )
     return distinct
 
@@ -206,7 +207,7 @@ def _distinct(store: Store, config: TsneConfig) -> DistinctEmbeddings:
 def _perplexity(config: TsneConfig, faces: int, reporter: Reporter) -> float | None:
     if config.method != "tsne":
         return None
-    # A perplexity is a number of neighbors, and t-SNE looks at three times as many.
+    # t-SNE uses three times as many neighbors as the perplexity.
     highest = (faces - 1) / 3
     if config.perplexity <= highest:
         return config.perplexity
@@ -217,7 +218,7 @@ def _perplexity(config: TsneConfig, faces: int, reporter: Reporter) -> float | N
 def _draw(
     out: Path, store: Store, points: NDArray[np.float32], pictures: Sequence[Thumbnail] | None, method: str
 ) -> None:
-    """Writes one map, whole or not at all."""
+    """Writes one map atomically."""
     crowd = faces_of(len(store), len(store.people))
     title = f"{store.encoder} · {NAMES[method]}"
     try:
@@ -237,6 +238,6 @@ def _labels(store: Store) -> list[str]:
 
 
 def _comparable_neighbors(store: Store) -> int | None:
-    """As many as everybody has, up to ten, so that a perfect map has purity 1."""
+    """The largest number of neighbors, up to ten, for which a perfect map has purity 1."""
     several = [count for name, count in Counter(store.identities).items() if name is not None and count > 1]
     return min(_NEIGHBORS, min(several) - 1) if several else None

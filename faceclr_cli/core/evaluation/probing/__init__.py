@@ -1,1 +1,1 @@
-"""What frozen embeddings know: `linear-eval`."""
+"""Probes of frozen embeddings: linear layer, nearest neighbors and centroids."""

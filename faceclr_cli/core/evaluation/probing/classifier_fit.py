@@ -1,4 +1,4 @@
-"""From a linear layer that was measured to a classifier that can be kept."""
+"""The calibration of a measured linear layer into a people classifier."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from faceclr_cli.core.metrics.probability import fit_logistic, fit_temperature
 from faceclr_cli.core.metrics.roc import tar_at_far
 
 _FARS = (1e-1, *USUAL_FARS)
-"""The first is for those who have too few pictures to measure any other."""
+"""0.1 is included for data sets that are too small to measure any lower rate."""
 _MOST_COMPARISONS = 4_000_000
 
 
 def fit_classifier(found: LabeledSplit, layer: LinearLayer, c: float, seed: int) -> PeopleClassifier:
-    """Makes a classifier of the very layer that was measured: it was trained on the training pictures alone.
+    """Makes a classifier from a linear layer that was trained on the training pictures.
 
-    The validation pictures chose its regularization, and choose the temperature of its probabilities, which changes no
-    answer; together with the test pictures, and as nothing was learned from
-    them, they calibrate the cosine between a face and a centroid, which decides who is a stranger.
+    The layer is not retrained, so the classifier is the layer that was measured. The validation pictures choose the
+    temperature of the probabilities, which does not change the predicted person. The validation and test pictures
+    together calibrate the cosine similarity between a face and a centroid, which rejects strangers.
 
     Args:
-        found: One encoder's pictures.
-        layer: What was learned from their training part.
-        c: Its inverse regularization.
-        seed: Chooses among the held-out pictures, where all would be too many comparisons.
+        found: The pictures of one encoder.
+        layer: The trained layer.
+        c: Inverse regularization strength of the layer.
+        seed: Seed of the sample of held-out pictures, drawn if all would be too many comparisons.
 
     Raises:
-        DataError: They are too few to measure any false accept rate.
+        DataError: There are too few held-out pictures to measure any false accept rate.
     """
     store, train, val = found.stores[0], found.parts.train, found.parts.val
     temperature = np.float32(fit_temperature(layer(store.embeddings[val]), found.labels[val]))
@@ -44,7 +44,7 @@ def fit_classifier(found: LabeledSplit, layer: LinearLayer, c: float, seed: int)
         weights=layer.weights / temperature,
         bias=layer.bias / temperature,
         centroids=means,
-        calibration=_calibrated(found, means, seed),
+        calibration=_calibrate_centroids(found, means, seed),
         encoder=store.encoder,
         encoder_digest=store.encoder_digest,
         fingerprint=store.fingerprint,
@@ -53,7 +53,7 @@ def fit_classifier(found: LabeledSplit, layer: LinearLayer, c: float, seed: int)
     )
 
 
-def _calibrated(found: LabeledSplit, means: NDArray[np.float32], seed: int) -> Calibration:
+def _calibrate_centroids(found: LabeledSplit, means: NDArray[np.float32], seed: int) -> Calibration:
     held_out = _held_out(found, seed)
     scores = np.clip(found.stores[0].embeddings[held_out] @ means.T, -1, 1)
     own = found.labels[held_out][:, None] == np.arange(len(found.people))
@@ -61,8 +61,8 @@ def _calibrated(found: LabeledSplit, means: NDArray[np.float32], seed: int) -> C
     fars = [far for far in _FARS if impostors >= pairs_needed(far)]
     if not fars:
         raise DataError(
-            f"{found.names[0]}: {impostors} comparisons of held-out pictures with the centroids of others; to tell "
-            f"strangers takes {pairs_needed(_FARS[0])}: give more pictures or people, or leave --save out"
+            f"{found.names[0]}: {impostors} comparisons of held-out pictures with other people's centroids; rejecting "
+            f"strangers needs {pairs_needed(_FARS[0])}. Add pictures or people, or omit --save"
         )
     values, same = scores.ravel().astype(np.float64), own.ravel()
     points = [tar_at_far(values, same, far) for far in fars]
@@ -77,7 +77,7 @@ def _calibrated(found: LabeledSplit, means: NDArray[np.float32], seed: int) -> C
 
 
 def _held_out(found: LabeledSplit, seed: int) -> Numbers:
-    """All pictures that nothing was learned from, or where they are too many, some of them."""
+    """The rows of the validation and test pictures, or a sample of them if there are too many."""
     rows = np.sort(np.concatenate([found.parts.val, found.parts.test]))
     most = max(1, _MOST_COMPARISONS // len(found.people))
     if len(rows) > most:

@@ -1,4 +1,4 @@
-"""How much few training pictures of each person are worth."""
+"""Few-shot curves: probe accuracy by the number of training pictures per person."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Shots:
     """One point of a few-shot curve.
 
     Attributes:
-        shots: Training pictures of each person.
-        top1: Accuracy on the test pictures, the mean over draws of the training pictures.
-        deviation: Standard deviation over the draws (with n - 1).
+        shots: Training pictures per person.
+        top1: Accuracy on the test pictures, averaged over random draws of the training pictures.
+        deviation: Sample standard deviation over the draws.
         draws: The accuracy of each draw.
     """
 
@@ -34,14 +34,14 @@ class Shots:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShotPlan:
-    """Which pictures a few-shot curve is made of, for all encoders alike.
+    """The pictures of a few-shot curve; the same for all encoders.
 
     Attributes:
-        counts: Numbers of training pictures of each person, rising.
-        labels: As in what was divided, with the people that count numbered from 0 and all others -1.
-        people: How many count: those with as many training pictures as the largest count takes.
-        parts: Their rows.
-        draws: The training rows of each draw, every person's in an order of their own.
+        counts: Numbers of training pictures per person, ascending.
+        labels: The labels of the split, with included people numbered from 0 and all others -1.
+        people: Number of included people: those with enough training pictures for the largest count.
+        parts: The rows of the included people.
+        draws: A random permutation of the training rows for each draw.
     """
 
     counts: tuple[int, ...]
@@ -54,17 +54,17 @@ class ShotPlan:
 def plan_shots(
     found: LabeledSplit, counts: Sequence[int], draws: int, seed: int, reporter: Reporter
 ) -> ShotPlan | None:
-    """Chooses the people, and draws their training pictures.
+    """Selects the people and draws their training pictures.
 
-    The same people are told apart at every count, or the points of a curve could not be compared: those who have the
-    most pictures that any count takes in the training part. The others are said aloud and left out. In one draw, the
-    pictures of a smaller count are among those of a larger one.
+    Every count uses the same people, so that the points of the curve are comparable: those with enough training
+    pictures for the largest count. The others are excluded with a warning. Within a draw, the pictures of a smaller
+    count are a subset of those of a larger count.
 
     Returns:
-        None where no count was asked for.
+        The plan, or None if no counts were requested.
 
     Raises:
-        DataError: Fewer than two people have enough.
+        DataError: Fewer than two people have enough training pictures.
     """
     if not counts:
         return None
@@ -72,12 +72,12 @@ def plan_shots(
     enough = np.flatnonzero(owned >= most)
     if len(enough) < 2:
         raise DataError(
-            f"--shots {most}: {len(enough)} of {len(found.people)} people have {most} training pictures, of at most "
-            f"{owned.max()}; a comparison needs two"
+            f"--shots {most}: only {len(enough)} of {len(found.people)} people have {most} training pictures (maximum: "
+            f"{owned.max()}); at least two people are needed"
         )
     if left_out := len(found.people) - len(enough):
         text = f"{left_out} of {len(found.people)} people have fewer than {most} training pictures"
-        reporter.report(Notice(text=f"{text} and are left out of the few-shot curve", level="warning"))
+        reporter.report(Notice(text=f"{text} and are excluded from the few-shot curve", level="warning"))
     number_of = np.full(len(found.people), -1)
     number_of[enough] = np.arange(len(enough))
     labels = number_of[found.labels]
@@ -92,14 +92,14 @@ def plan_shots(
 
 
 def few_shot_curve(probe: Probe, store: Store, plan: ShotPlan) -> tuple[Shots, ...]:
-    """Trains on the first few pictures of each person of every draw.
+    """Trains a probe on the first pictures of each person in every draw.
 
     All validation pictures choose the regularization, and all test pictures measure the accuracy.
 
     Args:
-        probe: What is trained.
-        store: Its embeddings.
-        plan: Which pictures.
+        probe: The kind of probe.
+        store: The embeddings.
+        plan: The pictures.
     """
     val, test = (_labeled(store, plan, rows) for rows in (plan.parts.val, plan.parts.test))
     points = []
@@ -115,7 +115,7 @@ def few_shot_curve(probe: Probe, store: Store, plan: ShotPlan) -> tuple[Shots, .
 
 
 def _first(rows: Numbers, labels: Numbers, count: int) -> Numbers:
-    """Of each person, the first rows in this order."""
+    """The first `count` rows of each person."""
     order = np.argsort(labels[rows], kind="stable")
     sizes = np.bincount(labels[rows])
     place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -1,4 +1,4 @@
-"""Labeled faces of one or several encoders, divided into pictures to learn from, to choose by and to measure on."""
+"""Labeled faces of one or more encoders, split into training, validation and test pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Numbers = NDArray[np.int_]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SplitRows:
-    """Rows of each part. Everybody has a picture in each; no row is in two.
+    """The rows of each part. The parts are disjoint, and every person has a picture in each.
 
     Attributes:
         train: Shape: (train pictures,).
@@ -44,11 +44,11 @@ class SplitRows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledRows:
-    """Pictures of one part.
+    """The pictures of one part.
 
     Attributes:
         embeddings: L2-normalized. Shape: (pictures, dim).
-        labels: Whom each shows, as a number from 0. Shape: (pictures,).
+        labels: Number of the person in each picture, from 0. Shape: (pictures,).
     """
 
     embeddings: NDArray[np.float32]
@@ -57,14 +57,14 @@ class LabeledRows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabeledSplit:
-    """The same pictures as several encoders see them.
+    """The same pictures, embedded by one or more encoders and split into parts.
 
     Attributes:
-        names: What to call the stores.
-        stores: Row i of each is the same picture.
-        people: Sorted.
-        labels: Whom each row shows, as a place among the people. Shape: (pictures,).
-        parts: Which rows are for what.
+        names: Names of the stores in messages.
+        stores: The stores; row i of each is the same picture.
+        people: Sorted names.
+        labels: Index into `people` for each row. Shape: (pictures,).
+        parts: The rows of each part.
     """
 
     names: tuple[str, ...]
@@ -74,33 +74,33 @@ class LabeledSplit:
     parts: SplitRows
 
     def part(self, store: Store, rows: Numbers) -> LabeledRows:
-        """Some rows of one of the stores."""
+        """Selects rows of one of the stores."""
         return LabeledRows(embeddings=store.embeddings[rows], labels=self.labels[rows])
 
 
 def split_sources(config: LinearEvalConfig, reporter: Reporter) -> LabeledSplit:
-    """Reads stores and embeds folders, and divides their pictures by the seed; or takes the parts as they are given.
+    """Reads stores or embeds folders, and splits the pictures at random or as given.
 
     Raises:
-        ConfigError: Nothing was given.
-        DataError: Something cannot be read, has too few people with enough pictures, or holds other pictures than the
-            first.
-        FingerprintError: Crops were made differently.
-        ModelError: The encoder is not there, or parts were embedded by different ones.
+        ConfigError: No source was given.
+        DataError: A source cannot be read, has too few people with enough pictures, or has different pictures from the
+            first source.
+        FingerprintError: The crops of the sources were made differently.
+        ModelError: The encoder does not exist, or the parts were embedded by different encoders.
     """
     sources = _Sources(config.model, reporter)
     if config.train is not None and config.val is not None and config.test is not None:
-        found = _as_given((config.train, config.val, config.test), config, sources)
+        found = _split_as_given((config.train, config.val, config.test), config, sources)
     else:
         if not config.stores:
             raise ConfigError(store_required_error("linear-eval"))
-        found = _by_seed(config, sources)
+        found = _split_at_random(config, sources)
     _warn_of_copies(found, reporter)
     return found
 
 
 class _Sources:
-    """Opens stores and folders; the encoder for folders is loaded once, if at all."""
+    """Opens stores and folders; loads the encoder at most once, for the first folder."""
 
     def __init__(self, model: str, reporter: Reporter) -> None:
         self._model, self.reporter = model, reporter
@@ -110,15 +110,13 @@ class _Sources:
         return load_encoder(self._model)
 
     def open(self, path: Path) -> Store:
-        """The faces of people with names."""
+        """Reads a store or embeds a folder, and checks that it has faces with names."""
         if is_store(path):
             store = choose_faces(read_store(path), "largest", str(path), self.reporter)
         else:
             store = _store_of(embed_folder(path, self._encoder, self._model, self.reporter), self._encoder)
         if not store.people:
-            raise DataError(
-                f"{display_path(path)}: says of no face whose it is; embed a folder with one sub-folder per person"
-            )
+            raise DataError(f"{display_path(path)}: no face has a name; embed a folder with one sub-folder per person")
         return store
 
 
@@ -137,7 +135,7 @@ def _columns(rows: Rows) -> dict[str, Any]:
     return {field.name: getattr(rows, field.name) for field in fields(Rows)}
 
 
-def _by_seed(config: LinearEvalConfig, sources: _Sources) -> LabeledSplit:
+def _split_at_random(config: LinearEvalConfig, sources: _Sources) -> LabeledSplit:
     stores = []
     for path in config.stores:
         stores.append(_chosen(sources.open(path), display_path(path), config))
@@ -152,25 +150,25 @@ def _by_seed(config: LinearEvalConfig, sources: _Sources) -> LabeledSplit:
     )
 
 
-def _as_given(paths: Sequence[Path], config: LinearEvalConfig, sources: _Sources) -> LabeledSplit:
-    """Three stores as one; whoever has no picture in one of them could not be learned, chosen by or measured."""
+def _split_as_given(paths: Sequence[Path], config: LinearEvalConfig, sources: _Sources) -> LabeledSplit:
+    """Combines three stores into one; excludes people without a picture in each."""
     stores = [sources.open(path) for path in paths]
     for path, store in zip(paths[1:], stores[1:], strict=True):
         stores[0].fingerprint.require_same_crops(store.fingerprint, display_path(paths[0]), display_path(path))
         if (store.encoder_digest, store.flip) != (stores[0].encoder_digest, stores[0].flip):
             text = f"{display_path(store.encoder)}{' --flip' if store.flip else ''}"
             raise ModelError(f"{display_path(path)}: was embedded by {text}, unlike {display_path(paths[0])}")
-    everybody = [set(store.people) for store in stores]
-    in_all = set.intersection(*everybody)
-    if left_out := sorted(set.union(*everybody) - in_all):
-        everyone = len(left_out) + len(in_all)
-        text = f"not in all three parts and left out: {len(left_out)} of {everyone} people ({_some(left_out)})"
+    people_of = [set(store.people) for store in stores]
+    in_all = set.intersection(*people_of)
+    if excluded := sorted(set.union(*people_of) - in_all):
+        total = len(excluded) + len(in_all)
+        text = f"{len(excluded)} of {total} people are not in all three parts and are excluded ({_some(excluded)})"
         sources.reporter.report(Notice(text=text, level="warning"))
     if len(in_all) < 2:
         raise DataError(
             f"{display_path(paths[0])}: {len(in_all)} people are also in {display_path(paths[1])} and "
-            f"{display_path(paths[2])}; a "
-            "comparison needs two: divide each person's pictures, as faceclr split --by image does"
+            f"{display_path(paths[2])}; at least two are needed. Split the pictures of each person, for example with "
+            "faceclr split --by image"
         )
     kept = [store.take([row for row, name in enumerate(store.identities) if name in in_all]) for store in stores]
     part_of = np.repeat(np.arange(3), [len(store) for store in kept])
@@ -190,7 +188,7 @@ def _as_given(paths: Sequence[Path], config: LinearEvalConfig, sources: _Sources
 
 
 def _chosen(store: Store, origin: str, config: LinearEvalConfig) -> Store:
-    """The pictures that count, by path."""
+    """Selects the people with the most pictures; sorts the rows by path."""
     rows = rows_of_most_pictured(store, config.identities, config.min_images)
     chosen = store.take(sorted(rows, key=lambda row: store.paths[row]))
     _require_two(chosen, store, origin, config)
@@ -200,8 +198,8 @@ def _chosen(store: Store, origin: str, config: LinearEvalConfig) -> Store:
 def _require_two(chosen: Store, store: Store, origin: str, config: LinearEvalConfig) -> None:
     if len(chosen.people) < 2:
         raise DataError(
-            f"{origin}: {len(chosen.people)} of its {len(store.people)} people have {config.min_images} pictures "
-            "or more; a comparison needs two"
+            f"{origin}: {len(chosen.people)} of {len(store.people)} people have {config.min_images} or more pictures; "
+            "at least two people are needed"
         )
 
 
@@ -217,18 +215,17 @@ def _require_same_pictures(first_path: Path, first: Store, path: Path, store: St
     if ours != theirs or len(first) != len(store):
         odd = min((path for path, _, _ in ours ^ theirs), default=first.paths[0])
         raise DataError(
-            f"{display_path(first_path)} and {display_path(path)} hold different pictures "
-            f"({display_path(odd)} is not the same in both); "
-            "embed the same folder with each encoder"
+            f"{display_path(first_path)} and {display_path(path)} contain different pictures "
+            f"({display_path(odd)} differs); embed the same folder with each encoder"
         )
 
 
 def split_labeled_rows(labels: Numbers, seed: int) -> SplitRows:
-    """60/20/20 of each person's pictures, at least one in each part.
+    """Splits the pictures of each person 60/20/20, with at least one in each part.
 
     Args:
-        labels: Numbers of people from 0, each with three pictures or more. Shape: (pictures,).
-        seed: The same seed divides the same labels alike.
+        labels: Person numbers from 0, each with three or more pictures. Shape: (pictures,).
+        seed: Seed of the random split.
     """
     rng = np.random.default_rng(seed)
     train, val, test = [], [], []
@@ -243,14 +240,14 @@ def split_labeled_rows(labels: Numbers, seed: int) -> SplitRows:
 
 
 def _warn_of_copies(found: LabeledSplit, reporter: Reporter) -> None:
-    """A test picture that was learned from measures memory."""
+    """Warns about test pictures that are in the training set, which measure memorization."""
     hashes = found.stores[0].content_hashes
     learned = {hashes[row] for row in found.parts.train}
     copies = [row for row in found.parts.test if hashes[row] in learned]
     if copies:
-        text = f"{len(copies)} of {len(found.parts.test)} test pictures are copies of training pictures, which flatters"
+        text = f"{len(copies)} of {len(found.parts.test)} test pictures are copies of training pictures"
         first = display_path(found.stores[0].paths[copies[0]])
-        reporter.report(Notice(text=f"{text} (first: {first})", level="warning"))
+        reporter.report(Notice(text=f"{text}; the results are too optimistic (first: {first})", level="warning"))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""`faceclr linear-eval`: how well a single linear layer tells people apart in frozen embeddings."""
+"""`faceclr linear-eval`: the accuracy of a linear, nearest-neighbor or centroid probe on frozen embeddings."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.plots.confusion_matrix import draw_confusion
 from faceclr_cli.core.plots.figure_style import require_drawable
 
-_TASKS = {"linear": "training linear layers", "knn": "asking neighbors", "centroid": "asking centroids"}
+_TASKS = {"linear": "training linear layers", "knn": "searching neighbors", "centroid": "comparing centroids"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearEvalResult:
-    """One row per store, all measured on the same pictures.
+    """The probe results of all stores, measured on the same pictures.
 
     Attributes:
-        rows: In the order of the stores.
-        probe: What was trained.
-        people: How many people were told apart.
-        train: Pictures that the layer learned from.
-        val: Pictures that chose its regularization.
-        test: Pictures that it was measured on.
-        chance: Accuracy of always guessing the person with the most test pictures.
-        shot_people: How many people the few-shot curve tells apart; None without one.
+        rows: One row per store, in order.
+        probe: The kind of probe.
+        people: Number of people.
+        train: Number of training pictures.
+        val: Number of validation pictures, which choose the hyperparameters.
+        test: Number of test pictures.
+        chance: Accuracy of always predicting the person with the most test pictures.
+        shot_people: Number of people in the few-shot curve; None without one.
     """
 
     rows: tuple[ProbeRow, ...]
@@ -48,7 +48,7 @@ class LinearEvalResult:
 
     @property
     def pictures(self) -> int:
-        """How many there are in all."""
+        """Total number of pictures."""
         return self.train + self.val + self.test
 
     def to_json(self) -> dict[str, Any]:
@@ -58,16 +58,17 @@ class LinearEvalResult:
 
 
 def linear_eval(config: LinearEvalConfig, reporter: Reporter) -> LinearEvalResult:
-    """Trains and measures the probe on each store; draws its confusions and keeps it where that is asked for.
+    """Trains and measures the probe on each store; draws the confusion matrix and saves the classifier if requested.
 
     Raises:
-        ConfigError: No store was given, the picture has a name of no format, or the classifier would replace something.
-        DataError: A store cannot be read, has too few people with enough pictures, or holds other pictures
-            than the first; or something cannot be written.
-        FingerprintError: The stores' crops were made differently.
-        ModelError: The encoder for folders is not there, or parts were embedded by different ones.
+        ConfigError: No store was given, the figure format is not supported, or the classifier would overwrite other
+            files.
+        DataError: A store cannot be read, has too few people with enough pictures, or has different pictures from the
+            first store; or an output cannot be written.
+        FingerprintError: The crops of the stores were made differently.
+        ModelError: The encoder for folders does not exist, or the parts were embedded by different encoders.
     """
-    # Before long work, not after.
+    # Fail before the training, which may take long.
     if config.plot is not None:
         require_drawable(config.plot)
     if config.save is not None:
@@ -79,14 +80,14 @@ def linear_eval(config: LinearEvalConfig, reporter: Reporter) -> LinearEvalResul
     for name, store in track(pairs, reporter, _TASKS[config.probe], total=len(pairs), unit="stores"):
         learned = fit_probe(config.probe, found.part(store, found.parts.train), found.part(store, found.parts.val))
         if not learned.finished:
-            reporter.report(Notice(text=f"{name}: the layer was still improving when it was stopped", level="warning"))
+            reporter.report(Notice(text=f"{name}: the layer had not converged when training stopped", level="warning"))
         shots = () if plan is None else few_shot_curve(config.probe, store, plan)
         rows.append(measure_probe(name, store, learned, found, shots, config))
         if config.save is not None and isinstance(learned.score, LinearLayer) and learned.c is not None:
             classifier = fit_classifier(found, learned.score, learned.c, config.seed)
             write_classifier(classifier, config.save, to_json(config))
     if config.plot is not None:
-        title = f"{rows[0].encoder}: who was taken for whom"
+        title = f"{rows[0].encoder}: confusion matrix"
         draw_confusion(config.plot, rows[0].matrix, found.people, title)
     test = found.labels[found.parts.test]
     return LinearEvalResult(

@@ -1,4 +1,4 @@
-"""What tells people apart in frozen embeddings: a linear layer, the nearest neighbors, or the nearest centroid."""
+"""Probe models on frozen embeddings: linear layer, k nearest neighbors, nearest centroid."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from faceclr_cli.core.metrics.knn import knn_scores
 from faceclr_cli.core.metrics.normalization import normalize_rows
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
-"""Inverse regularizations to choose from, strongest first."""
+"""Candidate inverse regularization strengths, strongest regularization first."""
 NEIGHBORS = (1, 3, 5, 9, 15)
-"""Numbers of neighbors to choose from."""
+"""Candidate numbers of neighbors."""
 _STEPS = 300
 _WORTH_THREADS = 50_000_000
-"""Multiplications per step below which threads wait for each other longer than they work."""
+"""Multiplications per step below which the overhead of threads exceeds their gain."""
 
 Embeddings = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinearLayer:
-    """A linear layer on embeddings as the encoder gives them: the centering and scaling of training are folded in.
+    """A linear layer on raw embeddings; the centering and scaling of training are folded into the weights.
 
     Attributes:
         weights: Shape: (people, dim).
@@ -50,13 +50,13 @@ class LinearLayer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedProbe:
-    """A probe that has learned.
+    """A trained probe.
 
     Attributes:
-        score: From embeddings (pictures, dim) to a score for each person (pictures, people): the highest is the answer.
-        c: The inverse regularization that was best on the validation pictures; None without a layer.
-        k: The number of neighbors that was; None without neighbors.
-        finished: False where training still improved the layer when it was stopped.
+        score: Maps embeddings (pictures, dim) to scores (pictures, people); the highest score is the prediction.
+        c: The inverse regularization strength that was best on the validation pictures; None without a linear layer.
+        k: The number of neighbors that was best on the validation pictures; None without kNN.
+        finished: False if training stopped before convergence.
     """
 
     score: Callable[[Embeddings], NDArray[np.float32]]
@@ -66,23 +66,23 @@ class FittedProbe:
 
 
 def fit_probe(probe: Probe, train: LabeledRows, val: LabeledRows) -> FittedProbe:
-    """Learns from the training pictures alone; the validation pictures choose how strongly it is regularized.
+    """Trains a probe on the training pictures; the validation pictures choose its hyperparameter.
 
-    It is not trained again on both afterwards, so that what is kept is what was measured.
+    The probe is not retrained on both parts afterwards, so that the saved model is the measured one.
 
     Args:
-        probe: `linear`: multinomial logistic regression with a squared penalty. `knn`: the votes of the nearest
-            training pictures. `centroid`: the cosine to the mean of each person's training pictures, where nothing is
-            chosen.
-        train: Everybody has a picture.
-        val: May lack some people.
+        probe: `linear`: multinomial logistic regression with an L2 penalty. `knn`: the votes of the nearest training
+            pictures. `centroid`: the cosine similarity to the mean of each person's training pictures, without a
+            hyperparameter.
+        train: Training pictures; every person has at least one.
+        val: Validation pictures; some people may be missing.
     """
     if probe == "knn":
-        return _neighbors(train, val)
+        return _fit_knn(train, val)
     if probe == "centroid":
         means = centroids(train)
         return FittedProbe(score=LinearLayer(weights=means, bias=np.zeros(len(means), np.float32)))
-    return _linear(train, val)
+    return _fit_linear(train, val)
 
 
 def centroids(train: LabeledRows) -> NDArray[np.float32]:
@@ -92,7 +92,7 @@ def centroids(train: LabeledRows) -> NDArray[np.float32]:
     return normalize_rows(sums).astype(np.float32)
 
 
-def _neighbors(train: LabeledRows, val: LabeledRows) -> FittedProbe:
+def _fit_knn(train: LabeledRows, val: LabeledRows) -> FittedProbe:
     best, best_right = NEIGHBORS[0], -1
     for k in NEIGHBORS:
         scores = knn_scores(val.embeddings, train.embeddings, train.labels, k)
@@ -102,19 +102,19 @@ def _neighbors(train: LabeledRows, val: LabeledRows) -> FittedProbe:
     return FittedProbe(score=lambda asked: knn_scores(asked, train.embeddings, train.labels, best), k=best)
 
 
-def _linear(train: LabeledRows, val: LabeledRows) -> FittedProbe:
+def _fit_linear(train: LabeledRows, val: LabeledRows) -> FittedProbe:
     people, pictures = int(train.labels.max()) + 1, len(train.labels)
     work = pictures * min(train.embeddings.shape[1], pictures) * people
     with threadpool_limits(limits=None if work > _WORTH_THREADS else 1):
         basis = scaled_basis(train.embeddings)
-        model = _fit(basis(train.embeddings), train.labels, basis(val.embeddings), val.labels)
-        layer = _folded(model, basis)
+        model = _fit_regression(basis(train.embeddings), train.labels, basis(val.embeddings), val.labels)
+        layer = _fold_basis(model, basis)
     return FittedProbe(score=layer, c=float(model.C), finished=bool(model.n_iter_.max() < _STEPS))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Basis:
-    """What embeddings become before the layer is trained: `(embedding - mean) @ axes`.
+    """The transform of embeddings before training: `(embedding - mean) @ axes`.
 
     Attributes:
         mean: Shape: (dim,).
@@ -125,17 +125,20 @@ class Basis:
     axes: NDArray[np.float32]
 
     def __call__(self, embeddings: Embeddings) -> NDArray[np.float32]:
-        """Shape: (pictures, features)."""
+        """The transformed embeddings. Shape: (pictures, features)."""
         centered: NDArray[np.float32] = embeddings - self.mean
         return centered @ self.axes
 
 
 def scaled_basis(train: Embeddings) -> Basis:
-    """Centered, and all values times one number, so that their angles stay what the encoder made them.
+    """A basis that centers embeddings and scales them by a single factor, which preserves angles.
 
-    One regularization then means the same to embeddings of any length. Where embeddings are much longer
-    than training pictures are many, they are expressed in the span of those: the layer is the same, since the
-    weights that a squared penalty leaves never point out of it, and is learned faster.
+    The scale makes the regularization strength independent of the embedding dimension. If there are far fewer training
+    pictures than dimensions, embeddings are projected onto the span of the training pictures. Training is then faster,
+    and the layer is the same, since the weights of an L2-penalized layer lie in that span.
+
+    Args:
+        train: Training embeddings. Shape: (pictures, dim).
     """
     mean: NDArray[np.float32] = train.mean(axis=0)
     centered = train - mean
@@ -146,16 +149,16 @@ def scaled_basis(train: Embeddings) -> Basis:
     return Basis(mean=mean, axes=(axes / scale).astype(np.float32))
 
 
-def _fit(features: Embeddings, labels: Numbers, val: Embeddings, val_labels: Numbers) -> Any:
-    """Multinomial logistic regression with the regularization that names most validation pictures right."""
-    # Each strength starts where the one before ended.
+def _fit_regression(features: Embeddings, labels: Numbers, val: Embeddings, val_labels: Numbers) -> Any:
+    """Multinomial logistic regression with the regularization strength of the best validation accuracy."""
+    # Each strength starts from the weights of the previous one.
     model = LogisticRegression(warm_start=True, max_iter=_STEPS)
     best, best_accuracy = None, -1.0
     for c in STRENGTHS:
         model.set_params(C=c)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            # One picture of each person is what a few-shot curve asks for.
+            # A few-shot curve may have one picture per person.
             warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
             model.fit(features, labels)
         accuracy = float(model.score(val, val_labels))
@@ -164,9 +167,9 @@ def _fit(features: Embeddings, labels: Numbers, val: Embeddings, val_labels: Num
     return best
 
 
-def _folded(model: Any, basis: Basis) -> LinearLayer:
+def _fold_basis(model: Any, basis: Basis) -> LinearLayer:
     weights, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
-    if len(weights) == 1:  # Of two people, scikit-learn keeps the log odds of the second.
+    if len(weights) == 1:  # For two classes, scikit-learn stores only the log odds of the second.
         weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
     raw = weights @ basis.axes.T.astype(np.float64)
     return LinearLayer(weights=raw.astype(np.float32), bias=(bias - raw @ basis.mean).astype(np.float32))

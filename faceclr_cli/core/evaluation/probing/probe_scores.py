@@ -1,4 +1,4 @@
-"""What a probe reached on the test pictures of one encoder."""
+"""The scores of a probe on the test pictures of one encoder."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from faceclr_cli.core.metrics.knn import knn_correct
 
 @dataclass(frozen=True, kw_only=True)
 class PersonRow:
-    """How well one person is named on the test pictures.
+    """The scores for one person on the test pictures.
 
     Attributes:
-        name: Of the person.
-        precision: Of the pictures named as theirs, the share that are.
-        recall: Of their pictures, the share named as theirs.
-        f1: Harmonic mean of the two.
-        jaccard: Of the pictures that are theirs or named as theirs, the share that are both.
-        support: How many test pictures they have.
+        name: Name of the person.
+        precision: Share of the pictures predicted as the person that show them.
+        recall: Share of the person's pictures that are predicted as them.
+        f1: Harmonic mean of precision and recall.
+        jaccard: Intersection over union of the predicted and the actual pictures of the person.
+        support: Number of test pictures of the person.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """How often one person was taken for another."""
+    """The number of times that one person was predicted as another."""
 
     true: str
     taken_for: str
@@ -66,28 +66,27 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRow:
-    """What one store reached on the test pictures.
+    """The probe scores of one store on the test pictures.
 
     Attributes:
-        store: The file.
-        encoder: Who made its embeddings.
-        dim: Their length.
+        store: The store.
+        encoder: Name of the encoder.
+        dim: Embedding dimension.
         top1: Accuracy.
-        top3: Share of pictures whose person is among the three likeliest; None with three people or fewer.
-        top5: The same of five.
+        top3: Share of pictures with the correct person among the top three; None for three people or fewer.
+        top5: The same for the top five; None for five people or fewer.
         jaccard: Macro mean over people.
         precision: Macro mean over people.
         recall: Macro mean over people.
         f1: Macro mean over people.
         knn: Leave-one-out 1-nearest-neighbor accuracy over all pictures, with no layer trained.
-        c: Inverse regularization that was best on the validation pictures; None without a layer.
-        k: Neighbors that were best on them; None unless neighbors decide.
-        weighted: Means over people as often as they have test pictures.
-        intervals: 95% intervals by bootstrap over people (see `intervals_over_people`), by the names of the fields
-            above.
-        per_person: In the order of the names.
-        shots: The few-shot curve; empty where none was asked for.
-        matrix: A row for each true person, a column for each that was guessed. Shape: (people, people).
+        c: Inverse regularization strength that was best on the validation pictures; None without a linear layer.
+        k: Number of neighbors that was best on the validation pictures; None without kNN.
+        weighted: Means over people, weighted by their number of test pictures.
+        intervals: 95% intervals by bootstrap over people (see `intervals_over_people`), by field name.
+        per_person: The scores of each person, sorted by name.
+        shots: The few-shot curve; empty if not requested.
+        matrix: Confusion matrix; rows are true people, columns predictions. Shape: (people, people).
     """
 
     store: str
@@ -111,7 +110,7 @@ class ProbeRow:
 
     @property
     def confusions(self) -> tuple[Confusion, ...]:
-        """Who was taken for whom, the most frequent first; of equals, by name."""
+        """The confusions, most frequent first; ties are sorted by name."""
         names = [person.name for person in self.per_person]
         wrong = np.argwhere((self.matrix > 0) & ~np.eye(len(names), dtype=bool))
         order = np.argsort(-self.matrix[tuple(wrong.T)], kind="stable")
@@ -136,15 +135,15 @@ def measure_probe(
     shots: tuple[Shots, ...],
     config: LinearEvalConfig,
 ) -> ProbeRow:
-    """Measures what was learned on the test pictures.
+    """Measures a trained probe on the test pictures.
 
     Args:
-        name: Of the store.
-        store: One of those that were divided.
-        learned: From its training and validation pictures.
-        found: Which pictures are the test's, and whom they show.
-        shots: The few-shot curve, to stand beside it.
-        config: Has the number of resamples and their seed.
+        name: Name of the store.
+        store: One of the stores of the split.
+        learned: The trained probe.
+        found: The split and its labels.
+        shots: The few-shot curve to include in the result.
+        config: The number of bootstrap rounds and their seed.
     """
     test, people = found.part(store, found.parts.test), len(found.people)
     scores = learned.score(test.embeddings)
@@ -186,7 +185,7 @@ def _weighted(each: PersonScores) -> Means:
 def _intervals(
     shares: dict[str, tuple[NDArray[np.bool_], NDArray[np.int_]]], each: PersonScores, config: LinearEvalConfig
 ) -> dict[str, tuple[float, float]]:
-    """Of shares of pictures, each right or not and of somebody, and of means over people."""
+    """Bootstrap intervals of the accuracies and of the means over people."""
     people = len(each.support)
     measures: dict[str, tuple[ArrayLike, ArrayLike]] = {
         name: (np.bincount(labels, weights=right, minlength=people), np.bincount(labels, minlength=people))

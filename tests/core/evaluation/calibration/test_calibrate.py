@@ -176,10 +176,10 @@ def test_rates_that_there_are_no_pairs_for_are_said(desk: Path, toy: Path) -> No
     result = run(CalibrateConfig(model=str(toy), embeddings=desk / "faces.h5", all_pairs=True), listener)
     assert [point.far for point in result.calibration.points] == [0.01]
     assert listener.texts == [
-        "FAR 0.001 takes 3,000 pairs of people, and there are 36: not measured",
-        "FAR 0.0001 takes 30,000 pairs of people, and there are 36: not measured",
-        "FAR 1e-05 takes 300,000 pairs of people, and there are 36: not measured",
-        "FAR 0.01 rests on 36 pairs of people, and takes 300: with other people the rate may be several times as high, "
+        "FAR 0.001 needs 3,000 pairs of people, there are 36; not measured",
+        "FAR 0.0001 needs 30,000 pairs of people, there are 36; not measured",
+        "FAR 1e-05 needs 300,000 pairs of people, there are 36; not measured",
+        "FAR 0.01 needs 300 pairs of people, there are 36: with other people the rate may be several times as high, "
         "and no interval is given; add people, not pictures",
     ]
     assert [(point.low, point.high) for point in result.calibration.points] == [(None, None)]
@@ -212,10 +212,10 @@ def test_too_few_pairs_are_an_error_that_says_how_many_it_takes(
 
 def test_pairs_that_don_t_fit_the_faces_are_refused(desk: Path, store: Store, toy: Path, tmp_path: Path) -> None:
     pairs, *_ = listed(tmp_path / "pairs.csv", tuple(f"else/{name}" for name in store.paths))
-    with pytest.raises(DataError, match=r"faces\.h5: holds none of the faces"):
+    with pytest.raises(DataError, match=r"faces\.h5: contains none of the faces"):
         calibrate(toy, embeddings=desk / "faces.h5", pairs=pairs, all_pairs=False)
     pairs.write_text("person-01/01.png,../01.png,1\n")
-    with pytest.raises(DataError, match=r"\.\./01\.png leads out of the folder"):
+    with pytest.raises(DataError, match=r"\.\./01\.png is outside the folder of faces"):
         calibrate(toy, root=desk / "faces", pairs=pairs)
     pairs.write_text("person-01/01.png,person-01/02.png\n")
     with pytest.raises(DataError, match="without a label"):

@@ -173,7 +173,7 @@ def test_each_group_is_a_folder_of_links(people: Path, crowd: Crowd, tmp_path: P
     assert lines == [face.to_json() | {"link": link} for face, link in zip(result.faces, links, strict=True)]
     written = json.loads((out / "cluster.json").read_text())
     assert (written["kind"], written["scores"]["bcubed"]["f"]) == ("groups", pytest.approx(1))
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         _cluster(people, threshold=0.5, faces=pictures, out=out)
 
 
@@ -202,15 +202,15 @@ def test_missing_pictures_are_counted_and_none_at_all_is_an_error(people: Path, 
     (pictures / store.paths[3]).unlink()
     assert _cluster(people, threshold=0.5, faces=pictures, out=tmp_path / "out").missing == 1
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="has none of the pictures"):
+    with pytest.raises(DataError, match="contains none of the pictures"):
         _cluster(people, threshold=0.5, faces=tmp_path / "empty", out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(("out", "faces", "error"), [
-    ("taken", "pictures", "is there already"),
-    ("file", "pictures", "is there already"),
-    ("pictures/new", "pictures", "lies inside the pictures"),
+    ("taken", "pictures", "already exists"),
+    ("file", "pictures", "already exists"),
+    ("pictures/new", "pictures", "is inside the folder of pictures"),
     ("new", None, "--faces"),
     ("new", "gone", "no such folder"),
     ("new", "file", "this is none"),
@@ -262,7 +262,7 @@ def test_a_store_that_names_files_elsewhere_links_none_of_them(crowd: Crowd, tmp
     (tmp_path / "pictures").mkdir()
     for path in ("../secret.jpg", str(tmp_path / "secret.jpg")):
         write_store(tmp_path / "x.h5", replace(crowd(1, 2, 0.1), paths=(path, "b.jpg")))
-        with pytest.raises(DataError, match="leads out of the folder"):
+        with pytest.raises(DataError, match="is outside the folder"):
             _cluster(tmp_path / "x.h5", threshold=0.0, faces=tmp_path / "pictures", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

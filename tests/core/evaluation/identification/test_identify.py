@@ -280,7 +280,7 @@ def test_false_alarms_are_measured_on_the_gallery_with_all_pictures_of_a_person(
     assert 0.05 < share < 0.95
     assert job.people.false_alarms is not None
     assert job.people.false_alarms.rate == pytest.approx(share)
-    assert text.startswith(f"about {share:.1%} of strangers would be taken for one of ")
-    assert text.endswith(
-        "one of 30 people at the threshold 0.300: measured on the gallery, each person against the others"
+    assert text.startswith(
+        f"about {share:.1%} of strangers would be taken for one of 30 people at the threshold 0.300 (95% interval "
     )
+    assert text.endswith("; measured on the gallery, each person against the others)")

@@ -198,7 +198,7 @@ def test_parts_that_are_given_are_used_as_they_are(tmp_path: Path, crowd) -> Non
     notices = Notices()
     result = run(LinearEvalConfig(**parts), notices)
     assert (result.people, result.train, result.val, result.test) == (7, 42, 14, 14)
-    assert "not in all three parts and left out: 1 of 8 people (p07)" in notices.texts[0]
+    assert "1 of 8 people are not in all three parts and are excluded (p07)" in notices.texts[0]
     write_store(parts["test"], replace(store, encoder_digest="other"))
     with pytest.raises(ModelError, match=r"test\.h5: was embedded by crowd, unlike"):
         run(LinearEvalConfig(**parts), Silent())
@@ -242,7 +242,7 @@ def test_scikit_learn_says_nothing(tmp_path: Path, crowd, recwarn, monkeypatch: 
     write_store(tmp_path / "a.h5", crowd(noise=3))
     run(LinearEvalConfig(stores=(tmp_path / "a.h5",), shots="1"), notices)
     assert not recwarn.list
-    assert "the layer was still improving" in notices.texts[0]
+    assert "the layer had not converged" in notices.texts[0]
 
 
 @pytest.mark.real

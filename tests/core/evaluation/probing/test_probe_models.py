@@ -135,5 +135,5 @@ def test_people_with_too_few_pictures_are_said_aloud(crowd) -> None:
 
     plan = plan_shots(_divided(store), (1, 8), 2, 0, Notices())
     assert plan.people == 4
-    assert texts == ["1 of 5 people have fewer than 8 training pictures and are left out of the few-shot curve"]
+    assert texts == ["1 of 5 people have fewer than 8 training pictures and are excluded from the few-shot curve"]
     assert 0 not in _divided(store).labels[plan.draws[0]]
