@@ -92,7 +92,7 @@ def _candidates(
     """Returns the levels, counted from 0, that could be people."""
     found: list[int] = []
     is_below_dates = False
-    for level in range(_shared_levels(folder_parts, sizes, levels)):
+    for level in range(min(len(levels), _shared_levels(folder_parts, sizes, levels))):
         is_below_dates = _are_dates(levels[level], is_below_dates) or (
             is_below_dates and _are_albums(folder_parts, level)
         )

@@ -12,6 +12,7 @@ import pytest
 
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.sources.folder_levels import find_person_folders
 from faceclr_cli.core.sources.layouts import Photo, find_photos, photo_reader
 
 
@@ -519,3 +520,8 @@ def test_a_command_without_the_options_is_not_told_of_them(tmp_path: Path, monke
 def test_folders_that_differ_only_in_unicode_form_are_one_person(tmp_path: Path) -> None:
     touch(tmp_path, "José/1.jpg", "Jose\u0301/2.jpg", "Ann/1.jpg")
     assert set(people(tmp_path).values()) == {"José", "Ann"}
+
+
+def test_pictures_without_folders_have_no_people() -> None:
+    division = find_person_folders(["a.jpg", "b.jpg"])
+    assert (division.people, division.rivals, division.is_doubtful) == ((None, None), (), True)
