@@ -108,7 +108,7 @@ def test_a_file_comes_back_and_says_what_made_it(written: Path) -> None:
     ("damage", "text"),
     [
         (lambda content: "", "cannot be read as JSON"),
-        (lambda content: "[1]", "no JSON object"),
+        (lambda content: "[1]", "does not contain a JSON object"),
         (lambda content: '{"kind": ' + "[" * 100_000, "damaged"),
         (lambda content: content.replace('"kind": "calibration"', '"kind": "encoder"'), "not a calibration file"),
         (lambda content: content.replace('"encoder_digest"', '"digest"'), "damaged"),

@@ -44,7 +44,7 @@ def make_desk(desk: Path) -> Path:
     network = EncoderNetwork(Architecture(backbone="test_convnext", embedding_dim=8, image_size=32))
     card = Card(command="pretrain", config={"lr": 0.5}, data="train", pictures=3, people={"Zoë": 2, "Ann": 1})
     save_encoder(desk / "toy" / "encoder", network, fingerprint, card=card)
-    embed.run(EmbedConfig(faces=desk / "faces", model=str(desk / "toy"), out=desk / "faces.h5"), Silent())
+    embed.embed(EmbedConfig(faces=desk / "faces", model=str(desk / "toy"), out=desk / "faces.h5"), Silent())
     return desk
 
 

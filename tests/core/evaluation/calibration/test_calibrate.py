@@ -250,7 +250,7 @@ def test_the_seed_fixes_the_intervals(desk: Path, tmp_path: Path) -> None:
         ({"root": Path("a")}, "--pairs FILE"),
         ({"root": Path("a"), "pairs": Path("-")}, "give a file"),
         ({"root": Path("a"), "all_pairs": True, "far": (0.0,)}, "between 0 and 1"),
-        ({"root": Path("a"), "all_pairs": True, "far": (float("nan"),)}, "between 0 and 1"),
+        ({"root": Path("a"), "all_pairs": True, "far": (float("nan"),)}, "finite number"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options: dict[str, object], text: str) -> None:

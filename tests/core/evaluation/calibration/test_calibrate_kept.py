@@ -66,8 +66,8 @@ def test_verify_goes_by_them(desk: Path, toy: Path) -> None:
     result = calibrate(toy, embeddings=desk / "faces.h5", far=(0.02, 0.1, 0.02))
     strict, lax = result.calibration.at(0.02), result.calibration.at(0.1)
     assert len(result.calibration.points) == 2
-    usual = verify.run(VerifyConfig(photos=photos, model=str(toy)), Silent())
-    chosen = verify.run(VerifyConfig(photos=photos, model=str(toy), far=0.1), Silent())
+    usual = verify.verify(VerifyConfig(photos=photos, model=str(toy)), Silent())
+    chosen = verify.verify(VerifyConfig(photos=photos, model=str(toy), far=0.1), Silent())
     assert isinstance(usual, verify.VerifyResult) and isinstance(chosen, verify.VerifyResult)
     assert (usual.far, usual.threshold) == (0.02, strict.threshold)
     assert (chosen.far, chosen.threshold) == (0.1, lax.threshold)
@@ -77,7 +77,7 @@ def test_verify_goes_by_them(desk: Path, toy: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"no threshold for a FAR.*only for 0\.1, 0\.02; run faceclr calibrate --far 0\.001"
     ):
-        verify.run(VerifyConfig(photos=photos, model=str(toy), far=0.001), Silent())
+        verify.verify(VerifyConfig(photos=photos, model=str(toy), far=0.001), Silent())
 
 
 def test_what_cannot_keep_thresholds_needs_a_file_for_them(desk: Path, tmp_path: Path) -> None:
@@ -94,13 +94,13 @@ def test_a_file_of_thresholds_serves_verify(desk: Path, toy: Path, tmp_path: Pat
     result = calibrate("pixels", root=desk / "people", out=tmp_path / "new" / "mine.json", seed=7)
     content = json.loads((tmp_path / "new" / "mine.json").read_text())
     assert (content["encoder"], content["config"]["seed"]) == ("pixels", 7)
-    verdict = verify.run(
+    verdict = verify.verify(
         VerifyConfig(photos=photos, model="pixels", calibration=tmp_path / "new" / "mine.json"), Silent()
     )
     assert isinstance(verdict, verify.VerifyResult)
     assert verdict.threshold == result.calibration.default_point.threshold
     with pytest.raises(ModelError, match="of the encoder pixels, not of toy"):
-        verify.run(VerifyConfig(photos=photos, model=str(toy), calibration=tmp_path / "new" / "mine.json"), Silent())
+        verify.verify(VerifyConfig(photos=photos, model=str(toy), calibration=tmp_path / "new" / "mine.json"), Silent())
     # With -o, an encoder that could keep them stays as it is.
     calibrate(toy, embeddings=desk / "faces.h5", out=tmp_path / "toy.json")
     assert load_encoder(str(toy)).calibration is None

@@ -272,13 +272,13 @@ def test_killed_halfway_it_leaves_nothing_under_the_final_name(people: Path, cro
     script = (
         "import os, signal\nfrom pathlib import Path\n"
         "from faceclr_cli.core.configs.cluster import ClusterConfig\n"
-        "from faceclr_cli.core.evaluation.clustering.cluster import run\n"
+        "from faceclr_cli.core.evaluation.clustering.cluster import cluster\n"
         "from faceclr_cli.core.events import TaskAdvanced\n"
         "class Killer:\n"
         "    def report(self, event):\n"
         "        if isinstance(event, TaskAdvanced) and event.task == 'linking faces' and event.done == 7:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run(ClusterConfig(source=Path('people.h5'), threshold=.5, faces=Path('pictures'), out=Path('out')), Killer())"
+        "cluster(ClusterConfig(source=Path('people.h5'), threshold=.5, faces=Path('pictures'), out=Path('out')), Killer())"
     )
     place = {"PYTHONPATH": str(Path(faceclr_cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | place, check=False)

@@ -75,7 +75,7 @@ def test_one_replaces_another_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "kept/mine.txt").read_text() == "keep"
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder/weights.safetensors").write_bytes(b"")
-    with pytest.raises(ConfigError, match="other things"):
+    with pytest.raises(ConfigError, match="not part of a classifier"):
         write_classifier(_classifier(), tmp_path / "encoder")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="a file of that name"):
@@ -150,5 +150,5 @@ def test_files_that_are_cut_off_foreign_or_gone_are_refused(tmp_path: Path, name
         with pytest.raises(DataError, match=name):
             read_classifier(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(DataError, match="no classifier" if name == "classifier.json" else name):
+    with pytest.raises(DataError, match="not a classifier" if name == "classifier.json" else name):
         read_classifier(tmp_path)

@@ -83,7 +83,7 @@ def _with_bystanders(store: Store) -> Store:
 
 def test_of_several_rows_of_a_photograph_the_largest_face_counts(root: Path, tmp_path: Path) -> None:
     pairs, one, several = root.parent / "pairs.txt", tmp_path / "one.h5", tmp_path / "all.h5"
-    embed.run(EmbedConfig(faces=root, out=one), Silent())
+    embed.embed(EmbedConfig(faces=root, out=one), Silent())
     write_store(several, _with_bystanders(read_store(one)))
     for options in ({"pairs": pairs, "protocol": None}, {"all_pairs": True, "protocol": None}):
         listener, name = Listener(), {"source": "", "store": ""}
@@ -101,7 +101,7 @@ def test_of_several_rows_of_a_photograph_the_largest_face_counts(root: Path, tmp
 def test_photographs_give_what_their_embeddings_give(root: Path, tmp_path: Path) -> None:
     pairs, store = root.parent / "pairs.txt", tmp_path / "faces.h5"
     # In the middle of the picture, as LFW means it, is also where the protocol looks.
-    embed.run(EmbedConfig(faces=root, out=store, face="center"), Silent())
+    embed.embed(EmbedConfig(faces=root, out=store, face="center"), Silent())
     own = _measured(pairs=pairs, root=root, results=tmp_path / "own.jsonl")
     stored = _measured(pairs=pairs, embeddings=store, protocol=None, results=tmp_path / "stored.jsonl")
     assert (own.genuine, own.impostor, own.missing, own.people) == (10, 10, 0, 10)
@@ -143,7 +143,7 @@ def test_pairs_of_which_none_can_be_compared_are_an_error(root: Path, tmp_path: 
 
 def test_prepared_faces_are_taken_as_they_are(root: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
-    prepare.run(PrepareConfig(source=root, out=faces, layout="identities"), Silent())
+    prepare.prepare(PrepareConfig(source=root, out=faces, layout="identities"), Silent())
     results = tmp_path / "faces.jsonl"
     _measured(pairs=root.parent / "pairs.txt", root=faces, model="pixels", results=results)
     for row in _rows(results):
@@ -154,7 +154,7 @@ def test_prepared_faces_are_taken_as_they_are(root: Path, tmp_path: Path) -> Non
 
 def test_faces_prepared_in_another_way_are_exit_3_and_name_the_difference(root: Path, tmp_path: Path) -> None:
     faces, pairs = tmp_path / "faces", root.parent / "pairs.txt"
-    prepare.run(PrepareConfig(source=root, out=faces, layout="identities", align="box"), Silent())
+    prepare.prepare(PrepareConfig(source=root, out=faces, layout="identities", align="box"), Silent())
     with pytest.raises(FingerprintError, match="template"):
         _measured(pairs=pairs, root=faces)
     line = ["verify", "--protocol", "lfw", "--pairs", str(pairs), "--root", str(faces)]
@@ -195,7 +195,7 @@ def test_cfp_is_measured_by_its_own_pairs_and_folds(root: Path, tmp_path: Path) 
         (folder / "same.txt").write_text(f"{split},{split}\n")
         (folder / "diff.txt").write_text(f"{split},{split % 10 + 1}\n")
     store = tmp_path / "cfp.h5"
-    embed.run(EmbedConfig(faces=cfp, out=store, face="center", model="pixels"), Silent())
+    embed.embed(EmbedConfig(faces=cfp, out=store, face="center", model="pixels"), Silent())
     row = dict(zip(read_store(store).paths, read_store(store).embeddings, strict=True))
     results = tmp_path / "cfp.jsonl"
     result = _measured(protocol="cfp", root=cfp, model="pixels", folds=10, results=results)

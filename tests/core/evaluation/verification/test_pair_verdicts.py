@@ -176,7 +176,7 @@ def test_a_file_without_pairs_or_a_folder_that_is_not_there(root: Path, tmp_path
 
 
 def test_many_verdicts_are_no_single_result(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"for many pairs there is verdicts\(\)"):
+    with pytest.raises(ConfigError, match=r"use verdicts\(\) for many pairs"):
         run(VerifyConfig(pairs=_listed(tmp_path, LINE_BY_LINE), root=root), Silent())
 
 

@@ -105,7 +105,7 @@ def test_a_store_without_faces_is_no_reason_for_a_traceback(tmp_path: Path, crow
     lines = _lines(store)
     empty = store.take([])
     assert len(replace(empty)) == 0
-    with pytest.raises(DataError, match="the store has nothing"):
+    with pytest.raises(DataError, match="the store contains nothing"):
         _measure(tmp_path, empty, lines)
 
 
@@ -128,7 +128,7 @@ def test_all_pairs_of_a_store(tmp_path: Path, crowd) -> None:
         assert row.tar == pytest.approx(np.mean(scores[same] >= row.threshold - 1e-6), abs=1e-3)
     done = CliRunner().invoke(app, ["verify", "--embeddings", str(tmp_path / "faces.h5"), "--all-pairs"])
     assert done.exit_code == 0, done.output
-    assert "all of 79 faces" in done.stdout
+    assert "all pairs of 79 faces" in done.stdout
     assert "FAR 1e-06 needs 1,000,000 impostor pairs" in done.stdout
 
 
@@ -153,7 +153,7 @@ def test_other_pairs_choose_the_threshold_and_the_other_way_round(tmp_path: Path
     assert [point.fold_mean for point in result.tar_at_far] == [None] * 3
     line = ["verify", "--protocol", "scores", "--pairs", str(judged), "--calibrate-on", str(other)]
     done = CliRunner().invoke(app, line)
-    assert f"62.5% ± 17.1% by the threshold of {other}" in done.stdout
+    assert f"62.5% ± 17.1% at the threshold of {other}" in done.stdout
     assert "87.5% on the pairs of --calibrate-on at the best threshold of --pairs" in done.stdout
     assert "0.650; 0.450 has the highest accuracy on these pairs" in done.stdout
 
@@ -268,7 +268,7 @@ def test_distances_given_as_scores_are_told_of(tmp_path: Path) -> None:
         file = _of_scores(tmp_path / "scores.csv", genuine, impostor)
         run(VerifyConfig(pairs=file, protocol="scores", folds=2), Ear())
     assert len(heard) == 1
-    assert "these are distances" in heard[0]
+    assert "If the scores are distances" in heard[0]
 
 
 def test_a_store_is_asked_for_pictures_in_any_unicode_form(tmp_path: Path, crowd) -> None:
