@@ -201,8 +201,8 @@ def test_too_few_pairs_are_an_error_that_says_how_many_it_takes(
     with pytest.raises(DataError, match=r"faces\.h5: a FAR of 0\.001 needs 3,000 impostor pairs, but there are 576"):
         calibrate(toy, embeddings=desk / "faces.h5", far=(0.1, 0.001))
     pairs, *_ = listed(tmp_path / "pairs.csv", store.paths, apart=200)
-    for far, needed in ((), "0.01 takes 300"), ((0.001,), "0.001 takes 3,000"):
-        with pytest.raises(DataError, match=f"a FAR of {needed} impostor pairs, and there are 200"):
+    for far, needed in ((), "0.01 needs 300"), ((0.001,), "0.001 needs 3,000"):
+        with pytest.raises(DataError, match=f"a FAR of {needed} impostor pairs, but there are 200"):
             calibrate(toy, embeddings=desk / "faces.h5", pairs=pairs, all_pairs=False, far=far)
     with pytest.raises(DataError, match="genuine"):
         write_store(tmp_path / "alone.h5", replace(store, identities=store.paths))

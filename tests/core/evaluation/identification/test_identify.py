@@ -150,7 +150,7 @@ def test_the_faces_of_a_store_get_the_answers_of_its_photographs(album: Path, tm
 def test_a_store_as_photographs_must_be_the_encoders_and_holds_no_pictures(album: Path, tmp_path: Path) -> None:
     store = tmp_path / "photos.h5"
     embed(EmbedConfig(faces=album / "photos", out=store), Silent())
-    with pytest.raises(ConfigError, match=r"--annotate: .* holds no pictures"):
+    with pytest.raises(ConfigError, match=r"--annotate: .* has no pictures"):
         _identify(album, photos=store, annotate=tmp_path / "out")
     write_store(tmp_path / "other.h5", replace(read_store(store), encoder_digest="0" * 64, encoder="other"))
     with pytest.raises(ModelError, match="was made by other, not by --model sface"):

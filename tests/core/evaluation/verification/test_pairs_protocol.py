@@ -129,7 +129,7 @@ def test_all_pairs_of_a_store(tmp_path: Path, crowd) -> None:
     done = CliRunner().invoke(app, ["verify", "--embeddings", str(tmp_path / "faces.h5"), "--all-pairs"])
     assert done.exit_code == 0, done.output
     assert "all pairs of 79 faces" in done.stdout
-    assert "FAR 1e-06 needs 1,000,000 impostor pairs" in done.stdout
+    assert "FAR 1e-06 requires 1,000,000 impostor pairs" in done.stdout
 
 
 def _of_scores(path: Path, genuine: list[float], impostor: list[float]) -> Path:
