@@ -159,7 +159,7 @@ def test_standard_output_is_what_the_schema_says_and_nothing_else(case: Case, pr
     done = printed[case.typed]
     assert done.exit_code == case.exit_code, done.stderr
     found = documents(done)
-    assert len(found) == 1 or (found and "One a line." in FOUND[case.schema]["description"])
+    assert len(found) == 1 or (found and "One document per line." in FOUND[case.schema]["description"])
     for document in found:
         VALIDATORS[case.schema].validate(document)
     assert done.stray == ""
