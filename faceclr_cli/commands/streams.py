@@ -44,14 +44,21 @@ def set_up() -> None:
         if getattr(sys, name) is None:
             # Opened in this order, each gets its own descriptor, which no other file can take later.
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process exits
-    with contextlib.suppress(io.UnsupportedOperation):  # A stream in memory has no descriptor.
-        if sys.stderr.fileno() == _STANDARD_ERROR:
-            # Messages use a separate descriptor, so that the output of image decoders to descriptor 2 can be discarded.
-            encoding = sys.stderr.encoding
-            sys.stderr = open(os.dup(_STANDARD_ERROR), "w", buffering=1, encoding=encoding)  # noqa: SIM115 - as above
+    if _descriptor_of(sys.stderr) == _STANDARD_ERROR:
+        # Messages use a separate descriptor, so that the output of image decoders to descriptor 2 can be discarded.
+        encoding = sys.stderr.encoding
+        sys.stderr = open(os.dup(_STANDARD_ERROR), "w", buffering=1, encoding=encoding)  # noqa: SIM115 - as above
     for stream in (sys.stdout, sys.stderr):
         # A locale or a file name that is not UTF-8 must not crash a job.
         cast(TextIO, stream).reconfigure(errors=_ERROR_HANDLER)  # type: ignore[attr-defined]
+
+
+def _descriptor_of(stream: TextIO) -> int | None:
+    """Returns the descriptor of a stream, or None if it is not a file, as in a notebook."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
 
 
 def abandon_output(error: OSError) -> int:

@@ -170,14 +170,13 @@ def test_switches_of_every_command_may_stand_in_the_file(tmp_path: Path, monkeyp
 
 
 def test_error_names_the_variable_of_an_invalid_value(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stderr", sys.stderr)  # main() replaces it
     monkeypatch.setattr("sys.argv", ["faceclr", "prepare", "photos", "-o", "faces"])
     monkeypatch.setenv("FACECLR_SIZE", "abc")
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "Invalid value for the variable FACECLR_SIZE: 'abc'" in capfd.readouterr().err
+    assert "Invalid value for the variable FACECLR_SIZE: 'abc'" in capsys.readouterr().err
 
 
 def test_a_command_that_ends_the_process_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
