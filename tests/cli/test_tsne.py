@@ -65,7 +65,7 @@ def test_people_are_chosen_by_name_or_by_number() -> None:
     ("line", "code", "message"),
     [
         ("faces.h5 -o map.gif", 2, "must be a .png, .svg, .pdf or .html file"),
-        ("photos -o photos/map.png", 2, "would be taken for one of them"),
+        ("photos -o photos/map.png", 2, "would be read as a picture"),
         ("faces.h5 --faces photos", 2, "add -o map.html"),
         ("faces.h5 --people nobody", 2, "not found in faces.h5"),
         ("faces.h5 -o map.html --faces nowhere", 3, "no such folder"),

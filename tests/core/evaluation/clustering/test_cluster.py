@@ -150,7 +150,7 @@ def test_what_cannot_be_read_or_is_not_the_encoders_is_refused(people: Path, tmp
         _cluster(tmp_path / "gone.h5")
     with pytest.raises(ModelError, match="was made by crowd, not by --model sface"):
         _cluster(people, model="sface")
-    with pytest.raises(ConfigError, match="embedded already"):
+    with pytest.raises(ConfigError, match="--face and --null apply to photographs"):
         _cluster(people, face="all")
 
 

@@ -85,7 +85,7 @@ def test_of_a_photograph_the_face_is_shown(store: Store, tmp_path: Path) -> None
 
 
 def test_without_the_folder_there_are_no_pictures_and_a_word_why(store: Store, tmp_path: Path) -> None:
-    for config, reason in (({"faces": str(tmp_path / "gone")}, "is no folder here"), ({"faces": 7}, "does not say")):
+    for config, reason in (({"faces": str(tmp_path / "gone")}, "is not a folder"), ({"faces": 7}, "does not name")):
         listener = Listener()
         assert list(thumbnails(store, config, None, listener)) == [None, None]
         assert reason in listener.notices[0]
