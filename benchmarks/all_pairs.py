@@ -1,7 +1,8 @@
-"""How long `faceclr verify --all-pairs` takes, whole process, and the memory that it needs.
+"""Time and peak memory of `faceclr verify --all-pairs` as a process.
 
-The ceiling is the product of the embeddings with themselves, in blocks, each pair once, with nothing done to the
-scores. The rate at 1e-6 and the rest are exact; for small stores the tests compare them with scikit-learn's.
+The lower bound is the blockwise matrix product of the embeddings with themselves, each pair once, without processing
+the scores. All rates are exact, including the TAR at FAR 1e-6; the tests compare them with scikit-learn on small
+stores.
 
     python benchmarks/all_pairs.py --faces 20000 --dim 128
 """
@@ -27,7 +28,7 @@ _BLOCK = 1024
 
 
 def crowd(faces: int, dim: int) -> Store:
-    """People with twenty pictures each, about as easy to tell apart as those of a good encoder."""
+    """Returns a store of random people with twenty pictures each, about as separable as with a good encoder."""
     chance = np.random.default_rng(0)
     people = np.arange(faces) // 20
     rows = chance.normal(size=(people[-1] + 1, dim))[people] + chance.normal(size=(faces, dim)) * 0.8
@@ -48,7 +49,7 @@ def crowd(faces: int, dim: int) -> Store:
 
 
 def bare(rows: NDArray[np.float32]) -> float:
-    """Seconds of the product alone."""
+    """Returns the seconds of the matrix product alone."""
     began = time.perf_counter()
     for start in range(0, len(rows), _BLOCK):
         rows[start : start + _BLOCK] @ rows[start:].T
@@ -56,7 +57,7 @@ def bare(rows: NDArray[np.float32]) -> float:
 
 
 def whole(store: Path) -> tuple[float, float]:
-    """Seconds of the command as a process, and its peak of memory in MiB."""
+    """Returns the seconds of the command as a process, and its peak memory in MiB."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "faceclr_cli", "verify", "--embeddings", str(store), "--all-pairs"],
@@ -69,7 +70,7 @@ def whole(store: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints medians over rounds, taken in turns."""
+    """Prints medians over alternating rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=128)
@@ -86,7 +87,7 @@ def main() -> None:
     seconds, ceiling = (statistics.median(times) for times in ([time for time, _ in taken], products))
     pairs = options.faces * (options.faces - 1) // 2
     print(f"{pairs:,} pairs of {options.faces:,} x {options.dim}: {seconds:.1f} s, {max(m for _, m in taken):.0f} MiB")
-    print(f"the product alone: {ceiling:.1f} s, {ceiling / seconds:.2f} of the whole")
+    print(f"matrix product alone: {ceiling:.1f} s, {ceiling / seconds:.2f} of the total")
 
 
 if __name__ == "__main__":

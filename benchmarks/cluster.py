@@ -1,7 +1,8 @@
-"""How long `faceclr cluster` takes by either method, whole process, and the memory that it needs.
+"""Time and peak memory of `faceclr cluster` as a process, for both methods.
 
-The faces are drawn by lot, twenty of each person, about as easy to tell apart as those of a good encoder. Average
-linkage needs the more memory the more faces are connected at the threshold: 0 connects them all, and is its worst case.
+The embeddings are random, with twenty faces per person, about as separable as with a good encoder. The memory of
+average linkage grows with the number of faces connected at the threshold; the worst case is 0, which connects all of
+them.
 
     python benchmarks/cluster.py --faces 20000 --dim 128
 """
@@ -28,7 +29,7 @@ _RUNS = (
 
 
 def whole(store: Path, options: tuple[str, ...]) -> tuple[float, float, int]:
-    """Seconds of the command as a process, its peak of memory in MiB, and its exit code."""
+    """Returns the seconds of the command as a process, its peak memory in MiB, and its exit code."""
     began = time.perf_counter()
     line = [sys.executable, "-m", "faceclr_cli", "cluster", str(store), *options]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -37,7 +38,7 @@ def whole(store: Path, options: tuple[str, ...]) -> tuple[float, float, int]:
 
 
 def main() -> None:
-    """Prints the best of some rounds, taken in turns."""
+    """Prints the best of several alternating rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=128)

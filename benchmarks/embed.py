@@ -1,14 +1,14 @@
-"""How fast faces become a store, beside the encoder alone, and how much memory and disk that takes.
+"""Throughput of `faceclr embed` compared with the encoder alone, and its memory and disk usage.
 
-`rate`: an untrained encoder embeds prepared faces, by PyTorch and, exported, by ONNX Runtime: the whole of `faceclr
-embed` but for loading the encoder (files to rows on disk), in turns with the network's bare forward passes over batches
-that lie ready in memory, with the same threads and batch size. These run twice: in a process of their own, as in a
-script that knows nothing of faceclr; and in the same process as embed, which keeps freed memory for the next batch, as
-fast as they can be.
+`rate`: an untrained encoder embeds prepared faces with PyTorch and, after export, with ONNX Runtime. The time of
+`faceclr embed` from files to rows on disk, without loading the encoder, is compared with bare forward passes on
+batches in memory, with the same number of threads and batch size, in alternating rounds. The forward passes are
+measured twice: in a separate process, as in a script without faceclr, and in the process of embed, which keeps freed
+memory for the next batch and is the fastest possible.
 
-`size`: `faceclr embed`, as a process, on folders of more and more prepared faces, which are links to a few drawn ones,
-by a network so small that millions are done in minutes: its peak of memory, and the store's bytes beside those of its
-numbers and paths.
+`size`: runs `faceclr embed` as a process on folders with increasing numbers of prepared faces, which are links to a
+few drawings, with a network small enough for millions of faces in minutes. Prints the peak memory, and the size of the
+store relative to its numbers and paths.
 
     python benchmarks/embed.py rate FACES --rounds 5
     python benchmarks/embed.py size --rows 10000 100000 1000000
@@ -52,7 +52,7 @@ Crops = NDArray[np.uint8]
 
 
 def untrained(faces: Path, out: Path, backbone: str, size: int, dim: int) -> Path:
-    """An encoder that has learned nothing, for crops like these."""
+    """Writes an untrained encoder for the given crops and returns its folder."""
     from faceclr_cli.core.training.trainers import pretrain
 
     config = PretrainConfig(
@@ -70,7 +70,7 @@ def untrained(faces: Path, out: Path, backbone: str, size: int, dim: int) -> Pat
 
 
 def bare_torch(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
-    """The network alone, in PyTorch, on batches that lie ready."""
+    """Returns a function that runs the PyTorch network alone, on batches in memory."""
     import torch
 
     from faceclr_cli.core.encoders.encoder_folder import load_network
@@ -90,7 +90,7 @@ def bare_torch(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
 
 
 def bare_onnx(encoder: Path, crops: Crops, batch: int) -> Callable[[], None]:
-    """The exported graph alone, in ONNX Runtime, on batches that lie ready."""
+    """Returns a function that runs the exported graph alone in ONNX Runtime, on batches in memory."""
     import onnxruntime
     import torch
 
@@ -113,25 +113,25 @@ ENGINES: dict[str, Callable[[Path, Crops, int], Callable[[], None]]] = {
 }
 
 
-class Elsewhere:
-    """Bare forward passes in a process of their own."""
+class SeparateProcess:
+    """Bare forward passes in a separate process."""
 
     def __init__(self, engine: str, encoder: Path, crops: Path, batch: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
-        context.Process(target=_pass_elsewhere, args=(theirs, engine, encoder, crops, batch), daemon=True).start()
+        context.Process(target=_serve_forward_passes, args=(theirs, engine, encoder, crops, batch), daemon=True).start()
         self._ours.recv()
 
     def __call__(self) -> None:
-        """Returns when they are done."""
+        """Runs the forward passes and waits for them."""
         self._ours.send(None)
         self._ours.recv()
 
 
-def _pass_elsewhere(pipe: Connection, engine: str, encoder: Path, crops: Path, batch: int) -> None:
+def _serve_forward_passes(pipe: Connection, engine: str, encoder: Path, crops: Path, batch: int) -> None:
     forward = ENGINES[engine](encoder, np.load(crops), batch)
     forward()
-    with suppress(EOFError):  # when the other end is gone
+    with suppress(EOFError):  # the other end was closed
         while True:
             pipe.send(None)
             pipe.recv()
@@ -139,12 +139,12 @@ def _pass_elsewhere(pipe: Connection, engine: str, encoder: Path, crops: Path, b
 
 
 def parts_of(crops: Crops, batch: int) -> list[Crops]:
-    """The crops in batches."""
+    """Splits the crops into batches."""
     return [crops[start : start + batch] for start in range(0, len(crops), batch)]
 
 
 def measure_rate(arguments: argparse.Namespace) -> None:
-    """Prints pictures a second, by both engines."""
+    """Prints the pictures per second of both engines."""
     from faceclr_cli.core.embeddings.embed import embed
     from faceclr_cli.core.encoders.export import export
 
@@ -157,22 +157,22 @@ def measure_rate(arguments: argparse.Namespace) -> None:
         encoder = untrained(faces, place / "encoder", arguments.backbone, 112, 512)
         for engine, bare in ENGINES.items():
             if engine == "ONNX Runtime":
-                export(ExportConfig(run=encoder), Silent())  # From here on, embed takes the graph.
-            elsewhere = Elsewhere(engine, encoder, place / "crops.npy", arguments.batch_size)
+                export(ExportConfig(run=encoder), Silent())  # From here on, embed uses the graph.
+            separate = SeparateProcess(engine, encoder, place / "crops.npy", arguments.batch_size)
             here = bare(encoder, crops, arguments.batch_size)
             config = EmbedConfig(faces=faces, model=str(encoder), batch_size=arguments.batch_size, device="cpu")
             embed(replace(config, out=place / f"{engine}.h5"), Silent())
             rates: dict[str, list[float]] = {"alone": [], "here": [], "ours": []}
             for number in range(arguments.rounds):
-                for name, forward in (("alone", elsewhere), ("here", here)):
+                for name, forward in (("alone", separate), ("here", here)):
                     began = time.perf_counter()
                     forward()
                     rates[name].append(len(crops) / (time.perf_counter() - began))
                 out = place / f"{engine}-{number}.h5"
                 rates["ours"].append(embed(replace(config, out=out), Silent()).faces_per_second)
-            print(f"{engine}, {arguments.backbone} at 112, batch {arguments.batch_size}, pictures a second:")
+            print(f"{engine}, {arguments.backbone} at 112, batch {arguments.batch_size}, pictures per second:")
             print(f"  faceclr embed                        {statistics.median(rates['ours']):.0f}")
-            for name, label in (("alone", "bare forward, a process of its own"), ("here", "bare forward, memory kept")):
+            for name, label in (("alone", "bare forward, separate process"), ("here", "bare forward, memory kept")):
                 ratios = [mine / theirs for mine, theirs in zip(rates["ours"], rates[name], strict=True)]
                 each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
                 print(f"  {label:<36} {statistics.median(rates[name]):.0f}", end="")
@@ -180,7 +180,7 @@ def measure_rate(arguments: argparse.Namespace) -> None:
 
 
 def links_to_some(faces: Path, out: Path, count: int) -> Path:
-    """A folder with links to the first of some prepared faces."""
+    """Creates a folder with links to the first prepared faces."""
     folder = open_faces(faces)
     for name in islice(folder.paths, count):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def links_to_some(faces: Path, out: Path, count: int) -> Path:
 
 
 def measure_size(arguments: argparse.Namespace) -> None:
-    """Prints peak memory and bytes on disk by the number of rows."""
+    """Prints the peak memory and the size on disk for each number of rows."""
     import cv2
 
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
@@ -233,8 +233,8 @@ def describe(people: Path, crops: Path, rows: int) -> None:
 
 
 def peak_of(command: list[str]) -> int:
-    """The most memory that a process held, in bytes."""
-    # By a process in between, since the kernel counts the largest of all children.
+    """Returns the peak memory of a process in bytes."""
+    # Started by an intermediate process, since the kernel reports the maximum over all children.
     program = (
         "import json, resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
         "print(json.dumps([code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))"
@@ -247,7 +247,7 @@ def peak_of(command: list[str]) -> int:
 
 
 def main() -> None:
-    """Measures what is asked for."""
+    """Runs the selected benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parsers = parser.add_subparsers(required=True)
     rate = parsers.add_parser("rate")
@@ -259,7 +259,7 @@ def main() -> None:
     rate.set_defaults(run=measure_rate)
     size = parsers.add_parser("size")
     size.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    size.add_argument("--scratch", type=Path, help="where there is room for that many names")
+    size.add_argument("--scratch", type=Path, help="folder for temporary files, with enough inodes")
     size.set_defaults(run=measure_size)
     arguments = parser.parse_args()
     arguments.run(arguments)

@@ -1,11 +1,11 @@
-"""How long `faceclr train-triplet` takes to choose hard negatives out of an embedding bank, beside the least it could.
+"""Time and memory of mining hard negatives from an embedding bank in `faceclr train-triplet`.
 
-The bank holds random unit vectors, some pictures of each person. For each anchor some random pictures of other people
-are drawn, and the closest of them is its negative. faceclr is what the command itself calls, drawing included. The
-plain loop does it as scripts after FaceNet do: draw until it is another person, subtract, square, sum, one picture at a
-time; on few anchors, scaled. The ceiling is a gather and a batched product on candidates that are there already. Each
-figure comes from a process of its own, all in turns; memory is the most that the process held, less what it held
-before the first anchor. To make the embeddings is no part of it.
+The bank contains random unit vectors, several per person. For each anchor, random pictures of other people are drawn
+as candidates, and the closest is the negative. `faceclr` is the function that the command calls, including the
+drawing. The plain Python loop follows common FaceNet scripts: it draws until the person differs, and computes one
+squared distance at a time; it runs on few anchors and is scaled. The ceiling is a gather and a batched product on
+given candidates. Each measurement runs in a separate process, in alternating rounds. Memory is the peak of the process
+minus its memory before the first anchor. Computing the embeddings is not included.
 
     python benchmarks/mining.py [--pictures 200000] [--anchors 100000] [--candidates 50] [--rounds 3]
 """
@@ -33,19 +33,19 @@ from faceclr_cli.core.datasets.triplet_lists import PicturesByPerson
 Figures = dict[str, float]
 Choose = Callable[[], NDArray[np.int64] | None]
 PER = 100_000
-"""Anchors that figures are stated for."""
+"""Number of anchors that the results are scaled to."""
 CEILING_BLOCK = 1 << 22
-"""Values that the ceiling gathers at a time; the fastest of the powers of two."""
+"""Number of values that the ceiling gathers at a time; the fastest power of two."""
 
 
 def faceclr(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[np.int64], candidates: int) -> Choose:
-    """What `train-triplet --mining bank` calls before an epoch."""
+    """Returns the function that `train-triplet --mining bank` calls before an epoch."""
     people = PicturesByPerson(labels)
     return lambda: people.sample_hard_negatives(anchors, candidates, bank, np.random.default_rng(1))
 
 
 def plain_loop(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[np.int64], candidates: int) -> Choose:
-    """One picture at a time. `random.randrange` is the quickest of the ways to draw that such scripts use."""
+    """Returns the plain loop, with `random.randrange`, the fastest sampling function in such scripts."""
     embeddings = bank.numpy()
 
     def choose() -> NDArray[np.int64]:
@@ -67,7 +67,7 @@ def plain_loop(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[n
 
 
 def ceiling(bank: torch.Tensor, labels: NDArray[np.int64], anchors: NDArray[np.int64], candidates: int) -> Choose:
-    """Nothing is drawn, nothing is chosen."""
+    """Returns the gather and product alone, without drawing candidates or choosing negatives."""
     drawn = torch.from_numpy(PicturesByPerson(labels).sample_negatives(anchors, candidates, np.random.default_rng(1)))
     asked, dim = torch.from_numpy(anchors), bank.shape[1]
     step = max(1, CEILING_BLOCK // (candidates * dim))
@@ -85,8 +85,8 @@ CONTESTANTS = {"faceclr": faceclr, "plain Python loop": plain_loop, "ceiling": c
 
 
 def held(name: str) -> float:
-    """MiB that this process holds (`VmRSS`), or the most that it ever held (`VmHWM`)."""
-    # getrusage would begin with what the parent held when it started this process.
+    """Returns the current (`VmRSS`) or peak (`VmHWM`) memory of this process in MiB."""
+    # getrusage would include the memory of the parent at the start of this process.
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
@@ -96,12 +96,12 @@ def measure(name: str, options: argparse.Namespace) -> Figures:
     generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
     bank = torch.empty(options.pictures, options.dim).normal_(generator=generator)
     bank.div_(torch.linalg.vector_norm(bank, dim=1, keepdim=True))
-    # By person, as in a folder of faces, so that rows of the bank are pictures.
+    # Sorted by person, as in a folder of faces.
     labels = np.sort(np.arange(options.pictures) % options.people)
     count = min(options.anchors, options.loop_anchors) if name == "plain Python loop" else options.anchors
     anchors = rng.integers(0, options.pictures, count)
     choose = CONTESTANTS[name](bank, labels, anchors, options.candidates)
-    Path("/proc/self/clear_refs").write_text("5")  # Forgets the most that it held so far.
+    Path("/proc/self/clear_refs").write_text("5")  # Resets the peak.
     before = held("VmRSS")
     began = time.perf_counter()
     negatives = choose()
@@ -115,7 +115,7 @@ def measure(name: str, options: argparse.Namespace) -> Figures:
 
 
 def measured(name: str, options: argparse.Namespace) -> Figures:
-    """The same in a new process."""
+    """Runs one contestant in a new process."""
     command = [sys.executable, __file__, "--only", name]
     for option in ("pictures", "dim", "people", "anchors", "loop_anchors", "candidates"):
         command += [f"--{option.replace('_', '-')}", str(getattr(options, option))]
@@ -141,21 +141,23 @@ def show(taken: dict[str, list[Figures]]) -> None:
             f"{max(figures['memory'] for figures in column):11.0f}{cosine}"
         )
     count = int(taken["plain Python loop"][0]["anchors"])
-    print(f"The plain loop was run on {count:,} anchors and scaled; ratio: its seconds by those of faceclr.")
-    print("MiB above: the most in any round, above the bank. cosine: mean of anchors and their negatives.")
+    print(f"The plain loop ran on {count:,} anchors and was scaled. ratio: time relative to faceclr.")
+    print("MiB above: peak in any round, above the bank. cosine: mean similarity of anchors and negatives.")
 
 
 def main() -> None:
-    """Prints the machine and a table."""
+    """Prints the machine and a table of results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=200_000)
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--anchors", type=int, default=100_000)
-    parser.add_argument("--loop-anchors", type=int, default=2_000, help="of the plain loop (default: 2000)")
+    parser.add_argument(
+        "--loop-anchors", type=int, default=2_000, help="number of anchors of the plain loop (default: 2000)"
+    )
     parser.add_argument("--candidates", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=CONTESTANTS, help="measure one in this process, and print JSON")
+    parser.add_argument("--only", choices=CONTESTANTS, help="measure one contestant in this process and print JSON")
     options = parser.parse_args()
     if options.only:
         print(json.dumps(measure(options.only, options)))

@@ -1,9 +1,10 @@
-"""How well people are named, and strangers refused, with one picture of each person to go by.
+"""Open-set identification with a single gallery picture per person.
 
 python benchmarks/open_set.py LFW/images
 
-LFW/images holds a folder for each person. The gallery has the first picture of the first 120 people, by name, who have
-three or more; known faces are their next two pictures, and unknown ones the first 150 people who have only one.
+LFW/images has a folder for each person. The gallery consists of the first picture of the first 120 people, by name,
+with three or more pictures. Known probes are their next two pictures; unknown probes are the pictures of the first 150
+people with a single picture.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _KNOWN, _UNKNOWN = 120, 150
 
 
 def main() -> None:
-    """Links the pictures and has `faceclr identify --evaluate` measure."""
-    parser = argparse.ArgumentParser(description="People and strangers, one picture of each person to go by")
+    """Links the pictures and runs `faceclr identify --evaluate`."""
+    parser = argparse.ArgumentParser(description="Open-set identification with a single gallery picture per person")
     parser.add_argument("images", type=Path, help="a folder of folders of people")
     parser.add_argument("--model", default="sface")
     options = parser.parse_args()
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def link(pictures: list[Path], folder: Path) -> None:
-    """Links pictures into a folder of their person."""
+    """Links the pictures of a person into a folder."""
     folder.mkdir(parents=True)
     for picture in pictures:
         (folder / picture.name).symlink_to(picture)

@@ -1,15 +1,15 @@
-"""Photographs per second of `faceclr prepare`, beside facenet-pytorch's MTCNN and beside the least that it could take.
+"""Photographs per second of `faceclr prepare`, compared with facenet-pytorch's MTCNN and with an upper bound.
 
-The ceiling reads, decodes, detects (YuNet) and warps in one process per core, and neither writes nor notes anything.
-MTCNN is facenet-pytorch's own, `MTCNN(image_size=160)` with its `save_path`, on a part of the same photographs, since
-all would take minutes: in one process, as its own examples use it, and in one process per core with one thread each,
-which its users would have to build. All are run in turns; the rates of the ceiling and of MTCNN leave the loading of
-their networks out, that of prepare is of the whole command and leaves nothing out.
+The upper bound reads, decodes, detects (YuNet) and warps in one process per core, and writes nothing. MTCNN is
+facenet-pytorch's `MTCNN(image_size=160)` with `save_path`, on a subset of the photographs: in one process, as in its
+examples, and in one process per core with one thread each, which users would have to implement. All run in alternating
+rounds. The rates of the upper bound and of MTCNN exclude the loading of the networks; that of prepare is for the whole
+command.
 
     python benchmarks/prepare.py lfw/ [--rounds 3]
     python benchmarks/prepare.py --memory 12-megapixels.jpg
 
-With `--memory`: the most memory that a worker takes for copies of one large photograph.
+With `--memory`: the peak memory of a worker for copies of one large photograph.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def bare(photos: list[Path]) -> float:
-    """Reads, decodes, detects and warps. Seconds."""
+    """Reads, decodes, detects and warps; returns the seconds."""
     from faceclr_cli.core.faces.align import Alignment
     from faceclr_cli.core.faces.decode import decode_picture
     from faceclr_cli.core.faces.yunet import YuNet
@@ -53,7 +53,7 @@ def bare(photos: list[Path]) -> float:
 
 
 def mtcnn(photos: list[Path], *, is_alone: bool = False) -> float:
-    """Detects, crops and saves as facenet-pytorch's users do. Seconds."""
+    """Detects, crops and saves with facenet-pytorch; returns the seconds."""
     import torch
     from facenet_pytorch import MTCNN
     from PIL import Image
@@ -69,13 +69,13 @@ def mtcnn(photos: list[Path], *, is_alone: bool = False) -> float:
 
 
 def rate(work: Callable[[list[Path]], float], photos: list[Path], workers: int) -> float:
-    """Photographs per second in so many processes."""
+    """Returns the photographs per second with the given number of processes."""
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         return len(photos) / max(pool.map(work, [photos[start::workers] for start in range(workers)], chunksize=1))
 
 
 def prepare(source: Path, *options: str) -> float:
-    """Seconds of the whole command, from an empty folder to the end of the process."""
+    """Returns the seconds of the whole command with an empty output folder."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "faceclr_cli", "prepare", str(source), "-o", f"{folder}/faces", "--quiet"]
         began = time.perf_counter()
@@ -84,7 +84,7 @@ def prepare(source: Path, *options: str) -> float:
 
 
 def memory(photo: Path) -> None:
-    """Prints the most memory that any one process took for 200 copies of a photograph."""
+    """Prints the peak memory of any process for 200 copies of a photograph."""
     from faceclr_cli.core.faces.decode import read_photo
 
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def memory(photo: Path) -> None:
         seconds = prepare(Path(folder))
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     height, width = read_photo(photo).shape[:2]
-    print(f"{width} x {height}: at most {most:.0f} MiB in one process, {200 / seconds:.0f} photographs a second")
+    print(f"{width} x {height}: at most {most:.0f} MiB in one process, {200 / seconds:.0f} photographs per second")
 
 
 def main() -> None:
@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="a folder of photographs, or with --memory one photograph")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--mtcnn-share", type=int, default=6, help="MTCNN sees every so many-th photograph")
+    parser.add_argument("--mtcnn-share", type=int, default=6, help="run MTCNN on every Nth photograph")
     parser.add_argument("--memory", action="store_true")
     arguments = parser.parse_args()
     if arguments.memory:
@@ -128,7 +128,7 @@ def main() -> None:
     print(f"{len(photos)} photographs, {cores} cores, medians of {arguments.rounds} rounds")
     for name, column in rounds.items():
         ratio = statistics.median(ours / theirs for ours, theirs in zip(rounds["prepare"], column, strict=True))
-        print(f"{name:20} {statistics.median(column):6.0f} a second   prepare is {ratio:5.2f} times as fast")
+        print(f"{name:20} {statistics.median(column):6.0f} per second   prepare is {ratio:5.2f} times as fast")
 
 
 if __name__ == "__main__":

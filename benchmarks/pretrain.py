@@ -1,11 +1,11 @@
-"""Pictures per second of `faceclr pretrain`, beside lightly and beside the least that a step could take.
+"""Pictures per second of `faceclr pretrain`, compared with lightly and with the training step alone.
 
-The ceiling is the step alone, on random views that are there already: network, projection head, NT-Xent, backward
-and AdamW. faceclr is the whole of training, by the core's `run`, on the same folder of faces. lightly is version 1.6's
-`SimCLRTransform(input_size=...)` with its defaults behind a torch `DataLoader`, before the same step, in a virtual
-environment of its own that has the same torch, torchvision and timm; with no workers or one per core, whichever is
-faster. Both ways to make views are measured alone too. A picture is two views. Each figure comes from a process of its
-own, the first steps left out; all are run in turns, every second round in reverse.
+The ceiling is the training step alone, on existing random views: network, projection head, NT-Xent, backward and
+AdamW. `faceclr` is the whole training on a folder of faces. `lightly` is `SimCLRTransform(input_size=...)` of version
+1.6 with its defaults and a torch `DataLoader`, followed by the same step, in a separate virtual environment with the
+same torch, torchvision and timm; with no workers or one per core, whichever is faster. Both input pipelines are also
+measured alone. A picture is two views. Each measurement runs in a separate process and excludes the first steps; the
+rounds alternate, every second one in reverse order.
 
     python benchmarks/pretrain.py celeba-faces/ [--backbone resnet18] [--batch 256] [--size 112] [--precision 32]
 """
@@ -39,19 +39,19 @@ Figures = dict[str, float]
 
 
 def lightly_python() -> Path:
-    """The Python of a virtual environment with lightly, which is made where there is none."""
+    """Returns the Python of a virtual environment with lightly, and creates the environment if it does not exist."""
     pins = [f"{package}=={version(package).split('+')[0]}" for package in SAME]
     folder = platformdirs.user_cache_path("faceclr") / "benchmarks" / "-".join(["lightly-1.6", *pins[:3]])
     python = folder / "bin" / "python"
     if not python.exists() or subprocess.run([python, "-c", "import lightly"], capture_output=True).returncode:
-        print(f"installing {LIGHTLY} into {folder}: minutes, and gigabytes", flush=True)
+        print(f"installing {LIGHTLY} into {folder}; this takes minutes and gigabytes", flush=True)
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", LIGHTLY, *pins], check=True)
     return python
 
 
 def measure(part: str, python: Path, options: argparse.Namespace, **more: object) -> Figures:
-    """Runs one part in a new process; its figures, and the most memory that it and its workers held, in MiB."""
+    """Runs one part in a new process; returns its results, and the peak memory with its workers in MiB."""
     told = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()} | more
     script = HERE / ("pretrain_ours.py" if part in OURS else "pretrain_lightly.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])}
@@ -67,7 +67,7 @@ def measure(part: str, python: Path, options: argparse.Namespace, **more: object
             except subprocess.TimeoutExpired:
                 most = max(most, held(process.pid))
     finally:
-        process.kill()  # Ctrl-C does not reach another session.
+        process.kill()  # Ctrl-C does not reach processes in another session.
     if process.returncode:
         raise SystemExit(f"{part}: failed")
     figures: Figures = json.loads(written.splitlines()[-1])
@@ -75,7 +75,7 @@ def measure(part: str, python: Path, options: argparse.Namespace, **more: object
 
 
 def held(session: int) -> float:
-    """MiB that the processes of a session hold, without pages of files; what they share counts once."""
+    """Returns the memory of the processes of a session in MiB, without file pages; shared memory counts once."""
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -83,12 +83,12 @@ def held(session: int) -> float:
                 lines = (process / "smaps_rollup").read_text().splitlines()
                 total += sum(int(line.split()[1]) for line in lines if line.startswith(OWN))
         except OSError:
-            continue  # It has ended.
+            continue  # The process has ended.
     return total / 1024
 
 
 def some_of(faces: Path, target: Path, most: int) -> int:
-    """Makes a folder of faces of links to the first ones of another. Returns how many there are."""
+    """Creates a folder with links to the first faces of another folder; returns their number."""
     from faceclr_cli.core.faces.face_folder import DESCRIPTION, open_faces
 
     paths = open_faces(faces).paths[:most]
@@ -99,7 +99,7 @@ def some_of(faces: Path, target: Path, most: int) -> int:
 
 
 def best_workers(part: str, python: Path, options: argparse.Namespace) -> int:
-    """With which number of workers a part of lightly is faster: none, or one per core."""
+    """Returns the faster number of workers for a part of lightly: none, or one per core."""
     numbers = (0, len(os.sched_getaffinity(0)))
     rates = {number: measure(part, python, options, workers=number)["rate"] for number in numbers}
     print(f"{part}:", ", ".join(f"{rate:.1f} with {number} workers" for number, rate in rates.items()), flush=True)
@@ -107,7 +107,7 @@ def best_workers(part: str, python: Path, options: argparse.Namespace) -> int:
 
 
 def in_turns(options: argparse.Namespace, rounds: int, lightly: Path | None) -> dict[str, list[Figures]]:
-    """The figures of every part in every round."""
+    """Returns the results of every part in every round."""
     pythons = dict.fromkeys(OURS, Path(sys.executable)) | (dict.fromkeys(THEIRS, lightly) if lightly else {})
     workers = {part: best_workers(part, lightly, options) for part in THEIRS} if lightly else {}
     taken: dict[str, list[Figures]] = {part: [] for part in pythons}
@@ -126,7 +126,7 @@ def show(taken: dict[str, list[Figures]]) -> None:
         pairs = zip(taken[ours], taken[theirs], strict=True)
         return statistics.median(one["rate"] / other["rate"] for one, other in pairs)
 
-    print(f"medians of {len(taken['ceiling'])} rounds, pictures a second, each of two views")
+    print(f"medians of {len(taken['ceiling'])} rounds, pictures per second (two views each)")
     for part, column in taken.items():
         print(f"{part:14} {statistics.median(figures['rate'] for figures in column):9.1f}")
     print(f"faceclr / ceiling              {ratio('faceclr', 'ceiling'):6.3f}")
@@ -142,18 +142,18 @@ def show(taken: dict[str, list[Figures]]) -> None:
 
 
 def show_memory(taken: dict[str, list[Figures]]) -> None:
-    """Prints the most memory in any round, and whether faceclr's grows during training."""
+    """Prints the peak memory in any round, and whether the memory of faceclr grows during training."""
     for part in ("faceclr", "lightly"):
         if part in taken:
             most = max(figures["memory"] for figures in taken[part])
-            print(f"memory of {part}, without pages of files: {most:.0f} MiB at most")
+            print(f"peak memory of {part}, without file pages: {most:.0f} MiB")
     for figures in taken["faceclr"]:
         early, late = (f"{figures[rss]:.0f} ({figures[files]:.0f} of files)" for rss, files in MOMENTS)
         print(f"faceclr's resident MiB after a quarter of the steps: {early}, at the end: {late}")
 
 
 def machine(device: str) -> str:
-    """What computes."""
+    """Returns the name of the GPU, or the name and number of cores of the CPU."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -162,18 +162,20 @@ def machine(device: str) -> str:
 
 
 def main() -> None:
-    """Prints the command, the versions, the machine, and all figures."""
+    """Prints the command, the versions, the machine and the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", type=Path, help="a folder that `faceclr prepare` wrote")
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--size", type=int, default=112)
-    parser.add_argument("--augment", choices=("simclr", "faces"), default="simclr", help="lightly has the first alone")
+    parser.add_argument(
+        "--augment", choices=("simclr", "faces"), default="simclr", help="views of faceclr; lightly always uses simclr"
+    )
     parser.add_argument("--precision", choices=("bf16", "32"), help="default: bf16 on a GPU, 32 on a CPU")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--steps", type=int, help="steps that count; default: 100 on a GPU, 4 on a CPU")
+    parser.add_argument("--steps", type=int, help="number of measured steps; default: 100 on a GPU, 4 on a CPU")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--lightly", type=Path, metavar="PYTHON", help="an interpreter that has lightly already")
+    parser.add_argument("--lightly", type=Path, metavar="PYTHON", help="an existing interpreter with lightly")
     parser.add_argument("--without-lightly", action="store_true")
     arguments = parser.parse_args()
     on_gpu = arguments.device == "cuda"
@@ -191,7 +193,7 @@ def main() -> None:
         faces = Path(scratch) / "faces"
         found = some_of(arguments.faces, faces, (skip + steps) * arguments.batch)
         if found < arguments.batch:
-            raise SystemExit(f"{arguments.faces}: {found} faces do not make a batch of {arguments.batch}")
+            raise SystemExit(f"{arguments.faces}: {found} faces are fewer than a batch of {arguments.batch}")
         options = argparse.Namespace(
             faces=faces,
             backbone=arguments.backbone,

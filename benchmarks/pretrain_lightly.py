@@ -1,4 +1,4 @@
-"""What `pretrain.py` measures in lightly's own virtual environment: its input pipeline, alone and before our step."""
+"""Measurements of `pretrain.py` in the environment of lightly: its input pipeline, alone and with the training step."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pretrain_step import Step, options_of_part, rate
 
 
 def loaded(options: argparse.Namespace, batches: int) -> Iterator[torch.Tensor]:
-    """Views as lightly's users get them, on the device. Shape of each: (2 B, 3, size, size)."""
+    """Yields the views of lightly's input pipeline, on the device. Shape of each: (2 B, 3, size, size)."""
     dataset = LightlyDataset(input_dir=str(options.faces), transform=SimCLRTransform(input_size=options.size))
     loader = torch.utils.data.DataLoader(
         dataset,
         batch_size=options.batch,
-        # Shuffled, in one long epoch, so that workers neither start anew nor run out of work before the clock stops.
+        # Shuffled, in one long epoch, so that workers neither restart nor run out of work during the measurement.
         sampler=torch.utils.data.RandomSampler(dataset, num_samples=(batches + 4 * options.workers) * options.batch),
         num_workers=options.workers,
         pin_memory=options.device == "cuda",
@@ -29,14 +29,14 @@ def loaded(options: argparse.Namespace, batches: int) -> Iterator[torch.Tensor]:
 
 
 def trained(options: argparse.Namespace) -> dict[str, float]:
-    """The step on lightly's views."""
+    """Measures the training step on lightly's views."""
     steps = map(Step(options), loaded(options, options.total))
     return {"rate": rate(steps, options, skip=options.skip, steps=options.steps)}
 
 
 def alone(options: argparse.Namespace) -> dict[str, float]:
-    """Lightly's views and nothing else."""
-    # As many batches for each worker, since workers finish theirs at about the same time.
+    """Measures lightly's views alone."""
+    # The same number of batches for each worker, since workers finish at about the same time.
     workers = max(1, options.workers)
     skip, steps = 2 * workers, max(4, options.steps // workers) * workers
     return {"rate": rate(loaded(options, skip + steps), options, skip=skip, steps=steps)}

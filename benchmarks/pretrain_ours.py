@@ -1,4 +1,4 @@
-"""What `pretrain.py` measures in the environment of faceclr: the ceiling, whole training, and views alone."""
+"""Measurements of `pretrain.py` in the environment of faceclr: the ceiling, the whole training, and the views alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 
 def ceiling(options: argparse.Namespace) -> dict[str, float]:
-    """Steps on views that are there already, in memory that is kept, as `faceclr pretrain` keeps it."""
+    """Measures training steps on existing views, with the memory settings of `faceclr pretrain`."""
     keep_memory(*NETWORK)
     step = Step(options)
     views = torch.rand(2 * options.batch, 3, options.size, options.size, device=options.device) * 2 - 1
@@ -40,7 +40,7 @@ def ceiling(options: argparse.Namespace) -> dict[str, float]:
 
 
 def matrix_rate() -> float:
-    """Operations per second of the GPU in bf16 products of 8192 x 8192, for about a second."""
+    """Measures the operations per second of the GPU for bf16 products of 8192 x 8192, for about a second."""
     left, right = torch.randn(2, 8192, 8192, device="cuda", dtype=torch.bfloat16)
     products, began = 0, 0.0
     while products < 20 or time.perf_counter() - began < 1:
@@ -53,7 +53,7 @@ def matrix_rate() -> float:
 
 
 class Watch:
-    """Takes the time of training: of the steps after the first few, without what lies between epochs."""
+    """Reporter that measures the time of the training steps after warm-up, without the time between epochs."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
@@ -67,7 +67,7 @@ class Watch:
         return self._counted / self.seconds
 
     def report(self, event: Event) -> None:
-        """Listens to the steps of epochs."""
+        """Handles the progress events of epochs."""
         if not isinstance(event, TaskStarted | TaskAdvanced | TaskFinished) or not event.task.startswith("epoch"):
             return
         batch, counts = self._options.batch, self._done >= self._options.skip
@@ -91,7 +91,7 @@ class Watch:
 
 
 def ours(options: argparse.Namespace) -> dict[str, float]:
-    """What `faceclr pretrain` does, from the folder of faces to the encoder."""
+    """Measures `faceclr pretrain`, from the folder of faces to the encoder."""
     watch = Watch(options)
     with tempfile.TemporaryDirectory() as folder:
         train(
@@ -118,14 +118,14 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
 
 
 def resident() -> dict[str, float]:
-    """MiB of memory that this process holds, and how much of that are pages of files, which cost nobody anything."""
+    """Returns the resident memory of this process and its file-backed part, in MiB."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
     sizes = {line[0]: int(line[1]) / 1024 for line in lines if line[-1] == "kB"}
     return {"rss": sizes["VmRSS:"], "files": sizes["RssFile:"]}
 
 
 def views(options: argparse.Namespace) -> dict[str, float]:
-    """Gathering batches from the packed file and making two views of each picture."""
+    """Measures gathering batches from the packed file and making two views of each picture."""
     keep_memory(*NETWORK)
     config = PretrainConfig(augment=options.augment)
     faces = join([(options.faces, pack(open_faces(options.faces), Silent()))])

@@ -1,7 +1,6 @@
-"""The step of pretraining that `pretrain.py` measures by itself and behind both input pipelines.
+"""The pretraining step that `pretrain.py` measures alone and with both input pipelines.
 
-It imports only what lightly's own virtual environment has too: torch, timm, and those modules of faceclr that need
-no more than these.
+It imports only packages of lightly's virtual environment: torch, timm, and modules of faceclr that need only these.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ EMBEDDING, PROJECTION, LAYERS, TEMPERATURE = 512, 128, 1, 0.1
 
 
 class Step:
-    """Network, head, NT-Xent and AdamW, as `faceclr pretrain` has them, and nothing around them.
+    """The network, head, NT-Xent loss and AdamW optimizer of `faceclr pretrain`.
 
     Args:
-        options: Of the benchmark.
+        options: Options of the benchmark.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -45,20 +44,20 @@ class Step:
         self._autocast = torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16")
 
     def gradients(self, views: Tensor) -> None:
-        """Forward and backward. Views: all first ones, then all second ones, shape (2 B, 3, size, size)."""
+        """Runs forward and backward. Views: all first views, then all second views, shape (2 B, 3, size, size)."""
         with self._autocast:
             loss, _ = self.loss(*self.module(views).chunk(2))
         loss.backward()
 
     def __call__(self, views: Tensor) -> None:
-        """One step of the optimizer."""
+        """Runs one optimizer step."""
         self.gradients(views)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
 
 def rate(batches: Iterable[object], options: argparse.Namespace, *, skip: int, steps: int) -> float:
-    """Pictures per second of `steps` batches after the first `skip`; taking an item does all the work for a batch."""
+    """Returns the pictures per second of `steps` batches after the first `skip`; the iterator does the work."""
     began = 0.0
     for number, _ in enumerate(batches, start=1):
         if number in (skip, skip + steps):
@@ -71,13 +70,13 @@ def rate(batches: Iterable[object], options: argparse.Namespace, *, skip: int, s
 
 
 def finished(device: str) -> None:
-    """Waits for all that the device was told to do."""
+    """Waits for the device."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def options_of_part() -> argparse.Namespace:
-    """What `pretrain.py` told this process."""
+    """Parses the arguments that `pretrain.py` passes to this process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("part")
     parser.add_argument("options", type=json.loads)

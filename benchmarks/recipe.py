@@ -1,15 +1,15 @@
-"""How far each way to train gets on real faces in the same time, measured on LFW's View 1.
+"""Accuracy on LFW's View 1 of each training method with the same time budget.
 
     python benchmarks/recipe.py LFW FACES... -o runs --budget 20m
     python benchmarks/recipe.py LFW FACES... -o runs --budget 10m --named FACES \
         --only simclr-faces center center-init triplet-init listed-init
 
 LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES are folders of prepared faces. Pretraining
-uses nobody's name: all crops are linked into one folder without names first, so that no epoch is chosen by them either.
-Where a folder with names is given too, train-center and train-triplet learn from it, those in -init from the
-label-free encoder on.
-Accuracy is that on the pairs of pairsDevTest with the best threshold on those of pairsDevTrain, whose people are
-others; a pair with a picture that shows no face counts as wrong. Runs that are in the output folder are not repeated.
+uses no labels: all crops are first linked into one folder without names, so that names do not select the epoch either.
+With --named, train-center and train-triplet train on a labeled folder; the recipes with -init start from the
+self-supervised encoder. The accuracy is measured on the pairs of pairsDevTest at the best threshold on those of
+pairsDevTrain, which show other people; a pair with a picture without a face counts as wrong. Existing runs in the
+output folder are not repeated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RECIPES = {
     "moco-faces": ["--method", "moco", "--augment", "faces"],
     "moco-simclr": ["--method", "moco", "--augment", "simclr"],
 }
-"""Options of `faceclr pretrain` beside its defaults."""
+"""Options of `faceclr pretrain` that differ from its defaults."""
 
 NAMED = {
     "center": ["train-center"],
@@ -44,18 +44,18 @@ NAMED = {
     "triplet-init": ["train-triplet"],
     "listed-init": ["train-triplet", "--mining", "random-then-hard"],
 }
-"""Commands that need names."""
+"""Commands that need labels."""
 
 
 def faceclr(*arguments: str | Path) -> None:
-    """Runs a command of faceclr; its progress goes to the terminal."""
+    """Runs a command of faceclr with its progress on the terminal."""
     command = [sys.executable, "-m", "faceclr_cli", *map(str, arguments)]
     print("$ faceclr", *map(str, arguments), flush=True)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def nameless(faces: Path, out: Path) -> Path:
-    """A folder with the same crops and nobody's name."""
+    """Creates a folder with the same crops without names."""
     folder = out / f"{faces.resolve().name}-nameless"
     if not folder.exists():
         (folder / "_").mkdir(parents=True)
@@ -66,7 +66,7 @@ def nameless(faces: Path, out: Path) -> Path:
 
 
 def listed(store: Store, file: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
-    """Similarities of the listed pairs, which are genuine, and how many could not be compared."""
+    """Returns the similarities and labels of the listed pairs, and the number of pairs that could not be compared."""
     rows = {Path(path).with_suffix("").as_posix(): row for row, path in enumerate(store.paths)}
 
     def row_of(name: str) -> int | None:
@@ -81,7 +81,7 @@ def listed(store: Store, file: Path) -> tuple[NDArray[np.float64], NDArray[np.bo
 
 
 def measure(store: Path, lfw: Path) -> dict[str, float]:
-    """Accuracy and area under the ROC on pairsDevTest."""
+    """Returns the accuracy and the area under the ROC on pairsDevTest."""
     embeddings = read_store(store)
     train, train_same, _ = listed(embeddings, lfw / "pairsDevTrain.txt")
     test, test_same, missing = listed(embeddings, lfw / "pairsDevTest.txt")
@@ -93,11 +93,17 @@ def main() -> None:
     """Trains what is not there yet, measures all, and prints a table."""
     parser = argparse.ArgumentParser(description="How far each recipe of pretraining gets")
     parser.add_argument("lfw", type=Path, help="folder with images/, pairsDevTrain.txt and pairsDevTest.txt")
-    parser.add_argument("faces", type=Path, nargs="+", help="prepared faces to learn from")
+    parser.add_argument("faces", type=Path, nargs="+", help="folders of prepared training faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")
     parser.add_argument("--budget", default="20m", help="time for each run (default: 20m)")
-    parser.add_argument("--only", nargs="*", default=list(RECIPES), choices=[*RECIPES, *NAMED], help="leave others out")
-    parser.add_argument("--named", type=Path, help="prepared faces with names, for center and triplet")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=list(RECIPES),
+        choices=[*RECIPES, *NAMED],
+        help="recipes to run (default: all without labels)",
+    )
+    parser.add_argument("--named", type=Path, help="labeled prepared faces, for center and triplet")
     options = parser.parse_args()
     if options.named is None and set(options.only) & set(NAMED):
         parser.error(f"{', '.join(NAMED)} need --named FACES")
@@ -125,7 +131,7 @@ def main() -> None:
 
 
 def embedded(crops: Path, name: str, model: str, out: Path, *options: str) -> Path:
-    """The store of an encoder's embeddings, made where it is not there."""
+    """Returns the store of an encoder's embeddings, and creates it if it does not exist."""
     store = out / f"{name}{'-mirrored' if options else ''}.h5"
     if not store.exists():
         faceclr("embed", crops, "--model", model, "-o", store, "--quiet", *options)

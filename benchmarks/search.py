@@ -1,7 +1,7 @@
-"""How long a gallery of a million faces takes to answer, once it is loaded.
+"""Search time in a loaded gallery of a million faces.
 
-Beside it FAISS's exact index, where it is installed, and as ceiling the bare product of probes and gallery, with
-nothing done to the scores. All give the same people, which is checked.
+Compared with FAISS's exact index, if FAISS is installed, and with the matrix product of probes and gallery as a lower
+bound. The script checks that all of them return the same people.
 
     python benchmarks/search.py --faces 1000000 --dim 128
 """
@@ -20,8 +20,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.metrics import gallery_search as coarse
-from faceclr_cli.core.metrics import gallery_search as search
+from faceclr_cli.core.metrics import gallery_search
 from faceclr_cli.core.metrics.gallery_search import PeopleIndex
 
 _MATCHES = 5
@@ -29,7 +28,7 @@ _BLOCK = 1 << 16
 
 
 def crowd(faces: int, dim: int, probes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A gallery of one face each, and probes: half of them of its people, half of strangers."""
+    """Returns a gallery with one face per person, and probes: half of them of these people, half of strangers."""
     chance = np.random.default_rng(0)
     gallery = chance.standard_normal((faces, dim), dtype=np.float32)
     asked = chance.standard_normal((probes, dim), dtype=np.float32)
@@ -40,15 +39,16 @@ def crowd(faces: int, dim: int, probes: int) -> tuple[NDArray[np.float32], NDArr
 
 
 def own(gallery: NDArray[np.float32], *, copy: bool) -> PeopleIndex:
-    """Our index, with an 8-bit copy of the gallery or without, its first search behind it."""
-    with mock.patch.object(search, "worth_it", coarse.worth_quantizing if copy else lambda _: False):
+    """Returns the index of faceclr, with or without an 8-bit copy of the gallery, after a warm-up search."""
+    worth_quantizing = gallery_search.worth_quantizing if copy else lambda _: False
+    with mock.patch.object(gallery_search, "worth_quantizing", worth_quantizing):
         index = PeopleIndex(gallery, np.arange(len(gallery)))
         index.search(gallery[:1], 1)
     return index
 
 
 def bare(gallery: NDArray[np.float32], probes: NDArray[np.float32]) -> None:
-    """The product alone."""
+    """Computes the matrix product alone."""
     for start in range(0, len(gallery), _BLOCK) if len(probes) > 1 else ():
         probes @ gallery[start : start + _BLOCK].T
     if len(probes) == 1:
@@ -56,7 +56,7 @@ def bare(gallery: NDArray[np.float32], probes: NDArray[np.float32]) -> None:
 
 
 def main() -> None:
-    """Prints medians over rounds, taken in turns."""
+    """Prints medians over alternating rounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=128)
@@ -65,7 +65,7 @@ def main() -> None:
     gallery, probes = crowd(options.faces, options.dim, 100)
     plain = own(gallery, copy=False)
     ways: dict[str, Callable[[NDArray[np.float32]], Any]] = {
-        "the bare product": lambda asked: bare(gallery, asked),
+        "matrix product": lambda asked: bare(gallery, asked),
         "faceclr": lambda asked: plain.search(asked, _MATCHES),
     }
     if find_spec("faiss") is not None:
@@ -77,7 +77,7 @@ def main() -> None:
         people = flat.search(probes, _MATCHES)[1]
         one_by_one = np.concatenate([quick.search(probe[None], _MATCHES).people for probe in probes])
         if not (np.array_equal(plain.search(probes, _MATCHES).people, people) and np.array_equal(one_by_one, people)):
-            raise SystemExit("the answers differ")
+            raise SystemExit("the results differ")
     for count, rounds in ((1, 5 * options.rounds), (len(probes), max(3, options.rounds // 3))):
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(rounds):
@@ -86,7 +86,7 @@ def main() -> None:
                 began = time.perf_counter()
                 way(asked)
                 taken[name].append(time.perf_counter() - began)
-        print(f"{count} of {options.faces:,} x {options.dim}, ms: median (least)")
+        print(f"{count} of {options.faces:,} x {options.dim}, ms: median (minimum)")
         for name, times in taken.items():
             print(f"  {name:20} {1000 * statistics.median(times):8.1f} ({1000 * min(times):.1f})")
 

@@ -1,9 +1,9 @@
-"""How long a user waits for `--help` and for a verdict, beside the least that it could take.
+"""Time of `--help` and of a verdict, compared with a minimal script.
 
-The ceiling is a bare script that imports OpenCV, loads the same two networks, and detects, aligns and embeds the
-same two photographs, one after the other, without faceclr. With --peers, other packages from PyPI compare the same two
-(of deepface, whose networks are further downloads, the import alone), each in its own virtual environment:
-minutes, and gigabytes. All are run in turns, as whole processes.
+The minimal script imports OpenCV, loads the same two networks, and detects, aligns and embeds the same two photographs
+one after the other, without faceclr. With --peers, other packages from PyPI compare the same photographs, each in its
+own virtual environment; this takes minutes and gigabytes. For deepface, whose networks are further downloads, only the
+import is measured. All run as processes, in alternating rounds.
 
     python benchmarks/startup.py a.jpg b.jpg --peers
 """
@@ -45,12 +45,12 @@ print(face_recognition.compare_faces([a], b)[0])
 
 
 def environment(name: str, *packages: str, alone: str) -> Path:
-    """The folder of programs of a virtual environment, which is made where there is none.
+    """Returns the `bin` folder of a virtual environment, and creates the environment if it does not exist.
 
     Args:
-        name: Of the environment.
-        packages: What to install.
-        alone: What to install without what it asks for: its pins would build dlib from source.
+        name: Name of the environment.
+        packages: Packages to install.
+        alone: Package to install without its dependencies, whose pins would build dlib from source.
     """
     programs = platformdirs.user_cache_path("faceclr") / "benchmarks" / name / "bin"
     if not (programs / "installed").exists():
@@ -64,7 +64,7 @@ def environment(name: str, *packages: str, alone: str) -> Path:
 
 
 def peers(photos: list[str]) -> dict[str, list[str]]:
-    """How other packages compare two photographs."""
+    """Returns the commands by which other packages compare two photographs."""
     needs = ("setuptools<80", "dlib-bin", "face_recognition_models", "pillow", "numpy", "click")
     recognition = environment("face_recognition", *needs, alone="face_recognition")
     verifyface = environment("verifyface", "numpy", "opencv-python-headless<5", "pillow", alone="verifyface==1.1.*")
@@ -72,28 +72,28 @@ def peers(photos: list[str]) -> dict[str, list[str]]:
     return {
         "verifyface compare a b": [str(verifyface / "verifyface"), "compare", *photos],
         "face_recognition, a and b": [str(recognition / "python"), "-c", FACE_RECOGNITION, *photos],
-        "import deepface, no more": [str(deepface / "python"), "-c", "import deepface.DeepFace"],
+        "import deepface only": [str(deepface / "python"), "-c", "import deepface.DeepFace"],
     }
 
 
 def seconds(command: list[str]) -> float:
-    """Wall time of a process that must not fail."""
+    """Returns the wall time of a process, which must succeed."""
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, check=False)
-    # faceclr ends with 1 for two people; whatever else does not end with 0 has failed.
+    # faceclr exits with 1 for different people; any other nonzero exit code is a failure.
     if done.returncode and (done.returncode, command[1:4]) != (1, ["-m", "faceclr_cli", "verify"]):
         raise SystemExit(f"{' '.join(command)}\n{done.stderr.decode()}")
     return time.perf_counter() - began
 
 
 def main() -> None:
-    """Prints medians over rounds, and the ratio to the bare script."""
+    """Prints medians over rounds, and ratios to the minimal script."""
     from faceclr_cli.core.faces.weights import SFACE, YUNET
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", nargs=2, type=Path)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--peers", action="store_true", help="beside other packages from PyPI")
+    parser.add_argument("--peers", action="store_true", help="compare with other packages from PyPI")
     arguments = parser.parse_args()
     photos = [str(photo) for photo in arguments.photos]
     faceclr = [sys.executable, "-m", "faceclr_cli"]
@@ -112,7 +112,7 @@ def main() -> None:
     bare = statistics.median(times["bare OpenCV script"])
     for name, values in times.items():
         median = statistics.median(values)
-        print(f"{name:<26} median {median:.3f} s  least {min(values):.3f} s  {median / bare:.2f} of the bare script")
+        print(f"{name:<26} median {median:.3f} s  minimum {min(values):.3f} s  {median / bare:.2f} of the bare script")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How long `faceclr tsne` takes, whole process, and the memory that it needs, beside plain scikit-learn.
+"""Time and peak memory of `faceclr tsne` as a process, compared with plain scikit-learn.
 
-The peer is `TSNE(metric="cosine")` on the same embeddings with the same perplexity, seed and threads, and nothing
-else: no PCA before it, no picture, no numbers. Trustworthiness of both maps is measured on the same faces.
+The baseline is `TSNE(metric="cosine")` on the same embeddings with the same perplexity, seed and threads, without PCA,
+plots or metrics. The trustworthiness of both maps is measured on the same faces.
 
     python benchmarks/tsne.py --faces 20000 --dim 128
 """
@@ -28,7 +28,7 @@ _NEIGHBORS = 10
 
 
 def plain(store: Path, out: Path) -> None:
-    """The peer, in a process of its own."""
+    """Runs the baseline."""
     from sklearn.manifold import TSNE
 
     method = TSNE(metric="cosine", init="pca", perplexity=30, random_state=0, n_jobs=_THREADS)
@@ -36,7 +36,7 @@ def plain(store: Path, out: Path) -> None:
 
 
 def measured(command: list[str], out: Path) -> str:
-    """Seconds of a process, those that the processor worked for it, and its peak of memory; it prints to a file."""
+    """Runs a process with output to a file; returns its wall time, CPU time and peak memory as text."""
     began = time.perf_counter()
     with open(out, "wb") as output:
         environment = os.environ | {"OMP_NUM_THREADS": str(_THREADS)}
@@ -45,15 +45,15 @@ def measured(command: list[str], out: Path) -> str:
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
     seconds, worked = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
-    return f"{seconds:.0f} s ({worked:.0f} s of processor time), {usage.ru_maxrss / 1024:.0f} MiB"
+    return f"{seconds:.0f} s ({worked:.0f} s of CPU time), {usage.ru_maxrss / 1024:.0f} MiB"
 
 
 def main() -> None:
-    """Prints seconds, memory and quality of both."""
+    """Prints the time, memory and quality of both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--plain", nargs=2, type=Path, metavar=("STORE", "OUT.npy"), help="run the peer alone")
+    parser.add_argument("--plain", nargs=2, type=Path, metavar=("STORE", "OUT.npy"), help="run only the baseline")
     options = parser.parse_args()
     if options.plain:
         plain(*options.plain)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import errno
-import io
 import os
 import signal
 import sys

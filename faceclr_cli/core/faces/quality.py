@@ -22,9 +22,9 @@ _MOST_TURNED = 30.0
 """Degrees, as estimated by `_frontal_view`."""
 
 _NOSE_DEPTH = 0.63
-"""Distance of the nose tip in front of the eyes, relative to the distance between the eyes: 3.94 / 6.30 cm in the
-canonical face model. The depth of an eye is that of its corners and lids (mean of vertices 33, 133, 145 and 159), its
-position is midway between the corners, and the nose tip is vertex 4."""
+"""Distance of the nose tip in front of the eyes, relative to the distance between the eyes: 3.94 / 6.30 cm in
+MediaPipe's canonical face model. The depth of an eye is that of its corners and lids (mean of vertices 33, 133, 145 and
+159), its position is midway between the corners, and the nose tip is vertex 4."""
 _BOX_TO_EYES = 2.6
 """Ratio of the width of a Haar box to the distance between the eyes; median of 100 photographs of LFW."""
 

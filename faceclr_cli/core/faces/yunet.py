@@ -17,8 +17,8 @@ from faceclr_cli.core.faces.weights import YUNET
 
 _SHORTEST_LONG_SIDE = 256
 """Minimum long side; smaller pictures are enlarged. Otherwise YuNet misses most faces below 32 pixels, and its
-landmarks on faces that fill a small picture are less accurate. It has no cost up to 256, to which LFW's 250 pixels are
-padded."""
+landmarks on faces that fill a small picture are less accurate. There is no cost up to 256, to which LFW's 250 pixels
+are padded."""
 
 _SHORTEST_SIDE = 64
 """Minimum short side; narrower pictures are padded. In strips of up to 32 pixels, OpenCV's YuNet returns false faces
@@ -87,7 +87,7 @@ class YuNet:
         return self._best_faces(image, back, map(View, turns), plain[0].score) or plain
 
     def _rotations_to_try(self, image: NDArray[np.uint8], face: Face) -> Sequence[int]:
-        """Returns the rotations to try: the best one for the face, none if it is upright, all if no score is high."""
+        """Returns the best rotation for the face, none if it is upright, or all if no score is high."""
         scores: dict[int, float] = {}
         asked = TURNS if face.score < _SURE else (45 if tilt(face) > 0 else 315,)
         for turn, part in turned_regions(image, face, _REGION, (0, *asked)):

@@ -278,7 +278,8 @@ def test_killed_halfway_it_leaves_nothing_under_the_final_name(people: Path, cro
         "    def report(self, event):\n"
         "        if isinstance(event, TaskAdvanced) and event.task == 'linking faces' and event.done == 7:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "cluster(ClusterConfig(source=Path('people.h5'), threshold=.5, faces=Path('pictures'), out=Path('out')), Killer())"
+        "place = Path('out')\n"
+        "cluster(ClusterConfig(source=Path('people.h5'), threshold=.5, faces=Path('pictures'), out=place), Killer())"
     )
     place = {"PYTHONPATH": str(Path(faceclr_cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=os.environ | place, check=False)
