@@ -54,7 +54,7 @@ from .evaluation.probing.linear_eval import linear_eval as linear_eval
 from .evaluation.verification.all_pairs_protocol import AllPairsResult as AllPairsResult
 from .evaluation.verification.pair_verdicts import PairVerdict as PairVerdict
 from .evaluation.verification.pair_verdicts import verdicts as verdicts
-from .evaluation.verification.pairs_protocol import PairsResult as PairsResult
+from .evaluation.verification.pairs_result import PairsResult as PairsResult
 from .evaluation.verification.verify import VerifyResult as VerifyResult
 from .evaluation.verification.verify import verify as verify
 from .events import EpochFinished as EpochFinished
