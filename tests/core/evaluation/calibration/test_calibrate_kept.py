@@ -82,7 +82,7 @@ def test_verify_goes_by_them(desk: Path, toy: Path) -> None:
 
 def test_what_cannot_keep_thresholds_needs_a_file_for_them(desk: Path, tmp_path: Path) -> None:
     (tmp_path / "toy.onnx").touch()
-    for model, reason in (("pixels", "built-in"), (tmp_path / "toy.onnx", "not a folder")):
+    for model, reason in (("pixels", "built-in"), (tmp_path / "toy.onnx", "not an encoder folder")):
         with pytest.raises(ConfigError, match=rf"{reason}.*-o FILE"):
             calibrate(model, root=desk / "people")
     with pytest.raises(ModelError, match="no such folder"):
