@@ -204,7 +204,8 @@ def test_without_dask_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 def test_a_scheduler_that_does_not_answer_is_one_line(program: Path) -> None:
     """Neither one that is not there, nor what listens there but is something else."""
-    program.write_text(_PROGRAM.replace("if __name__", "from faceclr_cli.core.workers import dask_cluster\nif __name__"))
+    imported = "from faceclr_cli.core.workers import dask_cluster\nif __name__"
+    program.write_text(_PROGRAM.replace("if __name__", imported))
     program.write_text(program.read_text().replace("    try:", "    dask_cluster._TIMEOUT = 1.0\n    try:"))
     mute = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", mute], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
