@@ -60,6 +60,11 @@ def reasons_in(place: Path) -> dict[str, Reason | None]:
     return found
 
 
+def not_notices(ended: Ended) -> list[str]:
+    """What a run complains about, without what it says about files that it skips."""
+    return [line for line in ended.complained.splitlines() if not line.startswith('{"event": "notice"')]
+
+
 def require_all_noted(place: Path, corpus: dict[str, Hostile]) -> None:
     found = reasons_in(place)
     assert found.keys() == corpus.keys()
@@ -70,7 +75,7 @@ def require_all_noted(place: Path, corpus: dict[str, Hostile]) -> None:
 def test_every_hostile_file_is_in_the_ledger_under_its_reason(
     place: Path, tolerant: Ended, corpus: dict[str, Hostile]
 ) -> None:
-    assert (tolerant.code, tolerant.complained) == (0, "")
+    assert (tolerant.code, not_notices(tolerant)) == (0, [])
     require_all_noted(place / "tolerant", corpus)
     counted = Counter(reasons_in(place / "tolerant").values())
     told = json.loads(tolerant.said)
@@ -80,7 +85,7 @@ def test_every_hostile_file_is_in_the_ledger_under_its_reason(
 
 def test_max_bad_is_a_verdict_and_changes_nothing(place: Path, tolerant: Ended, strict: Ended) -> None:
     assert strict.code == 3
-    (line,) = strict.complained.splitlines()
+    (line,) = not_notices(strict)
     assert line.startswith("error: ")
     assert "more than --max-bad 0 allows" in line
     assert rows_of(place / "strict", "SELECT * FROM photos") == rows_of(place / "tolerant", "SELECT * FROM photos")
@@ -119,7 +124,7 @@ def test_members_of_a_hostile_archive_are_noted_and_none_gets_out(
 ) -> None:
     expected = write(tmp_path / name)
     ended = prepare(tmp_path / "work", f"../{name}", "--max-bad", "1")
-    assert (ended.code, ended.complained) == (0, "")
+    assert (ended.code, not_notices(ended)) == (0, [])
     assert reasons_in(tmp_path / "work") == expected
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [name, "work"]
     assert [entry.name for entry in (tmp_path / "work").iterdir()] == ["faces"]

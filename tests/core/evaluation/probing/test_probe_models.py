@@ -109,13 +109,13 @@ def test_a_few_shot_curve_is_that_of_the_plain_transcription(crowd) -> None:
 def test_every_person_gives_exactly_that_many_pictures_and_only_training_pictures(crowd, monkeypatch) -> None:
     store, seen = crowd(5, 20, 2), []
     found = _divided(store)
-    real = few_shot.learn
+    real = few_shot.fit_probe
 
     def spy(probe, train, val):
         seen.append(train)
         return real(probe, train, val)
 
-    monkeypatch.setattr(few_shot, "learn", spy)
+    monkeypatch.setattr(few_shot, "fit_probe", spy)
     few_shot_curve("centroid", store, plan_shots(found, (1, 4), 2, 0, Silent()))
     assert [np.bincount(train.labels).tolist() for train in seen] == [[1] * 5, [1] * 5, [4] * 5, [4] * 5]
     allowed = {row.tobytes() for row in store.embeddings[found.parts.train]}
