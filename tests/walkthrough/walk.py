@@ -10,24 +10,19 @@ what the command must print, figures aside.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import importlib
-import json
 import os
 import re
-import runpy
-import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("faceclr", "find", "torchrun", "python", "pip", "cd", "producer", "if", "set", "source", "for", "sqlite3")
@@ -188,51 +183,22 @@ def walk(steps: list[Step], desk: Path) -> list[str]:
 def _type(command: str, desk: Path, variables: dict[str, str]) -> tuple[int, str]:
     """Runs a command on a terminal, as pages show what a terminal shows. Returns its exit code and what it printed."""
     terminal, end = os.openpty()
-    pid = os.fork()
-    if pid == 0:
-        _become(command, desk, variables, end)
+    process = subprocess.Popen(
+        ["bash", "-c", f"set -o pipefail\n{command}"],
+        cwd=desk,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    )
     os.close(end)
     output = b""
     with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error.
         while chunk := os.read(terminal, 65536):
             output += chunk
     os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status), output.decode(errors="replace").replace("\r\n", "\n")
-
-
-def _become(command: str, desk: Path, variables: dict[str, str], terminal: int) -> NoReturn:
-    """Turns this process, a copy of the walk, into the command."""
-    os.setsid()
-    for number in (1, 2):
-        os.dup2(terminal, number)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.chdir(desk)
-    if not command.startswith("faceclr ") or re.search(r"[|&;<>()$`*?~#]", command):
-        os.execvpe("bash", ["bash", "-c", f"set -o pipefail\n{command}"], variables)
-    # A copy of the walk has imported PyTorch already, which takes longer than most commands.
-    os.environ.clear()
-    os.environ.update(variables)
-    sys.argv = shlex.split(command)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
-    code: object = 70
-    try:
-        runpy.run_module("faceclr_cli", run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as error:
-        code = error.code or 0
-    finally:
-        # What Python does when a process ends, such as waiting for workers that hold a lock.
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(code if isinstance(code, int) else 1)
-
-
-def _import_what_is_slow() -> None:
-    for name in ("cv2", "h5py", "lightning_fabric", "sklearn.linear_model", "timm", "torch", "torchvision"):
-        importlib.import_module(name)
+    return process.wait(), output.decode(errors="replace").replace("\r\n", "\n")
 
 
 def _cpu_seconds() -> float:
@@ -255,20 +221,13 @@ def _has_gpus() -> bool:
 
 def _walk_apart(apart: list[list[Step]], desk: Path) -> list[str]:
     """Walks each list of lines in a copy of the desk, several at a time."""
-    workers, pids = os.cpu_count() or 1, []
-    for worker in range(workers):
-        pid = os.fork()
-        if pid == 0:
-            wrong = []
-            for number in range(worker, len(apart), workers):
-                copy = desk.with_name(f"{desk.name}-{number}")
-                wrong += walk(apart[number], _without_results(apart[number], desk, copy))
-            desk.with_name(f"wrong-{worker}").write_text(json.dumps(wrong))
-            os._exit(0)
-        pids.append(pid)
-    for pid in pids:
-        os.waitpid(pid, 0)
-    return [text for worker in range(workers) for text in json.loads(desk.with_name(f"wrong-{worker}").read_text())]
+
+    def walk_copy(number: int) -> list[str]:
+        copy = desk.with_name(f"{desk.name}-{number}")
+        return walk(apart[number], _without_results(apart[number], desk, copy))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [text for wrong in pool.map(walk_copy, range(len(apart))) for text in wrong]
 
 
 def main() -> int:
@@ -278,7 +237,6 @@ def main() -> int:
     from desk import set_up
 
     wrong: list[str] = []
-    _import_what_is_slow()
     with tempfile.TemporaryDirectory() as folder:
         desk = Path(folder) / "desk"
         desk.mkdir()
