@@ -35,7 +35,7 @@ class Identified:
         photo: Name of the photograph.
         face: Number of the face in the photograph, from 1; 0 if no face was found.
         box: x, y, width and height in pixels of the photograph; None for prepared faces.
-        name: Name of the person, or None if the face matches nobody in the gallery.
+        name: Name of the person, or None if the face matches no one in the gallery.
         matches: The most similar people, or the most probable ones with a classifier; best first.
         reason: Why there is no face, in one line that names the photograph; or None.
         notes: Quality warnings.
