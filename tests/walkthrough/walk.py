@@ -66,6 +66,7 @@ TYPED_INSTEAD = {
     r"--batch-size 4096": "--batch-size 16",
     r" --epochs \d+": "",
     r"^torchrun": "python -m torch.distributed.run",
+    r"^for seed in 0 1 2;": "for seed in 0;",
     r"--init imagenet": "--init run",
     r" --backbone (convnext_small|resnet34|resnet18|mobilenetv3_large_100)": "",
     r"/shared/": "",
