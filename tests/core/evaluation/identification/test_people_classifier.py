@@ -78,7 +78,7 @@ def test_one_replaces_another_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not part of a classifier"):
         write_classifier(_classifier(), tmp_path / "encoder")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="a file of that name"):
+    with pytest.raises(ConfigError, match="is a file; a classifier is a folder"):
         write_classifier(_classifier(), tmp_path / "file")
 
 
