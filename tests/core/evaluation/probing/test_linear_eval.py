@@ -94,7 +94,7 @@ def test_stores_that_cannot_be_compared_are_refused(tmp_path: Path, crowd) -> No
     with pytest.raises(DataError, match=r"p07/9\.jpg differs"):
         _evaluate(tmp_path, store, store.take(range(len(store) - 1)))
     changed = replace(store, content_hashes=("other", *store.content_hashes[1:]))
-    with pytest.raises(DataError, match=r"p00/0\.jpg is not the same"):
+    with pytest.raises(DataError, match=r"p00/0\.jpg differs"):
         _evaluate(tmp_path, store, changed)
     with pytest.raises(FingerprintError, match="size is 112 and 160"):
         _evaluate(tmp_path, store, replace(store, fingerprint=replace(store.fingerprint, size=160)))
@@ -107,7 +107,7 @@ def test_what_makes_no_comparison_is_said(tmp_path: Path, crowd, monkeypatch: py
     store = crowd()
     with pytest.raises(DataError, match="no face has a name"):
         _evaluate(tmp_path, replace(store, identities=(None,) * len(store)))
-    with pytest.raises(DataError, match="0 of its 8 people have 11 pictures"):
+    with pytest.raises(DataError, match="0 of 8 people have 11 or more pictures"):
         _evaluate(tmp_path, store, min_images=11)
 
 
