@@ -177,7 +177,9 @@ class Ledger:
 
     def terms(self) -> dict[str, Any]:
         """Returns the settings that all faces of the folder have in common, by name."""
-        return {name: json.loads(value) for name, value in self._database.execute("SELECT name, value FROM terms")}
+        found = self._database.execute("SELECT name, value FROM terms").fetchall()
+        with _damaged_values():
+            return {name: json.loads(value) for name, value in found}
 
     def change_term(self, name: str, value: object) -> None:
         """Changes one of the common settings and commits."""
@@ -191,8 +193,10 @@ class Ledger:
             for name in ("path", "identity", "output"):
                 if isinstance(named[name], bytes):
                     named[name] = os.fsdecode(named[name])
-            reason = Reason(named.pop("reason")) if named["reason"] else named.pop("reason")
-            yield Row(state=RowState(named.pop("state")), reason=reason, **named)
+            with _damaged_values():
+                reason = Reason(named.pop("reason")) if named["reason"] else named.pop("reason")
+                row = Row(state=RowState(named.pop("state")), reason=reason, **named)
+            yield row
 
     def add(self, row: Row) -> None:
         """Records the result for a file and replaces an earlier row. Commits about once per second."""
@@ -240,14 +244,16 @@ class Ledger:
     def counts(self) -> dict[RowState, int]:
         """Returns the number of files in each state that occurs."""
         found = self._database.execute("SELECT state, COUNT(*) FROM photos GROUP BY state ORDER BY state")
-        return {RowState(state): count for state, count in found}
+        with _damaged_values():
+            return {RowState(state): count for state, count in found}
 
     def reasons(self) -> dict[Reason, int]:
         """Returns the number of files for each reason that occurs, most frequent first."""
         found = self._database.execute(
             "SELECT reason, COUNT(*) FROM photos WHERE reason IS NOT NULL GROUP BY reason ORDER BY 2 DESC, 1"
         )
-        return {Reason(reason): count for reason, count in found}
+        with _damaged_values():
+            return {Reason(reason): count for reason, count in found}
 
     def faces(self) -> int:
         """Returns the number of crops."""
@@ -267,6 +273,15 @@ def _storable(value: object) -> object:
         except UnicodeEncodeError:
             return os.fsencode(value)
     return value
+
+
+@contextmanager
+def _damaged_values() -> Iterator[None]:
+    """Reports values that faceclr does not write in the same way as a file that SQLite cannot read."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"damaged: {error}") from error
 
 
 def _ledger_error(path: Path, error: sqlite3.Error) -> FaceclrError:
