@@ -85,4 +85,4 @@ def test_prepared_faces_are_named_but_not_drawn_on(album: Path, tmp_path: Path) 
     assert identify(tmp_path / "faces", "-g", album / "gallery", "--evaluate").exit_code == 0
     drawn = identify(tmp_path / "faces", "-g", album / "gallery", "--annotate", tmp_path / "out")
     assert drawn.exit_code == 2
-    assert "give the photographs" in drawn.stderr
+    assert "give the original photographs" in drawn.stderr

@@ -67,7 +67,7 @@ def test_photographs_of_the_gallery_itself_are_left_out(album: Path, tmp_path: P
     result = _evaluate(album, tmp_path / "probes", threshold=0.9)
     assert result.left_out == 1
     assert result.rule == _evaluate(album, threshold=0.9).rule
-    with pytest.raises(DataError, match="would find itself"):
+    with pytest.raises(DataError, match="would match themselves"):
         _evaluate(album, album / "gallery")
 
 
