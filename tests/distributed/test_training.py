@@ -95,7 +95,7 @@ def test_two_processes_learn_what_one_learns_and_may_change_places(split: Path, 
         pretrain(split, tmp_path / "two", resume="yes", **options)
     heard = Heard()
     other = pretrain(split, tmp_path / "two", heard, resume="yes", elastic=True, **options)
-    assert any("with 1 process what 2 began" in notice.text for notice in heard.of(Notice))
+    assert any("resuming with 1 process instead of 2" in notice.text for notice in heard.of(Notice))
     expected = numbers(one.run, "step", "loss", "lr")
     assert numbers(other.run, "step", "loss", "lr") == [pytest.approx(row, rel=2e-3) for row in expected]
 
