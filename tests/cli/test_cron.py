@@ -113,8 +113,9 @@ def killed_and_finished(line: str, desk: Path, stop: Moment) -> None:
     first = Job(line, desk, stop)
     first.await_stop()
     code, log = run(line, desk)
-    assert (code, len(log.splitlines())) == (75, 1), log
-    assert "another run is writing to this folder" in log
+    *before, error = log.splitlines()
+    assert code == 75 and before in ([], ["loading PyTorch"]), log
+    assert "another run is writing to this folder" in error
     first.kill()
     code, log = run(line, desk)
     assert code == 0, log

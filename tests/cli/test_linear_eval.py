@@ -143,5 +143,5 @@ def test_the_plot_and_the_classifier_are_written_and_named() -> None:
 def test_people_with_too_few_pictures_for_a_curve_are_exit_3_or_said_aloud() -> None:
     done = typed("a.h5", "--shots", "100")
     assert done.exit_code == 3
-    assert "0 of 25 people have 100 training pictures, of at most 6" in done.stderr
+    assert "0 of 25 people have 100 training pictures (maximum: 6)" in done.stderr
     assert typed("a.h5", "--shots", "0").exit_code == 2

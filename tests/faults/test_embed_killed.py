@@ -41,7 +41,8 @@ def embed(place: Path, dies_at: int, keep_parts: bool) -> None:
         return call
 
     parts._LEAST = 3
-    columns.put, columns.link_parts = deadly(columns.put), deadly(columns.link_parts)  # type: ignore[assignment]
+    for name in ("write_rows", "link_parts"):
+        setattr(columns, name, deadly(getattr(columns, name)))
     for module, name in ((os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "fsync"), (os, "mkdir")):
         setattr(module, name, deadly(getattr(module, name)))
     config = EmbedConfig(
