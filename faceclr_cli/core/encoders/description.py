@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
-from faceclr_cli.core.encoders.architecture import NORMALIZATION, Architecture
+from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -122,7 +122,8 @@ def parse_description(content: Mapping[str, Any], origin: str, folder: Path) -> 
         description = _parse(folder, content, origin)
     except (DataError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(origin, error) from error
-    if (description.fingerprint.channels, description.fingerprint.normalization) != ("rgb", NORMALIZATION):
+    fingerprint, normalization = description.fingerprint, description.architecture.normalization
+    if (fingerprint.channels, fingerprint.normalization) != (normalization.channels, normalization.text):
         raise ModelError(f"{origin}: its channel order or normalization is not supported by this version of faceclr")
     return description
 

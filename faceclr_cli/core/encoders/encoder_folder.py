@@ -13,7 +13,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from faceclr_cli.core.artifacts import atomic_folder, digest_file, stamp, write_json
-from faceclr_cli.core.encoders.architecture import NORMALIZATION
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, read_description
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
@@ -72,17 +71,20 @@ def save_encoder(
         folder: The encoder folder.
         network: The trained network.
         fingerprint: Fingerprint of the training crops. Channel order and normalization are overwritten with those of
-            `normalize_pixels`.
+            the network's input.
         card: The training data.
         calibration: The calibration, if there is one.
     """
+    normalization = network.architecture.normalization
     with atomic_folder(folder) as temporary:
         write_tensors(temporary / WEIGHTS, network.state_dict())
         content = {
             **stamp("encoder", card.config),
             "architecture": network.architecture.to_json(),
             "dim": network.architecture.embedding_dim,
-            "fingerprint": replace(fingerprint, channels="rgb", normalization=NORMALIZATION).to_json(),
+            "fingerprint": replace(
+                fingerprint, channels=normalization.channels, normalization=normalization.text
+            ).to_json(),
             "calibration": calibration.to_json() if calibration else None,
             "card": card.to_json(),
             "weights": {"sha256": digest_file(temporary / WEIGHTS)},

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
 from faceclr_cli.core.encoders.heads import embedding_layer
 from faceclr_cli.core.errors import ConfigError
@@ -29,6 +29,7 @@ class EncoderNetwork(nn.Module):
         super().__init__()
         size = architecture.image_size
         self.architecture = architecture
+        self.normalization = RangeConversion(architecture.normalization)
         self.backbone = build_backbone(
             architecture.backbone, pretrained=pretrained, image_size=size, pool=architecture.pool
         )
@@ -43,8 +44,20 @@ class EncoderNetwork(nn.Module):
         Returns:
             Embeddings, not L2-normalized. Shape: (B, embedding_dim).
         """
-        embeddings: Tensor = self.embedding(self.backbone(pictures).flatten(1))
+        embeddings: Tensor = self.embedding(self.features(pictures))
         return embeddings
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Returns the input of the embedding layer: the features of the backbone, one row per picture.
+
+        Args:
+            pictures: Output of `normalize_pixels`. Shape: (B, 3, image_size, image_size).
+
+        Returns:
+            Shape: (B, F).
+        """
+        features: Tensor = self.backbone(self.normalization(pictures)).flatten(1)
+        return features
 
     def at_size(self, image_size: int) -> EncoderNetwork:
         """Returns this network for another input size. The embedding layer is new if the feature map changes.
@@ -65,9 +78,43 @@ class EncoderNetwork(nn.Module):
             raise ConfigError(
                 f"--image-size {image_size}: {own.backbone} was trained at {own.image_size} and supports no other size"
             ) from error
-        if other.embedding.weight.shape == self.embedding.weight.shape:
+        own_shapes, other_shapes = _shapes(self.embedding), _shapes(other.embedding)
+        if own_shapes == other_shapes:
             other.embedding = self.embedding
         return other
+
+
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
+
+
+class RangeConversion(nn.Module):
+    """Converts pictures from the range of `normalize_pixels` to that of a network which others have trained.
+
+    It has no parameters and leaves pictures as they are if the network takes them so.
+
+    Args:
+        normalization: The pixels that the network takes.
+    """
+
+    def __init__(self, normalization: InputNormalization) -> None:
+        super().__init__()
+        own = InputNormalization()
+        mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+        own_mean, own_std = torch.tensor(own.mean), torch.tensor(own.std)
+        self._is_identity = normalization == own
+        self._is_bgr = normalization.channels == "bgr"
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", (own_std / std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", ((own_mean - mean) / std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Shape: (B, 3, H, W) -> (B, 3, H, W)."""
+        if self._is_identity:
+            return pictures
+        converted = pictures * self.scale + self.shift
+        return converted.flip(1) if self._is_bgr else converted
 
 
 def normalize_pixels(crops: Tensor, size: int) -> Tensor:

@@ -119,8 +119,8 @@ class CenterTask(TaskModule):
         del pictures
         views = make_views(self.augment, crops, chance)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.encoder.backbone(views)
-        features = dropout(features.flatten(1), self.config.dropout, self.config.seed, self.step, self.batch_slice)
+            features = self.encoder.features(views)
+        features = dropout(features, self.config.dropout, self.config.seed, self.step, self.batch_slice)
         embeddings = self.encoder.embedding(features)
         loss, metrics = self.classifier(embeddings, labels, self._margin(), self._generator())
         if self.center is None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.architecture import Architecture, Channels, InputNormalization
 from faceclr_cli.core.encoders.heads import projection_head
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.errors import ConfigError
@@ -43,10 +44,35 @@ def test_weights_that_fit_one_size_alone_are_refused() -> None:
 
 def test_an_architecture_survives_json() -> None:
     pooled = replace(SMALL, pool="mean")
-    assert Architecture.from_json(SMALL.to_json()) == SMALL
-    assert Architecture.from_json(pooled.to_json()) == pooled
+    foreign = replace(
+        pooled,
+        backbone_args=(("drop_rate", 0.1), ("patch_size", 2)),
+        normalization=InputNormalization(channels="bgr", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
+    )
+    for architecture in (SMALL, pooled, foreign):
+        assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+    # Releases that knew only one normalization did not state it.
+    earlier = {name: SMALL.to_json()[name] for name in ("backbone", "embedding_dim", "image_size", "pool")}
+    assert Architecture.from_json(earlier) == SMALL
+    for name, value in (("std", [1, 0, 1]), ("mean", [1, 2]), ("channels", "gbr")):
+        with pytest.raises((KeyError, ValueError)):
+            Architecture.from_json(
+                {**foreign.to_json(), "normalization": {**foreign.normalization.to_json(), name: value}}
+            )
     with pytest.raises(KeyError):
         Architecture.from_json({**SMALL.to_json(), "pool": "gem"})
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_a_network_gets_the_pixels_that_it_was_trained_on(channels: Channels) -> None:
+    mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+    own = InputNormalization(channels=channels, mean=mean, std=std)
+    assert own.text == "mean 0.485,0.456,0.406 std 0.229,0.224,0.225"
+    network = EncoderNetwork(replace(SMALL, normalization=own)).eval()
+    crops = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
+    pixels = ((crops.double() - torch.tensor(mean)) / torch.tensor(std)).permute(0, 3, 1, 2).float()
+    expected = network.embedding(network.backbone(pixels if channels == "rgb" else pixels[:, [2, 1, 0]]).flatten(1))
+    torch.testing.assert_close(network(normalize_pixels(crops, 40)), expected)
 
 
 def test_unchanged_views_of_training_are_the_pictures_of_use() -> None:

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from faceclr_cli.core.encoders.architecture import NORMALIZATION, Architecture
+from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
 from faceclr_cli.core.encoders.onnx_file import Precision, write_onnx
 from faceclr_cli.core.faces.crop import default_fingerprint
 
@@ -31,7 +31,11 @@ def encoder_json(**changes: Any) -> dict[str, Any]:
         "config": {"lr": 0.5},
         "architecture": Architecture(backbone="toy", embedding_dim=DIM, image_size=64).to_json(),
         "dim": DIM,
-        "fingerprint": {**default_fingerprint(SIDE).to_json(), "channels": "rgb", "normalisation": NORMALIZATION},
+        "fingerprint": {
+            **default_fingerprint(SIDE).to_json(),
+            "channels": "rgb",
+            "normalisation": InputNormalization().text,
+        },
         "calibration": CALIBRATION,
         "card": {"command": "pretrain", "data": "train", "pictures": 3, "people": {"Zoë": 2, "Ann": 1}},
         "weights": {"sha256": WEIGHTS},
