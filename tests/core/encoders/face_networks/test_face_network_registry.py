@@ -53,7 +53,7 @@ TABLES: dict[str, tuple[int, dict[str, tuple[int, int]]]] = {
         },
     ),
 }
-# Millions of parameters with an embedding of this length, as insightface, MobileFaceNet's ports and facenet-pytorch say.
+# Millions of parameters with an embedding of this length, by insightface, ports of MobileFaceNet and facenet-pytorch.
 PARAMETERS = {
     "iresnet18": (512, 24.03),
     "iresnet50": (512, 43.59),
