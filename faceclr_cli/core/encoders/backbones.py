@@ -81,9 +81,13 @@ def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool, 
 
 
 def _build_nn4(pool: Pool, args: BackboneArgs) -> nn.Module:
-    if args:
-        raise ConfigError(f"--backbone-args {args[0][0]}: {NN4} does not have this argument; it takes none")
-    return nn.Sequential(NN4Small2(), *([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pool == "mean" else []))
+    for argument, value in args:
+        if argument != "pooling":
+            raise ConfigError(f"--backbone-args {argument}: {NN4} does not have this argument; it takes pooling")
+        if value not in ("table", "openface"):
+            raise ConfigError(f"--backbone-args pooling={value}: must be table or openface")
+    network = NN4Small2(has_strided_pooling=dict(args).get("pooling") == "openface")
+    return nn.Sequential(network, *([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pool == "mean" else []))
 
 
 def _require_arguments(name: str, settings: Mapping[str, Any], args: BackboneArgs) -> None:

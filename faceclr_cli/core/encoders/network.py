@@ -21,12 +21,14 @@ class EncoderNetwork(nn.Module):
     Args:
         architecture: The architecture.
         pretrained: Initialize the backbone with ImageNet weights.
+        initialize_head: Initialize the embedding head, which takes seconds if it is large; False if weights will be
+            loaded into all of the network.
 
     Raises:
         ConfigError, ModelError: As for `build_backbone`.
     """
 
-    def __init__(self, architecture: Architecture, *, pretrained: bool = False) -> None:
+    def __init__(self, architecture: Architecture, *, pretrained: bool = False, initialize_head: bool = True) -> None:
         super().__init__()
         size = architecture.image_size
         self.architecture = architecture
@@ -38,7 +40,11 @@ class EncoderNetwork(nn.Module):
             pool=architecture.pool,
             args=architecture.backbone_args,
         )
-        self.embedding: nn.Module = _build_head(architecture, feature_count(self.backbone, size))
+        features = feature_count(self.backbone, size)
+        with torch.device("cpu" if initialize_head else "meta"):
+            self.embedding = _build_head(architecture, features)
+        if not initialize_head:
+            self.embedding.to_empty(device="cpu")
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Embeds a batch.

@@ -130,7 +130,7 @@ def test_arguments_change_the_model(name: str, argument: tuple[str, int]) -> Non
         # These change what a model returns, or are options of their own.
         ("resnet18", "features_only", "drop_rate"),
         ("resnet18", "in_chans", "drop_rate"),
-        ("nn4_small2", "patch_size", "it takes none"),
+        ("nn4_small2", "patch_size", "it takes pooling"),
     ],
 )
 def test_a_wrong_argument_brings_those_of_the_model(name: str, argument: str, takes: str) -> None:

@@ -124,6 +124,7 @@ FACE_NETWORKS: Mapping[str, FaceNetwork] = {
     "iresnet50": _iresnet(50),
     "iresnet100": _iresnet(100),
     "ir18": _ir(18),
+    "ir34": _ir(34),
     "ir50": _ir(50),
     "ir101": _ir(100),
     "mobilefacenet": FaceNetwork(

@@ -17,7 +17,7 @@ _STAGES = {"layer1": (64, 56), "layer2": (128, 28), "layer3": (256, 14), "layer4
 TABLES: dict[str, tuple[int, dict[str, tuple[int, int]]]] = {
     **{
         name: (112, {"conv1": (64, 112), **_STAGES})
-        for name in ("iresnet18", "iresnet34", "iresnet50", "iresnet100", "ir18", "ir50", "ir101")
+        for name in ("iresnet18", "iresnet34", "iresnet50", "iresnet100", "ir18", "ir34", "ir50", "ir101")
     },
     "mobilefacenet": (
         112,
