@@ -19,10 +19,14 @@ _MODULES_THAT_RUN_CODE = frozenset(
         "urllib2", "venv", "webbrowser", "xmlrpc", "zipimport",
     }
 )  # fmt: skip
-_BUILTIN_TYPES = frozenset(
-    {"bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set"}
-    | {"slice", "str", "tuple", "type"}
-)
+_BUILTINS_THAT_RUN_CODE = frozenset(
+    {
+        "apply", "breakpoint", "compile", "delattr", "dir", "eval", "exec", "execfile", "exit", "file", "globals",
+        "help", "input", "locals", "open", "quit", "raw_input", "reload", "setattr", "vars",
+    }
+)  # fmt: skip
+_BUILTINS = frozenset({"builtins", "__builtin__"})
+_GETATTR = "getattr"
 _KEYS = (str, int, float, bytes, bool, type(None))
 
 
@@ -101,14 +105,18 @@ class InertUnpickler(_PythonUnpickler):  # type: ignore[misc]
             ForbiddenPickleError: It serves to run code.
         """
         top = module.split(".")[0]
-        is_function = top in ("builtins", "__builtin__") and name not in _BUILTIN_TYPES
+        is_function = top in _BUILTINS and name in _BUILTINS_THAT_RUN_CODE
         if is_function or top in _MODULES_THAT_RUN_CODE or "__" in name:
             raise ForbiddenPickleError(f"{module}.{name}")
         return GlobalName(module, name)
 
     def _call(self, function: object, args: object) -> Any:
+        if isinstance(function, InertObject):
+            raise ForbiddenPickleError(f"a call of what {function.kind.module}.{function.kind.name} returns")
         if not isinstance(function, GlobalName) or not isinstance(args, tuple):
             raise pickle.UnpicklingError("it calls something that is not a class or function")
+        if function.module in _BUILTINS and function.name == _GETATTR:
+            _check_getattr(args)
         return self._rebuild(function, args)
 
     def _instantiate(self, kind: object, args: Iterable[Any]) -> None:
@@ -188,6 +196,16 @@ PICKLE_ERRORS = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
     MemoryError, RecursionError, struct.error,
 )  # fmt: skip
+
+
+def _check_getattr(args: tuple[Any, ...]) -> None:
+    """Members of enumerations and methods are pickled as attributes. Chains of attributes lead to other modules."""
+    match args:
+        case (GlobalName() | InertObject() as owner, str(name)):
+            is_chain = isinstance(owner, InertObject) and owner.kind.name == _GETATTR
+            if not is_chain and "__" not in name:
+                return
+    raise ForbiddenPickleError("a chain of getattr")
 
 
 def _extend(target: object, values: list[Any]) -> None:

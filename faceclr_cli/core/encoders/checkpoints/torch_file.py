@@ -107,7 +107,7 @@ def read_torch_file(path: Path) -> Any:
         return _read_zip(path) if is_zip else _read_legacy(path)
     except ForbiddenPickleError as error:
         raise ModelError(
-            f"{path}: refused: its pickle names {error}, which runs code; do not load this file with other tools"
+            f"{path}: refused: its pickle has {error}, which runs code; do not load this file with other tools"
         ) from error
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None

@@ -49,6 +49,23 @@ def attacks(marker: Path) -> dict[str, Any]:
     }
 
 
+_TORCH_GETATTR = b"cbuiltins\ngetattr\nctorch\nTensor\n"
+CHAINS = {
+    "getattr of getattr": b"\x80\x02cbuiltins\ngetattr\n"
+    + _TORCH_GETATTR
+    + b"X\x01\x00\x00\x00a\x86RX\x01\x00\x00\x00b\x86R.",
+    "getattr of a dunder": b"\x80\x02" + _TORCH_GETATTR + b"X\x08\x00\x00\x00__dict__\x86R.",
+    "a call of an attribute": b"\x80\x02" + _TORCH_GETATTR + b"X\x01\x00\x00\x00a\x86R)R.",
+    "a dotted name": b"\x80\x04\x8c\x05torch\x8c\x10Tensor.__class__\x93.",
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_of_attributes_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"refused: its pickle has .*, which runs code"):
+        read_torch_file(write_pickle(tmp_path / "hostile.pth", CHAINS[name]))
+
+
 @pytest.mark.parametrize("name", attacks(Path("x")))
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_a_pickle_that_runs_code_is_refused(name: str, is_zip: bool, tmp_path: Path) -> None:
@@ -64,7 +81,7 @@ def test_a_pickle_that_runs_code_is_refused(name: str, is_zip: bool, tmp_path: P
             archive.writestr("archive/data.pkl", raw)
     else:
         torch.save(content, path, _use_new_zipfile_serialization=is_zip)
-    with pytest.raises(ModelError, match=r"refused: its pickle names .*, which runs code") as caught:
+    with pytest.raises(ModelError, match=r"refused: its pickle has .*, which runs code") as caught:
         read_torch_file(path)
     assert caught.value.exit_code == 4
     assert not marker.exists()
