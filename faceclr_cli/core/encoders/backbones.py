@@ -6,11 +6,8 @@ import difflib
 import inspect
 import logging
 import math
-import socket
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import huggingface_hub
 import timm
@@ -19,6 +16,7 @@ from torch import nn
 
 from faceclr_cli.core.encoders.architecture import BackboneArgs, Pool
 from faceclr_cli.core.encoders.face_networks.face_network_registry import FACE_NETWORKS, build_face_backbone
+from faceclr_cli.core.encoders.hub_files import hub_host, is_hub_reachable
 from faceclr_cli.core.encoders.nn4 import NAME as NN4
 from faceclr_cli.core.encoders.nn4 import NN4Small2
 from faceclr_cli.core.errors import ConfigError, ModelError
@@ -26,7 +24,7 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 # Raised by timm, torch and huggingface_hub if a model does not support an image size or its weights cannot be read.
 _BUILD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
 # Arguments of timm models that other options determine.
-_RESERVED = frozenset({"self", "num_classes", "in_chans", "img_size", "global_pool", "device", "dtype"})
+_RESERVED = frozenset({"self", "num_classes", "in_chans", "img_size", "device", "dtype"})
 _WEIGHTS = "model.safetensors"
 
 
@@ -103,6 +101,8 @@ def _require_arguments(name: str, settings: Mapping[str, Any], args: BackboneArg
             with torch.device("cpu"):
                 model_class = type(timm.create_model(name, pretrained=False, **settings))
     taken = [parameter.name for parameter in inspect.signature(model_class).parameters.values() if _is_open(parameter)]
+    # Without pooling, the kind of pooling is empty.
+    taken = [argument for argument in taken if argument != "global_pool" or "global_pool" not in settings]
     for argument, _ in args:
         if argument not in taken:
             raise ConfigError(
@@ -147,10 +147,8 @@ def _weights(name: str) -> dict[str, Any]:
     cached = huggingface_hub.try_to_load_from_cache(repository, _WEIGHTS)
     if isinstance(cached, str):
         return {"file": cached}
-    # The hub's client retries for most of a minute if the host name does not resolve.
-    host = urlsplit(huggingface_hub.constants.ENDPOINT).hostname or ""
-    if not urllib.request.getproxies() and not _resolves(host):
-        raise _weights_unavailable(name, f"{host} cannot be reached")
+    if not is_hub_reachable():
+        raise _weights_unavailable(name, f"{hub_host()} cannot be reached")
     return {}
 
 
@@ -176,11 +174,3 @@ def _weights_unavailable(name: str, reason: str) -> ModelError:
         f"--init imagenet: the weights of {name} are not in the cache and could not be downloaded ({reason})\n"
         "Run once with a network connection, or use --init random or --init RUN."
     )
-
-
-def _resolves(host: str) -> bool:
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        return False
-    return True
