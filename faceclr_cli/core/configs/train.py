@@ -11,6 +11,7 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 
 MODEL, OPTIM, MACHINE, AUGMENT, RUN = "Model", "Optimization", "Machine", "Augmentation", "Run and checkpoints"
 
+Tune = Literal["all", "last", "lora"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
 
@@ -50,6 +51,19 @@ class TrainConfig:
 
     backbone: str = option("resnet18", panel=MODEL, metavar="NAME", help="Name of a timm model, or nn4_small2")
     init: str = option("random", panel=MODEL, metavar="random|imagenet|RUN", help="Initial weights of the backbone")
+    tune: Tune = option(
+        "all",
+        panel=MODEL,
+        help="Weights to train from --init: all of them, only the 'last' layer, or low-rank additions (LoRA)",
+    )
+    layer_decay: float = option(
+        1.0,
+        minimum=0.1,
+        maximum=1.0,
+        panel=OPTIM,
+        metavar="FACTOR",
+        help="Factor of the learning rate from one block to the block before it; below 1, early layers change less",
+    )
     pool: Literal["none", "mean"] = option(
         "none",
         panel=MODEL,
@@ -103,8 +117,15 @@ class TrainConfig:
         False, panel=MACHINE, help="Compile the backbone, which takes minutes and makes steps faster"
     )
 
+    @property
+    def starts_from_encoder(self) -> bool:
+        """True if `init` names an encoder."""
+        return self.init not in ("random", "imagenet")
+
     def __post_init__(self) -> None:
         check_limits(self)
+        if self.tune != "all" and self.init == "random":
+            raise ValueError(f"--tune {self.tune} needs trained weights; name them with --init")
         for name in ("time_budget", "checkpoint_every"):
             _require_time(name, getattr(self, name))
         if self.gpus is not None and self.processes > 1:
