@@ -226,7 +226,7 @@ def wrapped(text: str, width: int, margin: int = 0) -> str:
 
 def epoch_line(event: EpochFinished, width: int = _WIDTH) -> str:
     """Formats an epoch within `width` columns: `epoch  3/50  loss 4.12  top1 0.31  lr 0.001  512/s  14 s`."""
-    start = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  "
+    start = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  " if event.epoch else "before training  "
     return start + metrics_line(event.metrics, width - len(start))
 
 

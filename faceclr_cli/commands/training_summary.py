@@ -24,7 +24,7 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
     else:
         rows = {"trained": "0 epochs: an untrained network as a baseline"}
     if result.best is not None:
-        rows["best epoch"] = f"{result.best_epoch}, {_validation(result.best)}"
+        rows["best epoch"] = f"{result.best_epoch or 'before training'}, {_validation(result.best)}"
     measured = result.best or result.metrics
     if "val_people" in measured:
         rows |= _calibration(measured)

@@ -51,7 +51,7 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochFinished:
-    """An epoch of training has ended, including validation. `epoch` counts from 1."""
+    """An epoch of training has ended, including validation. `epoch` counts from 1; 0 is before the first step."""
 
     epoch: int
     epochs: int

@@ -77,6 +77,8 @@ class CenterConfig(LabeledConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.tune != "all" and self.freeze != "none":
+            raise ValueError("--tune and --freeze cannot be combined; --tune last trains only the last layer")
         if self.unfreeze_after is not None and self.freeze == "none":
             raise ValueError("--unfreeze-after: nothing is frozen; add --freeze backbone")
         if self.margin is not None and self.head == "softmax":

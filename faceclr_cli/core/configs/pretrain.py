@@ -104,6 +104,8 @@ class PretrainConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.tune == "last":
+            raise ValueError("--tune last: pretrain never trains the last layer; choose all or lora")
         if self.weights is not None and len(self.shares) != len(self.data or self.shares):
             raise ValueError(
                 f"--weights {self.weights}: {len(self.shares)} weights for {len(self.data)} folders of faces"

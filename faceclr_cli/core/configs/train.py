@@ -12,6 +12,7 @@ from faceclr_cli.core.configs.name_values import NameValues, parse_name_values
 
 MODEL, OPTIM, MACHINE, AUGMENT, RUN = "Model", "Optimization", "Machine", "Augmentation", "Run and checkpoints"
 
+Tune = Literal["all", "last", "lora"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
 
@@ -59,6 +60,19 @@ class TrainConfig:
         (), panel=MODEL, metavar="NAME=VALUE,...", help="Arguments of the backbone, such as patch_size=2"
     )
     init: str = option("random", panel=MODEL, metavar="random|imagenet|RUN", help="Initial weights of the backbone")
+    tune: Tune = option(
+        "all",
+        panel=MODEL,
+        help="Weights to train from --init: all of them, only the 'last' layer, or low-rank additions (LoRA)",
+    )
+    layer_decay: float = option(
+        1.0,
+        minimum=0.1,
+        maximum=1.0,
+        panel=OPTIM,
+        metavar="FACTOR",
+        help="Factor of the learning rate from one block to the block before it; below 1, early layers change less",
+    )
     pool: Literal["none", "mean"] = option(
         "none",
         panel=MODEL,
@@ -112,9 +126,16 @@ class TrainConfig:
         False, panel=MACHINE, help="Compile the backbone, which takes minutes and makes steps faster"
     )
 
+    @property
+    def starts_from_encoder(self) -> bool:
+        """True if `init` names an encoder."""
+        return self.init not in ("random", "imagenet")
+
     def __post_init__(self) -> None:
         check_limits(self)
         parse_name_values(self.backbone_args, "--backbone-args")
+        if self.tune != "all" and self.init == "random":
+            raise ValueError(f"--tune {self.tune} needs trained weights; name them with --init")
         for name in ("time_budget", "checkpoint_every"):
             _require_time(name, getattr(self, name))
         if self.gpus is not None and self.processes > 1:

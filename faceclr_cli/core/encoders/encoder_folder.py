@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def save_encoder(
     *,
     card: Card,
     calibration: Calibration | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Writes an encoder folder atomically, replacing an existing one.
 
@@ -74,10 +76,11 @@ def save_encoder(
             the network's input.
         card: The training data.
         calibration: The calibration, if there is one.
+        weights: The weights, if they are not those of the network's state dict.
     """
     normalization = network.architecture.normalization
     with atomic_folder(folder) as temporary:
-        write_tensors(temporary / WEIGHTS, network.state_dict())
+        write_tensors(temporary / WEIGHTS, network.state_dict() if weights is None else weights)
         content = {
             **stamp("encoder", card.config),
             "architecture": network.architecture.to_json(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,8 @@ class EncoderNetwork(nn.Module):
         super().__init__()
         size = architecture.image_size
         self.architecture = architecture
+        self.keeps_statistics = False
+        """True if the running averages of the backbone stay as they are in training."""
         self.normalization = RangeConversion(architecture.normalization)
         self.backbone = build_backbone(
             architecture.backbone,
@@ -57,6 +60,13 @@ class EncoderNetwork(nn.Module):
         """
         embeddings: Tensor = self.embedding(self.features(pictures))
         return embeddings
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the training mode; see `keeps_statistics`."""
+        super().train(mode)
+        if self.keeps_statistics:
+            self.backbone.eval()
+        return self
 
     def features(self, pictures: Tensor) -> Tensor:
         """Returns the input of the embedding layer: the features of the backbone, one row per picture.

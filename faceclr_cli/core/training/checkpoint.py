@@ -37,6 +37,7 @@ class TrainingState:
     Attributes:
         step: Number of batches trained on, from the start of the run.
         rows: The metrics of the completed epochs.
+        before: The metrics before the first step, if training starts from an encoder.
         sums: Sum of each metric over the batches of the current epoch.
         seconds: Seconds spent on the batches of the current epoch.
         elapsed: Seconds spent on the whole run, including the time before it was resumed, validation and writing.
@@ -49,6 +50,12 @@ class TrainingState:
     seconds: float = 0.0
     elapsed: float = 0.0
     closing: float = 0.0
+    before: Row | None = None
+
+    @property
+    def history(self) -> list[Row]:
+        """The metrics before the first step, if there are any, and of the completed epochs."""
+        return [*([] if self.before is None else [self.before]), *self.rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +113,7 @@ def save_checkpoint(
         "seconds": state.seconds,
         "elapsed": state.elapsed,
         "closing": state.closing,
+        "before": state.before,
     }
     with atomic_path(run / "checkpoints" / f"step-{state.step:09d}.safetensors") as temporary:
         write_tensors(temporary, tensors, {_NOTE: json.dumps(note)})
@@ -145,7 +153,8 @@ def load_checkpoint(
         task.load_state_dict(weights)
         _restore_optimizer(optimizer, tensors)
         state = TrainingState(
-            **{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed", "closing")}
+            **{name: note[name] for name in ("step", "rows", "sums", "seconds", "elapsed", "closing")},
+            before=note.get("before"),
         )
         return state, int(note["world"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:

@@ -11,9 +11,14 @@ from torch.utils.tensorboard import SummaryWriter
 from faceclr_cli.core.artifacts import atomic_path
 
 Row = dict[str, float]
-"""The metrics of one epoch by column name; `epoch` and `step` are integers."""
+"""The metrics of one epoch by column name; `epoch` and `step` are integers. Epoch 0 is the encoder of `--init`."""
 
 TABLE = "history.csv"
+
+
+def without_position(row: Row) -> Row:
+    """Returns the metrics of a row without its epoch and step."""
+    return {name: value for name, value in row.items() if name not in ("epoch", "step")}
 
 
 class History:

@@ -29,8 +29,8 @@ from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, 
 from faceclr_cli.core.training.alarms import find_alarms
 from faceclr_cli.core.training.batch_supply import BatchSupply
 from faceclr_cli.core.training.checkpoint import TrainingState
-from faceclr_cli.core.training.history import Row
-from faceclr_cli.core.training.optimizer import average_gradients, clip_gradient
+from faceclr_cli.core.training.history import Row, without_position
+from faceclr_cli.core.training.optimizer import average_gradients, clip_gradient, set_learning_rate
 from faceclr_cli.core.training.run_folder import RunFolder
 from faceclr_cli.core.training.schedule import Clock, Schedule
 from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes, stop_error
@@ -99,6 +99,8 @@ def fit(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -
     _require_same_epoch_length(state, schedule)
     total = None if schedule.budget else schedule.epochs * schedule.batches * size
     yield TaskStarted(task=_WHOLE, total=total, unit="pictures", done=state.step * size)
+    if context.config.starts_from_encoder and state.before is None and state.step == 0:
+        yield _measure_before(context, state, run_folder, schedule)
     for epoch in range(len(state.rows), schedule.epochs):
         yield from _train(context, state, run_folder, schedule, clock)
         if not state.sums:
@@ -112,8 +114,7 @@ def fit(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -
         state.rows.append(row)
         state.sums, state.seconds, state.elapsed = {}, 0.0, clock.now()
         run_folder.close_epoch(state, is_complete)
-        metrics = {name: value for name, value in row.items() if name not in ("epoch", "step")}
-        yield EpochFinished(epoch=epoch + 1, epochs=schedule.epochs, metrics=metrics)
+        yield EpochFinished(epoch=epoch + 1, epochs=schedule.epochs, metrics=without_position(row))
         for text in find_alarms(state.rows, context.task.collapsed_loss(size), schedule):
             yield Notice(level="warning", text=text)
         # All processes must agree on when the time budget is used up.
@@ -122,6 +123,19 @@ def fit(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -
         if not is_complete:
             break
     yield TaskFinished(task=_WHOLE)
+
+
+def _measure_before(
+    context: TrainingContext, state: TrainingState, run_folder: RunFolder, schedule: Schedule
+) -> EpochFinished:
+    """Measures the encoder of `--init` before the first step, as epoch 0, and keeps it until an epoch is better."""
+    measured = context.validation.measure(context.task, 0, context.fabric.device, context.stop, encoder_only=True)
+    _stop_if_asked(context, state, run_folder)
+    state.before = {"epoch": 0, "step": 0, **context.fabric.broadcast(measured)}
+    run_folder.write_encoder(state.before)
+    if run_folder.history is not None:
+        run_folder.history.add(state.history)
+    return EpochFinished(epoch=0, epochs=schedule.epochs, metrics=without_position(state.before))
 
 
 def _require_same_epoch_length(state: TrainingState, schedule: Schedule) -> None:
@@ -219,8 +233,7 @@ def _step(
         if task.frozen:
             average_gradients(task, local)
         norm = clip_gradient(task, local, context.config.clip or math.inf)
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate(step, clock.agreed)
+        set_learning_rate(optimizer, schedule.learning_rate(step, clock.agreed))
         optimizer.step()
         optimizer.zero_grad()
     return norm, {"loss": loss.detach(), **metrics}

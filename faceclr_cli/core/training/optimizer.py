@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,9 +15,17 @@ from faceclr_cli.core.configs.train import Optimizer
 from faceclr_cli.core.losses.global_batch import sum_over_processes, world_size
 
 _MOMENTUM = 0.9
+_SCALE = "lr_scale"
 
 
-def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def build_optimizer(
+    module: nn.Module,
+    name: Optimizer,
+    *,
+    lr: float,
+    weight_decay: float,
+    scales: Mapping[nn.Parameter, float] | None = None,
+) -> torch.optim.Optimizer:
     """Builds an optimizer without weight decay on norms and biases.
 
     - `adamw`: Loshchilov & Hutter 2019, arXiv 1711.05101.
@@ -31,16 +40,21 @@ def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_dec
         name: Name of the optimizer.
         lr: Learning rate of the first step; `learning_rate` gives the rates of all other steps.
         weight_decay: Weight decay of parameters with two or more dimensions.
+        scales: Factors of the learning rate of some parameters; 1 for all others. `set_learning_rate` applies them.
     """
     # timm's param_groups_weight_decay makes a single group if the weight decay is 0. LARS needs both groups even then,
     # and checkpoints number the parameters in this order.
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    weights = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay}
-    others = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
-    if name == "lars":
-        # By default, timm's LARS adapts steps only if the weight decay is above 0.
-        weights["always_adapt"] = True
-    groups = [group for group in (weights, others) if group["params"]]
+    scale_of = {parameter: (scales or {}).get(parameter, 1.0) for parameter in parameters}
+    groups: list[dict[str, Any]] = []
+    for scale in sorted(set(scale_of.values()), reverse=True):
+        own = [parameter for parameter in parameters if scale_of[parameter] == scale]
+        weights = {"params": [p for p in own if p.ndim > 1], "weight_decay": weight_decay, _SCALE: scale}
+        others = {"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0, _SCALE: scale}
+        if name == "lars":
+            # By default, timm's LARS adapts steps only if the weight decay is above 0.
+            weights["always_adapt"] = True
+        groups += [group for group in (weights, others) if group["params"]]
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
     match name:
         case "adamw":
@@ -61,6 +75,12 @@ def build_optimizer(module: nn.Module, name: Optimizer, *, lr: float, weight_dec
             for parameter in parameters:
                 sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return sgd
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets the learning rate of the next step, times the factor of each group of parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group[_SCALE]
 
 
 def default_lr(name: Optimizer, batch_size: int) -> float:

@@ -76,7 +76,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     val = config.val or tuple(path for path in map(val_beside, data) if path is not None)
     resolved = _absolute_files(replace(config, data=_absolute(data), out=out, val=_absolute(val)))
     origin = None
-    if config.init not in ("random", "imagenet"):
+    if config.starts_from_encoder:
         resolved = replace(resolved, init=str(Path(config.init).resolve()))
         if previous is None:
             origin = read_description(Path(config.init))

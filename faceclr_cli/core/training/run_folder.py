@@ -26,6 +26,7 @@ from faceclr_cli.core.training.checkpoint import (
 from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.stop_signals import max_over_processes
 from faceclr_cli.core.training.task import TaskModule
+from faceclr_cli.core.training.tuning import merged_state
 from faceclr_cli.core.training.validation import ACCURACY, KNN, LOSS, calibration_of
 
 
@@ -62,12 +63,12 @@ class RunFolder:
 
         In this order, a resumed run repeats everything that a crash prevented.
         """
-        if len(state.rows) == (best_epoch(state.rows, self.config) or len(state.rows)):
+        if best_epoch(state.history, self.config) in (None, state.rows[-1]["epoch"]):
             self.write_encoder(state.rows[-1])
         if is_complete:
             self.write_checkpoint(state)
         if self.history is not None:
-            self.history.add(state.rows)
+            self.history.add(state.history)
 
     def require_finite_weights(self, state: TrainingState) -> None:
         """Raises an error if a weight is NaN or infinite. All processes must call it, and all raise the same error.
@@ -106,6 +107,7 @@ class RunFolder:
                 self.fingerprint,
                 card=self.card,
                 calibration=calibration_of(row),
+                weights=merged_state(self.task.encoder),
             )
 
     def last_checkpoint(self) -> Path | None:
@@ -140,17 +142,21 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
     """Returns the column of the history that determines the best epoch, or None if no such column exists.
 
     Args:
-        rows: The metrics of all epochs.
+        rows: The metrics of all epochs, and of epoch 0 if training starts from an encoder.
         config: The resolved options; `--best-by` is preferred, and other columns are used if it is missing.
     """
     wanted = [KNN]
     if isinstance(config, LabeledConfig):
         wanted = [LOSS, ACCURACY, KNN] if config.best_by == "loss" else [ACCURACY, KNN, LOSS]
-    return next((name for name in wanted if rows and name in rows[-1]), None)
+    if not rows:
+        return None
+    # Only metrics that the encoder before training has too can tell whether training made it better.
+    before = [name for name in wanted if rows[0]["epoch"] == 0 and name in rows[0]]
+    return next((name for name in before or wanted if name in rows[-1]), None)
 
 
 def best_epoch(rows: Sequence[Row], config: TrainConfig) -> int | None:
-    """Returns the best epoch by `selection_metric`, counted from 1; None if there is no such metric.
+    """Returns the best epoch by `selection_metric`; 0 is the encoder before training. None if there is no such metric.
 
     Among equal epochs, the last one wins: a small validation set soon reaches 100%, and further training still helps.
 

@@ -29,7 +29,7 @@ from faceclr_cli.core.training.checkpoint import (
     list_checkpoints,
     load_checkpoint,
 )
-from faceclr_cli.core.training.history import History, Row
+from faceclr_cli.core.training.history import History, Row, without_position
 from faceclr_cli.core.training.loop import TrainingContext, fit
 from faceclr_cli.core.training.optimizer import build_optimizer, default_weight_decay
 from faceclr_cli.core.training.resolved_options import is_resuming
@@ -38,6 +38,7 @@ from faceclr_cli.core.training.stop_signals import StopRequest, max_over_process
 from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.training_sets import TrainingSets, decode_listing, list_faces, open_sets
+from faceclr_cli.core.training.tuning import learning_rate_scales, select_weights
 from faceclr_cli.core.training.validation import Validation
 
 
@@ -69,12 +70,15 @@ class RunOutcome:
 
     Attributes:
         rows: The metrics of each epoch.
-        best_epoch: The epoch whose encoder was kept, counted from 1; None if nothing was validated.
+        before: The metrics before the first step, if training started from an encoder.
+        best_epoch: The epoch whose encoder was kept, counted from 1; 0 for the encoder before the first step, and None
+            if nothing was validated.
         best_by: The column of the history by which it is the best.
         metrics: The metrics of the last epoch, or of the untrained network.
     """
 
     rows: list[Row]
+    before: Row | None
     best_epoch: int | None
     best_by: str | None
     metrics: dict[str, float]
@@ -88,7 +92,7 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
         ModelError: The weights are missing or damaged.
     """
     torch.manual_seed(config.seed)
-    if config.init not in ("random", "imagenet"):
+    if config.starts_from_encoder:
         return load_network(Path(config.init))[0].at_size(config.image_size)
     architecture = Architecture(
         backbone=config.backbone,
@@ -156,7 +160,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         fingerprint=faces.fingerprint,
         card=_build_card(job, task, faces, origin.config),
         keep=job.config.keep,
-        history=History(job.out, state.rows) if writes and job.config.epochs else None,
+        history=History(job.out, state.history) if writes and job.config.epochs else None,
     )
     reporter.report(Notice(text=opening_notice(context, state)))
     try:
@@ -174,13 +178,21 @@ def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder
         if signal:
             raise stop_error(signal, "stopped before the untrained encoder was written")
         run_folder.write_encoder(seen)
-        return RunOutcome(rows=[], best_epoch=None, best_by=None, metrics=seen)
+        return RunOutcome(rows=[], before=None, best_epoch=None, best_by=None, metrics=seen)
     for event in fit(context, state, run_folder):
         reporter.report(event)
-    metrics = {name: value for name, value in state.rows[-1].items() if name not in ("epoch", "step")}
-    config = context.config
-    best, by = best_epoch(state.rows, config), selection_metric(state.rows, config)
-    return RunOutcome(rows=state.rows, best_epoch=best, best_by=by, metrics=metrics)
+    config, history = context.config, state.history
+    best, by = best_epoch(history, config), selection_metric(history, config)
+    if best == 0 and by is not None:
+        after = max(row.get(by, 0.0) for row in state.rows)
+        text = (
+            f"training made the encoder worse on people not trained on ({by} {history[0][by]:.3g} before, {after:.3g} "
+            "at best after); the encoder before training was kept"
+        )
+        reporter.report(Notice(level="warning", text=text))
+    return RunOutcome(
+        rows=state.rows, before=state.before, best_epoch=best, best_by=by, metrics=without_position(history[-1])
+    )
 
 
 def _build_modules(
@@ -188,7 +200,9 @@ def _build_modules(
 ) -> tuple[TaskModule, Any, torch.optim.Optimizer]:
     """Builds the task on its device, the task as wrapped for distributed training, and the optimizer."""
     config = job.config
-    task = build_task(config, initial_network(config), faces)
+    network = initial_network(config)
+    select_weights(network, config.tune)
+    task = build_task(config, network, faces)
     task = task.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # torch supports synchronized batch norm on GPUs only. On CPUs the running statistics of rank 0 are used.
@@ -196,7 +210,8 @@ def _build_modules(
     if config.compile:
         task.encoder.backbone.compile()
     decay = default_weight_decay(config.optimizer) if config.weight_decay is None else config.weight_decay
-    optimizer = build_optimizer(task, config.optimizer, lr=0.0, weight_decay=decay)
+    scales = learning_rate_scales(task.encoder, config.layer_decay)
+    optimizer = build_optimizer(task, config.optimizer, lr=0.0, weight_decay=decay, scales=scales)
     # torch has no public function for this.
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(task, task.local_names())  # type: ignore[no-untyped-call]
     module, _ = fabric.setup(task, optimizer)

@@ -37,7 +37,9 @@ class TrainResult:
         run: The run folder.
         encoder: The encoder in the run folder.
         epochs: Number of trained epochs, including those before a resume.
-        best_epoch: The epoch whose encoder was kept; None if nothing was validated, then it is the last epoch.
+        before: The metrics before the first step, if training started from an encoder.
+        best_epoch: The epoch whose encoder was kept, 0 for the encoder before the first step; None if nothing was
+            validated, then it is the last epoch.
         best_by: The column of the history that determines the best epoch: `val_knn`, `val_loss` or `val_accuracy`.
         best: The metrics of the best epoch.
         metrics: The metrics of the last epoch or of the untrained network, by column of the history.
@@ -49,6 +51,7 @@ class TrainResult:
     run: Path
     encoder: Path
     epochs: int
+    before: dict[str, float] | None
     best_epoch: int | None
     best_by: str | None
     best: dict[str, float] | None
@@ -117,9 +120,10 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Repor
         run=job.out,
         encoder=job.out / "encoder",
         epochs=len(outcome.rows),
+        before=outcome.before,
         best_epoch=outcome.best_epoch,
         best_by=outcome.best_by,
-        best=outcome.rows[outcome.best_epoch - 1] if outcome.best_epoch else None,
+        best=None if outcome.best_epoch is None else [outcome.before, *outcome.rows][outcome.best_epoch],
         metrics=outcome.metrics,
         pictures_per_second=pictures / seconds if seconds else None,
         seconds=time.perf_counter() - began,

@@ -59,7 +59,9 @@ class Validation:
     def __len__(self) -> int:
         return sum(len(faces) for faces in (self._sets.new_people, self._sets.known_people) if faces is not None)
 
-    def measure(self, task: TaskModule, epoch: int, device: torch.device, stop: StopRequest) -> Row:
+    def measure(
+        self, task: TaskModule, epoch: int, device: torch.device, stop: StopRequest, *, encoder_only: bool = False
+    ) -> Row:
         """Measures the encoder of a task. All processes must call it; rank 0 returns all metrics.
 
         Args:
@@ -67,6 +69,7 @@ class Validation:
             epoch: Counted from 1.
             device: The device of the encoder.
             stop: A stop request ends the validation early, without metrics.
+            encoder_only: Omit the metrics of the task, whose head is not trained yet.
 
         Returns:
             - `val_loss` and other metrics of the task; see `TaskModule.measure`.
@@ -93,7 +96,7 @@ class Validation:
         watched = new_people or known_people or self._embed(_sample_faces(sets.train), task, device, stop)
         if any(max_over_processes(device, stop.flag.value)):
             return {}
-        row = task.measure(new_people if len(self._measurable) else None, known_people)
+        row = {} if encoder_only else task.measure(new_people if len(self._measurable) else None, known_people)
         if world_size()[0]:
             return row
         if watched is not None and len(watched.embeddings) > 1:

@@ -1,0 +1,171 @@
+"""Fine-tuning: which weights change, how fast, and that the encoder before training is not lost."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.train import Tune
+from faceclr_cli.core.configs.triplet import TripletConfig
+from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
+from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.errors import TerminatedRunError
+from faceclr_cli.core.events import EpochFinished, Notice
+from faceclr_cli.core.training.trainers import TrainResult, train
+from faceclr_cli.core.training.tuning import LORA_RANK, learning_rate_scales, merged_state, select_weights
+from tests.core.training.test_resume import Stopper
+from tests.core.training.toy import Heard, make_faces, make_split, weights
+
+OPTIONS: dict[str, Any] = {"image_size": 32, "batch_size": 16, "epochs": 2}
+NETWORK: dict[str, Any] = {"backbone": "test_resnet", "embedding_dim": 32}
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_split(tmp_path_factory.mktemp("split"))
+
+
+@pytest.fixture(scope="module")
+def unwatched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces without a validation part, so that the last encoder is kept."""
+    return make_faces(tmp_path_factory.mktemp("unwatched") / "faces", 4, 8)
+
+
+@pytest.fixture(scope="module")
+def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return train(PretrainConfig(data=(split,), out=out, **{**OPTIONS, **NETWORK, "epochs": 1}), Heard()).run
+
+
+def tune(split: Path, init: Path, out: Path, reporter: Heard | None = None, **options: Any) -> TrainResult:
+    config = CenterConfig(data=(split,), out=out, init=str(init), **{**OPTIONS, **options})
+    return train(config, reporter or Heard())
+
+
+def state(run: Path) -> dict[str, torch.Tensor]:
+    return load_network(run)[0].state_dict()
+
+
+@pytest.mark.parametrize("method", ["all", "last", "lora"])
+def test_only_the_selected_weights_change(method: Tune, unwatched: Path, trained: Path, tmp_path: Path) -> None:
+    tune(unwatched, trained, tmp_path / "run", tune=method, hold_out=0.0, lr=0.1)
+    before, after = state(trained), state(tmp_path / "run")
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    layers = {name for name, value in before.items() if value.ndim > 1}
+    match method:
+        case "all":
+            assert layers <= changed and any("running_mean" in name for name in changed)
+        case "last":
+            assert changed == {"embedding.weight"}
+        case "lora":
+            # Norms, biases and running averages stay as they are, and each change has a low rank.
+            assert changed and changed <= layers
+            for name in changed:
+                difference = (after[name] - before[name]).flatten(1).double()
+                values = torch.linalg.svdvals(difference)
+                rounding = 1e-6 * float(before[name].norm())
+                assert (values[LORA_RANK:] < 0.001 * values[0] + rounding).all()
+
+
+def test_low_rank_updates_start_at_zero_and_merge_into_the_weights() -> None:
+    plain = EncoderNetwork(Architecture(backbone="test_resnet", embedding_dim=8, image_size=32)).eval()
+    tuned = EncoderNetwork(plain.architecture).eval()
+    tuned.load_state_dict(plain.state_dict())
+    select_weights(tuned, "lora")
+    pictures = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(tuned(pictures), plain(pictures))
+    for name, parameter in tuned.named_parameters():
+        if parameter.requires_grad:
+            assert name.rsplit(".", 1)[1] in ("up", "down")
+            torch.nn.init.normal_(parameter, std=0.1)
+    merged = EncoderNetwork(plain.architecture).eval()
+    merged.load_state_dict(merged_state(tuned))
+    assert not torch.allclose(merged(pictures), plain(pictures))
+    torch.testing.assert_close(merged(pictures), tuned(pictures))
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_vit", "nn4_small2"])
+def test_learning_rates_fall_from_the_head_to_the_stem(backbone: str) -> None:
+    pool = "mean" if backbone == "test_vit" else "none"
+    size = 96 if backbone == "nn4_small2" else 48
+    network = EncoderNetwork(Architecture(backbone=backbone, embedding_dim=8, image_size=size, pool=pool))
+    scales = learning_rate_scales(network, 0.5)
+    named = {name: scales[parameter] for name, parameter in network.named_parameters()}
+    assert named["embedding.weight"] == 1
+    in_order = [value for name, value in named.items() if name.startswith("backbone.")]
+    # Torch names the parameters of a module before those of its parts.
+    assert in_order == sorted(in_order)
+    assert in_order[-1] >= 0.5 and in_order[0] <= 0.5**3
+    assert set(learning_rate_scales(network, 1.0).values()) == {1.0}
+
+
+def test_layer_decay_slows_early_layers(unwatched: Path, trained: Path, tmp_path: Path) -> None:
+    """The first step of SGD is proportional to the learning rate."""
+    moved = {}
+    for decay in (1.0, 0.5):
+        out = tmp_path / f"decay-{decay}"
+        options = {"epochs": 1, "optimizer": "sgd", "lr": 0.001, "weight_decay": 0.0, "batch_size": 32, "clip": 0.0}
+        tune(unwatched, trained, out, layer_decay=decay, hold_out=0.0, **options)
+        after, before = state(out), state(trained)
+        moved[decay] = {name: float((after[name] - before[name]).norm()) for name in before if "weight" in name}
+    ratios = {name: moved[0.5][name] / moved[1.0][name] for name in moved[1.0] if moved[1.0][name] > 0}
+    first, last = next(iter(ratios.values())), ratios["embedding.weight"]
+    assert first < 0.2 < 0.9 < last
+
+
+def test_the_table_starts_with_the_encoder_before_training(split: Path, trained: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    result = tune(split, trained, tmp_path / "run", heard, lr=0.001)
+    assert [event.epoch for event in heard.of(EpochFinished)] == [0, 1, 2]
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert rows[0]["loss"] == "" and float(rows[0]["val_accuracy"]) > 0.5
+    assert result.before is not None and result.before["val_accuracy"] == pytest.approx(float(rows[0]["val_accuracy"]))
+
+
+def test_a_run_that_makes_strangers_worse_keeps_the_encoder_before_training(
+    split: Path, trained: Path, tmp_path: Path
+) -> None:
+    heard = Heard()
+    result = tune(split, trained, tmp_path / "run", heard, lr=30.0, clip=0.0, optimizer="sgd", dropout=0.9)
+    assert result.best_epoch == 0 and result.best == result.before
+    before, after = load_encoder_folder(trained), load_encoder_folder(tmp_path / "run")
+    crops = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(before.embed(crops), after.embed(crops))
+    (warning,) = [note.text for note in heard.of(Notice) if "encoder before training was kept" in note.text]
+    assert "val_accuracy" in warning
+
+
+def test_a_stopped_run_of_fine_tuning_resumes_to_the_same_bytes(split: Path, trained: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tune": "lora", "layer_decay": 0.8, "lr": 0.001}
+    whole = tune(split, trained, tmp_path / "whole", **options)
+    with pytest.raises(TerminatedRunError):
+        tune(split, trained, tmp_path / "parts", Stopper(signal.SIGTERM, 3), **options)
+    resumed = tune(split, trained, tmp_path / "parts", resume="yes", **options)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert replace(resumed, run=whole.run, encoder=whole.encoder).best_epoch == whole.best_epoch
+    assert resumed.before == whole.before
+
+
+@pytest.mark.parametrize("config", [PretrainConfig, TripletConfig, CenterConfig])
+def test_tuning_without_trained_weights_is_refused(config: type, split: Path) -> None:
+    with pytest.raises(ValueError, match="--tune lora needs trained weights"):
+        config(data=(split,), tune="lora")
+
+
+def test_what_contradicts_tuning_is_refused(split: Path, trained: Path) -> None:
+    with pytest.raises(ValueError, match="--tune and --freeze"):
+        CenterConfig(data=(split,), init=str(trained), tune="last", freeze="backbone")
+    with pytest.raises(ValueError, match="--tune last"):
+        PretrainConfig(data=(split,), init=str(trained), tune="last")
