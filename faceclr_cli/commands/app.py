@@ -22,7 +22,7 @@ from faceclr_cli.core.workers.process import claim_process
 
 _PANELS = {
     "Getting started": ("demo",),
-    "Prepare faces": ("prepare", "split"),
+    "Prepare faces": ("prepare", "split", "pack"),
     "Train an encoder": ("pretrain", "train-triplet", "train-center"),
     "Use and evaluate an encoder": (
         "embed", "linear-eval", "verify", "identify", "cluster", "calibrate", "tsne", "export",

@@ -8,12 +8,15 @@ from .configs.forget import ForgetConfig as ForgetConfig
 from .configs.identify import IdentifyConfig as IdentifyConfig
 from .configs.info import InfoConfig as InfoConfig
 from .configs.linear_eval import LinearEvalConfig as LinearEvalConfig
+from .configs.pack import PackConfig as PackConfig
 from .configs.prepare import PrepareConfig as PrepareConfig
 from .configs.pretrain import PretrainConfig as PretrainConfig
 from .configs.split import SplitConfig as SplitConfig
 from .configs.triplet import TripletConfig as TripletConfig
 from .configs.tsne import TsneConfig as TsneConfig
 from .configs.verify import VerifyConfig as VerifyConfig
+from .datasets.pack import PackResult as PackResult
+from .datasets.pack import pack as pack
 from .datasets.splitting.split import SplitResult as SplitResult
 from .datasets.splitting.split import split as split
 from .drawn.portraits import write_people as write_people

@@ -53,6 +53,8 @@ CASES = [
     Case("prepare", "prepare photos -o faces --workers 1"),
     Case("prepare", "prepare photos -o faces --workers 1 --max-bad 0", 3),
     Case("split", "split faces -o splits --train 0.34 --val 0.33 --test 0.33"),
+    Case("pack", "pack faces -o faces.rec"),
+    Case("info-container", "info faces.rec"),
     Case("embed", "embed faces -o faces.h5"),
     Case("embed-rows", "embed photos/person-01 -o -"),
     Case("linear-eval", "linear-eval faces.h5 --shots 1 --draws 2 --rounds 100 --save known"),

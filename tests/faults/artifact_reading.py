@@ -45,11 +45,11 @@ def read_ledger(path: Path) -> None:
 
 
 def read_packed(path: Path) -> None:
-    from faceclr_cli.core.datasets.packed_faces import pack
+    from faceclr_cli.core.datasets.packed_faces import open_packed
     from faceclr_cli.core.events import Silent
     from faceclr_cli.core.faces.face_folder import open_faces
 
-    pack(open_faces(path.parent.parent / "faces"), Silent(), path.parent).crops.sum()
+    open_packed(open_faces(path.parent.parent / "faces"), Silent(), path.parent).crops.sum()
 
 
 class Reader:

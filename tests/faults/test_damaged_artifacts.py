@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.configs.prepare import PrepareConfig
-from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings.store import read_store, write_store
 from faceclr_cli.core.events import Silent
@@ -63,7 +63,7 @@ def _ledger(root: Path) -> Path:
 
 
 def _packed(root: Path) -> Path:
-    pack(open_faces(_faces(root)), Silent(), root / "cache")
+    open_packed(open_faces(_faces(root)), Silent(), root / "cache")
     (path,) = (root / "cache").glob("*.npy")
     return path
 

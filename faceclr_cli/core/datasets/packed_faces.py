@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import DataError, UnreadableImageError
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
-from faceclr_cli.core.faces.decode import read_photo
+from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.workers.capacity import cores
@@ -55,7 +55,7 @@ class PackedFaces:
         return len(self.paths)
 
 
-def pack(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> PackedFaces:
+def open_packed(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> PackedFaces:
     """Decodes all crops of a folder, or maps the result of an earlier call.
 
     The packed file is stored in the user's cache under a key of the folder's contents (see `_key`). If the cache
@@ -76,7 +76,7 @@ def pack(folder: FaceFolder, reporter: Reporter, cache: Path | None = None) -> P
         crops=_crops(folder, reporter, cache),
         labels=np.array(labels, dtype=np.int64),
         people=folder.people,
-        paths=folder.paths,
+        paths=tuple(folder.paths),
         fingerprint=folder.fingerprint,
     )
 
@@ -151,12 +151,15 @@ def _key(folder: FaceFolder) -> str:
     start. Replacing, adding or removing a crop changes the key.
     """
     digest = hashlib.sha256(json.dumps([_LAYOUT, folder.fingerprint.to_json()]).encode())
-    for path in folder.paths:
+    if folder.container is not None:
+        status = folder.root.stat()
+        digest.update(os.fsencode(f"{status.st_size}\0{status.st_mtime_ns}\n"))
+    for place, path in enumerate(folder.paths):
         try:
-            status = (folder.root / path).stat()
+            size, modified = folder.stamp(place)
         except OSError as error:
             raise UnreadableImageError(f"{folder.root / path}: {error.strerror}") from error
-        digest.update(os.fsencode(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+        digest.update(os.fsencode(f"{path}\0{size}\0{modified}\n"))
     return digest.hexdigest()[:32]
 
 
@@ -202,12 +205,12 @@ def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None],
     """Decodes all crops in threads and passes them to `store` in blocks, with the index of each block's first crop."""
 
     def work(start: int) -> int:
-        paths = folder.paths[start : start + _BLOCK]
-        block = np.empty((len(paths), *_shape(folder)[1:]), dtype=np.uint8)
-        for place, path in enumerate(paths):
-            block[place] = _read(folder.root / path, folder.fingerprint.size)
+        places = range(start, min(start + _BLOCK, len(folder)))
+        block = np.empty((len(places), *_shape(folder)[1:]), dtype=np.uint8)
+        for row, place in enumerate(places):
+            block[row] = _read(folder, place)
         store(start, block)
-        return start + len(paths)
+        return places.stop
 
     task = "decoding faces"
     reporter.report(TaskStarted(task=task, total=len(folder), unit="faces"))
@@ -221,9 +224,10 @@ def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None],
         reporter.report(TaskFinished(task=task))
 
 
-def _read(path: Path, size: int) -> NDArray[np.uint8]:
+def _read(folder: FaceFolder, place: int) -> NDArray[np.uint8]:
+    path, size = folder.root / folder.paths[place], folder.fingerprint.size
     try:
-        picture = read_photo(path)
+        picture = decode_picture(folder.read(place), path)
     except UnreadableImageError as error:
         raise UnreadableImageError(f"{error}; prepare the faces again or delete this one") from error
     if picture.shape != (size, size, 3):

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
 from faceclr_cli.core.embeddings.exported_rows import refuse_exported
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.detect import Choice, Face, Selection
-from faceclr_cli.core.faces.face_folder import FaceFolder, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.sources.file_trees import read_file
@@ -231,7 +232,7 @@ def list_pictures(
         FingerprintError: The fingerprint of the faces differs from the encoder's.
         ConfigError: Options for photographs were given for prepared faces.
     """
-    if not is_face_folder(root):
+    if not is_face_set(root):
         refuse_exported(root)
         found = find_photos(root, config.layout, null=config.null, depth=config.depth)
         for text in found.notices if has_layout else found.plain_notices:
@@ -258,7 +259,7 @@ def require_faces(root: Path, model: str, wanted: Fingerprint, reporter: Reporte
         DataError: The folder is damaged.
         FingerprintError: The fingerprint of the faces differs from the encoder's.
     """
-    faces = open_faces(root)
+    faces = open_face_set(root)
     faces.fingerprint.require_same_crops(wanted, display_path(root), f"the encoder {model}")
     if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
         text = "these faces and the encoder's training faces have only their template in common"
@@ -302,8 +303,10 @@ class _PreparedPhotos(Sequence[Photo]):
     def __getitem__(self, place: int | slice) -> Photo | list[Photo]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        name = self._faces.paths[place]
-        return Photo(path=self._faces.root / name, identity=self._faces.identities[place], name=name)
+        faces, name = self._faces, self._faces.paths[place]
+        if faces.container is not None:
+            return Photo(path=faces.root, identity=faces.identities[place], name=name, member=name, position=place)
+        return Photo(path=faces.root / name, identity=faces.identities[place], name=name)
 
 
 class _CropReader:

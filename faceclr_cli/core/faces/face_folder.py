@@ -1,14 +1,17 @@
-"""Folders of prepared faces, as written by `prepare` and `split`, opened for reading."""
+"""Prepared faces, opened for reading: folders written by `prepare` and `split`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.decode import read_bytes
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.text import canonical, display_path
 
@@ -24,25 +27,66 @@ UNNAMED = "_"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
+class CropContainer(Protocol):
+    """Reads crops that are not files; see `sources.containers`."""
+
+    def read(self, place: int) -> bytes:
+        """Returns an encoded crop."""
+        ...
+
+    def size(self, place: int) -> int:
+        """Returns the size of an encoded crop in bytes."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaceFolder:
-    """The crops of a folder, in an order that depends only on their names.
+    """The crops of a folder, in an order that depends only on their names, or of a container, in its order.
 
     Attributes:
-        root: The folder.
+        root: The folder, or the file or folder of the container.
         fingerprint: How the crops were made.
         paths: Sorted paths of the crops relative to `root`, with forward slashes.
         identities: The person of each crop, or None if unknown. Same length as `paths`. Names are normalized with
             `text.canonical`, so they may differ from the folder names.
+        container: Reads the crops if they are not files.
     """
 
     root: Path
     fingerprint: Fingerprint
-    paths: tuple[str, ...]
-    identities: tuple[str | None, ...]
+    paths: Sequence[str]
+    identities: Sequence[str | None]
+    container: CropContainer | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def read(self, place: int) -> bytes:
+        """Returns the encoded crop at a place of `paths`. May be called from several threads.
+
+        Raises:
+            DataError: The crop is missing or cannot be read.
+        """
+        return read_bytes(self.root / self.paths[place]) if self.container is None else self.container.read(place)
+
+    def read_path(self, path: str) -> bytes:
+        """Returns the encoded crop at one of `paths`; see `read`."""
+        return read_bytes(self.root / path) if self.container is None else self.read(self._places[path])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {path: place for place, path in enumerate(self.paths)}
+
+    def stamp(self, place: int) -> tuple[int, int]:
+        """Returns the size of an encoded crop in bytes, and the modification time of its file in nanoseconds.
+
+        Raises:
+            OSError: The file is missing.
+        """
+        if self.container is not None:
+            return self.container.size(place), 0
+        status = (self.root / self.paths[place]).stat()
+        return status.st_size, status.st_mtime_ns
 
     @property
     def people(self) -> tuple[str, ...]:

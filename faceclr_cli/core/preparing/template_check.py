@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -17,7 +17,9 @@ from faceclr_cli.core.faces.yunet import YuNet
 from faceclr_cli.core.preparing.photo_worker import CropJob
 from faceclr_cli.core.sources.archive import Archive
 
-_SAMPLE = 48
+SAMPLE = 48
+"""Number of pictures to check."""
+
 _FEWEST = 8
 """Minimum number of detected faces for a conclusion."""
 
@@ -28,7 +30,7 @@ press photos, and 0.131 on LFW's original pictures."""
 
 
 def require_arcface(work: Sequence[CropJob], origin: str) -> None:
-    """Detects landmarks on a sample of the pictures and compares them with the ArcFace template.
+    """Compares a sample of pictures that `prepare` is to take as they are with the ArcFace template.
 
     Args:
         work: The pictures.
@@ -37,21 +39,44 @@ def require_arcface(work: Sequence[CropJob], origin: str) -> None:
     Raises:
         ConfigError: The landmarks are too far from the template.
     """
+    try:
+        require_template(_decode_sample(work), origin)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; remove --detector none or --assume") from error
+
+
+def require_template(pictures: Iterable[NDArray[np.uint8]], origin: str) -> None:
+    """Detects landmarks on pictures and compares them with the ArcFace template.
+
+    Args:
+        pictures: RGB, 0-255. Shape of each: (height, width, 3).
+        origin: Name of their source in errors.
+
+    Raises:
+        ConfigError: The landmarks are too far from the template.
+    """
     detector = YuNet()
     distances = []
-    for item in work[:: max(1, len(work) // _SAMPLE)]:
+    for picture in pictures:
         try:
-            distance = _distance(detector, decode_picture(_content(item), item.source))
-        except (DataError, cv2.error):
-            continue  # `prepare` reports these pictures
+            distance = _distance(detector, picture)
+        except cv2.error:
+            continue
         if distance is not None:
             distances.append(distance)
     if len(distances) >= _FEWEST and statistics.median(distances) > _LIMIT:
         raise ConfigError(
-            f"{origin}: --assume arcface: these are not ArcFace crops: on {len(distances)} pictures, the landmarks are "
-            f"{statistics.median(distances):.0%} of the side away from the template (aligned crops: 4%); "
-            "remove --detector none or --assume"
+            f"{origin}: these are not ArcFace crops: on {len(distances)} pictures, the landmarks are "
+            f"{statistics.median(distances):.0%} of the side away from the template (aligned crops: 4%)"
         )
+
+
+def _decode_sample(work: Sequence[CropJob]) -> Iterator[NDArray[np.uint8]]:
+    for item in work[:: max(1, len(work) // SAMPLE)]:
+        try:
+            yield decode_picture(_content(item), item.source)
+        except DataError:
+            continue  # `prepare` reports these pictures
 
 
 def _content(item: CropJob) -> bytes:

@@ -1,4 +1,4 @@
-"""Zip and tar archives of photos, read in place without extracting anything to disk."""
+"""Archives of photos, read in place without extracting anything to disk: zip, tar, and containers of data sets."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
 from faceclr_cli.core.faces.headers import read_header
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.sources.containers import Container, is_container, open_container
 from faceclr_cli.core.sources.tars import BLOCK, READ_ERRORS, Tar, error_text, is_compressed, is_tar
 from faceclr_cli.core.text import display_path
 
@@ -47,7 +48,9 @@ class Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Returns True if the file is a zip or tar archive, or has the name of one and is not a picture."""
+    """Returns True if the path is a zip or tar archive or a container, or has the name of one and is not a picture."""
+    if is_container(path):
+        return True
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -62,7 +65,7 @@ def is_archive(path: Path) -> bool:
 
 
 class Archive:
-    """An open archive (zip, or tar, optionally compressed by gzip, bzip2 or xz). A context manager.
+    """An open archive (zip, or tar, optionally compressed by gzip, bzip2 or xz; or a container). A context manager.
 
     If several members have the same name, the last one counts, as it would after extraction.
 
@@ -82,6 +85,12 @@ class Archive:
         self._lock = threading.Lock()
         self.flaw: str | None = None
         self.repeated = 0
+        self._container: Container | None = None
+        self._index: Mapping[str, tuple[Member, zipfile.ZipInfo | int]]
+        if is_container(path):
+            self._container = open_container(path)
+            self._index = self._list_container(self._container)
+            return
         try:
             self._file = open(path, "rb")  # noqa: SIM115
         except OSError as error:
@@ -104,7 +113,7 @@ class Archive:
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        (self._file if self._container is None else self._container).close()
 
     def members(self) -> list[Member]:
         """Returns the files in the archive, each name once, in archive order. Folders are omitted."""
@@ -124,6 +133,8 @@ class Archive:
         member, entry = self._index[name]
         if member.refused is not None:
             raise DataError(f"{origin}: {member.refused.value}")
+        if self._container is not None and isinstance(entry, int):
+            return self._container.read(entry)
         try:
             with self._lock:
                 data = self._content(entry, member.size)
@@ -147,6 +158,20 @@ class Archive:
         index = self._build_index((member, info.offset_data) for member, info in places if not info.isdir())
         self.flaw = self._tar.flaw
         return index
+
+    def _list_container(self, container: Container) -> dict[str, tuple[Member, zipfile.ZipInfo | int]]:
+        """Maps names to members and their places. Names of a container are unique and safe."""
+        self.flaw = container.flaw
+        members = (
+            Member(
+                name=container.name(place),
+                position=place,
+                size=container.size(place),
+                refused=Reason.TOO_LARGE if container.size(place) > MAX_BYTES else None,
+            )
+            for place in range(len(container))
+        )
+        return {member.name: (member, member.position) for member in members}
 
     def _build_index(self, entries: Iterable[tuple[Member, P]]) -> dict[str, tuple[Member, P]]:
         index: dict[str, tuple[Member, P]] = {}

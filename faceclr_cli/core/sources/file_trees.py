@@ -14,6 +14,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import read_bytes
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.sources.archive import Archive, Member
+from faceclr_cli.core.sources.containers import is_container
 from faceclr_cli.core.text import display_path
 
 SUFFIXES = frozenset(
@@ -101,7 +102,7 @@ def open_tree(root: Path) -> Iterator[Tree]:
     Raises:
         DataError: The archive cannot be read.
     """
-    if root.is_dir():
+    if root.is_dir() and not is_container(root):
         yield _list_folder(root)
         return
     with Archive(root) as archive:

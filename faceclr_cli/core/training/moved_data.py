@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from faceclr_cli.core.artifacts import digest_file
+from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.face_folder import is_face_folder, open_faces
 
 
 def may_have_moved(now: object, previous: object) -> bool:
@@ -35,7 +34,7 @@ def _may_be_same(now: Path, previous: Path) -> bool:
     if now == previous or not previous.exists():
         return True
     try:
-        if is_face_folder(now) and is_face_folder(previous):
+        if is_face_set(now) and is_face_set(previous):
             return _names_and_sizes(now) == _names_and_sizes(previous)
         return now.is_file() and previous.is_file() and digest_file(now) == digest_file(previous)
     except (OSError, DataError):
@@ -43,5 +42,5 @@ def _may_be_same(now: Path, previous: Path) -> bool:
 
 
 def _names_and_sizes(root: Path) -> tuple[object, Sequence[tuple[str, int]]]:
-    faces = open_faces(root)
-    return faces.fingerprint, [(path, os.stat(root / path).st_size) for path in faces.paths]
+    faces = open_face_set(root)
+    return faces.fingerprint, [(path, faces.stamp(place)[0]) for place, path in enumerate(faces.paths)]

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
+from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
 from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
-from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.faces.face_folder import FaceFolder, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.sources.picture_names import PictureNames
 from faceclr_cli.core.text import display_path
 
@@ -98,15 +99,15 @@ def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -
         DataError: A folder is missing, unreadable or empty, or contains photographs instead of prepared faces.
     """
     lfw = config.lfw if isinstance(config, LabeledConfig) else None
-    if lfw is not None and not is_face_folder(lfw):
+    if lfw is not None and not is_face_set(lfw):
         raise DataError(
             f"--lfw {display_path(lfw)}: not a folder of prepared faces; prepare it like the training faces: "
             f"faceclr prepare {display_path(lfw)} -o {display_path(lfw.with_name(lfw.name + '-faces'))}"
         )
     return FaceListing(
-        data=tuple(map(open_faces, data)),
-        val=tuple(map(open_faces, val)),
-        lfw=None if lfw is None else open_faces(lfw),
+        data=tuple(map(open_face_set, data)),
+        val=tuple(map(open_face_set, val)),
+        lfw=None if lfw is None else open_face_set(lfw),
     )
 
 
@@ -129,11 +130,11 @@ def open_face_folders(folders: Sequence[Path], reporter: Reporter) -> JoinedFace
     Raises:
         DataError: A folder is missing or unreadable, or the crops of two folders were prepared differently.
     """
-    return _pack_and_join([open_faces(folder) for folder in folders], reporter)
+    return _pack_and_join([open_face_set(folder) for folder in folders], reporter)
 
 
 def _pack_and_join(folders: Sequence[FaceFolder], reporter: Reporter) -> JoinedFaces:
-    return join([(folder.root, pack(folder, reporter)) for folder in folders])
+    return join([(folder.root, open_packed(folder, reporter)) for folder in folders])
 
 
 def open_sets(config: TrainConfig, faces: OpenFaces, reporter: Reporter) -> TrainingSets:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.encoders.description import GRAPH, Description, read_description
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.events import Reporter
+from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
 from faceclr_cli.core.faces.face_folder import SPLIT, open_faces
+from faceclr_cli.core.sources.containers import Container, is_container, open_container
 from faceclr_cli.core.text import display_path
 
+_SAMPLE, _SIZES = 64, 6  # Pictures that are decoded, and sizes that are listed.
 RUN, HISTORY, GROUPS, CLASSIFIER = "config.json", "history.csv", "cluster.json", "classifier.json"
 
 
@@ -28,7 +33,7 @@ class InfoResult:
     """Description of an artifact.
 
     Attributes:
-        kind: `faces`, `split`, `run`, `encoder`, `embeddings`, `groups`, `classifier` or `calibration`.
+        kind: `container`, `faces`, `split`, `run`, `encoder`, `embeddings`, `groups`, `classifier` or `calibration`.
         path: The file or folder.
         about: Its metadata, as JSON values.
     """
@@ -64,15 +69,17 @@ def _detect_kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
                 return kind, describe
         if (path / RUN).is_file():
             return "run", _run
-    elif path.suffix.lower() == ".onnx":
+    if is_container(path):
+        return "container", _container
+    if path.is_file() and path.suffix.lower() == ".onnx":
         return "encoder", _exported
-    elif is_store(path):
+    if is_store(path):
         return "embeddings", _embeddings
-    elif path.suffix.lower() == ".json" and read_json(path).get("kind") == "calibration":
+    if path.suffix.lower() == ".json" and read_json(path).get("kind") == "calibration":
         return "calibration", _calibration
     raise DataError(
-        f"{display_path(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups or a calibration; "
-        "info describes only what faceclr wrote"
+        f"{display_path(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups, a calibration or "
+        "a container of pictures (.rec, .parquet, tar shards)"
     )
 
 
@@ -90,6 +97,41 @@ def _faces(path: Path) -> dict[str, Any]:
         **{name: value for name, value in counted.items() if value},
         "faceclr": content.get("faceclr"),
     }
+
+
+def _container(path: Path) -> dict[str, Any]:
+    container = open_container(path)
+    try:
+        counts = Counter(container.identity(place) for place in range(len(container)))
+        unnamed = counts.pop(None, 0)
+        return {
+            "pictures": len(container),
+            "people": len(counts),
+            "unnamed": unnamed,
+            "pictures_per_person": _quartiles(list(counts.values())),
+            "sizes": _sizes(container),
+            "flaw": container.flaw,
+        }
+    finally:
+        container.close()
+
+
+def _quartiles(counts: Sequence[int]) -> dict[str, float] | None:
+    """The smallest, the median and the largest number of pictures."""
+    return {"min": min(counts), "median": statistics.median(counts), "max": max(counts)} if counts else None
+
+
+def _sizes(container: Container) -> dict[str, int]:
+    """The sizes of a sample of the pictures, with how many of the sample have each."""
+    sizes = Counter[str]()
+    for place in range(0, len(container), max(1, len(container) // _SAMPLE)):
+        try:
+            height, width = decode_picture(container.read(place), container.name(place)).shape[:2]
+        except DataError:
+            sizes["damaged"] += 1
+        else:
+            sizes[f"{width}x{height}"] += 1
+    return dict(sizes.most_common(_SIZES))
 
 
 def _groups(path: Path) -> dict[str, Any]:

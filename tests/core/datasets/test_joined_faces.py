@@ -11,7 +11,7 @@ import pytest
 
 from faceclr_cli.core.artifacts import write_json
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
-from faceclr_cli.core.datasets.packed_faces import PackedFaces, pack
+from faceclr_cli.core.datasets.packed_faces import PackedFaces, open_packed
 from faceclr_cli.core.errors import ConfigError, FingerprintError
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.face_folder import open_faces
@@ -160,7 +160,7 @@ def test_real_crops_of_two_folders_come_as_they_are_on_disk(real_data: Path, tmp
         for number, picture in enumerate(pictures):
             (tmp_path / name / person / f"{number:02d}.jpg").symlink_to(picture)
         write_json(tmp_path / name / "faceclr.json", {"kind": "faces", "fingerprint": fingerprint.to_json()})
-        joined.append((tmp_path / name, pack(open_faces(tmp_path / name), Silent(), tmp_path / "cache")))
+        joined.append((tmp_path / name, open_packed(open_faces(tmp_path / name), Silent(), tmp_path / "cache")))
         files.extend(pictures)
     faces = join(joined)
     chosen = np.random.default_rng(0).permutation(len(faces))[:16]
@@ -177,7 +177,7 @@ def test_another_process_maps_what_is_in_the_cache_and_is_sent_what_is_not(cache
     if not cached:
         (tmp_path / "cache").touch()
     folder = make_faces(tmp_path / "faces", 3, 4)
-    faces = join([(folder, pack(open_faces(folder), Silent(), tmp_path / "cache"))]).take(np.array([7, 2, 3]))
+    faces = join([(folder, open_packed(open_faces(folder), Silent(), tmp_path / "cache"))]).take(np.array([7, 2, 3]))
     message = pickle.dumps(faces)
     assert (len(message) < faces.packed[0].nbytes) is cached
     received = pickle.loads(message)

@@ -19,8 +19,8 @@ from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import Mining, TripletConfig
-from faceclr_cli.core.datasets.packed_faces import pack
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
+from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.faces.face_folder import open_faces
@@ -84,7 +84,7 @@ def test_triplets_become_rarer(mining: Chosen, split: Path, tmp_path: Path) -> N
 
 def random_triplets_cost(run_folder: Path, faces: Path) -> float:
     """The mean loss of many random triplets of these faces, by the encoder of a run."""
-    packed, rng = pack(open_faces(faces), Silent()), np.random.default_rng(0)
+    packed, rng = open_packed(open_faces(faces), Silent()), np.random.default_rng(0)
     embeddings, losses = load_encoder_folder(run_folder).embed(packed.crops), []
     for _ in range(2000):
         anchor, positive = rng.choice(np.flatnonzero(packed.labels == rng.choice(packed.labels)), 2, replace=False)

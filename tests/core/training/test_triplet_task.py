@@ -16,7 +16,7 @@ from torch import Tensor
 
 from faceclr_cli.core.configs.triplet import Mining, TripletConfig
 from faceclr_cli.core.datasets.joined_faces import join
-from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
 from faceclr_cli.core.encoders.network import EncoderNetwork
@@ -172,7 +172,7 @@ class Interrupter(Heard):
 @pytest.mark.parametrize("processes", [2, 3, 5])
 def test_processes_share_whole_triplets_of_the_same_batches(mining: Mining, processes: int, split: Path) -> None:
     """100 pictures would be 33 triplets for one process, 16 for each of two, and 6 for each of five."""
-    faces = join([(split, pack(open_faces(split), Silent()))])
+    faces = join([(split, open_packed(open_faces(split), Silent()))])
     config = TripletConfig(**{**SMALL, "mining": mining, "batch_size": 100})
     architecture = Architecture(backbone="test_convnext", embedding_dim=8, image_size=32)
     task = build_task(config, EncoderNetwork(architecture), faces)
@@ -213,7 +213,7 @@ def test_mislabeled_pictures_do_not_stop_a_run(mining: Mining, tmp_path: Path) -
 def test_negatives_from_the_bank_are_close(split: Path, tmp_path: Path) -> None:
     # The first epoch's are chosen by the untrained network, which a run without epochs writes.
     run(TripletConfig(data=(split,), out=tmp_path / "untrained", epochs=0, **SMALL), Heard())
-    embeddings = load_encoder_folder(tmp_path / "untrained").embed(pack(open_faces(split), Silent()).crops)
+    embeddings = load_encoder_folder(tmp_path / "untrained").embed(open_packed(open_faces(split), Silent()).crops)
     people, places = people_of(split), {}
     for mining in ("random", "bank"):
         train(split, tmp_path / mining, mining=mining, triplets=tmp_path / f"{mining}.npy", candidates=8)

@@ -24,7 +24,7 @@ from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.split import SplitConfig
-from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.splitting.split import split, summarize_part
 from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings.embed import embed
@@ -87,7 +87,7 @@ def traces(place: Path) -> list[Path]:
 def test_nothing_is_left_of_a_person(place: Path) -> None:
     stores = [place / "whole.h5", place / "parted.h5"]
     before = read_store(stores[0])
-    pack(open_faces(place / "faces"), Silent())
+    open_packed(open_faces(place / "faces"), Silent())
     assert traces(place)
     result = forget(*stores, place / "faces", place / "splits")
     assert [(row.removed, row.left) for row in result.rows if row.path in map(str, [*stores, place / "faces"])] == [
@@ -123,7 +123,7 @@ def test_what_remains_works_as_before(place: Path) -> None:
     again = EmbedConfig(faces=place / "faces", model="pixels", out=place / "whole.h5")
     result = embed(again, Silent())
     assert (result.faces, result.embedded, result.gone) == (15, 0, 0)
-    pack(open_faces(place / "faces"), Silent())
+    open_packed(open_faces(place / "faces"), Silent())
 
 
 def test_a_store_in_parts_that_knows_nothing_of_them_keeps_its_rows(place: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter, track
-from faceclr_cli.core.faces.decode import read_photo
+from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.workers.capacity import cores
 
 _Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
@@ -65,7 +64,10 @@ class _Hashes:
 
 
 def find_duplicates(
-    root: Path, parts: Mapping[str, Sequence[str]], identity_of: Mapping[str, str | None], reporter: Reporter
+    read: Callable[[str], bytes],
+    parts: Mapping[str, Sequence[str]],
+    identity_of: Mapping[str, str | None],
+    reporter: Reporter,
 ) -> DuplicateFindings:
     """Finds pictures that are in two parts. Pictures of the same part are not compared.
 
@@ -74,8 +76,8 @@ def find_duplicates(
     Mirrored photos are not found. Takes about 1.2 kB of memory per picture.
 
     Args:
-        root: The folder of faces.
-        parts: Paths relative to it, by part, earlier parts first.
+        read: Returns the encoded picture at a path; called from several threads.
+        parts: Paths of the pictures, by part, earlier parts first.
         identity_of: The person of each path, or None if unknown.
         reporter: Receives the progress.
     """
@@ -83,7 +85,7 @@ def find_duplicates(
     edges = [int(edge) for edge in np.cumsum([0, *(len(paths) for paths in parts.values())])]
     if sum(len(paths) > 0 for paths in parts.values()) < 2:
         return DuplicateFindings(pairs=(), unreadable=0)
-    hashes, unreadable = _hash_pictures([root / path for _, path in names], reporter)
+    hashes, unreadable = _hash_pictures(read, [path for _, path in names], reporter)
     number = {name: index for index, name in enumerate(sorted({name for name in identity_of.values() if name}))}
     people = np.array([number.get(identity_of[path] or "", -1) for _, path in names])
     pairs = []
@@ -104,12 +106,12 @@ def _cores() -> int:
     return min(16, cores())
 
 
-def _hash_pictures(paths: Sequence[Path], reporter: Reporter) -> tuple[_Hashes, int]:
+def _hash_pictures(read: Callable[[str], bytes], paths: Sequence[str], reporter: Reporter) -> tuple[_Hashes, int]:
     """Decodes and hashes all pictures; returns them and the number of unreadable pictures."""
     thumbnails = np.zeros((len(paths), SIDE, SIDE), dtype=np.uint8)
     bits = np.zeros((len(paths), HASH_BITS // 8), dtype=np.uint8)
     unreadable = 0
-    pictures = track(_thumbnails(paths), reporter, "looking for near-duplicates", total=len(paths), unit="faces")
+    pictures = track(_thumbnails(read, paths), reporter, "looking for near-duplicates", total=len(paths), unit="faces")
     for index, thumbnail in enumerate(pictures):
         if thumbnail is None:
             unreadable += 1
@@ -119,16 +121,16 @@ def _hash_pictures(paths: Sequence[Path], reporter: Reporter) -> tuple[_Hashes, 
     return _Hashes(thumbnails=thumbnails, bits=bits, usable=np.ptp(thumbnails, axis=(1, 2)) > 0), unreadable
 
 
-def _thumbnails(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8] | None]:
+def _thumbnails(read: Callable[[str], bytes], paths: Sequence[str]) -> Iterator[NDArray[np.uint8] | None]:
     # Threads are enough, because OpenCV releases the GIL while it decodes.
     with ThreadPoolExecutor(_cores()) as pool:
         for start in range(0, len(paths), _DECODED_AT_ONCE):
-            yield from pool.map(_thumbnail_or_none, paths[start : start + _DECODED_AT_ONCE])
+            yield from pool.map(lambda path: _thumbnail_or_none(read, path), paths[start : start + _DECODED_AT_ONCE])
 
 
-def _thumbnail_or_none(path: Path) -> NDArray[np.uint8] | None:
+def _thumbnail_or_none(read: Callable[[str], bytes], path: str) -> NDArray[np.uint8] | None:
     try:
-        return read_thumbnail(path)
+        return read_thumbnail(read(path), path)
     except DataError:
         return None
 
@@ -201,16 +203,20 @@ _FIRST_STEPS, _STEPS = 3, 15
 _PROMISING = 0.7  # Correlation after the first steps. The same photo is above it, and most other pairs are below.
 
 
-def read_thumbnail(path: Path) -> NDArray[np.uint8]:
+def read_thumbnail(content: bytes, origin: str) -> NDArray[np.uint8]:
     """Decodes a crop and reduces its size.
+
+    Args:
+        content: The encoded crop.
+        origin: Its name in errors.
 
     Returns:
         Gray, 0-255. Shape: (32, 32).
 
     Raises:
-        DataError: The file is missing or cannot be decoded.
+        DataError: The crop cannot be decoded.
     """
-    gray = cv2.cvtColor(read_photo(path), cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(decode_picture(content, origin), cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

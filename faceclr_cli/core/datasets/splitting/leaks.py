@@ -89,7 +89,7 @@ def audit(
         official: Whether the parts are the official ones of the source.
     """
     identity_of = dict(zip(faces.paths, faces.identities, strict=True))
-    findings = find_duplicates(faces.root, parts, identity_of, reporter)
+    findings = find_duplicates(faces.read_path, parts, identity_of, reporter)
     result = replace(before, near_duplicates=findings.pairs, unreadable=findings.unreadable)
     if findings.unreadable:
         text = f"{findings.unreadable} faces cannot be read and were not compared between the parts"

@@ -17,6 +17,7 @@ import numpy as np
 from faceclr_cli.core.artifacts import atomic_path, digest_file, read_json, stamp, write_json
 from faceclr_cli.core.configs.fields import option_name, to_json
 from faceclr_cli.core.configs.split import SplitConfig
+from faceclr_cli.core.datasets.face_sets import open_face_set
 from faceclr_cli.core.datasets.input_discovery import find_prepared_folders, no_faces_error
 from faceclr_cli.core.datasets.pairs.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.datasets.splitting.division import (
@@ -29,7 +30,7 @@ from faceclr_cli.core.datasets.splitting.division import (
 from faceclr_cli.core.datasets.splitting.leaks import Audit, audit, drop_duplicates, exclude_people
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter, track
-from faceclr_cli.core.faces.face_folder import DESCRIPTION, FaceFolder, open_faces
+from faceclr_cli.core.faces.face_folder import DESCRIPTION, FaceFolder
 from faceclr_cli.core.faces.face_folder import SPLIT as SPLIT  # re-exported for other rooms
 from faceclr_cli.core.text import display_path
 
@@ -89,7 +90,7 @@ def split(config: SplitConfig, reporter: Reporter) -> SplitResult:
     """
     if config.faces is None:
         raise no_faces_error("split", find_prepared_folders(Path()))
-    faces = open_faces(config.faces)
+    faces = open_face_set(config.faces)
     out = config.out or default_split_folder(config.faces)
     official = official_parts(faces) if config.official else None
     digests = _digests(config, faces, official)
@@ -137,7 +138,10 @@ def _write(
     identity_of = dict(zip(faces.paths, faces.identities, strict=True))
     everything = [(part, path) for part, paths in parts.items() for path in paths]
     for part, path in track(everything, reporter, "linking faces", total=len(everything), unit="faces"):
-        _link(faces.root / path, folder / part / path)
+        if faces.container is None:
+            _link(faces.root / path, folder / part / path)
+        else:
+            _write_crop(faces.read_path(path), folder / part / path)
     summaries = {}
     for part, paths in parts.items():
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -182,11 +186,16 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def _write_crop(content: bytes, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+
+
 def _digests(config: SplitConfig, faces: FaceFolder, official: Mapping[str, str] | None) -> dict[str, str | None]:
     """Returns digests of the fingerprint, the names, sizes and official parts of all crops, and of the exclude list."""
     state = hashlib.sha256(repr(faces.fingerprint).encode())
-    for path in faces.paths:
-        state.update(b"%s\0%d\0" % (os.fsencode(path), os.stat(faces.root / path).st_size))
+    for place, path in enumerate(faces.paths):
+        state.update(b"%s\0%d\0" % (os.fsencode(path), faces.stamp(place)[0]))
     if official is not None:
         state.update(json.dumps(sorted(official.items())).encode())
     try:

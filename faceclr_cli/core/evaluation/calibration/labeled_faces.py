@@ -9,6 +9,7 @@ import numpy as np
 
 from faceclr_cli.core.configs.calibrate import CalibrateConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, require_faces
@@ -19,7 +20,6 @@ from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.evaluation.identification.gallery import read_own_store, select_named_rows
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.sources.picture_names import FolderPictures, PictureNames
 from faceclr_cli.core.text import display_path
@@ -78,7 +78,7 @@ def _embed_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) 
         options = EmbedConfig(faces=root, model=config.model, face=config.face)
         listing = list_pictures(options, root, encoder.fingerprint, reporter)
     else:
-        prepared = is_face_folder(root) and require_faces(root, config.model, encoder.fingerprint, reporter)
+        prepared = is_face_set(root) and require_faces(root, config.model, encoder.fingerprint, reporter)
         photos = [
             Photo(path=root / name, identity=person, name=name)
             for name, person in sorted(_pictures(config.pairs, FolderPictures(root)).items())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.judging import BUILT_IN
+from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import list_pictures
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.store import Store, is_store, read_store
@@ -23,7 +24,6 @@ from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.identification.gallery import read_own_store
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.text import display_path
 
@@ -110,7 +110,7 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
     if config.method == "agglomerative":
         # Fail on a missing threshold before the pictures are embedded.
         choose_rule(encoder, replace(config, model=config.model or BUILT_IN))
-    prepared = is_face_folder(source)
+    prepared = is_face_set(source)
     choice = config.face or ("largest" if prepared else "all")
     options = EmbedConfig(faces=source, model=config.model or BUILT_IN, face=choice, null=config.null)
     listing = list_pictures(options, source, encoder.fingerprint, reporter)

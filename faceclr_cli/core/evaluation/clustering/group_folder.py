@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
@@ -14,14 +15,17 @@ from faceclr_cli.core.artifacts import atomic_path, stamp, write_json
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
+from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
 from faceclr_cli.core.datasets.splitting.split import summarize_part
 from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection
 from faceclr_cli.core.events import Notice, Reporter, track
-from faceclr_cli.core.faces.face_folder import DESCRIPTION, UNNAMED, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import DESCRIPTION, UNNAMED, FaceFolder
+from faceclr_cli.core.sources.archive import is_archive
 from faceclr_cli.core.sources.file_trees import leads_out
+from faceclr_cli.core.sources.layouts import photo_reader
 from faceclr_cli.core.text import display_path
 
 CLUSTER, ROWS = "cluster.json", "faces.jsonl"
@@ -46,12 +50,12 @@ def require_free(out: Path, faces: Path | None, source: Path) -> None:
     if faces is None and source == STANDARD_INPUT:
         return
     pictures = faces or source
-    if not pictures.is_dir():
+    if not pictures.is_dir() and not is_archive(pictures):
         if is_store(pictures):
             raise ConfigError("-o links to pictures, and a store has none; pass the embedded folder with --faces")
         if not pictures.exists():
             raise DataError(f"{display_path(pictures)}: no such folder")
-        raise ConfigError(f"{display_path(pictures)}: not a folder, and -o needs a folder of pictures; omit -o")
+        raise ConfigError(f"{display_path(pictures)}: -o needs a folder or an archive of pictures; omit -o")
     if out.resolve().is_relative_to(pictures.resolve()):
         raise ConfigError(f"{display_path(out)}: is inside the folder of pictures; choose another -o")
 
@@ -78,18 +82,18 @@ def write_groups(config: ClusterConfig, found: FaceCollection, result: ClusterRe
         DataError: All pictures are missing, a picture is outside the folder, or the output cannot be written.
     """
     out, root = config.out or Path(), config.faces or config.source or Path()
-    prepared = is_face_folder(root)
+    faces = open_face_set(root) if is_face_set(root) else None
     if config.faces is None and root == STANDARD_INPUT:
         root = Path()  # Paths on standard input are relative to the working directory.
     else:
         _require_inside(result)
     missing = []
-    links = list(_links(result, () if prepared else found.faceless))
+    links = list(_links(result, () if faces is not None else found.faceless))
     try:
-        with atomic_path(out) as folder:
+        with atomic_path(out) as folder, _picture_copier(root) as place:
             made = list[str | None]()
             for path, target in track(links, reporter, "linking faces", total=len(links), unit="faces"):
-                is_there = _link(root / path, folder / target)
+                is_there = place(path, folder / target)
                 made.append(target if is_there else None)
                 if not is_there:
                     missing.append(path)
@@ -101,8 +105,8 @@ def write_groups(config: ClusterConfig, found: FaceCollection, result: ClusterRe
                 # Pictures without a face come last and have no row.
                 for face, link in zip(result.faces, made, strict=False):
                     file.write(json.dumps(face.to_json() | {"link": link}) + "\n")
-            if prepared:
-                _describe(folder, root, result, config)
+            if faces is not None:
+                _describe(folder, faces, result, config)
             about = {"fingerprint": found.fingerprint.to_json(), "encoder_digest": found.encoder.digest}
             content = result.to_json() | {"out": str(out), "missing": len(missing)}
             write_json(folder / CLUSTER, {**stamp("groups", to_json(config)), **about, **content})
@@ -119,11 +123,11 @@ def write_groups(config: ClusterConfig, found: FaceCollection, result: ClusterRe
     return len(missing)
 
 
-def _describe(folder: Path, root: Path, result: ClusterResult, config: ClusterConfig) -> None:
+def _describe(folder: Path, faces: FaceFolder, result: ClusterResult, config: ClusterConfig) -> None:
     """Makes the output a folder of prepared faces, with each group as a person, so that it can be used for training."""
     people = (None if face.group is None else str(face.group) for face in result.faces)
     summary = asdict(summarize_part([face.path for face in result.faces], people))
-    about = {"fingerprint": open_faces(root).fingerprint.to_json(), **summary}
+    about = {"fingerprint": faces.fingerprint.to_json(), **summary}
     write_json(folder / DESCRIPTION, {**stamp("faces", to_json(config)), **about})
 
 
@@ -155,6 +159,26 @@ def _free_name(folder: str, path: str, number: str, taken: set[str]) -> str:
         target = f"{folder}/{name.stem}{number}-{copy}{name.suffix}"
     taken.add(target.lower())
     return target
+
+
+@contextmanager
+def _picture_copier(root: Path) -> Iterator[Callable[[str, Path], bool]]:
+    """Yields a function that links or copies a picture to a path; it returns False if the picture does not exist."""
+    if not is_archive(root):
+        yield lambda path, target: _link(root / path, target)
+        return
+    with photo_reader(root) as read:
+
+        def write(path: str, target: Path) -> bool:
+            try:
+                content = read(path)
+            except DataError:
+                return False
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            return True
+
+        yield write
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
+from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import list_pictures
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
@@ -26,7 +27,6 @@ from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.people_classifier import is_classifier
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.detect import Choice
-from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.metrics.gallery_search import PeopleIndex
 from faceclr_cli.core.metrics.open_set import FalseAlarms, bounded_false_alarms, gallery_false_alarms
 from faceclr_cli.core.text import display_path
@@ -170,7 +170,7 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
         return choose_faces(store, choice, display_path(path), reporter, option="--gallery-face")
     if not path.exists():
         raise DataError(f"{display_path(path)}: no such file or folder")
-    if config.gallery_face is not None and is_face_folder(path):
+    if config.gallery_face is not None and is_face_set(path):
         raise ConfigError(f"--gallery-face: {display_path(path)} contains prepared faces; omit the option")
     options = EmbedConfig(faces=path, model=config.model, face=choice)
     listing = list_pictures(options, path, encoder.fingerprint, reporter)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
+from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
@@ -22,7 +23,6 @@ from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.identification.gallery import read_own_store
 from faceclr_cli.core.evaluation.verification.photographs import face_remarks, pair_remarks
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.text import display_path
@@ -95,7 +95,7 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
     """
     if is_store(root):
         return _stored(config, root, encoder, reporter, flip=flip)
-    cut_out = is_face_folder(root)
+    cut_out = is_face_set(root)
     if cut_out and config.annotate is not None:
         raise ConfigError("--annotate: the input is prepared faces; give the original photographs")
     # Prepared faces have one face per file; without an explicit --face, use "largest" to avoid a warning.

@@ -16,6 +16,7 @@ from faceclr_cli.core.datasets.splitting.duplicates import (
     read_thumbnail,
 )
 from faceclr_cli.core.events import Event, Silent, TaskFinished, TaskStarted
+from faceclr_cli.core.faces.decode import read_bytes
 
 
 def texture(seed: int) -> NDArray[np.uint8]:
@@ -31,7 +32,12 @@ def put(root: Path, path: str, picture: NDArray[np.uint8], quality: int = 95) ->
 
 def find(root: Path, parts: dict[str, list[str]]) -> DuplicateFindings:
     owners = {path: path.split("/")[0] for paths in parts.values() for path in paths}
-    return find_duplicates(root, parts, {path: None if who == "_" else who for path, who in owners.items()}, Silent())
+    return find_duplicates(
+        lambda path: read_bytes(root / path),
+        parts,
+        {path: None if who == "_" else who for path, who in owners.items()},
+        Silent(),
+    )
 
 
 def found(root: Path, parts: dict[str, list[str]]) -> set[tuple[str, str]]:
@@ -72,7 +78,7 @@ def test_pictures_of_one_person_are_found_too(faces: Path) -> None:
 def test_small_blocks_find_the_same_as_comparing_every_two(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = sorted(str(path.relative_to(faces)) for path in faces.glob("*/*.*"))
     parts = {"train": paths[::2], "test": paths[1::2]}
-    thumbnails = {path: read_thumbnail(faces / path) for path in paths}
+    thumbnails = {path: read_thumbnail((faces / path).read_bytes(), path) for path in paths}
     expected = {
         (f"train/{a}", f"test/{b}")
         for a in parts["train"]
@@ -113,6 +119,11 @@ def test_progress_is_reported_to_the_end(faces: Path) -> None:
         def report(self, event: Event) -> None:
             heard.append(event)
 
-    find_duplicates(faces, {"train": ["a/0.jpg"], "test": ["b/0.jpg"]}, {"a/0.jpg": "a", "b/0.jpg": "b"}, Ear())
+    find_duplicates(
+        lambda path: read_bytes(faces / path),
+        {"train": ["a/0.jpg"], "test": ["b/0.jpg"]},
+        {"a/0.jpg": "a", "b/0.jpg": "b"},
+        Ear(),
+    )
     started = {event.task for event in heard if isinstance(event, TaskStarted)}
     assert started == {event.task for event in heard if isinstance(event, TaskFinished)} != set()

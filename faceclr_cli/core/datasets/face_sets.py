@@ -1,0 +1,114 @@
+"""Sets of aligned crops: folders of prepared faces, and containers of crops that were made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
+from faceclr_cli.core.faces.decode import decode_picture
+from faceclr_cli.core.faces.face_folder import FaceFolder, is_face_folder, open_faces
+from faceclr_cli.core.preparing.template_check import SAMPLE, require_template
+from faceclr_cli.core.sources.containers import Container, is_container, open_container
+from faceclr_cli.core.text import display_path
+
+_TEMPLATE = "arcface"
+
+T = TypeVar("T")
+
+
+def is_face_set(path: Path) -> bool:
+    """Returns True if a path is a folder of prepared faces, or a container whose first pictures are square crops."""
+    if is_face_folder(path):
+        return True
+    if not is_container(path):
+        return False
+    try:
+        container = open_container(path)
+    except DataError:
+        return False
+    try:
+        return _side(container) is not None
+    finally:
+        container.close()
+
+
+def open_face_set(path: Path) -> FaceFolder:
+    """Lists prepared faces, or the crops of a container.
+
+    Crops in a container were made elsewhere. They are taken for ArcFace crops, which is checked on a sample of them, as
+    `prepare --assume arcface` does.
+
+    Raises:
+        DataError: There are no prepared faces, or the container is damaged or holds photographs.
+        ConfigError: The crops are not aligned like ArcFace crops.
+    """
+    if not is_container(path):
+        return open_faces(path)
+    container, origin = open_container(path), display_path(path)
+    if not len(container):
+        raise DataError(f"{origin}: contains no faces")
+    if container.flaw is not None:
+        raise DataError(f"{origin}: {container.flaw}")
+    side = _side(container)
+    if side is None:
+        raise DataError(f"{origin}: contains photographs, not aligned crops; first run: faceclr prepare {origin}")
+    try:
+        require_template(_sample(container), origin)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; first run: faceclr prepare {origin}") from error
+    return FaceFolder(
+        root=path,
+        fingerprint=fingerprint_for_foreign_crops(_TEMPLATE, side),
+        paths=_Lazy(len(container), container.name),
+        identities=_Lazy(len(container), container.identity),
+        container=container,
+    )
+
+
+def _sample(container: Container) -> Iterator[NDArray[np.uint8]]:
+    for place in range(0, len(container), max(1, len(container) // SAMPLE)):
+        try:
+            yield decode_picture(container.read(place), container.name(place))
+        except DataError:
+            continue  # Opening all crops reports it.
+
+
+def _side(container: Container) -> int | None:
+    """Returns the side of the crops if the first pictures are squares of one size."""
+    shapes = set()
+    for place in range(min(4, len(container))):
+        try:
+            shapes.add(decode_picture(container.read(place), container.name(place)).shape[:2])
+        except DataError:
+            continue
+    if len(shapes) != 1:
+        return None
+    height, width = shapes.pop()
+    return int(height) if height == width else None
+
+
+class _Lazy(Sequence[T], Generic[T]):
+    """Values that are computed when they are asked for, because there may be millions."""
+
+    def __init__(self, count: int, compute: Callable[[int], T]) -> None:
+        self._places, self._compute = range(count), compute
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[T]: ...
+
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        if isinstance(place, slice):
+            return [self._compute(each) for each in self._places[place]]
+        return self._compute(self._places[place])

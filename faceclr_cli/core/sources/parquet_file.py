@@ -1,0 +1,151 @@
+"""Parquet files of pictures, in the form of Hugging Face datasets. Needs pyarrow.
+
+The form is a column of structures with `bytes` and `path`, or of bytes, and a column of labels: whole numbers, whose
+names are in the metadata of the schema if the data set has names, or texts.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.text import display_path
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SUFFIX = ".parquet"
+MAGIC = b"PAR1"
+_LABELS = ("label", "labels", "identity", "person", "class", "cls", "name", "id", "person_id", "identity_id")
+_PICTURES = ("image", "img", "picture", "face", "jpg", "jpeg", "png", "bytes")
+_LARGEST_GROUP = 2**30
+
+
+class ParquetFile:
+    """An open Parquet file of pictures.
+
+    Attributes:
+        labels: Label of each picture: a whole number, a name, or None. Length: N.
+        paths: Path of each picture, or None. Length: N.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged or has no column of pictures.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise DataError(
+                f"{display_path(path)}: reading Parquet files needs pyarrow; pip install 'faceclr[parquet]'"
+            ) from error
+        self._errors = (OSError, ValueError, KeyError, pyarrow.ArrowException)
+        try:
+            self._file = pyarrow.parquet.ParquetFile(path)
+            schema = self._file.schema_arrow
+            self._column, self._is_struct = _picture_column(schema)
+            self.labels = self._read_labels(schema)
+            self.paths = self._read_paths(schema)
+        except self._errors as error:
+            raise DataError(f"{display_path(path)}: {_reason(error)}") from error
+        metadata = self._file.metadata
+        self._starts = [0]
+        for group in range(metadata.num_row_groups):
+            self._starts.append(self._starts[-1] + metadata.row_group(group).num_rows)
+        self._group, self._pictures = -1, None
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def read(self, place: int) -> bytes:
+        """Returns a picture as it was encoded. Neighbors are read together, so ascending places are the fastest.
+
+        Raises:
+            DataError: The file is damaged there, or the row has no picture.
+        """
+        group = bisect_right(self._starts, place) - 1
+        try:
+            with self._lock:
+                if group != self._group:
+                    self._pictures, self._group = self._read_group(group), group
+                value = self._pictures[place - self._starts[group]].as_py()  # type: ignore[index]
+        except self._errors as error:
+            raise DataError(f"{display_path(self._path)}#{place:08d}: {_reason(error)}") from error
+        if not value:
+            raise DataError(f"{display_path(self._path)}#{place:08d}: no picture in this row")
+        return bytes(value)
+
+    def _read_group(self, group: int) -> pyarrow.ChunkedArray:
+        size = self._file.metadata.row_group(group).total_byte_size
+        if size > _LARGEST_GROUP:
+            raise ValueError(f"a group of rows has {size / 2**30:.1f} GiB; write it with smaller groups")
+        name = f"{self._column}.bytes" if self._is_struct else self._column
+        column = self._file.read_row_group(group, columns=[name]).column(0)
+        return column.combine_chunks().field("bytes") if self._is_struct else column
+
+    def _read_labels(self, schema: pyarrow.Schema) -> Sequence[int | str | None]:
+        import pyarrow
+
+        for name in _LABELS:
+            index = schema.get_field_index(name)
+            kind = schema.field(index).type if index >= 0 else None
+            if kind is None or not (
+                pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+            ):
+                continue
+            names = _class_names(schema, name)
+            values: list[int | str | None] = self._file.read(columns=[name]).column(0).to_pylist()
+            return [names.get(value, value) if isinstance(value, int) else value for value in values]
+        return [None] * self._file.metadata.num_rows
+
+    def _read_paths(self, schema: pyarrow.Schema) -> Sequence[str | None]:
+        rows = self._file.metadata.num_rows
+        field = schema.field(self._column).type
+        if not self._is_struct or field.get_field_index("path") < 0:
+            return [None] * rows
+        column = self._file.read(columns=[f"{self._column}.path"]).column(0)
+        paths: list[str | None] = column.combine_chunks().field("path").to_pylist()
+        return paths
+
+
+def _picture_column(schema: pyarrow.Schema) -> tuple[str, bool]:
+    """Returns the name of the column of pictures, and whether it holds structures."""
+    import pyarrow
+
+    names = sorted(schema.names, key=lambda name: (name not in _PICTURES, name))
+    for name in names:
+        kind = schema.field(name).type
+        if pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            return name, True
+        if name in _PICTURES and (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
+            return name, False
+    raise ValueError(f"no column of pictures; its columns are {', '.join(map(display_path, schema.names[:8]))}")
+
+
+def _class_names(schema: pyarrow.Schema, column: str) -> Mapping[int, str]:
+    """Returns the names of the labels that Hugging Face's metadata gives, by label."""
+    try:
+        about: Any = json.loads((schema.metadata or {})[b"huggingface"])
+        names = about["info"]["features"][column]["names"]
+        return {label: str(name) for label, name in enumerate(names)}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _reason(error: Exception) -> str:
+    return display_path((str(error) or type(error).__name__).partition("\n")[0])
