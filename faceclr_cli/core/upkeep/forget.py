@@ -97,7 +97,8 @@ def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
             forget_galleries()
             for holding in holdings:
                 holding.remove(identity)
-                remove_stale(holding.path.parent)
+                for folder in (holding.path, holding.path.parent):
+                    remove_stale(folder)
         except OSError as error:
             path = display_path(error.filename or holding.path)
             reason = error.strerror or error

@@ -79,6 +79,10 @@ def test_what_killed_runs_left_beside_an_artifact_is_removed(tmp_path: Path) -> 
     os.utime(tmp_path / ".7-00000000-0a1b2c3d.map.html", (0, 0))  # Of another machine, or before this one was started.
     living = tmp_path / ".7-00000000-4e5f6a7b.map.html"
     living.write_text("of another machine")
-    forget(write_toy(tmp_path / "alone.onnx"), identity="Ann")
+    write_json(tmp_path / "run" / "encoder" / "encoder.json", encoder_json())
+    inside = tmp_path / "run" / "encoder" / f"{own}encoder.onnx"
+    inside.write_text(NAME)
+    forget(write_toy(tmp_path / "alone.onnx"), tmp_path / "run", identity="Ann")
+    assert not inside.exists()
     assert [path for path in tmp_path.glob(".*") if path != living] == []
     assert living.exists()
