@@ -153,7 +153,9 @@ class Ledger:
 
     def _apply_terms(self, terms: Mapping[str, Any]) -> None:
         with self._database as database:
-            if not database.execute("SELECT name FROM sqlite_master").fetchone():
+            with _damaged_values():  # SQLite quotes a damaged schema in its message, which may not be UTF-8.
+                tables = database.execute("SELECT name FROM sqlite_master").fetchone()
+            if not tables:
                 database.executescript(f"BEGIN; {_TABLES} COMMIT;")
             if self._require({"schema": _SCHEMA, **terms}):
                 # There are no faces yet, so nothing can get mixed.
@@ -177,8 +179,8 @@ class Ledger:
 
     def terms(self) -> dict[str, Any]:
         """Returns the settings that all faces of the folder have in common, by name."""
-        found = self._database.execute("SELECT name, value FROM terms").fetchall()
         with _damaged_values():
+            found = self._database.execute("SELECT name, value FROM terms").fetchall()
             return {name: json.loads(value) for name, value in found}
 
     def change_term(self, name: str, value: object) -> None:

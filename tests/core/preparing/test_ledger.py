@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +63,21 @@ def test_other_terms_are_refused_once_there_are_faces(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_ledger_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "m.sqlite").write_text("hello" * 500)
     with pytest.raises(DataError, match="cannot be used as a ledger"), Ledger.open(tmp_path / "m.sqlite", TERMS):
+        pass
+
+
+@pytest.mark.parametrize("opened", [lambda path: Ledger.open(path, TERMS), Ledger.open_to_read])
+def test_a_damaged_schema_is_an_error_even_if_it_is_not_text(
+    opened: Callable[[Path], AbstractContextManager[Ledger]], tmp_path: Path
+) -> None:
+    """SQLite quotes the schema in its message."""
+    path = tmp_path / "m.sqlite"
+    with Ledger.open(path, TERMS) as ledger:
+        ledger.add(DONE)
+    content = path.read_bytes()
+    assert content.count(b"CREATE TABLE photos") == 1
+    path.write_bytes(content.replace(b"CREATE TABLE photos", b"CREATE TABL\xf7 photos"))
+    with pytest.raises(DataError, match="cannot be used as a ledger"), opened(path):
         pass
 
 
