@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -82,6 +83,7 @@ class Row:
         return () if self.output is None else (self.output, *others)
 
 
+_LONGEST_REASON = 200
 _COLUMNS = tuple(field.name for field in fields(Row))
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -289,6 +291,8 @@ def _damaged_values() -> Iterator[None]:
 def _ledger_error(path: Path, error: sqlite3.Error) -> FaceclrError:
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LockedError(f"{display_path(path)}: another program is writing to this ledger; try again later")
+    # SQLite quotes a damaged schema in its message, which has many lines.
+    reason = display_path(textwrap.shorten(str(error), _LONGEST_REASON, placeholder="..."))
     return DataError(
-        f"{display_path(path)}: cannot be used as a ledger ({error}); free some disk space, or remove the folder"
+        f"{display_path(path)}: cannot be used as a ledger ({reason}); free some disk space, or remove the folder"
     )

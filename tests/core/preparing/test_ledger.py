@@ -66,9 +66,10 @@ def test_a_file_that_is_not_a_ledger_is_a_clear_error(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("damage", [b"CREATE TABL\xf7 photos", b"CREATE TABLE phot\0s", b"\n" * 19])
 @pytest.mark.parametrize("opened", [lambda path: Ledger.open(path, TERMS), Ledger.open_to_read])
-def test_a_damaged_schema_is_an_error_even_if_it_is_not_text(
-    opened: Callable[[Path], AbstractContextManager[Ledger]], tmp_path: Path
+def test_a_damaged_schema_is_an_error_of_one_line_even_if_it_is_not_text(
+    opened: Callable[[Path], AbstractContextManager[Ledger]], damage: bytes, tmp_path: Path
 ) -> None:
     """SQLite quotes the schema in its message."""
     path = tmp_path / "m.sqlite"
@@ -76,9 +77,10 @@ def test_a_damaged_schema_is_an_error_even_if_it_is_not_text(
         ledger.add(DONE)
     content = path.read_bytes()
     assert content.count(b"CREATE TABLE photos") == 1
-    path.write_bytes(content.replace(b"CREATE TABLE photos", b"CREATE TABL\xf7 photos"))
-    with pytest.raises(DataError, match="cannot be used as a ledger"), opened(path):
+    path.write_bytes(content.replace(b"CREATE TABLE photos", damage))
+    with pytest.raises(DataError, match="cannot be used as a ledger") as error, opened(path):
         pass
+    assert "\n" not in str(error.value)
 
 
 def test_reading_changes_nothing_and_needs_a_ledger(tmp_path: Path) -> None:
