@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from faceclr_cli.core.errors import DataError, LockedError
 _TEMPORARY = re.compile(r"\.(?P<pid>\d+)(-(?P<space>[0-9a-f]{8})-[0-9a-f]{8})?\.")
 """Prefix of temporary names. In faceclr 0.1 it consisted of the process id only."""
 _MAX_NAME_BYTES = 200
+_DAY = 24 * 60 * 60
 _LOCKS_UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """Errors of `flock` on file systems without locks."""
 
@@ -107,16 +109,23 @@ def _flush_folder(folder: Path) -> None:
 def remove_stale(folder: Path) -> None:
     """Removes incomplete files and folders that killed processes left in a folder.
 
-    Removes them only if the process is known to have ended, which requires that it ran on this machine and in this
-    container.
+    Removes them if the process is known to have ended, which requires that it ran on this machine, since its last
+    start, and in this container. What other processes left is removed if it has not changed for a day.
     """
     for entry in _temporaries(folder):
-        if (
-            (found := _TEMPORARY.match(entry.name))
-            and found["space"] == _process_namespace()
-            and _has_ended(int(found["pid"]))
-        ):
-            _remove(entry)
+        if found := _TEMPORARY.match(entry.name):
+            is_ours = found["space"] == _process_namespace()
+            if _has_ended(int(found["pid"])) if is_ours else _is_old(entry):
+                _remove(entry)
+
+
+def _is_old(entry: Path) -> bool:
+    """True if nothing in a file or folder has changed for a day."""
+    try:
+        changed = max(path.lstat().st_mtime for path in (entry, *(entry.rglob("*") if entry.is_dir() else ())))
+    except OSError:  # Another process is removing it.
+        return False
+    return changed < time.time() - _DAY
 
 
 def remove_temporaries(folder: Path, name: str = "") -> None:

@@ -55,7 +55,7 @@ class Killer:
 def test_a_lost_worker_changes_no_byte(
     address: tuple[str, list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_TIMEOUT", 300.0)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 600.0)
     write_people(tmp_path / "photos", people=8, photos=18, seed=3, reporter=Silent(), workers=2)
     (tmp_path / "photos" / "person-01" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     monkeypatch.chdir(tmp_path)  # the workers have another working directory

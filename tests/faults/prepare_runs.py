@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -50,6 +51,22 @@ class Ended:
     complained: str
     peak: int
 
+    @property
+    def notices(self) -> list[str]:
+        """The notices on standard error, without the progress, which a slow machine tells."""
+        return notices_in(self.complained)
+
+    @property
+    def complaints(self) -> list[str]:
+        """The lines on standard error that are not events: an error, a warning of a library, a traceback."""
+        return [line for line in self.complained.splitlines() if not line.startswith('{"event": ')]
+
+
+def notices_in(lines: str) -> list[str]:
+    """The texts of the notices among what a run with `--json` says."""
+    events = [json.loads(line) for line in lines.splitlines() if line.startswith('{"event": ')]
+    return [event["text"] for event in events if event["event"] == "notice"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -92,9 +109,9 @@ def start(
 
 
 def prepare(
-    place: Path, photos: str, *options: str, seconds: float = 300, before: Callable[[], None] | None = None
+    place: Path, photos: str, *options: str, seconds: float = 800, before: Callable[[], None] | None = None
 ) -> Ended:
-    """Runs it to its end, and kills it where that takes longer than allowed."""
+    """Runs it to its end, and kills it where it hangs, before pytest ends the test."""
     with (
         tempfile.TemporaryFile() as said,
         tempfile.TemporaryFile() as complained,

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from faceclr_cli.core.preparing.photo_worker import PART, WRITING
-from tests.faults.prepare_runs import Outcome, outcome, prepare, rows_of, start
+from tests.faults.prepare_runs import Outcome, notices_in, outcome, prepare, rows_of, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for left-over processes in /proc")
 
@@ -36,7 +36,7 @@ class Undisturbed:
 
 def finish(place: Path, *options: str) -> Outcome:
     ended = prepare(place, _PHOTOS, *options)
-    assert (ended.code, ended.complained) == (0, "")
+    assert (ended.code, ended.complaints, ended.notices) == (0, [], [])
     return outcome(place)
 
 
@@ -185,10 +185,11 @@ def test_a_stopped_run_ends_before_its_work_is_done_and_is_continued(
         if process.returncode != 0:
             break
         shutil.rmtree(folder)  # it was sooner done than stopped
-    *told, last = complained.decode().splitlines(keepends=True)
+    text = complained.decode()
+    last = text.splitlines(keepends=True)[-1]
     assert (process.returncode, last) == (code, complaint)
-    (notice,) = map(json.loads, told)
-    assert "run the same command to continue" in notice["text"]
+    (notice,) = notices_in(text)
+    assert "run the same command to continue" in notice
     wait_until_nobody_is_left(process.pid)
     assert not list(folder.rglob(".*"))
     assert not (folder / "faces" / "faceclr.json").exists()

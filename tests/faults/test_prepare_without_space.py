@@ -22,13 +22,13 @@ def undisturbed(place: Path) -> Outcome:
 
 def finish(folder: Path) -> Outcome:
     ended = prepare(folder, "../photos", *_OPTIONS)
-    assert (ended.code, ended.complained) == (0, "")
+    assert (ended.code, ended.complaints, ended.notices) == (0, [], [])
     return outcome(folder)
 
 
 def require_one_error(ended: Ended) -> None:
     assert ended.code == 3, ended.complained
-    (line,) = ended.complained.splitlines()
+    (line,) = ended.complaints
     assert line.startswith("error: faces")  # names the folder
     assert ended.said == ""
 

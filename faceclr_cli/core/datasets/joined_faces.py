@@ -22,7 +22,7 @@ from faceclr_cli.core.text import display_path
 class JoinedFaces:
     """A selection of crops from one or several packed folders; see `join`.
 
-    When sent to another process, crops in the cache are memory-mapped there and share the memory; others are copied.
+    When sent to another process, crops from `pack` are memory-mapped there and share the memory; others are copied.
 
     Attributes:
         packed: All crops of each folder, memory-mapped. Shape of each: (n, size, size, 3).

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -59,7 +61,8 @@ def open_packed(folder: FaceFolder, reporter: Reporter, cache: Path | None = Non
     """Decodes all crops of a folder, or maps the result of an earlier call.
 
     The packed file is stored in the user's cache under a key of the folder's contents (see `_key`). If the cache
-    cannot be written, the crops are kept in memory, and a notice is reported.
+    cannot be written, the crops are kept in memory, which other processes of this machine can map, and a notice is
+    reported.
 
     Args:
         folder: The crops.
@@ -116,6 +119,13 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
     except OSError as error:
         reason = str(error)
     reporter.report(Notice(level="warning", text=f"decoded faces are kept in memory, not in the cache: {reason}"))
+    return _decode_to_memory(folder, reporter)
+
+
+def _decode_to_memory(folder: FaceFolder, reporter: Reporter) -> NDArray[np.uint8]:
+    if sys.platform == "linux":
+        with suppress(OSError):  # Files of this size are not allowed (`ulimit -f`).
+            return _decode_to_unnamed_file(folder, reporter)
     decoded = np.empty(_shape(folder), dtype=np.uint8)
 
     def store(start: int, block: NDArray[np.uint8]) -> None:
@@ -124,6 +134,21 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
     _decode(folder, store, reporter)
     decoded.flags.writeable = False
     return decoded
+
+
+def _decode_to_unnamed_file(folder: FaceFolder, reporter: Reporter) -> NDArray[np.uint8]:
+    """Decodes into a file in memory. It exists as long as the array, or its mapping in another process."""
+    descriptor = os.memfd_create("faceclr-faces")
+    try:
+        # By this path, other processes of the user can open it.
+        path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+        _write(path, folder, reporter)
+        crops = map_packed(path)
+        weakref.finalize(crops.base, os.close, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return crops
 
 
 def cache_folder(cache: Path | None = None) -> Path:
@@ -170,7 +195,8 @@ def _shape(folder: FaceFolder) -> tuple[int, int, int, int]:
 
 def map_packed(path: Path) -> NDArray[np.uint8]:
     """Maps a packed file that another process has opened."""
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    # As a string: NumPy resolves the links of a `Path`, even that of /proc to a file without a name.
+    return np.asarray(np.load(str(path), mmap_mode="r", allow_pickle=False))
 
 
 def _map(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import onnx
 from google.protobuf.message import DecodeError, Message
 
+from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.encoders.description import Description, parse_description, require_size
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.text import display_path
@@ -72,6 +73,34 @@ def write_onnx(path: Path, model: onnx.ModelProto, content: Mapping[str, Any], p
     model.metadata_props.add(key=_KEY, value=json.dumps({**content, "precision": precision}))
     graph = model.SerializeToString()
     path.write_bytes(graph + seal(graph))
+
+
+def is_sealed(path: Path) -> bool:
+    """True if the file ends with a checksum of `write_onnx`, whether or not it matches."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - len(seal(b""))))
+        return _SEAL.encode() in file.read()
+
+
+def rewrite_description(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Changes the description in a file that `write_onnx` wrote. The graph and its weights stay the same.
+
+    Args:
+        path: The file.
+        change: Returns the new description, given that of the file.
+
+    Raises:
+        ModelError: As for `read_onnx`.
+    """
+    model = onnx.ModelProto.FromString(read_onnx(path).content)
+    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key != _SEAL}
+    entries[_KEY] = json.dumps(change(json.loads(entries[_KEY])))
+    del model.metadata_props[:]
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
+    graph = model.SerializeToString()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(graph + seal(graph))
 
 
 def read_onnx(path: Path) -> OnnxFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -82,6 +83,7 @@ class Row:
         return () if self.output is None else (self.output, *others)
 
 
+_LONGEST_REASON = 200
 _COLUMNS = tuple(field.name for field in fields(Row))
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -153,7 +155,9 @@ class Ledger:
 
     def _apply_terms(self, terms: Mapping[str, Any]) -> None:
         with self._database as database:
-            if not database.execute("SELECT name FROM sqlite_master").fetchone():
+            with _damaged_values():  # SQLite quotes a damaged schema in its message, which may not be UTF-8.
+                tables = database.execute("SELECT name FROM sqlite_master").fetchone()
+            if not tables:
                 database.executescript(f"BEGIN; {_TABLES} COMMIT;")
             if self._require({"schema": _SCHEMA, **terms}):
                 # There are no faces yet, so nothing can get mixed.
@@ -177,8 +181,8 @@ class Ledger:
 
     def terms(self) -> dict[str, Any]:
         """Returns the settings that all faces of the folder have in common, by name."""
-        found = self._database.execute("SELECT name, value FROM terms").fetchall()
         with _damaged_values():
+            found = self._database.execute("SELECT name, value FROM terms").fetchall()
             return {name: json.loads(value) for name, value in found}
 
     def change_term(self, name: str, value: object) -> None:
@@ -287,6 +291,8 @@ def _damaged_values() -> Iterator[None]:
 def _ledger_error(path: Path, error: sqlite3.Error) -> FaceclrError:
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LockedError(f"{display_path(path)}: another program is writing to this ledger; try again later")
+    # SQLite quotes a damaged schema in its message, which has many lines.
+    reason = display_path(textwrap.shorten(str(error), _LONGEST_REASON, placeholder="..."))
     return DataError(
-        f"{display_path(path)}: cannot be used as a ledger ({error}); free some disk space, or remove the folder"
+        f"{display_path(path)}: cannot be used as a ledger ({reason}); free some disk space, or remove the folder"
     )

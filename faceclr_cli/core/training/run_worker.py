@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch.nn.parallel import DistributedDataParallel
@@ -40,6 +41,7 @@ from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.training_sets import TrainingSets, decode_listing, list_faces, open_sets
 from faceclr_cli.core.training.tuning import learning_rate_scales, select_weights
 from faceclr_cli.core.training.validation import Validation
+from faceclr_cli.core.workers.torchrun import torchrun_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,8 @@ class TrainingJob:
         val: Folders of the validation faces.
         out: The run folder.
         command: Name of the command.
-        sets: The opened data sets. Processes started by faceclr receive them from the parent; processes started by
-            torchrun get None and open the data sets themselves.
+        sets: The opened data sets. Processes started by faceclr receive them from the parent. Under torchrun, only
+            rank 0 has them at first; see `share_sets`.
     """
 
     config: TrainConfig
@@ -127,11 +129,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
     # Only rank 0 knows which run folder it claimed.
     out: Path = fabric.broadcast(job.out)
     job = replace(job, out=out, config=replace(job.config, out=out))
-    sets = job.sets
-    if sets is None:
-        # Rank 0 has packed the faces already, so this only maps the packed files.
-        listing = list_faces(job.config, job.data, job.val)
-        sets = open_sets(job.config, decode_listing(listing, Silent()), Silent())
+    sets = share_sets(job)
     faces = sets.train
     task, module, optimizer = _build_modules(fabric, job, faces)
     origin = CheckpointOrigin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
@@ -169,6 +167,28 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
     finally:
         if run_folder.history is not None:
             run_folder.history.close()
+
+
+def share_sets(job: TrainingJob) -> TrainingSets:
+    """Returns the data sets of the run, which are opened once on each machine.
+
+    Under torchrun, the first process of each machine opens them, and the others map the faces that it decoded.
+
+    Raises:
+        DataError: The faces cannot be read on this machine.
+    """
+    sets, place = job.sets, torchrun_place()
+    if sets is None and (place is None or place.local_rank == 0):
+        listing = list_faces(job.config, job.data, job.val)
+        sets = open_sets(job.config, decode_listing(listing, Silent()), Silent())
+    if place is not None and place.world > 1:
+        machine, _ = dist.new_subgroups(place.local_world)
+        box = [sets]
+        dist.broadcast_object_list(box, place.rank - place.local_rank, machine)
+        (sets,) = box
+    if sets is None:
+        raise ValueError("the first process of this machine has no data sets")
+    return sets
 
 
 def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder, reporter: Reporter) -> RunOutcome:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faceclr_cli.core.artifacts import former_path
+from faceclr_cli.core.artifacts import former_path, remove_stale
 from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
 from faceclr_cli.core.embeddings.store import store_parts_folder
@@ -21,9 +21,13 @@ from faceclr_cli.core.text import canonical, display_path
 from faceclr_cli.core.upkeep.face_holdings import FacesHolding, SplitHolding
 from faceclr_cli.core.upkeep.holdings import (
     CLASSIFIER,
+    ENCODER_IN_RUN,
+    FAILED_BATCH,
+    GRAPH,
     GROUPS,
     ClassifierHolding,
     EncoderHolding,
+    FailedBatchHolding,
     GroupsHolding,
     Holding,
     MapHolding,
@@ -37,7 +41,7 @@ class ArtifactRemoval:
 
     Attributes:
         path: The artifact.
-        kind: `embeddings`, `faces`, `split`, `groups`, `classifier`, `encoder` or `map`.
+        kind: `embeddings`, `faces`, `split`, `groups`, `classifier`, `encoder`, `batch` or `map`.
         removed: Number of rows, pictures or entries of the person.
         left: Number of those that remain; with `dry_run`, all.
         others: Number of rows, pictures or entries of other people.
@@ -89,9 +93,12 @@ def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     before = [holding.count(identity) for holding in holdings]
     if not config.dry_run:
         try:
+            # First, so that the same call clears them after an interruption: then, the person is still known.
+            forget_galleries()
             for holding in holdings:
                 holding.remove(identity)
-            forget_galleries()
+                for folder in (holding.path, holding.path.parent):
+                    remove_stale(folder)
         except OSError as error:
             path = display_path(error.filename or holding.path)
             reason = error.strerror or error
@@ -120,6 +127,8 @@ def _holdings(path: Path) -> Sequence[Holding]:
         os.replace(former, path)  # A run was killed while it replaced the folder.
     if path.suffix.lower() in (".html", ".htm") and path.is_file():
         return [MapHolding(path)]
+    if path.suffix == GRAPH and path.is_file():
+        return [EncoderHolding(path)]
     if path.is_file() or store_parts_folder(path).is_dir():
         return [StoreHolding(path)]
     if (path / GROUPS).is_file():
@@ -131,11 +140,14 @@ def _holdings(path: Path) -> Sequence[Holding]:
         return [*(FacesHolding(part) for part in split.parts), split]
     if (path / CLASSIFIER).is_file():
         return [ClassifierHolding(path)]
-    for folder in (path, path / "encoder"):
-        if (folder / ENCODER).is_file():
-            return [EncoderHolding(folder)]
+    encoders = [folder for folder in (path, path / ENCODER_IN_RUN) if (folder / ENCODER).is_file()]
+    found: list[Holding] = [EncoderHolding(folder) for folder in encoders[:1]]
+    if (path / FAILED_BATCH).is_file():
+        found.append(FailedBatchHolding(path / FAILED_BATCH))
+    if found:
+        return found
     state = (
-        "not a store, prepared faces, a split, groups, a classifier, an encoder or a map"
+        "not a store, prepared faces, a split, groups, a classifier, an encoder, a run or a map"
         if path.exists()
         else "no such file or folder"
     )
@@ -171,7 +183,7 @@ def _report_limits(linked: int, has_faces: bool, reporter: Reporter) -> None:
         reporter.report(Notice(text=text))
     text = (
         "not removed: what encoders and classifiers learned from the person, thresholds and calibrations measured with "
-        "the person, exported graphs, embeddings in other formats, and pictures and results of commands; create these "
-        "again, or remove them"
+        "the person, exported graphs that were not given, embeddings in other formats, and pictures and results of "
+        "commands; create these again, or remove them"
     )
     reporter.report(Notice(text=text))

@@ -29,6 +29,7 @@ from faceclr_cli.core.sources.identities import people_by_file
 from faceclr_cli.core.text import canonical, display_path
 
 GROUPS, GROUPED, CLASSIFIER = "cluster.json", "faces.jsonl", "classifier.json"
+GRAPH, ENCODER_IN_RUN, FAILED_BATCH = ".onnx", "encoder", "not-finite.txt"
 _WEIGHTS, _LEAST_PEOPLE = "weights.safetensors", 2
 
 
@@ -148,7 +149,11 @@ class ClassifierHolding:
 
 
 class EncoderHolding:
-    """A trained encoder, whose card lists the people in its training data."""
+    """A trained encoder and its exported graphs, whose cards list the people in the training data.
+
+    Args:
+        path: The folder of an encoder, or an exported graph.
+    """
 
     kind = "encoder"
 
@@ -156,27 +161,90 @@ class EncoderHolding:
         self.path = path
 
     def people(self) -> set[str]:
-        """The people on the card."""
-        return set(map(canonical, self._card(read_json(self.path / ENCODER))))
+        """The people on the cards."""
+        return {name for file in self._files() for name in map(canonical, _card(_describe_encoder(file)))}
 
     def count(self, identity: str) -> Count:
-        """Counts people on the card."""
-        people = self.people()
-        return Count(int(identity in people), len(people - {identity}))
+        """Counts people on the cards."""
+        cards = [set(map(canonical, _card(_describe_encoder(file)))) for file in self._files()]
+        return Count(sum(identity in people for people in cards), len(set().union(*cards) - {identity}))
 
     def remove(self, identity: str) -> None:
-        """Removes the name from the card."""
-        with exclusive(self.path):
-            content = read_json(self.path / ENCODER)
-            card = self._card(content)
-            content["card"] = content["card"] | {
-                "people": {name: card[name] for name in card if canonical(name) != identity}
-            }
-            write_json(self.path / ENCODER, content)
+        """Removes the name from the cards."""
+        # The run, which a trainer or `calibrate` may be writing.
+        folder = self.path if self.path.is_dir() else self.path.parent
+        with exclusive(folder.parent if folder.name == ENCODER_IN_RUN else folder):
+            for file in self._files():
+                content = _describe_encoder(file)
+                if identity not in map(canonical, _card(content)):
+                    continue
+                if file.suffix == GRAPH:
+                    from faceclr_cli.core.encoders.onnx_file import rewrite_description
 
-    def _card(self, content: Mapping[str, Any]) -> Mapping[str, int]:
-        people: Mapping[str, int] = content.get("card", {}).get("people", {})
-        return people
+                    rewrite_description(file, lambda content: _without_name(content, identity))
+                else:
+                    write_json(file, _without_name(content, identity))
+
+    def _files(self) -> list[Path]:
+        if self.path.is_file():
+            return [self.path]
+        graphs = sorted(self.path.glob(f"*{GRAPH}"))
+        if graphs:
+            from faceclr_cli.core.encoders.onnx_file import is_sealed
+
+            graphs = [graph for graph in graphs if is_sealed(graph)]
+        return [self.path / ENCODER, *graphs]
+
+
+def _describe_encoder(file: Path) -> dict[str, Any]:
+    """Reads the description of an encoder from `encoder.json` or from an exported graph."""
+    if file.suffix != GRAPH:
+        return read_json(file)
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
+    card = read_onnx(file).description.card
+    return {"card": {"people": card.people}}
+
+
+def _card(content: Mapping[str, Any]) -> Mapping[str, int]:
+    people: Mapping[str, int] = content.get("card", {}).get("people", {})
+    return people
+
+
+def _without_name(content: dict[str, Any], identity: str) -> dict[str, Any]:
+    people = {name: count for name, count in _card(content).items() if canonical(name) != identity}
+    return content | {"card": content["card"] | {"people": people}}
+
+
+class FailedBatchHolding:
+    """The list of the pictures of a batch on which training failed, in the folder of the run."""
+
+    kind = "batch"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def people(self) -> set[str]:
+        """The names in the paths of the pictures."""
+        return {name for names in self._names() for name in names}
+
+    def count(self, identity: str) -> Count:
+        """Counts pictures."""
+        names = self._names()
+        theirs = sum(identity in each for each in names)
+        return Count(theirs, len(names) - theirs)
+
+    def remove(self, identity: str) -> None:
+        """Removes the list, whose only use is to find out why training failed."""
+        with exclusive(self.path.parent):
+            if self.count(identity).theirs:
+                self.path.unlink()
+
+    def _names(self) -> list[set[str]]:
+        if not self.path.is_file():
+            return []
+        lines = self.path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        return [set(map(canonical, line.split("/")[:-1])) for line in lines if line]
 
 
 class GroupsHolding:

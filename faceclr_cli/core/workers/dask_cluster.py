@@ -28,7 +28,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _TIMEOUT = 10.0
-"""Timeout, in seconds, for a response of the scheduler and for the first worker."""
+"""Timeout, in seconds, for a response of the scheduler."""
+
+_WORKER_TIMEOUT = 10.0
+"""Timeout, in seconds, for the first worker."""
 
 _COUNT_SECONDS = 1.0
 """Maximum age, in seconds, of the count of the cluster's threads."""
@@ -82,7 +85,7 @@ class DaskCluster:
 
     def _check_workers(self, client: Client) -> None:
         try:
-            client.wait_for_workers(1, timeout=_TIMEOUT)
+            client.wait_for_workers(1, timeout=_WORKER_TIMEOUT)
         except TimeoutError:
             raise ConfigError(
                 f"--cluster {self.address} has no workers; start some with: dask worker {self.address}"

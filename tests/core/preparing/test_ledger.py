@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +64,23 @@ def test_a_file_that_is_not_a_ledger_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "m.sqlite").write_text("hello" * 500)
     with pytest.raises(DataError, match="cannot be used as a ledger"), Ledger.open(tmp_path / "m.sqlite", TERMS):
         pass
+
+
+@pytest.mark.parametrize("damage", [b"CREATE TABL\xf7 photos", b"CREATE TABLE phot\0s", b"\n" * 19])
+@pytest.mark.parametrize("opened", [lambda path: Ledger.open(path, TERMS), Ledger.open_to_read])
+def test_a_damaged_schema_is_an_error_of_one_line_even_if_it_is_not_text(
+    opened: Callable[[Path], AbstractContextManager[Ledger]], damage: bytes, tmp_path: Path
+) -> None:
+    """SQLite quotes the schema in its message."""
+    path = tmp_path / "m.sqlite"
+    with Ledger.open(path, TERMS) as ledger:
+        ledger.add(DONE)
+    content = path.read_bytes()
+    assert content.count(b"CREATE TABLE photos") == 1
+    path.write_bytes(content.replace(b"CREATE TABLE photos", damage))
+    with pytest.raises(DataError, match="cannot be used as a ledger") as error, opened(path):
+        pass
+    assert "\n" not in str(error.value)
 
 
 def test_reading_changes_nothing_and_needs_a_ledger(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_process_that_was_killed_continues_bit_identically(
     process = train_elsewhere(split, tmp_path / "run", **OPTIONS)
     wait_for_step(process, 6)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     if number == signal.SIGTERM:
         assert "TerminatedRunError: stopped after step" in errors
     result = pretrain(split, tmp_path / "run", resume="yes", **OPTIONS)

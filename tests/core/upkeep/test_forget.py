@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
-from faceclr_cli.core.artifacts import exclusive, read_json, write_json
+from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.forget import ForgetConfig
@@ -379,11 +379,23 @@ def test_a_map_loses_name_points_and_thumbnails(tmp_path: Path) -> None:
     assert [tiles[place] for place in data["thumbnails"]] == pytest.approx([250, 250], abs=5)
 
 
-def test_an_encoder_loses_the_name_on_its_card(tmp_path: Path) -> None:
-    write_json(tmp_path / "run" / "encoder" / "encoder.json", {"card": {"people": {NAME: 3, "ann": 2}}, "x": 1})
-    (row,) = forget(tmp_path / "run").rows
-    assert (row.kind, row.removed, row.left, row.others) == ("encoder", 1, 0, 1)
-    assert read_json(tmp_path / "run" / "encoder" / "encoder.json") == {"card": {"people": {"ann": 2}}, "x": 1}
+def test_an_interruption_while_the_cache_is_cleared_is_finished_by_the_same_call(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = IdentifyConfig(photos=place / "photos", gallery=place / "faces", threshold=0.5)
+    load_gallery(config, place / "faces", SFaceEncoder(), Heard())
+    (left,) = (place / "cache" / "galleries").glob("*.h5")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("faceclr_cli.core.upkeep.forget.forget_galleries", killed)
+        with pytest.raises(KeyboardInterrupt):
+            forget(place / "faces")
+    assert left.exists()
+    forget(place / "faces")
+    assert not left.exists()
 
 
 def test_what_it_cannot_reach_is_said(place: Path) -> None:

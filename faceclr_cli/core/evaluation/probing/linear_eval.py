@@ -84,7 +84,7 @@ def linear_eval(config: LinearEvalConfig, reporter: Reporter) -> LinearEvalResul
         shots = () if plan is None else few_shot_curve(config.probe, store, plan)
         rows.append(measure_probe(name, store, learned, found, shots, config))
         if config.save is not None and isinstance(learned.score, LinearLayer) and learned.c is not None:
-            classifier = fit_classifier(found, learned.score, learned.c, config.seed)
+            classifier = fit_classifier(found, learned.score, learned.c, config.seed, reporter)
             write_classifier(classifier, config.save, to_json(config))
     if config.plot is not None:
         title = f"{rows[0].encoder}: confusion matrix"

@@ -183,6 +183,20 @@ def test_a_saved_classifier_gives_the_names_that_the_probe_gave(tmp_path: Path, 
     assert [point.far for point in kept.calibration.points] == [0.1]
 
 
+@pytest.mark.parametrize(("people", "fars"), [(6, [0.1]), (9, [0.1]), (25, [0.1, 0.01])])
+def test_the_false_accept_rates_of_a_classifier_rest_on_people_not_on_pictures(
+    people: int, fars: list[float], tmp_path: Path, crowd
+) -> None:
+    """A FAR of 0.01 needs 300 pairs of people: 25 people. Six with 100 pictures each have 1,200 comparisons."""
+    store = crowd(noise=1, people=people, pictures=100 if people == 6 else 10)
+    write_store(tmp_path / "a.h5", store)
+    notices = Notices()
+    run(LinearEvalConfig(stores=(tmp_path / "a.h5",), save=tmp_path / "kept"), notices)
+    assert [point.far for point in read_classifier(tmp_path / "kept").calibration.points] == fars
+    few = [text for text in notices.texts if "needs 30 pairs of people, there are 15" in text]
+    assert len(few) == (people == 6)
+
+
 def test_too_few_comparisons_keep_no_classifier(tmp_path: Path, crowd) -> None:
     with pytest.raises(DataError, match="4 comparisons of held-out pictures"):
         _evaluate(tmp_path, crowd(people=2, pictures=5), save=tmp_path / "kept")

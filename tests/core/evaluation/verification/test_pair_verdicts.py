@@ -212,6 +212,8 @@ def test_faces_prepared_in_another_way_are_refused(root: Path, tmp_path: Path) -
 
 # Standard input that stays open, between real processes.
 
+_HANGING = 600  # Seconds. Less than the limit of a test, and more than a busy machine needs.
+
 
 @contextmanager
 def _listening(root: Path) -> Iterator[subprocess.Popen[str]]:
@@ -237,7 +239,7 @@ def _ask(process: subprocess.Popen[str], pair: tuple[str, str]) -> None:
 
 def _hear(process: subprocess.Popen[str]) -> dict:
     assert process.stdout is not None
-    assert select.select([process.stdout], [], [], 60)[0], "no verdict came"
+    assert select.select([process.stdout], [], [], _HANGING)[0], "no verdict came"
     return json.loads(process.stdout.readline())
 
 
@@ -247,7 +249,7 @@ def test_another_program_gets_each_verdict_before_it_writes_the_next_pair(root: 
             _ask(process, pair)
             verdict = _hear(process)
             assert (verdict["a"], verdict["b"]) == pair
-        assert process.communicate(timeout=60) == ("", "")
+        assert process.communicate(timeout=_HANGING) == ("", "")
         assert process.returncode == 0
 
 
@@ -257,7 +259,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly_while_pairs_may_still_com
         _hear(process)
         process.stdout.close()
         _ask(process, LINE_BY_LINE[1])
-        assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+        assert process.wait(timeout=_HANGING) == 128 + signal.SIGPIPE
         assert process.stderr.read() == ""
 
 
@@ -272,7 +274,7 @@ def test_a_signal_ends_it_while_it_waits_for_a_pair(
         _ask(process, LINE_BY_LINE[0])
         _hear(process)
         process.send_signal(sent)
-        assert process.wait(timeout=60) == exit_code
+        assert process.wait(timeout=_HANGING) == exit_code
         assert process.stderr.read() == message
 
 
