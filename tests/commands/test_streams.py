@@ -17,7 +17,7 @@ def bash(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("line", ["--help", "pretrain --help", "--version"])
-def test_help_that_nobody_reads_ends_as_any_program_does(line: str) -> None:
+def test_help_with_a_closed_output_exits_like_other_programs(line: str) -> None:
     done = bash(f"(sleep 0.2; {FACECLR} {line}) | true")
     assert (done.returncode, done.stderr) == (141, "")
 

@@ -55,7 +55,7 @@ class KnownPeople(Protocol):
 
     @property
     def false_alarms(self) -> FalseAlarms | None:
-        """The share of strangers who would be taken for one of the people; None if unknown."""
+        """The share of strangers who would be mistaken for one of the people; None if unknown."""
         ...
 
     @property

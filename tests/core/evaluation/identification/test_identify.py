@@ -20,8 +20,8 @@ from faceclr_cli.core.embeddings.store import Store, read_store, write_store
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.evaluation.identification.identify import (
-    Identified,
     IdentifyJob,
+    IdentifyResult,
     identify,
     prepare_identification,
 )
@@ -55,7 +55,7 @@ def _write(path: Path, image: np.ndarray) -> None:
     cv2.imwrite(str(path), image[..., ::-1])
 
 
-def _identify(album: Path, **options) -> dict[tuple[str, int], Identified]:
+def _identify(album: Path, **options) -> dict[tuple[str, int], IdentifyResult]:
     given = {"photos": album / "photos", "gallery": album / "gallery"} | options
     return {(found.photo, found.face): found for found in identify(IdentifyConfig(**given), Silent())}
 
@@ -162,7 +162,7 @@ def test_a_store_as_photographs_must_be_the_encoders_and_holds_no_pictures(album
         _identify(album, photos=tmp_path / "gone.h5")
 
 
-def test_a_gallery_of_nobody_is_refused(album: Path, tmp_path: Path) -> None:
+def test_a_gallery_without_people_is_refused(album: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no face has a name"):
         _identify(album, gallery=album / "photos" / "ann.jpg")
     with pytest.raises(DataError, match="no such file or folder"):
@@ -264,7 +264,7 @@ def test_the_threshold_falls_in_rate_with_the_pictures_of_the_gallery(tmp_path: 
         text, job = _noted(store, tmp_path)
         assert job.people.rule.far == far
         assert job.people.rule.threshold == calibration.at(far).threshold
-        assert text.startswith(f"at most {pictures * far:.2%} of strangers would be taken for one of 1 people")
+        assert text.startswith(f"at most {pictures * far:.2%} of strangers would be mistaken for one of 1 people")
     assert _noted(store, tmp_path, far=0.01)[1].people.rule.far == 0.01
 
 
@@ -281,6 +281,6 @@ def test_false_alarms_are_measured_on_the_gallery_with_all_pictures_of_a_person(
     assert job.people.false_alarms is not None
     assert job.people.false_alarms.rate == pytest.approx(share)
     assert text.startswith(
-        f"about {share:.1%} of strangers would be taken for one of 30 people at the threshold 0.300 (95% interval "
+        f"about {share:.1%} of strangers would be mistaken for one of 30 people at the threshold 0.300 (95% interval "
     )
     assert text.endswith("; measured on the gallery, each person against the others)")
