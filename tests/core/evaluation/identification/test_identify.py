@@ -252,7 +252,7 @@ def _noted(store: Store, folder: Path, **options) -> tuple[str, IdentifyJob]:
     write_store(folder / "crowd.h5", replace(store, encoder_digest=SFaceEncoder().digest))
     listener = Listener()
     job = prepare_identification(IdentifyConfig(photos=folder, gallery=folder / "crowd.h5", **options), listener)
-    return next(text for text in listener.texts if "of strangers would be taken" in text), job
+    return next(text for text in listener.texts if "of strangers would be mistaken" in text), job
 
 
 def test_the_threshold_falls_in_rate_with_the_pictures_of_the_gallery(tmp_path: Path, crowd) -> None:
