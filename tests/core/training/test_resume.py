@@ -47,9 +47,13 @@ def uninterrupted(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGTERM, TerminatedRunError), (signal.SIGINT, InterruptedRunError)]
+    ("number", "error", "step"),
+    [
+        (signal.SIGTERM, TerminatedRunError, 2),
+        (signal.SIGINT, InterruptedRunError, 4),
+        (signal.SIGTERM, TerminatedRunError, 11),
+    ],
 )
-@pytest.mark.parametrize("step", [2, 4, 11])
 def test_stopped_and_continued_is_bit_identical(
     number: int, error: type[Exception], step: int, uninterrupted: Path, split: Path, tmp_path: Path
 ) -> None:
