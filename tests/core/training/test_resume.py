@@ -113,7 +113,7 @@ def test_every_task_continues_bit_identically(
     assert weights(train("parts", Heard(), resume="yes")) == weights(whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL])
 def test_a_process_that_was_killed_continues_bit_identically(
     number: int, uninterrupted: Path, split: Path, tmp_path: Path
 ) -> None:
