@@ -11,7 +11,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.identification.identify import Identified
+    from faceclr_cli.core.evaluation.identification.identify import IdentifyResult
     from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult
 
 _CSV_COLUMNS = ("photo", "face", "name", "probability", "similarity", "closest", "reason")
@@ -22,7 +22,7 @@ _TERMINAL_COLUMNS = ("photo", "face", "answer")
 class _Row:
     """A face with its answer as text."""
 
-    face: Identified
+    face: IdentifyResult
 
     def to_json(self) -> dict[str, Any]:
         return self.face.to_json() | {"answer": _answer(self.face)}
@@ -78,7 +78,7 @@ def show_open_set(result: OpenSetResult, console: Console) -> None:
     console.show(result, facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
 
 
-def _answer(face: Identified) -> str:
+def _answer(face: IdentifyResult) -> str:
     """`chris_evans 98.7%`, or the closest person if the face is unknown."""
     if face.reason is not None:
         return face.reason

@@ -85,7 +85,7 @@ def person_tables(row: ProbeRow) -> Iterator[str]:
         yield "No confusions."
         return
     lines = [
-        [f"{display_path(mistake.true)} taken for {display_path(mistake.taken_for)}", f"{mistake.times:,}"]
+        [f"{display_path(mistake.true)} mistaken for {display_path(mistake.taken_for)}", f"{mistake.times:,}"]
         for mistake in confusions[:_MAX_CONFUSIONS]
     ]
     yield table(("most frequent confusions", "times"), lines)

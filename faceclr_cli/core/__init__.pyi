@@ -46,7 +46,7 @@ from .evaluation.calibration.calibrate import CalibrateResult as CalibrateResult
 from .evaluation.calibration.calibrate import calibrate as calibrate
 from .evaluation.clustering.cluster import cluster as cluster
 from .evaluation.clustering.cluster_result import ClusterResult as ClusterResult
-from .evaluation.identification.identify import Identified as Identified
+from .evaluation.identification.identify import IdentifyResult as IdentifyResult
 from .evaluation.identification.identify import identify as identify
 from .evaluation.identification.open_set_protocol import OpenSetResult as OpenSetResult
 from .evaluation.identification.open_set_protocol import evaluate_identify as evaluate_identify

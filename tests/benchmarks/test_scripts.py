@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ from faceclr_cli.core.preparing.prepare import prepare
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
 PARTS = {"pretrain_ours.py", "pretrain_step.py", "pretrain_lightly.py"}
-"""Of pretrain.py, which starts them; the last needs an environment with another package."""
+"""Scripts that pretrain.py starts."""
+NEEDS_LIGHTLY = {"pretrain_lightly.py"}
+"""Needs an environment of its own with another package."""
 
 RUNS = {
     "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
@@ -33,8 +36,8 @@ RUNS = {
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "tsne.py": "--faces 40 --dim 8",
 }
-TRAINING = {"embed.py", "pretrain.py", "recipe.py"}
-"""Those that start several processes with PyTorch each, for tens of seconds."""
+LONG = {"embed.py", "embed.py size", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py"}
+"""Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +66,14 @@ def test_each_script_has_a_run() -> None:
     assert {path.name for path in SCRIPTS.glob("*.py")} == {name.split()[0] for name in RUNS} | PARTS
 
 
+@pytest.mark.parametrize("script", sorted((PARTS | {name.split()[0] for name in RUNS}) - NEEDS_LIGHTLY))
+def test_it_can_be_imported_and_has_a_description(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    assert runpy.run_path(str(SCRIPTS / script), run_name="imported")["__doc__"]
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.nightly if name in TRAINING else ()) for name in RUNS]
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name in LONG else ()) for name in RUNS]
 )
 def test_it_runs_to_its_end(name: str, place: Path) -> None:
     script, *command = name.split()

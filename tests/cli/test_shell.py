@@ -100,6 +100,7 @@ def test_a_job_of_cron_needs_neither_home_nor_a_writable_folder(desk: Path) -> N
     assert len(done.stderr.splitlines()) <= 5
 
 
+@pytest.mark.nightly
 def test_what_a_job_prints_as_data_is_data_alone(desk: Path) -> None:
     """Of every command that prints one document."""
     lines = [

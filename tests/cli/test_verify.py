@@ -98,8 +98,8 @@ def test_json_has_the_verdict_and_what_it_rests_on(photos: Path) -> None:
     ],
 )
 def test_a_photograph_that_will_not_do_is_exit_3_with_one_line(photos: Path, name: str, complaint: str) -> None:
-    done = faceclr("verify", photos / "astronaut.jpg", photos / name)
-    assert done.returncode == 3
+    done = typed(photos / "astronaut.jpg", photos / name)
+    assert done.exit_code == 3
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert name in done.stderr
@@ -112,8 +112,8 @@ def test_usage_is_exit_2_and_a_missing_model_exit_4(photos: Path) -> None:
     assert faceclr("verify", pair[0]).returncode == 2
     assert faceclr("verify", *pair, "--threshold", "7").returncode == 2
     assert faceclr("nonsense").returncode == 2
-    missing = faceclr("verify", *pair, "--model", "no-such-model")
-    assert missing.returncode == 4
+    missing = typed(*pair, "--model", "no-such-model")
+    assert missing.exit_code == 4
     assert "no-such-model" in missing.stderr
 
 
@@ -124,8 +124,8 @@ def test_usage_errors_are_two_lines(photos: Path) -> None:
 
 
 def test_a_model_without_a_threshold_asks_for_one(photos: Path) -> None:
-    done = faceclr("verify", photos / "astronaut.jpg", photos / "hopper.jpg", "--model", "pixels")
-    assert done.returncode == 2
+    done = typed(photos / "astronaut.jpg", photos / "hopper.jpg", "--model", "pixels")
+    assert done.exit_code == 2
     assert "--threshold" in done.stderr
 
 
@@ -133,17 +133,17 @@ def test_a_model_without_a_threshold_asks_for_one(photos: Path) -> None:
 def test_real_people_years_apart(real_data: Path) -> None:
     photos = real_data / "photos"
     for person in ("person_a", "person_b"):
-        assert faceclr("verify", photos / f"{person}_1.jpg", photos / f"{person}_2.jpg").returncode == 0
+        assert typed(photos / f"{person}_1.jpg", photos / f"{person}_2.jpg").exit_code == 0
         for other in ("impostor_1", "impostor_2"):
-            assert faceclr("verify", photos / f"{person}_1.jpg", photos / f"{other}.jpg").returncode == 1
-    assert faceclr("verify", photos / "person_a_1.jpg", photos / "person_b_1.jpg").returncode == 1
+            assert typed(photos / f"{person}_1.jpg", photos / f"{other}.jpg").exit_code == 1
+    assert typed(photos / "person_a_1.jpg", photos / "person_b_1.jpg").exit_code == 1
 
 
 def test_a_photograph_within_a_transparent_png_does(photos: Path, tmp_path: Path) -> None:
     picture = cv2.imread(str(photos / "astronaut.jpg"))
     opaque = np.full(picture.shape[:2], 255, np.uint8)
     cv2.imwrite(str(tmp_path / "astronaut.png"), np.dstack([picture, opaque]))
-    assert faceclr("verify", photos / "astronaut.jpg", tmp_path / "astronaut.png").returncode == 0
+    assert typed(photos / "astronaut.jpg", tmp_path / "astronaut.png").exit_code == 0
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def bash(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("line", ["--help", "pretrain --help", "--version"])
-def test_help_that_nobody_reads_ends_as_any_program_does(line: str) -> None:
+def test_help_with_a_closed_output_exits_like_other_programs(line: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.errors import TerminatedRunError
+from faceclr_cli.core.events import Event
 from faceclr_cli.core.training import center_task as center
 from faceclr_cli.core.training import run_worker as work
 from faceclr_cli.core.training import trainers
@@ -29,7 +30,8 @@ from faceclr_cli.core.training.loop import TrainingContext
 from faceclr_cli.core.training.run_folder import RunFolder
 from faceclr_cli.core.training.trainers import TrainResult
 from tests.core.training.test_resume import Stopper
-from tests.core.training.toy import Heard, Loud, make_faces, make_split, spied, wait_for_step, weights
+from tests.core.training.toy import Heard, make_faces, make_split, spied, weights
+from tests.preload import PRELOADED
 
 pytestmark = pytest.mark.slow
 
@@ -63,8 +65,19 @@ def train(data: Path, out: Path, reporter: Any = None, **options: Any) -> TrainR
     return trainers.train(CenterConfig(data=(data,), out=out, **{**SMALL, **options}), reporter or Heard())
 
 
-def as_one_of_two() -> None:
-    """What each of two processes does: few people are many here. It writes down what its encoder is in the end."""
+class Sender:
+    """A reporter that sends events as text to another process."""
+
+    def __init__(self, to: Connection) -> None:
+        self._to = to
+
+    def report(self, event: Event) -> None:
+        self._to.send(str(event))
+
+
+def as_one_of_two(place: dict[str, str], data: Path, out: Path, options: dict[str, Any], to: Connection) -> None:
+    """The work of each of two processes, which shards even a few people and records a digest of its encoder."""
+    os.environ.update(place)
     fit = work.fit
 
     def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Any]:
@@ -76,34 +89,42 @@ def as_one_of_two() -> None:
     work.fit = spying
     center._SHARDED_ABOVE = PEOPLE - 1
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]), Path(sys.argv[2]), Loud(), **json.loads(sys.argv[3]))
+    train(data, out, Sender(to), **options)
 
 
 class Pair:
-    """Two processes as torchrun would start them, and nobody else to look after them."""
+    """Two processes with the environment that torchrun would give them, forked from one that has imported torch."""
 
     def __init__(self, data: Path, out: Path, **options: Any) -> None:
         place = _rendezvous() | {"TORCHELASTIC_RUN_ID": "pair", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-        place |= {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-        program = "from tests.distributed.test_center import as_one_of_two; as_one_of_two()"
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", program, str(data), str(out), json.dumps(options)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            )
-            for rank in range(2)
-        ]
+        place |= {"FACECLR_CACHE": os.environ["FACECLR_CACHE"]}
+        multiprocessing.set_forkserver_preload(PRELOADED)
+        context = multiprocessing.get_context("forkserver")
+        self._events, theirs = context.Pipe(duplex=False)
+        self._processes = []
+        for rank in range(2):
+            mine = place | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            self._processes.append(context.Process(target=as_one_of_two, args=(mine, data, out, options, theirs)))
+            self._processes[-1].start()
+        theirs.close()
 
-    def end(self) -> list[tuple[int, str]]:
-        """The exit code of each, and what it said on standard error."""
-        errors = [process.communicate()[1] for process in self.processes]
-        return [(process.returncode, text) for process, text in zip(self.processes, errors, strict=True)]
+    def wait_for_step(self, steps: int) -> None:
+        """Waits until the first process has trained for some steps."""
+        while steps > 0:
+            event = self._events.recv()
+            steps -= event.startswith("TaskAdvanced") and "task='epoch" in event
+
+    def end(self) -> list[int | None]:
+        """Waits for both, and returns the exit code of each."""
+        with suppress(EOFError, OSError):
+            while True:
+                self._events.recv()
+        for process in self._processes:
+            process.join()
+        return [process.exitcode for process in self._processes]
 
     def kill(self) -> None:
-        for process in self.processes:
+        for process in self._processes:
             process.kill()
 
 
@@ -123,7 +144,7 @@ def train_sharded(data: Path, out: Path, **options: Any) -> Path:
         ends = pair.end()
     finally:
         pair.kill()
-    assert [code for code, _ in ends] == [0, 0], ends
+    assert ends == [0, 0]
     return out
 
 
@@ -163,7 +184,7 @@ def test_killed_and_continued_is_bit_identical_with_sharded_people(
 ) -> None:
     pair = Pair(split, tmp_path / "run", **RESUMED)
     pairs.append(pair)
-    wait_for_step(pair.processes[0], 6)  # Of four steps an epoch.
+    pair.wait_for_step(6)  # Of four steps an epoch.
     pair.kill()
     pair.end()
     shutil.copytree(tmp_path / "run", tmp_path / "elastic")
@@ -172,13 +193,13 @@ def test_killed_and_continued_is_bit_identical_with_sharded_people(
     train_sharded(split, tmp_path / "run", **RESUMED)
     assert weights(tmp_path / "run") == weights(uninterrupted)
     assert numbers(tmp_path / "run") == numbers(uninterrupted)
-    # One process goes on with what two began.
+    # One process continues the run of two.
     train(split, tmp_path / "elastic", **{**RESUMED, "elastic": True})
     assert numbers(tmp_path / "elastic") == [pytest.approx(row, rel=2e-3) for row in numbers(uninterrupted)]
 
 
 @pytest.mark.nightly
-def test_two_processes_go_on_with_what_one_began(uninterrupted: Path, split: Path, tmp_path: Path) -> None:
+def test_two_processes_continue_the_run_of_one(uninterrupted: Path, split: Path, tmp_path: Path) -> None:
     with pytest.raises(TerminatedRunError):
         train(split, tmp_path / "run", Stopper(signal.SIGTERM, 5), **RESUMED)
     train_sharded(split, tmp_path / "run", **{**RESUMED, "elastic": True})

@@ -201,7 +201,7 @@ def test_a_cluster_without_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -
         next(map_ordered(neg, [1], DaskCluster(empty.scheduler_address), neg))
 
 
-def test_what_is_no_address_is_refused() -> None:
+def test_invalid_addresses_are_refused() -> None:
     with pytest.raises(ConfigError, match="--cluster scheduler is not the address of a Dask scheduler: missing port"):
         next(map_ordered(neg, [1], DaskCluster("scheduler"), neg))
 

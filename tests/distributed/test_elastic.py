@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -20,10 +19,8 @@ from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import Mining, TripletConfig
 from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.events import Event, TaskAdvanced
-from faceclr_cli.core.training import local_processes as spawn_module
 from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.toy import SMALL, Heard, make_split
-from tests.preload import PRELOADED
 
 pytestmark = pytest.mark.slow
 
@@ -61,15 +58,12 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def split(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def split(tmp_path_factory: pytest.TempPathFactory, preloaded_processes: None) -> Iterator[Path]:
     """Eight people with eight pictures each: four batches, or twelve of triplets and a rest."""
-    threads, start = torch.get_num_threads(), multiprocessing.get_context
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    multiprocessing.set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        # Processes that have torch already: to import it would take longer than all that is tested here.
-        patch.setattr(spawn_module.multiprocessing, "get_context", lambda _: start("forkserver"))
         yield make_split(tmp_path_factory.mktemp("split"))
     torch.set_num_threads(threads)
 

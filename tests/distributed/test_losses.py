@@ -158,7 +158,7 @@ def test_batches_are_not_trivial() -> None:
         assert bool((train(case)["gradients"][0] == 0).all()) == trivial, case
 
 
-def test_gathered_tensors_come_in_the_order_of_ranks_with_summed_gradients(ranks: list[dict[str, Any]]) -> None:
+def test_gathered_tensors_are_in_the_order_of_ranks_with_summed_gradients(ranks: list[dict[str, Any]]) -> None:
     for rank, seen in enumerate(ranks):
         everyone, gradient, labels = seen["gathered"]
         assert everyone[:, 0].tolist() == [float(r + 1) for r in range(len(ranks)) for _ in range(2)]

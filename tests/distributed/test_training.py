@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError
-from faceclr_cli.core.events import EpochFinished, Notice, TaskStarted
+from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError, TerminatedRunError
+from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskStarted
 from faceclr_cli.core.training import run_worker as work_module
 from faceclr_cli.core.training.launch import launch
 from faceclr_cli.core.training.machine import find_machine
@@ -40,8 +40,23 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_split(tmp_path_factory.mktemp("split"))
 
 
+class Stopper(Heard):
+    """Stops the run after a number of steps, as a service manager would."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._steps = steps
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        if isinstance(event, TaskAdvanced) and event.task.startswith("epoch"):
+            self._steps -= 1
+            if self._steps == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture(scope="module")
-def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Heard]:
+def trained(preloaded_processes: None, split: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Heard]:
     heard, folder = Heard(), tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work_module, "run_worker", spied)
@@ -83,14 +98,14 @@ def numbers(run: Path, *columns: str) -> list[list[float]]:
         return [[float(row[column]) for column in columns] for row in csv.DictReader(file)]
 
 
-def test_two_processes_learn_what_one_learns_and_may_change_places(split: Path, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns_and_may_change_places(
+    preloaded_processes: None, split: Path, tmp_path: Path
+) -> None:
     """Without batch norm and dropout what is left is the order of sums."""
     options = {"epochs": 3, "backbone": "test_convnext"}
     one = pretrain(split, tmp_path / "one", **options)
-    process = train_elsewhere(split, tmp_path / "two", processes=2, **options)
-    wait_for_step(process, 5)
-    os.killpg(process.pid, signal.SIGTERM)
-    process.communicate()
+    with pytest.raises(TerminatedRunError):
+        pretrain(split, tmp_path / "two", Stopper(5), processes=2, **options)
     with pytest.raises(ConfigError, match="--processes"):
         pretrain(split, tmp_path / "two", resume="yes", **options)
     heard = Heard()
@@ -124,7 +139,9 @@ def test_torchrun_launches_processes_that_meet_over_loopback(
         ("killed", ModelError, "process 1 of 2 was killed by SIGKILL"),
     ],
 )
-def test_a_failing_process_ends_the_others(how: str, error: type[FaceclrError], text: str) -> None:
+def test_a_failing_process_ends_the_others(
+    how: str, error: type[FaceclrError], text: str, preloaded_processes: None
+) -> None:
     machine = find_machine(PretrainConfig(processes=2))
     # Rank 0 would wait for half an hour, longer than a test may take.
     with pytest.raises(error, match=text):

@@ -94,6 +94,13 @@ def start(
 
     Names are relative and the same in every place, since what is written says where it came from.
     """
+
+    def as_from_a_shell() -> None:
+        # Background jobs inherit a SIGINT that is ignored; without this, Ctrl-C would have no effect on them.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if before is not None:
+            before()
+
     place.mkdir(exist_ok=True)
     command = [*within, sys.executable, "-m", "faceclr_cli", "prepare", photos, "-o", "faces", "--json", *options]
     return subprocess.Popen(
@@ -104,7 +111,7 @@ def start(
         stdout=out,
         stderr=complaints,
         start_new_session=True,
-        preexec_fn=before,
+        preexec_fn=as_from_a_shell,
     )
 
 

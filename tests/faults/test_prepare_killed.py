@@ -155,7 +155,7 @@ def leader(process: subprocess.Popen[bytes], number: int) -> None:
     process.send_signal(number)
 
 
-@pytest.mark.parametrize("faces", [1, 35])
+@pytest.mark.parametrize("faces", [pytest.param(1, marks=pytest.mark.nightly), 35])
 @pytest.mark.parametrize(
     ("whom", "number", "code", "complaint"),
     [

@@ -50,7 +50,7 @@ def test_a_full_disk_is_one_error_and_no_loss(
     assert finish(folder) == undisturbed
 
 
-@pytest.mark.parametrize("limit", [1_000, 20_000, 28_000])
+@pytest.mark.parametrize("limit", [1_000, pytest.param(20_000, marks=pytest.mark.nightly), 28_000])
 def test_a_limit_on_the_size_of_files_is_one_error_and_no_loss(place: Path, undisturbed: Outcome, limit: int) -> None:
     """The crops are small; what does not fit is the ledger, at its beginning or later."""
     folder = place / f"limited-{limit}"

@@ -22,11 +22,12 @@ from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
 from faceclr_cli.core.embeddings.exported_rows import refuse_exported
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.faces.crop import PhotoCropper
+from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.detect import Choice, Face, Selection
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
+from faceclr_cli.core.faces.quality import doubts
 from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.sources.file_trees import read_file
 from faceclr_cli.core.sources.layouts import Photo, find_photos
@@ -60,6 +61,19 @@ class FaceCrop:
     def box(self) -> tuple[float, float, float, float]:
         """x, y, width and height in pixels of the photograph; NaN for prepared faces."""
         return (math.nan,) * 4 if self.face is None else self.face.box
+
+    @property
+    def face_notes(self) -> tuple[str, ...]:
+        """Notes on the quality of the face; none for prepared faces."""
+        if self.face is None:
+            return ()
+        return doubts(AlignedFace(crop=self.crop, face=self.face, faces_found=self.faces_found))
+
+    @property
+    def photo_notes(self) -> tuple[str, ...]:
+        """Notes on the quality of the face, and on other faces in the photograph; none for prepared faces."""
+        several = (f"{self.faces_found} faces found",) if self.face is not None and self.faces_found > 1 else ()
+        return (*several, *self.face_notes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,6 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.events import Notice, Reporter
+
 _FARTHEST_FROM_ONE = 0.01
 """Tolerance of the norm of embeddings, which stores may hold as float16."""
 
@@ -83,3 +86,18 @@ def concatenate_rows(parts: Sequence[Rows]) -> Rows:
         detection_scores=np.concatenate([part.detection_scores for part in parts]),
         boxes=np.concatenate([part.boxes for part in parts]),
     )
+
+
+def select_named_rows(rows: Rows, origin: str, reporter: Reporter) -> Rows:
+    """Selects the rows with a name.
+
+    Raises:
+        DataError: No row has a name.
+    """
+    named = np.array([name is not None for name in rows.identities], bool)
+    if not named.any():
+        raise DataError(f"{origin}: no face has a name; put the pictures of each person in a folder named after them")
+    if not named.all():
+        text = f"{origin}: {(~named).sum()} of {len(named)} faces have no name and are skipped"
+        reporter.report(Notice(text=text, level="warning"))
+    return rows.take(np.flatnonzero(named))

@@ -21,8 +21,9 @@ from faceclr_cli.core.embeddings.checksums import CheckedFile, append_checksums,
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.exported_rows import refuse_exported
 from faceclr_cli.core.embeddings.store_probe import require_harmless
+from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.calibration_record import Calibration
-from faceclr_cli.core.errors import DataError, FaceclrError
+from faceclr_cli.core.errors import DataError, FaceclrError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.text import display_path
 
@@ -217,6 +218,33 @@ def read_store(path: Path) -> Store:
     """
     with open_store(path) as store:
         return Store(**_shallow_dict(store.origin), **_shallow_dict(store.rows()))
+
+
+def read_store_of(path: Path, encoder: Encoder, model: str, *, flip: bool = False) -> Store:
+    """Reads a store and checks that the given encoder made it.
+
+    Args:
+        path: The store.
+        encoder: The encoder.
+        model: The encoder's name in messages, as given by the user.
+        flip: True if the store must hold means of faces and their mirror images.
+
+    Raises:
+        DataError: The store cannot be read, or was made with a different `--flip`.
+        ModelError: The store was made by another encoder.
+        FingerprintError: The faces were prepared differently from what the encoder needs.
+    """
+    store = read_store(path)
+    if store.encoder_digest != encoder.digest:
+        raise ModelError(f"{display_path(path)}: was made by {display_path(store.encoder)}, not by --model {model}")
+    store.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {model}")
+    if store.flip and not flip:
+        text = "contains means of faces and their mirror images, which cannot be compared with single faces"
+        raise DataError(f"{display_path(path)}: {text}; embed them without --flip")
+    if flip and not store.flip:
+        text = "the classifier was trained with --flip, the store was made without"
+        raise DataError(f"{display_path(path)}: {text}; embed the faces with --flip")
+    return store
 
 
 def write_store(path: Path, store: Store) -> None:

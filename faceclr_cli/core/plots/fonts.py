@@ -35,7 +35,7 @@ def font_file(letter: str) -> str | None:
     return next((path for path in _files() if _has(path, letter)), None)
 
 
-def say_what_is_missing(texts: Iterable[str], reporter: Reporter) -> None:
+def warn_about_missing_letters(texts: Iterable[str], reporter: Reporter) -> None:
     """Warns about letters that no font on this machine has; pictures show their codes instead."""
     missing = sorted({letter for letter in set("".join(texts)) if letter.isprintable() and font_file(letter) is None})
     if missing:

@@ -7,7 +7,7 @@
   const pen = map.getContext("2d");
   const { x, y, who, names, marks } = data;
   const count = x.length;
-  const NOBODY = -1;
+  const UNKNOWN = -1;
   const NEAR = 14, NEAR_FINGER = 24, STEP = 1.5, MOST = 400, FAINT = 0.1, NAMED = 40, CROWD = 0.08, HELP = 24;
 
   let view = { scale: 1, left: 0, top: 0 };
@@ -24,7 +24,7 @@
     return Object.fromEntries(["paper", "ground", "ink"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   };
   const isDark = () => document.documentElement.dataset.theme === "dark";
-  const markOf = (person) => (person === NOBODY ? data.nobody : marks[person % marks.length]);
+  const markOf = (person) => (person === UNKNOWN ? data.unknownMark : marks[person % marks.length]);
 
   const SHAPES = {
     "o": (c, r) => c.arc(0, 0, r, 0, 2 * Math.PI),
@@ -197,7 +197,7 @@
     hovered = i;
     map.classList.toggle("found", i >= 0);
     if (i >= 0) {
-      element("name").textContent = who[i] === NOBODY ? "unknown person" : names[who[i]];
+      element("name").textContent = who[i] === UNKNOWN ? "unknown person" : names[who[i]];
       element("path").textContent = data.paths[i];
       showThumbnail(i);
     }
@@ -297,7 +297,7 @@
   }
   function listPeople() {
     const counts = new Array(names.length).fill(0);
-    for (const person of who) if (person !== NOBODY) counts[person]++;
+    for (const person of who) if (person !== UNKNOWN) counts[person]++;
     names.forEach((name, person) => {
       const row = document.createElement("li");
       const button = Object.assign(document.createElement("button"), { type: "button", title: name });

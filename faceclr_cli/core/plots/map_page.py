@@ -66,7 +66,7 @@ def write_page(
         "subtitle": display_path(subtitle),
         "names": [display_path(name) for name in names],
         "marks": [asdict(mark_of(number)) for number in range(DISTINCT)],
-        "nobody": asdict(UNKNOWN_MARK),
+        "unknownMark": asdict(UNKNOWN_MARK),
         "x": [_short(x) for x in points[:, 0]],
         "y": [_short(y) for y in points[:, 1]],
         "who": [-1 if name is None else numbers[name] for name in people],

@@ -1,4 +1,9 @@
-"""A process pool that keeps the order of results and survives items that crash a worker."""
+"""A process pool that keeps the order of results and survives items that crash a worker.
+
+It is built on the standard library rather than loky. When a worker dies, loky 3.6 too fails all pending futures without
+naming the item that caused it, and its workers do not notice that their parent was killed; so finding the photograph
+that crashes a decoder and ending with the parent, which are most of this module, would remain.
+"""
 
 from __future__ import annotations
 

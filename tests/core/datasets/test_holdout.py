@@ -181,7 +181,7 @@ def test_people_with_few_pictures_are_held_out_first_so_that_there_are_many() ->
         assert len(held) > 0.018 * len(faces)
 
 
-def test_people_with_many_pictures_are_held_out_where_there_are_no_others() -> None:
+def test_people_with_many_pictures_are_held_out_if_necessary() -> None:
     faces = faces_of({f"p{who:03d}": 100 for who in range(100)})
     _, held = hold_out(faces, 0.05, 0)
     assert Counter(Counter(faces.labels[held].tolist()).values()) == {100: 5}

@@ -74,7 +74,7 @@ def test_people_of_two_folders_are_not_taken_for_each_other(both: JoinedFaces) -
     assert both.labels.dtype == both.sources.dtype == np.int64
 
 
-def test_crops_come_from_their_folders_in_the_order_asked_for(both: JoinedFaces) -> None:
+def test_crops_are_read_from_their_folders_in_the_requested_order(both: JoinedFaces) -> None:
     everything = np.concatenate([FIRST.crops, SECOND.crops])
     for indices in ([6, 0, 5, 1, 1], [4], [0, 1], [-1]):
         crops = both.crops(np.array(indices))
@@ -149,7 +149,7 @@ def test_the_digest_tells_pictures_people_and_order_apart(both: JoinedFaces) -> 
 
 
 @pytest.mark.real
-def test_real_crops_of_two_folders_come_as_they_are_on_disk(real_data: Path, tmp_path: Path) -> None:
+def test_real_crops_of_two_folders_equal_those_on_disk(real_data: Path, tmp_path: Path) -> None:
     fingerprint = replace(MADE_ELSEWHERE, size=112)
     joined: list[tuple[Path, PackedFaces]] = []
     files: list[Path] = []

@@ -53,7 +53,7 @@ def test_hard_negatives_match_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [-1, -1], []])
-def test_without_a_positive_or_a_negative_there_are_no_triplets(labels: list[int]) -> None:
+def test_triplets_need_a_positive_and_a_negative(labels: list[int]) -> None:
     with pytest.raises(DataError, match="triplets"):
         PicturesByPerson(np.array(labels, np.int64))
 

@@ -119,7 +119,7 @@ def test_too_many_bad_files_are_an_error_after_the_store_is_written(photos: Path
     assert len(read_store(out)) == 12
 
 
-def test_nothing_is_written_where_there_is_no_face(tmp_path: Path) -> None:
+def test_nothing_is_written_without_a_face(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("no picture")
     with pytest.raises(DataError, match="none of the 1 files gave a face"):

@@ -260,7 +260,7 @@ def test_faces_that_were_prepared_otherwise_are_refused(faces: Path) -> None:
         embed(faces)
 
 
-def test_what_is_no_store_is_not_overwritten(faces: Path) -> None:
+def test_files_that_are_not_stores_are_not_overwritten(faces: Path) -> None:
     (faces.parent / "faces.h5").write_text("my thesis")
     with pytest.raises(DataError, match="not a store"):
         embed(faces)

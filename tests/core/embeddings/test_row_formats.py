@@ -84,7 +84,7 @@ def test_without_pyarrow_it_is_named(place: Path, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.npz"])
-def test_nothing_is_left_where_there_is_no_face(name: str, tmp_path: Path) -> None:
+def test_nothing_remains_without_a_face(name: str, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("no picture")
     with pytest.raises(DataError, match="none of the 1 files gave a face"):

@@ -117,7 +117,7 @@ def test_a_file_comes_back_and_says_what_made_it(written: Path) -> None:
         (lambda content: content.replace('"calibration": {', '"calibration": null, "rest": {'), "damaged"),
     ],
 )
-def test_what_is_no_calibration_is_an_error_of_one_line(damage: Callable[[str], str], text: str, written: Path) -> None:
+def test_an_invalid_calibration_is_an_error_of_one_line(damage: Callable[[str], str], text: str, written: Path) -> None:
     written.write_text(damage(written.read_text()))
     with pytest.raises(DataError, match=text) as caught:
         read_calibration(written, PixelsEncoder())

@@ -57,7 +57,7 @@ def test_a_missing_model_is_named_with_what_would_do(tmp_path: Path) -> None:
     assert caught.value.exit_code == 4
 
 
-def test_a_file_or_a_folder_without_an_encoder_is_no_model(tmp_path: Path) -> None:
+def test_a_file_or_a_folder_without_an_encoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"")
     with pytest.raises(ModelError, match=r"neither a folder nor an \.onnx file"):
         load_encoder(str(tmp_path / "weights.bin"))

@@ -22,7 +22,7 @@ def test_pictures_become_embeddings() -> None:
 
 
 @pytest.mark.parametrize("pool", ["none", "mean"])
-def test_a_network_goes_on_at_another_size(pool: str) -> None:
+def test_a_network_accepts_another_input_size(pool: str) -> None:
     network = EncoderNetwork(replace(SMALL, pool=pool)).eval()
     larger = network.at_size(72).eval()
     assert larger.architecture == replace(SMALL, pool=pool, image_size=72)

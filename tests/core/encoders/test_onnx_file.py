@@ -71,7 +71,7 @@ def test_what_is_damaged_truncated_or_foreign_is_refused(damage: Callable[[bytes
     assert str(caught.value).startswith(str(toy))
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_paths_that_are_not_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         read_onnx(tmp_path / "toy.onnx")
     with pytest.raises(ModelError, match="not a file"):
@@ -168,7 +168,7 @@ def test_a_description_that_does_not_parse_is_refused(changes: dict[str, Any], t
 
 
 @pytest.mark.parametrize("said", ["", "{", "[]", "3", "[" * 100_000, '{"kind": "encoder"}'])
-def test_what_is_no_description_is_refused(said: str, tmp_path: Path) -> None:
+def test_invalid_descriptions_are_refused(said: str, tmp_path: Path) -> None:
     model, path = graph(), tmp_path / "toy.onnx"
     model.metadata_props.add(key="faceclr", value=said)
     content = model.SerializeToString()

@@ -102,7 +102,7 @@ def pictures_of(listing: Path) -> dict[str, set[str]]:
         pytest.param(1.0, (1e-2, 1e-3, 1e-4), id="everybody", marks=[pytest.mark.nightly, pytest.mark.timeout(600)]),
     ],
 )
-def test_its_thresholds_hold_for_people_whom_they_were_not_measured_on(
+def test_its_thresholds_hold_for_other_people(
     share: float, fars: tuple[float, ...], encoder: SFaceEncoder, real_data: Path
 ) -> None:
     lfw = real_data / "lfw-view1"

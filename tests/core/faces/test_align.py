@@ -94,7 +94,7 @@ def portrait(angle: float) -> tuple[np.ndarray, Face]:
 
 @pytest.mark.parametrize("angle", [-35.0, 0.0, 20.0])
 @pytest.mark.parametrize("size", [96, 240])
-def test_eyes_come_to_lie_level_and_centered(angle: float, size: int) -> None:
+def test_eyes_are_level_and_centered(angle: float, size: int) -> None:
     image, face = portrait(angle)
     crop = Alignment(method="eyes", margin=0.3, size=size).cut(image, face).astype(int)
     assert crop.shape == (size, size, 3)

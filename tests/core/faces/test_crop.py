@@ -51,7 +51,7 @@ def test_drawn_faces_are_aligned() -> None:
 
 
 @pytest.mark.real
-def test_the_eyes_of_real_people_come_to_lie_on_the_template(real_data: Path) -> None:
+def test_the_eyes_of_real_people_lie_on_the_template(real_data: Path) -> None:
     cropper = PhotoCropper(default_fingerprint())
     photos = sorted((real_data / "lfw-view1" / "images").glob("*/*_0001.jpg"))[::60]
     found = offsets([cropper.crop_file(photo).crop for photo in photos])

@@ -40,7 +40,7 @@ def difference(image: NDArray[np.uint8], other: Image.Image) -> float:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "PPM", "JPEG2000"])
-def test_colors_come_as_rgb(picture: Image.Image, kind: str) -> None:
+def test_colors_are_rgb(picture: Image.Image, kind: str) -> None:
     image = read_photo(encoded(picture, kind))
     assert image.shape == (60, 90, 3)
     assert image.dtype == np.uint8

@@ -157,13 +157,12 @@ def test_the_group_of_1927_is_found(detector: YuNet, real_data: Path) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("turn", [1, 2, 3])
-def test_people_on_photographs_that_lie_on_a_side_are_compared_as_if_upright(real_data: Path, turn: int) -> None:
+def test_people_on_photographs_that_lie_on_a_side_are_compared_as_if_upright(real_data: Path) -> None:
     detector, alignment, encoder = YuNet(), Alignment(), load_encoder("sface", "cpu")
     similarities = []
-    for person in sorted((real_data / "lfw-view1" / "images").iterdir())[::60]:
+    for number, person in enumerate(sorted((real_data / "lfw-view1" / "images").iterdir())[::60]):
         image = read_photo(min(person.iterdir()))
-        pictures = image, np.ascontiguousarray(np.rot90(image, turn))
+        pictures = image, np.ascontiguousarray(np.rot90(image, 1 + number % 3))
         crops = [alignment.cut(picture, largest(detector.detect(picture))) for picture in pictures]
         first, second = encoder.embed(np.stack(crops))
         similarities.append(first @ second)

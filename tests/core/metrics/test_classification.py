@@ -86,7 +86,7 @@ def test_a_classifier_that_knows_nothing_scores_nothing() -> None:
 
 
 def test_scores_by_hand() -> None:
-    # a: 2 right of 2, and one stranger taken for a. b: 1 right of 2. c: nobody was taken for c.
+    # a: 2 of 2 correct, and one stranger predicted as a. b: 1 of 2 correct. c: never predicted.
     result = class_scores(["a", "a", "b", "b", "c"], ["a", "a", "b", "a", "b"])
     assert result.accuracy == pytest.approx(3 / 5)
     assert result.precision == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)

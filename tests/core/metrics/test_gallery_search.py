@@ -49,7 +49,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("people", [4, 2000])
-def test_of_equally_similar_people_the_first_come_first(people: int) -> None:
+def test_equally_similar_people_keep_their_order(people: int) -> None:
     gallery = np.tile(np.array([[1, 0]], np.float32), (people, 1))
     found = PeopleIndex(gallery, np.arange(people)).search(gallery[:1], 3)
     assert found.people.tolist() == [[0, 1, 2]]

@@ -64,7 +64,7 @@ def test_scores_of_people_without_a_known_picture_are_refused() -> None:
         knn_scores(np.eye(3), np.eye(3), np.array([0, 2, 2]), 1)
 
 
-def test_nobody_with_two_pictures_is_an_error() -> None:
+def test_single_pictures_of_everyone_are_an_error() -> None:
     with pytest.raises(ValueError, match="two pictures"):
         knn_accuracy(np.eye(3), ["a", "b", "c"])
     with pytest.raises(ValueError, match="k must be at least 1"):

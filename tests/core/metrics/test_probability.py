@@ -56,7 +56,7 @@ def test_the_chance_is_that_of_the_population_where_both_kinds_are_equally_likel
     np.testing.assert_allclose(fitted(similarity), genuine / (genuine + impostor), atol=0.015)
 
 
-def test_the_curve_of_kinds_that_hardly_overlap_is_as_steep_as_it_should_be() -> None:
+def test_the_curve_is_steep_enough_for_kinds_with_little_overlap() -> None:
     """Means five deviations apart: one pair in 160 is on the wrong side."""
     slopes = [fit_logistic(*gaussians(3000, 3000, seed, apart=0.75)).slope for seed in range(10)]
     assert np.mean(slopes) == pytest.approx(0.75 / 0.15**2, rel=0.1)
@@ -96,7 +96,7 @@ def test_scores_that_part_perfectly_give_a_steep_curve_that_is_as_sure_as_the_pa
     np.testing.assert_allclose(fitted([0.2, 0.5, 0.8]), [0.5 / (pairs + 1), 0.5, (pairs + 0.5) / (pairs + 1)])
 
 
-def test_millions_of_pairs_that_part_perfectly_are_no_trouble(recwarn: pytest.WarningsRecorder) -> None:
+def test_millions_of_perfectly_separated_pairs_converge(recwarn: pytest.WarningsRecorder) -> None:
     fitted = fit_logistic_counts([0.2, 0.25, 0.75, 0.8], [0, 0, 1e6, 1e6], [1e9, 1e9, 0, 0])
     assert not recwarn.list
     assert 0 < fitted(0.25) < 1e-4
@@ -144,7 +144,7 @@ def test_a_temperature_is_found_again() -> None:
     assert fit_temperature(1000 * scores, labels) == pytest.approx(3000, rel=0.03)
 
 
-def test_where_all_were_right_nobody_is_sure_beyond_what_so_many_can_show() -> None:
+def test_confidence_is_limited_by_the_number_of_pictures_if_all_were_correct() -> None:
     labels = np.arange(100) % 4
     scores = 0.01 * np.eye(4)[labels]
     made = scores / fit_temperature(scores, labels)

@@ -69,7 +69,7 @@ def notices(texts: list[str]) -> list[str]:
             assert isinstance(event, Notice)
             said.append(event.text)
 
-    fonts.say_what_is_missing(texts, Ears())
+    fonts.warn_about_missing_letters(texts, Ears())
     return said
 
 

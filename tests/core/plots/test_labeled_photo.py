@@ -94,7 +94,7 @@ def test_letters_outside_ascii_are_drawn_as_themselves() -> None:
     assert letters("gjpqy").shape[0] == letters("axnm").shape[0]
 
 
-def test_faces_at_the_edge_and_beyond_it_are_no_trouble() -> None:
+def test_faces_at_and_beyond_the_edge_are_drawn() -> None:
     boxes = [(-20.0, -15.0, 80.0, 100.0), (350.0, 330.0, 90.0, 90.0), (0.0, 0.0, 400.0, 400.0), (10.0, 10.0, 1.0, 1.0)]
     for box in boxes:
         assert _changed(_plain(400, 400), [Label(box=box, name="ann"), Label(box=box, name=None)]).any()

@@ -21,7 +21,7 @@ ODD = Row(
 UNICODE = Row(path="Zoë/笑.png", state=RowState.SKIPPED, reason=Reason.NO_FACE, identity="Zoë")
 
 
-def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+def test_rows_are_read_as_written(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
         for row in (DONE, ODD, UNICODE):
             ledger.add(row)

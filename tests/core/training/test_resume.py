@@ -47,9 +47,13 @@ def uninterrupted(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize(
-    ("number", "error"), [(signal.SIGTERM, TerminatedRunError), (signal.SIGINT, InterruptedRunError)]
+    ("number", "error", "step"),
+    [
+        (signal.SIGTERM, TerminatedRunError, 2),
+        (signal.SIGINT, InterruptedRunError, 4),
+        (signal.SIGTERM, TerminatedRunError, 11),
+    ],
 )
-@pytest.mark.parametrize("step", [2, 4, 11])
 def test_stopped_and_continued_is_bit_identical(
     number: int, error: type[Exception], step: int, uninterrupted: Path, split: Path, tmp_path: Path
 ) -> None:
@@ -109,7 +113,7 @@ def test_every_task_continues_bit_identically(
     assert weights(train("parts", Heard(), resume="yes")) == weights(whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL])
 def test_a_process_that_was_killed_continues_bit_identically(
     number: int, uninterrupted: Path, split: Path, tmp_path: Path
 ) -> None:

@@ -152,7 +152,7 @@ def test_accumulated_batches_share_a_step(split: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop_after", [2, 5])
-def test_accumulation_stops_between_steps_and_goes_on_bit_identically(
+def test_accumulation_stops_between_steps_and_resumes_bit_identically(
     stop_after: int, split: Path, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"epochs": 3, "accumulate": 3, "batch_size": 8}
@@ -241,7 +241,7 @@ def test_collapse_is_reported_once() -> None:
     assert find_alarms([row(1, loss=6.236)], math.log(511), plan(warmup=0.15)) == []
 
 
-def test_embeddings_that_hardly_differ_have_collapsed_if_the_loss_is_near_the_collapsed_loss() -> None:
+def test_nearly_equal_embeddings_have_collapsed_if_the_loss_is_near_the_collapsed_loss() -> None:
     [text] = find_alarms([row(2, loss=0.2014, active=0.97, cosine=0.999)], 0.2, plan())
     assert "collapsed" in text and "mean cosine 0.999" in text
     assert find_alarms([row(2, loss=0.2014, active=0.97, cosine=0.9)], 0.2, plan()) == []

@@ -103,7 +103,7 @@ def test_triplets_of_other_faces_are_refused(kept: tuple[Path, list[Row]], tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_keeps_its_triplets_goes_on_as_if_it_had_not_stopped(
+def test_a_run_that_keeps_its_triplets_resumes_identically(
     kept: tuple[Path, list[Row]], split: Path, tmp_path: Path
 ) -> None:
     train(split, tmp_path / "run", triplets=tmp_path / "t.npy")
@@ -111,7 +111,7 @@ def test_a_run_that_keeps_its_triplets_goes_on_as_if_it_had_not_stopped(
     assert [said(row) for row in table] == [said(row) for row in kept[1]]
 
 
-def test_a_run_that_trains_on_a_file_goes_on_with_it_or_not_at_all(
+def test_a_run_on_a_triplet_file_resumes_only_with_that_file(
     kept: tuple[Path, list[Row]], split: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "t.npy"

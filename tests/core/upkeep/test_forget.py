@@ -7,6 +7,7 @@ import csv
 import json
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -62,15 +63,23 @@ class Heard:
             self.texts.append(event.text)
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photographs of six drawn people, the faces in them, a split and two stores."""
-    monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
-    write_people(tmp_path / "photos", 6, 3, 0, Silent())
-    prepare(PrepareConfig(source=tmp_path / "photos", out=tmp_path / "faces", workers=1), Silent())
-    split(SplitConfig(faces=tmp_path / "faces", out=tmp_path / "splits", train=0.34, val=0.0, test=0.66), Silent())
+    root = tmp_path_factory.mktemp("original")
+    write_people(root / "photos", 6, 3, 0, Silent())
+    prepare(PrepareConfig(source=root / "photos", out=root / "faces", workers=1), Silent())
+    split(SplitConfig(faces=root / "faces", out=root / "splits", train=0.34, val=0.0, test=0.66), Silent())
     for name, options in (("whole.h5", {}), ("parted.h5", {"keep_parts": True})):
-        embed(EmbedConfig(faces=tmp_path / "faces", model="pixels", out=tmp_path / name, **options), Silent())
+        embed(EmbedConfig(faces=root / "faces", model="pixels", out=root / name, **options), Silent())
+    return root
+
+
+@pytest.fixture
+def place(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the original that a test may change; the links between faces and split are kept."""
+    monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
+    subprocess.run(["cp", "-a", f"{original}/.", tmp_path], check=True)
     return tmp_path
 
 

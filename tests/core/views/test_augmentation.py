@@ -53,7 +53,7 @@ def test_views_depend_on_what_was_drawn_alone(views: Views) -> None:
 
 
 @KINDS
-def test_first_views_of_all_pictures_come_before_second_ones(views: Views) -> None:
+def test_first_views_of_all_pictures_precede_second_ones(views: Views) -> None:
     batch, drawn = crops(5), draw(views, 5, 3)
     together = views(batch, drawn).unflatten(0, (3, 5))
     for view in range(3):

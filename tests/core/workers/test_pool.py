@@ -46,7 +46,7 @@ def crash() -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_the_order_of_the_items(workers: int) -> None:
+def test_results_are_in_the_order_of_the_items(workers: int) -> None:
     assert list(map_ordered(neg, iter(range(300)), Processes(workers), neg)) == [-number for number in range(300)]
     assert list(map_ordered(neg, [], Processes(workers), neg)) == []
 

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import cv2
 import pytest
 
 from faceclr_cli.core.configs.embed import EmbedConfig
@@ -16,6 +14,7 @@ from faceclr_cli.core.workers import capacity
 from faceclr_cli.core.workers.capacity import THREADS_VARIABLE, threads_per_process
 from faceclr_cli.core.workers.pool import share_out
 from tests.core.training.toy import make_faces
+from tests.core.workers.thread_counts import threads_here
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +44,6 @@ def test_commands_refuse_them_before_they_start_any(command: str, tmp_path: Path
             config = PretrainConfig(data=(faces,), out=tmp_path / "run", batch_size=10_000, processes=10_000)
             pretrain(config, Silent())
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
-
-
-def threads_here(_: int) -> tuple[int, str]:
-    return cv2.getNumThreads(), os.environ[THREADS_VARIABLE]
 
 
 def test_processes_that_share_work_divide_the_cores() -> None:

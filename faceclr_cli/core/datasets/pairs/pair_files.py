@@ -59,6 +59,18 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
+def read_labeled_pairs(path: Path) -> list[Pair]:
+    """Reads pairs and checks that every pair has a label.
+
+    Raises:
+        DataError: A pair has no label, or the file cannot be read.
+    """
+    pairs = read_pairs(path)
+    if any(pair.same is None for pair in pairs):
+        raise DataError(f"{pair_name(path)}: a pair without a label can't be measured; each needs 'same' as 1 or 0")
+    return pairs
+
+
 def locate_pairs(pairs: Sequence[Pair], names: PictureNames | FolderPictures) -> tuple[list[Pair], list[str | None]]:
     """Matches the pictures of pairs with the existing pictures.
 

@@ -14,13 +14,12 @@ from faceclr_cli.core.artifacts import exclusive, read_json, write_json
 from faceclr_cli.core.configs.calibrate import USUAL_FARS, CalibrateConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
-from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs
+from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_labeled_pairs
 from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint, write_calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, read_description
 from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.calibration.labeled_faces import LabeledFaces, load_labeled_faces
-from faceclr_cli.core.evaluation.verification.pair_evidence import require_labels
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.all_pairs import count_scores
 from faceclr_cli.core.metrics.far_thresholds import (
@@ -148,7 +147,7 @@ def _measure_listed_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to measure on")
     row_of = {name: row for row, name in enumerate(faces.rows.paths)}
-    given = require_labels(config.pairs)
+    given = read_labeled_pairs(config.pairs)
     located, absent = locate_pairs(given, PictureNames(row_of))
     found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
     if len(found) < len(given):

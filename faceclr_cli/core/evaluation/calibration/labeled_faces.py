@@ -13,12 +13,12 @@ from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, require_faces
-from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.embedding_rows import Rows, select_named_rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.store import read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.evaluation.identification.gallery import read_own_store, select_named_rows
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.sources.picture_names import FolderPictures, PictureNames
@@ -61,7 +61,7 @@ def load_labeled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Repo
 
 def _read_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
     path = config.embeddings or Path()
-    store = read_own_store(path, encoder, config.model)
+    store = read_store_of(path, encoder, config.model)
     wanted = None if config.pairs is None else _pictures(config.pairs, PictureNames(store.paths))
     rows = [row for row, name in enumerate(store.paths) if wanted is None or name in wanted]
     chosen = choose_faces(store.take(rows), config.face, str(path), reporter)

@@ -15,14 +15,13 @@ from faceclr_cli.core.configs.judging import BUILT_IN
 from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import list_pictures
 from faceclr_cli.core.embeddings.embedding_rows import Rows
-from faceclr_cli.core.embeddings.store import Store, is_store, read_store
+from faceclr_cli.core.embeddings.store import Store, is_store, read_store, read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
-from faceclr_cli.core.evaluation.identification.gallery import read_own_store
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.text import display_path
@@ -134,7 +133,7 @@ def _read_collection(path: Path, config: ClusterConfig) -> FaceCollection:
     encoder: Encoder
     if config.model:
         encoder = load_encoder(config.model)
-        store = read_own_store(path, encoder, config.model)
+        store = read_store_of(path, encoder, config.model)
     else:
         store = read_store(path)
         encoder = StoredEncoder.of(store)

@@ -14,14 +14,14 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import list_pictures
-from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.embedding_rows import Rows, select_named_rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.gallery_cache import embed_cached
-from faceclr_cli.core.embeddings.store import Store, is_store, read_store
+from faceclr_cli.core.embeddings.store import is_store, read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.decision_rule import DEFAULT_FALSE_ALARM_RATE, Rule, choose_rule
-from faceclr_cli.core.errors import ConfigError, DataError, LockedError, ModelError, NoFaceError
+from faceclr_cli.core.errors import ConfigError, DataError, LockedError, NoFaceError
 from faceclr_cli.core.evaluation.identification.classifier_gallery import ClassifierGallery, load_classifier_gallery
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.people_classifier import is_classifier
@@ -55,7 +55,7 @@ class KnownPeople(Protocol):
 
     @property
     def false_alarms(self) -> FalseAlarms | None:
-        """The share of strangers who would be taken for one of the people; None if unknown."""
+        """The share of strangers who would be mistaken for one of the people; None if unknown."""
         ...
 
     @property
@@ -166,7 +166,7 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
     """
     choice: Choice = config.gallery_face or "largest"
     if is_store(path):
-        store = read_own_store(path, encoder, config.model)
+        store = read_store_of(path, encoder, config.model)
         return choose_faces(store, choice, display_path(path), reporter, option="--gallery-face")
     if not path.exists():
         raise DataError(f"{display_path(path)}: no such file or folder")
@@ -185,45 +185,3 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
     if not len(block.rows):
         raise NoFaceError(f"{display_path(path)}: no face found in any picture (first: {block.failures[0]})")
     return block.rows
-
-
-def read_own_store(path: Path, encoder: Encoder, model: str, *, flip: bool = False) -> Store:
-    """Reads a store and checks that it was made by the given encoder.
-
-    Args:
-        path: The store.
-        encoder: The encoder.
-        model: The encoder's name in messages, as given by the user.
-        flip: True if the store must hold means of faces and their mirror images.
-
-    Raises:
-        DataError: The store cannot be read, or was made with a different `--flip`.
-        ModelError: The store was made by another encoder.
-        FingerprintError: The faces were prepared differently from what the encoder needs.
-    """
-    store = read_store(path)
-    if store.encoder_digest != encoder.digest:
-        raise ModelError(f"{display_path(path)}: was made by {display_path(store.encoder)}, not by --model {model}")
-    store.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {model}")
-    if store.flip and not flip:
-        text = "contains means of faces and their mirror images, which cannot be compared with single faces"
-        raise DataError(f"{display_path(path)}: {text}; embed them without --flip")
-    if flip and not store.flip:
-        text = "the classifier was trained with --flip, the store was made without"
-        raise DataError(f"{display_path(path)}: {text}; embed the faces with --flip")
-    return store
-
-
-def select_named_rows(rows: Rows, origin: str, reporter: Reporter) -> Rows:
-    """Selects the rows with a name.
-
-    Raises:
-        DataError: No row has a name.
-    """
-    named = np.array([name is not None for name in rows.identities], bool)
-    if not named.any():
-        raise DataError(f"{origin}: no face has a name; put the pictures of each person in a folder named after them")
-    if not named.all():
-        text = f"{origin}: {(~named).sum()} of {len(named)} faces have no name and are skipped"
-        reporter.report(Notice(text=text, level="warning"))
-    return rows.take(np.flatnonzero(named))

@@ -20,7 +20,7 @@ from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.probe_faces import Probe, Probes, open_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.metrics.open_set import FalseAlarms
-from faceclr_cli.core.plots.fonts import say_what_is_missing
+from faceclr_cli.core.plots.fonts import warn_about_missing_letters
 from faceclr_cli.core.plots.labeled_photo import Label
 from faceclr_cli.core.text import display_path
 
@@ -28,7 +28,7 @@ _TASK = "identifying"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identified:
+class IdentifyResult:
     """The result for one face, or for a photograph without a face.
 
     Attributes:
@@ -96,7 +96,7 @@ class IdentifyJob:
     probes: Probes
 
 
-def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]:
+def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[IdentifyResult]:
     """Names the faces of photographs in order, and writes annotated copies if requested.
 
     Raises:
@@ -107,7 +107,7 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[Identified]
     job = prepare_identification(config, reporter)
     photos = () if config.annotate is None else job.probes.photos
     if config.annotate is not None:
-        say_what_is_missing(job.people.names, reporter)
+        warn_about_missing_letters(job.people.names, reporter)
     with Annotator.opened(config.photos, photos, config.annotate) as annotator:
         for asked in ask(job, config.matches, reporter):
             answers = _answers(asked, job.people.rule.threshold)
@@ -167,7 +167,7 @@ def ask(job: IdentifyJob, count: int, reporter: Reporter) -> Iterator[AnsweredPh
 
 def _describe_false_alarms(alarms: FalseAlarms, people: KnownPeople) -> str:
     """Describes the false alarm rate of the gallery, which is higher than the FAR of a pair."""
-    result = f"would be taken for one of {len(people.names):,} people at the threshold {people.rule.threshold:.3f}"
+    result = f"would be mistaken for one of {len(people.names):,} people at the threshold {people.rule.threshold:.3f}"
     if alarms.rate is None:
         return f"at most {alarms.high:.2%} of strangers {result}"
     interval = f"95% interval {alarms.low:.1%} to {alarms.high:.1%}"
@@ -175,12 +175,12 @@ def _describe_false_alarms(alarms: FalseAlarms, people: KnownPeople) -> str:
     return f"about {alarms.rate:.1%} of strangers {result} ({interval}; {method})"
 
 
-def _answers(asked: AnsweredPhoto, threshold: float) -> list[Identified]:
+def _answers(asked: AnsweredPhoto, threshold: float) -> list[IdentifyResult]:
     probe, name = asked.probe, str(asked.probe.photo.name)
     if probe.failure is not None:
-        return [Identified(photo=name, face=0, box=None, name=None, matches=(), reason=probe.failure, notes=())]
+        return [IdentifyResult(photo=name, face=0, box=None, name=None, matches=(), reason=probe.failure, notes=())]
     return [
-        Identified(
+        IdentifyResult(
             photo=name,
             face=number,
             box=face.box,
@@ -193,6 +193,6 @@ def _answers(asked: AnsweredPhoto, threshold: float) -> list[Identified]:
     ]
 
 
-def _label(answer: Identified) -> Label:
+def _label(answer: IdentifyResult) -> Label:
     chance = answer.matches[0].probability
     return Label(box=answer.box or (0, 0, 0, 0), name=answer.name, probability=chance, number=answer.face)

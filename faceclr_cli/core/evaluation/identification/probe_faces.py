@@ -17,11 +17,9 @@ from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
-from faceclr_cli.core.embeddings.store import is_store
+from faceclr_cli.core.embeddings.store import is_store, read_store_of
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
-from faceclr_cli.core.evaluation.identification.gallery import read_own_store
-from faceclr_cli.core.evaluation.verification.photographs import face_remarks, pair_remarks
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.sources.layouts import Photo
@@ -110,7 +108,7 @@ def _stored(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Repo
         raise ConfigError(
             f"--annotate: {display_path(path)} is a store and has no pictures; give the original photographs"
         )
-    store = read_own_store(path, encoder, config.model, flip=flip)
+    store = read_store_of(path, encoder, config.model, flip=flip)
     if not len(store):
         raise DataError(f"{display_path(path)}: contains no faces")
     return StoredProbes(choose_faces(store, config.face_choice, str(path), reporter), path)
@@ -134,7 +132,7 @@ class Photographs:
         self._source = open_source(config.face_choice, listing, encoder.fingerprint)
         self._encoder, self._flip = encoder, flip
         # With --face all, every face gets a result, so several faces are not a reason for a warning.
-        self._remarks = face_remarks if config.face_choice == "all" else pair_remarks
+        self._only_face_notes = config.face_choice == "all"
 
     def batches(self) -> Iterator[Sequence[Probe]]:
         """Yields one photograph at a time, so that each result is available immediately.
@@ -148,7 +146,9 @@ class Photographs:
                 continue
             faces = tuple(
                 ProbeFace(
-                    embedding=embedding, box=None if cut.face is None else cut.box, notes=tuple(self._remarks(cut))
+                    embedding=embedding,
+                    box=None if cut.face is None else cut.box,
+                    notes=cut.face_notes if self._only_face_notes else cut.photo_notes,
                 )
                 for cut, embedding in zip(item.faces, self._embed(item.faces), strict=True)
             )

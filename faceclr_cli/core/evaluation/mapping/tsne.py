@@ -24,7 +24,7 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.degeneracy import DistinctEmbeddings, distinct_embeddings
 from faceclr_cli.core.metrics.knn import neighbor_purity
 from faceclr_cli.core.metrics.map_quality import SAMPLE_SIZE, cosine_silhouette, trustworthiness
-from faceclr_cli.core.plots.fonts import say_what_is_missing
+from faceclr_cli.core.plots.fonts import warn_about_missing_letters
 from faceclr_cli.core.plots.map_page import write_page
 from faceclr_cli.core.plots.scatter_map import PICTURED, draw_map
 from faceclr_cli.core.text import canonical, display_path
@@ -111,7 +111,7 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
     perplexity = _perplexity(config, len(distinct), reporter)
     points = reduce(store.embeddings[distinct.rows], config, perplexity, reporter)[distinct.place]
     if any(path.suffix.lower() != PAGE for path in config.outputs):
-        say_what_is_missing(store.people, reporter)
+        warn_about_missing_letters(store.people, reporter)
     for path in config.outputs:
         _draw(path, store, points, pictures, config.method)
     neighbors = _comparable_neighbors(store)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.cfp import read_cfp
-from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, pair_name, read_pairs
+from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, pair_name, read_labeled_pairs
 from faceclr_cli.core.datasets.pairs.score_files import read_scores
 from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.store import Store, read_store
@@ -95,9 +95,9 @@ def collect_evidence(config: VerifyConfig, reporter: Reporter) -> Evidence:
             other=None if config.calibrate_on is None else _read_score_file(config.calibrate_on),
             content_hashes={},
         )
-    lists = [_read_labeled_pairs(config)]
+    lists = [_read_config_pairs(config)]
     if config.calibrate_on is not None:
-        lists.append((pair_name(config.calibrate_on), require_labels(config.calibrate_on)))
+        lists.append((pair_name(config.calibrate_on), read_labeled_pairs(config.calibrate_on)))
     if config.embeddings is not None:
         return _score_from_store(config.embeddings, config.face or "largest", lists, reporter)
     return _score_from_photographs(config, lists, reporter)
@@ -106,24 +106,12 @@ def collect_evidence(config: VerifyConfig, reporter: Reporter) -> Evidence:
 _List = tuple[str, list[Pair]]
 
 
-def _read_labeled_pairs(config: VerifyConfig) -> _List:
+def _read_config_pairs(config: VerifyConfig) -> _List:
     if config.protocol == "cfp" and config.root is not None:
         return display_path(config.root), read_cfp(config.root)
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to measure on")
-    return pair_name(config.pairs), require_labels(config.pairs)
-
-
-def require_labels(path: Path) -> list[Pair]:
-    """Reads pairs and checks that every pair has a label.
-
-    Raises:
-        DataError: A pair has no label, or the file cannot be read.
-    """
-    pairs = read_pairs(path)
-    if any(pair.same is None for pair in pairs):
-        raise DataError(f"{pair_name(path)}: a pair without a label can't be measured; each needs 'same' as 1 or 0")
-    return pairs
+    return pair_name(config.pairs), read_labeled_pairs(config.pairs)
 
 
 def _read_score_file(path: Path | None) -> ScoredPairs:

@@ -31,11 +31,9 @@ from faceclr_cli.core.embeddings.crop_source import (
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.faces.crop import AlignedFace
 from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.quality import doubts
 from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.sources.picture_names import FolderPictures
@@ -173,7 +171,7 @@ class PhotoReader:
             if self._crops is not None:
                 save_crop(self._crops, asked.name, cut.crop)
             self._done[asked] = EmbeddedPhoto(
-                embedding=embedding, content_hash=loaded.content_hash, notes=pair_remarks(cut)
+                embedding=embedding, content_hash=loaded.content_hash, notes=cut.photo_notes
             )
 
     def _read(self, name: str) -> LoadedPicture | FailedPicture:
@@ -228,19 +226,6 @@ def open_photo_reader(
         yield pictures
     finally:
         pictures.close()
-
-
-def pair_remarks(cut: FaceCrop) -> tuple[str, ...]:
-    """The quality warnings for a photograph; none for prepared faces."""
-    several = (f"{cut.faces_found} faces found",) if cut.face is not None and cut.faces_found > 1 else ()
-    return (*several, *face_remarks(cut))
-
-
-def face_remarks(cut: FaceCrop) -> tuple[str, ...]:
-    """The quality warnings for a face, without regard to other faces in the photograph."""
-    if cut.face is None:
-        return ()
-    return doubts(AlignedFace(crop=cut.crop, face=cut.face, faces_found=cut.faces_found))
 
 
 def similarity_of(a: EmbeddedPhoto, b: EmbeddedPhoto) -> float | None:

@@ -125,7 +125,7 @@ def test_listed_pictures_need_no_folders_of_people(desk: Path, store: Store, toy
         calibrate(toy, root=flat, pairs=pairs)
 
 
-def test_people_are_those_whom_the_labels_allow(store: Store, desk: Path, toy: Path, tmp_path: Path) -> None:
+def test_people_are_restricted_to_the_labels(store: Store, desk: Path, toy: Path, tmp_path: Path) -> None:
     """As in CFP, where the innermost folders are poses."""
     posed = tuple(name.replace("/", "/frontal/") for name in photographs(store))
     for name, path in zip(photographs(store), posed, strict=True):
@@ -171,7 +171,7 @@ def test_pictures_without_a_face_are_named(desk: Path, toy: Path, tmp_path: Path
         calibrate(toy, root=tmp_path / "faces", pairs=tmp_path / "pairs.csv")
 
 
-def test_rates_that_there_are_no_pairs_for_are_said(desk: Path, toy: Path) -> None:
+def test_rates_with_too_few_pairs_are_reported(desk: Path, toy: Path) -> None:
     listener = Listener()
     result = run(CalibrateConfig(model=str(toy), embeddings=desk / "faces.h5", all_pairs=True), listener)
     assert [point.far for point in result.calibration.points] == [0.01]

@@ -290,19 +290,21 @@ def test_killed_halfway_it_leaves_nothing_under_the_final_name(people: Path, cro
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("method", METHODS)
-def test_real_group_photographs_are_never_of_one_person_twice(real_data: Path, tmp_path: Path, method: str) -> None:
-    options = {"threshold": 0.0} if method == "agglomerative" else {}
-    result = _cluster(real_data / "photos", method=method, out=tmp_path / "out", **options)
-    counts = Counter(face.path for face in result.faces)
-    assert counts["solvay_1927_group.jpg"] >= 27
-    assert set(Counter((face.path, face.group) for face in result.faces if face.group is not None).values()) == {1}
-    assert sum(path.is_file() for path in (tmp_path / "out").glob("*/*")) == len(result.faces)
-    if method == "agglomerative":
-        strict = {face.path: face.group for face in _cluster(real_data / "photos").faces}
-        assert strict["person_a_1.jpg"] == strict["person_a_2.jpg"] is not None
-        assert strict["person_b_1.jpg"] == strict["person_b_2.jpg"] is not None
-        assert strict["person_a_1.jpg"] != strict["person_b_1.jpg"]
+def test_real_group_photographs_are_never_of_one_person_twice(real_data: Path, tmp_path: Path) -> None:
+    embed(EmbedConfig(faces=real_data / "photos", face="all", out=tmp_path / "photos.h5"), Silent())
+    results = [
+        _cluster(real_data / "photos", threshold=0.0, out=tmp_path / "out"),
+        _cluster(tmp_path / "photos.h5", method="hdbscan"),
+    ]
+    for result in results:
+        counts = Counter(face.path for face in result.faces)
+        assert counts["solvay_1927_group.jpg"] >= 27
+        assert set(Counter((face.path, face.group) for face in result.faces if face.group is not None).values()) == {1}
+    assert sum(path.is_file() for path in (tmp_path / "out").glob("*/*")) == len(results[0].faces)
+    strict = {face.path: face.group for face in _cluster(tmp_path / "photos.h5").faces}
+    assert strict["person_a_1.jpg"] == strict["person_a_2.jpg"] is not None
+    assert strict["person_b_1.jpg"] == strict["person_b_2.jpg"] is not None
+    assert strict["person_a_1.jpg"] != strict["person_b_1.jpg"]
 
 
 @pytest.mark.real

@@ -12,7 +12,7 @@ from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, ModelError
-from faceclr_cli.core.evaluation.identification.identify import Identified, identify
+from faceclr_cli.core.evaluation.identification.identify import IdentifyResult, identify
 from faceclr_cli.core.evaluation.identification.people_classifier import PeopleClassifier, write_classifier
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper
@@ -56,7 +56,7 @@ def _classifier(photos: Path, *, flip: bool = False) -> PeopleClassifier:
     )
 
 
-def _identify(photos: Path, gallery: Path, **options) -> dict[str, Identified]:
+def _identify(photos: Path, gallery: Path, **options) -> dict[str, IdentifyResult]:
     config = IdentifyConfig(photos=photos, gallery=gallery, **options)
     return {found.photo.removesuffix(".jpg"): found for found in identify(config, Silent())}
 

@@ -84,7 +84,7 @@ def test_a_photograph_without_a_face_counts(album: Path, tmp_path: Path) -> None
         _evaluate(album, tmp_path / "probes", max_bad=0.05)
 
 
-def test_photographs_of_nobody_in_the_gallery_measure_nothing(album: Path) -> None:
+def test_probes_without_anyone_from_the_gallery_are_an_error(album: Path) -> None:
     with pytest.raises(DataError, match="no photograph is labeled with a gallery person"):
         _evaluate(album, album / "probes" / "dora")
 

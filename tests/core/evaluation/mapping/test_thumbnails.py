@@ -84,7 +84,7 @@ def test_of_a_photograph_the_face_is_shown(store: Store, tmp_path: Path) -> None
     assert edge.shape == (64, 64, 3)
 
 
-def test_without_the_folder_there_are_no_pictures_and_a_word_why(store: Store, tmp_path: Path) -> None:
+def test_without_the_folder_thumbnails_are_omitted_with_a_notice(store: Store, tmp_path: Path) -> None:
     for config, reason in (({"faces": str(tmp_path / "gone")}, "is not a folder"), ({"faces": 7}, "does not name")):
         listener = Listener()
         assert list(thumbnails(store, config, None, listener)) == [None, None]

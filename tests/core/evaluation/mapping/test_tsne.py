@@ -131,7 +131,7 @@ def test_only_the_people_with_the_most_pictures_are_drawn(tmp_path: Path, crowd)
     assert (result.people, result.faces) == (4, 32)
 
 
-def test_faces_of_nobody_are_drawn_all_and_have_no_purity(tmp_path: Path, crowd) -> None:
+def test_unlabeled_faces_are_all_drawn_and_purity_is_omitted(tmp_path: Path, crowd) -> None:
     store = crowd()
     result = _draw(tmp_path, replace(store, identities=(None,) * len(store)), method="pca")
     assert (result.faces, result.people, result.purity, result.neighbors) == (40, 0, None, None)
@@ -150,7 +150,7 @@ def test_copies_are_drawn_where_their_original_is(tmp_path: Path, crowd, method:
 
 @pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
 @pytest.mark.parametrize("different", [1, 4])
-def test_embeddings_that_hardly_differ_make_no_map(tmp_path: Path, crowd, method: str, different: int) -> None:
+def test_a_map_needs_embeddings_that_differ(tmp_path: Path, crowd, method: str, different: int) -> None:
     store = crowd(people=4, pictures=10)
     rows = store.embeddings[np.arange(len(store)) % different]
     with pytest.raises(

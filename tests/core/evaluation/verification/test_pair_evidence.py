@@ -163,7 +163,7 @@ def test_faces_prepared_in_another_way_are_exit_3_and_name_the_difference(root: 
     assert "template" in done.stderr
 
 
-def test_people_whom_the_encoder_was_trained_on_are_named(root: Path, tmp_path: Path) -> None:
+def test_training_people_among_the_pairs_are_named(root: Path, tmp_path: Path) -> None:
     listed = {"Person 02": 3, "person_07": 1, "Ann": 2}
     toy = write_toy(
         tmp_path / "toy.onnx", card={"command": "pretrain", "data": "train", "pictures": 6, "people": listed}

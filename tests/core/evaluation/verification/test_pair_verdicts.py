@@ -175,7 +175,7 @@ def test_a_file_without_pairs_or_a_folder_that_is_not_there(root: Path, tmp_path
         list(verdicts(VerifyConfig(pairs=tmp_path / "pairs.csv", root=root, model="pixels"), Silent()))
 
 
-def test_many_verdicts_are_no_single_result(root: Path, tmp_path: Path) -> None:
+def test_many_verdicts_are_not_a_single_result(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"use verdicts\(\) for many pairs"):
         run(VerifyConfig(pairs=_listed(tmp_path, LINE_BY_LINE), root=root), Silent())
 

@@ -100,7 +100,7 @@ def test_pairs_that_cannot_be_measured_are_refused(tmp_path: Path, crowd) -> Non
         _measure(tmp_path, store, lines, threshold=0.3)
 
 
-def test_a_store_without_faces_is_no_reason_for_a_traceback(tmp_path: Path, crowd) -> None:
+def test_a_store_without_faces_is_an_error_of_one_line(tmp_path: Path, crowd) -> None:
     store = crowd()
     lines = _lines(store)
     empty = store.take([])
