@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.datasets.joined_faces import join
-from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.samplers import shuffled_batches
 from faceclr_cli.core.events import Event, Silent, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.faces.face_folder import open_faces
@@ -128,7 +128,7 @@ def views(options: argparse.Namespace) -> dict[str, float]:
     """Measures gathering batches from the packed file and making two views of each picture."""
     keep_memory(*NETWORK)
     config = PretrainConfig(augment=options.augment)
-    faces = join([(options.faces, pack(open_faces(options.faces), Silent()))])
+    faces = join([(options.faces, open_packed(open_faces(options.faces), Silent()))])
     augment = build_views(config, options.size)
 
     def batches() -> Iterator[torch.Tensor]:

@@ -125,7 +125,7 @@ def _is_old(entry: Path) -> bool:
         changed = max(path.lstat().st_mtime for path in (entry, *(entry.rglob("*") if entry.is_dir() else ())))
     except OSError:  # Another process is removing it.
         return False
-    return changed < time.time() - _DAY
+    return bool(changed < time.time() - _DAY)
 
 
 def remove_temporaries(folder: Path, name: str = "") -> None:

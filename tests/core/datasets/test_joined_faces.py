@@ -195,7 +195,7 @@ def test_faces_that_are_kept_in_memory_are_freed_with_the_last_reference(tmp_pat
 
     (tmp_path / "cache").touch()
     before = set(os.listdir("/proc/self/fd"))
-    crops = pack(open_faces(make_faces(tmp_path / "faces", 1, 2)), Silent(), tmp_path / "cache").crops
+    crops = open_packed(open_faces(make_faces(tmp_path / "faces", 1, 2)), Silent(), tmp_path / "cache").crops
     view = crops[1:]
     del crops
     assert view.any()
