@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from faceclr_cli.core.faces.yunet import YuNet
 from faceclr_cli.core.preparing.photo_worker import CropJob
 from faceclr_cli.core.sources.archive import Archive
 
+T = TypeVar("T")
+
 _SAMPLE = 48
 _FEWEST = 8
 """Minimum number of detected faces for a conclusion."""
@@ -27,31 +30,42 @@ the median over a sample of crops. It is 0.036 to 0.037 on ArcFace crops of seve
 press photos, and 0.131 on LFW's original pictures."""
 
 
-def require_arcface(work: Sequence[CropJob], origin: str) -> None:
-    """Detects landmarks on a sample of the pictures and compares them with the ArcFace template.
+def require_arcface(pictures: Sequence[T], read: Callable[[T], NDArray[np.uint8]], origin: str, advice: str) -> None:
+    """Detects landmarks on a sample of pictures and compares them with the ArcFace template.
 
     Args:
-        work: The pictures.
+        pictures: The pictures.
+        read: Decodes a picture: RGB, 0-255. Shape: (height, width, 3). Pictures for which it raises a DataError are
+            skipped.
         origin: Name of their source in errors.
+        advice: What to do if the check fails.
 
     Raises:
         ConfigError: The landmarks are too far from the template.
     """
     detector = YuNet()
     distances = []
-    for item in work[:: max(1, len(work) // _SAMPLE)]:
+    for picture in pictures[:: max(1, len(pictures) // _SAMPLE)]:
         try:
-            distance = _distance(detector, decode_picture(_content(item), item.source))
+            distance = _distance(detector, read(picture))
         except (DataError, cv2.error):
-            continue  # `prepare` reports these pictures
+            continue  # The command reports these pictures.
         if distance is not None:
             distances.append(distance)
     if len(distances) >= _FEWEST and statistics.median(distances) > _LIMIT:
         raise ConfigError(
-            f"{origin}: --assume arcface: these are not ArcFace crops: on {len(distances)} pictures, the landmarks are "
-            f"{statistics.median(distances):.0%} of the side away from the template (aligned crops: 4%); "
-            "remove --detector none or --assume"
+            f"{origin}: these are not ArcFace crops: on {len(distances)} pictures, the landmarks are "
+            f"{statistics.median(distances):.0%} of the side away from the template (aligned crops: 4%); {advice}"
         )
+
+
+def read_sample_picture(item: CropJob) -> NDArray[np.uint8]:
+    """Reads and decodes the picture of a job.
+
+    Raises:
+        DataError: It cannot be read or decoded.
+    """
+    return decode_picture(_content(item), item.source)
 
 
 def _content(item: CropJob) -> bytes:
