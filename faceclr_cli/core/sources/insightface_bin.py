@@ -132,7 +132,7 @@ class InsightfaceBin:
             if not labels.is_bool or labels.data is None:
                 raise PickleError("the labels are not bools")
             data = os.pread(self._file.fileno(), labels.data.length, labels.data.start)
-            return np.frombuffer(data, np.uint8) == 1
+            return np.asarray(np.frombuffer(data, np.uint8) == 1, np.bool_)
         if not all(isinstance(label, bool) for label in labels):
             raise PickleError("a label is not a bool")
         return np.array(labels, np.bool_)
