@@ -25,7 +25,7 @@ _PANELS = {
     "Prepare faces": ("prepare", "split", "pack"),
     "Train an encoder": ("pretrain", "train-triplet", "train-center"),
     "Use and evaluate an encoder": (
-        "embed", "linear-eval", "verify", "identify", "cluster", "calibrate", "tsne", "export",
+        "embed", "linear-eval", "verify", "benchmark", "identify", "cluster", "calibrate", "tsne", "export",
     ),
     "Manage artifacts": ("info", "forget", "doctor"),
 }  # fmt: skip

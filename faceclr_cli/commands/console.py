@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from types import FrameType
@@ -132,11 +132,18 @@ def _styled(text: str, stream: TextIO, *, bold: bool, fg: str | None = None) -> 
     return text if plain else typer.style(text, bold=bold, fg=fg)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, bold: Collection[tuple[int, int]] = frozenset()
+) -> str:
     """Formats a table with text in the first column and right-aligned numbers in the others.
 
     If the terminal is too narrow, texts are shortened in the middle, and columns that do not fit follow in a second
     table below.
+
+    Args:
+        columns: The header.
+        rows: The cells.
+        bold: Row and column of the cells to print in bold on a terminal.
     """
     rows = [list(map(printable, cells)) for cells in rows]
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
@@ -148,12 +155,16 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         numbers = list(_side_by_side(widths, width))
 
     def part(places: Sequence[int]) -> str:
-        def line(cells: Sequence[str]) -> str:
+        def line(cells: Sequence[str], row: int | None = None) -> str:
             shown = [_shortened(cells[0], widths[0]).ljust(widths[0])]
-            return "  ".join(shown + [cells[place].rjust(widths[place]) for place in places]).rstrip()
+            for place in places:
+                text = cells[place].rjust(widths[place])
+                shown.append(_styled(text, sys.stdout, bold=True) if (row, place) in bold else text)
+            return "  ".join(shown).rstrip()
 
         rule = "─" * (widths[0] + sum(widths[place] + 2 for place in places))
-        return "\n".join(["", line(columns), rule, *map(line, rows), ""])
+        lines = [line(cells, row) for row, cells in enumerate(rows)]
+        return "\n".join(["", line(columns), rule, *lines, ""])
 
     return "\n".join(map(part, numbers))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import FaceFolder, is_face_folder, open_faces
-from faceclr_cli.core.preparing.template_check import SAMPLE, require_template
+from faceclr_cli.core.preparing.template_check import require_arcface
 from faceclr_cli.core.sources.containers import Container, is_container, open_container
 from faceclr_cli.core.text import display_path
 
@@ -58,10 +59,7 @@ def open_face_set(path: Path) -> FaceFolder:
     side = _side(container)
     if side is None:
         raise DataError(f"{origin}: contains photographs, not aligned crops; first run: faceclr prepare {origin}")
-    try:
-        require_template(_sample(container), origin)
-    except ConfigError as error:
-        raise ConfigError(f"{error}; first run: faceclr prepare {origin}") from error
+    require_arcface(range(len(container)), partial(_decode, container), origin, f"first run: faceclr prepare {origin}")
     return FaceFolder(
         root=path,
         fingerprint=fingerprint_for_foreign_crops(_TEMPLATE, side),
@@ -71,12 +69,8 @@ def open_face_set(path: Path) -> FaceFolder:
     )
 
 
-def _sample(container: Container) -> Iterator[NDArray[np.uint8]]:
-    for place in range(0, len(container), max(1, len(container) // SAMPLE)):
-        try:
-            yield decode_picture(container.read(place), container.name(place))
-        except DataError:
-            continue  # Opening all crops reports it.
+def _decode(container: Container, place: int) -> NDArray[np.uint8]:
+    return decode_picture(container.read(place), container.name(place))
 
 
 def _side(container: Container) -> int | None:
@@ -84,7 +78,7 @@ def _side(container: Container) -> int | None:
     shapes = set()
     for place in range(min(4, len(container))):
         try:
-            shapes.add(decode_picture(container.read(place), container.name(place)).shape[:2])
+            shapes.add(_decode(container, place).shape[:2])
         except DataError:
             continue
     if len(shapes) != 1:

@@ -30,6 +30,8 @@ from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.quality import doubts
 from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.sources.file_trees import read_file
+from faceclr_cli.core.sources.insightface_bin import SUFFIX as BIN_SUFFIX
+from faceclr_cli.core.sources.insightface_bin import InsightfaceBin
 from faceclr_cli.core.sources.layouts import Photo, find_photos
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import cores
@@ -175,9 +177,11 @@ class Source:
                 for future in waiting:
                     future.cancel()
 
-    def _open_archive(self) -> AbstractContextManager[Archive | None]:
+    def _open_archive(self) -> AbstractContextManager[Archive | InsightfaceBin | None]:
         first = self.photos[0]
-        return nullcontext() if first.member is None else Archive(first.path)
+        if first.member is None:
+            return nullcontext()
+        return InsightfaceBin(first.path) if first.path.suffix.lower() == BIN_SUFFIX else Archive(first.path)
 
     def _read_some(
         self, photos: Sequence[Photo], contents: Sequence[bytes | FailedPicture | None], known: Known
@@ -206,7 +210,7 @@ class Source:
         return LoadedPicture(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)
 
 
-def _read_member(archive: Archive | None, photo: Photo) -> bytes | FailedPicture | None:
+def _read_member(archive: Archive | InsightfaceBin | None, photo: Photo) -> bytes | FailedPicture | None:
     """Reads a member of an archive, or returns None for a file. Not for threads: archives are read in order."""
     if archive is None or photo.member is None:
         return None

@@ -25,7 +25,7 @@ from faceclr_cli.core.preparing.ledger import LEDGER, Ledger, Row, RowState
 from faceclr_cli.core.preparing.photo_worker import CropJob, Recipe
 from faceclr_cli.core.preparing.picture_limits import PictureLimits
 from faceclr_cli.core.preparing.relocation import SOURCE, find_relocation, with_former_source
-from faceclr_cli.core.preparing.template_check import require_arcface
+from faceclr_cli.core.preparing.template_check import read_sample_picture, require_arcface
 from faceclr_cli.core.sources.file_trees import is_picture
 from faceclr_cli.core.sources.layouts import Layout, Photos, find_photos
 from faceclr_cli.core.text import display_path
@@ -148,7 +148,8 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
     if config.dry_run:
         return _dry_run(config, found, work, recipe)
     if config.assume is not None:
-        require_arcface(work, display_path(config.source))
+        origin = f"{display_path(config.source)}: --assume arcface"
+        require_arcface(work, read_sample_picture, origin, "remove --detector none or --assume")
     is_new, is_single = not out.exists(), found.layout == "flat" and len(found.photos) == 1
     try:
         with exclusive(out):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,9 +18,9 @@ from faceclr_cli.core.faces.yunet import YuNet
 from faceclr_cli.core.preparing.photo_worker import CropJob
 from faceclr_cli.core.sources.archive import Archive
 
-SAMPLE = 48
-"""Number of pictures to check."""
+T = TypeVar("T")
 
+_SAMPLE = 48
 _FEWEST = 8
 """Minimum number of detected faces for a conclusion."""
 
@@ -29,54 +30,42 @@ the median over a sample of crops. It is 0.036 to 0.037 on ArcFace crops of seve
 press photos, and 0.131 on LFW's original pictures."""
 
 
-def require_arcface(work: Sequence[CropJob], origin: str) -> None:
-    """Compares a sample of pictures that `prepare` is to take as they are with the ArcFace template.
+def require_arcface(pictures: Sequence[T], read: Callable[[T], NDArray[np.uint8]], origin: str, advice: str) -> None:
+    """Detects landmarks on a sample of pictures and compares them with the ArcFace template.
 
     Args:
-        work: The pictures.
+        pictures: The pictures.
+        read: Decodes a picture: RGB, 0-255. Shape: (height, width, 3). Pictures for which it raises a DataError are
+            skipped.
         origin: Name of their source in errors.
-
-    Raises:
-        ConfigError: The landmarks are too far from the template.
-    """
-    try:
-        require_template(_decode_sample(work), origin)
-    except ConfigError as error:
-        raise ConfigError(f"{error}; remove --detector none or --assume") from error
-
-
-def require_template(pictures: Iterable[NDArray[np.uint8]], origin: str) -> None:
-    """Detects landmarks on pictures and compares them with the ArcFace template.
-
-    Args:
-        pictures: RGB, 0-255. Shape of each: (height, width, 3).
-        origin: Name of their source in errors.
+        advice: What to do if the check fails.
 
     Raises:
         ConfigError: The landmarks are too far from the template.
     """
     detector = YuNet()
     distances = []
-    for picture in pictures:
+    for picture in pictures[:: max(1, len(pictures) // _SAMPLE)]:
         try:
-            distance = _distance(detector, picture)
-        except cv2.error:
-            continue
+            distance = _distance(detector, read(picture))
+        except (DataError, cv2.error):
+            continue  # The command reports these pictures.
         if distance is not None:
             distances.append(distance)
     if len(distances) >= _FEWEST and statistics.median(distances) > _LIMIT:
         raise ConfigError(
             f"{origin}: these are not ArcFace crops: on {len(distances)} pictures, the landmarks are "
-            f"{statistics.median(distances):.0%} of the side away from the template (aligned crops: 4%)"
+            f"{statistics.median(distances):.0%} of the side away from the template (aligned crops: 4%); {advice}"
         )
 
 
-def _decode_sample(work: Sequence[CropJob]) -> Iterator[NDArray[np.uint8]]:
-    for item in work[:: max(1, len(work) // SAMPLE)]:
-        try:
-            yield decode_picture(_content(item), item.source)
-        except DataError:
-            continue  # `prepare` reports these pictures
+def read_sample_picture(item: CropJob) -> NDArray[np.uint8]:
+    """Reads and decodes the picture of a job.
+
+    Raises:
+        DataError: It cannot be read or decoded.
+    """
+    return decode_picture(_content(item), item.source)
 
 
 def _content(item: CropJob) -> bytes:

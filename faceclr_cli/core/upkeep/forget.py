@@ -11,7 +11,7 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import former_path, remove_stale
 from faceclr_cli.core.configs.forget import ForgetConfig
-from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
+from faceclr_cli.core.embeddings.embedding_cache import forget_cached_embeddings
 from faceclr_cli.core.embeddings.store import store_parts_folder
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
 from faceclr_cli.core.errors import DataError
@@ -78,7 +78,7 @@ class ForgetResult:
 def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     """Removes a person from artifacts, then reads each artifact again to verify that nothing is left.
 
-    After an interruption or an error, the same call completes the removal. The cache of galleries is cleared.
+    After an interruption or an error, the same call completes the removal. The cache of embeddings is cleared.
 
     Raises:
         DataError: A path is not an artifact with people, no artifact contains the person, something cannot be removed,
@@ -94,7 +94,7 @@ def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     if not config.dry_run:
         try:
             # First, so that the same call clears them after an interruption: then, the person is still known.
-            forget_galleries()
+            forget_cached_embeddings()
             for holding in holdings:
                 holding.remove(identity)
                 for folder in (holding.path, holding.path.parent):

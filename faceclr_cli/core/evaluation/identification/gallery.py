@@ -14,9 +14,9 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import list_pictures
+from faceclr_cli.core.embeddings.embedding_cache import embed_gallery
 from faceclr_cli.core.embeddings.embedding_rows import Rows, select_named_rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
-from faceclr_cli.core.embeddings.gallery_cache import embed_cached
 from faceclr_cli.core.embeddings.store import is_store, read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
@@ -175,7 +175,7 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
     options = EmbedConfig(faces=path, model=config.model, face=choice)
     listing = list_pictures(options, path, encoder.fingerprint, reporter)
     try:
-        return embed_cached(path, listing, choice, encoder, config.model, reporter)
+        return embed_gallery(path, listing, options, encoder, reporter)
     except NoFaceError:
         raise
     except (OSError, LockedError, DataError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.cfp import read_cfp
 from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, pair_name, read_labeled_pairs
 from faceclr_cli.core.datasets.pairs.score_files import read_scores
+from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
-from faceclr_cli.core.embeddings.store import Store, read_store
+from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.verification.photographs import (
@@ -126,9 +127,13 @@ def _read_score_file(path: Path | None) -> ScoredPairs:
 def _score_from_store(path: Path, choice: Choice, lists: Sequence[_List], reporter: Reporter) -> Evidence:
     every = read_store(path)
     store = choose_faces(every, choice, str(path), reporter)
-    rows = {name: row for row, name in enumerate(store.paths)}
-    ambiguous = set(every.paths) - rows.keys()
-    scored = [_look_up_pairs(store, rows, ambiguous, origin, pairs, path) for origin, pairs in lists]
+    ambiguous = set(every.paths) - set(store.paths)
+
+    def absence(name: str) -> str:
+        text = "has several faces, and only one is allowed" if name in ambiguous else f"not in {display_path(path)}"
+        return f"{display_path(name)}: {text}"
+
+    scored = [score_pairs(store, origin, pairs, display_path(path), absence) for origin, pairs in lists]
     return Evidence(
         judged=scored[0],
         other=scored[1] if len(scored) > 1 else None,
@@ -139,27 +144,36 @@ def _score_from_store(path: Path, choice: Choice, lists: Sequence[_List], report
     )
 
 
-def _look_up_pairs(
-    store: Store, rows: Mapping[str, int], ambiguous: Set[str], origin: str, pairs: Sequence[Pair], path: Path
+def score_pairs(
+    rows: Rows, origin: str, pairs: Sequence[Pair], place: str, absence: Callable[[str], str]
 ) -> ScoredPairs:
-    located, absent = locate_pairs(pairs, PictureNames(rows))
+    """Computes the cosine similarity of each pair of pictures.
+
+    Args:
+        rows: The embeddings, with one row for each picture.
+        origin: Name of the list in messages.
+        pairs: The pairs, with labels.
+        place: Name of the place of the embeddings in messages.
+        absence: Returns the reason why there is no embedding of a picture, given its name.
+
+    Raises:
+        DataError: There is no embedding for any pair.
+    """
+    row_of = {name: row for row, name in enumerate(rows.paths)}
+    located, absent = locate_pairs(pairs, PictureNames(row_of))
     if all(name is not None for name in absent):
-        first = store.paths[0] if len(store) else "nothing"
+        first = rows.paths[0] if len(rows) else "nothing"
         raise DataError(
-            f"{display_path(path)}: contains none of the {len(pairs)} pairs of {origin}; the first pair names "
+            f"{place}: contains none of the {len(pairs)} pairs of {origin}; the first pair names "
             f"{absent[0]}, the store contains {first}"
         )
     is_found = np.array([name is None for name in absent])
     found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
     scores = np.full(len(pairs), np.nan)
-    left, right = [rows[pair.a] for pair in found], [rows[pair.b] for pair in found]
-    scores[is_found] = cosine_scores(store.embeddings[left], store.embeddings[right])
-    reasons = [None if name is None else f"{display_path(name)}: {_absence(name, ambiguous, path)}" for name in absent]
+    left, right = [row_of[pair.a] for pair in found], [row_of[pair.b] for pair in found]
+    scores[is_found] = cosine_scores(rows.embeddings[left], rows.embeddings[right])
+    reasons = [None if name is None else absence(name) for name in absent]
     return ScoredPairs(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
-
-
-def _absence(name: str, ambiguous: Set[str], path: Path) -> str:
-    return "has several faces, and only one is allowed" if name in ambiguous else f"not in {display_path(path)}"
 
 
 def _score_from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Reporter) -> Evidence:

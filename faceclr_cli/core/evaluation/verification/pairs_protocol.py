@@ -54,7 +54,7 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         text = f"{missing.sum()} of {len(missing)} pairs could not be compared and count as wrong (first: {reasons[0]})"
         reporter.report(Notice(text=text, level="warning"))
     try:
-        result, accepted = _measure(given, config.folds, reasons[:_NAMED_FAILURES])
+        result, accepted = measure_evidence(given, config.folds, reasons[:_NAMED_FAILURES])
     except ValueError as error:
         raise DataError(f"{judged.origin}: {error}") from error
     if result.auc < _REVERSED:
@@ -70,8 +70,23 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
     return result
 
 
-def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[PairsResult, NDArray[np.bool_]]:
-    """Returns the result and the mask of accepted pairs."""
+def measure_evidence(
+    given: Evidence, folds: int, reasons: tuple[str, ...], fars: Sequence[float] = FARS
+) -> tuple[PairsResult, NDArray[np.bool_]]:
+    """Measures an encoder on scored pairs.
+
+    Args:
+        given: The pairs.
+        folds: Number of folds of the cross-validation, unless other pairs choose the threshold.
+        reasons: Why pairs could not be compared, for the result.
+        fars: False accept rates to measure.
+
+    Returns:
+        The result, and the mask of accepted pairs. Shape: (pairs,).
+
+    Raises:
+        ValueError: There are too few genuine or impostor pairs.
+    """
     own, missing = given.judged, given.judged.missing
     scores, same = own.scores, own.same
     # A genuine pair without a score counts as rejected. An impostor pair without a score is dropped, since counting
@@ -96,7 +111,7 @@ def _measure(given: Evidence, folds: int, reasons: tuple[str, ...]) -> tuple[Pai
         auc=auc(values, genuine),
         eer=eer(values, genuine),
         tar_at_far=tuple(
-            _measure_far(own, values, genuine, far, folds if given.other is None else None) for far in FARS
+            _measure_far(own, values, genuine, far, folds if given.other is None else None) for far in fars
         ),
         best_threshold=best,
         best_distance=None if given.encoder is None else float(np.sqrt(max(0.0, 2 - 2 * best))),

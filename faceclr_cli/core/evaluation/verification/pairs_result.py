@@ -76,7 +76,7 @@ class PairsResult:
         judged: The accuracy.
         auc: Area under the ROC.
         eer: Equal error rate.
-        tar_at_far: One row for each false accept rate of `FARS`.
+        tar_at_far: One row for each false accept rate.
         best_threshold: The threshold with the highest accuracy on all pairs.
         best_distance: The same threshold as a Euclidean distance of normalized embeddings; None for a score file.
         audit: Pairs that should not be in the list; None for a score file.

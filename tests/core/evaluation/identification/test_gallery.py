@@ -15,7 +15,7 @@ from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.embeddings.embed import embed
-from faceclr_cli.core.embeddings.gallery_cache import forget_galleries
+from faceclr_cli.core.embeddings.embedding_cache import forget_cached_embeddings
 from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.identification.gallery import KnownPeople, load_gallery
@@ -177,6 +177,6 @@ def test_eight_galleries_are_kept_and_forgotten_together(folder: Path, cache: Pa
     _load(tmp_path / "copy8", newest)
     _load(tmp_path / "copy0", oldest)
     assert (newest.embedded, oldest.embedded) == (0, 1)
-    forget_galleries()
+    forget_cached_embeddings()
     assert not list(cache.rglob("*.h5"))
-    forget_galleries()
+    forget_cached_embeddings()

@@ -1,0 +1,192 @@
+"""Output of `faceclr benchmark`: tables for the terminal, Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faceclr_cli.commands.console import Console, facts, paragraph, table
+from faceclr_cli.core.configs.benchmark import BenchmarkConfig
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.text import display_path
+from faceclr_cli.core.wording import count
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.evaluation.benchmark.benchmark_result import BenchmarkCell, BenchmarkMean, BenchmarkResult
+    from faceclr_cli.core.evaluation.benchmark.bin_export import WrittenBin
+
+_MEAN = "mean"
+_LATEX = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"\\": "/", "~": " ", "^": " "})
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row of the table: the set, the encoder, and for each column a text and the value that is compared."""
+
+    set: str
+    encoder: str
+    texts: tuple[str, ...]
+    values: tuple[float | None, ...]
+
+
+def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Console) -> None:
+    """Shows the comparison in the format that was chosen."""
+    lines = [_cell_line(result, cell) for cell in result.cells] + [_mean_line(mean) for mean in result.means]
+    columns = ["accuracy", "AUC", *(f"TAR@{far:g}" for far in result.fars), "no face"]
+    match config.format:
+        case "csv":
+            console.show(result, _csv_table(result))
+        case "markdown":
+            console.show(result, _markdown_table(columns, lines))
+        case "latex":
+            console.show(result, _latex_table(columns, lines))
+        case _:
+            console.show(result, _plain_table(columns, lines), paragraph(" ".join(_explain(result))))
+
+
+def show_bin(result: WrittenBin, console: Console) -> None:
+    """Shows what was written."""
+    rows = {
+        "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor",
+        "pictures": f"{result.pictures:,}",
+        "written to": display_path(result.out),
+    }
+    if result.left_out:
+        rows["left out"] = count(result.left_out, "pair")
+    console.show(result, facts(rows))
+
+
+def require_comparable_sets(result: BenchmarkResult, config: BenchmarkConfig) -> None:
+    """Raises a DataError if the share of failed pairs of a set exceeds `max_bad`."""
+    pairs = {each.name: each.pairs for each in result.sets}
+    for cell in result.cells:
+        if cell.missing > config.max_bad * pairs[cell.set]:
+            raise DataError(
+                f"{cell.set}: {cell.missing} of {pairs[cell.set]} pairs could not be compared, more than --max-bad "
+                f"{config.max_bad:g}"
+            )
+
+
+def _cell_line(result: BenchmarkResult, cell: BenchmarkCell) -> _Line:
+    tars = [cell.tar(far) for far in result.fars]
+    accuracy = _percent(cell.accuracy)
+    if cell.spread is not None:
+        accuracy += f" ± {100 * cell.spread:.2f}"
+    return _Line(
+        display_path(cell.set),
+        display_path(cell.encoder),
+        (accuracy, _area(cell.auc), *map(_percent, tars), "-" if cell.reason else f"{cell.not_enrolled}"),
+        (cell.accuracy, cell.auc, *tars, None),
+    )
+
+
+def _mean_line(mean: BenchmarkMean) -> _Line:
+    return _Line(
+        _MEAN,
+        display_path(mean.encoder),
+        (_percent(mean.accuracy), _area(mean.auc), *map(_percent, mean.tar_at_far), f"{mean.not_enrolled}"),
+        (mean.accuracy, mean.auc, *mean.tar_at_far, None),
+    )
+
+
+def _percent(share: float | None) -> str:
+    # Two decimals, as in papers: encoders differ by hundredths of a percent.
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def _area(auc: float | None) -> str:
+    return "-" if auc is None else f"{auc:.4f}"
+
+
+def _best(lines: Sequence[_Line]) -> set[tuple[int, int]]:
+    """Returns the row and column of the best values of each set, if there are several encoders."""
+    best = set()
+    for name in {line.set for line in lines}:
+        rows = [row for row, line in enumerate(lines) if line.set == name]
+        for column in range(len(lines[0].values)):
+            known = {row: value for row in rows if (value := lines[row].values[column]) is not None}
+            if len(known) > 1:
+                # Equal texts are equally good.
+                texts = {lines[row].texts[column].split(" ")[0] for row in known if known[row] == max(known.values())}
+                best |= {(row, column) for row in known if lines[row].texts[column].split(" ")[0] in texts}
+    return best
+
+
+def _plain_table(columns: Sequence[str], lines: Sequence[_Line]) -> str:
+    rows = [[f"{line.set}  {line.encoder}" if line.set else line.encoder, *line.texts] for line in _aligned(lines)]
+    bold = {(row, column + 1) for row, column in _best(lines)}
+    return table(("set, encoder", *columns), rows, bold=bold)
+
+
+def _aligned(lines: Sequence[_Line]) -> Iterator[_Line]:
+    """Yields the lines with names of sets of equal width, each only in its first line."""
+    width, before = max(len(line.set) for line in lines), None
+    for line in lines:
+        yield _Line(("" if line.set == before else line.set).ljust(width) or " ", line.encoder, line.texts, line.values)
+        before = line.set
+
+
+def _explain(result: BenchmarkResult) -> Iterator[str]:
+    if result.rule == "insightface":
+        yield (
+            f"Accuracy in percent ± standard deviation over {result.folds} folds, by insightface's rule: folds in file "
+            "order, thresholds in steps of 0.01 of the squared distance."
+        )
+    else:
+        over = {cell.spread_over for cell in result.cells} - {None}
+        units = " or ".join(sorted(str(unit) for unit in over))
+        yield f"Accuracy in percent over {result.folds} folds ± standard error over {units}."
+        if "people" in over:
+            yield "The error is over people where folds share people."
+    yield "TAR@F: true accept rate in percent at a false accept rate of F, if there are enough pairs."
+    yield "No face: pictures without a face, whose pairs count as wrong."
+
+
+def _markdown_table(columns: Sequence[str], lines: Sequence[_Line]) -> str:
+    best = _best(lines)
+    rows = [("set", "encoder", *columns), ("---", "---", *["---:"] * len(columns))]
+    for row, line in enumerate(lines):
+        texts = [_bold(text, "**", "**") if (row, column) in best else text for column, text in enumerate(line.texts)]
+        names = (name.replace("|", "\\|") for name in (line.set, line.encoder))
+        rows.append((*names, *texts))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _latex_table(columns: Sequence[str], lines: Sequence[_Line]) -> str:
+    best = _best(lines)
+    rows = [f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}", "\\hline"]
+    rows.append(" & ".join(["set", "encoder", *(name.translate(_LATEX) for name in columns)]) + r" \\ \hline")
+    for row, line in enumerate(lines):
+        texts = [
+            _bold(text, "\\textbf{", "}") if (row, column) in best else text for column, text in enumerate(line.texts)
+        ]
+        names = [name.translate(_LATEX) for name in (line.set, line.encoder)]
+        rows.append(" & ".join([*names, *(text.replace("±", r"$\pm$") for text in texts)]) + r" \\")
+    return "\n".join([*rows, "\\hline", "\\end{tabular}"])
+
+
+def _bold(text: str, before: str, after: str) -> str:
+    """Makes the value bold, but not its error."""
+    value, space, error = text.partition(" ")
+    return f"{before}{value}{after}{space}{error}"
+
+
+def _csv_table(result: BenchmarkResult) -> str:
+    """All cells in full precision, with a column for each number."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    tars = [f"tar_at_far_{far:g}" for far in result.fars]
+    writer.writerow(["set", "encoder", "accuracy", "spread", "spread_over", "auc", *tars, "not_enrolled", "missing"])
+    for cell in result.cells:
+        known = [cell.accuracy, cell.spread, cell.spread_over, cell.auc, *map(cell.tar, result.fars)]
+        counts = ["", ""] if cell.reason else [cell.not_enrolled, cell.missing]
+        writer.writerow([cell.set, cell.encoder, *("" if value is None else value for value in known), *counts])
+    for mean in result.means:
+        known = [mean.accuracy, None, None, mean.auc, *mean.tar_at_far]
+        writer.writerow(
+            [_MEAN, mean.encoder, *("" if value is None else value for value in known), mean.not_enrolled, ""]
+        )
+    return file.getvalue().rstrip("\n")

@@ -1,0 +1,1 @@
+"""Benchmarks: encoders on standard sets of verification pairs, side by side."""

@@ -1,0 +1,184 @@
+"""The result of `faceclr benchmark`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from faceclr_cli.core.evaluation.verification.pairs_result import TarAtFar
+
+Spread = Literal["folds", "people", "pairs", "deviation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkedSet:
+    """A set of pairs.
+
+    Attributes:
+        name: Its name in the table.
+        source: The file or folder.
+        pictures: Number of pictures, without copies; None for a store.
+        genuine: Pairs of one person.
+        impostor: Pairs of two people.
+        people: Number of people, from the names of the folders; None if unknown.
+    """
+
+    name: str
+    source: str
+    pictures: int | None
+    genuine: int
+    impostor: int
+    people: int | None
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return self.genuine + self.impostor
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkedEncoder:
+    """An encoder.
+
+    Attributes:
+        name: Its name in the table.
+        model: The encoder as given by the user; the store if its embeddings were read from one.
+        digest: SHA-256 of its weights.
+        dim: Length of an embedding.
+        embedded: Number of pictures that this run embedded; the embeddings of the others were cached.
+        faces_per_second: Throughput of this run with loading and alignment, or None if it embedded nothing.
+    """
+
+    name: str
+    model: str
+    digest: str
+    dim: int
+    embedded: int
+    faces_per_second: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkCell:
+    """The metrics of an encoder on a set. Pairs that could not be compared count as wrong; see `PairsResult`.
+
+    Attributes:
+        set: Name of the set.
+        encoder: Name of the encoder.
+        accuracy: Mean accuracy over the folds, or None if the encoder could not be measured on the set.
+        spread: Standard error of the accuracy, or with insightface's rule its standard deviation; or None.
+        spread_over: What the standard error was computed over; `deviation` for a standard deviation over folds.
+        fold_accuracies: Accuracy of each fold.
+        fold_thresholds: Threshold of each fold: a minimum cosine similarity, or with insightface's rule a maximum
+            squared Euclidean distance.
+        auc: Area under the ROC, or None.
+        eer: Equal error rate, or None.
+        tar_at_far: One row for each false accept rate.
+        not_enrolled: Number of pictures without a face; 0 for a store.
+        missing: Number of pairs that could not be compared.
+        failures: The first reasons why, without repetitions.
+        shared: The people of the set who are also in the encoder's training set; None if unknown.
+        reason: Why the encoder could not be measured on the set, or None.
+    """
+
+    set: str
+    encoder: str
+    accuracy: float | None = None
+    spread: float | None = None
+    spread_over: Spread | None = None
+    fold_accuracies: tuple[float, ...] = ()
+    fold_thresholds: tuple[float, ...] = ()
+    auc: float | None = None
+    eer: float | None = None
+    tar_at_far: tuple[TarAtFar, ...] = ()
+    not_enrolled: int = 0
+    missing: int = 0
+    failures: tuple[str, ...] = ()
+    shared: tuple[str, ...] | None = None
+    reason: str | None = None
+
+    def tar(self, far: float) -> float | None:
+        """Returns the TAR at a FAR, or None if it was not measured."""
+        return next((point.tar for point in self.tar_at_far if point.far == far), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self) | {
+            "fold_accuracies": list(self.fold_accuracies),
+            "fold_thresholds": list(self.fold_thresholds),
+            "tar_at_far": [asdict(point) for point in self.tar_at_far],
+            "failures": list(self.failures),
+            "shared": None if self.shared is None else list(self.shared),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkMean:
+    """Means of an encoder over all sets; each is None if it could not be measured on one of them.
+
+    Attributes:
+        encoder: Name of the encoder.
+        accuracy: Mean accuracy.
+        auc: Mean area under the ROC.
+        tar_at_far: Mean TAR for each false accept rate, in the order of the cells.
+        not_enrolled: Number of pictures without a face in all sets.
+    """
+
+    encoder: str
+    accuracy: float | None
+    auc: float | None
+    tar_at_far: tuple[float | None, ...]
+    not_enrolled: int
+
+    @classmethod
+    def of(cls, encoder: str, cells: Sequence[BenchmarkCell], fars: Sequence[float]) -> BenchmarkMean:
+        """Computes the means of the cells of an encoder."""
+        return cls(
+            encoder=encoder,
+            accuracy=_mean([cell.accuracy for cell in cells]),
+            auc=_mean([cell.auc for cell in cells]),
+            tar_at_far=tuple(_mean([cell.tar(far) for cell in cells]) for far in fars),
+            not_enrolled=sum(cell.not_enrolled for cell in cells),
+        )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkResult:
+    """The result of `faceclr benchmark`.
+
+    Attributes:
+        rule: How folds and thresholds were chosen: `faceclr` or `insightface`.
+        folds: Number of folds.
+        fars: The false accept rates.
+        sets: The sets, as given.
+        encoders: The encoders, as given, and those of stores.
+        cells: One for each set and encoder, set by set. A store has a cell for its own encoder only.
+        means: One for each encoder if there are several sets.
+    """
+
+    rule: str
+    folds: int
+    fars: tuple[float, ...]
+    sets: tuple[BenchmarkedSet, ...]
+    encoders: tuple[BenchmarkedEncoder, ...]
+    cells: tuple[BenchmarkCell, ...]
+    means: tuple[BenchmarkMean, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        return {
+            "rule": self.rule,
+            "folds": self.folds,
+            "fars": list(self.fars),
+            "sets": [asdict(each) for each in self.sets],
+            "encoders": [asdict(each) for each in self.encoders],
+            "cells": [cell.to_json() for cell in self.cells],
+            "means": [asdict(mean) | {"tar_at_far": list(mean.tar_at_far)} for mean in self.means],
+        }
