@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 from faceclr_cli.commands.console import Console, facts, percent, room
 from faceclr_cli.commands.progress import metrics_line
-from faceclr_cli.core.configs.center import CenterConfig
-from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.configs.triplet import TripletConfig
+from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.wording import count
 
 
-def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Console) -> None:
+def train(config: TrainConfig, console: Console) -> None:
     """Trains an encoder and shows the summary."""
     from faceclr_cli.core.training.trainers import train
 
@@ -34,6 +32,8 @@ def train(config: PretrainConfig | TripletConfig | CenterConfig, console: Consol
 def _validation(row: Mapping[str, float]) -> str:
     """Formats the validation metrics, named as the columns of history.csv."""
     parts = [f"val_loss {row['val_loss']:.3g}"] if "val_loss" in row else []
+    if "val_cosine" in row:
+        parts.append(f"cosine to the teacher {row['val_cosine']:.3f} ({_interval(row, 'val_cosine')})")
     if "val_accuracy" in row:
         parts.append(f"verification {percent(row['val_accuracy'])} ({_interval(row, 'val_accuracy')}, chance 50%)")
     if "val_knn" in row:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskStarted
 from faceclr_cli.core.training import run_worker as work_module
 from faceclr_cli.core.training.launch import launch
 from faceclr_cli.core.training.machine import find_machine
+from faceclr_cli.core.training.trainers import train
 from tests.core.training.failing import failing
 from tests.core.training.toy import Heard, make_split, pretrain, spied, train_elsewhere, wait_for_step, weights
 
@@ -113,6 +115,19 @@ def test_two_processes_learn_what_one_learns_and_may_change_places(
     assert any("resuming with 1 process instead of 2" in notice.text for notice in heard.of(Notice))
     expected = numbers(one.run, "step", "loss", "lr")
     assert numbers(other.run, "step", "loss", "lr") == [pytest.approx(row, rel=2e-3) for row in expected]
+
+
+def test_two_processes_distill_what_one_does(preloaded_processes: None, split: Path, tmp_path: Path) -> None:
+    teacher = pretrain(split, tmp_path / "teacher", epochs=0, backbone="test_resnet", embedding_dim=16).run
+    runs = []
+    for processes in (1, 2):
+        config = DistillConfig(
+            data=(split,), out=tmp_path / f"run-{processes}", teacher=(str(teacher),), processes=processes, epochs=2,
+            backbone="test_convnext", image_size=32, batch_size=16,
+        )  # fmt: skip
+        runs.append(train(config, Heard()).run)
+    one, two = (numbers(run, "step", "loss", "teacher_cosine") for run in runs)
+    assert two == [pytest.approx(row, rel=2e-3, abs=1e-4) for row in one]
 
 
 def test_torchrun_launches_processes_that_meet_over_loopback(

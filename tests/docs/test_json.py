@@ -79,6 +79,10 @@ CASES = [
     Case("pretrain-views", "pretrain splits/train --show-views views.png"),
     Case("pretrain", f"pretrain splits/train -o run --epochs 1 {SMALL}"),
     Case("pretrain", f"pretrain splits/train -o untrained --epochs 0 {SMALL}"),
+    Case(
+        "distill",
+        "distill splits/train --teacher run -o run-d --epochs 1 --backbone test_resnet --image-size 32 --batch-size 8",
+    ),
     Case("train-triplet", "train-triplet splits/train -o run-t --init run --epochs 1 --image-size 32 --batch-size 8"),
     Case("train-center", "train-center splits/train -o run-c --init run --epochs 1 --image-size 32 --batch-size 4"),
     Case("export", "export run -o run.onnx"),

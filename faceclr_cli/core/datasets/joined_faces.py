@@ -121,7 +121,7 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
         if one.resolve() == other.resolve():
             raise ConfigError(f"{display_path(other)}: given twice; to make a folder count more, give it a weight")
         these.fingerprint.require_same_crops(those.fingerprint, display_path(one), display_path(other))
-    names = _prefixes([root for root, _ in folders])
+    names = folder_prefixes([root for root, _ in folders])
     people: list[str] = []
     labels: list[NDArray[np.int64]] = []
     for name, (_, faces) in zip(names, folders, strict=True):
@@ -146,8 +146,8 @@ def _file_of(packed: NDArray[np.uint8]) -> NDArray[np.uint8] | Path:
     return packed
 
 
-def _prefixes(roots: Sequence[Path]) -> list[str]:
-    """Returns a unique prefix for each folder."""
+def folder_prefixes(roots: Sequence[Path]) -> list[str]:
+    """Returns the prefix of the names and paths of each joined folder; an empty text for a single one."""
     if len(roots) == 1:
         return [""]
     parts = [root.resolve().parts for root in roots]

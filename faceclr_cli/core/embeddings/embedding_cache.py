@@ -46,6 +46,8 @@ GALLERIES = CacheShelf(name="galleries", kept=8, prune=True)
 # Sets of pairs can share a folder of pictures, so rows of pictures that only another set names are kept.
 BENCHMARKS = CacheShelf(name="benchmarks", kept=64, prune=False)
 
+TEACHERS = CacheShelf(name="teachers", kept=16, prune=True)
+
 
 def embed_cached(
     shelf: CacheShelf, root: Path, listing: Listing, config: EmbedConfig, encoder: Encoder, reporter: Reporter
@@ -121,7 +123,7 @@ def embed_gallery(root: Path, listing: Listing, config: EmbedConfig, encoder: En
 
 def forget_cached_embeddings() -> None:
     """Removes all embeddings from the cache, since they have names. They can be computed again."""
-    for shelf in (GALLERIES, BENCHMARKS):
+    for shelf in (GALLERIES, BENCHMARKS, TEACHERS):
         with suppress(FileNotFoundError):  # Nothing was ever cached, or the user has no home folder.
             shutil.rmtree(cache_folder() / shelf.name)
 

@@ -34,8 +34,10 @@ def embed_folder(root: Path, encoder: Encoder, model: str, reporter: Reporter) -
     return block.rows
 
 
-def embed_listing(listing: Listing, choice: Choice, encoder: Encoder, reporter: Reporter) -> Block:
-    """Embeds pictures and reports the number without a face.
+def embed_listing(
+    listing: Listing, choice: Choice, encoder: Encoder, reporter: Reporter, *, flip: bool = False
+) -> Block:
+    """Embeds pictures and reports the number without a face. With `flip`, faces and their mirror images are averaged.
 
     Raises:
         ModelError: Photographs cannot be aligned in the way that the encoder needs.
@@ -44,7 +46,7 @@ def embed_listing(listing: Listing, choice: Choice, encoder: Encoder, reporter: 
     items = report_progress(
         source.load(AHEAD * _BATCH, in_bursts=encoder.fills_cores), len(listing.photos), _BATCH, reporter
     )
-    block = PictureEmbedder(encoder, batch_size=_BATCH, flip=False).block(items)
+    block = PictureEmbedder(encoder, batch_size=_BATCH, flip=flip).block(items)
     if block.failures:
         text = f"{len(block.failures)} of {len(listing.photos)} pictures gave no face (first: {block.failures[0]})"
         reporter.report(Notice(text=text, level="warning"))

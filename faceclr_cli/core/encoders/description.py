@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.encoders.architecture import Architecture
@@ -21,6 +21,18 @@ _LARGEST_DESCRIPTION = 256 * 2**20
 _LARGEST_WEIGHTS = 4 * 2**30
 
 
+class Teacher(NamedTuple):
+    """An encoder that another one was distilled from.
+
+    Attributes:
+        name: Its name.
+        digest: SHA-256 of its weights.
+    """
+
+    name: str
+    digest: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """The training data of an encoder, which shows whether an evaluation overlaps with it.
@@ -31,6 +43,7 @@ class Card:
         data: Name of the folder of faces.
         pictures: Number of training pictures.
         people: Number of training pictures of each person, by name; empty if the people are unknown.
+        teachers: Name and digest of each encoder that it was distilled from.
     """
 
     command: str
@@ -38,10 +51,12 @@ class Card:
     data: str
     pictures: int
     people: Mapping[str, int]
+    teachers: tuple[Teacher, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The card as a JSON object, without the config, which is a field of `encoder.json` itself."""
-        return {"command": self.command, "data": self.data, "pictures": self.pictures, "people": dict(self.people)}
+        about = {"command": self.command, "data": self.data, "pictures": self.pictures, "people": dict(self.people)}
+        return about | ({"teachers": [teacher._asdict() for teacher in self.teachers]} if self.teachers else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +161,7 @@ def _parse(folder: Path, content: Mapping[str, Any], origin: str) -> Description
             data=str(card["data"]),
             pictures=int(card["pictures"]),
             people={str(name): int(count) for name, count in card["people"].items()},
+            teachers=tuple(Teacher(str(each["name"]), str(each["digest"])) for each in card.get("teachers", ())),
         ),
         digest=str(content["weights"]["sha256"]),
         content=content,

@@ -9,6 +9,7 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
 from faceclr_cli.core.configs.name_values import format_name_values
 from faceclr_cli.core.configs.pretrain import PretrainConfig
@@ -16,12 +17,14 @@ from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.input_discovery import find_faces, no_faces_error
 from faceclr_cli.core.encoders.description import Description, read_description
+from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.training.moved_data import may_have_moved
 
 COMMANDS: dict[type[TrainConfig], str] = {
     PretrainConfig: "pretrain",
+    DistillConfig: "distill",
     TripletConfig: "train-triplet",
     CenterConfig: "train-center",
 }
@@ -96,6 +99,10 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
                 **{name: previous[name] for name in architecture_options},
                 backbone_args=tuple(previous.get("backbone_args", ())),
             )
+    if isinstance(resolved, DistillConfig):
+        teachers = tuple(model if model in BUILT_IN else str(Path(model).resolve()) for model in resolved.teacher)
+        dim = resolved.embedding_dim or max(load_encoder(model).dim for model in teachers)
+        resolved = replace(resolved, teacher=teachers, embedding_dim=dim)
     if previous is not None and out is not None:
         _require_same(resolved, previous, out)
     return ResolvedOptions(config=resolved, data=data, val=val, out=out, origin=origin)

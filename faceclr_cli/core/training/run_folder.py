@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from faceclr_cli.core.artifacts import atomic_path, former_path
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.encoder_folder import save_encoder
@@ -145,7 +146,7 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
         rows: The metrics of all epochs, and of epoch 0 if training starts from an encoder.
         config: The resolved options; `--best-by` is preferred, and other columns are used if it is missing.
     """
-    wanted = [KNN]
+    wanted = [LOSS, KNN] if isinstance(config, DistillConfig) else [KNN]
     if isinstance(config, LabeledConfig):
         wanted = [LOSS, ACCURACY, KNN] if config.best_by == "loss" else [ACCURACY, KNN, LOSS]
     if not rows:

@@ -15,7 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
-from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.encoder_folder import load_network
@@ -131,7 +130,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
     job = replace(job, out=out, config=replace(job.config, out=out))
     sets = share_sets(job)
     faces = sets.train
-    task, module, optimizer = _build_modules(fabric, job, faces)
+    task, module, optimizer = _build_modules(fabric, job, sets)
     origin = CheckpointOrigin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
     state = (
         _restore_state(job, origin, task, optimizer, reporter) if is_resuming(job.config, job.out) else TrainingState()
@@ -156,7 +155,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         optimizer=optimizer,
         origin=origin,
         fingerprint=faces.fingerprint,
-        card=_build_card(job, task, faces, origin.config),
+        card=_build_card(job, task, sets, origin.config),
         keep=job.config.keep,
         history=History(job.out, state.history) if writes and job.config.epochs else None,
     )
@@ -180,7 +179,7 @@ def share_sets(job: TrainingJob) -> TrainingSets:
     sets, place = job.sets, torchrun_place()
     if sets is None and (place is None or place.local_rank == 0):
         listing = list_faces(job.config, job.data, job.val)
-        sets = open_sets(job.config, decode_listing(listing, Silent()), Silent())
+        sets = open_sets(job.config, decode_listing(listing, Silent()), job.data, job.val, Silent())
     if place is not None and place.world > 1:
         machine, _ = dist.new_subgroups(place.local_world)
         box = [sets]
@@ -216,13 +215,13 @@ def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder
 
 
 def _build_modules(
-    fabric: Fabric, job: TrainingJob, faces: JoinedFaces
+    fabric: Fabric, job: TrainingJob, sets: TrainingSets
 ) -> tuple[TaskModule, Any, torch.optim.Optimizer]:
     """Builds the task on its device, the task as wrapped for distributed training, and the optimizer."""
     config = job.config
     network = initial_network(config)
     select_weights(network, config.tune)
-    task = build_task(config, network, faces)
+    task = build_task(config, network, sets)
     task = task.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # torch supports synchronized batch norm on GPUs only. On CPUs the running statistics of rank 0 are used.
@@ -255,7 +254,8 @@ def _restore_state(
     return state
 
 
-def _build_card(job: TrainingJob, task: TaskModule, faces: JoinedFaces, config: Any) -> Card:
+def _build_card(job: TrainingJob, task: TaskModule, sets: TrainingSets, config: Any) -> Card:
+    faces = sets.train
     counts = Counter(int(label) for label in faces.labels[task.pictures] if label >= 0)
     return Card(
         command=job.command,
@@ -263,6 +263,7 @@ def _build_card(job: TrainingJob, task: TaskModule, faces: JoinedFaces, config: 
         data=", ".join(folder.resolve().name for folder in job.data),
         pictures=len(task.pictures),
         people={faces.people[label]: count for label, count in sorted(counts.items())},
+        teachers=() if sets.teacher is None else sets.teacher.teachers,
     )
 
 

@@ -54,6 +54,7 @@ class TaskModule(nn.Module):
     Attributes:
         command: Name of the command that runs the task.
         views: Number of random views of each picture.
+        measures_people: True if `measure` needs new people with two or more pictures.
         encoder: The network to train.
         augment: Makes the random views.
         pictures: Indices of the pictures to train on. Shape: (P,).
@@ -65,6 +66,7 @@ class TaskModule(nn.Module):
 
     command: ClassVar[str]
     views: ClassVar[int]
+    measures_people: ClassVar[bool] = True
     encoder: EncoderNetwork
     augment: Views
     pictures: NDArray[np.int64]

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
-from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.training.center_task import CenterTask
 from faceclr_cli.core.training.contrastive_task import MoCoTask, SimCLRTask
+from faceclr_cli.core.training.distill_task import DistillTask
 from faceclr_cli.core.training.resolved_options import COMMANDS
 from faceclr_cli.core.training.task import TaskModule
+from faceclr_cli.core.training.training_sets import TrainingSets
 from faceclr_cli.core.training.triplet_task import BatchTripletTask, ListedTripletTask
 from faceclr_cli.core.views.augmentation import SimCLRViews
 
 
-def build_task(config: TrainConfig, encoder: EncoderNetwork, faces: JoinedFaces) -> TaskModule:
+def build_task(config: TrainConfig, encoder: EncoderNetwork, sets: TrainingSets) -> TaskModule:
     """Builds the task that a config asks for.
 
     Args:
         config: The config of a trainer.
         encoder: The network to train; its architecture must match the config.
-        faces: The training set.
+        sets: The data sets of the run.
 
     Raises:
         DataError: The task needs labels, and the faces have none or too few.
     """
+    faces = sets.train
+    if isinstance(config, DistillConfig):
+        if sets.teacher is None:
+            raise ValueError("a distillation needs the embeddings of its teacher")
+        return DistillTask(config, encoder, _strong_views(encoder.architecture.image_size), sets.teacher)
     if isinstance(config, PretrainConfig):
         method = MoCoTask if config.method == "moco" else SimCLRTask
         return method(config, encoder, faces.sources)

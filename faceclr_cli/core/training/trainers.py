@@ -11,8 +11,10 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.events import Notice, Reporter
@@ -33,7 +35,7 @@ class TrainResult:
     """The result of a run.
 
     Attributes:
-        command: `pretrain`, `train-triplet` or `train-center`.
+        command: `pretrain`, `distill`, `train-triplet` or `train-center`.
         run: The run folder.
         encoder: The encoder in the run folder.
         epochs: Number of trained epochs, including those before a resume.
@@ -64,7 +66,7 @@ class TrainResult:
         return {**asdict(self), "run": str(self.run), "encoder": str(self.encoder)}
 
 
-def train(config: PretrainConfig | TripletConfig | CenterConfig, reporter: Reporter) -> TrainResult:
+def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     """Trains an encoder.
 
     Everything is checked before the run folder is created, so invalid options or data leave nothing behind.
@@ -135,6 +137,11 @@ def pretrain(config: PretrainConfig, reporter: Reporter) -> TrainResult:
     return train(config, reporter)
 
 
+def distill(config: DistillConfig, reporter: Reporter) -> TrainResult:
+    """Trains a student to embed as a teacher does; see `train`."""
+    return train(config, reporter)
+
+
 def train_triplet(config: TripletConfig, reporter: Reporter) -> TrainResult:
     """Trains an encoder with triplets; see `train`."""
     return train(config, reporter)
@@ -157,9 +164,9 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
         resolved.origin.fingerprint.require_same_crops(faces.data.fingerprint, config.init, str(resolved.data[0]))
     if faces.val is not None:
         _check_val(faces.val, resolved, faces.data, reporter)
-    sets = open_sets(config, faces, reporter)
+    sets = open_sets(config, faces, resolved.data, resolved.val, reporter)
     with torch.random.fork_rng(devices=[]):
-        task = build_task(config, initial_network(config), sets.train)
+        task = build_task(config, initial_network(config), sets)
     task.share(task.batches(0)[0], 0, world)
     for text in task.notices():
         reporter.report(Notice(text=text))

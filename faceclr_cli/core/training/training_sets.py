@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
 from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
@@ -21,6 +22,7 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.sources.picture_names import PictureNames
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.training.teacher import TeacherEmbeddings, embed_with_teachers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,12 +56,14 @@ class TrainingSets:
         new_people: Validation faces of people who are not in the training set: the val folders, or held-out people.
         known_people: Held-out pictures of people in the training set, with the labels of `train`. Only for classifiers.
         lfw: Listed pairs to verify.
+        teacher: The teacher's embeddings of `train` and `new_people`; only for a distillation.
     """
 
     train: JoinedFaces
     new_people: JoinedFaces | None
     known_people: JoinedFaces | None
     lfw: ListedPairs | None
+    teacher: TeacherEmbeddings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +141,21 @@ def _pack_and_join(folders: Sequence[FaceFolder], reporter: Reporter) -> JoinedF
     return join([(folder.root, open_packed(folder, reporter)) for folder in folders])
 
 
-def open_sets(config: TrainConfig, faces: OpenFaces, reporter: Reporter) -> TrainingSets:
+def open_sets(
+    config: TrainConfig, faces: OpenFaces, data: Sequence[Path], val: Sequence[Path], reporter: Reporter
+) -> TrainingSets:
     """Divides the faces of a run into training and held-out faces, and opens the listed pairs.
+
+    Args:
+        config: The options.
+        faces: The decoded folders.
+        data: The folders of the training faces.
+        val: The folders of the validation faces.
+        reporter: Receives progress and warnings.
 
     Raises:
         DataError: See `open_pairs`.
+        ModelError: There is no such teacher.
     """
     trained, new_people, known_people, lfw = faces.data, faces.val, None, None
     if new_people is None:
@@ -157,7 +171,10 @@ def open_sets(config: TrainConfig, faces: OpenFaces, reporter: Reporter) -> Trai
             trained = trained.take(kept)
     if isinstance(config, LabeledConfig) and config.lfw is not None and config.pairs is not None and faces.lfw:
         lfw = open_pairs(faces.lfw, config.lfw, config.pairs, trained, str(config.data[0]), reporter)
-    return TrainingSets(train=trained, new_people=new_people, known_people=known_people, lfw=lfw)
+    teacher = None
+    if isinstance(config, DistillConfig):
+        teacher = embed_with_teachers(config.teacher, data, val, trained, new_people, reporter)
+    return TrainingSets(train=trained, new_people=new_people, known_people=known_people, lfw=lfw, teacher=teacher)
 
 
 def open_pairs(

@@ -96,7 +96,7 @@ class Validation:
         watched = new_people or known_people or self._embed(_sample_faces(sets.train), task, device, stop)
         if any(max_over_processes(device, stop.flag.value)):
             return {}
-        row = {} if encoder_only else task.measure(new_people if len(self._measurable) else None, known_people)
+        row = {} if encoder_only else task.measure(self._to_measure(task, new_people), known_people)
         if world_size()[0]:
             return row
         if watched is not None and len(watched.embeddings) > 1:
@@ -114,6 +114,9 @@ class Validation:
         if sets.lfw is not None and listed is not None:
             row |= _measure_pairs(sets.lfw, listed)
         return row
+
+    def _to_measure(self, task: TaskModule, new_people: ValidationEmbeddings | None) -> ValidationEmbeddings | None:
+        return new_people if len(self._measurable) or not task.measures_people else None
 
     def _embed(
         self, faces: JoinedFaces | None, task: TaskModule, device: torch.device, stop: StopRequest

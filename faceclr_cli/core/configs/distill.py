@@ -1,0 +1,54 @@
+"""Options of `faceclr distill`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.train import MODEL, OPTIM, TrainConfig
+
+TEACHER = "Teacher"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig(TrainConfig):
+    """Train a small encoder to embed as a teacher does, without labels."""
+
+    data: tuple[Path, ...] = argument(
+        (), help="One or more folders of prepared faces, or train parts of splits", metavar="FACES..."
+    )
+    teacher: tuple[str, ...] = option(
+        ("sface",), panel=TEACHER, metavar="MODEL", help="Encoder to imitate; may be given several times"
+    )
+    teacher_views: bool = option(
+        False,
+        panel=TEACHER,
+        help="The teacher embeds the same augmented views as the student, instead of each face once; slower per step",
+    )
+    relation: float = option(
+        1.0,
+        minimum=0.0,
+        panel=TEACHER,
+        metavar="WEIGHT",
+        help="Weight of the loss on similarities between the faces of a batch; 0 disables it",
+    )
+    backbone: str = option(
+        "resnet10t", panel=MODEL, metavar="NAME", help="A timm model, nn4_small2, or a network for faces"
+    )
+    embedding_dim: int = option(
+        0, minimum=0, panel=MODEL, metavar="N", help="Dimension of the embedding; 0: that of the teacher"
+    )
+    epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
+    batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.teacher:
+            raise ValueError("--teacher: name at least one encoder")
+        if len(set(self.teacher)) < len(self.teacher):
+            raise ValueError("--teacher: the same encoder is given twice")
+        if self.embedding_dim == 1:
+            raise ValueError("--embedding-dim 1: an embedding needs at least two dimensions")
+        if self.tune == "last":
+            raise ValueError("--tune last: a student learns with all its layers; choose all or lora")

@@ -1,0 +1,125 @@
+"""The task of distillation: a student learns to embed as a teacher does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from faceclr_cli.core.configs.distill import DistillConfig
+from faceclr_cli.core.datasets.samplers import shuffled_batches
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.heads import embedding_layer
+from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.losses.distillation import DistillationLoss
+from faceclr_cli.core.training.history import Row
+from faceclr_cli.core.training.task import LossAndMetrics, TaskModule, ValidationEmbeddings, make_views
+from faceclr_cli.core.training.teacher import TeacherEmbeddings, join_embeddings
+from faceclr_cli.core.views.augmentation import Views
+
+_NEIGHBORS = 5
+
+
+class DistillTask(TaskModule):
+    """Embeddings of augmented views are drawn to the teacher's embedding of the clean face, or of the same view.
+
+    With the same view for both, the student learns the teacher's function, and not a table of its answers (Beyer et al.
+    2022, arXiv 2106.05237).
+
+    Args:
+        config: The options.
+        encoder: The student.
+        views: The augmentation.
+        teacher: The teacher's embeddings of the clean faces.
+    """
+
+    command = "distill"
+    views = 1
+    measures_people = False
+
+    def __init__(
+        self, config: DistillConfig, encoder: EncoderNetwork, views: Views, teacher: TeacherEmbeddings
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.augment = views
+        self.pictures = np.arange(len(teacher.train))
+        self.loss = DistillationLoss(config.relation)
+        own, wanted = encoder.architecture.embedding_dim, teacher.train.shape[1]
+        self.projection = nn.Identity() if own == wanted else embedding_layer(own, wanted)
+        self.targets: Tensor
+        self.held_out: Tensor | None
+        held_out = None if teacher.held_out is None else torch.from_numpy(teacher.held_out)
+        self.register_buffer("targets", torch.from_numpy(teacher.train), persistent=False)
+        self.register_buffer("held_out", held_out, persistent=False)
+        self._teachers: Sequence[Encoder] = [load_encoder(model) for model in config.teacher * config.teacher_views]
+
+    def local_names(self) -> set[str]:
+        """Returns the teacher's embeddings, which are the same on all processes."""
+        return {"targets", "held_out"}
+
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Returns all pictures in random order. See `TaskModule.batches`."""
+        config = self.config
+        return shuffled_batches(len(self.pictures), config.batch_size, seed=config.seed, epoch=epoch)
+
+    def forward(self, crops: Tensor, labels: Tensor, pictures: Tensor, chance: Tensor) -> LossAndMetrics:
+        """See `TaskModule.forward`."""
+        del labels
+        views = make_views(self.augment, crops, chance)
+        wanted = self._embed_views(views) if self._teachers else self.targets[pictures]
+        outcome: LossAndMetrics = self.loss(self.projection(self.encoder(views)), wanted)
+        return outcome
+
+    @torch.no_grad()
+    def _embed_views(self, views: Tensor) -> Tensor:
+        """Lets the teachers embed the views that the student sees. Shape: (B, 3, S, S) -> (B, D)."""
+        parts = []
+        for teacher in self._teachers:
+            side = teacher.fingerprint.size
+            sized = views.float()
+            if side != views.shape[-1]:
+                sized = F.interpolate(sized, (side, side), mode="bilinear", antialias=True, align_corners=False)
+            pixels = ((sized + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+            parts.append(teacher.embed(np.ascontiguousarray(pixels.cpu().numpy())))
+        return torch.from_numpy(join_embeddings(parts)).to(views.device)
+
+    def collapsed_loss(self, batch: int) -> float:
+        """See `TaskModule.collapsed_loss`. The best single embedding is the mean of the teacher's."""
+        some = self.targets[:batch].float()
+        similar = some @ some.T
+        return float(1 - some.mean(dim=0).norm() + self.config.relation * (1 - similar).square().sum(dim=1).mean())
+
+    @torch.no_grad()
+    def measure(self, new_people: ValidationEmbeddings | None, known_people: ValidationEmbeddings | None) -> Row:
+        """Returns the agreement with the teacher on held-out faces: the loss, the mean cosine and common neighbors."""
+        del known_people
+        if new_people is None or self.held_out is None:
+            return {}
+        student = F.normalize(self.projection(new_people.embeddings).float(), dim=1)
+        cosines = (student * self.held_out).sum(dim=1).double().cpu().numpy()
+        mean, spread = float(cosines.mean()), 1.96 * float(cosines.std()) / len(cosines) ** 0.5
+        row = {
+            "val_loss": 1 - mean,
+            "val_cosine": mean,
+            "val_cosine_low": mean - spread,
+            "val_cosine_high": mean + spread,
+        }
+        if len(cosines) > _NEIGHBORS:
+            own, wanted = (_neighbors(rows) for rows in (student, self.held_out))
+            common = (own[:, :, None] == wanted[:, None, :]).any(dim=2).double().mean()
+            row["val_neighbors"] = float(common)
+        return row
+
+
+def _neighbors(rows: Tensor) -> Tensor:
+    """Returns the nearest other rows of each row. Shape: (N, D) -> (N, k)."""
+    similar = rows @ rows.T
+    similar.fill_diagonal_(-torch.inf)
+    return similar.topk(_NEIGHBORS, dim=1).indices

@@ -1,0 +1,106 @@
+"""The teachers of a distillation, and what they say of the faces of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.datasets.joined_faces import JoinedFaces, folder_prefixes
+from faceclr_cli.core.embeddings.crop_source import list_pictures
+from faceclr_cli.core.embeddings.embedding_cache import TEACHERS, embed_cached
+from faceclr_cli.core.embeddings.transient_rows import embed_listing
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.description import Teacher
+from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.errors import DataError, LockedError
+from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.metrics.normalization import normalize_rows
+from faceclr_cli.core.text import display_path
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TeacherEmbeddings:
+    """What the teachers say of the faces of a run, with several teachers side by side.
+
+    Attributes:
+        train: Embeddings of the training faces, L2-normalized. Shape: (N, D).
+        held_out: Embeddings of the held-out faces, L2-normalized; None without such faces. Shape: (M, D).
+        teachers: Name and digest of each teacher.
+    """
+
+    train: NDArray[np.float32]
+    held_out: NDArray[np.float32] | None
+    teachers: tuple[Teacher, ...]
+
+
+def embed_with_teachers(
+    models: Sequence[str],
+    folders: Sequence[Path],
+    val: Sequence[Path],
+    train: JoinedFaces,
+    held_out: JoinedFaces | None,
+    reporter: Reporter,
+) -> TeacherEmbeddings:
+    """Embeds the faces of a run with each teacher, as the mean of a face and its mirror image.
+
+    The embeddings are kept in the user's cache by the content of the pictures, so that later runs reuse them.
+
+    Args:
+        models: The teachers, as for `load_encoder`.
+        folders: The folders of the training faces.
+        val: The folders of the validation faces; empty if `held_out` is a part of `folders`.
+        train: The training faces.
+        held_out: The held-out faces.
+        reporter: Receives the progress.
+
+    Raises:
+        ModelError: There is no such teacher.
+        DataError: The faces cannot be read, or were not made as the teacher needs them.
+    """
+    trained, held, teachers = [], [], []
+    for model in models:
+        encoder = load_encoder(model)
+        rows = _embed_folders(folders, model, encoder, reporter)
+        trained.append(_take(rows, train.paths, model))
+        if held_out is not None:
+            others = _embed_folders(val, model, encoder, reporter) if val else rows
+            held.append(_take(others, held_out.paths, model))
+        teachers.append(Teacher(encoder.name, encoder.digest))
+    return TeacherEmbeddings(
+        train=join_embeddings(trained), held_out=join_embeddings(held) if held else None, teachers=tuple(teachers)
+    )
+
+
+def join_embeddings(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Puts the embeddings of several teachers side by side, so that cosines are the means of the teachers'."""
+    return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)), np.float32)
+
+
+def _embed_folders(
+    folders: Sequence[Path], model: str, encoder: Encoder, reporter: Reporter
+) -> dict[str, NDArray[np.float32]]:
+    """Returns the embedding of each face by its path in the joined folders."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for prefix, folder in zip(folder_prefixes(folders), folders, strict=True):
+        config = EmbedConfig(faces=folder, model=model, flip=True)
+        listing = list_pictures(config, folder, encoder.fingerprint, reporter)
+        try:
+            rows, _ = embed_cached(TEACHERS, folder, listing, config, encoder, reporter)
+        except (OSError, LockedError, DataError) as error:
+            text = f"{display_path(folder)}: the teacher's embeddings are not kept in the cache: {error}"
+            reporter.report(Notice(text=text, level="warning"))
+            rows = embed_listing(listing, "largest", encoder, reporter, flip=True).rows
+        found |= {prefix + path: row for path, row in zip(rows.paths, rows.embeddings, strict=True)}
+    return found
+
+
+def _take(rows: dict[str, NDArray[np.float32]], paths: Sequence[str], model: str) -> NDArray[np.float32]:
+    missing = next((path for path in paths if path not in rows), None)
+    if missing is not None:
+        raise DataError(f"{display_path(missing)}: the teacher {model} has no embedding of this face")
+    return normalize_rows(np.stack([rows[path] for path in paths]))

@@ -1,0 +1,141 @@
+"""Distillation: the student learns to embed as its teacher does."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faceclr_cli.core.configs.distill import DistillConfig
+from faceclr_cli.core.encoders.description import read_description
+from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
+from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.errors import ModelError, TerminatedRunError
+from faceclr_cli.core.events import EpochFinished
+from faceclr_cli.core.faces.decode import decode_picture
+from faceclr_cli.core.faces.face_folder import open_faces
+from faceclr_cli.core.training import teacher as teacher_module
+from faceclr_cli.core.training.trainers import TrainResult, train
+from tests.core.training.test_resume import Stopper
+from tests.core.training.toy import Heard, make_faces, make_split, pretrain, weights
+
+OPTIONS: dict[str, Any] = {
+    "backbone": "test_resnet", "image_size": 32, "batch_size": 16, "epochs": 3, "lr": 0.003, "precision": "32",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_split(tmp_path_factory.mktemp("split"))
+
+
+@pytest.fixture(scope="module")
+def teacher(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pretrain(split, tmp_path_factory.mktemp("teacher") / "run", epochs=2, embedding_dim=24).run
+
+
+def distill(split: Path, teacher: Path, out: Path, reporter: Heard | None = None, **options: Any) -> TrainResult:
+    models = options.pop("models", (str(teacher),))
+    config = DistillConfig(data=(split,), out=out, teacher=models, **{**OPTIONS, **options})
+    return train(config, reporter or Heard())
+
+
+def agreement(student: Path, teacher: Path, faces: Path) -> float:
+    """The mean cosine on clean faces, by the encoders that `verify` would load."""
+    folder = open_faces(faces)
+    crops = np.stack([decode_picture(folder.read(place), "a face") for place in range(len(folder))])
+    own, theirs = (load_encoder_folder(run).embed(crops) for run in (student, teacher))
+    return float((own * theirs).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_a_student_comes_to_agree_with_its_teacher(views: bool, split: Path, teacher: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    before = distill(split, teacher, tmp_path / "before", epochs=0, teacher_views=views)
+    after = distill(split, teacher, tmp_path / "after", heard, epochs=8, teacher_views=views)
+    assert after.command == "distill" and after.best_by == "val_loss"
+    first, last = (heard.of(EpochFinished)[n].metrics for n in (0, -1))
+    assert last["teacher_cosine"] > first["teacher_cosine"] + 0.1
+    assert agreement(after.run, teacher, split) > agreement(before.run, teacher, split) + 0.2
+    assert after.best is not None
+    assert after.best["val_cosine_low"] < after.best["val_cosine"] < after.best["val_cosine_high"]
+
+
+def test_the_card_names_the_teacher_and_the_dimension_is_its_own(split: Path, teacher: Path, tmp_path: Path) -> None:
+    result = distill(split, teacher, tmp_path / "run", epochs=1)
+    description = read_description(result.run)
+    assert description.architecture.embedding_dim == 24
+    (named,) = description.card.teachers
+    assert named.digest == load_encoder(str(teacher)).digest
+    assert not any("targets" in name for name in load_encoder_folder(result.run)._network.state_dict())
+
+
+def test_several_teachers_are_imitated_at_once(split: Path, teacher: Path, tmp_path: Path) -> None:
+    other = pretrain(split, tmp_path / "other", epochs=1, embedding_dim=8, seed=3).run
+    result = distill(split, teacher, tmp_path / "run", models=(str(teacher), str(other)), epochs=1)
+    description = read_description(result.run)
+    assert description.architecture.embedding_dim == 24
+    assert len(description.card.teachers) == 2
+
+
+def test_the_teacher_embeds_each_face_once_for_all_runs(
+    split: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill(split, teacher, tmp_path / "first", epochs=0)
+    seen = 0
+    load = teacher_module.load_encoder
+
+    def counting(model: str) -> Any:
+        encoder = load(model)
+        embed = encoder.encoder.embed
+
+        def count(crops: Any) -> Any:
+            nonlocal seen
+            seen += len(crops)
+            return embed(crops)
+
+        encoder.encoder.embed = count
+        return encoder
+
+    monkeypatch.setattr(teacher_module, "load_encoder", counting)
+    distill(split, teacher, tmp_path / "second", epochs=0)
+    assert seen == 0
+
+
+def test_names_are_not_needed(teacher: Path, tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "made", 8, 10)
+    unnamed = tmp_path / "faces" / "_"
+    unnamed.mkdir(parents=True)
+    for number, path in enumerate(sorted(faces.rglob("*.png"))):
+        path.rename(unnamed / f"{number}.png")
+    (faces / "faceclr.json").rename(tmp_path / "faces" / "faceclr.json")
+    result = distill(tmp_path / "faces", teacher, tmp_path / "run", epochs=1, hold_out=0.4)
+    assert result.best is not None and "val_cosine" in result.best
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_a_stopped_distillation_resumes_to_the_same_bytes(
+    views: bool, split: Path, teacher: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"epochs": 2, "teacher_views": views}
+    distill(split, teacher, tmp_path / "whole", **options)
+    with pytest.raises(TerminatedRunError):
+        distill(split, teacher, tmp_path / "parts", Stopper(signal.SIGTERM, 3), **options)
+    distill(split, teacher, tmp_path / "parts", resume="yes", **options)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+
+
+def test_a_teacher_that_does_not_exist_is_an_error(split: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such folder"):
+        distill(split, tmp_path / "nowhere", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
