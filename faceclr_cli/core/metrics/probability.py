@@ -30,12 +30,14 @@ class Logistic:
     slope: float
     offset: float
 
-    def among(self, people: int) -> Logistic:
-        """Returns the probability that a face shows a particular one of several people.
+    def among(self, pictures: int) -> Logistic:
+        """Returns the probability that a face shows the person of the most similar of several pictures.
 
-        The prior odds of 1 to 1 are divided among the people: each has odds of 1 to `people`.
+        The prior odds of 1 to 1 that it shows anyone in the pictures are divided by their number, since each is another
+        chance for a stranger to be similar. With several pictures of each person, dividing by the number of people
+        would overstate the probability: it would be 70% where 18% (5 pictures each) or 1% (20 each) are right.
         """
-        return Logistic(slope=self.slope, offset=self.offset - float(np.log(people)))
+        return Logistic(slope=self.slope, offset=self.offset - float(np.log(pictures)))
 
     def __call__(self, similarity: ArrayLike) -> Floats:
         """1 / (1 + exp(-(slope * similarity + offset))).

@@ -124,6 +124,40 @@ def test_chances_hold_at_any_log_odds_and_shape(recwarn: pytest.WarningsRecorder
     assert not recwarn.list
 
 
+@pytest.mark.parametrize(("people", "pictures"), [(30, 1), (30, 5), (30, 20), (100, 3)])
+def test_of_the_names_with_a_chance_that_share_is_right(people: int, pictures: int) -> None:
+    """One of the people, or a stranger, with even odds: the most similar of all pictures gives the name.
+
+    Several pictures of a person are several chances of a stranger. With 20 each, a probability that counts people
+    alone is 70% where 1% of the names are right.
+    """
+    rng = np.random.default_rng(people * pictures)
+
+    def draw(count: int, each: int) -> np.ndarray:
+        faces = rng.normal(size=(count, 1, 48)) + 1.1 * rng.normal(size=(count, each, 48))
+        return faces / np.linalg.norm(faces, axis=2, keepdims=True)
+
+    pairs = draw(1500, 2)
+    scores = pairs[:, 0] @ pairs[:, 1].T
+    own = np.eye(len(scores), dtype=bool)
+    curve = fit_logistic(np.concatenate([scores[own], scores[~own][:200_000]]), np.arange(201_500) < 1500)
+    chances, right = [], []
+    for _ in range(10):
+        faces = draw(people, pictures + 10)
+        gallery = faces[:, :pictures].reshape(-1, 48)
+        probes = np.concatenate([faces[:, pictures:].reshape(-1, 48), draw(people * 10, 1)[:, 0]])
+        similarities = probes @ gallery.T
+        named = similarities.argmax(axis=1) // pictures
+        right.append(named == np.append(np.repeat(np.arange(people), 10), np.full(people * 10, -1)))
+        chances.append(curve.among(people * pictures)(similarities.max(axis=1)))
+    chance, is_right = np.concatenate(chances), np.concatenate(right)
+    for low, high in ((0.6, 0.8), (0.8, 1.0)):
+        some = (chance >= low) & (chance < high)
+        assert some.sum() > 100
+        assert is_right[some].mean() > chance[some].mean() - 0.1
+    assert is_right[chance > 0.9].mean() < 1
+
+
 def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="both genuine and impostor"):
         fit_logistic([0.1, 0.2], [True, True])

@@ -109,7 +109,7 @@ class Gallery:
             count: Maximum number of people per face.
         """
         found = self.index.search(embeddings, count)
-        chances = None if self.rule.logistic is None else self.rule.logistic.among(len(self.names))
+        chances = None if self.rule.logistic is None else self.rule.logistic.among(len(self.paths))
         return [
             tuple(
                 Match(

@@ -61,6 +61,7 @@ class _Tally:
     known: list[float] = field(default_factory=list)
     ranks: list[int] = field(default_factory=list)
     unknown: list[float] = field(default_factory=list)
+    strangers: list[str | None] = field(default_factory=list)
     left_out: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -77,6 +78,7 @@ class _Tally:
         who = asked.probe.photo.identity
         if who not in people:
             self.unknown.append(score)
+            self.strangers.append(who)
             return
         self.known.append(score)
         self.ranks.append(next((place for place, match in enumerate(matches, start=1) if match.name == who), 0))
@@ -102,6 +104,7 @@ def evaluate_identify(config: IdentifyConfig, reporter: Reporter) -> OpenSetResu
         text = "all photographs of known people are also in the gallery, and would match themselves"
         raise DataError(f"{display_path(config.photos or '')}: {text}; give other photographs")
     _warn(tally, hashes is None, reporter)
+    _warn_of_few_strangers(tally, reporter)
     result = OpenSetResult(
         encoder=job.encoder.name,
         people=len(names),
@@ -133,4 +136,17 @@ def _warn(tally: _Tally, is_blind: bool, reporter: Reporter) -> None:
         reporter.report(Notice(text=text, level="warning"))
     if tally.failures:
         text = f"no face found in {len(tally.failures)} photographs (first: {tally.failures[0]})"
+        reporter.report(Notice(text=text, level="warning"))
+
+
+def _warn_of_few_strangers(tally: _Tally, reporter: Reporter) -> None:
+    """Warns if a false alarm rate is measured on more photographs of unknown people than there are such people."""
+    named = {who for who in tally.strangers if who is not None}
+    people = len(named) + tally.strangers.count(None)
+    uncertain = [far for far in FARS if people < 1 / far <= len(tally.unknown)]
+    if uncertain:
+        text = (
+            f"the {len(tally.unknown):,} photographs of unknown people show {people:,} people: with other people, the "
+            f"rates at a FAR of {uncertain[0]:g} or less may be very different; add people, not photographs"
+        )
         reporter.report(Notice(text=text, level="warning"))

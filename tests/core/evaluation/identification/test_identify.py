@@ -77,7 +77,7 @@ def test_each_face_gets_the_most_similar_person(album: Path) -> None:
         )
         best = answer.matches[0]
         assert best.picture.startswith(f"{best.name}/")
-        assert best.probability == pytest.approx(float(encoder.calibration.probability.among(3)(best.similarity)))
+        assert best.probability == pytest.approx(float(encoder.calibration.probability.among(9)(best.similarity)))
 
 
 def test_the_threshold_parts_the_known_from_the_unknown(album: Path) -> None:

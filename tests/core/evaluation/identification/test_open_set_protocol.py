@@ -15,7 +15,7 @@ from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 from faceclr_cli.core.evaluation.identification.identify import identify
 from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult
 from faceclr_cli.core.evaluation.identification.open_set_protocol import evaluate_identify as evaluate
-from faceclr_cli.core.events import Silent
+from faceclr_cli.core.events import Event, Notice, Silent
 
 KNOWN, STRANGERS = ("ann", "bob", "cleo"), ("dora", "_")
 
@@ -59,6 +59,30 @@ def test_the_numbers_are_those_of_the_answers_that_identify_gives(album: Path) -
     assert (tenth.far, tenth.dir) == (0.1, np.mean(hits))
     assert [point.dir for point in others] == [None, None]
     assert result.to_json()["dir_at_far"][1]["reason"] == "needs 100 or more unknown faces, but there are 10"
+
+
+class _Heard:
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Notice) and event.level == "warning":
+            self.warnings.append(event.text)
+
+
+def test_many_photographs_of_few_strangers_are_said_to_be_of_few(album: Path, tmp_path: Path) -> None:
+    """Ten are enough for a false alarm rate of 0.1 if they show ten people. Those without a name count as people."""
+    options = {"photos": album / "probes", "gallery": album / "gallery", "evaluate": True, "threshold": 0.9}
+    heard = _Heard()
+    evaluate(IdentifyConfig(**options), heard)
+    (text,) = heard.warnings
+    assert "the 10 photographs of unknown people show 6 people" in text and "FAR of 0.1 or less" in text
+    shutil.copytree(album / "probes", tmp_path / "probes")
+    for picture in sorted((tmp_path / "probes" / "dora").iterdir()):
+        shutil.move(picture, tmp_path / "probes" / "_" / f"dora-{picture.name}")
+    heard = _Heard()
+    evaluate(IdentifyConfig(**options | {"photos": tmp_path / "probes"}), heard)
+    assert heard.warnings == []
 
 
 def test_photographs_of_the_gallery_itself_are_left_out(album: Path, tmp_path: Path) -> None:
