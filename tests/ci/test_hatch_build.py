@@ -1,4 +1,4 @@
-"""The description on the package index has no link that leads nowhere."""
+"""The links in the description on the package index are valid."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Job:
 
     Args:
         line: What is to be run.
-        desk: Where its cache and its log are; its working directory is one where nobody may write.
+        desk: Where its cache and its log are; its working directory is not writable.
         stop: When it stops itself; None for never.
     """
 
@@ -159,7 +159,7 @@ def test_pretrain_is_killed_and_finished_once(desk: Path) -> None:
     killed_and_finished(line("killed"), desk, Moment(f"{desk}/killed/checkpoints/step-*"))
     finished = weights("killed")
     assert finished[0] == weights("whole")[0]
-    # Whoever starts it once more finds it done.
+    # Another start finds the run finished.
     assert run(line("killed"), desk)[0] == 0
     assert weights("killed") == finished
     assert len((desk / "killed" / "history.csv").read_text().splitlines()) == 1 + EPOCHS

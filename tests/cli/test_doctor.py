@@ -1,4 +1,4 @@
-"""`faceclr doctor`: it finds what is wrong, and goes on to look at the rest."""
+"""`faceclr doctor` finds what is wrong, and checks the rest too."""
 
 from __future__ import annotations
 

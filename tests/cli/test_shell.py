@@ -27,7 +27,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bash(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs a script as cron would: no terminal, no home, hardly an environment."""
+    """Runs a script as cron would: no terminal, no home, and a minimal environment."""
     return subprocess.run(
         ["bash", "--norc", "-c", f"set -euo pipefail\n{script}"],
         cwd=folder,
@@ -86,7 +86,7 @@ def test_verify_decides_an_if(desk: Path) -> None:
 )
 def test_a_reader_that_has_seen_enough_ends_it_quietly(line: str, desk: Path) -> None:
     (desk / "pairs.csv").write_text("person-01/01.jpg,person-01/02.jpg\n" * 3000)
-    # 141: ended by SIGPIPE, as any program that writes to a pipe that nobody reads.
+    # 141: ended by SIGPIPE, as any program that writes to a closed pipe.
     done = bash(f"(faceclr {line} || [ $? = 141 ]) | head -1 | wc -l", desk)
     assert (done.returncode, done.stdout.strip()) == (0, "1")
     assert "rror" not in done.stderr and "Traceback" not in done.stderr

@@ -29,7 +29,7 @@ def faceclr(*arguments: object, cwd: Path | None = None) -> subprocess.Completed
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two people, the second twice, and files of all sorts that show nobody."""
+    """Two people, the second twice, and files of all kinds without a face."""
     folder = tmp_path_factory.mktemp("photos")
     hopper = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     (folder / "hopper.jpg").write_bytes(Path(hopper).read_bytes())

@@ -1,4 +1,4 @@
-"""Streams that are closed, full, read by nobody, or of another encoding."""
+"""Streams that are closed, full, without a reader, or of another encoding."""
 
 from __future__ import annotations
 

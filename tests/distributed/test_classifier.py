@@ -23,7 +23,7 @@ CASES = [
     for share in (1.0, 0.4)
     for how in ("whole", "sharded")
 ]
-# Nobody but the people of the batch, all of whom are the first process's.
+# Only the people of the batch, all of which belong to the first process.
 CASES += [f"{head}, 0.01, {how}" for head in ("softmax", "cosface") for how in ("whole", "sharded")]
 
 

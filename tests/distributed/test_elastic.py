@@ -1,4 +1,4 @@
-"""A run that goes on with another number of processes sees the same batches, whatever the task and the mining."""
+"""A run continued by another number of processes sees the same batches, for every task and mining."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ BATCH, INPUTS, DIM, STEPS = 16, 6, 12, 3
 PEOPLE = {
     # Whole people on each process, as people_batches and share deal them.
     "dealt": [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7],
-    # People spread over processes, some of whom have no anchor with a positive at all.
+    # People spread over processes, some of which have no anchor with a positive.
     "uneven": [0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 2, 8, 8, 9, 9],
     "one person": [3] * 16,
     "all different": list(range(16)),

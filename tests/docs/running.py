@@ -48,7 +48,7 @@ def typed(line: str) -> Printed:
 
 @contextmanager
 def _as_without_pytest() -> Iterator[None]:
-    """Warnings and logged ones go to standard error, where pytest would keep them for itself."""
+    """Sends warnings and log messages to standard error, because pytest would capture them."""
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
@@ -67,7 +67,7 @@ def _as_without_pytest() -> Iterator[None]:
 
 @contextmanager
 def _descriptors() -> Iterator[IO[bytes]]:
-    """A file that stands for both streams, as whoever writes to the descriptors sees them."""
+    """Redirects the descriptors of both streams to a file."""
     with TemporaryFile() as file:
         saved = {number: os.dup(number) for number in (1, 2)}
         try:

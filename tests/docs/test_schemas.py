@@ -13,7 +13,7 @@ from docs.json_page import PARTS, SCHEMAS, page, schemas
 
 FOUND = schemas()
 OPEN = [FOUND[PARTS]["$defs"][name] for name in ("encoder", "epoch")]
-"""Other fields may stand beside those of these; whoever refers to them says which."""
+"""Schemas that allow additional fields, which the schemas that refer to them define."""
 
 
 def test_the_page_is_what_the_schemas_say() -> None:

@@ -1,4 +1,4 @@
-"""Archives of photographs that somebody made to be odd, and what has to become of each member."""
+"""Archives of photographs with unusual members, and the expected result for each member."""
 
 from __future__ import annotations
 

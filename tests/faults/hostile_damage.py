@@ -1,4 +1,4 @@
-"""Pictures that are cut off, damaged, or far too large, and what is no picture at all."""
+"""Pictures that are cut off, damaged, or far too large, and files that are not pictures."""
 
 from __future__ import annotations
 

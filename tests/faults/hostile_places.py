@@ -1,4 +1,4 @@
-"""What is in a folder that is no ordinary file, and names that are hard on whoever handles them."""
+"""Entries of a folder that are not ordinary files, and names that are hard to handle."""
 
 from __future__ import annotations
 

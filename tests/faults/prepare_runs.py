@@ -40,7 +40,7 @@ class Ended:
     """How a command ended.
 
     Attributes:
-        code: Its exit code; above 128 for a signal that nobody caught.
+        code: Its exit code; above 128 for a signal that was not caught.
         said: Standard output.
         complained: Standard error.
         peak: Most memory that it or one of its workers held, in bytes.

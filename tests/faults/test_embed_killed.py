@@ -98,7 +98,7 @@ def test_a_store_is_the_old_one_or_the_new_one_wherever_a_run_is_killed(
         assert same_rows(content(place), new), f"killed at change {moment}"
         assert not list(place.rglob(".*")), f"killed at change {moment}"
     assert ends == {5, 6}
-    assert moment > 15  # It was killed at so many places.
+    assert moment > 15  # The number of places where it was killed.
 
 
 def test_what_parts_a_killed_run_finished_is_kept(faces: Path, tmp_path: Path) -> None:

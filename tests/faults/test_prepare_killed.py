@@ -54,7 +54,7 @@ def undisturbed(place: Path) -> dict[tuple[str, ...], Undisturbed]:
 
 
 def living(group: int) -> list[int]:
-    """The processes of a group, without those that ended and that nobody has asked about yet."""
+    """The processes of a group that have not ended; zombies do not count."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -66,7 +66,7 @@ def living(group: int) -> list[int]:
     return found
 
 
-def wait_until_nobody_is_left(group: int) -> None:
+def wait_until_all_have_ended(group: int) -> None:
     """Workers that outlive their parent run into the time limit of the test."""
     while living(group):
         time.sleep(0.02)
@@ -117,7 +117,7 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(
         wait_for_moment(attempt, chance.random(), process, folder, whole)
         process.kill()
         process.wait()
-        wait_until_nobody_is_left(process.pid)
+        wait_until_all_have_ended(process.pid)
         process.communicate()
         if process.returncode == 0:  # it was sooner done, and the next one begins anew
             assert outcome(folder) == whole.outcome
@@ -157,7 +157,7 @@ def leader(process: subprocess.Popen[bytes], number: int) -> None:
 
 @pytest.mark.parametrize("faces", [pytest.param(1, marks=pytest.mark.nightly), 35])
 @pytest.mark.parametrize(
-    ("whom", "number", "code", "complaint"),
+    ("send", "number", "code", "complaint"),
     [
         (everybody, signal.SIGINT, 130, "error: interrupted\n"),
         (leader, signal.SIGTERM, 143, "error: terminated\n"),
@@ -169,7 +169,7 @@ def test_a_stopped_run_ends_before_its_work_is_done_and_is_continued(
     place: Path,
     request: pytest.FixtureRequest,
     undisturbed: dict[tuple[str, ...], Undisturbed],
-    whom: Callable[[subprocess.Popen[bytes], int], None],
+    send: Callable[[subprocess.Popen[bytes], int], None],
     number: int,
     code: int,
     complaint: str,
@@ -180,7 +180,7 @@ def test_a_stopped_run_ends_before_its_work_is_done_and_is_continued(
         process = start(folder, _PHOTOS, *_ALL)
         wait_until(lambda: faces_in(folder) >= faces, process)
         with suppress(ProcessLookupError):
-            whom(process, number)
+            send(process, number)
         _, complained = process.communicate()
         if process.returncode != 0:
             break
@@ -190,7 +190,7 @@ def test_a_stopped_run_ends_before_its_work_is_done_and_is_continued(
     assert (process.returncode, last) == (code, complaint)
     (notice,) = notices_in(text)
     assert "run the same command to continue" in notice
-    wait_until_nobody_is_left(process.pid)
+    wait_until_all_have_ended(process.pid)
     assert not list(folder.rglob(".*"))
     assert not (folder / "faces" / "faceclr.json").exists()
     noted = len(rows_of(folder, "SELECT path FROM photos"))

@@ -103,7 +103,7 @@ def _folders(root: Path, people: list[Path], which: slice) -> None:
 
 
 def _heap(desk: Path, people: list[Path]) -> None:
-    """Photographs of nobody knows whom, newer than a stamp, and pairs of them."""
+    """Photographs of unknown people, newer than a stamp, and pairs of them."""
     (desk / "photos").mkdir()
     (desk / "stamp").write_text("")
     os.utime(desk / "stamp", (0, 0))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.datasets.samplers import apportion
 
-_MAX_HELD_OUT = 2000  # More pictures would hardly reduce the uncertainty, but slow validation down.
+_MAX_HELD_OUT = 2000  # More pictures would reduce the uncertainty little, but slow validation down.
 _MIN_HELD_OUT = 32  # With fewer pictures, the measurements would be noise.
 _MIN_PER_PERSON = 5  # People with fewer pictures need all of them for training.
 _MAX_PERSON_SHARE = 1 / 30  # A person with a larger share of the held-out pictures would dominate.

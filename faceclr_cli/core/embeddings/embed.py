@@ -145,7 +145,6 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
 
 
 def _device(config: EmbedConfig, place: ProcessGroup | None) -> str:
-    """Returns the device of this process."""
     if place is not None:
         return place.device(config.device)
     if config.gpus is None:

@@ -271,5 +271,4 @@ class CoarseCopy:
 
 
 def _step(values: Vectors) -> float:
-    """Returns the quantization step."""
     return max(float(values.max(initial=0)), -float(values.min(initial=0)), 1e-30) / _FINEST

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from faceclr_cli.core.metrics.roc import Floats
 
 _STEPS = 1000
-"""Maximum number of Newton steps. Tens are usual, hundreds if the two kinds of pairs hardly overlap."""
+"""Maximum number of Newton steps. Tens are usual, hundreds if the two kinds of pairs overlap little."""
 
 _LONGEST = 3.0
 """Maximum step in log odds, so that early steps do not overshoot to probabilities of 0 and 1."""
@@ -79,7 +79,7 @@ def fit_logistic_counts(centers: ArrayLike, genuine_counts: ArrayLike, impostor_
     reduction of maximum likelihood estimates"; Heinze and Schemper 2002, "A solution to the problem of separation in
     logistic regression"). It is always finite, has no parameters, is invariant to the scale of the scores, and the
     effect of the prior vanishes for many pairs: n equal scores of each kind give a probability of (n + 1/2) / (n + 1).
-    Platt's smoothed labels (1999) are finite too, but give curves that are far too flat if the kinds hardly overlap,
+    Platt's smoothed labels (1999) are finite too, but give curves that are far too flat if the kinds overlap little,
     as for a good encoder.
 
     The weight of each kind is the number of pairs of the rarer kind, so surplus pairs of the other add no certainty.

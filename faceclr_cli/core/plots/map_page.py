@@ -143,13 +143,11 @@ def _without(sheet: str, number: int, places: Set[int], data: dict[str, Any]) ->
 
 
 def _script(data: dict[str, Any]) -> str:
-    """Encodes the data for the page."""
     # Only `<` could end the script element that contains the data.
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _filled(data: dict[str, Any]) -> str:
-    """Fills in the page template."""
     style, script = (_HERE.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".css", ".js"))
     # Scripts and styles are allowed by digest, so that injected markup cannot run.
     policy = (

@@ -14,7 +14,7 @@ _MIN_RANK = 1.5
 _TOLERANCE = 0.001
 """Relative difference to the loss of a collapsed encoder below which the encoder counts as collapsed."""
 _SAME_POINT, _TOLERANCE_AT_SAME_POINT = 0.99, 0.05
-"""Mean cosine of pairs above which embeddings hardly differ. The distances of triplets are then a few percent of the
+"""Mean cosine of pairs above which embeddings are nearly equal. The distances of triplets are then a few percent of the
 margin, so the loss can differ by as much from the loss of a collapsed encoder."""
 _PATIENCE = 3
 _NOISE = 0.01

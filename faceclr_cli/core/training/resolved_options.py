@@ -156,7 +156,6 @@ def val_beside(data: Path) -> Path | None:
 
 
 def _read_previous_options(out: Path, command: str) -> Mapping[str, Any]:
-    """Reads the options of the run to resume."""
     try:
         content = read_json(out / "config.json")
     except DataError as error:

@@ -82,7 +82,6 @@ class FacesHolding:
             return False
 
     def _folders(self) -> list[Path]:
-        """Returns the folders of people."""
         folders = (child for child in self.path.iterdir() if child.is_dir() and not child.is_symlink())
         return sorted(folder for folder in folders if not folder.name.startswith(".") and folder.name != UNNAMED)
 

@@ -79,7 +79,7 @@ class Crew(Protocol):
     """A description of workers that can be started."""
 
     def at_most(self, workers: int) -> Crew:
-        """Returns the same crew with at most so many workers, if they are started for this work."""
+        """Returns the same crew with at most `workers` workers, if they are started for this work."""
         ...
 
     def start(self) -> AbstractContextManager[Team]:
@@ -268,7 +268,6 @@ def _call_each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 
 def _set_up_worker(receiver: Connection, threads: int) -> None:
-    """Initializes a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     # OpenCV is already loaded; the variable is for libraries that are loaded later.
     cv2.setNumThreads(threads)

@@ -14,9 +14,9 @@ from tests.core.datasets.splitting.dividing import Make
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def make(name: str = "celeba-faces", people: int = 20, photos: int = 5, nobody: int = 0) -> Path:
+    def make(name: str = "celeba-faces", people: int = 20, photos: int = 5, unknown: int = 0) -> Path:
         names = [f"p{who:02d}/{number}.jpg" for who in range(people) for number in range(photos)]
-        for path in names + [f"_/{number}.jpg" for number in range(nobody)]:
+        for path in names + [f"_/{number}.jpg" for number in range(unknown)]:
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name / path).write_text(path)
         about = {**stamp("faces", {}), "fingerprint": default_fingerprint().to_json()}

@@ -17,7 +17,7 @@ FINGERPRINT = Fingerprint(
 
 
 def packed(albums: dict[str, int]) -> PackedFaces:
-    """So many pictures of each person; `_` is nobody known."""
+    """Faces with the given number of pictures of each person; `_` is unknown."""
     people = tuple(sorted(set(albums) - {"_"}))
     owners = [name for name in sorted(albums) for _ in range(albums[name])]
     return PackedFaces(
@@ -101,7 +101,7 @@ def test_one_or_two_people_are_never_held_out(albums: dict[str, int]) -> None:
         ({"_": 1000}, 0.031),  # 31 would be held out
         ({"_": 40}, 1.0),  # none would be left
         ({"_": 40}, 0.98),  # one would be left
-        ({"ann": 40, "bob": 40, "cyd": 40}, 0.3),  # nobody has as few as 36 pictures
+        ({"ann": 40, "bob": 40, "cyd": 40}, 0.3),  # each has more than 36 pictures
     ],
 )
 def test_nothing_is_held_out_of_small_sets(albums: dict[str, int], share: float) -> None:

@@ -32,7 +32,7 @@ MADE_ELSEWHERE = replace(KNOWN, detector=UNKNOWN, detector_digest=UNKNOWN, inter
 
 
 def packed(*paths: str, seed: int = 0, fingerprint: Fingerprint = KNOWN) -> PackedFaces:
-    """Crops of noise; `_/...` is of nobody known."""
+    """Crops of noise; `_/...` shows an unknown person."""
     owners = [path.split("/")[0] for path in paths]
     people = tuple(sorted(set(owners) - {"_"}))
     return PackedFaces(

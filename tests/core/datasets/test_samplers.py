@@ -14,7 +14,7 @@ from faceclr_cli.core.datasets.samplers import (
 )
 from faceclr_cli.core.errors import ConfigError, DataError
 
-# 30 people with 1 to 30 pictures each, and 20 pictures of nobody known, in no order.
+# 30 people with 1 to 30 pictures each, and 20 pictures of unknown people, shuffled.
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(-1, 30), [20, *range(1, 31)]))
 
 
@@ -159,7 +159,7 @@ def test_whole_numbers_in_proportion_add_up() -> None:
 
 def test_people_batches_hold_p_people_side_by_side_with_k_pictures_each() -> None:
     batches = people_batches(LABELS, 48, 4, seed=0, epoch=0)
-    usable = int((LABELS >= 1).sum())  # Without nobody, and without person 0, who has one picture.
+    usable = int((LABELS >= 1).sum())  # Without unknown people and person 0, who has one picture.
     assert len(batches) == usable // 48
     for batch in batches:
         owners = LABELS[batch].reshape(12, 4)

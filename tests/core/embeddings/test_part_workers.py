@@ -155,7 +155,7 @@ def test_a_copy_takes_the_rows_of_its_original_and_both_stay(faces: Path, counte
 
 
 class Stopper:
-    """Ends a run, as a signal would, when so many pictures are done."""
+    """Ends a run, as a signal would, after a number of pictures."""
 
     def __init__(self, after: int) -> None:
         self.after = after

@@ -23,7 +23,7 @@ _STRANGE = os.fsdecode(b"caf\xe9")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of three drawn people, one of whom has a name that is not UTF-8, and what a store makes of them."""
+    """Photographs of three drawn people, one with a name that is not UTF-8, and their store."""
     place = tmp_path_factory.mktemp("place")
     write_people(place / "photos", 3, 2, 0, Silent())
     next((place / "photos").iterdir()).rename(place / "photos" / _STRANGE)

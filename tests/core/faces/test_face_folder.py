@@ -66,7 +66,7 @@ def test_a_split_is_not_a_folder_of_faces_but_names_those_that_it_has(tmp_path: 
     for use in (open_faces, find_photos):
         with pytest.raises(DataError, match=r"a split, not .* its parts: .*splits/test, .*splits/train$"):
             use(tmp_path / "splits")
-    (tmp_path / "splits" / "split.json").write_text("[]")  # of somebody else's data set
+    (tmp_path / "splits" / "split.json").write_text("[]")  # of another data set
     with pytest.raises(DataError, match="not a folder of prepared faces"):
         open_faces(tmp_path / "splits")
 

@@ -95,7 +95,7 @@ def test_what_measures_nothing_is_refused() -> None:
 
 
 def test_false_alarms_of_a_gallery_count_people_equally() -> None:
-    # Of ann's four pictures one is too much like somebody else, of bob's one picture that one.
+    # Of ann's four pictures one is too similar to another person; of bob's, his only one.
     found = gallery_false_alarms([0.5, 0.1, 0.1, 0.1, 0.5, 0.1, 0.2], ["ann"] * 4 + ["bob", "cleo", "dan"], 0.5)
     assert found.rate == pytest.approx((0.25 + 1) / 4 * 4 / 3)
     assert found.low < found.rate < found.high <= 1

@@ -10,7 +10,7 @@ from faceclr_cli.core.metrics.roc import balanced_threshold, every_pair, tar_at_
 
 
 def crowd(counts: list[int], noise: float, seed: int = 0, dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of people with so many pictures each."""
+    """Embeddings of people with the given numbers of pictures."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(counts)), counts)
     return rng.normal(size=(len(counts), dim))[labels] + noise * rng.normal(size=(len(labels), dim)), labels

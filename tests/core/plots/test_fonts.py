@@ -17,7 +17,7 @@ from faceclr_cli.core.plots.labeled_photo import Label
 from faceclr_cli.core.plots.scatter_map import draw_map
 
 NAME = "\U00013000\U00013001\U00013002"
-"""Hieroglyphs, which the fonts of hardly any machine have."""
+"""Hieroglyphs, which few fonts contain."""
 
 
 def block() -> object:

@@ -18,7 +18,7 @@ from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.test_resume import Stopper
 from tests.core.training.toy import Heard, make_faces, weights
 
-# Nobody is watched, so the last encoder is kept.
+# There is no validation, so the last encoder is kept.
 OPTIONS: dict[str, Any] = {
     "freeze": "backbone", "backbone": "test_resnet", "image_size": 32, "embedding_dim": 32, "batch_size": 8,
     "hold_out": 0.0, "lr": 0.01, "weight_decay": 0.1,

@@ -103,7 +103,7 @@ def test_held_out_pictures_of_trained_people_are_recognized(tmp_path: Path) -> N
     heard = Heard()
     result = run(config, heard)
     assert "on 64 pictures" in heard.of(Notice)[0].text
-    # Sixteen pictures of eight people, of whom chance would name one in eight.
+    # Sixteen pictures of eight people; chance is one in eight.
     assert result.metrics["val_top1"] > 0.5
     assert result.metrics["val_top1"] <= result.metrics["val_top3"] <= result.metrics["val_top5"] <= 1
     assert result.metrics["val_top1"] * 16 == pytest.approx(round(result.metrics["val_top1"] * 16))

@@ -129,8 +129,7 @@ def test_the_galleries_in_the_cache_are_removed(place: Path) -> None:
 
 def test_what_remains_works_as_before(place: Path) -> None:
     forget(place / "whole.h5", place / "faces", place / "splits")
-    again = EmbedConfig(faces=place / "faces", model="pixels", out=place / "whole.h5")
-    result = embed(again, Silent())
+    result = embed(EmbedConfig(faces=place / "faces", model="pixels", out=place / "whole.h5"), Silent())
     assert (result.faces, result.embedded, result.gone) == (15, 0, 0)
     open_packed(open_faces(place / "faces"), Silent())
 

@@ -45,7 +45,7 @@ def test_copies_if_links_are_not_possible(make: Make, monkeypatch: pytest.Monkey
 
 
 def test_by_image_divides_every_person(make: Make) -> None:
-    result = split(make(photos=10, nobody=10), by="image", train=0.8, val=0.1, test=0.1)
+    result = split(make(photos=10, unknown=10), by="image", train=0.8, val=0.1, test=0.1)
     for part, count in (("train", 8), ("val", 1), ("test", 1)):
         owners = Counter(path.split("/")[0] for path in members(result)[part])
         assert len(owners) == 21
@@ -59,7 +59,7 @@ def test_people_with_few_pictures_are_trained_on(make: Make) -> None:
 
 
 def test_two_parts_and_faces_without_identity(make: Make) -> None:
-    result = split(make(nobody=7), train=0.5, val=0.0, test=0.5)
+    result = split(make(unknown=7), train=0.5, val=0.0, test=0.5)
     assert not (result.out / "val").exists()
     assert result.parts["train"].people == result.parts["test"].people == 10
     assert result.parts["train"].faces == 57

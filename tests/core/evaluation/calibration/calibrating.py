@@ -54,7 +54,7 @@ def calibrate(model: Path | str, **options: object) -> CalibrateResult:
 
 
 def listed(path: Path, names: tuple[str, ...], apart: int | None = None) -> tuple[Path, np.ndarray, np.ndarray]:
-    """Writes pairs of pictures, their names as `folder/file`: each genuine one, and impostors, all or so many.
+    """Writes pairs of pictures, named `folder/file`: all genuine pairs, and all or some impostor pairs.
 
     Returns:
         The file, the two places of each pair in the names, and whether it is genuine.

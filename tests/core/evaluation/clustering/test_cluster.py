@@ -123,7 +123,7 @@ def test_without_any_threshold_the_user_is_asked_for_one(people: Path) -> None:
 
 
 def test_pictures_are_not_embedded_for_an_encoder_without_a_threshold(tmp_path: Path) -> None:
-    # There is no picture at all: had anybody looked, that would be the error.
+    # The folder is empty; if it were read first, that would be the error.
     (tmp_path / "photos").mkdir()
     with pytest.raises(ConfigError, match="--model pixels: this encoder has no calibrated threshold"):
         _cluster(tmp_path / "photos", model="pixels")

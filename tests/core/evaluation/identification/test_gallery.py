@@ -1,4 +1,4 @@
-"""Where the people of a gallery come from: one face of each photograph, and the cache."""
+"""The faces of a gallery: one of each photograph, and the cache."""
 
 from __future__ import annotations
 

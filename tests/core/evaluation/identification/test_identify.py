@@ -33,7 +33,7 @@ PEOPLE = ("ann", "bob", "cleo")
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of three people, and photographs of them, of a stranger, of nobody, and of two at once."""
+    """A gallery of three people, and photographs of them, of a stranger, without a face, and of two at once."""
     root = tmp_path_factory.mktemp("album")
     for number, name in enumerate(PEOPLE):
         (root / "gallery" / name).mkdir(parents=True)

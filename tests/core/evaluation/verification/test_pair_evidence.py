@@ -1,4 +1,4 @@
-"""Where the scores of pairs come from: photographs, prepared faces, CFP, a store, or a file of scores."""
+"""The scores of pairs from photographs, prepared faces, CFP, a store, or a file of scores."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ LINE_BY_LINE = [(NAMES[0], NAMES[1]), (NAMES[0], NAMES[2]), (NAMES[3], NAMES[2])
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five people with two photographs each, and files that show nobody; beside it, a photograph of somebody."""
+    """Five people with two photographs each, and files without a face; a photograph of a person outside the folder."""
     root = tmp_path_factory.mktemp("verdicts") / "photos"
     write_people(root, people=5, photos=2, seed=5, reporter=Silent())
     cv2.imwrite(str(root / "nobody.png"), np.full((200, 200, 3), 90, np.uint8))

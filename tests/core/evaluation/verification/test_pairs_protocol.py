@@ -196,7 +196,7 @@ def test_the_plot_is_drawn_in_the_format_of_its_name(tmp_path: Path, crowd) -> N
     for name, start in (("roc.png", b"\x89PNG"), ("roc.svg", b"<?xml")):
         _measure(tmp_path, store, lines, plot=tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(start)
-    # Where nobody knows the people, too.
+    # The same if the people are unknown.
     scores = _of_scores(tmp_path / "scores.csv", [0.9] * 10, [0.1] * 10)
     run(VerifyConfig(protocol="scores", pairs=scores, plot=tmp_path / "scores.pdf"), Silent())
     assert (tmp_path / "scores.pdf").read_bytes().startswith(b"%PDF")
