@@ -24,6 +24,7 @@ NEEDS_LIGHTLY = {"pretrain_lightly.py"}
 
 RUNS = {
     "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
+    "backbones.py": "lfw faces -o backbones --budget 1s --seeds 0 --only mobilefacenet --batch-size 4",
     "cluster.py": "--faces 40 --dim 8 --rounds 1",
     "embed.py": "rate faces --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
@@ -36,7 +37,7 @@ RUNS = {
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "tsne.py": "--faces 40 --dim 8",
 }
-LONG = {"embed.py", "embed.py size", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py"}
+LONG = {"backbones.py", "embed.py", "embed.py size", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py"}
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
 
