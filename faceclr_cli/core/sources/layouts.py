@@ -110,7 +110,7 @@ def find_photos(
     - `flat`: pictures without identities.
 
     Skipped are hidden files, files without an image suffix, folders for thumbnails and deleted files (`@eaDir`,
-    `#recycle`), and folders that a symbolic link reaches a second time.
+    `#recycle`), folders that faceclr wrote, and folders that a symbolic link reaches a second time.
 
     Args:
         source: A folder, an archive, an identity list, a picture, or `-` for paths on standard input.

@@ -22,9 +22,10 @@ from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollectio
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, UNNAMED, is_face_folder, open_faces
 from faceclr_cli.core.sources.file_trees import leads_out
+from faceclr_cli.core.sources.output_folders import GROUPS
 from faceclr_cli.core.text import display_path
 
-CLUSTER, ROWS = "cluster.json", "faces.jsonl"
+CLUSTER, ROWS = GROUPS, "faces.jsonl"
 NO_FACE = f"{UNNAMED}/no-face"
 """Inside the folder of single faces, which is not read as a person."""
 
