@@ -80,7 +80,7 @@ def views() -> None:
         np.concatenate(rows),
         Path(__file__).with_name("views.jpg"),
         title="Random views · faces, simclr",
-        subtitle="Two faces with views of the recipe faces, and two with views of simclr: 112 x 112 pixels",
+        subtitle="Rows 1 and 2: views of the recipe faces; rows 3 and 4: of simclr",
     )
 
 

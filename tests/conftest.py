@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from tests.message_options import foreign_in_output
 
 # Set before NumPy and PyTorch are imported: two workers with several threads each slow each other down on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -66,4 +71,21 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if "FACECLR_CACHE" not in os.environ:
             patch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_options() -> Iterator[None]:
+    """Fails the test in which a command names an option that it does not have."""
+    invoke = CliRunner.invoke
+
+    def checked(self: CliRunner, app: Any, args: Any = None, *others: Any, **named: Any) -> Result:
+        done = invoke(self, app, args, *others, **named)
+        words = shlex.split(args) if isinstance(args, str) else list(map(str, args or ()))
+        foreign = foreign_in_output(words, done.stderr)
+        assert foreign == [], f"options that the command does not have: {foreign}"
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CliRunner, "invoke", checked)
         yield

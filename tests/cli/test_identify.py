@@ -58,7 +58,7 @@ def test_annotate_takes_a_list_of_paths_and_keeps_within_its_folder(album: Path,
     photo = album / "probes" / "ann" / "5.jpg"
     done = identify("-", "-g", album / "gallery", "--annotate", tmp_path / "out", given=f"{photo}\n")
     assert done.exit_code == 0, done.output
-    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [
+    assert [path for path in (tmp_path / "out").rglob("*.*g") if path.is_file()] == [
         tmp_path / "out" / str(photo).lstrip("/")
     ]
     assert "1 photograph with boxes and names" in done.stderr

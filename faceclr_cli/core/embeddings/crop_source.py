@@ -252,14 +252,19 @@ def list_pictures(
     """
     if not is_face_set(root):
         refuse_exported(root)
-        found = find_photos(root, config.layout, null=config.null, depth=config.depth)
+        found = find_photos(root, config.layout, null=config.null, depth=config.depth, lenient=not has_layout)
         for text in found.notices if has_layout else found.plain_notices:
             reporter.report(Notice(text=text, level="warning"))
         return Listing(photos=sorted(found.photos, key=lambda photo: photo.position), crops=None)
-    if config.face != "largest" or config.layout != "auto" or config.depth is not None:
-        raise ConfigError(
-            f"{display_path(root)}: contains prepared faces; --face, --layout and --depth apply only to photographs"
-        )
+    # Only options that were given are named, since few commands have all of them.
+    values = {
+        "--face": config.face != "largest",
+        "--layout": config.layout != "auto",
+        "--depth": config.depth is not None,
+    }
+    given = " and ".join(option for option, is_given in values.items() if is_given)
+    if given:
+        raise ConfigError(f"{display_path(root)}: contains prepared faces; omit {given}, which is only for photographs")
     faces = require_faces(root, config.model, wanted, reporter)
     return Listing(photos=_PreparedPhotos(faces), crops=faces.fingerprint)
 

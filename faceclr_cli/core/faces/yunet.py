@@ -40,6 +40,10 @@ _BELIEVED = 0.86
 """Minimum score of a face that is found only in another view. 99.5% of upright faces have a higher score; parts of
 faces have a lower one."""
 
+_TRACE = 0.05
+"""Minimum score of a trace of a face, without which no other view of a picture is tried. Of 148 faces that are found
+only in a turned photograph, the lowest trace is 0.08; half of 14 pictures without a face have none."""
+
 _SURER = 0.01
 """Minimum score difference for preferring another rotation."""
 
@@ -52,8 +56,8 @@ class YuNet:
 
     YuNet was trained on upright faces and detects an upside-down face as an upright one with a lower score. Therefore,
     if the score is low or the landmarks show a tilted head, it is also run on rotated surroundings of the face, and the
-    rotation with the highest score is used. If it finds no face, it is run on the rotated photograph, and then with a
-    border.
+    rotation with the highest score is used. If it finds only a trace of a face, it is run on the rotated photograph,
+    and then with a border.
 
     Args:
         min_score: Minimum score, or None for 0.6.
@@ -68,7 +72,7 @@ class YuNet:
 
     def __init__(self, min_score: float | None = None) -> None:
         self._limit = 0.6 if min_score is None else min_score
-        self._network = _load(self._limit)
+        self._network = _load(min(self._limit, _TRACE))
 
     @cached_property
     def _region_network(self) -> cv2.FaceDetectorYN:
@@ -78,7 +82,10 @@ class YuNet:
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Returns the faces in a picture, in order of decreasing score; see `Detector.detect`."""
         image, back = resize_for_detection(image, _SHORTEST_LONG_SIDE, LONG_SIDE)
-        plain = [_face(row, back) for row in _run_network(self._network, image)]
+        traces = [_face(row, back) for row in _run_network(self._network, image)]
+        plain = [face for face in traces if face.score >= self._limit]
+        if not traces:
+            return []
         if not plain:
             return self._best_faces(image, back, map(View, TURNS)) or self._best_faces(image, back, WITH_BORDER)
         if plain[0].score >= _SURE and abs(tilt(plain[0])) <= _LEVEL:
@@ -108,7 +115,8 @@ class YuNet:
         best: list[Face] = []
         for view in views:
             seen = view.of(image, _SHORTEST_LONG_SIDE, LONG_SIDE)
-            found = [_face(row, np.ones(2, np.float32)) for row in _run_network(self._network, seen.pixels)]
+            traces = [_face(row, np.ones(2, np.float32)) for row in _run_network(self._network, seen.pixels)]
+            found = [face for face in traces if face.score >= self._limit]
             if found and found[0].score >= (best[0].score + _SURER if best else max(_BELIEVED, least)):
                 best = [_scale(seen.in_picture(face), back) for face in found]
         return best

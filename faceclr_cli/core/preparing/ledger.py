@@ -43,6 +43,8 @@ CREATE TABLE photos (
     landmarks TEXT,             -- [[x, y], ...]: eyes, nose, mouth corners, from left to right as seen
     score REAL,
     sharpness REAL,             -- variance of the Laplacian of the crop's gray values
+    turn INTEGER,               -- counterclockwise rotation of the photograph, in degrees, in which the face was found
+    bordered INTEGER,           -- 1 if the face was found only with a border around the photograph, otherwise 0
     more TEXT                   -- with --face all the other faces, as a list of objects with the columns that differ
 ) WITHOUT ROWID;
 """
@@ -74,6 +76,8 @@ class Row:
     landmarks: str | None = None
     score: float | None = None
     sharpness: float | None = None
+    turn: int | None = None
+    bordered: int | None = None
     more: str | None = None
 
     @property
@@ -84,6 +88,9 @@ class Row:
 
 
 _LONGEST_REASON = 200
+_ADDED = ("turn", "bordered")
+"""Columns that ledgers of release 0.1.0 lack. They are added when such a ledger is written."""
+
 _COLUMNS = tuple(field.name for field in fields(Row))
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -166,6 +173,12 @@ class Ledger:
                 database.executemany(
                     "INSERT INTO terms VALUES (?, ?)", ((name, json.dumps(value)) for name, value in asked.items())
                 )
+            for name in self._missing():
+                database.execute(f"ALTER TABLE photos ADD COLUMN {name} INTEGER")
+
+    def _missing(self) -> set[str]:
+        """Returns the columns that this ledger lacks because an earlier release wrote it."""
+        return set(_ADDED) - {about[1] for about in self._database.execute("PRAGMA table_info(photos)")}
 
     def _require(self, asked: Mapping[str, Any]) -> bool:
         """Returns True if any setting differs, which is an error as soon as the folder contains faces."""
@@ -192,7 +205,9 @@ class Ledger:
 
     def rows(self) -> Iterator[Row]:
         """Yields all rows, ordered by path."""
-        for values in self._database.execute(f"SELECT {', '.join(_COLUMNS)} FROM photos"):
+        missing = self._missing()
+        wanted = ", ".join("NULL" if name in missing else name for name in _COLUMNS)
+        for values in self._database.execute(f"SELECT {wanted} FROM photos"):
             named = dict(zip(_COLUMNS, values, strict=True))
             for name in ("path", "identity", "output"):
                 if isinstance(named[name], bytes):

@@ -122,6 +122,8 @@ def make_face(recipe: Recipe, work: CropJob) -> Row:
         landmarks=None if first["landmarks"] is None else json.dumps(first["landmarks"]),
         score=first["score"],
         sharpness=first["sharpness"],
+        turn=first["turn"],
+        bordered=first["bordered"],
         more=json.dumps(more) if more else None,
     )
 
@@ -210,12 +212,13 @@ def _is_final(recipe: Recipe, data: bytes, work: CropJob) -> bool:
 def _face_record(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str, Any]:
     face = aligned.face
     if recipe.fingerprint.detector == UNKNOWN:
-        return {"box": None, "landmarks": None, "score": None, "sharpness": grade}
+        return {"box": None, "landmarks": None, "score": None, "sharpness": grade, "turn": None, "bordered": None}
     landmarks = None
     if face.landmarks is not None:
         landmarks = [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks]
     box = [round(side, 2) for side in face.box]
-    return {"box": box, "landmarks": landmarks, "score": round(face.score, 4), "sharpness": grade}
+    seen = {"turn": face.turn, "bordered": int(face.bordered)}
+    return {"box": box, "landmarks": landmarks, "score": round(face.score, 4), "sharpness": grade, **seen}
 
 
 def _encode(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:

@@ -15,6 +15,7 @@ from faceclr_cli.core.faces.decode import read_bytes
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.sources.archive import Archive, Member
 from faceclr_cli.core.sources.containers import is_container
+from faceclr_cli.core.sources.output_folders import MARKS
 from faceclr_cli.core.text import display_path
 
 SUFFIXES = frozenset(
@@ -97,7 +98,8 @@ class Tree:
 def open_tree(root: Path) -> Iterator[Tree]:
     """Lists a folder or an archive, without hidden files and without folders for thumbnails and deleted files.
 
-    A folder that is reached a second time through a symbolic link is listed once.
+    Folders below it that faceclr wrote, such as prepared faces, are skipped too. A folder that is reached a second time
+    through a symbolic link is listed once.
 
     Raises:
         DataError: The archive cannot be read.
@@ -157,6 +159,7 @@ def _list_folder(root: Path) -> Tree:
     texts: list[str] = []
     others: list[str] = []
     services: list[str] = []
+    outputs: list[str] = []
     notices: list[str] = []
     seen: set[tuple[int, int]] = set()
     waiting: deque[str] = deque([""])
@@ -171,6 +174,9 @@ def _list_folder(root: Path) -> Tree:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             notices.append(f"{display_path(root / folder)}: skipped, cannot be listed ({error.strerror})")
+            continue
+        if folder and not MARKS.isdisjoint(entry.name for entry in entries):
+            outputs.append(folder)
             continue
         real: list[str] = []
         for entry in entries:
@@ -196,7 +202,7 @@ def _list_folder(root: Path) -> Tree:
         root=root,
         pictures=tuple(sorted(pictures)),
         texts=frozenset(texts),
-        notices=(*notices, *_skip_notices(root, services, others)),
+        notices=(*notices, *_skip_notices(root, services, others, outputs)),
     )
 
 
@@ -231,9 +237,17 @@ def _list_archive(root: Path, archive: Archive) -> Tree:
     )
 
 
-def _skip_notices(root: Path, services: Iterable[str], others: Sequence[str]) -> list[str]:
+def _skip_notices(root: Path, services: Iterable[str], others: Sequence[str], outputs: Sequence[str] = ()) -> list[str]:
     """Describes the files and folders that are skipped."""
     notices = []
+    if outputs:
+        noun, verb = ("folder", "pass it") if len(outputs) == 1 else ("folders", "pass one")
+        named = ", ".join(map(display_path, outputs[:_MOST_KINDS]))
+        more = f" and {len(outputs) - _MOST_KINDS} more" if len(outputs) > _MOST_KINDS else ""
+        notices.append(
+            f"{display_path(root)}: skipped {len(outputs)} {noun} that faceclr wrote: {named}{more}; {verb} by itself "
+            "to read it"
+        )
     names = Counter(folder.rpartition("/")[2] for folder in services)
     if names:
         listed = _join_counts([(count, display_path(name)) for name, count in names.most_common()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import TypeVar
@@ -73,7 +74,7 @@ def require_celeba(tree: Tree) -> str:
     require_celeba_pictures(tree)
     listing = celeba_list(tree)
     if listing is None:
-        raise ConfigError(f"{display_path(tree.root)}: CelebA's {CELEBA_LIST} is missing; add it, or use --layout flat")
+        raise ConfigError(f"{_missing_list(tree)}; add it, or use --layout flat")
     return listing
 
 
@@ -87,11 +88,29 @@ def require_list(tree: Tree) -> str:
     if not found:
         raise ConfigError(f"{display_path(tree.root)}: contains no identity list, such as identities.txt")
     if len(found) > 1:
-        raise ConfigError(
-            f"{display_path(tree.root)}: contains several identity lists ({', '.join(map(display_path, found))}); "
-            "pass one of them as PHOTOS, or use --layout identities"
-        )
+        raise ConfigError(f"{_several_lists(tree, found)}; pass one of them as PHOTOS, or use --layout identities")
     return found[0]
+
+
+def list_problem(tree: Tree, *, celeba: bool) -> str | None:
+    """Describes why there is not exactly one identity list, or returns None.
+
+    Args:
+        tree: A folder or archive with identity lists or CelebA's pictures.
+        celeba: True if it has the CelebA layout.
+    """
+    if celeba:
+        return _missing_list(tree) if celeba_list(tree) is None else None
+    found = identity_lists(tree)
+    return _several_lists(tree, found) if len(found) > 1 else None
+
+
+def _missing_list(tree: Tree) -> str:
+    return f"{display_path(tree.root)}: CelebA's {CELEBA_LIST} is missing"
+
+
+def _several_lists(tree: Tree, names: Sequence[str]) -> str:
+    return f"{display_path(tree.root)}: contains several identity lists ({', '.join(map(display_path, names))})"
 
 
 def celeba_parts(tree: Tree) -> str | None:

@@ -92,7 +92,12 @@ class Photos:
 
 
 def find_photos(
-    source: Path, layout: Layout | Literal["auto"] = "auto", *, null: bool = False, depth: int | None = None
+    source: Path,
+    layout: Layout | Literal["auto"] = "auto",
+    *,
+    null: bool = False,
+    depth: int | None = None,
+    lenient: bool = False,
 ) -> Photos:
     """Lists the photos of a folder, a zip or tar archive, a list of files, or a single file.
 
@@ -105,13 +110,14 @@ def find_photos(
     - `flat`: pictures without identities.
 
     Skipped are hidden files, files without an image suffix, folders for thumbnails and deleted files (`@eaDir`,
-    `#recycle`), and folders that a symbolic link reaches a second time.
+    `#recycle`), folders that faceclr wrote, and folders that a symbolic link reaches a second time.
 
     Args:
         source: A folder, an archive, an identity list, a picture, or `-` for paths on standard input.
         layout: The layout; `auto` detects it.
         null: Whether paths on standard input end with NUL.
         depth: The depth of the folders that are people, if known; 1 is the outermost.
+        lenient: Whether `auto` lists pictures without identities if there is not exactly one identity list.
 
     Raises:
         DataError: The source does not exist, has no pictures, or is a split, or its identity list is malformed.
@@ -129,7 +135,7 @@ def find_photos(
         require_no_split(source)
     if source.is_dir() or is_archive(source):
         with open_tree(source) as tree:
-            return _from_tree(tree, layout, depth)
+            return _from_tree(tree, layout, depth, lenient=lenient)
     if source.is_file() and (layout in ("celeba", "list") or (layout == "auto" and signs.is_list(source.name))):
         root = signs.root_of(source)
         with open_tree(root) as tree:
@@ -211,7 +217,7 @@ def _select_files(paths: Sequence[str]) -> tuple[list[str], list[str]]:
     return files, notices
 
 
-def _from_tree(tree: Tree, layout: Layout | Literal["auto"], depth: int | None) -> Photos:
+def _from_tree(tree: Tree, layout: Layout | Literal["auto"], depth: int | None, *, lenient: bool) -> Photos:
     if not tree.pictures and not tree.unsafe:
         kind = "folder" if tree.archive is None else "archive"
         left_out = "".join(f"; {notice.removeprefix(f'{display_path(tree.root)}: ')}" for notice in tree.notices)
@@ -220,10 +226,14 @@ def _from_tree(tree: Tree, layout: Layout | Literal["auto"], depth: int | None) 
             f"like){left_out}"
         )
     found = (_detect_layout(tree) if depth is None else "identities") if layout == "auto" else layout
-    if found in ("celeba", "list"):
-        return _from_list(tree, found, signs.require_celeba(tree) if found == "celeba" else signs.require_list(tree))
-    people: Sequence[str | None] = [None] * len(tree.pictures)
     remarks = []
+    if found in ("celeba", "list"):
+        is_celeba = found == "celeba"
+        problem = signs.list_problem(tree, celeba=is_celeba) if lenient and layout == "auto" else None
+        if problem is None:
+            return _from_list(tree, found, signs.require_celeba(tree) if is_celeba else signs.require_list(tree))
+        found, remarks = "flat", [Remark(f"{problem}, so the pictures have no identities")]
+    people: Sequence[str | None] = [None] * len(tree.pictures)
     if found == "identities":
         folders = find_person_folders(_names_for_folders(tree), depth)
         if not any(folders.people) and depth is not None:

@@ -12,6 +12,7 @@ import torch
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.plots.view_sheet import draw_views
+from faceclr_cli.core.sources.output_folders import require_outside
 from faceclr_cli.core.training.contrastive_task import build_views
 from faceclr_cli.core.training.resolved_options import resolve_options
 from faceclr_cli.core.training.training_sets import open_face_folders
@@ -53,6 +54,8 @@ def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Pre
         DataError: The faces are missing or damaged.
     """
     resolved = resolve_options(config, "pretrain")
+    for folder in resolved.data:
+        require_outside("--show-views", picture, folder)
     faces = open_face_folders(resolved.data, reporter)
     chosen = np.random.default_rng(config.seed).permutation(len(faces))[:_PICTURES]
     crops = faces.crops(chosen)

@@ -40,6 +40,7 @@ from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.training_sets import TrainingSets, decode_listing, list_faces, open_sets
 from faceclr_cli.core.training.tuning import learning_rate_scales, select_weights
 from faceclr_cli.core.training.validation import Validation
+from faceclr_cli.core.wording import count
 from faceclr_cli.core.workers.torchrun import torchrun_place
 
 
@@ -262,27 +263,35 @@ def _build_card(job: TrainingJob, task: TaskModule, sets: TrainingSets, config: 
         config=config,
         data=", ".join(folder.resolve().name for folder in job.data),
         pictures=len(task.pictures),
-        people={faces.people[label]: count for label, count in sorted(counts.items())},
         teachers=() if sets.teacher is None else sets.teacher.teachers,
+        people={faces.people[label]: pictures for label, pictures in sorted(counts.items())},
     )
 
 
 def opening_notice(context: TrainingContext, state: TrainingState) -> str:
-    """Describes the run: command, network, training set, processes and device."""
-    config, fabric = context.config, context.fabric
+    """Describes the run: command, network, training set, processes and device; people if the labels are used."""
+    config, fabric, pictures = context.config, context.fabric, context.task.pictures
+    people, held_out_people = 0, 0
+    if isinstance(config, LabeledConfig):
+        people = len(set(context.faces.labels[pictures].tolist()) - {-1})
+        held_out_people = context.validation.people
     millions = sum(parameter.numel() for parameter in context.task.encoder.parameters()) / 1e6
     text = (
-        f"{context.task.command}: {config.backbone} ({millions:.1f} M parameters) on {len(context.task.pictures)} "
-        f"pictures in batches of {len(context.task.batches(0)[0])}, "
+        f"{context.task.command}: {config.backbone} ({millions:.1f} M parameters) on "
+        f"{_pictures_of(len(pictures), people)} in batches of {len(context.task.batches(0)[0])}, "
         f"{fabric.world_size} process{'es' if fabric.world_size > 1 else ''} on {fabric.device.type}"
     )
     if config.time_budget is not None:
         text += f", for at most {config.time_budget}"
     if len(context.validation):
-        text += f", validating on {len(context.validation)} held-out pictures"
+        text += f", validating on {_pictures_of(len(context.validation), held_out_people, 'held-out ')}"
     if fabric.world_size > 1 and fabric.device.type == "cpu" and _has_batch_norm(context.task.encoder):
         text += "; on CPUs, batch norms are not synchronized between processes"
     return text + (f"; resuming from step {state.step}" if state.step else "")
+
+
+def _pictures_of(pictures: int, people: int, kind: str = "") -> str:
+    return count(pictures, f"{kind}picture") + (f" of {count(people, 'person', 'people')}" if people else "")
 
 
 def elastic_notice(task: TaskModule, before: int, now: int) -> str:

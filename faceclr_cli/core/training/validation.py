@@ -57,7 +57,16 @@ class Validation:
         )
 
     def __len__(self) -> int:
-        return sum(len(faces) for faces in (self._sets.new_people, self._sets.known_people) if faces is not None)
+        return sum(map(len, self._held_out))
+
+    @property
+    def people(self) -> int:
+        """The number of people in the held-out pictures; 0 if they have no names."""
+        return len({faces.people[label] for faces in self._held_out for label in faces.labels if label >= 0})
+
+    @property
+    def _held_out(self) -> list[JoinedFaces]:
+        return [faces for faces in (self._sets.new_people, self._sets.known_people) if faces is not None]
 
     def measure(
         self, task: TaskModule, epoch: int, device: torch.device, stop: StopRequest, *, encoder_only: bool = False

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import tarfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,8 @@ from faceclr_cli.core.embeddings.crop_source import (
     list_pictures,
     open_source,
 )
-from faceclr_cli.core.events import Event
+from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.sources.layouts import Photo, find_photos
 
@@ -67,6 +70,14 @@ def test_a_reader_that_stops_early_leaves_nothing_running(tmp_path: Path) -> Non
 class Ignored:
     def report(self, event: Event) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class Heard:
+    events: list[Event]
+
+    def report(self, event: Event) -> None:
+        self.events.append(event)
 
 
 def test_an_archive_is_read_in_its_own_order_and_what_is_refused_is_said(tmp_path: Path) -> None:
@@ -141,3 +152,36 @@ def test_what_is_known_is_read_but_not_decoded(tmp_path: Path) -> None:
         item.name: len(item.faces) for item in source.load(2, hashes.__contains__) if isinstance(item, LoadedPicture)
     }
     assert (decoded, faces) == (["b.jpg"], {"a.jpg": 0, "b.jpg": 1})
+
+
+@pytest.mark.parametrize(
+    ("lists", "problem"),
+    [
+        ((), r"CelebA's identity_CelebA\.txt is missing"),
+        (("identities.txt", "identity.txt"), r"several identity lists \(identities\.txt, identity\.txt\)"),
+    ],
+)
+def test_only_commands_with_layout_options_need_one_identity_list(
+    lists: tuple[str, ...], problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "img_celeba").mkdir()
+    (tmp_path / "img_celeba" / "000001.jpg").touch()
+    for name in lists:
+        (tmp_path / name).write_text("000001.jpg Ann\n")
+    reporter = Heard([])
+    listing = list_pictures(EmbedConfig(), tmp_path, FINGERPRINT, reporter)
+    assert [photo.identity for photo in listing.photos] == [None]
+    (notice,) = (event.text for event in reporter.events if isinstance(event, Notice))
+    assert re.search(f"{problem}, so the pictures have no identities$", notice)
+    with pytest.raises(ConfigError, match=f"{problem}; .*use --layout"):
+        list_pictures(EmbedConfig(), tmp_path, FINGERPRINT, reporter, has_layout=True)
+
+
+def test_options_for_photographs_are_refused_by_the_name_that_was_typed(tmp_path: Path) -> None:
+    (tmp_path / "faceclr.json").write_text("{}")
+    for config, typed in (
+        (EmbedConfig(face="all"), "--face,"),
+        (EmbedConfig(face="best", depth=1), "--face and --depth,"),
+    ):
+        with pytest.raises(ConfigError, match=f"contains prepared faces; omit {typed} which"):
+            list_pictures(config, tmp_path, FINGERPRINT, Silent())

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
-from skimage.data import astronaut
+from skimage.data import astronaut, brick, chelsea
 
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.encoders.loader import load_encoder
@@ -167,3 +167,21 @@ def test_people_on_photographs_that_lie_on_a_side_are_compared_as_if_upright(rea
         first, second = encoder.embed(np.stack(crops))
         similarities.append(first @ second)
     assert np.mean(np.array(similarities) > 0.363) > 0.95
+
+
+def test_other_views_are_tried_only_where_there_is_a_trace_of_a_face(
+    detector: YuNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    run_network = yunet._run_network
+
+    def counted(network: cv2.FaceDetectorYN, image: np.ndarray) -> list[np.ndarray]:
+        runs.append(image.shape)
+        return run_network(network, image)
+
+    monkeypatch.setattr(yunet, "_run_network", counted)
+    assert detector.detect(np.repeat(brick()[..., None], 3, 2)) == []
+    assert len(runs) == 1
+    # A cat has a trace of a face.
+    assert detector.detect(chelsea()) == []
+    assert len(runs) > 10

@@ -41,6 +41,22 @@ def test_the_ledger_can_be_queried_with_sql(tmp_path: Path) -> None:
     assert found.fetchall() == [("Zoë/笑.png", "no face found")]
 
 
+def test_a_ledger_of_the_last_release_is_read_and_extended(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    with Ledger.open(path, TERMS) as ledger:
+        ledger.add(DONE)
+    with sqlite3.connect(path) as database:
+        for name in ("turn", "bordered"):  # Version 0.1.0 had no such columns.
+            database.execute(f"ALTER TABLE photos DROP COLUMN {name}")
+    with Ledger.open_to_read(path) as ledger:
+        assert list(ledger.rows()) == [DONE]
+    turned = replace(DONE, path="a/2.jpg", output="a/2.jpg", turn=90, bordered=1)
+    with Ledger.open(path, TERMS) as ledger:
+        ledger.add(turned)
+    with Ledger.open_to_read(path) as ledger:
+        assert list(ledger.rows()) == [DONE, turned]
+
+
 def test_rows_added_before_an_error_are_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Ledger.open(tmp_path / "m.sqlite", TERMS) as ledger:
         ledger.add(DONE)

@@ -9,11 +9,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
+import skimage.data
 
 from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.prepare import PrepareConfig
@@ -326,3 +328,15 @@ def test_output_pictures_inside_the_source_are_refused(photos: Path, option: str
         ):
             prepare(photos, **{option: target})
     assert isinstance(prepare(photos, **{option: photos / "x.pdf"}), PrepareResult)
+
+
+def test_the_rotation_in_which_a_face_was_found_is_recorded(tmp_path: Path) -> None:
+    image = skimage.data.astronaut()[..., ::-1]
+    (tmp_path / "photos").mkdir()
+    for turns in range(3):
+        cv2.imwrite(str(tmp_path / "photos" / f"{turns}.png"), np.rot90(image, turns))
+    prepare(tmp_path / "photos", workers=1)
+    with closing(sqlite3.connect(tmp_path / "faces" / "manifest.sqlite")) as ledger:
+        found = ledger.execute("SELECT turn, bordered FROM photos ORDER BY path").fetchall()
+    # The second photograph is upright after a counterclockwise rotation by 270 degrees.
+    assert found == [(0, 0), (270, 0), (180, 0)]

@@ -108,9 +108,14 @@ def test_listed_triplets_make_others_easy(mining: Mining, split: Path, tmp_path:
 
 def test_people_are_classified(split: Path, tmp_path: Path) -> None:
     config = CenterConfig(data=(split,), out=tmp_path / "run", epochs=8, optimizer="adamw", lr=3e-3, **SMALL)
-    table = rows(run(config, Heard()).run)
+    heard = Heard()
+    table = rows(run(config, heard).run)
     assert table[-1]["accuracy"] > 0.9
     assert table[-1]["loss"] < 0.5 * table[0]["loss"]
+    opening = heard.of(Notice)[0].text
+    assert "on 56 pictures of 8 people in batches" in opening
+    # One picture of each person, and five people who are not in the training set.
+    assert "validating on 28 held-out pictures of 13 people" in opening
 
 
 def test_the_best_encoder_is_kept(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,9 +26,10 @@ from faceclr_cli.core.faces.face_folder import DESCRIPTION, UNNAMED, FaceFolder
 from faceclr_cli.core.sources.archive import is_archive
 from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.sources.layouts import photo_reader
+from faceclr_cli.core.sources.output_folders import GROUPS
 from faceclr_cli.core.text import display_path
 
-CLUSTER, ROWS = "cluster.json", "faces.jsonl"
+CLUSTER, ROWS = GROUPS, "faces.jsonl"
 NO_FACE = f"{UNNAMED}/no-face"
 """Inside the folder of single faces, which is not read as a person."""
 

@@ -16,6 +16,7 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.plots.labeled_photo import Label, draw_labels
 from faceclr_cli.core.sources.layouts import Photo, photo_reader
+from faceclr_cli.core.sources.output_folders import mark_output, require_output_folder
 from faceclr_cli.core.text import display_path
 
 _JPEG = (".jpg", ".jpeg")
@@ -28,10 +29,11 @@ class Annotator:
     Args:
         read: Returns the content of a photograph, given its name.
         targets: The path of each copy, by the name of its photograph.
+        out: The folder for the copies.
     """
 
-    def __init__(self, read: Callable[[str], bytes], targets: dict[str, Path]) -> None:
-        self._read, self._targets = read, targets
+    def __init__(self, read: Callable[[str], bytes], targets: dict[str, Path], out: Path) -> None:
+        self._read, self._targets, self._out = read, targets, out
 
     @classmethod
     @contextmanager
@@ -49,8 +51,6 @@ class Annotator:
         if source is None or out is None:
             yield None
             return
-        if out.exists() and not out.is_dir():
-            raise ConfigError(f"--annotate {display_path(out)}: is a file; name a folder")
         if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
             text = "is inside the folder of photographs, where copies would be read as photographs; choose another"
             raise ConfigError(f"--annotate {display_path(out)}: {text}")
@@ -61,8 +61,10 @@ class Annotator:
                 raise ConfigError(
                     f"--annotate {display_path(out)}: {display_path(photo.name)} would be overwritten; choose another"
                 )
+        folders = {photo.path.parent for photo in photos if photo.member is None}
+        require_output_folder("--annotate", out, folders, {target.parent for target in targets.values()})
         with photo_reader(source) as read:
-            yield cls(read, targets)
+            yield cls(read, targets, out)
 
     def write(self, photo: Photo, labels: Sequence[Label]) -> Path:
         """Writes the copy of a photograph atomically.
@@ -73,6 +75,7 @@ class Annotator:
         target = self._targets[photo.name]
         image = draw_labels(decode_picture(self._read(photo.name), photo.name), labels)
         try:
+            mark_output(self._out)
             with atomic_path(target) as temporary:
                 temporary.write_bytes(_jpeg(image, target))
         except OSError as error:

@@ -18,6 +18,7 @@ from faceclr_cli.core.evaluation.probing.probe_scores import ProbeRow, measure_p
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.plots.confusion_matrix import draw_confusion
 from faceclr_cli.core.plots.figure_style import require_drawable
+from faceclr_cli.core.sources.output_folders import require_outside
 
 _TASKS = {"linear": "training linear layers", "knn": "searching neighbors", "centroid": "comparing centroids"}
 
@@ -71,6 +72,8 @@ def linear_eval(config: LinearEvalConfig, reporter: Reporter) -> LinearEvalResul
     # Fail before the training, which may take long.
     if config.plot is not None:
         require_drawable(config.plot)
+        for source in config.stores:
+            require_outside("--plot", config.plot, source)
     if config.save is not None:
         require_classifier_folder(config.save)
     found = split_sources(config, reporter)

@@ -26,6 +26,7 @@ from faceclr_cli.core.metrics.cross_validation import (
 )
 from faceclr_cli.core.metrics.roc import auc, best_threshold, eer, fold_numbers, k_fold_accuracy, tar_at_far
 from faceclr_cli.core.plots.figure_style import require_drawable
+from faceclr_cli.core.sources.output_folders import require_outside
 from faceclr_cli.core.sources.person_names import name_key
 
 FARS = (1e-1, 1e-2, 1e-3)
@@ -46,7 +47,9 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         ConfigError, ModelError, FingerprintError: The encoder does not exist, or does not match the faces.
     """
     if config.plot is not None:
-        require_drawable(config.plot)  # Fail before the measurement, which may take hours.
+        # Fail before the measurement, which may take hours.
+        require_drawable(config.plot)
+        require_outside("--plot", config.plot, config.root)
     given = collect_evidence(config, reporter)
     judged, missing = given.judged, given.judged.missing
     reasons = tuple(dict.fromkeys(reason for reason in judged.reasons if reason))

@@ -29,13 +29,14 @@ from faceclr_cli.core.embeddings.crop_source import (
     require_faces,
 )
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.sources.layouts import Photo
+from faceclr_cli.core.sources.output_folders import mark_output, require_output_folder, require_outside
 from faceclr_cli.core.sources.picture_names import FolderPictures
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import cores
@@ -213,8 +214,9 @@ def open_photo_reader(
         FingerprintError: The faces were prepared differently from what the encoder needs.
         ModelError: The alignment that the encoder needs is not available.
     """
-    if root is not None and crops is not None:
-        require_apart(crops, root, is_below=True)
+    if crops is not None:
+        require_outside("--save-crops", crops, root)
+        require_output_folder("--save-crops", crops, [root or Path()])
     if root is not None and not root.is_dir():
         raise DataError(f"{display_path(root)}: {'not a folder' if root.exists() else 'no such folder'}")
     prepared = None
@@ -235,31 +237,23 @@ def similarity_of(a: EmbeddedPhoto, b: EmbeddedPhoto) -> float | None:
     return float(np.clip(a.embedding.astype(np.float64) @ b.embedding.astype(np.float64), -1, 1))
 
 
-def require_apart(crops: Path, photos: Path, *, is_below: bool) -> None:
-    """Checks that crops would not be written among the photographs, where the next run would read them as photographs.
-
-    Args:
-        crops: The folder for the crops.
-        photos: The folder of photographs.
-        is_below: True if sub-folders of `photos` hold photographs too.
-
-    Raises:
-        ConfigError: `crops` is `photos`, or a sub-folder that is read too.
-    """
-    place, photographs = crops.resolve(), photos.resolve()
-    if place == photographs or (is_below and place.is_relative_to(photographs)):
-        raise ConfigError(
-            f"--save-crops {display_path(crops)}: is inside the folder of photographs, and the next run would read "
-            "the crops as photographs; choose another folder"
-        )
-
-
-def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:
-    """Writes a crop as a lossless PNG.
+def crop_path(folder: Path, name: str) -> Path:
+    """Returns the path of a crop.
 
     Args:
         folder: The output folder.
         name: Name of the photograph. Absolute paths and `..` are rewritten so that the file stays inside the folder.
+    """
+    inside = name.lstrip("/") if not leads_out(name.lstrip("/")) else name.replace("/", "_").replace("..", "_")
+    return (folder / inside).with_name(PurePosixPath(inside).name + ".png")
+
+
+def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:
+    """Writes a crop as a lossless PNG, into a folder that is marked as output if it is new.
+
+    Args:
+        folder: The output folder.
+        name: Name of the photograph; see `crop_path`.
         crop: RGB, 0-255. Shape: (size, size, 3).
 
     Returns:
@@ -268,11 +262,11 @@ def save_crop(folder: Path, name: str, crop: NDArray[np.uint8]) -> Path:
     Raises:
         DataError: The crop cannot be encoded as PNG.
     """
-    inside = name.lstrip("/") if not leads_out(name.lstrip("/")) else name.replace("/", "_").replace("..", "_")
-    target = (folder / inside).with_name(PurePosixPath(inside).name + ".png")
+    target = crop_path(folder, name)
     done, data = cv2.imencode(".png", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR))
     if not done:
         raise DataError(f"{display_path(target)}: cannot be written as PNG")
+    mark_output(folder)
     with atomic_path(target) as temporary:
         temporary.write_bytes(data.tobytes())
     return target

@@ -90,10 +90,12 @@ def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResu
 
 def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
     if config.save_crops is not None:
-        from faceclr_cli.core.evaluation.verification.photographs import require_apart, save_crop
+        from faceclr_cli.core.evaluation.verification.photographs import crop_path, save_crop
+        from faceclr_cli.core.sources.output_folders import require_output_folder
 
-        for photo in config.photos:
-            require_apart(config.save_crops, photo.parent, is_below=False)
+        folders = [photo.parent for photo in config.photos]
+        within = [crop_path(config.save_crops, str(photo)).parent for photo in config.photos]
+        require_output_folder("--save-crops", config.save_crops, folders, within)
     # sface loads its network on another core while the faces are detected.
     encoder = load_encoder(config.model, "cpu")
     rule = choose_rule(encoder, config)

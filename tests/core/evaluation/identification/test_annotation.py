@@ -12,6 +12,7 @@ from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.identification.annotation import targets_of
 from faceclr_cli.core.evaluation.identification.identify import identify
 from faceclr_cli.core.events import Silent
+from faceclr_cli.core.sources.output_folders import OUTPUT_MARK
 
 
 def _write(path: Path, person: int, picture: int) -> None:
@@ -42,7 +43,7 @@ def test_copies_keep_their_folders_and_their_photographs_stay_as_they_were(album
     written = {
         path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
     }
-    assert written == {"a.jpg", "a.png.jpg", "trip/day one/b.JPG"}
+    assert written == {OUTPUT_MARK, "a.jpg", "a.png.jpg", "trip/day one/b.JPG"}
     assert before == {path: path.read_bytes() for path in (album / "photos").rglob("*") if path.is_file()}
     original, copy = (cv2.imread(str(folder / "a.jpg")).astype(int) for folder in (album / "photos", tmp_path / "out"))
     changed = (abs(original - copy) > 60).any(axis=2)

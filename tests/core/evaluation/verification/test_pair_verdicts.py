@@ -144,11 +144,8 @@ def test_crops_are_never_saved_among_the_photographs(root: Path, tmp_path: Path)
     pairs = _listed(tmp_path, LINE_BY_LINE)
     for crops in (root, root / "crops"):
         config = VerifyConfig(pairs=pairs, model="pixels", threshold=0.5, root=root, save_crops=crops)
-        with pytest.raises(ConfigError, match="is inside the folder of photographs"):
+        with pytest.raises(ConfigError, match="where the next run would read it"):
             list(verdicts(config, Silent()))
-    photos = (root / NAMES[0], root / NAMES[1])
-    with pytest.raises(ConfigError, match="is inside the folder of photographs"):
-        run(VerifyConfig(photos=photos, model="pixels", threshold=0.5, save_crops=photos[1].parent), Silent())
     assert not (root / "crops").exists()
 
 
