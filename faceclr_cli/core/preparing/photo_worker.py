@@ -163,7 +163,7 @@ def _read(work: CropJob, row: Row) -> tuple[bytes | None, Row]:
         # Check the type first: opening a device may already have side effects.
         if not stat.S_ISREG(os.stat(work.source).st_mode):
             return None, replace(row, reason=Reason.NOT_A_FILE)
-        with open(os.open(work.source, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open(os.open(work.source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             about = os.fstat(file.fileno())
             # Ask for no more than the file contains, because `read` allocates what it is asked for.
             data = file.read(min(about.st_size, MAX_BYTES) + 1)

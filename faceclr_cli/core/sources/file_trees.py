@@ -14,7 +14,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import read_bytes
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.sources.archive import Archive, Member
-from faceclr_cli.core.text import display_path
+from faceclr_cli.core.text import display_path, is_file_name
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
@@ -146,9 +146,9 @@ def read_file(path: Path) -> bytes:
 
 
 def leads_out(name: str) -> bool:
-    """Returns True if an untrusted path is not below its folder: absolute, with `..`, empty, or with a NUL byte."""
+    """Returns True if an untrusted path may not be below its folder: absolute, with `..`, empty, or not a path here."""
     path = PurePosixPath(name)
-    return not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name
+    return not path.parts or path.is_absolute() or ".." in path.parts or not all(map(is_file_name, path.parts))
 
 
 def _list_folder(root: Path) -> Tree:
