@@ -69,7 +69,7 @@ def threads_per_process(processes: int) -> int:
 
 def _physical_memory() -> int:
     if hasattr(os, "sysconf"):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     import psutil  # Windows
 
     return int(psutil.virtual_memory().total)

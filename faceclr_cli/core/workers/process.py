@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ def held_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
 
     Windows cannot hold back signals.
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    if sys.platform == "win32" or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     former = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
@@ -41,5 +42,5 @@ def held_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
 
 def release_signals(signals: Collection[signal.Signals]) -> None:
     """Lets signals through that the parent held back while it started this process."""
-    if hasattr(signal, "pthread_sigmask"):
+    if sys.platform != "win32" and hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
