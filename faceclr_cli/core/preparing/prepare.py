@@ -18,7 +18,8 @@ from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops, fingerpri
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.face_folder import DESCRIPTION
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.reasons import FILTER_REASONS
+from faceclr_cli.core.faces.heif_decoder import has_heif_decoder
+from faceclr_cli.core.faces.reasons import FILTER_REASONS, Reason
 from faceclr_cli.core.preparing.crop_paths import default_faces_folder, plan_crops
 from faceclr_cli.core.preparing.engine import EngineRun, LedgerState, check_sources, make_faces, plan_first_round
 from faceclr_cli.core.preparing.given_faces import attach_given_faces, report_outside
@@ -30,11 +31,14 @@ from faceclr_cli.core.preparing.template_check import require_arcface
 from faceclr_cli.core.sources.file_trees import is_picture
 from faceclr_cli.core.sources.layouts import Layout, Photos, find_photos
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.wording import count
 from faceclr_cli.core.workers.capacity import require_processes
 from faceclr_cli.core.workers.pool import WORKER_BYTES, Crew, Processes
 
 _RUN_OPTIONS = ("sheet", "plot", "dry_run", "retry", "workers", "cluster")
 """Options that do not affect the faces."""
+
+_HEIC = (".heic", ".heif", ".hif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +319,7 @@ def _update_folder(
         state = _compare(config, found, work, recipe.out, ledger.rows(), ledger.given_digests())
         run = make_faces(work, recipe, _limits(config), ledger, state, reporter, _crew(config, recipe.out))
         ledger.commit()
+        _report_heic(ledger.rows(), reporter)
         if config.landmarks is not None:
             report_outside(work, ledger.rows(), config, reporter)
         result = _summarize(recipe.out, found, ledger, run)
@@ -323,6 +328,16 @@ def _update_folder(
     else:
         (recipe.out / DESCRIPTION).unlink(missing_ok=True)
     return result
+
+
+def _report_heic(rows: Iterable[Row], reporter: Reporter) -> None:
+    """Says what to install if there are HEIC pictures and no decoder."""
+    if has_heif_decoder():
+        return
+    unread = sum(row.reason is Reason.UNSUPPORTED and row.path.lower().endswith(_HEIC) for row in rows)
+    if unread:
+        text = f"{count(unread, 'HEIC picture')} cannot be read; pip install 'faceclr[heif]', then add --retry failed"
+        reporter.report(Notice(text=text, level="warning"))
 
 
 def _summarize(out: Path, found: Photos, ledger: Ledger, run: EngineRun) -> PrepareResult:

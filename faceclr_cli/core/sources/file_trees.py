@@ -20,7 +20,7 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif"}
 )
-"""Suffixes of files that are treated as photos. HEIC is included so that it is reported, not ignored."""
+"""Suffixes of files that are treated as photos. HEIC without its decoder is reported, not ignored."""
 
 _COMPANIONS = frozenset(
     {

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, resource_tracker
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +22,11 @@ from faceclr_cli.core.training.machine import Machine
 from faceclr_cli.core.training.stop_signals import SIGNALS
 from faceclr_cli.core.workers.capacity import threads_per_process
 from faceclr_cli.core.workers.process import claim_process, held_signals, release_signals
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 R = TypeVar("R")
 

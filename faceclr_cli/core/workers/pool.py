@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
 import cv2
@@ -23,6 +23,11 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.workers.capacity import THREADS_VARIABLE, cores, threads_per_process
 from faceclr_cli.core.workers.memory import PICTURE, keep_memory
 from faceclr_cli.core.workers.process import claim_process, held_signals
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 T = TypeVar("T")
 R = TypeVar("R")
