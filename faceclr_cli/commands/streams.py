@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import errno
 import os
-import signal
 import sys
 from typing import TextIO, cast
 
-CLOSED_PIPE = 128 + signal.SIGPIPE
+CLOSED_PIPE = 141
+"""Exit code: 128 and the number of SIGPIPE, a signal that Windows lacks."""
+_CLOSED_PIPE_ERRORS = (errno.EPIPE, errno.EINVAL) if sys.platform == "win32" else (errno.EPIPE,)
 _DATA = 3
 _STANDARD_ERROR = 2
 _ERROR_HANDLER = "faceclr-ascii"
@@ -67,7 +68,7 @@ def abandon_output(error: OSError) -> int:
     """
     # Otherwise, the interpreter would fail to flush the buffer at exit, and print another error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if error.errno == errno.EPIPE:
+    if error.errno in _CLOSED_PIPE_ERRORS:
         return CLOSED_PIPE
     sys.stderr.write(f"error: standard output: {error.strerror or error}\n")
     return _DATA

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_file():
-            with open(temporary, "rb") as written:
-                os.fsync(written.fileno())
+            flush_file(temporary)
+        elif sys.platform == "win32" and target.is_dir():
+            target.rmdir()  # Windows does not rename onto a folder, not even an empty one.
         os.replace(temporary, target)
         _flush_folder(target.parent)
     finally:
@@ -96,9 +97,16 @@ def _process_namespace() -> str:
     return hashlib.sha256(space.encode()).hexdigest()[:8]
 
 
+def flush_file(path: Path) -> None:
+    """Makes the content of a file survive a power failure."""
+    # Windows flushes only files that are open for writing.
+    with open(path, "r+b" if sys.platform == "win32" else "rb") as written:
+        os.fsync(written.fileno())
+
+
 def _flush_folder(folder: Path) -> None:
     """Makes a rename in the folder survive a power failure."""
-    with suppress(OSError):  # Some file systems do not support it.
+    with suppress(OSError):  # Windows and some file systems do not support it.
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -158,6 +166,11 @@ def _remove(path: Path) -> None:
 
 
 def _has_ended(process: int) -> bool:
+    if sys.platform == "win32":
+        import psutil
+
+        # There, `os.kill` with signal 0 would send Ctrl-C.
+        return not psutil.pid_exists(process)
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -207,22 +220,25 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Locks an output folder against other runs for the duration of the block.
 
     The lock is on the folder itself: it leaves no file, and the system releases it when the process ends, even by
-    SIGKILL. On file systems without locks, a lock file in the temporary directory excludes other runs on this machine.
+    SIGKILL. On file systems without locks, and on Windows, where folders cannot be locked, a lock file in the temporary
+    directory excludes other runs on this machine.
 
     Raises:
         LockedError: Another process holds the lock.
     """
-    descriptor = _lock_folder(folder)
+    release = _lock_folder(folder)
     try:
         remove_stale(folder)
         yield
     finally:
-        os.close(descriptor)
+        release()
 
 
 @contextmanager
 def shared(path: Path) -> Iterator[int]:
     """Opens a file for reading, and locks it against programs that modify it in place, such as HDF5.
+
+    On Windows, the file is not locked.
 
     Yields:
         A file descriptor.
@@ -231,10 +247,10 @@ def shared(path: Path) -> Iterator[int]:
         OSError: The file cannot be opened.
         LockedError: Another program has opened the file for writing.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         try:
-            _lock(descriptor, fcntl.LOCK_SH)
+            _lock(descriptor, is_exclusive=False)
         except BlockingIOError:
             text = "another program, such as a notebook, has opened it for writing; close it there and try again"
             raise LockedError(f"{path}: {text}") from None
@@ -243,38 +259,43 @@ def shared(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _lock_folder(folder: Path) -> int:
-    """Locks a folder and returns its descriptor, or that of the lock file."""
+def _lock_folder(folder: Path) -> Callable[[], None]:
+    """Locks a folder and returns the function that unlocks it."""
+    locked = LockedError(f"{folder}: another run is writing to this folder; wait for it or choose another -o")
     while True:
         folder.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            return _lock_file_of(folder, locked)
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            if not _lock(descriptor, fcntl.LOCK_EX):
+            if not _lock(descriptor, is_exclusive=True):
                 os.close(descriptor)
-                descriptor = _open_lock_file(folder)
-                _lock(descriptor, fcntl.LOCK_EX)
-                return descriptor
+                return _lock_file_of(folder, locked)
             # The run that held the lock may have removed the folder in the meantime.
             if folder.stat().st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
+                return partial(os.close, descriptor)
         except FileNotFoundError:
             pass
         except BlockingIOError:
             os.close(descriptor)
-            raise LockedError(
-                f"{folder}: another run is writing to this folder; wait for it or choose another -o"
-            ) from None
+            raise locked from None
         os.close(descriptor)
 
 
-def _lock(descriptor: int, kind: int) -> bool:
-    """Locks an open file or folder without waiting. Returns False if the file system does not support locks.
+def _lock(descriptor: int, *, is_exclusive: bool) -> bool:
+    """Locks an open file or folder without waiting. Returns False if the system does not support it.
 
     Raises:
         BlockingIOError: Another process holds a conflicting lock.
     """
+    if sys.platform == "win32":
+        return False
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if is_exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _LOCKS_UNSUPPORTED:
             raise
@@ -282,8 +303,15 @@ def _lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _open_lock_file(folder: Path) -> int:
-    """Opens the lock file of a folder that cannot be locked itself."""
+def _lock_file_of(folder: Path, locked: LockedError) -> Callable[[], None]:
+    """Locks the lock file of a folder that cannot be locked itself, and returns the function that unlocks it."""
+    from filelock import FileLock, Timeout
+
+    user = f"{os.getuid()}-" if hasattr(os, "getuid") else ""  # On Windows, each user has a temporary directory.
     name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
-    path = Path(tempfile.gettempdir()) / f"faceclr-{os.getuid()}-{name}.lock"
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock = FileLock(Path(tempfile.gettempdir()) / f"faceclr-{user}{name}.lock", timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise locked from None
+    return lock.release

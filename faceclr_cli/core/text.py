@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import sys
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -17,6 +18,8 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _URL = re.compile(r"^(https?|ftp|s3|gs|file):/(?!/)")
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$')
+ON_WINDOWS = sys.platform == "win32"
 LINE_END = re.compile(r"\r\n|\r|\n")
 """Line endings. Unlike `str.splitlines`, it does not split at characters that may occur in names."""
 
@@ -64,3 +67,14 @@ def display_path(path: Path | str) -> str:
     """
     text = _URL.sub(r"\1://", os.fspath(path))
     return text if text.isprintable() else repr(text)[1:-1]
+
+
+def is_file_name(name: str) -> bool:
+    r"""Returns True if this system can store a file or folder of this name.
+
+    Archives and lists made elsewhere may contain names that Windows cannot store (`a?.jpg`, `aux`) or reads as a path
+    (`..\\a.jpg`) or as a stream of another file (`a:b.jpg`).
+    """
+    if "/" in name or "\0" in name:
+        return False
+    return not ON_WINDOWS or not (_NOT_ON_WINDOWS.search(name) or PureWindowsPath(name).is_reserved())

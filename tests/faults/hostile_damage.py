@@ -28,7 +28,7 @@ def damage() -> Iterator[Hostile]:
         Reason.NOT_A_PICTURE: _no_pictures(),
         Reason.NO_FACE: _faceless(),
         Reason.EMPTY: {"empty.jpg": b""},
-        Reason.UNSUPPORTED: {"phone.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50)},
+        Reason.UNSUPPORTED: {"video.heif": b"\0\0\0\x18ftypavci\0\0\0\0mif1avci" + bytes(50)},
     }.items():
         yield from (Hostile(name=name, make=data, expected=(reason,)) for name, data in files.items())
     for name, data in _scratched(face).items():

@@ -44,6 +44,12 @@ class PrepareConfig:
     assume: Literal["arcface"] | None = option(
         None, panel="Detection", help="With --detector none: template that the crops are aligned to"
     )
+    landmarks: Path | None = option(
+        None,
+        panel="Detection",
+        metavar="FILE",
+        help="Landmarks of the faces, found by another detector: CSV or JSON lines with path and five points",
+    )
     face: Literal["largest", "center", "best", "all", "only"] = option(
         "largest",
         panel="Detection",
@@ -136,6 +142,8 @@ class PrepareConfig:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        if self.landmarks is not None and self.detector != "yunet":
+            raise ValueError("--landmarks takes the place of a detector; omit --detector")
         if self.detector == "none":
             if self.face != "largest" or self.min_size or self.min_score is not None:
                 raise ValueError("--detector none detects no faces; omit --face, --min-size and --min-score")

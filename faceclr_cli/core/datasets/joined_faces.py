@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.packed_faces import PackedFaces, map_packed
 from faceclr_cli.core.errors import ConfigError
-from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
+from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN, Fingerprint
 from faceclr_cli.core.text import display_path
 
 
@@ -164,4 +164,6 @@ def _common_fingerprint(fingerprints: Sequence[Fingerprint]) -> Fingerprint:
         for field in fields(Fingerprint)
         if any(getattr(fingerprint, field.name) == UNKNOWN for fingerprint in fingerprints)
     }
+    if LANDMARKS in (fingerprint.detector for fingerprint in fingerprints):
+        unknown.setdefault("detector", LANDMARKS)
     return replace(fingerprints[0], **unknown)

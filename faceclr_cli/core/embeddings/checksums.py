@@ -6,6 +6,7 @@ therefore read through `CheckedFile`, which verifies each block before HDF5 read
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
@@ -56,14 +57,21 @@ def append_checksums(path: Path) -> None:
 def read_checksums(descriptor: int) -> Checksums | None:
     """Reads the checksums of an open file. Returns None if there are none, or the length of the file has changed."""
     size = os.fstat(descriptor).st_size
-    end = os.pread(descriptor, _END.size, max(0, size - _END.size))
+    with io.FileIO(descriptor, closefd=False) as file:
+        return _read_checksums(file, size)
+
+
+def _read_checksums(file: io.FileIO, size: int) -> Checksums | None:
+    file.seek(max(0, size - _END.size))
+    end = file.read(_END.size)
     if len(end) < _END.size or not end.startswith(_MAGIC):
         return None
     _, length, checksum = _END.unpack(end)
     table_bytes = 4 * -(-length // BLOCK_BYTES)
     if size != length + table_bytes + _END.size:
         return None
-    table = os.pread(descriptor, table_bytes, length)
+    file.seek(length)
+    table = file.read(table_bytes)
     if _table_checksum(table, length) != checksum:
         return None
     return Checksums(length=length, blocks=np.frombuffer(table, "<u4"))
@@ -83,7 +91,9 @@ class CheckedFile:
     """
 
     def __init__(self, descriptor: int, checksums: Checksums, path: Path) -> None:
-        self._descriptor, self._checksums, self._path = descriptor, checksums, path
+        # Not `os.preadv`, which only Linux and recent versions of macOS have.
+        self._file = io.FileIO(descriptor, closefd=False)
+        self._checksums, self._path = checksums, path
         self._verified = np.zeros(len(checksums.blocks), bool)
         self._position = 0
 
@@ -143,9 +153,10 @@ class CheckedFile:
             pass
 
     def _fill(self, view: memoryview, offset: int) -> None:
+        self._file.seek(offset)
         done = 0
         while done < len(view):
-            count = os.preadv(self._descriptor, [view[done:]], offset + done)
+            count = self._file.readinto(view[done:])
             if not count:
                 raise DataError(f"{display_path(self._path)}: was truncated while it was read")
             done += count

@@ -284,8 +284,11 @@ def require_faces(root: Path, model: str, wanted: Fingerprint, reporter: Reporte
     """
     faces = open_face_set(root)
     faces.fingerprint.require_same_crops(wanted, display_path(root), f"the encoder {model}")
-    if UNKNOWN in (faces.fingerprint.detector, wanted.detector) and faces.fingerprint.detector != wanted.detector:
+    detectors = faces.fingerprint.detector, wanted.detector
+    if not (faces.fingerprint.has_known_detector and wanted.has_known_detector) and detectors[0] != detectors[1]:
         text = "these faces and the encoder's training faces have only their template in common"
+        if UNKNOWN not in detectors:
+            text = "these faces and the encoder's training faces were aligned by the landmarks of different detectors"
         reporter.report(Notice(text=f"{display_path(root)}: {text}; results may be slightly worse"))
     return faces
 

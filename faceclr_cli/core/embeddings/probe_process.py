@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from faceclr_cli.core.embeddings.store import read_whole_store
-from faceclr_cli.core.embeddings.store_probe import REFUSED, TOO_LARGE
+from faceclr_cli.core.embeddings.store_probe import MEMORY, REFUSED, TOO_LARGE
 from faceclr_cli.core.errors import DataError
-
-_MEMORY = 1 << 30
 
 
 def main() -> None:
     """Reads the file named by the first argument, with the second as the limit of CPU time in seconds."""
     path, seconds = Path(sys.argv[1]), int(sys.argv[2])
-    for kind, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CORE, 0)):
-        hard = resource.getrlimit(kind)[1]
-        lower = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (lower, lower))
+    _limit_resources(seconds)
     try:
         read_whole_store(path)
     except DataError as error:
@@ -28,3 +23,17 @@ def main() -> None:
         sys.stdout.flush()
         os._exit(TOO_LARGE if isinstance(error.__cause__, MemoryError) else REFUSED)
     os._exit(0)  # Skips the cleanup of HDF5, which may crash on a damaged file.
+
+
+def _limit_resources(seconds: int) -> None:
+    if sys.platform == "win32":
+        return  # The parent watches this process.
+    try:
+        import resource
+    except ImportError:
+        return
+    for kind, limit in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(kind)[1]
+        lower = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        with suppress(ValueError, OSError):  # macOS does not limit the address space.
+            resource.setrlimit(kind, (lower, lower))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
+
+from faceclr_cli.core.artifacts import flush_file
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str] | None = None) -> None:
@@ -24,5 +25,4 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, 
     mode = path.stat().st_mode
     save_file(plain, path, metadata=dict(note) if note else None)
     path.chmod(mode)
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    flush_file(path)

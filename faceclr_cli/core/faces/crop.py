@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.align import INTERPOLATION, Alignment, reduction
 from faceclr_cli.core.faces.decode import Picture, read_bytes
 from faceclr_cli.core.faces.detect import LONG_SIDE, Detector, Face, Selection, UnfitError
-from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
+from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.haar import Haar
 from faceclr_cli.core.faces.mtcnn import Mtcnn
 from faceclr_cli.core.faces.reasons import Reason
@@ -73,6 +73,18 @@ def default_fingerprint(size: int = 112) -> Fingerprint:
     )
 
 
+def fingerprint_for_landmarks(alignment: Alignment) -> Fingerprint:
+    """Returns the fingerprint of crops that this version makes by landmarks from a file."""
+    return Fingerprint(
+        detector=LANDMARKS,
+        detector_digest=UNKNOWN,
+        template=alignment.template,
+        size=alignment.size,
+        interpolation=INTERPOLATION,
+        padding=alignment.padding,
+    )
+
+
 def fingerprint_for_foreign_crops(template: str | None, size: int) -> Fingerprint:
     """Returns the fingerprint of crops made elsewhere, of which at most the template is known."""
     return Fingerprint(
@@ -96,6 +108,7 @@ class PhotoCropper:
     Args:
         fingerprint: Fingerprint of an encoder or of prepared faces.
         selection: Which faces to use.
+        detects: False if the faces are always given, so that no detector is needed.
 
     Raises:
         ModelError: This version does not have the detector, template or interpolation of the fingerprint, or the
@@ -111,13 +124,13 @@ class PhotoCropper:
         (1, (112, 112, 3))
     """
 
-    def __init__(self, fingerprint: Fingerprint, selection: Selection | None = None) -> None:
-        self.fingerprint = _fill_unknown(fingerprint)
+    def __init__(self, fingerprint: Fingerprint, selection: Selection | None = None, *, detects: bool = True) -> None:
+        self.fingerprint = _fill_unknown(fingerprint) if detects else fingerprint
         self._selection = selection or Selection()
         self._alignment = _alignment(self.fingerprint)
-        self._detector = _detector(self.fingerprint, self._selection.min_score)
+        self._detector = _detector(self.fingerprint, self._selection.min_score) if detects else None
 
-    def crop_data(self, data: bytes, origin: Path | str = "picture") -> list[AlignedFace]:
+    def crop_data(self, data: bytes, origin: Path | str = "picture", given: Sequence[Face] = ()) -> list[AlignedFace]:
         """Decodes a photo, detects faces and crops them.
 
         Large JPEGs are decoded at a fraction of their size if no face needs more pixels.
@@ -125,6 +138,7 @@ class PhotoCropper:
         Args:
             data: Content of the file.
             origin: Name of the picture in errors.
+            given: The faces, in pixels of the full-size, upright photo, if no detector is to find them.
 
         Returns:
             One crop, or more if the selection takes all faces.
@@ -136,10 +150,13 @@ class PhotoCropper:
         picture = Picture(data, origin)
         shrunk = picture.shrink_to(LONG_SIDE)
         image = picture.pixels(shrunk)
-        found = self._detector.detect(image)
         # Face sizes refer to the full-size photo, regardless of the decoded size.
         height, width = (side * shrunk for side in image.shape[:2])
-        taken = self._selection.take([face.scaled(shrunk) for face in found], (height, width), origin)
+        if self._detector is None or given:
+            found = _require_inside(given, (height, width), origin)
+        else:
+            found = [face.scaled(shrunk) for face in self._detector.detect(image)]
+        taken = self._selection.take(found, (height, width), origin)
         needed = min(self._reduction(face, origin) for face in taken)
         if needed < shrunk:
             shrunk = needed
@@ -166,10 +183,23 @@ class PhotoCropper:
             raise UnfitError(origin, Reason.NO_FACE, f"no face found ({error})") from error
 
 
+def _require_inside(given: Sequence[Face], shape: tuple[int, int], origin: Path | str) -> Sequence[Face]:
+    """Checks that given faces are in the picture. Single points of a face that is cut off may lie beyond its edge."""
+    height, width = shape
+    for face in given:
+        x, y = face.center if face.landmarks is None else face.landmarks.mean(axis=0)
+        if not (0 <= x <= width and 0 <= y <= height):
+            text = f"the landmarks are outside the picture of {width} x {height} pixels"
+            raise UnfitError(origin, Reason.BAD_LANDMARKS, text, len(given))
+    return given
+
+
 def _fill_unknown(fingerprint: Fingerprint) -> Fingerprint:
-    if fingerprint.detector != UNKNOWN:
+    if fingerprint.has_known_detector:
         return fingerprint
     usual = default_fingerprint(fingerprint.size)
+    if fingerprint.detector == LANDMARKS:
+        return replace(fingerprint, detector=usual.detector, detector_digest=usual.detector_digest)
     if fingerprint.template != usual.template:
         raise ModelError(
             "this encoder was trained on crops made elsewhere, so photos cannot be cropped for it; give it crops "

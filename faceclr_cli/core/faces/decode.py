@@ -16,6 +16,7 @@ from faceclr_cli.core.errors import DataError, UnreadableImageError
 from faceclr_cli.core.faces import heif
 from faceclr_cli.core.faces.decoder_noise import NOISE
 from faceclr_cli.core.faces.headers import Header, read_header
+from faceclr_cli.core.faces.heif_decoder import decode_heic, has_heif_decoder
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.text import display_path
 
@@ -40,7 +41,9 @@ class BadPictureError(UnreadableImageError):
 
 
 def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str = "picture") -> NDArray[np.uint8]:
-    """Decodes a photo: JPEG, PNG, WebP, TIFF, BMP, PNM, and other formats of this OpenCV (GIF, AVIF, JPEG 2000).
+    """Decodes a photo: JPEG, PNG, WebP, TIFF, BMP, PNM, HEIC with the extra `heif`, and other formats of this OpenCV.
+
+    These are GIF, AVIF and JPEG 2000.
 
     Gray, palette, CMYK, 16-bit and transparent pictures are converted to 8-bit RGB, and the EXIF orientation is
     applied. Of an animation, the first frame is decoded.
@@ -135,6 +138,11 @@ class Picture:
         Raises:
             BadPictureError: The picture is damaged.
         """
+        if self.header.kind == "HEIC":
+            image = decode_heic(self._data, MAX_PIXELS)
+            if image is None:
+                raise self._damaged()
+            return image
         transform = self._transform()
         # The orientation in the container takes precedence: a copy in EXIF must not be applied in addition.
         flags = _FLAGS[shrink] if transform is None else _FLAGS[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
@@ -171,6 +179,10 @@ def _checked_header(data: bytes, origin: Path | str) -> Header:
     header = read_header(data)
     if header is None:
         raise BadPictureError(origin, Reason.NOT_A_PICTURE, "not a picture (not JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF)")
+    if header.kind == "HEIC" and not has_heif_decoder():
+        raise BadPictureError(
+            origin, Reason.UNSUPPORTED, "HEIC needs pi-heif, which is not installed; pip install 'faceclr[heif]'"
+        )
     if header.width * header.height > MAX_PIXELS:
         size = f"{header.width} x {header.height} pixels"
         raise BadPictureError(

@@ -11,6 +11,10 @@ from faceclr_cli.core.errors import DataError, FingerprintError
 UNKNOWN = "unknown"
 """Value of a field for crops that were made elsewhere."""
 
+LANDMARKS = "landmarks"
+"""Value of `detector` for crops that were aligned by landmarks from a file. The detector that found them is not known,
+and the digest is `unknown`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
@@ -20,7 +24,8 @@ class Fingerprint:
     The fingerprint of an encoder has the channel order and normalization of the network's input instead.
 
     Attributes:
-        detector: Name of the face detector, or `unknown` for crops made elsewhere.
+        detector: Name of the face detector, `landmarks` for crops aligned by landmarks from a file, or `unknown` for
+            crops made elsewhere.
         detector_digest: First 16 digits of the SHA-256 of the detector's weights, or `unknown`.
         template: Name of the alignment: the landmark template, or the method and its margin.
         size: Side of the square crop in pixels.
@@ -55,6 +60,11 @@ class Fingerprint:
     channels: str = "rgb"
     normalization: str = "none"
 
+    @property
+    def has_known_detector(self) -> bool:
+        """Whether the detector is known, so that this version can find the same faces in a photo."""
+        return self.detector not in (UNKNOWN, LANDMARKS)
+
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object. Artifacts keep the key `normalisation` of earlier releases."""
         return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
@@ -83,12 +93,15 @@ class Fingerprint:
         """Checks that an encoder and crops, or two sets of crops, have the same preprocessing.
 
         Channel order and normalization are ignored, because encoders apply them to crops themselves. Unknown fields of
-        crops made elsewhere are ignored too, except for the template, which the user declares in `prepare`.
+        crops made elsewhere are ignored too, except for the template, which the user declares in `prepare`, and so is
+        the detector of crops that were aligned by landmarks from a file.
 
         Raises:
             FingerprintError: They differ; the message names the first field that differs.
         """
         known = [name for name in _MAY_BE_UNKNOWN if UNKNOWN not in (getattr(self, name), getattr(other, name))]
+        if "detector" in known and not (self.has_known_detector and other.has_known_detector):
+            known.remove("detector")
         self._require([*known, "template", "size"], other, this_origin, other_origin)
 
     def _require(self, names: list[str], other: Fingerprint, this_origin: str, other_origin: str) -> None:

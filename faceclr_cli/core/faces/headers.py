@@ -151,14 +151,22 @@ def _tiff_directory(data: bytes, order: str, entries: range, offset: str) -> Hea
 
 
 def _avif(data: bytes) -> Header:
+    return _heif_header("AVIF", data)
+
+
+def _heic(data: bytes) -> Header:
+    return _heif_header("HEIC", data, Reason.TRUNCATED if heif.is_truncated(data) else None)
+
+
+def _heif_header(kind: str, data: bytes, flaw: Reason | None = None) -> Header:
     # The picture may be a grid of tiles or contain a thumbnail; the largest extent determines the allocation.
     extents = [struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data[:65536])]
     width, height = max(extents, key=lambda extent: extent[0] * extent[1], default=(0, 0))
-    return Header(kind="AVIF", width=width, height=height)
+    return Header(kind=kind, width=width, height=height, flaw=flaw)
 
 
-def _heic(_: bytes) -> Header:
-    return Header(kind="HEIC", width=0, height=0, flaw=Reason.UNSUPPORTED)
+def _heif(_: bytes) -> Header:
+    return Header(kind="HEIF", width=0, height=0, flaw=Reason.UNSUPPORTED)
 
 
 def _jxl(_: bytes) -> Header:
@@ -187,6 +195,7 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Header]], ...] 
     (lambda data: data.startswith((b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")), _bigtiff),
     (lambda data: heif.codec(data) == "AVIF", _avif),
     (lambda data: heif.codec(data) == "HEIC", _heic),
+    (lambda data: heif.codec(data) == "HEIF", _heif),
     (lambda data: data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")), _jxl),
     (lambda data: data.startswith(b"\0\0\0\x0cjP  \r\n\x87\n"), _jp2),
     (lambda data: re.match(rb"P[1-6][\s#]", data) is not None, _pnm),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 _AVIF = frozenset({b"avif", b"avis"})
-_HEVC_AND_OTHERS = frozenset(
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"avci", b"avcs", b"vvic", b"vvis"}
-)
+_HEVC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_OTHERS = frozenset({b"avci", b"avcs", b"vvic", b"vvis"})
+"""Brands of pictures in H.264 and H.266, which nearly no camera writes."""
 _STRUCTURAL = frozenset({b"mif1", b"mif2", b"mif3", b"msf1", b"miaf", b"pict"})
 """Brands that describe only the structure of the file; the codec is among the compatible brands."""
 
@@ -31,15 +31,37 @@ class Transform:
     mirror: Literal["left-right", "top-bottom"] | None = None
 
 
-def codec(data: bytes) -> Literal["AVIF", "HEIC"] | None:
-    """Returns the kind of a HEIF picture according to its brands; None for other files, including videos."""
+def codec(data: bytes) -> Literal["AVIF", "HEIC", "HEIF"] | None:
+    """Returns the kind of a HEIF picture according to its brands; None for other files, including videos.
+
+    `HEIF` is one that is neither AV1 nor HEVC.
+    """
     if data[4:8] != b"ftyp":
         return None
     length = min(max(struct.unpack(">I", data[:4])[0], 16), 4096)
     major, compatible = data[8:12], {data[at : at + 4] for at in range(16, min(length, len(data)), 4)}
     if major in _AVIF or (major in _STRUCTURAL and compatible & _AVIF):
         return "AVIF"
-    return "HEIC" if major in _HEVC_AND_OTHERS | _STRUCTURAL else None
+    if major in _HEVC or (major in _STRUCTURAL and compatible & _HEVC):
+        return "HEIC"
+    return "HEIF" if major in _OTHERS | _STRUCTURAL else None
+
+
+def is_truncated(data: bytes) -> bool:
+    """Returns True if the file ends within a box.
+
+    Raises:
+        struct.error: The file ends within the head of a box.
+    """
+    position = 0
+    while position < len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, position + 8)
+        if length < 8:  # 0: up to the end of the file
+            return False
+        position += length
+    return position > len(data)
 
 
 def transform(data: bytes) -> Transform | None:

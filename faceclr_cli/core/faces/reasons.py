@@ -9,6 +9,8 @@ class Reason(StrEnum):
     """The reason why a photo has no crop."""
 
     NO_FACE = "no face found"
+    NO_LANDMARKS = "no landmarks given"
+    BAD_LANDMARKS = "unusable landmarks"
     SMALL = "face too small"
     BLURRED = "not sharp enough"
     SEVERAL = "more than one face"

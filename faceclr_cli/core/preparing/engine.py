@@ -15,7 +15,7 @@ from time import perf_counter
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.crop import PhotoCropper
-from faceclr_cli.core.faces.fingerprint import UNKNOWN
+from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN
 from faceclr_cli.core.faces.reasons import TRANSIENT_REASONS, Reason
 from faceclr_cli.core.preparing.ledger import Ledger, Row, RowState
 from faceclr_cli.core.preparing.photo_worker import PART, WRITING, CropJob, Recipe, extra_crop_mark, make_face, stamp_of
@@ -68,7 +68,13 @@ class LedgerState:
 
 
 def check_sources(
-    work: Sequence[CropJob], out: Path, known: Iterable[Row], retry: RowState | None = None, *, is_complete: bool = True
+    work: Sequence[CropJob],
+    out: Path,
+    known: Iterable[Row],
+    retry: RowState | None = None,
+    *,
+    given_digests: Mapping[str, str] | None = None,
+    is_complete: bool = True,
 ) -> LedgerState:
     """Compares the photos with their rows in the ledger.
 
@@ -77,9 +83,11 @@ def check_sources(
         out: The folder of crops; it need not exist.
         known: The rows of its ledger.
         retry: Process photos in this state again.
+        given_digests: Digests of the landmarks from which the crops of the ledger were made, by path.
         is_complete: Whether photos that are not in `work` no longer exist.
     """
     present, unfinished = _scan(out)
+    digests = given_digests or {}
     asked = {item.path: item for item in work}
     rows, stale, gone = {}, [], 0
     for row in known:
@@ -88,7 +96,9 @@ def check_sources(
             if is_complete:
                 stale.append(row)
                 gone += 1
-        elif row.state is not retry and _is_current(item, row, present):
+        elif (
+            row.state is not retry and digests.get(row.path) == _given_digest(item) and _is_current(item, row, present)
+        ):
             rows[row.path] = row
         else:
             stale.append(row)
@@ -130,11 +140,14 @@ def make_faces(
         ModelError: The recipe needs a detector, template or weights that this version lacks.
         ConfigError: The detector is not installed, or the cluster does not respond.
     """
-    if recipe.fingerprint.detector != UNKNOWN:
+    if recipe.fingerprint.detector not in (UNKNOWN, LANDMARKS):
         PhotoCropper(recipe.fingerprint)  # report a missing model here, not in every worker
     if state.gone:
         reporter.report(Notice(text=f"{state.gone} photos no longer exist in the source; their faces were removed"))
     begun, processed = perf_counter(), 0
+    digests = {item.path: _given_digest(item) for item in work if item.given is not None}
+    if digests:
+        ledger.prepare_for_given_faces()
     rows = dict(state.rows)
     try:
         _remove_stale(work, recipe.out, ledger, state)
@@ -142,7 +155,7 @@ def make_faces(
         while (plan := select_needed(work, limits, good, bad, finished)).todo:
             with _writing_folder(recipe.out), closing(_run_round(plan.todo, recipe, reporter, crew)) as made:
                 for row in made:
-                    ledger.add(row)
+                    ledger.add(row, digests.get(row.path))
                     rows[row.path] = row
                     processed += 1
                     if row.state is RowState.DONE:
@@ -199,6 +212,10 @@ def _read_members(todo: Iterable[CropJob], open_archives: ExitStack) -> Iterator
 
 def _crash_row(work: CropJob) -> Row:
     return Row(path=work.path, identity=work.identity, part=work.part, state=RowState.FAILED, reason=Reason.CRASHED)
+
+
+def _given_digest(item: CropJob) -> str | None:
+    return None if item.given is None else item.given.digest
 
 
 def _is_current(item: CropJob, row: Row, present: set[str]) -> bool:
@@ -261,7 +278,7 @@ def _record_left_out(
                 size=size,
                 mtime_ns=mtime_ns,
             )
-        ledger.add(replace(row, state=RowState.SKIPPED, reason=reason, output=None, more=None))
+        ledger.add(replace(row, state=RowState.SKIPPED, reason=reason, output=None, more=None), _given_digest(item))
 
 
 def _scan(out: Path) -> tuple[set[str], list[Path]]:

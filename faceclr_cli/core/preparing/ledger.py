@@ -49,6 +49,16 @@ CREATE TABLE photos (
 ) WITHOUT ROWID;
 """
 
+_GIVEN_TABLE = """
+CREATE TABLE IF NOT EXISTS given_faces (
+    path PRIMARY KEY NOT NULL,  -- as in `photos`
+    digest TEXT NOT NULL        -- of the landmarks that a file gave for this photograph
+) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS remove_given_faces AFTER DELETE ON photos
+BEGIN DELETE FROM given_faces WHERE path = OLD.path; END;
+"""
+"""Only in ledgers of crops that were aligned by landmarks from a file."""
+
 
 class RowState(StrEnum):
     """The result for a source file."""
@@ -103,6 +113,7 @@ class Ledger:
         self.path = path
         self._database = database
         self._pending: list[Row] = []
+        self._pending_digests: dict[str, str] = {}
         self._committed = monotonic()
 
     @classmethod
@@ -198,6 +209,10 @@ class Ledger:
             found = self._database.execute("SELECT name, value FROM terms").fetchall()
             return {name: json.loads(value) for name, value in found}
 
+    def prepare_for_given_faces(self) -> None:
+        """Makes the ledger able to record digests of landmarks."""
+        self._database.executescript(f"BEGIN; {_GIVEN_TABLE} COMMIT;")
+
     def change_term(self, name: str, value: object) -> None:
         """Changes one of the common settings and commits."""
         with self._database as database:
@@ -217,9 +232,23 @@ class Ledger:
                 row = Row(state=RowState(named.pop("state")), reason=reason, **named)
             yield row
 
-    def add(self, row: Row) -> None:
-        """Records the result for a file and replaces an earlier row. Commits about once per second."""
+    def given_digests(self) -> dict[str, str]:
+        """Returns the digests of the landmarks that a file gave for the photos, by path."""
+        if not self._database.execute("SELECT name FROM sqlite_master WHERE name = 'given_faces'").fetchone():
+            return {}
+        found = self._database.execute("SELECT path, digest FROM given_faces").fetchall()
+        return {os.fsdecode(path): digest for path, digest in found}
+
+    def add(self, row: Row, given_digest: str | None = None) -> None:
+        """Records the result for a file and replaces an earlier row. Commits about once per second.
+
+        Args:
+            row: The result.
+            given_digest: Digest of the landmarks that a file gave for it, if any.
+        """
         self._pending.append(row)
+        if given_digest is not None:
+            self._pending_digests[row.path] = given_digest
         if monotonic() - self._committed > _COMMIT_SECONDS:
             self.commit()
 
@@ -257,7 +286,13 @@ class Ledger:
         """Writes pending rows. If a signal interrupts it, nothing is lost, and it can be called again."""
         with self._database as database:
             database.executemany(_INSERT, (tuple(map(_storable, _values(row))) for row in self._pending))
+            if self._pending_digests:
+                database.executemany(
+                    "INSERT OR REPLACE INTO given_faces VALUES (?, ?)",
+                    ((_storable(path), digest) for path, digest in self._pending_digests.items()),
+                )
         self._pending.clear()
+        self._pending_digests.clear()
         self._committed = monotonic()
 
     def counts(self) -> dict[RowState, int]:

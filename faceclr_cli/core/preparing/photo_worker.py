@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import stat
@@ -20,10 +21,11 @@ from faceclr_cli.core.faces.align import Alignment
 from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper
 from faceclr_cli.core.faces.decode import MAX_BYTES, BadPictureError, Picture
 from faceclr_cli.core.faces.detect import Face, Selection, UnfitError
-from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
+from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.quality import sharpness
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.preparing.ledger import Row, RowState
+from faceclr_cli.core.sources.landmark_file import GivenFaces
 
 WRITING = ".writing"
 """Folder for crops that are being written, inside the output folder, before they are moved to their paths."""
@@ -49,6 +51,7 @@ class CropJob:
         refused: Why the photo must not be opened, or None.
         stamp: Size and modification time by which a later run detects a change; None for those of the file.
         data: Content of the file, if workers cannot read it themselves.
+        given: The faces, if a landmark file has them.
     """
 
     source: Path
@@ -61,6 +64,7 @@ class CropJob:
     refused: Reason | None = None
     stamp: tuple[int, int] | None = None
     data: bytes | None = None
+    given: GivenFaces | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ def make_face(recipe: Recipe, work: CropJob) -> Row:
         return row
     row = replace(row, sha256=hashlib.sha256(data).hexdigest())
     try:
-        found = _make_crops(recipe, data, work.source)
+        found = _make_crops(recipe, data, work)
         sharp = [(aligned, grade) for aligned in found if (grade := sharpness(aligned.crop)) >= recipe.min_sharpness]
     except BadPictureError as error:
         return replace(row, reason=error.reason)
@@ -165,7 +169,7 @@ def _read(work: CropJob, row: Row) -> tuple[bytes | None, Row]:
         # Check the type first: opening a device may already have side effects.
         if not stat.S_ISREG(os.stat(work.source).st_mode):
             return None, replace(row, reason=Reason.NOT_A_FILE)
-        with open(os.open(work.source, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open(os.open(work.source, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             about = os.fstat(file.fileno())
             # Ask for no more than the file contains, because `read` allocates what it is asked for.
             data = file.read(min(about.st_size, MAX_BYTES) + 1)
@@ -179,14 +183,20 @@ def _read(work: CropJob, row: Row) -> tuple[bytes | None, Row]:
 _own = threading.local()  # a detector is not thread-safe, and a cluster worker may have several threads
 
 
-def _make_crops(recipe: Recipe, data: bytes, origin: Path) -> list[AlignedFace]:
+def _make_crops(recipe: Recipe, data: bytes, work: CropJob) -> list[AlignedFace]:
     if recipe.fingerprint.detector == UNKNOWN:
-        return [_resize_crop(recipe, data, origin)]
+        return [_resize_crop(recipe, data, work.source)]
+    detects = recipe.fingerprint.detector != LANDMARKS
+    if not detects and work.given is None:
+        Picture(data, work.source)  # A file that is not a picture is reported as such.
+        raise UnfitError(work.source, Reason.NO_LANDMARKS)
+    if work.given is not None and not work.given.is_sound:
+        raise UnfitError(work.source, Reason.BAD_LANDMARKS, faces_found=len(work.given.faces))
     made_for = recipe.fingerprint, recipe.selection
     if getattr(_own, "made_for", None) != made_for:
-        _own.cropper, _own.made_for = PhotoCropper(*made_for), made_for
+        _own.cropper, _own.made_for = PhotoCropper(*made_for, detects=detects), made_for
     cropper: PhotoCropper = _own.cropper
-    return cropper.crop_data(data, origin)
+    return cropper.crop_data(data, work.source, () if work.given is None else work.given.faces)
 
 
 def _resize_crop(recipe: Recipe, data: bytes, origin: Path) -> AlignedFace:
@@ -217,8 +227,9 @@ def _face_record(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str
     if face.landmarks is not None:
         landmarks = [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks]
     box = [round(side, 2) for side in face.box]
+    score = None if math.isnan(face.score) else round(face.score, 4)
     seen = {"turn": face.turn, "bordered": int(face.bordered)}
-    return {"box": box, "landmarks": landmarks, "score": round(face.score, 4), "sharpness": grade, **seen}
+    return {"box": box, "landmarks": landmarks, "score": score, "sharpness": grade, **seen}
 
 
 def _encode(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT, PrepareConfig
 from faceclr_cli.core.errors import ConfigError, DataError, StoppedError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.align import DEFAULT_MARGIN, Alignment
-from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops, fingerprint_of
+from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops, fingerprint_for_landmarks, fingerprint_of
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.face_folder import DESCRIPTION
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.reasons import FILTER_REASONS
+from faceclr_cli.core.faces.heif_decoder import has_heif_decoder
+from faceclr_cli.core.faces.reasons import FILTER_REASONS, Reason
 from faceclr_cli.core.preparing.crop_paths import default_faces_folder, plan_crops
 from faceclr_cli.core.preparing.engine import EngineRun, LedgerState, check_sources, make_faces, plan_first_round
+from faceclr_cli.core.preparing.given_faces import attach_given_faces, report_outside
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger, Row, RowState
 from faceclr_cli.core.preparing.photo_worker import CropJob, Recipe
 from faceclr_cli.core.preparing.picture_limits import PictureLimits
@@ -29,11 +31,14 @@ from faceclr_cli.core.preparing.template_check import read_sample_picture, requi
 from faceclr_cli.core.sources.file_trees import is_picture
 from faceclr_cli.core.sources.layouts import Layout, Photos, find_photos
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.wording import count
 from faceclr_cli.core.workers.capacity import require_processes
 from faceclr_cli.core.workers.pool import WORKER_BYTES, Crew, Processes
 
 _RUN_OPTIONS = ("sheet", "plot", "dry_run", "retry", "workers", "cluster")
 """Options that do not affect the faces."""
+
+_HEIC = (".heic", ".heif", ".hif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +133,8 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
     Raises:
         ConfigError: The output folder contains other files, or faces made with other settings; or a detector or the
             cluster is not available; or the crops are not what `assume` claims.
-        DataError: The source does not exist, contains no pictures, or no picture yields a face.
+        DataError: The source does not exist, contains no pictures, or no picture yields a face; or the landmark file
+            cannot be used.
         TooManyBadFilesError: Everything was written, but more files are bad than `max_bad` allows.
         LockedError: Another run is writing to the same folder.
         ModelError: The weights of the detector are missing.
@@ -145,6 +151,8 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
         reporter.report(Notice(text=text, level="warning"))
     _check_paths(config, found, out)
     recipe, work = _recipe(config, out.absolute() if config.cluster else out), plan_crops(found, f".{config.format}")
+    if config.landmarks is not None:
+        work = attach_given_faces(work, config.landmarks, config, reporter)
     if config.dry_run:
         return _dry_run(config, found, work, recipe)
     if config.assume is not None:
@@ -222,7 +230,10 @@ def _recipe(config: PrepareConfig, out: Path) -> Recipe:
     else:
         margin = DEFAULT_MARGIN if config.margin is None else config.margin
         alignment = Alignment(method=config.align, margin=margin, padding=config.pad, size=config.size)
-        fingerprint = fingerprint_of(config.detector, alignment)
+        if config.landmarks is None:
+            fingerprint = fingerprint_of(config.detector, alignment)
+        else:
+            fingerprint = fingerprint_for_landmarks(alignment)
     return Recipe(
         out=out,
         fingerprint=fingerprint,
@@ -260,10 +271,15 @@ def _crew(config: PrepareConfig, out: Path) -> Crew:
 
 
 def _compare(
-    config: PrepareConfig, found: Photos, work: Sequence[CropJob], out: Path, rows: Iterable[Row]
+    config: PrepareConfig,
+    found: Photos,
+    work: Sequence[CropJob],
+    out: Path,
+    rows: Iterable[Row],
+    digests: Mapping[str, str],
 ) -> LedgerState:
     retry = None if config.retry is None else RowState(config.retry)
-    return check_sources(work, out, rows, retry, is_complete=found.is_complete)
+    return check_sources(work, out, rows, retry, given_digests=digests, is_complete=found.is_complete)
 
 
 def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[CropJob], recipe: Recipe) -> PreparePlan:
@@ -274,9 +290,9 @@ def _dry_run(config: PrepareConfig, found: Photos, work: Sequence[CropJob], reci
         updated = {} if relocation is None else {row.path: row for row in relocation.updated}
         with Ledger.open_to_read(path, with_former_source(terms, relocation)) as ledger:
             rows = (updated.get(row.path, row) for row in ledger.rows())
-            state = _compare(config, found, work, recipe.out, rows)
+            state = _compare(config, found, work, recipe.out, rows, ledger.given_digests())
     else:
-        state = _compare(config, found, work, recipe.out, ())
+        state = _compare(config, found, work, recipe.out, (), {})
     return PreparePlan(
         out=recipe.out,
         layout=found.layout,
@@ -301,15 +317,28 @@ def _update_folder(
                 ledger.add(row)
             ledger.commit()
             ledger.change_term(SOURCE, terms[SOURCE])
-        state = _compare(config, found, work, recipe.out, ledger.rows())
+        state = _compare(config, found, work, recipe.out, ledger.rows(), ledger.given_digests())
         run = make_faces(work, recipe, _limits(config), ledger, state, reporter, _crew(config, recipe.out))
         ledger.commit()
+        _report_heic(ledger.rows(), reporter)
+        if config.landmarks is not None:
+            report_outside(work, ledger.rows(), config, reporter)
         result = _summarize(recipe.out, found, ledger, run)
     if result.faces:
         _describe(config, recipe.fingerprint, result)
     else:
         (recipe.out / DESCRIPTION).unlink(missing_ok=True)
     return result
+
+
+def _report_heic(rows: Iterable[Row], reporter: Reporter) -> None:
+    """Says what to install if there are HEIC pictures and no decoder."""
+    if has_heif_decoder():
+        return
+    unread = sum(row.reason is Reason.UNSUPPORTED and row.path.lower().endswith(_HEIC) for row in rows)
+    if unread:
+        text = f"{count(unread, 'HEIC picture')} cannot be read; pip install 'faceclr[heif]', then add --retry failed"
+        reporter.report(Notice(text=text, level="warning"))
 
 
 def _summarize(out: Path, found: Photos, ledger: Ledger, run: EngineRun) -> PrepareResult:

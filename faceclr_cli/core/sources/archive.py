@@ -19,7 +19,7 @@ from faceclr_cli.core.faces.headers import read_header
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.sources.containers import Container, is_container, open_container
 from faceclr_cli.core.sources.tars import BLOCK, READ_ERRORS, Tar, error_text, is_compressed, is_tar
-from faceclr_cli.core.text import display_path
+from faceclr_cli.core.text import display_path, is_file_name
 
 P = TypeVar("P")
 
@@ -210,7 +210,7 @@ def _tar_member(info: tarfile.TarInfo, position: int) -> Member:
 def _member(name: str, position: int, size: int, *, is_plain: bool, is_closed: bool) -> Member:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     stays_inside = not name.startswith("/") and ".." not in parts
-    has_names = "\0" not in name and all(len(os.fsencode(part)) <= _LONGEST_NAME for part in parts)
+    has_names = all(len(os.fsencode(part)) <= _LONGEST_NAME and is_file_name(part) for part in parts)
     refused = Reason.UNREADABLE if is_closed else Reason.TOO_LARGE if size > MAX_BYTES else None
     if not (stays_inside and has_names and is_plain):
         refused = Reason.UNSAFE

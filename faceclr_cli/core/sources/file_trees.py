@@ -16,13 +16,13 @@ from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.sources.archive import Archive, Member
 from faceclr_cli.core.sources.containers import is_container
 from faceclr_cli.core.sources.output_folders import MARKS
-from faceclr_cli.core.text import display_path
+from faceclr_cli.core.text import display_path, is_file_name
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif"}
 )
-"""Suffixes of files that are treated as photos. HEIC is included so that it is reported, not ignored."""
+"""Suffixes of files that are treated as photos. HEIC without its decoder is reported, not ignored."""
 
 _COMPANIONS = frozenset(
     {
@@ -149,9 +149,9 @@ def read_file(path: Path) -> bytes:
 
 
 def leads_out(name: str) -> bool:
-    """Returns True if an untrusted path is not below its folder: absolute, with `..`, empty, or with a NUL byte."""
+    """Returns True if an untrusted path may not be below its folder: absolute, with `..`, empty, or not a path here."""
     path = PurePosixPath(name)
-    return not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name
+    return not path.parts or path.is_absolute() or ".." in path.parts or not all(map(is_file_name, path.parts))
 
 
 def _list_folder(root: Path) -> Tree:

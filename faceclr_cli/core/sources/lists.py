@@ -12,7 +12,7 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.face_folder import UNNAMED
 from faceclr_cli.core.sources.file_trees import is_picture
 from faceclr_cli.core.sources.picture_names import PictureNames, plain_path
-from faceclr_cli.core.text import LINE_END, canonical, decode, encoding_of
+from faceclr_cli.core.text import LINE_END, canonical, decode, encoding_of, is_file_name
 
 _PARTS = {"0": "train", "1": "val", "2": "test"}
 _LONGEST_NAME = 255
@@ -108,7 +108,7 @@ def find_listed(listed: Mapping[str, str], names: Sequence[str], folder: str) ->
 def is_folder_name(text: str) -> bool:
     """Returns True if a person of this name can have a folder: not `_` (no identity) and not a hidden name."""
     fits = bool(text) and len(os.fsencode(text)) <= _LONGEST_NAME
-    return fits and text != UNNAMED and not text.startswith(".") and "/" not in text and "\0" not in text
+    return fits and text != UNNAMED and not text.startswith(".") and is_file_name(text)
 
 
 def _read(data: bytes, origin: str, form: str, understand: Callable[[str], str | None]) -> dict[str, str]:

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, resource_tracker
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +21,12 @@ from faceclr_cli.core.events import Event, Reporter, Silent
 from faceclr_cli.core.training.machine import Machine
 from faceclr_cli.core.training.stop_signals import SIGNALS
 from faceclr_cli.core.workers.capacity import threads_per_process
-from faceclr_cli.core.workers.process import claim_process
+from faceclr_cli.core.workers.process import claim_process, held_signals, release_signals
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 R = TypeVar("R")
 
@@ -144,7 +148,7 @@ def _run_child(
     # the shared flag, so that all processes stop after the same step.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    release_signals(SIGNALS)
     world = str(machine.world)
     os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world)
     if machine.device == "cpu":
@@ -169,11 +173,8 @@ def _hold_signals() -> Iterator[None]:
     """Blocks signals while processes start. They inherit the mask, so no signal kills them before they ignore it."""
     # Started implicitly with the first process, the resource tracker would unblock the signals.
     resource_tracker.ensure_running()
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
+    with held_signals(SIGNALS):
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _rendezvous() -> dict[str, str]:

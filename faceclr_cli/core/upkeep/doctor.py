@@ -16,7 +16,13 @@ from faceclr_cli import __version__
 from faceclr_cli.core.errors import ConfigError, FaceclrError, ModelError
 from faceclr_cli.core.workers.capacity import cores
 
-_OPTIONAL = {"mtcnn": "facenet-pytorch", "onnx": "onnxruntime", "search": "faiss-cpu", "cluster": "distributed"}
+_OPTIONAL = {
+    "mtcnn": "facenet-pytorch",
+    "onnx": "onnxruntime",
+    "search": "faiss-cpu",
+    "cluster": "distributed",
+    "heif": "pi-heif",
+}
 """The main package of each extra."""
 
 _PHOTOGRAPH = "mpl-data/sample_data/grace_hopper.jpg"

@@ -24,7 +24,7 @@ def cores() -> int:
 
 def memory() -> int:
     """Returns the memory that this process may use, in bytes: that of the machine, or the limit of its container."""
-    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_container_limits()])
+    return min([_physical_memory(), *_container_limits()])
 
 
 def require_processes(option: str, count: int, bytes_each: int) -> None:
@@ -65,6 +65,14 @@ def threads_per_process(processes: int) -> int:
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
     return max(1, cores() // processes)
+
+
+def _physical_memory() -> int:
+    if hasattr(os, "sysconf"):
+        return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    import psutil  # Windows
+
+    return int(psutil.virtual_memory().total)
 
 
 def _describe_machine() -> str:

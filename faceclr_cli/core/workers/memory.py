@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 
 from faceclr_cli.core.workers.process import is_claimed
 
@@ -27,7 +28,7 @@ def keep_memory(piece: int, kept: int) -> None:
         piece: Size of the largest block that is kept, in bytes.
         kept: Maximum amount of free memory that is kept, in bytes.
     """
-    if not is_claimed():
+    if not is_claimed() or sys.platform == "win32":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

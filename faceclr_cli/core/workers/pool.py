@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
 import cv2
@@ -26,7 +27,12 @@ import cv2
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.workers.capacity import THREADS_VARIABLE, cores, threads_per_process
 from faceclr_cli.core.workers.memory import PICTURE, keep_memory
-from faceclr_cli.core.workers.process import claim_process
+from faceclr_cli.core.workers.process import claim_process, held_signals
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,6 +46,9 @@ WORKER_BYTES = 192 << 20
 
 AHEAD = 4
 """Maximum number of chunks in flight per worker, which bounds the memory."""
+
+_MOST_PROCESSES = 61 if sys.platform == "win32" else sys.maxsize
+"""Maximum number of workers: Windows can wait for no more than 63 things at once."""
 
 
 class Pending(Protocol[R_co]):
@@ -103,7 +112,7 @@ class Processes:
     @property
     def count(self) -> int:
         """The number of processes on this machine."""
-        return self.workers or cores()
+        return min(self.workers or cores(), _MOST_PROCESSES)
 
     def at_most(self, workers: int) -> Processes:
         """See `Crew`."""
@@ -252,11 +261,8 @@ def _spawn(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
 @contextmanager
 def _block_ctrl_c() -> Iterator[None]:
     """Starts processes in the block with Ctrl-C blocked; this process receives a pending Ctrl-C afterward."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with held_signals((signal.SIGINT,)):
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _CANCELED = threading.Event()

@@ -1,8 +1,12 @@
-"""A mark for processes that belong to faceclr, whose global settings it may change."""
+"""Settings of processes: a mark for those that belong to faceclr, and signals that are held back."""
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 _CLAIMED = threading.Event()
 
@@ -18,3 +22,25 @@ def claim_process() -> None:
 def is_claimed() -> bool:
     """Returns True if `claim_process` was called in this process."""
     return _CLAIMED.is_set()
+
+
+@contextmanager
+def held_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
+    """Holds back signals within the block, also in the processes that it starts. They arrive afterward.
+
+    Windows cannot hold back signals.
+    """
+    if sys.platform == "win32" or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+
+def release_signals(signals: Collection[signal.Signals]) -> None:
+    """Lets signals through that the parent held back while it started this process."""
+    if sys.platform != "win32" and hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)

@@ -145,10 +145,21 @@ def test_files_that_are_not_pictures(picture: Image.Image) -> None:
     assert reason_of(bytes(damaged)) is Reason.DAMAGED
 
 
-@pytest.mark.parametrize("brand", ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avci"])
-def test_heic_of_any_brand_is_a_format_that_is_not_supported(brand: str) -> None:
+@pytest.mark.parametrize("brand", ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1"])
+def test_heic_of_any_brand_without_its_decoder_says_what_to_install(
+    brand: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
     data = b"\0\0\0\x18ftyp" + brand.encode() + b"\0\0\0\0mif1heic" + bytes(100)
     assert reason_of(data) is Reason.UNSUPPORTED
+    with pytest.raises(BadPictureError) as caught:
+        read_photo(data, "phone.heic")
+    assert str(caught.value) == ("phone.heic: HEIC needs pi-heif, which is not installed; pip install 'faceclr[heif]'")
+
+
+@pytest.mark.parametrize("brand", ["avci", "vvic", "mif1"])
+def test_heif_of_another_codec_is_a_format_that_is_not_supported(brand: str) -> None:
+    assert reason_of(b"\0\0\0\x18ftyp" + brand.encode() + b"\0\0\0\0mif1avci" + bytes(100)) is Reason.UNSUPPORTED
 
 
 def test_brands_tell_avif_and_films_from_heic(picture: Image.Image) -> None:
