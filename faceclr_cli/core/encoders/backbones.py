@@ -1,4 +1,4 @@
-"""Backbones: timm models without their classifiers, and NN4-small2."""
+"""Backbones: timm models without their classifiers, NN4-small2 and SFace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import timm
 import torch
 from torch import nn
 
-from faceclr_cli.core.encoders.architecture import Pool
+from faceclr_cli.core.encoders.architecture import SFACE_BACKBONE, Pool
+from faceclr_cli.core.encoders.face_networks.sface_network import SFaceBackbone
 from faceclr_cli.core.encoders.nn4 import NAME as NN4
 from faceclr_cli.core.encoders.nn4 import NN4Small2
 from faceclr_cli.core.errors import ConfigError, ModelError
@@ -23,14 +24,15 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 # Raised by timm, torch and huggingface_hub if a model does not support an image size or its weights cannot be read.
 _BUILD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, KeyError, IndexError)
 _WEIGHTS = "model.safetensors"
+_OWN = (NN4, SFACE_BACKBONE)
 
 
 def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool) -> nn.Module:
     """Builds a network without a classifier.
 
     Args:
-        name: Name of a timm model, with or without the tag of its weights (`resnet18`, `convnext_atto.d2_in1k`), or
-            `nn4_small2`.
+        name: Name of a timm model, with or without the tag of its weights (`resnet18`, `convnext_atto.d2_in1k`),
+            `nn4_small2` or `sface`.
         pretrained: Load ImageNet weights from the Hugging Face cache or hub; otherwise the weights are random.
         image_size: Side of the input in pixels.
         pool: `none` keeps the last feature map; `mean` pools it as the model does for its classifier.
@@ -43,13 +45,13 @@ def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool) 
             ImageNet weights.
         ModelError: The weights are not in the cache and cannot be downloaded.
     """
-    if name != NN4 and not timm.is_model(name):
-        near = difflib.get_close_matches(name, [NN4, *timm.list_models()], n=3, cutoff=0.5)
+    if name not in _OWN and not timm.is_model(name):
+        near = difflib.get_close_matches(name, [*_OWN, *timm.list_models()], n=3, cutoff=0.5)
         hint = f"; similar names: {', '.join(near)}" if near else ""
         raise ConfigError(f"--backbone {name}: timm has no such model{hint}")
     weights = _weights(name) if pretrained else {}
-    if name == NN4:
-        return nn.Sequential(NN4Small2(), *([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pool == "mean" else []))
+    if name in _OWN:
+        return nn.Sequential(_build_own(name), *([nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pool == "mean" else []))
     settings = {"num_classes": 0, **_size_settings(name, image_size), **({"global_pool": ""} if pool == "none" else {})}
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, **settings)
@@ -64,6 +66,10 @@ def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool) 
         del model
         return _create_pretrained(name, settings, weights)
     return model
+
+
+def _build_own(name: str) -> nn.Module:
+    return NN4Small2() if name == NN4 else SFaceBackbone()
 
 
 def feature_count(backbone: nn.Module, image_size: int) -> int:

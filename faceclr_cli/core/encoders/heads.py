@@ -1,9 +1,11 @@
-"""Layers on top of a backbone: the embedding layer, and the projection head of contrastive learning."""
+"""Layers on top of a backbone: the embedding layers, and the projection head of contrastive learning."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from faceclr_cli.core.encoders.architecture import SFACE_BACKBONE
+from faceclr_cli.core.encoders.face_networks.sface_network import sface_head
 from faceclr_cli.core.losses.global_batch import all_gather, world_size
 
 
@@ -23,6 +25,22 @@ def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
     layer = nn.Linear(features, embedding_dim, bias=False)
     nn.init.orthogonal_(layer.weight, gain=max(1.0, (features / embedding_dim) ** 0.5))
     return layer
+
+
+def embedding_head(backbone: str, features: int, embedding_dim: int) -> nn.Module:
+    """Returns the layers from the features of a backbone to embeddings, as the paper of the backbone has them.
+
+    Args:
+        backbone: Name of the backbone.
+        features: Number of input features.
+        embedding_dim: Length of an embedding.
+
+    Returns:
+        A module. Shape: (B, features) -> (B, embedding_dim).
+    """
+    return (
+        sface_head(features, embedding_dim) if backbone == SFACE_BACKBONE else embedding_layer(features, embedding_dim)
+    )
 
 
 class GlobalBatchNorm(nn.BatchNorm1d):

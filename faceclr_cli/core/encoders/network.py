@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
-from faceclr_cli.core.encoders.heads import embedding_layer
+from faceclr_cli.core.encoders.heads import embedding_head
 from faceclr_cli.core.errors import ConfigError
 
 
@@ -33,7 +33,8 @@ class EncoderNetwork(nn.Module):
         self.backbone = build_backbone(
             architecture.backbone, pretrained=pretrained, image_size=size, pool=architecture.pool
         )
-        self.embedding = embedding_layer(feature_count(self.backbone, size), architecture.embedding_dim)
+        features = feature_count(self.backbone, size)
+        self.embedding = embedding_head(architecture.backbone, features, architecture.embedding_dim)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Embeds a batch.

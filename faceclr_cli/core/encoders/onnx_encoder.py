@@ -1,4 +1,4 @@
-"""Exported encoders, run by ONNX Runtime. Does not import torch, which takes seconds."""
+"""Exported encoders and `sface`, run by ONNX Runtime. Does not import torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from faceclr_cli.core.encoders.description import Description
+from faceclr_cli.core.encoders.devices import PROVIDERS, find_provider
 from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
-from faceclr_cli.core.errors import ModelError
+from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import threads_per_process
 
@@ -30,18 +31,20 @@ _ONLY_FATAL = 4
 
 
 class OnnxEncoder:
-    """An exported network as an `Encoder`, on the CPU.
+    """A graph from crops to embeddings as an `Encoder`.
 
     Args:
         file: The exported encoder.
         folder_description: Description of the same encoder in its folder, whose calibration may be newer; None to use
             the description in the file.
+        device: As for `find_provider`.
 
     Raises:
         ModelError: ONNX Runtime cannot load the graph.
+        ConfigError: ONNX Runtime lacks the provider of the device, or cannot start it.
     """
 
-    def __init__(self, file: OnnxFile, folder_description: Description | None = None) -> None:
+    def __init__(self, file: OnnxFile, folder_description: Description | None = None, device: str = "cpu") -> None:
         description = folder_description or file.description
         suffix = "-half" if file.precision == "float16" else ""
         self.name = folder_description.name + suffix if folder_description else file.path.stem
@@ -51,12 +54,19 @@ class OnnxEncoder:
         self.calibration = description.calibration
         self.card = description.card
         self.trained_on = description.card.people.keys() or None
-        self.fills_cores = True
         self._path = display_path(file.path)
+        provider = find_provider(device, onnxruntime.get_available_providers())
+        self.fills_cores = provider == PROVIDERS["cpu"]
         try:
-            self._session = onnxruntime.InferenceSession(file.content, _options(), providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(file.content, _options(), providers=_providers(provider))
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+        # ONNX Runtime falls back to the CPU if the libraries of a provider are missing.
+        if provider not in self._session.get_providers():
+            raise ConfigError(
+                f"--device {device}: ONNX Runtime cannot start {provider}; its libraries (for CUDA: CUDA and cuDNN of "
+                "the version that onnxruntime-gpu was built for) are missing or do not fit"
+            )
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`.
@@ -75,6 +85,14 @@ class OnnxEncoder:
         if embeddings.shape != (len(crops), self.dim):
             raise ModelError(f"{self._path}: its graph does not return embeddings of length {self.dim}")
         return embeddings
+
+
+def _providers(provider: str) -> list[str | tuple[str, dict[str, str]]]:
+    """The provider, and the CPU for operations that it lacks, both in float32."""
+    options = {"OpenVINOExecutionProvider": {"device_type": "CPU", "precision": "FP32"}}
+    if provider == PROVIDERS["cpu"]:
+        return [provider]
+    return [(provider, options.get(provider, {})), PROVIDERS["cpu"]]
 
 
 def _options() -> onnxruntime.SessionOptions:

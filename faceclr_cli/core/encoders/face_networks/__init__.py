@@ -1,0 +1,1 @@
+"""Networks that were designed for faces, as their papers describe them."""
