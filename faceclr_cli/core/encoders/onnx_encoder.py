@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -38,13 +40,22 @@ class OnnxEncoder:
         folder_description: Description of the same encoder in its folder, whose calibration may be newer; None to use
             the description in the file.
         device: As for `find_provider`.
+        chunk: On the CPU, each core computes this many crops by itself, which suits small networks; None to compute
+            each layer of a batch on all cores together.
 
     Raises:
         ModelError: ONNX Runtime cannot load the graph.
         ConfigError: ONNX Runtime lacks the provider of the device, or cannot start it.
     """
 
-    def __init__(self, file: OnnxFile, folder_description: Description | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        file: OnnxFile,
+        folder_description: Description | None = None,
+        device: str = "cpu",
+        *,
+        chunk: int | None = None,
+    ) -> None:
         description = folder_description or file.description
         suffix = "-half" if file.precision == "float16" else ""
         self.name = folder_description.name + suffix if folder_description else file.path.stem
@@ -57,8 +68,12 @@ class OnnxEncoder:
         self._path = display_path(file.path)
         provider = find_provider(device, onnxruntime.get_available_providers())
         self.fills_cores = provider == PROVIDERS["cpu"]
+        self._chunk = chunk if self.fills_cores else None
+        threads = threads_per_process(1)  # as many as torch would use
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed") if self._chunk else None
+        options = _options(1 if self._chunk else threads)
         try:
-            self._session = onnxruntime.InferenceSession(file.content, _options(), providers=_providers(provider))
+            self._session = onnxruntime.InferenceSession(file.content, options, providers=_providers(provider))
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: ONNX Runtime cannot run it ({_reason(error)})") from error
         # ONNX Runtime falls back to the CPU if the libraries of a provider are missing.
@@ -79,11 +94,21 @@ class OnnxEncoder:
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
             raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
         try:
-            embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(crops)})[0]
+            embeddings = self._compute(np.ascontiguousarray(crops))
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
         if embeddings.shape != (len(crops), self.dim):
             raise ModelError(f"{self._path}: its graph does not return embeddings of length {self.dim}")
+        return embeddings
+
+    def _compute(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._pool is None or self._chunk is None or len(crops) <= 1:
+            return self._run(crops)
+        chunks = np.split(crops, range(self._chunk, len(crops), self._chunk))
+        return np.concatenate(list(self._pool.map(self._run, chunks)))
+
+    def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: crops})[0]
         return embeddings
 
 
@@ -95,9 +120,9 @@ def _providers(provider: str) -> list[str | tuple[str, dict[str, str]]]:
     return [(provider, options.get(provider, {})), PROVIDERS["cpu"]]
 
 
-def _options() -> onnxruntime.SessionOptions:
+def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads_per_process(1)  # as many as torch would use
+    options.intra_op_num_threads = threads
     # Threads that spin between batches would take the cores from the threads that load pictures.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = _ONLY_FATAL  # other errors are raised as exceptions

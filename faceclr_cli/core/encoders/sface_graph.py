@@ -15,11 +15,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
 from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
+from faceclr_cli.core.encoders.prelu_expansion import expand_prelu
 from faceclr_cli.core.encoders.sface_description import DIM, NAME, SIZE, describe_sface
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.weights import SFACE
 
 Floats = NDArray[np.float32]
+
+_CHUNK = 4
+"""Crops that each core computes at a time: their feature maps stay in its cache."""
 
 _ATTRIBUTES_ONLY = ("DequantizeLinear", "Reshape", "Dropout", "Constant")
 """Operations that restore weights or do nothing outside training."""
@@ -64,6 +68,7 @@ def build_sface_graph() -> bytes:
     inputs = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ("batch", SIZE, SIZE, 3))
     outputs = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ("batch", DIM))
     whole = helper.make_graph(nodes, "sface", [inputs], [outputs], constants)
+    expand_prelu(whole)
     model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     content: bytes = model.SerializeToString()
     return content
@@ -83,7 +88,7 @@ class SFaceGraphEncoder(OnnxEncoder):
     def __init__(self, device: str = "cpu") -> None:
         description = describe_sface()
         file = OnnxFile(path=Path(NAME), description=description, precision="float32", content=build_sface_graph())
-        super().__init__(file, description, device)
+        super().__init__(file, description, device, chunk=_CHUNK)
 
 
 def _read_graph() -> onnx.GraphProto:
