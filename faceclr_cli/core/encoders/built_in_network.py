@@ -18,7 +18,7 @@ def load_sface_network() -> EncoderNetwork:
     Raises:
         ModelError: The file with the weights is missing, or its digest is not the pinned one.
     """
-    network = EncoderNetwork(SFACE_ARCHITECTURE)
+    network = EncoderNetwork(SFACE_ARCHITECTURE, initialize_head=False)
     stored = read_sface_weights()
     state = {
         key: value if key.endswith(_COUNTER) else torch.tensor(stored[_stored_name(key)]).view_as(value)
@@ -63,5 +63,5 @@ def _stored_name(key: str) -> str:
     """Returns the name of a parameter in the published file."""
     if key in _LINEAR:
         return _LINEAR[key]
-    unit, part = key.replace("embedding.1", "fc1").removeprefix("backbone.").removeprefix("0.").split(".", 1)
+    unit, part = key.replace("embedding.1", "fc1").removeprefix("backbone.").split(".", 1)
     return unit + _PARTS[part]

@@ -1,15 +1,13 @@
-"""Layers on top of a backbone: the embedding layers, and the projection head of contrastive learning."""
+"""Layers on top of a backbone: the embedding layer, and the projection head of contrastive learning."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from faceclr_cli.core.encoders.architecture import SFACE_BACKBONE
-from faceclr_cli.core.encoders.face_networks.sface_network import sface_head
 from faceclr_cli.core.losses.global_batch import all_gather, world_size
 
 
-def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
+def embedding_layer(features: int, embedding_dim: int, *, bias: bool = False) -> nn.Linear:
     """Returns a linear layer from features to embeddings, initialized as a random projection.
 
     The projection preserves lengths and angles: exactly if there are at most `embedding_dim` features, otherwise with
@@ -18,29 +16,16 @@ def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
     Args:
         features: Number of input features.
         embedding_dim: Length of an embedding.
+        bias: Add a bias, which is 0 at first.
 
     Returns:
-        A layer without bias. Shape: (B, features) -> (B, embedding_dim).
+        A layer. Shape: (B, features) -> (B, embedding_dim).
     """
-    layer = nn.Linear(features, embedding_dim, bias=False)
+    layer = nn.Linear(features, embedding_dim, bias=bias)
     nn.init.orthogonal_(layer.weight, gain=max(1.0, (features / embedding_dim) ** 0.5))
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
-
-
-def embedding_head(backbone: str, features: int, embedding_dim: int) -> nn.Module:
-    """Returns the layers from the features of a backbone to embeddings, as the paper of the backbone has them.
-
-    Args:
-        backbone: Name of the backbone.
-        features: Number of input features.
-        embedding_dim: Length of an embedding.
-
-    Returns:
-        A module. Shape: (B, features) -> (B, embedding_dim).
-    """
-    return (
-        sface_head(features, embedding_dim) if backbone == SFACE_BACKBONE else embedding_layer(features, embedding_dim)
-    )
 
 
 class GlobalBatchNorm(nn.BatchNorm1d):

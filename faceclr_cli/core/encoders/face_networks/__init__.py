@@ -1,1 +1,1 @@
-"""Networks that were designed for faces, as their papers describe them."""
+"""Networks made for faces, which timm does not have."""

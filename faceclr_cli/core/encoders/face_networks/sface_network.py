@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from faceclr_cli.core.encoders.architecture import Pool
+
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (1, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 _EPS = 1e-3
-_LAST_EPS = 2e-5
+LAST_EPS = 2e-5
+"""The epsilon of the batch norms before and after the embedding layer."""
 
 
 class SFaceUnit(nn.Module):
@@ -34,15 +37,22 @@ class SFaceUnit(nn.Module):
 
 
 class SFaceBackbone(nn.Sequential):
-    """The convolutions of SFace: one full one, then 13 pairs of a depthwise and a pointwise one, 27 in all."""
+    """The convolutions of SFace: one full one, then 13 pairs of a depthwise and a pointwise one, 27 in all.
 
-    def __init__(self) -> None:
+    Args:
+        pool: `mean` pools the feature map.
+    """
+
+    def __init__(self, pool: Pool = "none") -> None:
         super().__init__()
         self.add_module("conv_1", SFaceUnit(3, _WIDTHS[0], 3, _STRIDES[0]))
         for number, (channels, width, stride) in enumerate(zip(_WIDTHS, _WIDTHS[1:], _STRIDES[1:], strict=False), 2):
             self.add_module(f"conv_{number}_dw", SFaceUnit(channels, channels, 3, stride, groups=channels))
             self.add_module(f"conv_{number}", SFaceUnit(channels, width, 1))
-        self.add_module("bn1", nn.BatchNorm2d(_WIDTHS[-1], eps=_LAST_EPS))
+        self.add_module("bn1", nn.BatchNorm2d(_WIDTHS[-1], eps=LAST_EPS))
+        if pool == "mean":
+            self.add_module("pool", nn.AdaptiveAvgPool2d(1))
+            self.add_module("flatten", nn.Flatten())
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Returns the feature map that the embedding layer takes.
@@ -51,20 +61,7 @@ class SFaceBackbone(nn.Sequential):
             pictures: RGB, (x - 127.5) / 128. Shape: (B, 3, 112, 112).
 
         Returns:
-            Shape: (B, 1024, 7, 7).
+            Shape: (B, 1024, 7, 7), or (B, 1024) if pooled.
         """
         features: Tensor = super().forward(pictures)
         return features
-
-
-def sface_head(features: int, embedding_dim: int) -> nn.Sequential:
-    """Returns SFace's embedding layer: a linear layer and batch norm.
-
-    Args:
-        features: Number of input features.
-        embedding_dim: Length of an embedding.
-
-    Returns:
-        A module. Shape: (B, features) -> (B, embedding_dim).
-    """
-    return nn.Sequential(nn.Linear(features, embedding_dim), nn.BatchNorm1d(embedding_dim, eps=_LAST_EPS))
