@@ -23,7 +23,7 @@ def expand_prelu(graph: onnx.GraphProto) -> None:
             continue
         slope = numpy_helper.to_array(constants[node.input[1]])
         graph.initializer.append(numpy_helper.from_array(1 - slope, f"{node.output[0]}_rest"))
-        nodes += _expand(*node.input, node.output[0])
+        nodes += _expand(node.input[0], node.input[1], node.output[0])
     graph.ClearField("node")
     graph.node.extend(nodes)
 

@@ -93,9 +93,10 @@ class SFaceGraphEncoder(OnnxEncoder):
 
 def _read_graph() -> onnx.GraphProto:
     try:
-        return onnx.ModelProto.FromString(SFACE.read()).graph
+        graph: onnx.GraphProto = onnx.ModelProto.FromString(SFACE.read()).graph
     except DecodeError as error:
         raise ModelError(f"onnx {onnx.__version__} cannot read SFace ({error})") from error
+    return graph
 
 
 def _plain_name(name: str) -> str:
@@ -122,5 +123,5 @@ def _restore_weights(graph: onnx.GraphProto) -> dict[str, Floats]:
 
 def _dequantize(numbers: NDArray[np.int8], scales: Floats, zeros: NDArray[np.int8], axis: int, block: int) -> Floats:
     """The operation `DequantizeLinear` of ONNX with blocks along one axis, the last of which may be shorter."""
-    scales, zeros = (part.repeat(block, axis).take(np.arange(numbers.shape[axis]), axis) for part in (scales, zeros))
-    return (numbers.astype(np.float32) - zeros) * scales
+    places = np.arange(numbers.shape[axis]) // block
+    return (numbers.astype(np.float32) - zeros.take(places, axis)) * scales.take(places, axis)

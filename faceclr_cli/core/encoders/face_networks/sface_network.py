@@ -36,7 +36,7 @@ class SFaceUnit(nn.Module):
         return activated
 
 
-class SFaceBackbone(nn.Sequential):
+class SFaceBackbone(nn.Module):
     """The convolutions of SFace: one full one, then 13 pairs of a depthwise and a pointwise one, 27 in all.
 
     Args:
@@ -63,5 +63,7 @@ class SFaceBackbone(nn.Sequential):
         Returns:
             Shape: (B, 1024, 7, 7), or (B, 1024) if pooled.
         """
-        features: Tensor = super().forward(pictures)
+        features = pictures
+        for layer in self.children():
+            features = layer(features)
         return features
