@@ -36,9 +36,6 @@ class DistillConfig(TrainConfig):
     backbone: str = option(
         "resnet10t", panel=MODEL, metavar="NAME", help="A timm model, nn4_small2, or a network for faces"
     )
-    embedding_dim: int = option(
-        0, minimum=0, panel=MODEL, metavar="N", help="Dimension of the embedding; 0: that of the teacher"
-    )
     epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
 
@@ -48,7 +45,5 @@ class DistillConfig(TrainConfig):
             raise ValueError("--teacher: name at least one encoder")
         if len(set(self.teacher)) < len(self.teacher):
             raise ValueError("--teacher: the same encoder is given twice")
-        if self.embedding_dim == 1:
-            raise ValueError("--embedding-dim 1: an embedding needs at least two dimensions")
         if self.tune == "last":
             raise ValueError("--tune last: a student learns with all its layers; choose all or lora")

@@ -1,6 +1,8 @@
-"""Exported encoders, run by ONNX Runtime. Does not import torch, which takes seconds."""
+"""Exported encoders and `sface`, run by ONNX Runtime. Does not import torch, which takes seconds."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime
@@ -8,8 +10,9 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from faceclr_cli.core.encoders.description import Description
+from faceclr_cli.core.encoders.devices import PROVIDERS, find_provider
 from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
-from faceclr_cli.core.errors import ModelError
+from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import threads_per_process
 
@@ -30,18 +33,29 @@ _ONLY_FATAL = 4
 
 
 class OnnxEncoder:
-    """An exported network as an `Encoder`, on the CPU.
+    """A graph from crops to embeddings as an `Encoder`.
 
     Args:
         file: The exported encoder.
         folder_description: Description of the same encoder in its folder, whose calibration may be newer; None to use
             the description in the file.
+        device: As for `find_provider`.
+        chunk: On the CPU, each core computes this many crops by itself, which suits small networks; None to compute
+            each layer of a batch on all cores together.
 
     Raises:
         ModelError: ONNX Runtime cannot load the graph.
+        ConfigError: ONNX Runtime lacks the provider of the device, or cannot start it.
     """
 
-    def __init__(self, file: OnnxFile, folder_description: Description | None = None) -> None:
+    def __init__(
+        self,
+        file: OnnxFile,
+        folder_description: Description | None = None,
+        device: str = "cpu",
+        *,
+        chunk: int | None = None,
+    ) -> None:
         description = folder_description or file.description
         suffix = "-half" if file.precision == "float16" else ""
         self.name = folder_description.name + suffix if folder_description else file.path.stem
@@ -51,12 +65,23 @@ class OnnxEncoder:
         self.calibration = description.calibration
         self.card = description.card
         self.trained_on = description.card.people.keys() or None
-        self.fills_cores = True
         self._path = display_path(file.path)
+        provider = find_provider(device, onnxruntime.get_available_providers())
+        self.fills_cores = provider == PROVIDERS["cpu"]
+        self._chunk = chunk if self.fills_cores else None
+        threads = threads_per_process(1)  # as many as torch would use
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed") if self._chunk else None
+        options = _options(1 if self._chunk else threads)
         try:
-            self._session = onnxruntime.InferenceSession(file.content, _options(), providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(file.content, options, providers=_providers(provider))
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+        # ONNX Runtime falls back to the CPU if the libraries of a provider are missing.
+        if provider not in self._session.get_providers():
+            raise ConfigError(
+                f"--device {device}: ONNX Runtime cannot start {provider}; its libraries (for CUDA: CUDA and cuDNN of "
+                "the version that onnxruntime-gpu was built for) are missing or do not fit"
+            )
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`.
@@ -69,17 +94,35 @@ class OnnxEncoder:
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
             raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
         try:
-            embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(crops)})[0]
+            embeddings = self._compute(np.ascontiguousarray(crops))
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
         if embeddings.shape != (len(crops), self.dim):
             raise ModelError(f"{self._path}: its graph does not return embeddings of length {self.dim}")
         return embeddings
 
+    def _compute(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._pool is None or self._chunk is None or len(crops) <= 1:
+            return self._run(crops)
+        chunks = np.split(crops, range(self._chunk, len(crops), self._chunk))
+        return np.concatenate(list(self._pool.map(self._run, chunks)))
 
-def _options() -> onnxruntime.SessionOptions:
+    def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: crops})[0]
+        return embeddings
+
+
+def _providers(provider: str) -> list[str | tuple[str, dict[str, str]]]:
+    """The provider, and the CPU for operations that it lacks, both in float32."""
+    options = {"OpenVINOExecutionProvider": {"device_type": "CPU", "precision": "FP32"}}
+    if provider == PROVIDERS["cpu"]:
+        return [provider]
+    return [(provider, options.get(provider, {})), PROVIDERS["cpu"]]
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads_per_process(1)  # as many as torch would use
+    options.intra_op_num_threads = threads
     # Threads that spin between batches would take the cores from the threads that load pictures.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = _ONLY_FATAL  # other errors are raised as exceptions

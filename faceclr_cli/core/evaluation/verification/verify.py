@@ -97,7 +97,7 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         within = [crop_path(config.save_crops, str(photo)).parent for photo in config.photos]
         require_output_folder("--save-crops", config.save_crops, folders, within)
     # sface loads its network on another core while the faces are detected.
-    encoder = load_encoder(config.model, "cpu")
+    encoder = load_encoder(config.model, "cpu", one_off=True)
     rule = choose_rule(encoder, config)
     cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.face_choice)), [], []
     for photo in config.photos:
