@@ -130,7 +130,8 @@ def remove_stale(folder: Path) -> None:
 def _is_old(entry: Path) -> bool:
     """True if nothing in a file or folder has changed for a day."""
     try:
-        changed = max(path.lstat().st_mtime for path in (entry, *(entry.rglob("*") if entry.is_dir() else ())))
+        inside = list(entry.rglob("*")) if entry.is_dir() else []
+        changed: float = max(path.lstat().st_mtime for path in [entry, *inside])
     except OSError:  # Another process is removing it.
         return False
     return bool(changed < time.time() - _DAY)

@@ -84,18 +84,20 @@ def open_packed(folder: FaceFolder, reporter: Reporter, cache: Path | None = Non
     )
 
 
-def forget_packed(root: Path, cache: Path | None = None) -> None:
-    """Removes the packed files of a folder from the cache.
+def forget_packed(cache: Path | None = None) -> None:
+    """Removes all packed files from the cache, which will be decoded again.
+
+    Those of one folder cannot be told from those of others: it may have been moved or copied since it was decoded.
 
     Args:
-        root: The folder.
         cache: As for `pack`.
 
     Raises:
         OSError: A file cannot be removed.
     """
-    for path in cache_folder(cache).glob(f"*{_root_key(root)}-*.npy"):
-        path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):  # The user has no home folder, so nothing was ever cached.
+        for path in cache_folder(cache).glob("*.npy"):
+            path.unlink(missing_ok=True)
 
 
 def _root_key(root: Path) -> str:

@@ -17,6 +17,7 @@ from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.encoder_folder import save_encoder
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.text import display_path
 from faceclr_cli.core.training.checkpoint import (
     CheckpointOrigin,
     TrainingState,
@@ -119,10 +120,15 @@ class RunFolder:
         """Writes the names of the pictures of a batch on which training failed, and returns the path of the list."""
         path = self.folder / "not-finite.txt"
         if self.writes:
-            with atomic_path(path) as temporary:
-                text = "".join(f"{name}\n" for name in names)
-                temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+            write_picture_list(path, names)
         return path
+
+
+def write_picture_list(path: Path, names: Sequence[str]) -> None:
+    """Writes paths of pictures as lines of text. Their parts are as displayed, since a name may have a line break."""
+    lines = ("/".join(map(display_path, name.split("/"))) for name in names)
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def clean_run_folder(run: Path) -> None:

@@ -64,7 +64,7 @@ class FacesHolding:
             for path in self._pictures(identity):
                 status = path.lstat()
                 self.links[status.st_dev, status.st_ino] = status.st_nlink - 1
-            forget_packed(self.path)
+            forget_packed()
             for folder in self._folders():
                 if canonical(folder.name) == identity:
                     shutil.rmtree(folder)

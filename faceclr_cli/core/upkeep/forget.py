@@ -32,6 +32,7 @@ from faceclr_cli.core.upkeep.holdings import (
     Holding,
     MapHolding,
     StoreHolding,
+    displayed,
 )
 
 
@@ -88,7 +89,8 @@ def forget(config: ForgetConfig, reporter: Reporter) -> ForgetResult:
     identity = canonical(config.identity)
     holdings = [holding for path in config.paths for holding in _holdings(path)]
     known = [holding.people() for holding in holdings]
-    if not any(identity in people for people in known):
+    # Maps and lists of failed batches contain the name as it is displayed.
+    if not any({identity, displayed(identity)} & people for people in known):
         raise _unknown(identity, set().union(*known))
     before = [holding.count(identity) for holding in holdings]
     if not config.dry_run:

@@ -231,7 +231,7 @@ class FailedBatchHolding:
     def count(self, identity: str) -> Count:
         """Counts pictures."""
         names = self._names()
-        theirs = sum(identity in each for each in names)
+        theirs = sum(displayed(identity) in each for each in names)
         return Count(theirs, len(names) - theirs)
 
     def remove(self, identity: str) -> None:
@@ -244,7 +244,7 @@ class FailedBatchHolding:
         if not self.path.is_file():
             return []
         lines = self.path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
-        return [set(map(canonical, line.split("/")[:-1])) for line in lines if line]
+        return [set(map(displayed, line.split("/")[:-1])) for line in lines if line]
 
 
 class GroupsHolding:
@@ -339,11 +339,16 @@ class MapHolding:
         """Counts faces."""
         data = read_page(self.path)
         names = [canonical(data["names"][who]) if who >= 0 else "" for who in data["who"]]
-        return Count(names.count(display_path(identity)), len(names) - names.count(display_path(identity)))
+        return Count(names.count(displayed(identity)), len(names) - names.count(displayed(identity)))
 
     def remove(self, identity: str) -> None:
         """Removes the person's points and blackens their thumbnails."""
-        remove_from_page(self.path, lambda name: canonical(name) == display_path(identity))
+        remove_from_page(self.path, lambda name: canonical(name) == displayed(identity))
+
+
+def displayed(identity: str) -> str:
+    """Returns the canonical spelling of a name in artifacts that contain it as it is displayed."""
+    return canonical(display_path(identity))
 
 
 def _people_in_rows(path: Path) -> list[str]:

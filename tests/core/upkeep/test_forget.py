@@ -117,6 +117,19 @@ def test_nothing_is_left_of_a_person(place: Path) -> None:
     assert rows == (15,)
 
 
+def test_decoded_faces_of_a_folder_that_was_moved_are_removed_from_the_cache(place: Path) -> None:
+    pack(open_faces(place / "faces"), Silent())
+    (place / "faces").rename(place / "moved")
+    forget(place / "moved")
+    assert not list((place / "cache").glob("*.npy"))
+
+
+def test_a_user_without_a_home_folder_has_no_cache_to_clear(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACECLR_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: Path("~/.cache/faceclr"))
+    assert [row.left for row in forget(place / "faces").rows] == [0]
+
+
 def test_the_galleries_in_the_cache_are_removed(place: Path) -> None:
     config = IdentifyConfig(photos=place / "photos", gallery=place / "faces", threshold=0.5)
     load_gallery(config, place / "faces", SFaceEncoder(), Heard())

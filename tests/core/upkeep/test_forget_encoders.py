@@ -12,6 +12,8 @@ import pytest
 from faceclr_cli.core.artifacts import _process_namespace, exclusive, read_json, write_json
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import DataError, LockedError
+from faceclr_cli.core.plots.map_page import read_page, write_page
+from faceclr_cli.core.training.run_folder import write_picture_list
 from tests.core.encoders.toy_graph import encoder_json, write_toy
 from tests.core.upkeep.test_forget import NAME, forget
 
@@ -60,6 +62,21 @@ def test_a_run_without_an_encoder_loses_the_list_of_pictures_on_which_it_failed(
     (row,) = forget(tmp_path / "run").rows
     assert (row.kind, row.removed, row.left, row.others) == ("batch", 1, 0, 2)
     assert not names.exists()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "b\\c", "say \"hi\" 'ho'\t", os.fsdecode(b"caf\xe9"), "Jose\u0301"])
+def test_names_that_are_displayed_in_another_form_are_found_by_themselves(name: str, tmp_path: Path) -> None:
+    """In a map and in a list of pictures, without another artifact that has the name as it is."""
+    write_picture_list(tmp_path / "run" / "not-finite.txt", [f"{name}/odd\n.jpg", "ann/1.jpg"])
+    page = tmp_path / "map.html"
+    write_page(
+        page, np.zeros((2, 2)), [name, "ann"], [f"{name}/1.jpg", "ann/1.jpg"], [None, None], title="t", subtitle=""
+    )
+    for path, kind in ((tmp_path / "run", "batch"), (page, "map")):
+        (row,) = forget(path, identity=name).rows
+        assert (row.kind, row.removed, row.left, row.others) == (kind, 1, 0, 1)
+    assert read_page(page)["names"] == ["ann"]
+    assert not (tmp_path / "run" / "not-finite.txt").exists()
 
 
 def test_an_encoder_that_is_being_trained_is_left_alone(tmp_path: Path) -> None:
