@@ -36,7 +36,7 @@ RUNS = {
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "tsne.py": "--faces 40 --dim 8",
 }
-LONG = {"embed.py", "embed.py size", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py"}
+LONG = {"cluster.py", "embed.py", "embed.py size", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py"}
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
 
