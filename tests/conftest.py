@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from tests.message_options import foreign_in_output
 
 # Set before NumPy and PyTorch are imported: two workers with several threads each slow each other down on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A suite that is started in the background inherits an ignored SIGINT, which many tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LONG_FIRST = ("distributed", "faults", "docs", "cli", "benchmarks", "core/training", "core/evaluation", "core/upkeep")
 """Folders with the longest files. They run first, so that no worker is left alone with a long file at the end."""

@@ -37,7 +37,10 @@ RUNS = {
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "tsne.py": "--faces 40 --dim 8",
 }
-LONG = {"backbones.py", "embed.py", "embed.py size", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py"}
+LONG = {
+    "backbones.py", "cluster.py", "embed.py", "embed.py size", "mining.py", "prepare.py", "pretrain.py", "recipe.py",
+    "tsne.py",
+}  # fmt: skip
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
 

@@ -120,7 +120,6 @@ QUIET = [
     "verify --embeddings faces.h5 --pairs splits/pairs.csv",
     "verify --embeddings faces.h5 --all-pairs",
     "identify photos/person-02 --gallery faces.h5",
-    "identify photos --gallery splits/test --evaluate",
     "cluster faces.h5 --threshold 0.4",
     "calibrate --embeddings faces.h5 --all-pairs --far 0.1 --rounds 100 -o quiet.json",
     "tsne faces.h5 -o quiet.png --method pca",

@@ -101,7 +101,7 @@ def wait_for_moment(
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("options", "kills"),
-    [(_ALL, 7), (_BOUNDED, 8), pytest.param(_ALL, 20, marks=pytest.mark.nightly)],
+    [(_ALL, 4), (_BOUNDED, 5), pytest.param(_ALL, 20, marks=pytest.mark.nightly)],
     ids=["all", "bounded", "more"],
 )
 def test_a_run_that_is_killed_again_and_again_loses_nothing(

@@ -328,7 +328,7 @@ def test_a_process_that_fails_ends_the_run_with_its_error(faces: Path) -> None:
     assert embed(faces).faces == 20
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_processes_of_torchrun_make_the_store_of_one(faces: Path) -> None:
     embed(faces)
     alone = stored(faces)
