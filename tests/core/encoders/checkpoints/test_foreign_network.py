@@ -16,9 +16,12 @@ from torch import Tensor
 
 from faceclr_cli.core.encoders.architecture import InputNormalization
 from faceclr_cli.core.encoders.checkpoints.foreign_network import ForeignNetwork, load_checkpoint_network
+from faceclr_cli.core.encoders.description import Card
+from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, save_encoder
 from faceclr_cli.core.encoders.face_networks.iresnet import BLOCKS
 from faceclr_cli.core.encoders.network import normalize_pixels
 from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.faces.fingerprint import Fingerprint
 from tests.core.encoders.checkpoints import foreign_modules
 from tests.core.encoders.face_networks import functional
 
@@ -207,6 +210,28 @@ def test_a_public_checkpoint_gives_the_embeddings_of_its_network(make: Callable[
     functional.assert_same(found, expected)
     # It trains and is saved as every other network: the file and the network share no memory.
     assert all(parameter.is_contiguous() for parameter in foreign.network.parameters())
+
+
+@pytest.mark.parametrize("make", [tface, foamliu, openface], ids=["ir18", "mobilefacenet", "nn4_small2"])
+def test_it_is_saved_as_an_encoder(make: Callable[[], Form], tmp_path: Path) -> None:
+    form = make()
+    torch.save(form.state, tmp_path / "c.pth")
+    network = load_checkpoint_network(tmp_path / "c.pth", None).network
+    fingerprint = Fingerprint(
+        detector="none",
+        detector_digest="0" * 16,
+        template="arcface",
+        size=form.size,
+        interpolation="none",
+        padding="none",
+    )
+    card = Card(command="import", config={}, data="", pictures=0, people={})
+    save_encoder(tmp_path / "encoder", network, fingerprint, card=card)
+    encoder = load_encoder_folder(tmp_path / "encoder", "cpu")
+    crops = crops_of(form.size)
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(form.forward(form.pixels(crops)))
+    functional.assert_same(torch.from_numpy(encoder.embed(crops.numpy())), expected)
 
 
 def test_heads_that_are_left_out_are_named(tmp_path: Path) -> None:
