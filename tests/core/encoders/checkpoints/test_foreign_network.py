@@ -301,6 +301,25 @@ def test_counters_of_batches_may_be_missing(tmp_path: Path) -> None:
     assert load_checkpoint_network(tmp_path / "c.pth", None).network.architecture.embedding_dim == 512
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("linear.weight", (10**9, 0), "embeddings of 1000000000 numbers"),
+        ("conv_6_dw.conv.weight", (512, 1, 10**6, 0), "pictures of 16000000 pixels"),
+        ("conv1.conv.weight", (64 * 10**6, 0), "width=64000000: must be 64"),
+        ("conv1.conv.weight", (), "1 of the wrong shape"),
+    ],
+)
+def test_shapes_that_would_fill_the_memory_are_refused(
+    name: str, shape: tuple[int, ...], message: str, tmp_path: Path
+) -> None:
+    state = functional.draw_mobilefacenet()
+    state[name] = torch.zeros(shape)
+    torch.save(state, tmp_path / "c.pth")
+    with pytest.raises(ModelError, match=message):
+        load_checkpoint_network(tmp_path / "c.pth", None)
+
+
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     state = functional.draw_mobilefacenet()
     state["conv1.conv.weight"][0] = float("nan")
