@@ -192,7 +192,8 @@ def _run_round(
     with ExitStack() as open_archives:
         items = _read_members(todo, open_archives)
         with closing(map_ordered(partial(make_face, recipe), items, crew, _crash_row)) as rows:
-            yield from track(rows, reporter, "detecting faces", total=len(todo), unit="photos")
+            label = "aligning faces" if recipe.fingerprint.detector == LANDMARKS else "detecting faces"
+            yield from track(rows, reporter, label, total=len(todo), unit="photos")
 
 
 def _read_members(todo: Iterable[CropJob], open_archives: ExitStack) -> Iterator[CropJob]:

@@ -411,3 +411,12 @@ def test_fingerprints_are_compared(place: Path, drawn: Path, found: Faces) -> No
     assert cropper.crop_file(place / "photos" / found[0]["path"]).crop.shape == (96, 96, 3)
     with pytest.raises(ConfigError, match="contains faces made with detector landmarks, not yunet"):
         run(PrepareConfig(source=place / "photos", out=result.out, format="png"), Silent())
+
+
+def test_a_person_who_is_forgotten_leaves_no_points(place: Path, found: Faces) -> None:
+    result = prepare(place, found)
+    with Ledger.open(result.ledger, {}) as ledger:
+        ledger.forget("person-01")
+    assert b"person-01" not in result.ledger.read_bytes()
+    with Ledger.open_to_read(result.ledger) as ledger:
+        assert set(ledger.given_digests()) == {face["path"] for face in found[3:]}

@@ -118,7 +118,7 @@ def test_nothing_is_left_of_a_person(place: Path) -> None:
 
 
 def test_decoded_faces_of_a_folder_that_was_moved_are_removed_from_the_cache(place: Path) -> None:
-    pack(open_faces(place / "faces"), Silent())
+    open_packed(open_faces(place / "faces"), Silent())
     (place / "faces").rename(place / "moved")
     forget(place / "moved")
     assert not list((place / "cache").glob("*.npy"))
