@@ -50,7 +50,8 @@ def foreign_in_output(arguments: Sequence[str], errors: str) -> list[str]:
         errors: What the command wrote to standard error.
     """
     command = next((word for word in arguments if word in _PANEL_OF), None)
-    if command is None or "Traceback" in errors:
+    # The messages of the demo are those of its steps.
+    if command in (None, "demo") or "Traceback" in errors:
         return []
     typed = {word.partition("=")[0] for word in arguments}
     lines = [line for line in errors.splitlines() if "No such option" not in line]

@@ -79,8 +79,10 @@ class IdentifyConfig(JudgingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.photos is None or self.gallery is None:
+        if self.photos is None:
             raise ValueError("give photographs and a gallery: faceclr identify a.jpg --gallery faces.h5")
+        if self.gallery is None:
+            raise ValueError("give --gallery, the labeled people: a store, prepared faces or a folder of photographs")
         if self.null and self.photos != STANDARD_INPUT:
             raise ValueError("--null requires paths on standard input: give - as PHOTOS")
         if self.evaluate and self.photos == STANDARD_INPUT:

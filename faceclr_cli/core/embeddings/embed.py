@@ -192,6 +192,8 @@ def _write_rows(
 
 
 def _no_faces(config: EmbedConfig, bad: int, failures: list[str] | tuple[str, ...]) -> DataError:
+    if bad == 1 and failures:
+        return DataError(failures[0])
     first = f"; the first: {failures[0]}" if failures else ""
     return DataError(f"{display_path(config.faces or '')}: none of the {bad} files gave a face{first}")
 

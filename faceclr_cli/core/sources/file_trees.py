@@ -216,6 +216,9 @@ def _kind(entry: os.DirEntry[str]) -> int | None:
 
 def _list_archive(root: Path, archive: Archive) -> Tree:
     visible = {member.name: member for member in archive.members() if not _is_hidden(member.name)}
+    outputs = _output_folders([member.name for member in archive.members()], [*filter(is_picture, visible)])
+    inside = tuple(f"{folder}/" for folder in outputs)
+    visible = {name: member for name, member in visible.items() if not name.startswith(inside)}
     members = {name: member for name, member in visible.items() if service_folder(name) is None}
     pictures = sorted(name for name in members if is_picture(name))
     services = {service_folder(name) or "" for name in visible.keys() - members.keys() if is_picture(name)}
@@ -232,22 +235,32 @@ def _list_archive(root: Path, archive: Archive) -> Tree:
         unsafe=tuple(name for name in pictures if members[name].refused is Reason.UNSAFE),
         texts=frozenset(name for name in members if name.lower().endswith(_LISTS) and members[name].refused is None),
         members=members,
-        notices=(*notices, *_skip_notices(root, services, others)),
+        notices=(*notices, *_skip_notices(root, services, others, outputs)),
         archive=archive,
     )
+
+
+def _output_folders(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    """Returns the outermost folders of an archive that faceclr wrote, but not those that contain all its pictures."""
+    folders = {name.rpartition("/")[0] for name in names if name.rpartition("/")[2] in MARKS}
+    chosen: list[str] = []
+    for folder in sorted(folders - {""}):
+        is_within = any(folder.startswith(f"{other}/") for other in chosen)
+        if not is_within and not all(name.startswith(f"{folder}/") for name in pictures):
+            chosen.append(folder)
+    return chosen
 
 
 def _skip_notices(root: Path, services: Iterable[str], others: Sequence[str], outputs: Sequence[str] = ()) -> list[str]:
     """Describes the files and folders that are skipped."""
     notices = []
     if outputs:
-        noun, verb = ("folder", "pass it") if len(outputs) == 1 else ("folders", "pass one")
+        noun, one = ("folder", "it") if len(outputs) == 1 else ("folders", "one")
         named = ", ".join(map(display_path, outputs[:_MOST_KINDS]))
         more = f" and {len(outputs) - _MOST_KINDS} more" if len(outputs) > _MOST_KINDS else ""
-        notices.append(
-            f"{display_path(root)}: skipped {len(outputs)} {noun} that faceclr wrote: {named}{more}; {verb} by itself "
-            "to read it"
-        )
+        text = f"{display_path(root)}: skipped {len(outputs)} {noun} that faceclr wrote: {named}{more}"
+        # A part of an archive cannot be passed.
+        notices.append(f"{text}; pass {one} by itself to read it" if root.is_dir() else text)
     names = Counter(folder.rpartition("/")[2] for folder in services)
     if names:
         listed = _join_counts([(count, display_path(name)) for name, count in names.most_common()])

@@ -13,7 +13,7 @@ from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.sources.layouts import find_photos
 from faceclr_cli.core.sources.output_folders import OUTPUT_MARK
-from tests.core.sources.test_layouts import touch
+from tests.core.sources.test_layouts import packed, touch
 
 
 def typed(*words: object) -> Result:
@@ -70,6 +70,16 @@ def test_groups_and_prepared_faces_inside_a_folder_are_skipped(tmp_path: Path) -
         f"{tmp_path}: skipped 2 folders that faceclr wrote: faces, groups; pass one by itself to read it",
     )
     assert {photo.identity for photo in find_photos(tmp_path / "groups").photos} == {"0001", "0002"}
+
+
+def test_groups_inside_an_archive_are_skipped_unless_they_are_all_of_it(tmp_path: Path) -> None:
+    files = ("Ann/1.jpg", "Bob/1.jpg", "crops/1.png", "groups/0001/1.jpg", "groups/cluster.json")
+    folder = touch(tmp_path / "all", *files, f"crops/{OUTPUT_MARK}")
+    found = find_photos(packed(folder, tmp_path / "all.zip"))
+    assert {photo.name for photo in found.photos} == {"Ann/1.jpg", "Bob/1.jpg"}
+    assert found.notices == (f"{tmp_path / 'all.zip'}: skipped 2 folders that faceclr wrote: crops, groups",)
+    alone = packed(touch(tmp_path / "alone", "groups/0001/1.jpg", "groups/cluster.json"), tmp_path / "groups.zip")
+    assert [photo.name for photo in find_photos(alone).photos] == ["groups/0001/1.jpg"]
 
 
 @pytest.mark.parametrize("out", [".", "full", "..", "a.jpg"])

@@ -134,6 +134,8 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
 
 def same_file_note(a: Path | str, b: Path | str) -> str:
     """The warning for two photographs with the same content."""
+    if str(a) == str(b):
+        return f"{display_path(a)}: compared with itself, so the verdict says nothing about the faces"
     return (
         f"{display_path(a)}: is the same file as {display_path(b)}, or a copy of it, so the verdict says "
         "nothing about the faces"

@@ -123,8 +123,8 @@ def test_nothing_heavy_is_imported_for_two_photographs(drawn: Path) -> None:
 
 def test_a_photograph_compared_with_itself_is_told_of(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "copy.jpg").write_bytes((drawn / "a.jpg").read_bytes())
-    for other in (drawn / "a.jpg", tmp_path / "copy.jpg"):
-        assert "is the same file as" in _verify(drawn / "a.jpg", other).notes[0]
+    assert "a.jpg: compared with itself" in _verify(drawn / "a.jpg", drawn / "a.jpg").notes[0]
+    assert "is the same file as" in _verify(drawn / "a.jpg", tmp_path / "copy.jpg").notes[0]
     assert not any("same file" in note for note in _verify(drawn / "a.jpg", drawn / "b.jpg").notes)
 
 
