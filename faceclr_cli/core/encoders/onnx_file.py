@@ -13,7 +13,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 
 from faceclr_cli.core.artifacts import atomic_path
-from faceclr_cli.core.encoders.description import Description, parse_description, require_size
+from faceclr_cli.core.encoders.description import Description, parse_description, require_size, rounded_digest
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.text import display_path
 
@@ -49,7 +49,7 @@ class OnnxFile:
         trained = self.description.digest
         if self.precision == "float32":
             return trained
-        return hashlib.sha256(f"{trained} {self.precision}".encode()).hexdigest()
+        return rounded_digest(trained, self.precision)
 
     def matches(self, description: Description) -> bool:
         """True if the file was exported from the described encoder, apart from its calibration."""
