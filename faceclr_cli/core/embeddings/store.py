@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path, shared, stamp
+from faceclr_cli.core.configs.embed import Flip
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.checksums import CheckedFile, append_checksums, read_checksums
 from faceclr_cli.core.embeddings.embedding_rows import Rows
@@ -40,7 +41,7 @@ class StoreOrigin:
         fingerprint: Preprocessing of the photographs up to the input of the network.
         encoder: Name of the encoder.
         encoder_digest: SHA-256 of its weights.
-        flip: True if the embeddings of each face and its mirror image were averaged.
+        flip: How each face was combined with its mirror image; see `embed_crops`.
         calibration: Calibration of the encoder, or None.
         config: The resolved config of the run.
     """
@@ -48,7 +49,7 @@ class StoreOrigin:
     fingerprint: Fingerprint
     encoder: str
     encoder_digest: str
-    flip: bool = False
+    flip: Flip = "none"
     calibration: Calibration | None
     config: Mapping[str, Any]
 
@@ -58,7 +59,8 @@ class StoreOrigin:
             "schema": _SCHEMA,
             "encoder": self.encoder.encode("utf-8", "backslashreplace").decode(),
             "encoder_digest": self.encoder_digest,
-            "flip": self.flip,
+            "flip": self.flip != "none",
+            "flip_method": self.flip,
             "fingerprint": self.fingerprint.to_json(),
         }
         if self.calibration:
@@ -81,10 +83,18 @@ class StoreOrigin:
             fingerprint=Fingerprint.from_json(json.loads(attributes["fingerprint"]), str(path)),
             encoder=str(attributes["encoder"]),
             encoder_digest=str(attributes["encoder_digest"]),
-            flip=bool(attributes["flip"]),
+            flip=_flip(attributes),
             calibration=None if calibration is None else Calibration.from_json(json.loads(calibration)),
             config=json.loads(attributes["config"]),
         )
+
+
+def _flip(attributes: Mapping[str, Any]) -> Flip:
+    """Reads how faces were combined with their mirror images. Earlier releases knew only means."""
+    method = str(attributes.get("flip_method", "mean" if bool(attributes["flip"]) else "none"))
+    if method not in get_args(Flip):
+        raise ValueError(f"its flip method {method!r} is unknown")
+    return cast(Flip, method)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,11 +18,14 @@ from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 
 class TorchEncoder:
     """A trained network as an `Encoder`, on the CPU or a GPU."""
+
+    has_norms = True
 
     def __init__(self, description: Description, network: EncoderNetwork, device: torch.device) -> None:
         self.name = description.name
@@ -40,12 +42,20 @@ class TorchEncoder:
             keep_memory(*NETWORK)
         self._network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    @torch.inference_mode()
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`.
 
         Raises:
             ValueError: The type or size of the crops does not match the fingerprint.
+        """
+        return normalize_rows(self.embed_unnormalized(crops))
+
+    @torch.inference_mode()
+    def embed_unnormalized(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `UnnormalizedEncoder.embed_unnormalized`.
+
+        Raises:
+            ValueError: As for `embed`.
         """
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
@@ -53,7 +63,7 @@ class TorchEncoder:
         # Copies only arrays that torch cannot share: read-only ones, and those with negative strides.
         shared = torch.from_numpy(np.require(crops, requirements=("C", "W")))
         pictures = normalize_pixels(shared.to(self._device), self._size)
-        embeddings: NDArray[np.float32] = F.normalize(self._network(pictures).float(), dim=1).cpu().numpy()
+        embeddings: NDArray[np.float32] = self._network(pictures).float().cpu().numpy()
         return embeddings
 
 

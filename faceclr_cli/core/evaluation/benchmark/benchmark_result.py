@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison
 from faceclr_cli.core.evaluation.verification.pairs_result import TarAtFar
 
 Spread = Literal["folds", "people", "pairs", "deviation"]
@@ -48,6 +49,7 @@ class BenchmarkedEncoder:
         model: The encoder as given by the user; the store if its embeddings were read from one.
         digest: SHA-256 of its weights.
         dim: Length of an embedding.
+        flip: How each face was combined with its mirror image: `none`, `mean` or `sum`.
         embedded: Number of pictures that this run embedded; the embeddings of the others were cached.
         faces_per_second: Throughput of this run with loading and alignment, or None if it embedded nothing.
     """
@@ -56,8 +58,39 @@ class BenchmarkedEncoder:
     model: str
     digest: str
     dim: int
+    flip: str
     embedded: int
     faces_per_second: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOverlap:
+    """What an encoder has seen of a set in training, and the result without it.
+
+    Attributes:
+        people: People of the set who are in the training set, by name; None if the people of the set are unknown.
+        pictures: Number of pictures that are near-duplicates of training pictures; None without `--trained-on`.
+        examples: The first of them, each with its training picture.
+        pairs: Number of pairs with one of these people or pictures.
+        accuracy: Accuracy on the other pairs, or None if there are too few.
+        spread: As in the cell, or None.
+        auc: Area under the ROC on the other pairs, or None.
+    """
+
+    people: tuple[str, ...] | None
+    pictures: int | None
+    examples: tuple[tuple[str, str], ...]
+    pairs: int
+    accuracy: float | None = None
+    spread: float | None = None
+    auc: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self) | {
+            "people": None if self.people is None else list(self.people),
+            "examples": [list(two) for two in self.examples],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +112,7 @@ class BenchmarkCell:
         not_enrolled: Number of pictures without a face; 0 for a store.
         missing: Number of pairs that could not be compared.
         failures: The first reasons why, without repetitions.
-        shared: The people of the set who are also in the encoder's training set; None if unknown.
+        overlap: What the encoder has seen of the set in training; None if its training set is unknown.
         reason: Why the encoder could not be measured on the set, or None.
     """
 
@@ -96,7 +129,7 @@ class BenchmarkCell:
     not_enrolled: int = 0
     missing: int = 0
     failures: tuple[str, ...] = ()
-    shared: tuple[str, ...] | None = None
+    overlap: TrainingOverlap | None = None
     reason: str | None = None
 
     def tar(self, far: float) -> float | None:
@@ -110,7 +143,7 @@ class BenchmarkCell:
             "fold_thresholds": list(self.fold_thresholds),
             "tar_at_far": [asdict(point) for point in self.tar_at_far],
             "failures": list(self.failures),
-            "shared": None if self.shared is None else list(self.shared),
+            "overlap": None if self.overlap is None else self.overlap.to_json(),
         }
 
 
@@ -161,6 +194,7 @@ class BenchmarkResult:
         encoders: The encoders, as given, and those of stores.
         cells: One for each set and encoder, set by set. A store has a cell for its own encoder only.
         means: One for each encoder if there are several sets.
+        comparisons: One for each set and two encoders.
     """
 
     rule: str
@@ -170,6 +204,7 @@ class BenchmarkResult:
     encoders: tuple[BenchmarkedEncoder, ...]
     cells: tuple[BenchmarkCell, ...]
     means: tuple[BenchmarkMean, ...]
+    comparisons: tuple[EncoderComparison, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
@@ -181,4 +216,5 @@ class BenchmarkResult:
             "encoders": [asdict(each) for each in self.encoders],
             "cells": [cell.to_json() for cell in self.cells],
             "means": [asdict(mean) | {"tar_at_far": list(mean.tar_at_far)} for mean in self.means],
+            "comparisons": [asdict(each) for each in self.comparisons],
         }

@@ -205,10 +205,11 @@ def read_own_store(path: Path, encoder: Encoder, model: str, *, flip: bool = Fal
     if store.encoder_digest != encoder.digest:
         raise ModelError(f"{display_path(path)}: was made by {display_path(store.encoder)}, not by --model {model}")
     store.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {model}")
-    if store.flip and not flip:
-        text = "contains means of faces and their mirror images, which cannot be compared with single faces"
-        raise DataError(f"{display_path(path)}: {text}; embed them without --flip")
-    if flip and not store.flip:
+    if store.flip == "sum" or (store.flip == "mean" and not flip):
+        text = f"contains {store.flip}s of faces and their mirror images, which cannot be compared with "
+        text += "means of both" if flip else "single faces"
+        raise DataError(f"{display_path(path)}: {text}; embed them {'with --flip mean' if flip else 'without --flip'}")
+    if flip and store.flip == "none":
         text = "the classifier was trained with --flip, the store was made without"
         raise DataError(f"{display_path(path)}: {text}; embed the faces with --flip")
     return store

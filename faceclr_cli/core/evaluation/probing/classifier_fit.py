@@ -37,6 +37,10 @@ def fit_classifier(found: LabeledSplit, layer: LinearLayer, c: float, seed: int)
         DataError: There are too few held-out pictures to measure any false accept rate.
     """
     store, train, val = found.stores[0], found.parts.train, found.parts.val
+    if store.flip == "sum":
+        raise DataError(
+            f"{found.names[0]}: was made with --flip sum, which classifiers do not support; use --flip mean"
+        )
     temperature = np.float32(fit_temperature(layer(store.embeddings[val]), found.labels[val]))
     means = centroids(found.part(store, train))
     return PeopleClassifier(
@@ -48,7 +52,7 @@ def fit_classifier(found: LabeledSplit, layer: LinearLayer, c: float, seed: int)
         encoder=store.encoder,
         encoder_digest=store.encoder_digest,
         fingerprint=store.fingerprint,
-        flip=store.flip,
+        flip=store.flip == "mean",
         source={"store": found.names[0], "pictures": len(train), "probe": "linear", "c": c},
     )
 

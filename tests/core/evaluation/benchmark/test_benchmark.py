@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.splitting.split import split
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.embeddings.embedding_cache import forget_cached_embeddings
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
@@ -128,6 +130,64 @@ def test_each_picture_is_embedded_once_for_each_encoder(desk: Path, tmp_path: Pa
     assert [each.embedded for each in measure(people).encoders] == [1]
     forget_cached_embeddings()
     assert [each.embedded for each in measure(people).encoders] == [PEOPLE * EACH]
+
+
+def test_every_two_encoders_are_compared_on_the_same_pairs(desk: Path, tmp_path: Path) -> None:
+    """Over people where they are known, and over pairs in a .bin file; the table compares with the best encoder."""
+    models = ("pixels", str(desk / "toy"), "sface")
+    result = measure(desk / "faces", desk / "bins" / "drawn.bin", model=models)
+    accuracy = {(cell.set, cell.encoder): cell.accuracy for cell in result.cells}
+    assert [(each.set, each.first, each.second) for each in result.comparisons] == [
+        (name, *two) for name in ("faces", "drawn") for two in combinations(("pixels", "toy", "sface"), 2)
+    ]
+    assert [each.resampled for each in result.comparisons] == ["people"] * 3 + ["pairs"] * 3
+    for each in result.comparisons:
+        # Folds differ in size by a pair at most.
+        assert each.difference == pytest.approx(
+            accuracy[each.set, each.first] - accuracy[each.set, each.second], abs=0.01
+        )
+        assert each.difference == (each.only_first - each.only_second) / 108
+        assert each.low <= each.difference <= each.high
+    table = run(desk / "faces", "-m", "pixels", "-m", "sface")
+    best, other = sorted(("pixels", "sface"), key=lambda name: -accuracy["faces", name])
+    (line,) = [row.split() for row in table.split("set, best encoder")[1].splitlines() if row.startswith("faces")]
+    assert line[:3] == ["faces", best, other]
+    assert float(line[3]) >= 0
+
+
+def test_what_an_encoder_has_seen_is_reported_and_left_out(desk: Path, tmp_path: Path) -> None:
+    """People by name in any spelling, pictures by their details; the figures are those of the pairs that are left."""
+    trained = tmp_path / "trained"
+    (trained / "Person_01").mkdir(parents=True)
+    (trained / "someone").mkdir()
+    shutil.copy(desk / "people" / "person-09" / "04.jpg", trained / "Person_01" / "other.jpg")
+    image = cv2.imread(str(desk / "people" / "person-02" / "03.jpg"))
+    smaller = cv2.resize(image, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(trained / "someone" / "again.jpg"), smaller, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    cell = measure(desk / "people", trained_on=(trained,)).cells[0]
+    overlap = cell.overlap
+    assert overlap is not None
+    assert overlap.people == ("person-01",)
+    assert dict(overlap.examples) == {
+        "person-02/03.jpg": str(trained / "someone" / "again.jpg"),
+        "person-09/04.jpg": str(trained / "Person_01" / "other.jpg"),
+    }
+    rows = list(csv.reader(io.StringIO((desk / "people" / "pairs.csv").read_text())))[1:]
+    seen = ("person-01/", "person-02/03.jpg", "person-09/04.jpg")
+    left = [row for row in rows if not any(name.startswith(seen) for name in row[:2])]
+    assert overlap.pairs == len(rows) - len(left)
+    (tmp_path / "left.csv").write_text("".join(",".join(row) + "\n" for row in left))
+    alone = measure(desk / "people", pairs=tmp_path / "left.csv").cells[0]
+    assert (overlap.accuracy, overlap.auc) == (alone.accuracy, alone.auc)
+    assert overlap.accuracy != cell.accuracy
+    binary = measure(desk / "bins" / "drawn.bin", trained_on=(trained,)).cells[0].overlap
+    assert binary is not None
+    assert (binary.people, binary.pictures) == (None, 2)
+    assert "seen in training" in run(desk / "people", "-m", "pixels", "--trained-on", trained)
+    clean = measure(desk / "people", trained_on=(desk / "people" / "person-01",), pairs=tmp_path / "left.csv")
+    assert clean.cells[0].overlap is not None
+    assert (clean.cells[0].overlap.pairs, clean.cells[0].overlap.accuracy) == (0, None)
+    assert measure(desk / "people").cells[0].overlap is None
 
 
 def test_pictures_that_are_missing_or_without_a_face_count_as_wrong(desk: Path, tmp_path: Path) -> None:
@@ -250,6 +310,33 @@ def test_each_format_shows_the_best_of_each_set(desk: Path) -> None:
     assert "standard error over" in table
     assert "TAR@0.01" in table
     assert "standard deviation" in run(*base, "--rule", "insightface")
+
+
+def test_mirror_images_are_added_before_or_after_normalization(desk: Path, tmp_path: Path) -> None:
+    """The figures are those of a store made by embed with the same --flip, and the table names it."""
+    found = {}
+    for flip in ("none", "mean", "sum"):
+        store = tmp_path / f"{flip}.h5"
+        embed(EmbedConfig(faces=desk / "faces", model=str(desk / "toy"), out=store, flip=flip), Silent())
+        result = measure(desk / "faces", model=(str(desk / "toy"),), flip=flip)
+        (direct,) = result.cells
+        (stored,) = benchmark(BenchmarkConfig(sets=(store,), pairs=desk / "faces" / "pairs.csv"), Silent()).cells
+        assert (direct.auc, direct.accuracy) == (pytest.approx(stored.auc), pytest.approx(stored.accuracy))
+        assert result.encoders[0].flip == flip
+        found[flip] = direct.auc
+    assert len(set(found.values())) == 3
+    assert "sum of the unnormalized embeddings" in run(desk / "faces", "-m", "pixels", "--flip", "sum")
+    assert "mean of the normalized embeddings" in run("--flip", desk / "faces", "-m", "pixels")
+
+
+def test_sums_are_refused_where_the_encoder_normalizes_inside(desk: Path) -> None:
+    exported = Path(__file__).parents[3] / "samples" / "last_release" / "encoder.onnx"
+    for command in ("benchmark", "embed"):
+        arguments = [command, str(desk / "faces"), "--model", str(exported), "--flip", "sum"]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 4, done.output
+        said = done.stderr.replace("\n", " ")
+        assert "--flip sum: the encoder encoder normalizes its embeddings inside" in said
 
 
 def test_damaged_bins_and_wrong_options_are_errors_of_one_line(desk: Path, tmp_path: Path) -> None:
