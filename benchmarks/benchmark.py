@@ -61,7 +61,8 @@ def run_command(paths: Sequence[Path], model: str, cache: Path) -> tuple[float, 
     """Runs the command in a process of its own; returns its seconds, and the peak memory so far in MB."""
     command = [sys.executable, "-m", "faceclr_cli", "benchmark", *map(str, paths), "--model", model, "--json", "-q"]
     began = time.perf_counter()
-    done = subprocess.run(command, env=os.environ | {"FACECLR_CACHE": str(cache)}, capture_output=True, check=True)
+    variables = os.environ | {"FACECLR_CACHE": str(cache)}
+    done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True)
     seconds = time.perf_counter() - began
     require_measured(done.stdout)
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -21,7 +21,7 @@ PARTS = {"pretrain_ours.py", "pretrain_step.py", "pretrain_lightly.py"}
 
 RUNS = {
     "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
-    "benchmark.py": "faces --pairs 4 --sets 2 --model pixels --scratch scratch",
+    "benchmark.py": "faces --pairs 24 --sets 2 --model pixels --scratch scratch",
     "cluster.py": "--faces 40 --dim 8 --rounds 1",
     "embed.py": "rate faces --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
