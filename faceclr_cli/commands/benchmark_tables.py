@@ -15,7 +15,13 @@ from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.benchmark.benchmark_result import BenchmarkCell, BenchmarkMean, BenchmarkResult
+    from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
+        BenchmarkCell,
+        BenchmarkMean,
+        BenchmarkResult,
+        GroupCell,
+        RecipeGroup,
+    )
     from faceclr_cli.core.evaluation.benchmark.bin_export import WrittenBin
 
 _MEAN = "mean"
@@ -34,7 +40,7 @@ class _Line:
 
 def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Console) -> None:
     """Shows the comparison in the format that was chosen."""
-    lines = [_cell_line(result, cell) for cell in result.cells] + [_mean_line(mean) for mean in result.means]
+    lines = _lines(result)
     columns = ["accuracy", "AUC", *(f"TAR@{far:g}" for far in result.fars), "no face"]
     match config.format:
         case "csv":
@@ -45,7 +51,7 @@ def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Co
             console.show(result, _latex_table(columns, lines))
         case _:
             parts = [_plain_table(columns, lines), paragraph(" ".join(_explain(result)))]
-            console.show(result, *parts, *_comparison_parts(result), *_overlap_parts(result))
+            console.show(result, *parts, *_comparison_parts(result), *_overlap_parts(result), *_encoder_parts(result))
 
 
 def show_bin(result: WrittenBin, console: Console) -> None:
@@ -69,6 +75,32 @@ def require_comparable_sets(result: BenchmarkResult, config: BenchmarkConfig) ->
                 f"{cell.set}: {cell.missing} of {pairs[cell.set]} pairs could not be compared, more than --max-bad "
                 f"{config.max_bad:g}"
             )
+
+
+def _lines(result: BenchmarkResult) -> list[_Line]:
+    """Returns the rows set by set; runs of one recipe are one row."""
+    grouped = {name for group in result.groups for name in group.encoders}
+    lines = [_cell_line(result, cell) for cell in result.cells if cell.encoder not in grouped]
+    lines += [_mean_line(mean) for mean in result.means if mean.encoder not in grouped]
+    lines += [_group_line(group, cell) for group in result.groups for cell in group.cells]
+    order = {display_path(each.name): place for place, each in enumerate(result.sets)}
+    return sorted(lines, key=lambda line: order.get(line.set, len(order)))
+
+
+def _group_line(group: RecipeGroup, cell: GroupCell) -> _Line:
+    def with_deviation(text: str, deviation: float | None, form: str) -> str:
+        return text if deviation is None else f"{text} ± {deviation:{form}}"
+
+    deviation = None if cell.accuracy_deviation is None else 100 * cell.accuracy_deviation
+    accuracy = with_deviation(_percent(cell.accuracy), deviation, ".2f")
+    area = with_deviation(_area(cell.auc), cell.auc_deviation, ".4f")
+    name = f"{display_path(group.name)} ({count(len(group.encoders), 'run')})"
+    return _Line(
+        display_path(cell.set),
+        name,
+        (accuracy, area, *map(_percent, cell.tar_at_far), ""),
+        (cell.accuracy, cell.auc, *cell.tar_at_far, None),
+    )
 
 
 def _cell_line(result: BenchmarkResult, cell: BenchmarkCell) -> _Line:
@@ -144,12 +176,33 @@ def _explain(result: BenchmarkResult) -> Iterator[str]:
     for flip in sorted({each.flip for each in result.encoders} - {"none"}):
         kind = "normalized" if flip == "mean" else "unnormalized"
         yield f"Embeddings: {flip} of the {kind} embeddings of a face and its mirror image."
+    if result.groups:
+        yield "Rows of several runs: mean ± standard deviation over runs."
     yield "TAR@F: true accept rate in percent at a false accept rate of F, if there are enough pairs."
     yield "No face: pictures without a face, whose pairs count as wrong."
 
 
+def _encoder_parts(result: BenchmarkResult) -> Iterator[str]:
+    """Yields a table of size and speed, if any is known."""
+    if not any(each.parameters or each.faces_per_second for each in result.encoders):
+        return
+    rows = [
+        (
+            display_path(each.name),
+            f"{each.dim}",
+            "-" if each.parameters is None else f"{each.parameters / 1e6:.2f} M",
+            "-" if each.training_seconds is None else f"{each.training_seconds / 60:,.1f} min",
+            "cached" if each.faces_per_second is None else f"{each.faces_per_second:,.0f}",
+        )
+        for each in result.encoders
+    ]
+    yield table(("encoder", "dim", "parameters", "training", "faces/s"), rows)
+
+
 def _comparison_parts(result: BenchmarkResult) -> Iterator[str]:
     """Yields a table of the best encoder of each set against each other one; --json has every two encoders."""
+    if result.groups:
+        return  # The deviation over runs says more than comparisons of single runs.
     rows = []
     for each in result.sets:
         cells = [cell for cell in result.cells if cell.set == each.name and cell.accuracy is not None]

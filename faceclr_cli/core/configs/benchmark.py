@@ -27,7 +27,8 @@ class BenchmarkConfig:
         (),
         short="-m",
         metavar="sface|pixels|RUN|FILE.onnx",
-        help="Encoder: built-in, a run or encoder folder, or .onnx; may be repeated (default: sface)",
+        help="Encoder: built-in, a run or encoder folder, or .onnx; may be repeated; the runs that a pattern such as "
+        "'runs/resnet18-*' matches are one row (default: sface)",
     )
     format: Literal["table", "markdown", "csv", "latex"] = option("table", help="Format of the comparison")
     write_bin: Path | None = option(
@@ -57,6 +58,9 @@ class BenchmarkConfig:
         None,
         panel=MEASURING,
         help="Which face to use when a photograph has several (default: center, as in LFW; for stores: largest)",
+    )
+    seeds: bool = option(
+        False, panel=MEASURING, help="Combine runs that differ only in their seed to one row: mean ± standard deviation"
     )
     trained_on: tuple[Path, ...] = option(
         (),

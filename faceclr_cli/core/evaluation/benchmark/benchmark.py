@@ -17,6 +17,7 @@ from faceclr_cli.core.embeddings.face_choice import choose_faces
 from faceclr_cli.core.embeddings.mirrored_crops import require_unnormalized
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.description import Description
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
@@ -29,6 +30,14 @@ from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
 )
 from faceclr_cli.core.evaluation.benchmark.benchmark_sets import BenchmarkSet, find_benchmark_sets
 from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison, compare_encoders
+from faceclr_cli.core.evaluation.benchmark.recipe_groups import (
+    count_parameters,
+    describe_run,
+    expand_models,
+    find_recipes,
+    measure_group,
+    training_seconds,
+)
 from faceclr_cli.core.evaluation.benchmark.set_embeddings import SetEmbeddings, embed_pictures
 from faceclr_cli.core.evaluation.benchmark.training_overlap import (
     TrainingFaces,
@@ -63,6 +72,8 @@ class _Contestant:
     dim: int
     flip: str
     encoder: Encoder | None
+    pattern: str | None = None
+    about: Description | None = None
     embedded: int = 0
     seconds: float = 0.0
     cells: list[BenchmarkCell] = field(default_factory=list)
@@ -80,29 +91,18 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
         ConfigError: A store was given without pairs, or a device is not available.
         ModelError: An encoder does not exist, is damaged, or computes embeddings that are not finite.
     """
+    for folder in config.trained_on:
+        if not folder.exists():
+            raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
     sets = find_benchmark_sets(config.sets, config.pairs)
     contestants = _load_contestants(config, has_pictures=any(found.listing is not None for found in sets))
-    for found in sets:
-        if found.listing is None:
-            contestants.append(_measure_store(found, config, reporter))
-            continue
-        for each in contestants:
-            if each.encoder is not None:
+    for each in contestants:
+        for found in sets:
+            if found.listing is not None:
                 each.cells.append(_measure_set(found, found.listing, each, config, reporter))
-    result = BenchmarkResult(
-        rule=config.rule,
-        folds=config.folds,
-        fars=FARS,
-        sets=tuple(_describe_set(found) for found in sets),
-        encoders=tuple(_describe_encoder(each) for each in contestants),
-        cells=tuple(cell for found in sets for each in contestants for cell in each.cells if cell.set == found.name),
-        means=tuple(
-            BenchmarkMean.of(each.name, each.cells, FARS)
-            for each in contestants
-            if len(sets) > 1 and len(each.cells) == len(sets)
-        ),
-        comparisons=tuple(comparison for found in sets for comparison in _compare(found, contestants)),
-    )
+        each.training = None  # They may fill the memory.
+    contestants += [_measure_store(found, config, reporter) for found in sets if found.listing is None]
+    result = _collect(sets, contestants, config)
     if all(cell.reason for cell in result.cells):
         raise DataError(f"no encoder could be measured on any set (first: {result.cells[0].reason})")
     _report_failures(result, reporter)
@@ -117,22 +117,52 @@ def _load_contestants(config: BenchmarkConfig, *, has_pictures: bool) -> list[_C
             )
         return []
     # All of them before the first picture, so that a mistyped name is not found after hours.
-    encoders = [(model, load_encoder(model, config.device)) for model in config.models]
+    models = expand_models(config.models)
+    encoders = [load_encoder(model, config.device) for model, _ in models]
     if config.flip == "sum":
-        for _, encoder in encoders:
+        for encoder in encoders:
             require_unnormalized(encoder)
-    names = Counter(encoder.name for _, encoder in encoders)
+    names = Counter(encoder.name for encoder in encoders)
     return [
         _Contestant(
             name=encoder.name if names[encoder.name] == 1 else display_path(model),
             model=model,
+            pattern=pattern,
+            about=describe_run(model),
             digest=encoder.digest,
             dim=encoder.dim,
             flip=config.flip,
             encoder=encoder,
         )
-        for model, encoder in encoders
+        for encoder, (model, pattern) in zip(encoders, models, strict=True)
     ]
+
+
+def _collect(
+    sets: Sequence[BenchmarkSet], contestants: Sequence[_Contestant], config: BenchmarkConfig
+) -> BenchmarkResult:
+    cells = [cell for found in sets for each in contestants for cell in each.cells if cell.set == found.name]
+    means = [
+        BenchmarkMean.of(each.name, each.cells, FARS)
+        for each in contestants
+        if len(sets) > 1 and len(each.cells) == len(sets)
+    ]
+    recipes = find_recipes(
+        {each.name: each.pattern for each in contestants},
+        {each.name: each.about for each in contestants},
+        by_seed=config.seeds,
+    )
+    return BenchmarkResult(
+        rule=config.rule,
+        folds=config.folds,
+        fars=FARS,
+        sets=tuple(_describe_set(found) for found in sets),
+        encoders=tuple(_describe_encoder(each) for each in contestants),
+        cells=tuple(cells),
+        means=tuple(means),
+        comparisons=tuple(comparison for found in sets for comparison in _compare(found, contestants)),
+        groups=tuple(measure_group(name, members, cells, means, FARS) for name, members in recipes.items()),
+    )
 
 
 def _measure_store(found: BenchmarkSet, config: BenchmarkConfig, reporter: Reporter) -> _Contestant:
@@ -287,6 +317,8 @@ def _describe_encoder(each: _Contestant) -> BenchmarkedEncoder:
         model=each.model,
         digest=each.digest,
         dim=each.dim,
+        parameters=None if each.about is None else count_parameters(each.about),
+        training_seconds=None if each.about is None else training_seconds(each.about),
         flip=each.flip,
         embedded=each.embedded,
         faces_per_second=round(each.embedded / each.seconds, 1) if each.embedded else None,

@@ -49,6 +49,8 @@ class BenchmarkedEncoder:
         model: The encoder as given by the user; the store if its embeddings were read from one.
         digest: SHA-256 of its weights.
         dim: Length of an embedding.
+        parameters: Number of weights of a run or encoder folder; None for other encoders.
+        training_seconds: Time of all epochs of a run without validation; None if it was not recorded.
         flip: How each face was combined with its mirror image: `none`, `mean` or `sum`.
         embedded: Number of pictures that this run embedded; the embeddings of the others were cached.
         faces_per_second: Throughput of this run with loading and alignment, or None if it embedded nothing.
@@ -58,6 +60,8 @@ class BenchmarkedEncoder:
     model: str
     digest: str
     dim: int
+    parameters: int | None
+    training_seconds: float | None
     flip: str
     embedded: int
     faces_per_second: float | None
@@ -183,6 +187,47 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupCell:
+    """Means of the runs of a recipe on a set, with standard deviations over runs.
+
+    Attributes:
+        set: Name of the set, or `mean` for the means over all sets.
+        accuracy: Mean accuracy, or None if a run could not be measured.
+        accuracy_deviation: Standard deviation of the accuracy (ddof=1), or None.
+        auc: Mean area under the ROC, or None.
+        auc_deviation: Its standard deviation, or None.
+        tar_at_far: Mean TAR for each false accept rate, or None.
+    """
+
+    set: str
+    accuracy: float | None
+    accuracy_deviation: float | None
+    auc: float | None
+    auc_deviation: float | None
+    tar_at_far: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeGroup:
+    """Runs of one recipe.
+
+    Attributes:
+        name: The pattern that selected the runs, or their common name.
+        encoders: Names of the encoders.
+        cells: One for each set, and one for all sets if there are several.
+    """
+
+    name: str
+    encoders: tuple[str, ...]
+    cells: tuple[GroupCell, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        cells = [asdict(cell) | {"tar_at_far": list(cell.tar_at_far)} for cell in self.cells]
+        return asdict(self) | {"encoders": list(self.encoders), "cells": cells}
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkResult:
     """The result of `faceclr benchmark`.
 
@@ -195,6 +240,7 @@ class BenchmarkResult:
         cells: One for each set and encoder, set by set. A store has a cell for its own encoder only.
         means: One for each encoder if there are several sets.
         comparisons: One for each set and two encoders.
+        groups: Runs of one recipe with different seeds.
     """
 
     rule: str
@@ -205,6 +251,7 @@ class BenchmarkResult:
     cells: tuple[BenchmarkCell, ...]
     means: tuple[BenchmarkMean, ...]
     comparisons: tuple[EncoderComparison, ...]
+    groups: tuple[RecipeGroup, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
@@ -217,4 +264,5 @@ class BenchmarkResult:
             "cells": [cell.to_json() for cell in self.cells],
             "means": [asdict(mean) | {"tar_at_far": list(mean.tar_at_far)} for mean in self.means],
             "comparisons": [asdict(each) for each in self.comparisons],
+            "groups": [group.to_json() for group in self.groups],
         }

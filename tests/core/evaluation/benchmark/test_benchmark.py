@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -26,53 +25,13 @@ from faceclr_cli.core.embeddings.embedding_cache import forget_cached_embeddings
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark import benchmark
-from faceclr_cli.core.evaluation.benchmark.benchmark_result import BenchmarkCell, BenchmarkResult
 from faceclr_cli.core.evaluation.benchmark.bin_export import write_benchmark_bin
 from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify
 from faceclr_cli.core.events import Notice, Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.preparing.prepare import prepare
-from tests.core.evaluation.calibration.calibrating import make_desk
-
-PEOPLE, EACH = 9, 4
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of drawn people and their faces, each with pairs, the same as a .bin file, and an encoder `toy`."""
-    desk = make_desk(tmp_path_factory.mktemp("desk"))
-    write_pairs(desk / "people" / "pairs.csv", desk / "people")
-    (desk / "faces" / "pairs.csv").write_text((desk / "people" / "pairs.csv").read_text())
-    (desk / "bins").mkdir()
-    write_benchmark_bin(BenchmarkConfig(sets=(desk / "people",), write_bin=desk / "bins" / "drawn.bin"), Silent())
-    return desk
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def write_pairs(path: Path, folder: Path) -> None:
-    """All genuine pairs, and as many impostor pairs in mixed order."""
-    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.jpg"))
-    every = list(combinations(names, 2))
-    same = [(a, b, 1) for a, b in every if a.split("/")[0] == b.split("/")[0]]
-    others = [(a, b, 0) for a, b in every if a.split("/")[0] != b.split("/")[0]]
-    chosen = np.random.default_rng(0).permutation(len(others))[: len(same)]
-    rows = [*same, *(others[number] for number in chosen)]
-    order = np.random.default_rng(1).permutation(len(rows))
-    path.write_text("a,b,same\n" + "".join("{},{},{}\n".format(*rows[number]) for number in order))
-
-
-def measure(*sets: Path, model: tuple[str, ...] = ("pixels",), **options: object) -> BenchmarkResult:
-    return benchmark(BenchmarkConfig(sets=sets, model=model, **options), Silent())  # type: ignore[arg-type]
-
-
-def figures(cell: BenchmarkCell) -> tuple:
-    tars = tuple((point.tar, point.threshold) for point in cell.tar_at_far)
-    return cell.accuracy, cell.fold_accuracies, cell.fold_thresholds, cell.auc, cell.eer, tars, cell.missing
+from tests.core.evaluation.benchmark.benchmarking import EACH, PEOPLE, figures, measure, run
 
 
 def test_a_bin_gives_the_figures_of_the_photographs_to_the_last_digit(desk: Path) -> None:
@@ -132,64 +91,6 @@ def test_each_picture_is_embedded_once_for_each_encoder(desk: Path, tmp_path: Pa
     assert [each.embedded for each in measure(people).encoders] == [PEOPLE * EACH]
 
 
-def test_every_two_encoders_are_compared_on_the_same_pairs(desk: Path, tmp_path: Path) -> None:
-    """Over people where they are known, and over pairs in a .bin file; the table compares with the best encoder."""
-    models = ("pixels", str(desk / "toy"), "sface")
-    result = measure(desk / "faces", desk / "bins" / "drawn.bin", model=models)
-    accuracy = {(cell.set, cell.encoder): cell.accuracy for cell in result.cells}
-    assert [(each.set, each.first, each.second) for each in result.comparisons] == [
-        (name, *two) for name in ("faces", "drawn") for two in combinations(("pixels", "toy", "sface"), 2)
-    ]
-    assert [each.resampled for each in result.comparisons] == ["people"] * 3 + ["pairs"] * 3
-    for each in result.comparisons:
-        # Folds differ in size by a pair at most.
-        assert each.difference == pytest.approx(
-            accuracy[each.set, each.first] - accuracy[each.set, each.second], abs=0.01
-        )
-        assert each.difference == (each.only_first - each.only_second) / 108
-        assert each.low <= each.difference <= each.high
-    table = run(desk / "faces", "-m", "pixels", "-m", "sface")
-    best, other = sorted(("pixels", "sface"), key=lambda name: -accuracy["faces", name])
-    (line,) = [row.split() for row in table.split("set, best encoder")[1].splitlines() if row.startswith("faces")]
-    assert line[:3] == ["faces", best, other]
-    assert float(line[3]) >= 0
-
-
-def test_what_an_encoder_has_seen_is_reported_and_left_out(desk: Path, tmp_path: Path) -> None:
-    """People by name in any spelling, pictures by their details; the figures are those of the pairs that are left."""
-    trained = tmp_path / "trained"
-    (trained / "Person_01").mkdir(parents=True)
-    (trained / "someone").mkdir()
-    shutil.copy(desk / "people" / "person-09" / "04.jpg", trained / "Person_01" / "other.jpg")
-    image = cv2.imread(str(desk / "people" / "person-02" / "03.jpg"))
-    smaller = cv2.resize(image, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(trained / "someone" / "again.jpg"), smaller, [cv2.IMWRITE_JPEG_QUALITY, 80])
-    cell = measure(desk / "people", trained_on=(trained,)).cells[0]
-    overlap = cell.overlap
-    assert overlap is not None
-    assert overlap.people == ("person-01",)
-    assert dict(overlap.examples) == {
-        "person-02/03.jpg": str(trained / "someone" / "again.jpg"),
-        "person-09/04.jpg": str(trained / "Person_01" / "other.jpg"),
-    }
-    rows = list(csv.reader(io.StringIO((desk / "people" / "pairs.csv").read_text())))[1:]
-    seen = ("person-01/", "person-02/03.jpg", "person-09/04.jpg")
-    left = [row for row in rows if not any(name.startswith(seen) for name in row[:2])]
-    assert overlap.pairs == len(rows) - len(left)
-    (tmp_path / "left.csv").write_text("".join(",".join(row) + "\n" for row in left))
-    alone = measure(desk / "people", pairs=tmp_path / "left.csv").cells[0]
-    assert (overlap.accuracy, overlap.auc) == (alone.accuracy, alone.auc)
-    assert overlap.accuracy != cell.accuracy
-    binary = measure(desk / "bins" / "drawn.bin", trained_on=(trained,)).cells[0].overlap
-    assert binary is not None
-    assert (binary.people, binary.pictures) == (None, 2)
-    assert "seen in training" in run(desk / "people", "-m", "pixels", "--trained-on", trained)
-    clean = measure(desk / "people", trained_on=(desk / "people" / "person-01",), pairs=tmp_path / "left.csv")
-    assert clean.cells[0].overlap is not None
-    assert (clean.cells[0].overlap.pairs, clean.cells[0].overlap.accuracy) == (0, None)
-    assert measure(desk / "people").cells[0].overlap is None
-
-
 def test_pictures_that_are_missing_or_without_a_face_count_as_wrong(desk: Path, tmp_path: Path) -> None:
     people = tmp_path / "people"
     shutil.copytree(desk / "people", people)
@@ -239,6 +140,30 @@ def test_every_kind_of_set_is_found(desk: Path, tmp_path: Path) -> None:
     assert result.means[0].accuracy == pytest.approx(np.mean([cell.accuracy for cell in result.cells]))
 
 
+def test_cfp_is_read_in_its_official_layout(desk: Path, tmp_path: Path) -> None:
+    """Its folds are those of the archive: each consists of a split's genuine and impostor pairs."""
+    protocol = tmp_path / "cfp" / "Protocol"
+    frontal, profile = ([f"../Data/{who:03d}/{kind}.jpg" for who in range(1, 10)] for kind in ("frontal", "profile"))
+    for name, paths, place in (("F", frontal, 1), ("P", profile, 2)):
+        for who, path in enumerate(paths, start=1):
+            target = (protocol / path).resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(desk / "people" / f"person-{who:02d}" / f"{place:02d}.jpg", target)
+        protocol.mkdir(exist_ok=True)
+        lines = [f"{who} {path}\n" for who, path in enumerate(paths, start=1)]
+        (protocol / f"Pair_list_{name}.txt").write_text("".join(lines))
+    for number in range(10):
+        folder = protocol / "Split" / "FP" / f"{number + 1:02d}"
+        folder.mkdir(parents=True)
+        one, other = number % 9 + 1, (number + 3) % 9 + 1
+        (folder / "same.txt").write_text(f"{one},{one}\n{other},{other}\n")
+        (folder / "diff.txt").write_text(f"{one},{other}\n{other},{one}\n")
+    result = measure(tmp_path / "cfp")
+    assert [(each.name, each.pictures, each.genuine, each.impostor) for each in result.sets] == [("cfp", 18, 20, 20)]
+    assert result.cells[0].missing == 0
+    assert len(result.cells[0].fold_accuracies) == 10
+
+
 def test_a_store_is_measured_without_its_encoder(tmp_path: Path, crowd: Callable[..., Store]) -> None:
     store = crowd(20, 4, 0.8)
     write_store(tmp_path / "crowd.h5", store)
@@ -279,12 +204,6 @@ def test_an_encoder_that_cannot_take_a_set_does_not_end_the_run(desk: Path, tmp_
     assert result.means[0].accuracy is None
     with pytest.raises(DataError, match="no encoder could be measured on any set"):
         measure(tmp_path / "wide")
-
-
-def run(*arguments: object) -> str:
-    done = CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 def test_each_format_shows_the_best_of_each_set(desk: Path) -> None:
