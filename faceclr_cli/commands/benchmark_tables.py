@@ -15,7 +15,13 @@ from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
-    from faceclr_cli.core.evaluation.benchmark.benchmark_result import BenchmarkCell, BenchmarkMean, BenchmarkResult
+    from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
+        BenchmarkCell,
+        BenchmarkMean,
+        BenchmarkResult,
+        GroupCell,
+        RecipeGroup,
+    )
     from faceclr_cli.core.evaluation.benchmark.bin_export import WrittenBin
 
 _MEAN = "mean"
@@ -34,7 +40,7 @@ class _Line:
 
 def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Console) -> None:
     """Shows the comparison in the format that was chosen."""
-    lines = [_cell_line(result, cell) for cell in result.cells] + [_mean_line(mean) for mean in result.means]
+    lines = _lines(result)
     columns = ["accuracy", "AUC", *(f"TAR@{far:g}" for far in result.fars), "no face"]
     match config.format:
         case "csv":
@@ -44,7 +50,8 @@ def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Co
         case "latex":
             console.show(result, _latex_table(columns, lines))
         case _:
-            console.show(result, _plain_table(columns, lines), paragraph(" ".join(_explain(result))))
+            parts = [_plain_table(columns, lines), paragraph(" ".join(_explain(result)))]
+            console.show(result, *parts, *_comparison_parts(result), *_overlap_parts(result), *_encoder_parts(result))
 
 
 def show_bin(result: WrittenBin, console: Console) -> None:
@@ -68,6 +75,32 @@ def require_comparable_sets(result: BenchmarkResult, config: BenchmarkConfig) ->
                 f"{cell.set}: {cell.missing} of {pairs[cell.set]} pairs could not be compared, more than --max-bad "
                 f"{config.max_bad:g}"
             )
+
+
+def _lines(result: BenchmarkResult) -> list[_Line]:
+    """Returns the rows set by set; runs of one recipe are one row."""
+    grouped = {name for group in result.groups for name in group.encoders}
+    lines = [_cell_line(result, cell) for cell in result.cells if cell.encoder not in grouped]
+    lines += [_mean_line(mean) for mean in result.means if mean.encoder not in grouped]
+    lines += [_group_line(group, cell) for group in result.groups for cell in group.cells]
+    order = {display_path(each.name): place for place, each in enumerate(result.sets)}
+    return sorted(lines, key=lambda line: order.get(line.set, len(order)))
+
+
+def _group_line(group: RecipeGroup, cell: GroupCell) -> _Line:
+    def with_deviation(text: str, deviation: float | None, form: str) -> str:
+        return text if deviation is None else f"{text} ± {deviation:{form}}"
+
+    deviation = None if cell.accuracy_deviation is None else 100 * cell.accuracy_deviation
+    accuracy = with_deviation(_percent(cell.accuracy), deviation, ".2f")
+    area = with_deviation(_area(cell.auc), cell.auc_deviation, ".4f")
+    name = f"{display_path(group.name)} ({count(len(group.encoders), 'run')})"
+    return _Line(
+        display_path(cell.set),
+        name,
+        (accuracy, area, *map(_percent, cell.tar_at_far), ""),
+        (cell.accuracy, cell.auc, *cell.tar_at_far, None),
+    )
 
 
 def _cell_line(result: BenchmarkResult, cell: BenchmarkCell) -> _Line:
@@ -137,12 +170,89 @@ def _explain(result: BenchmarkResult) -> Iterator[str]:
         )
     else:
         over = {cell.spread_over for cell in result.cells} - {None}
-        units = " or ".join(sorted(str(unit) for unit in over))
-        yield f"Accuracy in percent over {result.folds} folds ± standard error over {units}."
-        if "people" in over:
-            yield "The error is over people where folds share people."
+        units = {"folds": "over folds", "people": "over people, since folds share people"}
+        texts = " or ".join(units[str(unit)] for unit in sorted(map(str, over)))
+        yield f"Accuracy in percent, mean of {result.folds} folds ± standard error {texts}."
+    for flip in sorted({each.flip for each in result.encoders} - {"none"}):
+        kind = "normalized" if flip == "mean" else "unnormalized"
+        yield f"Embeddings: {flip} of the {kind} embeddings of a face and its mirror image."
+    if result.groups:
+        yield "Rows of several runs: mean ± standard deviation over runs."
     yield "TAR@F: true accept rate in percent at a false accept rate of F, if there are enough pairs."
     yield "No face: pictures without a face, whose pairs count as wrong."
+
+
+def _encoder_parts(result: BenchmarkResult) -> Iterator[str]:
+    """Yields a table of size and speed, if any is known."""
+    if not any(each.parameters or each.faces_per_second for each in result.encoders):
+        return
+    rows = [
+        (
+            display_path(each.name),
+            f"{each.dim}",
+            "-" if each.parameters is None else f"{each.parameters / 1e6:.2f} M",
+            "-" if each.training_seconds is None else f"{each.training_seconds / 60:,.1f} min",
+            "cached" if each.faces_per_second is None else f"{each.faces_per_second:,.0f}",
+        )
+        for each in result.encoders
+    ]
+    yield table(("encoder", "dim", "parameters", "training", "faces/s"), rows)
+
+
+def _comparison_parts(result: BenchmarkResult) -> Iterator[str]:
+    """Yields a table of the best encoder of each set against each other one; --json has every two encoders."""
+    if result.groups:
+        return  # The deviation over runs says more than comparisons of single runs.
+    rows = []
+    for each in result.sets:
+        cells = [cell for cell in result.cells if cell.set == each.name and cell.accuracy is not None]
+        best = max(cells, key=lambda cell: cell.accuracy or 0.0).encoder if cells else ""
+        for found in result.comparisons:
+            if found.set != each.name or best not in (found.first, found.second):
+                continue
+            turn = 1 if found.first == best else -1
+            ends = sorted((turn * found.low, turn * found.high))
+            rows.append(
+                (
+                    f"{display_path(found.set)}  {display_path(best)}",
+                    display_path(found.second if turn == 1 else found.first),
+                    f"{100 * turn * found.difference:+.2f}",
+                    f"{100 * ends[0]:+.2f} to {100 * ends[1]:+.2f}",
+                    _probability(found.p_value),
+                )
+            )
+    if not rows:
+        return
+    yield table(("set, best encoder", "compared with", "accuracy", "95% interval", "McNemar p"), rows)
+    units = " or ".join(sorted({found.resampled for found in result.comparisons}))
+    yield paragraph(
+        f"Difference of accuracies in percentage points, with a bootstrap interval over {units}. If the interval "
+        "contains 0, the difference may be chance."
+    )
+
+
+def _overlap_parts(result: BenchmarkResult) -> Iterator[str]:
+    """Yields a table of the results without the people and pictures that encoders have seen in training."""
+    pairs = {each.name: each.pairs for each in result.sets}
+    rows = [
+        (
+            f"{display_path(cell.set)}  {display_path(cell.encoder)}",
+            "-" if found.people is None else f"{len(found.people)}",
+            "-" if found.pictures is None else f"{found.pictures}",
+            f"{pairs[cell.set] - found.pairs}",
+            _percent(found.accuracy) + ("" if found.spread is None else f" ± {100 * found.spread:.2f}"),
+            _area(found.auc),
+        )
+        for cell in result.cells
+        if (found := cell.overlap) is not None and found.pairs
+    ]
+    if rows:
+        yield table(("seen in training", "people", "pictures", "pairs left", "accuracy", "AUC"), rows)
+        yield paragraph("Accuracy and AUC on the pairs without people and pictures that the encoder was trained on.")
+
+
+def _probability(p_value: float) -> str:
+    return "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
 
 
 def _markdown_table(columns: Sequence[str], lines: Sequence[_Line]) -> str:

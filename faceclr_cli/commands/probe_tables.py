@@ -26,6 +26,7 @@ _MEASURES = {
     "f1": "F1",
     "knn": "k-NN",
 }
+_VERIFICATION = {"auc": "AUC", "eer": "EER", "tar_at_far_0.01": "TAR@0.01", "tar_at_far_0.001": "TAR@0.001"}
 _PERCENTAGES = ("top1", "top3", "top5", "knn")
 _WITH_INTERVAL = ("top1", "jaccard", "f1", "knn")
 _MAX_PEOPLE, _MAX_CONFUSIONS, _MAX_COLUMNS = 20, 10, 15
@@ -39,6 +40,9 @@ def comparison_tables(result: LinearEvalResult) -> Iterator[str]:
     yield table(("embeddings", *names.values()), lines)
     lines = [[display_path(row.store), *(_interval(row, name) for name in _WITH_INTERVAL)] for row in result.rows]
     yield table(("95% intervals", *(names[name] for name in _WITH_INTERVAL)), lines)
+    columns = list(_VERIFICATION.values())
+    lines = [[display_path(row.store), *(_verified(row, name) for name in _VERIFICATION)] for row in result.rows]
+    yield table(("verification", *columns), lines)
     if result.shot_people is not None:
         columns = [count(point.shots, "picture") for point in result.rows[0].shots]
         lines = [[display_path(row.store), *(_mean_and_deviation(point) for point in row.shots)] for row in result.rows]
@@ -54,8 +58,20 @@ def _explanation(result: LinearEvalResult) -> str:
     return paragraph(
         f"{trained}, tested on {result.test:,} others (chance {percent(result.chance)}). Jaccard, precision, recall "
         "and F1: means over people. Intervals: bootstrap over people. k-NN: nearest neighbor among all "
-        f"{result.pictures:,} pictures."
+        f"{result.pictures:,} pictures. Verification: all pairs of test pictures."
     )
+
+
+def _verification(row: ProbeRow) -> dict[str, float | None]:
+    """Returns the verification metrics by the keys of `_VERIFICATION`."""
+    found = row.verification
+    values = [None] * len(_VERIFICATION) if found is None else [found.auc, found.eer, *found.tar_at_far]
+    return dict(zip(_VERIFICATION, values, strict=True))
+
+
+def _verified(row: ProbeRow, name: str) -> str:
+    value = _verification(row)[name]
+    return f"{value:.4f}" if name == "auc" and value is not None else percent(value)
 
 
 def _hyperparameters(row: ProbeRow) -> Iterator[tuple[str, float]]:
@@ -110,11 +126,13 @@ def _line(name: str, scores: PersonRow | ProbeRow | Means, pictures: int) -> lis
 
 def markdown_table(result: LinearEvalResult) -> str:
     """Formats a Markdown table with 95% intervals in brackets."""
-    columns = ["embeddings", "encoder", "dim", *_MEASURES.values(), *(f"{n}-shot" for n in _shot_counts(result))]
+    columns = ["embeddings", "encoder", "dim", *_MEASURES.values(), *_VERIFICATION.values()]
+    columns += [f"{n}-shot" for n in _shot_counts(result)]
     lines = [columns, ["---", "---", *["---:"] * (len(columns) - 2)]]
     for row in result.rows:
         cells = [_escaped(row.store), _escaped(row.encoder), str(row.dim)]
         cells += [f"{_value(row, name)} [{_interval(row, name)}]" if _known(row, name) else "-" for name in _MEASURES]
+        cells += [_verified(row, name) for name in _VERIFICATION]
         cells += [_mean_and_deviation(point) for point in row.shots]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -123,6 +141,7 @@ def markdown_table(result: LinearEvalResult) -> str:
 def csv_table(result: LinearEvalResult) -> str:
     """Formats a CSV line for each store. Shares are from 0 to 1; cells without a value are empty."""
     fields = [field for name in _MEASURES for field in (name, f"{name}_low", f"{name}_high")]
+    fields += list(_VERIFICATION)
     fields += [f"weighted_{name}" for name in ("precision", "recall", "f1", "jaccard")]
     fields += [f"shots_{n}{what}" for n in _shot_counts(result) for what in ("", "_deviation")]
     text = io.StringIO()
@@ -132,6 +151,7 @@ def csv_table(result: LinearEvalResult) -> str:
         cells: list[object] = [display_path(row.store), display_path(row.encoder), row.dim]
         for name in _MEASURES:
             cells += [getattr(row, name), *row.intervals.get(name, (None, None))]
+        cells += list(_verification(row).values())
         cells += [row.weighted.precision, row.weighted.recall, row.weighted.f1, row.weighted.jaccard]
         cells += [number for point in row.shots for number in (point.top1, point.deviation)]
         writer.writerow([*cells, row.c, row.k, result.probe, result.people, result.train, result.val, result.test])

@@ -1,4 +1,5 @@
 # The stable names for Python users, and where they live. A name is imported when it is first used.
+from .configs.benchmark import BenchmarkConfig as BenchmarkConfig
 from .configs.calibrate import CalibrateConfig as CalibrateConfig
 from .configs.center import CenterConfig as CenterConfig
 from .configs.cluster import ClusterConfig as ClusterConfig
@@ -42,6 +43,8 @@ from .errors import StoppedError as StoppedError
 from .errors import TerminatedRunError as TerminatedRunError
 from .errors import TooManyBadFilesError as TooManyBadFilesError
 from .errors import UnreadableImageError as UnreadableImageError
+from .evaluation.benchmark.benchmark import benchmark as benchmark
+from .evaluation.benchmark.benchmark_result import BenchmarkResult as BenchmarkResult
 from .evaluation.calibration.calibrate import CalibrateResult as CalibrateResult
 from .evaluation.calibration.calibrate import calibrate as calibrate
 from .evaluation.clustering.cluster import cluster as cluster

@@ -25,6 +25,7 @@ NEEDS_LIGHTLY = {"pretrain_lightly.py"}
 RUNS = {
     "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
     "backbones.py": "lfw faces -o backbones --budget 1s --seeds 0 --only mobilefacenet --batch-size 4",
+    "benchmark.py": "faces --pairs 24 --sets 2 --model pixels --scratch scratch",
     "cluster.py": "--faces 40 --dim 8 --rounds 1",
     "embed.py": "rate faces --pictures 8 --batch-size 4 --rounds 1",
     "embed.py sface": "faces --photos lfw/images --pictures 8 --batch-size 4 --rounds 1",

@@ -20,7 +20,7 @@ from faceclr_cli.commands.options import command, command_class
 
 COMMANDS = [
     "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne",
-    "identify", "cluster", "calibrate", "export", "info", "forget", "doctor",
+    "benchmark", "identify", "cluster", "calibrate", "export", "info", "forget", "doctor",
 ]  # fmt: skip
 HEAVY = ["torch", "torchvision", "timm", "cv2", "h5py", "sklearn", "matplotlib", "umap", "numpy", "scipy"]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from faceclr_cli.core.configs.embed import Flip
 from faceclr_cli.core.configs.fields import argument, check_limits, option
 from faceclr_cli.core.configs.verify import SingleFace
 
@@ -26,7 +27,8 @@ class BenchmarkConfig:
         (),
         short="-m",
         metavar="sface|pixels|RUN|FILE.onnx",
-        help="Encoder: built-in, a run or encoder folder, or .onnx; may be repeated (default: sface)",
+        help="Encoder: built-in, a run or encoder folder, or .onnx; may be repeated; the runs that a pattern such as "
+        "'runs/resnet18-*' matches are one row (default: sface)",
     )
     format: Literal["table", "markdown", "csv", "latex"] = option("table", help="Format of the comparison")
     write_bin: Path | None = option(
@@ -44,11 +46,28 @@ class BenchmarkConfig:
         help="How folds and thresholds are chosen; 'insightface': as its evaluate function, with folds in file order "
         "and thresholds in steps of 0.01",
     )
+    flip: Flip = option(
+        "none",
+        bare="mean",
+        panel=MEASURING,
+        metavar="[mean|sum|none]",
+        help="Combine each face with its mirror image, as in faceclr embed (default: none)",
+    )
     folds: int = option(10, minimum=2, panel=MEASURING, help="Number of cross-validation folds")
     face: SingleFace | None = option(
         None,
         panel=MEASURING,
         help="Which face to use when a photograph has several (default: center, as in LFW; for stores: largest)",
+    )
+    seeds: bool = option(
+        False, panel=MEASURING, help="Combine runs that differ only in their seed to one row: mean ± standard deviation"
+    )
+    trained_on: tuple[Path, ...] = option(
+        (),
+        metavar="DIR",
+        panel=MEASURING,
+        help="Training faces of the encoders: report people and near-duplicate pictures in the sets, and the result "
+        "without them; may be repeated",
     )
     max_bad: float = option(
         0.5,
@@ -72,6 +91,11 @@ class BenchmarkConfig:
             raise ValueError("--write-bin evaluates nothing; omit --model")
         if self.pairs is not None and len(self.sets) > 1:
             raise ValueError(f"--pairs requires a single set, not {len(self.sets)}")
+
+    @property
+    def face_choice(self) -> SingleFace:
+        """Which face of a photograph to use."""
+        return self.face or "center"
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 STANDARD_OUTPUT = Path("-")
 Device = Literal["auto", "cpu", "cuda", "mps", "openvino", "coreml"]
 ComputePrecision = Literal["float32", "bf16"]
+Flip = Literal["none", "mean", "sum"]
 Format = Literal["h5", "jsonl", "csv", "npz", "parquet"]
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".npz": "npz", ".parquet": "parquet"}
 _TEXT_SUFFIXES = frozenset(
@@ -56,7 +57,13 @@ class EmbedConfig:
         streams=True,
         help="Store to write or update (default: FACES-MODEL.h5 in the working directory); - writes to standard output",
     )
-    flip: bool = option(False, help="Average the embeddings of each face and its mirror image, at twice the cost")
+    flip: Flip = option(
+        "none",
+        bare="mean",
+        metavar="[mean|sum|none]",
+        help="Combine each face with its mirror image, at twice the cost; 'mean': of normalized embeddings; 'sum': of "
+        "unnormalized ones, as in insightface's published figures (default: none)",
+    )
 
     face: Literal["largest", "center", "best", "all", "only"] = option(
         "largest",

@@ -9,12 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.configs.embed import Flip
 from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, LoadedPicture
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
+from faceclr_cli.core.embeddings.mirrored_crops import Vectors, embed_crops
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.metrics.normalization import normalize_rows
-
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +48,10 @@ class PictureEmbedder:
     Args:
         encoder: The encoder.
         batch_size: Number of crops in a batch.
-        flip: Average the embeddings of each face and its mirror image.
+        flip: How to combine each face with its mirror image; see `embed_crops`.
     """
 
-    def __init__(self, encoder: Encoder, *, batch_size: int, flip: bool) -> None:
+    def __init__(self, encoder: Encoder, *, batch_size: int, flip: Flip) -> None:
         self.dim = encoder.dim
         self._encoder, self._batch_size, self._flip = encoder, batch_size, flip
 
@@ -69,7 +68,7 @@ class PictureEmbedder:
             ModelError: The encoder produced NaN or infinite embeddings.
         """
         pictures, failures = list[LoadedPicture](), list[str]()
-        waiting, vectors = list[FaceCrop](), [np.empty((0, self._encoder.dim), np.float32)]
+        waiting, vectors = list[FaceCrop](), [(np.empty((0, self._encoder.dim), np.float32), np.empty(0, np.float32))]
         for item in items:
             if isinstance(item, FailedPicture):
                 failures.append(item.reason)
@@ -81,7 +80,8 @@ class PictureEmbedder:
                 del waiting[: self._batch_size]
         if waiting:
             vectors.append(self._embed(waiting))
-        fresh = _fresh_rows([picture for picture in pictures if picture.faces], np.concatenate(vectors))
+        directions, norms = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
+        fresh = _fresh_rows([picture for picture in pictures if picture.faces], directions, norms)
         old = [picture for picture in pictures if not picture.faces]
         if previous is None or not old:
             return Block(rows=fresh, kept=0, failures=tuple(failures))
@@ -90,12 +90,8 @@ class PictureEmbedder:
         counted = [(picture, len(picture.faces) or next(each)) for picture in pictures]
         return Block(rows=_merge_rows(counted, fresh, known), kept=len(known), failures=tuple(failures))
 
-    def _embed(self, faces: Sequence[FaceCrop]) -> Vectors:
-        crops = np.stack([face.crop for face in faces])
-        vectors = self._encoder.embed(crops)
-        if self._flip:
-            vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
-        return vectors
+    def _embed(self, faces: Sequence[FaceCrop]) -> tuple[Vectors, Vectors]:
+        return embed_crops(self._encoder, np.stack([face.crop for face in faces]), self._flip)
 
 
 _NO_CROP = np.empty((0, 0, 3), np.uint8)
@@ -106,7 +102,7 @@ def _without_crops(picture: LoadedPicture) -> LoadedPicture:
     return replace(picture, faces=tuple(replace(face, crop=_NO_CROP) for face in picture.faces))
 
 
-def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors) -> Rows:
+def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors, norms: Vectors) -> Rows:
     each = [(picture, face) for picture in pictures for face in picture.faces]
     return Rows(
         embeddings=vectors,
@@ -115,6 +111,7 @@ def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors) -> Rows:
         content_hashes=tuple(picture.content_hash for picture, _ in each),
         detection_scores=np.array([face.score for _, face in each], np.float32),
         boxes=np.array([face.box for _, face in each], np.float32).reshape(-1, 4),
+        norms=norms,
     )
 
 

@@ -28,7 +28,7 @@ from faceclr_cli.core.faces.detect import Choice, Face, Selection
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.quality import doubts
-from faceclr_cli.core.sources.archive import Archive
+from faceclr_cli.core.sources.archive import Archive, is_archive
 from faceclr_cli.core.sources.file_trees import read_file
 from faceclr_cli.core.sources.insightface_bin import SUFFIX as BIN_SUFFIX
 from faceclr_cli.core.sources.insightface_bin import InsightfaceBin
@@ -181,7 +181,8 @@ class Source:
         first = self.photos[0]
         if first.member is None:
             return nullcontext()
-        return InsightfaceBin(first.path) if first.path.suffix.lower() == BIN_SUFFIX else Archive(first.path)
+        is_bin = first.path.suffix.lower() == BIN_SUFFIX and not is_archive(first.path)
+        return InsightfaceBin(first.path) if is_bin else Archive(first.path)
 
     def _read_some(
         self, photos: Sequence[Photo], contents: Sequence[bytes | FailedPicture | None], known: Known

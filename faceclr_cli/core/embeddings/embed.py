@@ -15,6 +15,7 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.datasets.input_discovery import find_prepared_folders, no_faces_error
 from faceclr_cli.core.embeddings.block import PictureEmbedder
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.mirrored_crops import require_unnormalized
 from faceclr_cli.core.embeddings.part_workers import AHEAD, report_progress
 from faceclr_cli.core.embeddings.process_group import ProcessGroup, find_process_group
 from faceclr_cli.core.embeddings.row_formats import open_row_writer
@@ -105,6 +106,8 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
         raise no_faces_error("embed", find_prepared_folders(Path()))
     require_processes("--processes", config.processes, _PROCESS_BYTES)
     encoder = load_encoder(config.model, _device(config, place), precision=config.precision)
+    if config.flip == "sum":
+        require_unnormalized(encoder)
     out = config.out or default_store_path(config.faces, encoder)
     if out.is_dir():
         raise ConfigError(

@@ -131,7 +131,7 @@ def forget_cached_embeddings() -> None:
 def _key(root: Path, fingerprint: object, encoder_digest: str, config: EmbedConfig) -> str:
     """Returns the cache key, which covers all inputs except the pictures: those are compared one by one."""
     parts = [_LAYOUT, os.path.realpath(root), fingerprint, encoder_digest, config.face]
-    parts += [config.flip] if config.flip else []
+    parts += [config.flip] if config.flip != "none" else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Self
 
@@ -29,6 +29,7 @@ class Rows:
         content_hashes: SHA-256 of each file.
         detection_scores: Detection scores, 0 to 1; NaN if unknown. Shape: (faces,).
         boxes: Face boxes in pixels of the photographs: x, y, width and height; NaN if unknown. Shape: (faces, 4).
+        norms: L2 norms of the embeddings before normalization; NaN if unknown, as by default. Shape: (faces,).
     """
 
     embeddings: NDArray[np.float32]
@@ -37,9 +38,13 @@ class Rows:
     content_hashes: tuple[str, ...]
     detection_scores: NDArray[np.float32]
     boxes: NDArray[np.float32]
+    norms: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
-        columns = (self.paths, self.identities, self.content_hashes, self.detection_scores, self.boxes)
+        if not len(self.norms):
+            object.__setattr__(self, "norms", np.full(len(self.embeddings), np.nan, np.float32))
+        texts = (self.paths, self.identities, self.content_hashes)
+        columns = (*texts, self.detection_scores, self.boxes, self.norms)
         if self.embeddings.ndim != 2 or any(len(column) != len(self) for column in columns):
             raise ValueError("its columns differ in length")
         if self.boxes.shape != (len(self), 4):
@@ -73,6 +78,7 @@ class Rows:
             content_hashes=tuple(self.content_hashes[row] for row in rows),
             detection_scores=self.detection_scores[rows],
             boxes=self.boxes[rows],
+            norms=self.norms[rows],
         )
 
 
@@ -85,6 +91,7 @@ def concatenate_rows(parts: Sequence[Rows]) -> Rows:
         content_hashes=tuple(chain.from_iterable(part.content_hashes for part in parts)),
         detection_scores=np.concatenate([part.detection_scores for part in parts]),
         boxes=np.concatenate([part.boxes for part in parts]),
+        norms=np.concatenate([part.norms for part in parts]),
     )
 
 

@@ -16,6 +16,8 @@ from faceclr_cli.core.text import canonical
 
 DATASETS = ("embedding", "path", "identity", "content_hash", "detection_score", "box")
 TEXTS = ("path", "identity", "content_hash")
+OPTIONAL = ("norm",)
+"""Datasets that stores of earlier releases lack."""
 
 BLOCK = 4096
 """Rows in each read or write."""
@@ -61,6 +63,7 @@ def create_datasets(file: h5py.File, shape: Shape) -> None:
         _create_compressed(file, name, (shape.rows,), h5py.string_dtype("utf-8", width))
     _create_compressed(file, "detection_score", (shape.rows,), np.float32)
     _create_compressed(file, "box", (shape.rows, 4), np.float32)
+    _create_compressed(file, "norm", (shape.rows,), np.float32)
 
 
 def write_rows(file: h5py.File, start: int, rows: Rows) -> None:
@@ -78,6 +81,7 @@ def write_rows(file: h5py.File, start: int, rows: Rows) -> None:
         file[name][where] = np.array([_encode(text) for text in column], dtype=file[name].dtype)
     file["detection_score"][where] = rows.detection_scores
     file["box"][where] = rows.boxes
+    file["norm"][where] = rows.norms
 
 
 def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
@@ -91,6 +95,7 @@ def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Ro
         ValueError: The content is not valid.
     """
     paths, hashes = (read_texts(file[name], where) for name in ("path", "content_hash"))
+    norms = file["norm"][where] if "norm" in file else np.full(len(paths), np.nan)
     return Rows(
         embeddings=file["embedding"][where].astype(np.float32, copy=False),
         paths=tuple(paths),
@@ -98,6 +103,7 @@ def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Ro
         content_hashes=tuple(hashes),
         detection_scores=file["detection_score"][where].astype(np.float32, copy=False),
         boxes=file["box"][where].astype(np.float32, copy=False),
+        norms=norms.astype(np.float32, copy=False),
     )
 
 
@@ -116,7 +122,7 @@ def read_texts(dataset: h5py.Dataset, where: slice | NDArray[np.int_] = np.s_[:]
 
 def decode_all_columns(file: h5py.File) -> None:
     """Reads and discards all columns that HDF5 has to decode. Contiguous columns need no decoding."""
-    for name in DATASETS:
+    for name in present_datasets(file):
         dataset = file[name]
         if dataset.chunks is None and not dataset.is_virtual:
             continue
@@ -141,7 +147,7 @@ def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) 
     """
     kinds = dict(zip(TEXTS, (h5py.string_dtype("utf-8", width) for width in shape.widths), strict=True))
     kinds |= {"embedding": np.dtype(np.float16 if shape.half else np.float32)}
-    for name in DATASETS:
+    for name in (*DATASETS, *OPTIONAL):
         tail = {"embedding": (shape.dim,), "box": (4,)}.get(name, ())
         kind = kinds.get(name, np.dtype(np.float32))
         layout = h5py.VirtualLayout((shape.rows, *tail), kind)
@@ -171,10 +177,12 @@ def require_valid_datasets(file: h5py.File, parts: Path) -> Shape:
     if embedding.ndim != 2 or not 1 <= embedding.shape[1] <= _LONGEST_EMBEDDING:
         raise ValueError(f"embedding has the shape {embedding.shape}")
     rows = embedding.shape[0]
-    for name, shape in {"detection_score": (rows,), "box": (rows, 4), **dict.fromkeys(TEXTS, (rows,))}.items():
+    optional = [name for name in OPTIONAL if name in file]
+    shapes = {"detection_score": (rows,), "box": (rows, 4), **dict.fromkeys((*TEXTS, *optional), (rows,))}
+    for name, shape in shapes.items():
         if file[name].shape != shape:
             raise ValueError(f"its columns differ in length ({name} has the shape {file[name].shape})")
-    for name in ("embedding", "detection_score", "box"):
+    for name in ("embedding", "detection_score", "box", *optional):
         if file[name].dtype.kind != "f":
             raise ValueError(f"{name} does not contain floating-point numbers")
     for name in TEXTS:
@@ -189,6 +197,11 @@ def require_valid_datasets(file: h5py.File, parts: Path) -> Shape:
     )
 
 
+def present_datasets(file: h5py.File) -> list[str]:
+    """Returns the names of the datasets of a store, without optional ones that it lacks."""
+    return [*DATASETS, *(name for name in OPTIONAL if file.get(name, getlink=True) is not None)]
+
+
 def require_local_datasets(file: h5py.File, parts: Path) -> set[str]:
     """Rejects datasets that refer to files other than parts in their folder, or claim an impossible size.
 
@@ -199,7 +212,7 @@ def require_local_datasets(file: h5py.File, parts: Path) -> set[str]:
         ValueError, KeyError, TypeError: A dataset is missing or rejected.
     """
     found = set()
-    for name in DATASETS:
+    for name in present_datasets(file):
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{name} is missing or a link")
         dataset = file[name]

@@ -115,8 +115,12 @@ def _require_same_settings(store: OpenStore, origin: StoreOrigin, name: str, *, 
         raise FingerprintError(f"{error}, or {advice}") from None
     if there.precision != origin.precision:
         raise DataError(f"{name}: was made with --precision {there.precision}; do the same, or {advice}")
-    for option, theirs, ours in (("--flip", there.flip, origin.flip), ("--half", store.shape.half, half)):
-        if theirs is not ours:
-            raise DataError(f"{name}: was made {'with' if theirs else 'without'} {option}; do the same, or {advice}")
+    if there.flip != origin.flip:
+        method = "without --flip" if there.flip == "none" else f"with --flip {there.flip}"
+        raise DataError(f"{name}: was made {method}; do the same, or {advice}")
+    if store.shape.half is not half:
+        raise DataError(
+            f"{name}: was made {'with' if store.shape.half else 'without'} --half; do the same, or {advice}"
+        )
     if (face := there.config.get("face")) != origin.config["face"]:
         raise DataError(f"{name}: was made with --face {face}; do the same, or {advice}")

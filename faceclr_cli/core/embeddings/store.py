@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path, shared, stamp
+from faceclr_cli.core.configs.embed import Flip
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.checksums import CheckedFile, append_checksums, read_checksums
 from faceclr_cli.core.embeddings.embedding_rows import Rows
@@ -42,7 +43,7 @@ class StoreOrigin:
         encoder: Name of the encoder.
         encoder_digest: SHA-256 of its weights.
         precision: Precision of the computation: `float32` or `bf16`.
-        flip: True if the embeddings of each face and its mirror image were averaged.
+        flip: How each face was combined with its mirror image; see `embed_crops`.
         calibration: Calibration of the encoder, or None.
         config: The resolved config of the run.
     """
@@ -51,7 +52,7 @@ class StoreOrigin:
     encoder: str
     encoder_digest: str
     precision: str = "float32"
-    flip: bool = False
+    flip: Flip = "none"
     calibration: Calibration | None
     config: Mapping[str, Any]
 
@@ -62,7 +63,8 @@ class StoreOrigin:
             "encoder": self.encoder.encode("utf-8", "backslashreplace").decode(),
             "encoder_digest": self.encoder_digest,
             "precision": self.precision,
-            "flip": self.flip,
+            "flip": self.flip != "none",
+            "flip_method": self.flip,
             "fingerprint": self.fingerprint.to_json(),
         }
         if self.calibration:
@@ -86,10 +88,18 @@ class StoreOrigin:
             encoder=str(attributes["encoder"]),
             encoder_digest=str(attributes["encoder_digest"]),
             precision=str(attributes.get("precision", "float32")),
-            flip=bool(attributes["flip"]),
+            flip=_flip(attributes),
             calibration=None if calibration is None else Calibration.from_json(json.loads(calibration)),
             config=json.loads(attributes["config"]),
         )
+
+
+def _flip(attributes: Mapping[str, Any]) -> Flip:
+    """Reads how faces were combined with their mirror images. Earlier releases knew only means."""
+    method = str(attributes.get("flip_method", "mean" if bool(attributes["flip"]) else "none"))
+    if method not in get_args(Flip):
+        raise ValueError(f"its flip method {method!r} is unknown")
+    return cast(Flip, method)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -242,10 +252,11 @@ def read_store_of(path: Path, encoder: Encoder, model: str, *, flip: bool = Fals
     if store.encoder_digest != encoder.digest:
         raise ModelError(f"{display_path(path)}: was made by {display_path(store.encoder)}, not by --model {model}")
     store.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {model}")
-    if store.flip and not flip:
-        text = "contains means of faces and their mirror images, which cannot be compared with single faces"
-        raise DataError(f"{display_path(path)}: {text}; embed them without --flip")
-    if flip and not store.flip:
+    if store.flip == "sum" or (store.flip == "mean" and not flip):
+        text = f"contains {store.flip}s of faces and their mirror images, which cannot be compared with "
+        text += "means of both" if flip else "single faces"
+        raise DataError(f"{display_path(path)}: {text}; embed them {'with --flip mean' if flip else 'without --flip'}")
+    if flip and store.flip == "none":
         text = "the classifier was trained with --flip, the store was made without"
         raise DataError(f"{display_path(path)}: {text}; embed the faces with --flip")
     return store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.configs.embed import EmbedConfig, Flip
 from faceclr_cli.core.embeddings.block import Block, PictureEmbedder
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
@@ -34,13 +34,11 @@ def embed_folder(root: Path, encoder: Encoder, model: str, reporter: Reporter) -
     return block.rows
 
 
-def embed_listing(
-    listing: Listing, choice: Choice, encoder: Encoder, reporter: Reporter, *, flip: bool = False
-) -> Block:
-    """Embeds pictures and reports the number without a face. With `flip`, faces and their mirror images are averaged.
+def embed_listing(listing: Listing, choice: Choice, encoder: Encoder, reporter: Reporter, flip: Flip = "none") -> Block:
+    """Embeds pictures and reports the number without a face.
 
     Raises:
-        ModelError: Photographs cannot be aligned in the way that the encoder needs.
+        ModelError: Photographs cannot be aligned in the way that the encoder needs, or it does not support `flip`.
     """
     source = open_source(choice, listing, encoder.fingerprint)
     items = report_progress(

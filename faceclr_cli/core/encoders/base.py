@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,5 +58,29 @@ class Encoder(Protocol):
 
         Returns:
             L2-normalized embeddings. Shape: (batch_size, dim).
+        """
+        ...
+
+
+@runtime_checkable
+class UnnormalizedEncoder(Protocol):
+    """An encoder that can return embeddings as the network computes them. Not all encoders can."""
+
+    @property
+    def has_norms(self) -> bool:
+        """False if the network normalizes embeddings itself, so that their norms are unknown."""
+        ...
+
+    def embed_unnormalized(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch without L2 normalization; `Encoder.embed` returns the same vectors with a norm of 1.
+
+        The norm grows with the quality of the picture in networks trained with margins (MagFace, arXiv 2103.06627;
+        AdaFace, arXiv 2204.00964).
+
+        Args:
+            crops: See `Encoder.embed`.
+
+        Returns:
+            Shape: (batch_size, dim).
         """
         ...

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.base import Encoder, UnnormalizedEncoder
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -67,7 +67,24 @@ class CheckedEncoder:
         Raises:
             ModelError: An embedding is not finite.
         """
-        embeddings = self.encoder.embed(crops)
+        return self._require_finite(self.encoder.embed(crops))
+
+    @property
+    def has_norms(self) -> bool:
+        """See `UnnormalizedEncoder.has_norms`."""
+        return isinstance(self.encoder, UnnormalizedEncoder) and self.encoder.has_norms
+
+    def embed_unnormalized(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `UnnormalizedEncoder.embed_unnormalized`.
+
+        Raises:
+            ModelError: The encoder normalizes embeddings inside, or an embedding is not finite.
+        """
+        if not isinstance(self.encoder, UnnormalizedEncoder):
+            raise ModelError(f"{self.name}: normalizes its embeddings inside")
+        return self._require_finite(self.encoder.embed_unnormalized(crops))
+
+    def _require_finite(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         if not np.isfinite(embeddings).all():
             raise ModelError(f"{self.name}: produced NaN or infinite embeddings; training probably diverged")
         return embeddings

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -29,6 +28,7 @@ from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 
@@ -41,6 +41,8 @@ class TorchEncoder:
         device: The device.
         precision: ComputePrecision of the computation; `bf16` computes most layers in bfloat16.
     """
+
+    has_norms = True
 
     def __init__(
         self,
@@ -63,12 +65,20 @@ class TorchEncoder:
             keep_memory(*NETWORK)
         self.network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    @torch.inference_mode()
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`.
 
         Raises:
             ValueError: The type or size of the crops does not match the fingerprint.
+        """
+        return normalize_rows(self.embed_unnormalized(crops))
+
+    @torch.inference_mode()
+    def embed_unnormalized(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `UnnormalizedEncoder.embed_unnormalized`.
+
+        Raises:
+            ValueError: As for `embed`.
         """
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
@@ -78,7 +88,7 @@ class TorchEncoder:
         pictures = normalize_pixels(shared.to(self._device), self._size)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             vectors = self.network(pictures)
-        embeddings: NDArray[np.float32] = F.normalize(vectors.float(), dim=1).cpu().numpy()
+        embeddings: NDArray[np.float32] = vectors.float().cpu().numpy()
         return embeddings
 
 

@@ -90,25 +90,29 @@ class OnnxEncoder:
             ValueError: The type or size of the crops does not match the fingerprint.
             ModelError: The graph fails or does not return embeddings.
         """
+        return self._embed(crops, OUTPUT)
+
+    def _embed(self, crops: NDArray[np.uint8], output: str) -> NDArray[np.float32]:
+        """Embeds a batch by an output of the graph; see `embed`."""
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
             raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
         try:
-            embeddings = self._compute(np.ascontiguousarray(crops))
+            embeddings = self._compute(np.ascontiguousarray(crops), output)
         except _RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
         if embeddings.shape != (len(crops), self.dim):
             raise ModelError(f"{self._path}: its graph does not return embeddings of length {self.dim}")
         return embeddings
 
-    def _compute(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _compute(self, crops: NDArray[np.uint8], output: str) -> NDArray[np.float32]:
         if self._pool is None or self._chunk is None or len(crops) <= 1:
-            return self._run(crops)
+            return self._run(crops, output)
         chunks = np.split(crops, range(self._chunk, len(crops), self._chunk))
-        return np.concatenate(list(self._pool.map(self._run, chunks)))
+        return np.concatenate(list(self._pool.map(lambda chunk: self._run(chunk, output), chunks)))
 
-    def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: crops})[0]
+    def _run(self, crops: NDArray[np.uint8], output: str) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = self._session.run([output], {INPUT: crops})[0]
         return embeddings
 
 

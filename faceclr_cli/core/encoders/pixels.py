@@ -31,16 +31,21 @@ class PixelsEncoder:
     calibration = None
     trained_on = None
     fills_cores = False
+    has_norms = True
 
     def __init__(self) -> None:
         self.fingerprint: Fingerprint = replace(default_fingerprint(_CROP), channels="rgb", normalization=_RECIPE)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`. The embedding of a crop of one color is zero."""
+        return normalize_rows(self.embed_unnormalized(crops))
+
+    def embed_unnormalized(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `UnnormalizedEncoder.embed_unnormalized`. The norm is that of the contrast."""
         if crops.ndim != 4 or crops.shape[1:] != (_CROP, _CROP, 3) or crops.dtype != np.uint8:
             raise ValueError(f"pixels takes 8-bit crops of (batch_size, {_CROP}, {_CROP}, 3), not {crops.shape}")
         small = np.empty((len(crops), self.dim), np.float32)
         for row, crop in zip(small, crops, strict=True):
             row[:] = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
         small -= small.mean(axis=1, keepdims=True)
-        return normalize_rows(small)
+        return small

@@ -14,6 +14,7 @@ from faceclr_cli.core.encoders.sface_description import DIM, NAME, SIZE, sface_c
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.weights import SFACE
+from faceclr_cli.core.metrics.normalization import normalize_rows
 
 
 class SFaceEncoder:
@@ -29,6 +30,7 @@ class SFaceEncoder:
     dim = DIM
     digest = SFACE.sha256
     fills_cores = True
+    has_norms = True
     trained_on = None  # Trained on MS1M and others, whose identities are not listed by name.
 
     def __init__(self) -> None:
@@ -48,14 +50,21 @@ class SFaceEncoder:
         Raises:
             ModelError: The weights are missing, or their digest is not the pinned one.
         """
+        return normalize_rows(self.embed_unnormalized(crops))
+
+    def embed_unnormalized(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `UnnormalizedEncoder.embed_unnormalized`.
+
+        Raises:
+            ModelError: As for `embed`.
+        """
         if crops.ndim != 4 or crops.shape[1:] != (SIZE, SIZE, 3) or crops.dtype != np.uint8:
             raise ValueError(f"sface takes 8-bit crops of (batch_size, {SIZE}, {SIZE}, 3), not {crops.shape}")
         network = self._network.result()
         embeddings = np.empty((len(crops), self.dim), np.float32)
         # One crop at a time: OpenCV returns garbage for batches of this network.
         for row, crop in zip(embeddings, crops, strict=True):
-            feature = _forward(network, crop)
-            row[:] = feature / np.linalg.norm(feature)
+            row[:] = _forward(network, crop)
         return embeddings
 
 

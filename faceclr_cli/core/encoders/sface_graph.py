@@ -39,7 +39,9 @@ def read_sface_weights() -> dict[str, Floats]:
 
 
 def build_sface_graph() -> bytes:
-    """Returns an ONNX model with the interface of `faceclr export`: 8-bit RGB crops to L2-normalized embeddings.
+    """Returns an ONNX model that maps 8-bit RGB crops to L2-normalized embeddings, as those of `faceclr export`.
+
+    Its second output is the embeddings before normalization.
 
     Raises:
         ModelError: The file is missing, or its digest is not the pinned one.
@@ -66,8 +68,9 @@ def build_sface_graph() -> bytes:
     constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     constants.append(numpy_helper.from_array(np.array([1]), "axis"))
     inputs = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ("batch", SIZE, SIZE, 3))
-    outputs = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ("batch", DIM))
-    whole = helper.make_graph(nodes, "sface", [inputs], [outputs], constants)
+    vectors = graph.output[0].name
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", DIM)) for name in (OUTPUT, vectors)]
+    whole = helper.make_graph(nodes, "sface", [inputs], outputs, constants)
     expand_prelu(whole)
     model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     content: bytes = model.SerializeToString()
@@ -85,10 +88,17 @@ class SFaceGraphEncoder(OnnxEncoder):
         ConfigError: ONNX Runtime lacks the provider of the device, or cannot start it.
     """
 
+    has_norms = True
+
     def __init__(self, device: str = "cpu") -> None:
         description = describe_sface()
         file = OnnxFile(path=Path(NAME), description=description, precision="float32", content=build_sface_graph())
         super().__init__(file, description, device, chunk=_CHUNK)
+        self._vectors = self._session.get_outputs()[1].name
+
+    def embed_unnormalized(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeds a batch; see `UnnormalizedEncoder.embed_unnormalized`."""
+        return self._embed(crops, self._vectors)
 
 
 def _read_graph() -> onnx.GraphProto:

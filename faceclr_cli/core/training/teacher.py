@@ -87,14 +87,14 @@ def _embed_folders(
     """Returns the embedding of each face by its path in the joined folders."""
     found: dict[str, NDArray[np.float32]] = {}
     for prefix, folder in zip(folder_prefixes(folders), folders, strict=True):
-        config = EmbedConfig(faces=folder, model=model, flip=True)
+        config = EmbedConfig(faces=folder, model=model, flip="mean")
         listing = list_pictures(config, folder, encoder.fingerprint, reporter)
         try:
             rows, _ = embed_cached(TEACHERS, folder, listing, config, encoder, reporter)
         except (OSError, LockedError, DataError) as error:
             text = f"{display_path(folder)}: the teacher's embeddings are not kept in the cache: {error}"
             reporter.report(Notice(text=text, level="warning"))
-            rows = embed_listing(listing, "largest", encoder, reporter, flip=True).rows
+            rows = embed_listing(listing, "largest", encoder, reporter, flip="mean").rows
         found |= {prefix + path: row for path, row in zip(rows.paths, rows.embeddings, strict=True)}
     return found
 

@@ -51,13 +51,13 @@ def faces(tmp_path: Path) -> Path:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many crops each call of the encoder got."""
     seen: list[int] = []
-    embed = PixelsEncoder.embed
+    embed = PixelsEncoder.embed_unnormalized
 
     def counting(self: PixelsEncoder, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         seen.append(len(crops))
         return embed(self, crops)
 
-    monkeypatch.setattr(PixelsEncoder, "embed", counting)
+    monkeypatch.setattr(PixelsEncoder, "embed_unnormalized", counting)
     return seen
 
 
@@ -189,7 +189,7 @@ def test_parts_of_a_run_with_other_options_are_not_used(faces: Path, counted: li
     with pytest.raises(KeyboardInterrupt):
         embed(faces, Stopper(12))
     counted.clear()
-    embed(faces, flip=True)
+    embed(faces, flip="mean")
     assert sum(counted) == 40
     assert not (faces.parent / "faces.h5.parts").exists()
 
@@ -237,7 +237,7 @@ def test_a_store_in_parts_becomes_one_file_again(faces: Path, counted: list[int]
     ("options", "error", "text"),
     [
         ({"model": "sface"}, DataError, "another encoder"),
-        ({"flip": True}, DataError, "without --flip"),
+        ({"flip": "mean"}, DataError, "without --flip"),
         ({"half": True}, DataError, "without --half"),
     ],
 )
@@ -286,13 +286,46 @@ def test_what_a_killed_run_left_half_written_is_swept_away(faces: Path) -> None:
 
 
 def test_flipped_is_the_mean_of_a_face_and_its_mirror_image(faces: Path) -> None:
-    embed(faces, flip=True)
+    embed(faces, flip="mean")
     store = stored(faces)
-    assert store.flip
+    assert store.flip == "mean"
+    assert np.isnan(store.norms).all()
     crops = np.stack([cv2.imread(str(faces / path))[..., ::-1] for path in store.paths])
     encoder = PixelsEncoder()
     mean = encoder.embed(crops) + encoder.embed(np.ascontiguousarray(crops[:, :, ::-1]))
     np.testing.assert_allclose(store.embeddings, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5)
+
+
+def test_sums_are_those_of_unnormalized_embeddings(faces: Path) -> None:
+    embed(faces, flip="sum")
+    store = stored(faces)
+    assert store.flip == "sum"
+    crops = np.stack([cv2.imread(str(faces / path))[..., ::-1] for path in store.paths])
+    small = np.stack(
+        [[cv2.resize(c, (32, 32), interpolation=cv2.INTER_AREA) for c in (crop, crop[:, ::-1])] for crop in crops]
+    )
+    small = small.reshape(len(crops), 2, -1).astype(np.float64)
+    small -= small.mean(axis=2, keepdims=True)
+    total = small.sum(axis=1)
+    lengths = np.linalg.norm(total, axis=1, keepdims=True)
+    np.testing.assert_allclose(store.embeddings, total / lengths, atol=1e-5)
+    np.testing.assert_allclose(store.norms, lengths[:, 0], rtol=1e-4)
+    with pytest.raises(DataError, match="with --flip sum"):
+        embed(faces, flip="mean")
+
+
+def test_the_norm_is_kept_beside_the_direction(faces: Path) -> None:
+    """Also of rows that a later run keeps."""
+    embed(faces)
+    store = stored(faces)
+    encoder = PixelsEncoder()
+    crops = np.stack([cv2.imread(str(faces / path))[..., ::-1] for path in store.paths])
+    raw = encoder.embed_unnormalized(crops)
+    np.testing.assert_allclose(store.norms[:, None] * store.embeddings, raw, rtol=1e-4, atol=1e-3)
+    embed(faces)
+    np.testing.assert_array_equal(stored(faces).norms, store.norms)
+    embed(faces, keep_parts=True)
+    np.testing.assert_array_equal(stored(faces).norms, store.norms)
 
 
 def test_half_the_size_for_three_digits(faces: Path) -> None:

@@ -45,7 +45,7 @@ def make_store(identities: list[str | None], dim: int = 4) -> Store:
 
 
 def _same(one: Store, other: Store) -> bool:
-    arrays = {"embeddings", "detection_scores", "boxes"}
+    arrays = {"embeddings", "detection_scores", "boxes", "norms"}
     for name in arrays:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     ours, theirs = (vars(store) for store in (one, other))
@@ -64,7 +64,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_other_tools_find_what_the_documentation_says(tmp_path: Path) -> None:
     write_store(tmp_path / "faces.h5", make_store(["a", None]))
     with h5py.File(tmp_path / "faces.h5") as file:
-        assert set(file) == {"embedding", "path", "identity", "content_hash", "detection_score", "box"}
+        assert set(file) == {"embedding", "path", "identity", "content_hash", "detection_score", "box", "norm"}
         assert (file["embedding"].shape, file["embedding"].dtype) == ((2, 4), np.float32)
         assert list(file["identity"].asstr()) == ["a", ""]
         assert file.attrs["faceclr"] == __version__

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.embeddings.crop_source import Listing
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.mirrored_crops import require_unnormalized
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.description import Description
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
@@ -20,9 +26,27 @@ from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
     BenchmarkedSet,
     BenchmarkMean,
     BenchmarkResult,
+    TrainingOverlap,
 )
 from faceclr_cli.core.evaluation.benchmark.benchmark_sets import BenchmarkSet, find_benchmark_sets
-from faceclr_cli.core.evaluation.benchmark.set_embeddings import SetEmbeddings, embed_set
+from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison, compare_encoders
+from faceclr_cli.core.evaluation.benchmark.recipe_groups import (
+    count_parameters,
+    describe_run,
+    expand_models,
+    find_recipes,
+    measure_group,
+    training_seconds,
+)
+from faceclr_cli.core.evaluation.benchmark.set_embeddings import SetEmbeddings, embed_pictures
+from faceclr_cli.core.evaluation.benchmark.training_overlap import (
+    TrainingFaces,
+    embed_training_faces,
+    find_near_duplicates,
+    find_shared_people,
+    seen_pairs,
+    select_pairs,
+)
 from faceclr_cli.core.evaluation.verification.pair_evidence import Evidence, ScoredPairs, score_pairs
 from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_evidence
 from faceclr_cli.core.events import Notice, Reporter
@@ -37,16 +61,24 @@ _NAMED_FAILURES = 5
 
 @dataclass(kw_only=True, eq=False)
 class _Contestant:
-    """An encoder and what this run did with it. `encoder` is None if a store contains its embeddings."""
+    """An encoder and what this run did with it.
+
+    `encoder` is None if a store contains its embeddings. `right_on` tells for each set which verdicts are correct.
+    """
 
     name: str
     model: str
     digest: str
     dim: int
+    flip: str
     encoder: Encoder | None
+    pattern: str | None = None
+    about: Description | None = None
     embedded: int = 0
     seconds: float = 0.0
     cells: list[BenchmarkCell] = field(default_factory=list)
+    training: TrainingFaces | None = None
+    right_on: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
@@ -59,28 +91,18 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
         ConfigError: A store was given without pairs, or a device is not available.
         ModelError: An encoder does not exist, is damaged, or computes embeddings that are not finite.
     """
+    for folder in config.trained_on:
+        if not folder.exists():
+            raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
     sets = find_benchmark_sets(config.sets, config.pairs)
     contestants = _load_contestants(config, has_pictures=any(found.listing is not None for found in sets))
-    for found in sets:
-        if found.listing is None:
-            contestants.append(_measure_store(found, config, reporter))
-            continue
-        for each in contestants:
-            if each.encoder is not None:
-                each.cells.append(_measure_set(found, found.listing, each, each.encoder, config, reporter))
-    result = BenchmarkResult(
-        rule=config.rule,
-        folds=config.folds,
-        fars=FARS,
-        sets=tuple(_describe_set(found) for found in sets),
-        encoders=tuple(_describe_encoder(each) for each in contestants),
-        cells=tuple(cell for found in sets for each in contestants for cell in each.cells if cell.set == found.name),
-        means=tuple(
-            BenchmarkMean.of(each.name, each.cells, FARS)
-            for each in contestants
-            if len(sets) > 1 and len(each.cells) == len(sets)
-        ),
-    )
+    for each in contestants:
+        for found in sets:
+            if found.listing is not None:
+                each.cells.append(_measure_set(found, found.listing, each, config, reporter))
+        each.training = None  # They may fill the memory.
+    contestants += [_measure_store(found, config, reporter) for found in sets if found.listing is None]
+    result = _collect(sets, contestants, config)
     if all(cell.reason for cell in result.cells):
         raise DataError(f"no encoder could be measured on any set (first: {result.cells[0].reason})")
     _report_failures(result, reporter)
@@ -89,22 +111,58 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
 
 def _load_contestants(config: BenchmarkConfig, *, has_pictures: bool) -> list[_Contestant]:
     if not has_pictures:
-        if config.model:
-            raise ConfigError("--model: cannot be combined with a store, which contains its encoder's embeddings")
+        if config.model or config.flip != "none":
+            raise ConfigError(
+                f"--{'model' if config.model else 'flip'}: cannot be combined with a store, which contains embeddings"
+            )
         return []
     # All of them before the first picture, so that a mistyped name is not found after hours.
-    encoders = [(model, load_encoder(model, config.device)) for model in config.models]
-    names = Counter(encoder.name for _, encoder in encoders)
+    models = expand_models(config.models)
+    encoders = [load_encoder(model, config.device) for model, _ in models]
+    if config.flip == "sum":
+        for encoder in encoders:
+            require_unnormalized(encoder)
+    names = Counter(encoder.name for encoder in encoders)
     return [
         _Contestant(
             name=encoder.name if names[encoder.name] == 1 else display_path(model),
             model=model,
+            pattern=pattern,
+            about=describe_run(model),
             digest=encoder.digest,
             dim=encoder.dim,
+            flip=config.flip,
             encoder=encoder,
         )
-        for model, encoder in encoders
+        for encoder, (model, pattern) in zip(encoders, models, strict=True)
     ]
+
+
+def _collect(
+    sets: Sequence[BenchmarkSet], contestants: Sequence[_Contestant], config: BenchmarkConfig
+) -> BenchmarkResult:
+    cells = [cell for found in sets for each in contestants for cell in each.cells if cell.set == found.name]
+    means = [
+        BenchmarkMean.of(each.name, each.cells, FARS)
+        for each in contestants
+        if len(sets) > 1 and len(each.cells) == len(sets)
+    ]
+    recipes = find_recipes(
+        {each.name: each.pattern for each in contestants},
+        {each.name: each.about for each in contestants},
+        by_seed=config.seeds,
+    )
+    return BenchmarkResult(
+        rule=config.rule,
+        folds=config.folds,
+        fars=FARS,
+        sets=tuple(_describe_set(found) for found in sets),
+        encoders=tuple(_describe_encoder(each) for each in contestants),
+        cells=tuple(cells),
+        means=tuple(means),
+        comparisons=tuple(comparison for found in sets for comparison in _compare(found, contestants)),
+        groups=tuple(measure_group(name, members, cells, means, FARS) for name, members in recipes.items()),
+    )
 
 
 def _measure_store(found: BenchmarkSet, config: BenchmarkConfig, reporter: Reporter) -> _Contestant:
@@ -118,36 +176,77 @@ def _measure_store(found: BenchmarkSet, config: BenchmarkConfig, reporter: Repor
         model=str(found.place),
         digest=store.encoder_digest,
         dim=store.dim,
+        flip=store.flip,
         encoder=None,
-        cells=[_measure(found, store.encoder, given, config)],
+        cells=[_measure(found, store.encoder, given, config)[0]],
     )
 
 
 def _measure_set(
-    found: BenchmarkSet,
-    listing: Listing,
-    contestant: _Contestant,
-    encoder: Encoder,
-    config: BenchmarkConfig,
-    reporter: Reporter,
+    found: BenchmarkSet, listing: Listing, contestant: _Contestant, config: BenchmarkConfig, reporter: Reporter
 ) -> BenchmarkCell:
     """Embeds the pictures of a set and measures an encoder. An error that concerns only the two is part of the cell."""
+    encoder, name = contestant.encoder, contestant.name
+    if encoder is None:
+        raise ValueError(f"{name} has no encoder")
     try:
-        embedded = embed_set(found, listing, config, encoder, contestant.model, reporter)
+        embedded = embed_pictures(found.place, listing, config, encoder, contestant.model, reporter)
         contestant.embedded += embedded.embedded
         contestant.seconds += embedded.seconds if embedded.embedded else 0.0
         given = Evidence(
             judged=_score(found, embedded),
             other=None,
             source=str(found.place),
-            encoder=contestant.name,
-            trained_on=encoder.trained_on,
+            encoder=name,
             content_hashes=_hashes(embedded.rows),
         )
-        cell = _measure(found, contestant.name, given, config)
+        cell, contestant.right_on[found.name] = _measure(found, name, given, config)
     except DataError as error:
-        return BenchmarkCell(set=found.name, encoder=contestant.name, reason=str(error))
-    return replace(cell, not_enrolled=embedded.not_enrolled)
+        return BenchmarkCell(set=found.name, encoder=name, reason=str(error))
+    overlap = _find_overlap(found, listing, contestant, embedded.rows, given, config, reporter)
+    return replace(cell, not_enrolled=embedded.not_enrolled, overlap=overlap)
+
+
+def _find_overlap(
+    found: BenchmarkSet,
+    listing: Listing,
+    contestant: _Contestant,
+    rows: Rows,
+    given: Evidence,
+    config: BenchmarkConfig,
+    reporter: Reporter,
+) -> TrainingOverlap | None:
+    """Finds what the encoder has seen of a set in training, and measures it without."""
+    encoder = contestant.encoder
+    if encoder is None or not (encoder.trained_on or config.trained_on):
+        return None
+    if config.trained_on and contestant.training is None:
+        contestant.training = embed_training_faces(config, encoder, contestant.model, reporter)
+    training, copies = contestant.training, None
+    names = set(encoder.trained_on or ())
+    if training is not None:
+        names |= training.people
+        copies = find_near_duplicates(rows, listing, training, config, encoder)
+    people = find_shared_people(found.pairs, names)
+    seen = seen_pairs(found.pairs, people or (), copies or ())
+    overlap = TrainingOverlap(
+        people=people,
+        pictures=None if copies is None else len(copies),
+        examples=tuple((copies or {}).items())[:_NAMED_FAILURES],
+        pairs=int(seen.sum()),
+    )
+    if not seen.any():
+        return overlap
+    try:
+        cell, _ = _measure(found, contestant.name, replace(given, judged=select_pairs(given.judged, ~seen)), config)
+    except DataError:
+        return overlap  # Too few pairs are left.
+    return replace(overlap, accuracy=cell.accuracy, spread=cell.spread, auc=cell.auc)
+
+
+def _compare(found: BenchmarkSet, contestants: Sequence[_Contestant]) -> Iterator[EncoderComparison]:
+    right_of = {each.name: each.right_on[found.name] for each in contestants if found.name in each.right_on}
+    return compare_encoders(found.name, found.pairs, right_of)
 
 
 def _score(found: BenchmarkSet, embedded: SetEmbeddings) -> ScoredPairs:
@@ -163,7 +262,10 @@ def _hashes(rows: Rows) -> dict[str, str]:
     return dict(zip(rows.paths, rows.content_hashes, strict=True))
 
 
-def _measure(found: BenchmarkSet, encoder: str, given: Evidence, config: BenchmarkConfig) -> BenchmarkCell:
+def _measure(
+    found: BenchmarkSet, encoder: str, given: Evidence, config: BenchmarkConfig
+) -> tuple[BenchmarkCell, NDArray[np.bool_]]:
+    """Returns the metrics, and the mask of pairs with a correct verdict."""
     scored = given.judged
     reasons = tuple(dict.fromkeys(reason for reason in scored.reasons if reason))
     try:
@@ -172,7 +274,7 @@ def _measure(found: BenchmarkSet, encoder: str, given: Evidence, config: Benchma
     except ValueError as error:
         raise DataError(f"{found.name}: {error}") from error
     own = config.rule == "faceclr"
-    return BenchmarkCell(
+    cell = BenchmarkCell(
         set=found.name,
         encoder=encoder,
         accuracy=by_folds.mean,
@@ -185,8 +287,8 @@ def _measure(found: BenchmarkSet, encoder: str, given: Evidence, config: Benchma
         tar_at_far=result.tar_at_far,
         missing=result.missing,
         failures=result.failures,
-        shared=result.shared,
     )
+    return cell, (by_folds.accepted == scored.same) & ~scored.missing
 
 
 def _accuracy(scored: ScoredPairs, config: BenchmarkConfig) -> FoldAccuracy:
@@ -215,6 +317,9 @@ def _describe_encoder(each: _Contestant) -> BenchmarkedEncoder:
         model=each.model,
         digest=each.digest,
         dim=each.dim,
+        parameters=None if each.about is None else count_parameters(each.about),
+        training_seconds=None if each.about is None else training_seconds(each.about),
+        flip=each.flip,
         embedded=each.embedded,
         faces_per_second=round(each.embedded / each.seconds, 1) if each.embedded else None,
     )
@@ -231,7 +336,6 @@ def _report_failures(result: BenchmarkResult, reporter: Reporter) -> None:
             pairs = count(sets[cell.set].pairs, "pair")
             text = f"{cell.missing} of {pairs} could not be compared and count as wrong (first: {cell.failures[0]})"
             reporter.report(Notice(text=f"{where}: {text}", level="warning"))
-        if cell.shared:
-            people = sets[cell.set].people
-            text = f"the encoder was trained on {len(cell.shared)} of the {people} people, such as {cell.shared[0]}"
+        if cell.overlap is not None and cell.overlap.pairs:
+            text = f"the encoder has seen people or pictures of {count(cell.overlap.pairs, 'pair')} in training"
             reporter.report(Notice(text=f"{where}: {text}", level="warning"))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison
 from faceclr_cli.core.evaluation.verification.pairs_result import TarAtFar
 
 Spread = Literal["folds", "people", "pairs", "deviation"]
@@ -48,6 +49,9 @@ class BenchmarkedEncoder:
         model: The encoder as given by the user; the store if its embeddings were read from one.
         digest: SHA-256 of its weights.
         dim: Length of an embedding.
+        parameters: Number of weights of a run or encoder folder; None for other encoders.
+        training_seconds: Time of all epochs of a run without validation; None if it was not recorded.
+        flip: How each face was combined with its mirror image: `none`, `mean` or `sum`.
         embedded: Number of pictures that this run embedded; the embeddings of the others were cached.
         faces_per_second: Throughput of this run with loading and alignment, or None if it embedded nothing.
     """
@@ -56,8 +60,41 @@ class BenchmarkedEncoder:
     model: str
     digest: str
     dim: int
+    parameters: int | None
+    training_seconds: float | None
+    flip: str
     embedded: int
     faces_per_second: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOverlap:
+    """What an encoder has seen of a set in training, and the result without it.
+
+    Attributes:
+        people: People of the set who are in the training set, by name; None if the people of the set are unknown.
+        pictures: Number of pictures that are near-duplicates of training pictures; None without `--trained-on`.
+        examples: The first of them, each with its training picture.
+        pairs: Number of pairs with one of these people or pictures.
+        accuracy: Accuracy on the other pairs, or None if there are too few.
+        spread: As in the cell, or None.
+        auc: Area under the ROC on the other pairs, or None.
+    """
+
+    people: tuple[str, ...] | None
+    pictures: int | None
+    examples: tuple[tuple[str, str], ...]
+    pairs: int
+    accuracy: float | None = None
+    spread: float | None = None
+    auc: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self) | {
+            "people": None if self.people is None else list(self.people),
+            "examples": [list(two) for two in self.examples],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +116,7 @@ class BenchmarkCell:
         not_enrolled: Number of pictures without a face; 0 for a store.
         missing: Number of pairs that could not be compared.
         failures: The first reasons why, without repetitions.
-        shared: The people of the set who are also in the encoder's training set; None if unknown.
+        overlap: What the encoder has seen of the set in training; None if its training set is unknown.
         reason: Why the encoder could not be measured on the set, or None.
     """
 
@@ -96,7 +133,7 @@ class BenchmarkCell:
     not_enrolled: int = 0
     missing: int = 0
     failures: tuple[str, ...] = ()
-    shared: tuple[str, ...] | None = None
+    overlap: TrainingOverlap | None = None
     reason: str | None = None
 
     def tar(self, far: float) -> float | None:
@@ -110,7 +147,7 @@ class BenchmarkCell:
             "fold_thresholds": list(self.fold_thresholds),
             "tar_at_far": [asdict(point) for point in self.tar_at_far],
             "failures": list(self.failures),
-            "shared": None if self.shared is None else list(self.shared),
+            "overlap": None if self.overlap is None else self.overlap.to_json(),
         }
 
 
@@ -150,6 +187,47 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GroupCell:
+    """Means of the runs of a recipe on a set, with standard deviations over runs.
+
+    Attributes:
+        set: Name of the set, or `mean` for the means over all sets.
+        accuracy: Mean accuracy, or None if a run could not be measured.
+        accuracy_deviation: Standard deviation of the accuracy (ddof=1), or None.
+        auc: Mean area under the ROC, or None.
+        auc_deviation: Its standard deviation, or None.
+        tar_at_far: Mean TAR for each false accept rate, or None.
+    """
+
+    set: str
+    accuracy: float | None
+    accuracy_deviation: float | None
+    auc: float | None
+    auc_deviation: float | None
+    tar_at_far: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeGroup:
+    """Runs of one recipe.
+
+    Attributes:
+        name: The pattern that selected the runs, or their common name.
+        encoders: Names of the encoders.
+        cells: One for each set, and one for all sets if there are several.
+    """
+
+    name: str
+    encoders: tuple[str, ...]
+    cells: tuple[GroupCell, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        cells = [asdict(cell) | {"tar_at_far": list(cell.tar_at_far)} for cell in self.cells]
+        return asdict(self) | {"encoders": list(self.encoders), "cells": cells}
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkResult:
     """The result of `faceclr benchmark`.
 
@@ -161,6 +239,8 @@ class BenchmarkResult:
         encoders: The encoders, as given, and those of stores.
         cells: One for each set and encoder, set by set. A store has a cell for its own encoder only.
         means: One for each encoder if there are several sets.
+        comparisons: One for each set and two encoders.
+        groups: Runs of one recipe with different seeds.
     """
 
     rule: str
@@ -170,6 +250,8 @@ class BenchmarkResult:
     encoders: tuple[BenchmarkedEncoder, ...]
     cells: tuple[BenchmarkCell, ...]
     means: tuple[BenchmarkMean, ...]
+    comparisons: tuple[EncoderComparison, ...]
+    groups: tuple[RecipeGroup, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
@@ -181,4 +263,6 @@ class BenchmarkResult:
             "encoders": [asdict(each) for each in self.encoders],
             "cells": [cell.to_json() for cell in self.cells],
             "means": [asdict(mean) | {"tar_at_far": list(mean.tar_at_far)} for mean in self.means],
+            "comparisons": [asdict(each) for each in self.comparisons],
+            "groups": [group.to_json() for group in self.groups],
         }

@@ -103,7 +103,7 @@ def _spool_crops(
     wanted = default_fingerprint(_SIZE)
     if listing.crops is not None:
         listing.crops.require_same_crops(wanted, display_path(root), "insightface's .bin form")
-    source = open_source(config.face or "center", listing, wanted)
+    source = open_source(config.face_choice, listing, wanted)
     photo_of = {photo.name: photo for photo in listing.photos}
     places, failures = dict[str, _Place](), list[str]()
     items = track(source.load(_AHEAD), reporter, "aligning faces", total=len(listing.photos), unit="photos")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError, FingerprintError, LockedError, NoFaceError
-from faceclr_cli.core.evaluation.benchmark.benchmark_sets import BenchmarkSet
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.text import display_path
 
@@ -39,16 +39,16 @@ class SetEmbeddings:
     seconds: float
 
 
-def embed_set(
-    found: BenchmarkSet, listing: Listing, config: BenchmarkConfig, encoder: Encoder, model: str, reporter: Reporter
+def embed_pictures(
+    place: Path, listing: Listing, config: BenchmarkConfig, encoder: Encoder, model: str, reporter: Reporter
 ) -> SetEmbeddings:
-    """Embeds the pictures of a set that the cache does not contain.
+    """Embeds the pictures that the cache does not contain.
 
     If the cache cannot be used, all pictures are embedded, with a warning.
 
     Args:
-        found: The set.
-        listing: Its pictures.
+        place: The folder of the pictures, or the `.bin` file.
+        listing: The pictures.
         config: The options.
         encoder: The encoder.
         model: The encoder as given by the user.
@@ -59,20 +59,20 @@ def embed_set(
         FingerprintError: The crops were prepared differently from what the encoder needs.
         ModelError: The alignment that the encoder needs is not available.
     """
-    origin = display_path(found.place)
+    origin = display_path(place)
     if listing.crops is not None:
         listing.crops.require_same_crops(encoder.fingerprint, origin, f"the encoder {model}")
-    choice = "largest" if listing.crops is not None else config.face or "center"
-    options = EmbedConfig(faces=found.place, model=model, face=choice, batch_size=config.batch_size)
+    choice = "largest" if listing.crops is not None else config.face_choice
+    options = EmbedConfig(faces=place, model=model, face=choice, flip=config.flip, batch_size=config.batch_size)
     began = time.perf_counter()
     try:
-        rows, totals = embed_cached(BENCHMARKS, found.place, listing, options, encoder, reporter)
+        rows, totals = embed_cached(BENCHMARKS, place, listing, options, encoder, reporter)
     except (NoFaceError, FingerprintError):
         raise
     except (OSError, LockedError, DataError) as error:
         text = f"{origin}: the cache cannot be used, so all pictures are embedded again: {error}"
         reporter.report(Notice(text=text, level="warning"))
-        block = embed_listing(listing, choice, encoder, reporter)
+        block = embed_listing(listing, choice, encoder, reporter, config.flip)
         return SetEmbeddings(
             rows=block.rows,
             not_enrolled=len(block.failures),

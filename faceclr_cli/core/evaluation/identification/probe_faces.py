@@ -17,11 +17,11 @@ from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.mirrored_crops import embed_crops
 from faceclr_cli.core.embeddings.store import is_store, read_store_of
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.text import display_path
 
@@ -156,9 +156,7 @@ class Photographs:
 
     def _embed(self, faces: Sequence[FaceCrop]) -> NDArray[np.float32]:
         crops = np.stack([cut.crop for cut in faces])
-        vectors = self._encoder.embed(crops)
-        if self._flip:
-            vectors = normalize_rows(vectors + self._encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
+        vectors, _ = embed_crops(self._encoder, crops, "mean" if self._flip else "none")
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self._encoder.name}: produced NaN or infinite embeddings; training probably diverged")
         return vectors

@@ -42,6 +42,10 @@ def fit_classifier(
         DataError: There are too few held-out pictures to measure any false accept rate.
     """
     store, train, val = found.stores[0], found.parts.train, found.parts.val
+    if store.flip == "sum":
+        raise DataError(
+            f"{found.names[0]}: was made with --flip sum, which classifiers do not support; use --flip mean"
+        )
     temperature = np.float32(fit_temperature(layer(store.embeddings[val]), found.labels[val]))
     means = centroids(found.part(store, train))
     return PeopleClassifier(
@@ -53,7 +57,7 @@ def fit_classifier(
         encoder=store.encoder,
         encoder_digest=store.encoder_digest,
         fingerprint=store.fingerprint,
-        flip=store.flip,
+        flip=store.flip == "mean",
         source={"store": found.names[0], "pictures": len(train), "probe": "linear", "c": c},
     )
 

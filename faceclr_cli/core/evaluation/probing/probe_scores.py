@@ -13,6 +13,7 @@ from faceclr_cli.core.embeddings.store import Store
 from faceclr_cli.core.evaluation.probing.few_shot import Shots
 from faceclr_cli.core.evaluation.probing.labeled_split import LabeledSplit
 from faceclr_cli.core.evaluation.probing.probe_models import FittedProbe
+from faceclr_cli.core.evaluation.probing.probe_verification import ProbeVerification, verify_rows
 from faceclr_cli.core.metrics.classification import (
     PersonScores,
     class_scores,
@@ -80,6 +81,8 @@ class ProbeRow:
         recall: Macro mean over people.
         f1: Macro mean over people.
         knn: Leave-one-out 1-nearest-neighbor accuracy over all pictures, with no layer trained.
+        verification: Verification metrics over all pairs of test pictures, with no layer trained; None if no person has
+            two test pictures.
         c: Inverse regularization strength that was best on the validation pictures; None without a linear layer.
         k: Number of neighbors that was best on the validation pictures; None without kNN.
         weighted: Means over people, weighted by their number of test pictures.
@@ -100,6 +103,7 @@ class ProbeRow:
     recall: float
     f1: float
     knn: float
+    verification: ProbeVerification | None
     c: float | None
     k: int | None
     weighted: Means
@@ -122,6 +126,7 @@ class ProbeRow:
     def to_json(self) -> dict[str, Any]:
         """The row as a JSON object, with the matrix as a list of rows."""
         return asdict(self) | {
+            "verification": None if self.verification is None else self.verification.to_json(),
             "matrix": self.matrix.tolist(),
             "confusions": [asdict(confusion) for confusion in self.confusions],
         }
@@ -166,6 +171,7 @@ def measure_probe(
         recall=means.recall,
         f1=means.f1,
         knn=float(recognized[asked].mean()),
+        verification=verify_rows(test, config.seed),
         c=learned.c,
         k=learned.k,
         weighted=_weighted(each),

@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -16,61 +15,23 @@ from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.splitting.split import split
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.embeddings.embedding_cache import forget_cached_embeddings
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark import benchmark
-from faceclr_cli.core.evaluation.benchmark.benchmark_result import BenchmarkCell, BenchmarkResult
 from faceclr_cli.core.evaluation.benchmark.bin_export import write_benchmark_bin
 from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify
 from faceclr_cli.core.events import Notice, Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.preparing.prepare import prepare
-from tests.core.evaluation.calibration.calibrating import make_desk
-
-PEOPLE, EACH = 9, 4
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of drawn people and their faces, each with pairs, the same as a .bin file, and an encoder `toy`."""
-    desk = make_desk(tmp_path_factory.mktemp("desk"))
-    write_pairs(desk / "people" / "pairs.csv", desk / "people")
-    (desk / "faces" / "pairs.csv").write_text((desk / "people" / "pairs.csv").read_text())
-    (desk / "bins").mkdir()
-    write_benchmark_bin(BenchmarkConfig(sets=(desk / "people",), write_bin=desk / "bins" / "drawn.bin"), Silent())
-    return desk
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def write_pairs(path: Path, folder: Path) -> None:
-    """All genuine pairs, and as many impostor pairs in mixed order."""
-    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.jpg"))
-    every = list(combinations(names, 2))
-    same = [(a, b, 1) for a, b in every if a.split("/")[0] == b.split("/")[0]]
-    others = [(a, b, 0) for a, b in every if a.split("/")[0] != b.split("/")[0]]
-    chosen = np.random.default_rng(0).permutation(len(others))[: len(same)]
-    rows = [*same, *(others[number] for number in chosen)]
-    order = np.random.default_rng(1).permutation(len(rows))
-    path.write_text("a,b,same\n" + "".join("{},{},{}\n".format(*rows[number]) for number in order))
-
-
-def measure(*sets: Path, model: tuple[str, ...] = ("pixels",), **options: object) -> BenchmarkResult:
-    return benchmark(BenchmarkConfig(sets=sets, model=model, **options), Silent())  # type: ignore[arg-type]
-
-
-def figures(cell: BenchmarkCell) -> tuple:
-    tars = tuple((point.tar, point.threshold) for point in cell.tar_at_far)
-    return cell.accuracy, cell.fold_accuracies, cell.fold_thresholds, cell.auc, cell.eer, tars, cell.missing
+from tests.core.evaluation.benchmark.benchmarking import EACH, PEOPLE, figures, measure, run
 
 
 def test_a_bin_gives_the_figures_of_the_photographs_to_the_last_digit(desk: Path) -> None:
@@ -179,6 +140,30 @@ def test_every_kind_of_set_is_found(desk: Path, tmp_path: Path) -> None:
     assert result.means[0].accuracy == pytest.approx(np.mean([cell.accuracy for cell in result.cells]))
 
 
+def test_cfp_is_read_in_its_official_layout(desk: Path, tmp_path: Path) -> None:
+    """Its folds are those of the archive: each consists of a split's genuine and impostor pairs."""
+    protocol = tmp_path / "cfp" / "Protocol"
+    frontal, profile = ([f"../Data/{who:03d}/{kind}.jpg" for who in range(1, 10)] for kind in ("frontal", "profile"))
+    for name, paths, place in (("F", frontal, 1), ("P", profile, 2)):
+        for who, path in enumerate(paths, start=1):
+            target = (protocol / path).resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(desk / "people" / f"person-{who:02d}" / f"{place:02d}.jpg", target)
+        protocol.mkdir(exist_ok=True)
+        lines = [f"{who} {path}\n" for who, path in enumerate(paths, start=1)]
+        (protocol / f"Pair_list_{name}.txt").write_text("".join(lines))
+    for number in range(10):
+        folder = protocol / "Split" / "FP" / f"{number + 1:02d}"
+        folder.mkdir(parents=True)
+        one, other = number % 9 + 1, (number + 3) % 9 + 1
+        (folder / "same.txt").write_text(f"{one},{one}\n{other},{other}\n")
+        (folder / "diff.txt").write_text(f"{one},{other}\n{other},{one}\n")
+    result = measure(tmp_path / "cfp")
+    assert [(each.name, each.pictures, each.genuine, each.impostor) for each in result.sets] == [("cfp", 18, 20, 20)]
+    assert result.cells[0].missing == 0
+    assert len(result.cells[0].fold_accuracies) == 10
+
+
 def test_a_store_is_measured_without_its_encoder(tmp_path: Path, crowd: Callable[..., Store]) -> None:
     store = crowd(20, 4, 0.8)
     write_store(tmp_path / "crowd.h5", store)
@@ -221,12 +206,6 @@ def test_an_encoder_that_cannot_take_a_set_does_not_end_the_run(desk: Path, tmp_
         measure(tmp_path / "wide")
 
 
-def run(*arguments: object) -> str:
-    done = CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
 def test_each_format_shows_the_best_of_each_set(desk: Path) -> None:
     base = [desk / "bins" / "drawn.bin", desk / "faces", "-m", "pixels", "-m", desk / "toy"]
     result = json.loads(run(*base, "--json"))
@@ -250,6 +229,33 @@ def test_each_format_shows_the_best_of_each_set(desk: Path) -> None:
     assert "standard error over" in table
     assert "TAR@0.01" in table
     assert "standard deviation" in run(*base, "--rule", "insightface")
+
+
+def test_mirror_images_are_added_before_or_after_normalization(desk: Path, tmp_path: Path) -> None:
+    """The figures are those of a store made by embed with the same --flip, and the table names it."""
+    found = {}
+    for flip in ("none", "mean", "sum"):
+        store = tmp_path / f"{flip}.h5"
+        embed(EmbedConfig(faces=desk / "faces", model=str(desk / "toy"), out=store, flip=flip), Silent())
+        result = measure(desk / "faces", model=(str(desk / "toy"),), flip=flip)
+        (direct,) = result.cells
+        (stored,) = benchmark(BenchmarkConfig(sets=(store,), pairs=desk / "faces" / "pairs.csv"), Silent()).cells
+        assert (direct.auc, direct.accuracy) == (pytest.approx(stored.auc), pytest.approx(stored.accuracy))
+        assert result.encoders[0].flip == flip
+        found[flip] = direct.auc
+    assert len(set(found.values())) == 3
+    assert "sum of the unnormalized embeddings" in run(desk / "faces", "-m", "pixels", "--flip", "sum")
+    assert "mean of the normalized embeddings" in run("--flip", desk / "faces", "-m", "pixels")
+
+
+def test_sums_are_refused_where_the_encoder_normalizes_inside(desk: Path) -> None:
+    exported = Path(__file__).parents[3] / "samples" / "last_release" / "encoder.onnx"
+    for command in ("benchmark", "embed"):
+        arguments = [command, str(desk / "faces"), "--model", str(exported), "--flip", "sum"]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 4, done.output
+        said = done.stderr.replace("\n", " ")
+        assert "--flip sum: the encoder encoder normalizes its embeddings inside" in said
 
 
 def test_damaged_bins_and_wrong_options_are_errors_of_one_line(desk: Path, tmp_path: Path) -> None:

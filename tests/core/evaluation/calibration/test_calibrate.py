@@ -228,7 +228,7 @@ def test_a_store_of_another_encoder_or_of_means_is_refused(desk: Path, store: St
     with pytest.raises(ModelError, match=r"was made by toy, not by --model sface") as caught:
         calibrate("sface", embeddings=desk / "faces.h5", out=tmp_path / "any.json")
     assert caught.value.exit_code == 4
-    write_store(tmp_path / "means.h5", replace(store, flip=True))
+    write_store(tmp_path / "means.h5", replace(store, flip="mean"))
     with pytest.raises(DataError, match="without --flip"):
         calibrate(toy, embeddings=tmp_path / "means.h5")
 

@@ -123,7 +123,7 @@ def test_a_store_and_the_folder_that_it_was_made_of_are_the_same_gallery(album: 
     write_store(tmp_path / "other.h5", replace(read_store(store), encoder_digest="0" * 64, encoder="someone"))
     with pytest.raises(ModelError, match="was made by someone, not by --model sface"):
         _identify(album, gallery=tmp_path / "other.h5")
-    write_store(tmp_path / "mean.h5", replace(read_store(store), flip=True))
+    write_store(tmp_path / "mean.h5", replace(read_store(store), flip="mean"))
     with pytest.raises(DataError, match="without --flip"):
         _identify(album, gallery=tmp_path / "mean.h5")
 
@@ -156,7 +156,7 @@ def test_a_store_as_photographs_must_be_the_encoders_and_holds_no_pictures(album
     write_store(tmp_path / "other.h5", replace(read_store(store), encoder_digest="0" * 64, encoder="other"))
     with pytest.raises(ModelError, match="was made by other, not by --model sface"):
         _identify(album, photos=tmp_path / "other.h5")
-    write_store(tmp_path / "mean.h5", replace(read_store(store), flip=True))
+    write_store(tmp_path / "mean.h5", replace(read_store(store), flip="mean"))
     with pytest.raises(DataError, match="without --flip"):
         _identify(album, photos=tmp_path / "mean.h5")
     with pytest.raises(DataError, match="no such file"):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report, confusion_matrix, jaccard_score
+from sklearn.metrics import classification_report, confusion_matrix, jaccard_score, roc_auc_score
 
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
-from faceclr_cli.core.embeddings.store import Store, write_store
+from faceclr_cli.core.embeddings.store import Store, read_store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, ModelError
 from faceclr_cli.core.evaluation.identification.people_classifier import read_classifier
 from faceclr_cli.core.evaluation.probing import probe_models as probe
@@ -18,6 +18,7 @@ from faceclr_cli.core.evaluation.probing.labeled_split import split_labeled_rows
 from faceclr_cli.core.evaluation.probing.linear_eval import LinearEvalResult
 from faceclr_cli.core.evaluation.probing.linear_eval import linear_eval as run
 from faceclr_cli.core.events import Event, Notice, Silent
+from faceclr_cli.core.metrics.roc import every_pair
 
 
 class Notices:
@@ -126,6 +127,26 @@ def test_every_number_is_that_of_scikit_learn(tmp_path: Path, crowd) -> None:
     for number, person in enumerate(row.per_person):
         assert person.support == report[str(number)]["support"] == 2
         assert person.f1 == pytest.approx(report[str(number)]["f1-score"])
+
+
+def test_verification_is_over_all_pairs_of_test_pictures(tmp_path: Path, crowd) -> None:
+    store = crowd(30, 10, 1.0)
+    parts = {}
+    for name, places in (("train", range(4)), ("val", (4, 5)), ("test", range(6, 10))):
+        rows = [row for row, path in enumerate(store.paths) if int(path.split("/")[1].split(".")[0]) in places]
+        parts[name] = tmp_path / f"{name}.h5"
+        write_store(parts[name], store.take(rows))
+    (row,) = run(LinearEvalConfig(**parts, rounds=100), Silent()).rows
+    tested = read_store(parts["test"])
+    scores, same = every_pair(tested.embeddings, [str(name) for name in tested.identities])
+    found = row.verification
+    assert found is not None
+    assert (found.genuine, found.impostor) == (int(same.sum()), int((~same).sum()))
+    assert found.auc == pytest.approx(roc_auc_score(same, scores), abs=1e-5)
+    for far, tar in zip((1e-2, 1e-3), found.tar_at_far, strict=True):
+        threshold = sorted(scores[~same])[-1 - int(far * found.impostor)]
+        assert tar == pytest.approx(np.mean(scores[same] > threshold), abs=0.006)
+    assert row.to_json()["verification"]["tar_at_far"][0] == {"far": 0.01, "tar": found.tar_at_far[0]}
 
 
 def test_mistakes_are_listed_by_how_often_they_were_made(tmp_path: Path, crowd) -> None:
