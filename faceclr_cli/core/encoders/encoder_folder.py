@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +16,12 @@ from safetensors.torch import load_file
 
 from faceclr_cli.core.artifacts import atomic_folder, digest_file, stamp, write_json
 from faceclr_cli.core.encoders.calibration_record import Calibration
-from faceclr_cli.core.encoders.description import DESCRIPTION, WEIGHTS, Card, Description, read_description
+from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH_ONLY, WEIGHTS, Card, Description, read_description
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 
@@ -64,6 +67,7 @@ def save_encoder(
     *,
     card: Card,
     calibration: Calibration | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes an encoder folder atomically, replacing an existing one.
 
@@ -74,6 +78,7 @@ def save_encoder(
             the network's input.
         card: The training data.
         calibration: The calibration, if there is one.
+        source: Where an imported network comes from; None for one that faceclr trained.
     """
     normalization = network.architecture.normalization
     with atomic_folder(folder) as temporary:
@@ -88,6 +93,7 @@ def save_encoder(
             "calibration": calibration.to_json() if calibration else None,
             "card": card.to_json(),
             "weights": {"sha256": digest_file(temporary / WEIGHTS)},
+            **({"source": dict(source)} if source else {}),
         }
         write_json(temporary / DESCRIPTION, content)
 
@@ -99,6 +105,11 @@ def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
         ModelError: There is no encoder, or it is damaged or unsupported.
     """
     description = read_description(folder)
+    if description.architecture.backbone == GRAPH_ONLY:
+        raise ModelError(
+            f"{display_path(folder)}: was imported as an ONNX graph, which cannot be trained or run by PyTorch; import "
+            "the checkpoint that it was exported from"
+        )
     path = description.folder / WEIGHTS
     try:
         if digest_file(path) != description.digest:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
-from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, read_description
+from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, GRAPH_ONLY, read_description
 from faceclr_cli.core.errors import ConfigError, ModelError
 
 BUILT_IN = ("sface", "pixels")
@@ -28,7 +28,7 @@ def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
         device: `auto`, `cpu` or `cuda`. The built-in and the exported encoders run only on the CPU.
 
     Raises:
-        ModelError: There is no such encoder, it is damaged or unsupported, or ONNX Runtime is missing.
+        ModelError: There is no such encoder, it is damaged or unsupported.
         ConfigError: The device is not available, or the encoder does not support it.
 
     Examples:
@@ -73,17 +73,17 @@ def _load_built_in(model: str) -> Encoder:
 
 
 def _load_exported(path: Path) -> Encoder:
-    try:
-        from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
-        from faceclr_cli.core.encoders.onnx_file import read_onnx
-    except ImportError as error:
-        raise ModelError(f"--model {path}: ONNX Runtime is missing ({error}); pip install 'faceclr[onnx]'") from error
+    from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
     file = read_onnx(path)
     beside = read_description(path.parent) if (path.parent / DESCRIPTION).is_file() else None
     return OnnxEncoder(file, beside if beside and file.matches(beside) else None)
 
 
 def _load_folder(folder: Path, device: str) -> Encoder:
+    if read_description(folder).architecture.backbone == GRAPH_ONLY:
+        return _load_graph(folder, device)
     if device == "cpu" or (device == "auto" and not _has_gpu()):
         encoder = _load_current_graph(folder)
         if encoder is not None:
@@ -94,17 +94,27 @@ def _load_folder(folder: Path, device: str) -> Encoder:
     return load_encoder_folder(folder, device)
 
 
+def _load_graph(folder: Path, device: str) -> Encoder:
+    """Loads an encoder that was imported as an ONNX graph."""
+    if device == "cuda":
+        raise ConfigError(f"--device cuda: {folder} {_ON_THE_CPU}")
+    encoder = _load_current_graph(folder)
+    if encoder is None:
+        raise ModelError(
+            f"{folder}: {GRAPH} is missing, or not the graph that {DESCRIPTION} describes; import it again"
+        )
+    return encoder
+
+
 def _load_current_graph(folder: Path) -> Encoder | None:
-    """Loads the exported graph of a folder, or returns None if it is missing or outdated, or without ONNX Runtime."""
+    """Loads the graph of a folder, or returns None if it is missing or outdated."""
     description = read_description(folder)
     path = description.folder / GRAPH
     if not path.exists():
         return None
-    try:
-        from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
-        from faceclr_cli.core.encoders.onnx_file import read_onnx
-    except ImportError:
-        return None
+    from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
     file = read_onnx(path)
     return OnnxEncoder(file, description) if file.matches(description) and file.digest == description.digest else None
 

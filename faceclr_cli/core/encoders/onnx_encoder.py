@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
@@ -53,10 +56,8 @@ class OnnxEncoder:
         self.trained_on = description.card.people.keys() or None
         self.fills_cores = True
         self._path = display_path(file.path)
-        try:
-            self._session = onnxruntime.InferenceSession(file.content, _options(), providers=["CPUExecutionProvider"])
-        except _RUNTIME_ERRORS as error:
-            raise ModelError(f"{self._path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+        self._session = open_session(file.content, self._path)
+        self._one_by_one = self._session.get_inputs()[0].shape[0] == 1
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`.
@@ -68,13 +69,52 @@ class OnnxEncoder:
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
             raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
-        try:
-            embeddings: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(crops)})[0]
-        except _RUNTIME_ERRORS as error:
-            raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
+        batches = np.split(crops, len(crops)) if self._one_by_one and len(crops) else [crops]
+        embeddings = np.concatenate([self._run(batch) for batch in batches])
         if embeddings.shape != (len(crops), self.dim):
             raise ModelError(f"{self._path}: its graph does not return embeddings of length {self.dim}")
         return embeddings
+
+    def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        (embeddings,) = run_session(self._session, [OUTPUT], {INPUT: np.ascontiguousarray(crops)}, self._path)
+        return np.asarray(embeddings, np.float32)
+
+
+def open_session(content: bytes, path: str) -> onnxruntime.InferenceSession:
+    """Loads a graph on the CPU.
+
+    Args:
+        content: The ONNX model.
+        path: Name of its file, for errors.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the graph.
+    """
+    try:
+        return onnxruntime.InferenceSession(content, _options(), providers=["CPUExecutionProvider"])
+    except _RUNTIME_ERRORS as error:
+        raise ModelError(f"{path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]], path: str
+) -> list[NDArray[Any]]:
+    """Runs a graph.
+
+    Args:
+        session: The loaded graph.
+        outputs: Names of the outputs to return.
+        inputs: The inputs by name.
+        path: Name of the graph's file, for errors.
+
+    Raises:
+        ModelError: The graph fails.
+    """
+    try:
+        arrays: list[NDArray[Any]] = session.run(list(outputs), dict(inputs))
+    except _RUNTIME_ERRORS as error:
+        raise ModelError(f"{path}: its graph fails ({_reason(error)})") from error
+    return arrays
 
 
 def _options() -> onnxruntime.SessionOptions:

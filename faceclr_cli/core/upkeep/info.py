@@ -164,10 +164,8 @@ def _encoder(path: Path) -> dict[str, Any]:
 
 
 def _exported(path: Path) -> dict[str, Any]:
-    try:
-        from faceclr_cli.core.encoders.onnx_file import read_onnx
-    except ImportError as error:
-        raise ModelError(f"{display_path(path)}: onnx is missing ({error}); pip install 'faceclr[onnx]'") from error
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
     file = read_onnx(path)
     return _describe_encoder(file.description) | {"precision": file.precision}
 
