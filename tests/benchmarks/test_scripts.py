@@ -21,6 +21,7 @@ PARTS = {"pretrain_ours.py", "pretrain_step.py", "pretrain_lightly.py"}
 
 RUNS = {
     "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
+    "backbones.py": "lfw faces -o backbones --budget 1s --seeds 0 --only mobilefacenet --batch-size 4",
     "cluster.py": "--faces 40 --dim 8 --rounds 1",
     "embed.py": "rate faces --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
@@ -33,7 +34,7 @@ RUNS = {
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "tsne.py": "--faces 40 --dim 8",
 }
-TRAINING = {"embed.py", "pretrain.py", "recipe.py"}
+TRAINING = {"backbones.py", "embed.py", "pretrain.py", "recipe.py"}
 """Those that start several processes with PyTorch each, for tens of seconds."""
 
 

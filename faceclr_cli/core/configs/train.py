@@ -8,6 +8,7 @@ from typing import Literal
 
 from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.fields import argument, check_limits, option
+from faceclr_cli.core.configs.name_values import NameValues, parse_name_values
 
 MODEL, OPTIM, MACHINE, AUGMENT, RUN = "Model", "Optimization", "Machine", "Augmentation", "Run and checkpoints"
 
@@ -48,7 +49,15 @@ class TrainConfig:
     checkpoint_every: str = option("10m", panel=RUN, metavar="TIME", help="Interval of checkpoints within an epoch")
     keep: int = option(2, minimum=1, panel=RUN, help="Number of checkpoints to keep")
 
-    backbone: str = option("resnet18", panel=MODEL, metavar="NAME", help="Name of a timm model, or nn4_small2")
+    backbone: str = option(
+        "resnet18",
+        panel=MODEL,
+        metavar="NAME",
+        help="A timm model, nn4_small2, or a network for faces such as iresnet18",
+    )
+    backbone_args: tuple[str, ...] = option(
+        (), panel=MODEL, metavar="NAME=VALUE,...", help="Arguments of the backbone, such as patch_size=2"
+    )
     init: str = option("random", panel=MODEL, metavar="random|imagenet|RUN", help="Initial weights of the backbone")
     pool: Literal["none", "mean"] = option(
         "none",
@@ -105,6 +114,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        parse_name_values(self.backbone_args, "--backbone-args")
         for name in ("time_budget", "checkpoint_every"):
             _require_time(name, getattr(self, name))
         if self.gpus is not None and self.processes > 1:
@@ -120,6 +130,11 @@ class TrainConfig:
             raise ValueError(f"--batch-size {self.batch_size} is not divisible by the number of processes")
         if self.elastic and self.resume == "never":
             raise ValueError("--elastic requires --resume")
+
+    @property
+    def backbone_arguments(self) -> NameValues:
+        """The names and values in `backbone_args`."""
+        return parse_name_values(self.backbone_args, "--backbone-args")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Pool = Literal["none", "mean"]
+Head = Literal["default", "linear", "none"]
 Channels = Literal["rgb", "bgr"]
 BackboneArgs = tuple[tuple[str, bool | int | float | str], ...]
 
 _POOLS: dict[str, Pool] = {"none": "none", "mean": "mean"}
+_HEADS: dict[str, Head] = {"default": "default", "linear": "linear", "none": "none"}
 _CHANNELS: dict[str, Channels] = {"rgb": "rgb", "bgr": "bgr"}
 _WHITE = 255
 
@@ -74,6 +76,9 @@ class Architecture:
         pool: Pooling between the backbone's feature map and the embedding layer; see `build_backbone`.
         backbone_args: Keyword arguments of the backbone, sorted by name.
         normalization: The pixels that the backbone takes.
+        head: The embedding head. `default`: as the paper of the backbone has it, or a linear layer without bias for
+            backbones that were not made for faces; `linear`: a linear layer with bias; `none`: the features of the
+            backbone are the embedding.
     """
 
     backbone: str
@@ -82,6 +87,7 @@ class Architecture:
     pool: Pool = "none"
     backbone_args: BackboneArgs = ()
     normalization: InputNormalization = InputNormalization()
+    head: Head = "default"
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -106,4 +112,5 @@ class Architecture:
             pool=_POOLS[content["pool"]],
             backbone_args=tuple(sorted(dict(content.get("backbone_args", {})).items())),
             normalization=InputNormalization.from_json(normalization) if normalization else InputNormalization(),
+            head=_HEADS[content.get("head", "default")],
         )

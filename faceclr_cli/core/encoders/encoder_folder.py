@@ -115,7 +115,7 @@ def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
         if digest_file(path) != description.digest:
             raise ModelError(f"{path}: damaged, or not the weights that {DESCRIPTION} in this folder describes")
         weights = load_file(path)
-        network = EncoderNetwork(description.architecture)
+        network = EncoderNetwork(description.architecture, initialize_head=False)
         network.load_state_dict(weights)
     except ModelError:
         raise

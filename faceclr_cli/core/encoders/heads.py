@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from faceclr_cli.core.losses.global_batch import all_gather, world_size
 
 
-def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
+def embedding_layer(features: int, embedding_dim: int, *, bias: bool = False) -> nn.Linear:
     """Returns a linear layer from features to embeddings, initialized as a random projection.
 
     The projection preserves lengths and angles: exactly if there are at most `embedding_dim` features, otherwise with
@@ -16,12 +16,15 @@ def embedding_layer(features: int, embedding_dim: int) -> nn.Linear:
     Args:
         features: Number of input features.
         embedding_dim: Length of an embedding.
+        bias: Add a bias, which is 0 at first.
 
     Returns:
-        A layer without bias. Shape: (B, features) -> (B, embedding_dim).
+        A layer. Shape: (B, features) -> (B, embedding_dim).
     """
-    layer = nn.Linear(features, embedding_dim, bias=False)
+    layer = nn.Linear(features, embedding_dim, bias=bias)
     nn.init.orthogonal_(layer.weight, gain=max(1.0, (features / embedding_dim) ** 0.5))
+    if bias:
+        nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
+from faceclr_cli.core.encoders.face_networks.face_network_registry import FACE_NETWORKS
 from faceclr_cli.core.encoders.heads import embedding_layer
 from faceclr_cli.core.errors import ConfigError
 
@@ -20,20 +21,30 @@ class EncoderNetwork(nn.Module):
     Args:
         architecture: The architecture.
         pretrained: Initialize the backbone with ImageNet weights.
+        initialize_head: Initialize the embedding head, which takes seconds if it is large; False if weights will be
+            loaded into all of the network.
 
     Raises:
         ConfigError, ModelError: As for `build_backbone`.
     """
 
-    def __init__(self, architecture: Architecture, *, pretrained: bool = False) -> None:
+    def __init__(self, architecture: Architecture, *, pretrained: bool = False, initialize_head: bool = True) -> None:
         super().__init__()
         size = architecture.image_size
         self.architecture = architecture
         self.normalization = RangeConversion(architecture.normalization)
         self.backbone = build_backbone(
-            architecture.backbone, pretrained=pretrained, image_size=size, pool=architecture.pool
+            architecture.backbone,
+            pretrained=pretrained,
+            image_size=size,
+            pool=architecture.pool,
+            args=architecture.backbone_args,
         )
-        self.embedding = embedding_layer(feature_count(self.backbone, size), architecture.embedding_dim)
+        features = feature_count(self.backbone, size)
+        with torch.device("cpu" if initialize_head else "meta"):
+            self.embedding = _build_head(architecture, features)
+        if not initialize_head:
+            self.embedding.to_empty(device="cpu")
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Embeds a batch.
@@ -82,6 +93,20 @@ class EncoderNetwork(nn.Module):
         if own_shapes == other_shapes:
             other.embedding = self.embedding
         return other
+
+
+def _build_head(architecture: Architecture, features: int) -> nn.Module:
+    dim = architecture.embedding_dim
+    match architecture.head:
+        case "none":
+            if features != dim:
+                raise ConfigError(f"{architecture.backbone} has {features} features, so the embedding cannot be {dim}")
+            return nn.Identity()
+        case "linear":
+            return embedding_layer(features, dim, bias=True)
+        case "default":
+            network = FACE_NETWORKS.get(architecture.backbone)
+            return network.head(features, dim) if network else embedding_layer(features, dim)
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:

@@ -44,7 +44,8 @@ class _ContrastiveTask(TaskModule):
 
     The embedding layer is frozen at its random initialization, so that embeddings keep the information in the features
     of the backbone. If trained, it would discard information that the loss does not need, as the projection head does,
-    which is removed after training for that reason (arXiv 2002.05709, section 4.2).
+    which is removed after training for that reason (arXiv 2002.05709, section 4.2). A batch norm of a frozen embedding
+    head keeps its running averages.
     """
 
     command = "pretrain"
@@ -58,6 +59,12 @@ class _ContrastiveTask(TaskModule):
         self.encoder = encoder
         self.encoder.embedding.requires_grad_(False)
         self.augment = build_views(config, encoder.architecture.image_size)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the training mode; the embedding head stays in evaluation mode."""
+        super().train(mode)
+        self.encoder.embedding.eval()
+        return self
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Returns all pictures in random order, or a mix of the folders if the config sets their shares."""

@@ -10,11 +10,11 @@ from typing import Any
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
+from faceclr_cli.core.configs.name_values import format_name_values
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.input_discovery import find_faces, no_faces_error
-from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.description import Description, read_description
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.faces.face_folder import is_face_folder
@@ -81,10 +81,21 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         if previous is None:
             origin = read_description(Path(config.init))
             # Everything except the image size, which may differ from the size that the encoder was trained at.
-            resolved = replace(resolved, **replace(origin.architecture, image_size=config.image_size).to_json())
+            architecture = origin.architecture
+            resolved = replace(
+                resolved,
+                backbone=architecture.backbone,
+                embedding_dim=architecture.embedding_dim,
+                pool=architecture.pool,
+                backbone_args=format_name_values(architecture.backbone_args),
+            )
         else:
-            architecture = [field.name for field in fields(Architecture)]
-            resolved = replace(resolved, **{name: previous[name] for name in architecture})
+            architecture_options = ("backbone", "embedding_dim", "image_size", "pool")
+            resolved = replace(
+                resolved,
+                **{name: previous[name] for name in architecture_options},
+                backbone_args=tuple(previous.get("backbone_args", ())),
+            )
     if previous is not None and out is not None:
         _require_same(resolved, previous, out)
     return ResolvedOptions(config=resolved, data=data, val=val, out=out, origin=origin)
@@ -153,6 +164,8 @@ def _read_previous_options(out: Path, command: str) -> Mapping[str, Any]:
 
 def _require_same(config: TrainConfig, previous: Mapping[str, Any], out: Path) -> None:
     now = to_json(config)
+    # Runs of earlier releases lack the options that are new; they had the defaults.
+    previous = {"backbone_args": [], **previous}
     may_differ = _MAY_DIFFER | (_ELASTIC if config.elastic else frozenset())
     for field in fields(config):
         name = field.name

@@ -91,7 +91,11 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
     if config.init not in ("random", "imagenet"):
         return load_network(Path(config.init))[0].at_size(config.image_size)
     architecture = Architecture(
-        backbone=config.backbone, embedding_dim=config.embedding_dim, image_size=config.image_size, pool=config.pool
+        backbone=config.backbone,
+        embedding_dim=config.embedding_dim,
+        image_size=config.image_size,
+        pool=config.pool,
+        backbone_args=config.backbone_arguments,
     )
     return EncoderNetwork(architecture, pretrained=config.init == "imagenet")
 

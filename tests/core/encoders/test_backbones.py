@@ -16,13 +16,13 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 QUICK = (
     "convnext_atto convnext_femto convnext_pico convnext_nano convnextv2_atto convnextv2_femto convnextv2_pico "
     "convnextv2_nano resnet18 resnet34 resnet50 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 "
-    "inception_resnet_v2 nn4_small2"
+    "inception_resnet_v2 nn4_small2 mobilefacenet inception_resnet_v1 iresnet18 ir18"
 )
 LARGE = (
     "convnext_tiny convnext_small convnext_base convnext_large convnextv2_tiny convnextv2_small convnextv2_base "
-    "convnextv2_large resnet101 resnet152"
+    "convnextv2_large resnet101 resnet152 iresnet34 iresnet50 iresnet100 ir50 ir101"
 )
-LEAST_SIZES = {"inception_resnet_v2": 75}
+LEAST_SIZES = {"inception_resnet_v1": 75, "inception_resnet_v2": 75}
 
 
 @pytest.fixture(autouse=True)
@@ -66,15 +66,18 @@ def makes_a_step(name: str) -> None:
     network = EncoderNetwork(Architecture(backbone=name, embedding_dim=32, image_size=size)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     first = next(parameter for parameter in network.backbone.parameters() if parameter.ndim == 4)
-    before = [weights.detach().clone() for weights in (first, network.embedding.weight)]
+    last = next(parameter for parameter in network.embedding.parameters() if parameter.ndim == 2)
+    before = [weights.detach().clone() for weights in (first, last)]
     loss = network(torch.randn(2, 3, size, size)).square().mean()
     loss.backward()
     optimizer.step()
     assert loss.isfinite()
     for where, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         assert parameter.grad is not None, where
         assert parameter.grad.isfinite().all(), where
-    for old, new in zip(before, (first, network.embedding.weight), strict=True):
+    for old, new in zip(before, (first, last), strict=True):
         assert new.isfinite().all()
         assert not torch.equal(old, new)
 
@@ -104,6 +107,40 @@ def test_a_misspelled_name_brings_the_near_ones(name: str, near: str) -> None:
 def test_a_size_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="--image-size 50"):
         build_backbone("test_vit", pretrained=False, image_size=50, pool="mean")
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("convnext_atto", ("patch_size", 2)), ("test_vit", ("patch_size", 8)), ("resnet18", ("act_layer", "silu"))],
+)
+def test_arguments_change_the_model(name: str, argument: tuple[str, int]) -> None:
+    plain = build_backbone(name, pretrained=False, image_size=64, pool="mean").eval()
+    other = build_backbone(name, pretrained=False, image_size=64, pool="mean", args=(argument,)).eval()
+    assert other(torch.zeros(1, 3, 64, 64)).shape == plain(torch.zeros(1, 3, 64, 64)).shape
+    shapes = [[value.shape for value in model.state_dict().values()] for model in (plain, other)]
+    kinds = [[type(module) for module in model.modules()] for model in (plain, other)]
+    assert shapes[0] != shapes[1] or kinds[0] != kinds[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "takes"),
+    [
+        ("convnext_atto", "patch_sise", "patch_size"),
+        ("efficientnet_b0", "drop", "drop_rate"),
+        # These change what a model returns, or are options of their own.
+        ("resnet18", "features_only", "drop_rate"),
+        ("resnet18", "in_chans", "drop_rate"),
+        ("nn4_small2", "patch_size", "it takes pooling"),
+    ],
+)
+def test_a_wrong_argument_brings_those_of_the_model(name: str, argument: str, takes: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--backbone-args {argument}: {name} does not .*{takes}"):
+        build_backbone(name, pretrained=False, image_size=64, pool="mean", args=((argument, 2),))
+
+
+def test_a_value_that_an_argument_cannot_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"convnext_atto with --backbone-args patch_size=two does not"):
+        build_backbone("convnext_atto", pretrained=False, image_size=64, pool="mean", args=(("patch_size", "two"),))
 
 
 @pytest.fixture

@@ -199,6 +199,10 @@ def test_a_target_that_cannot_be_written_is_named(copy: Path, tmp_path: Path, mo
         ("nn4_small2", "mean", 64),
         ("inception_resnet_v2", "mean", 112),
         ("test_vit", "mean", 48),
+        ("iresnet18", "none", 48),
+        ("ir18", "mean", 64),
+        ("mobilefacenet", "none", 64),
+        ("inception_resnet_v1", "mean", 96),
     ],
 )
 def test_networks_of_every_family_are_exported(

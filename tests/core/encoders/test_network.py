@@ -48,6 +48,7 @@ def test_an_architecture_survives_json() -> None:
         pooled,
         backbone_args=(("drop_rate", 0.1), ("patch_size", 2)),
         normalization=InputNormalization(channels="bgr", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
+        head="linear",
     )
     for architecture in (SMALL, pooled, foreign):
         assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
@@ -61,6 +62,19 @@ def test_an_architecture_survives_json() -> None:
             )
     with pytest.raises(KeyError):
         Architecture.from_json({**SMALL.to_json(), "pool": "gem"})
+
+
+def test_the_head_may_be_a_layer_with_bias_or_none() -> None:
+    pictures = torch.randn(2, 3, 40, 40)
+    pooled = replace(SMALL, pool="mean")
+    biased = EncoderNetwork(replace(pooled, head="linear")).eval()
+    torch.nn.init.constant_(biased.embedding.bias, 3.0)
+    weight = biased.embedding.weight
+    torch.testing.assert_close(biased(pictures), biased.features(pictures) @ weight.T + 3.0)
+    bare = EncoderNetwork(replace(pooled, head="none", embedding_dim=weight.shape[1])).eval()
+    assert torch.equal(bare(pictures), bare.features(pictures))
+    with pytest.raises(ConfigError, match=f"has {weight.shape[1]} features"):
+        EncoderNetwork(replace(pooled, head="none"))
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])

@@ -119,6 +119,17 @@ def test_the_embedding_layer_stays_at_its_initialization(method: str, split: Pat
     assert torch.equal(layer(0), layer(1))
 
 
+def test_the_head_of_a_face_network_stays_too(split: Path, tmp_path: Path) -> None:
+    def heads(epochs: int) -> dict[str, torch.Tensor]:
+        result = pretrain(split, tmp_path / str(epochs), backbone="mobilefacenet", epochs=epochs)
+        return load_network(result.encoder)[0].embedding.state_dict()
+
+    before, after = heads(0), heads(1)
+    assert {"1.weight", "1.running_mean"} < before.keys()
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
+
+
 @pytest.mark.parametrize(("loss", "margin"), [("nt-xent", 0.0), ("nt-xent", 0.05), ("nt-xent", 0.4), ("dcl", 0.0)])
 @pytest.mark.parametrize("method", ["simclr", "moco"])
 def test_the_collapsed_loss_is_the_loss_of_a_constant_encoder(loss: str, margin: float, method: str) -> None:

@@ -17,9 +17,10 @@ import pytest
 from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import Mining, TripletConfig
 from faceclr_cli.core.datasets.packed_faces import pack
-from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
+from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
 from faceclr_cli.core.faces.face_folder import open_faces
@@ -183,11 +184,38 @@ def test_random_numbers_of_the_caller_stay(split: Path, tmp_path: Path) -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("config", [PretrainConfig, TripletConfig, CenterConfig])
+def test_face_networks_and_arguments_of_backbones_reach_the_encoder(
+    config: type[TrainConfig], split: Path, tmp_path: Path
+) -> None:
+    options = {"data": (split,), "epochs": 1, "image_size": 32, "embedding_dim": 16, "batch_size": 16}
+    wide = {"backbone": "mobilefacenet", "backbone_args": ("width=128", "activation=relu6"), "pool": "mean"}
+    first = run(config(out=tmp_path / "first", **options, **wide), Heard())
+    architecture = load_network(first.encoder)[0].architecture
+    assert architecture.backbone_args == (("activation", "relu6"), ("width", 128))
+    # A run that starts from it, and one that is resumed, take the arguments from there.
+    second = {**options, "epochs": 2, "init": str(first.run)}
+    run(config(out=tmp_path / "second", **{**second, "epochs": 1}), Heard())
+    resumed = run(config(out=tmp_path / "second", resume="yes", **second), Heard())
+    assert load_network(resumed.encoder)[0].architecture == architecture
+
+
+def test_a_run_of_the_last_release_is_resumed(split: Path, tmp_path: Path) -> None:
+    first = pretrain(split, tmp_path / "run", epochs=1)
+    path = first.run / "config.json"
+    content = json.loads(path.read_text())
+    assert content["config"].pop("backbone_args") == []
+    path.write_text(json.dumps(content))
+    assert pretrain(split, tmp_path / "run", epochs=2, resume="yes").epochs == 2
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
         ({"gpus": 64, "batch_size": 64}, ConfigError, "--gpus 64"),
         ({"backbone": "resnet19"}, ConfigError, "resnet18"),
+        ({"backbone_args": ("patch_sise=2",)}, ConfigError, "patch_sise: test_convnext does not .*, patch_size,"),
+        ({"backbone": "inception_resnet_v1"}, ConfigError, "at least 75 pixels"),
         ({"init": "no-such-run"}, ModelError, "no-such-run"),
         ({"val": (Path("no-such-val"),)}, DataError, "no-such-val"),
         ({"data": Path("no-such-faces")}, DataError, "no-such-faces"),

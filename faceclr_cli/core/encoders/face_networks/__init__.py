@@ -1,0 +1,1 @@
+"""Networks made for faces, which timm does not have."""
