@@ -10,6 +10,8 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 
 STANDARD_OUTPUT = Path("-")
+Device = Literal["auto", "cpu", "cuda", "mps", "openvino", "coreml"]
+ComputePrecision = Literal["float32", "bf16"]
 Format = Literal["h5", "jsonl", "csv", "npz", "parquet"]
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".npz": "npz", ".parquet": "parquet"}
 _TEXT_SUFFIXES = frozenset(
@@ -90,15 +92,25 @@ class EmbedConfig:
     )
 
     batch_size: int = option(64, minimum=1, panel=MACHINE, help="Faces per forward pass")
-    device: Literal["auto", "cpu", "cuda"] = option("auto", panel=MACHINE, help="Device; 'auto': the GPU if available")
+    device: Device = option(
+        "auto",
+        panel=MACHINE,
+        help="Device; 'auto': the NVIDIA or AMD GPU if available, otherwise the CPU; 'mps': Apple GPU, with PyTorch; "
+        "'openvino', 'coreml': with ONNX Runtime",
+    )
+    precision: ComputePrecision = option(
+        "float32",
+        panel=MACHINE,
+        help="Precision of the computation; 'bf16': with PyTorch, faster on a GPU and on a CPU with AMX",
+    )
     gpus: int | None = option(None, minimum=1, panel=MACHINE, help="Number of GPUs, with one process each")
     processes: int = option(1, minimum=1, panel=MACHINE, help="Number of processes on the CPU")
 
     def __post_init__(self) -> None:
         check_limits(self)
-        if self.gpus is not None and (self.processes > 1 or self.device == "cpu"):
-            raise ValueError("--gpus starts one process per GPU; omit --processes and --device cpu")
-        if self.processes > 1 and self.device == "cuda":
+        if self.gpus is not None and (self.processes > 1 or self.device not in ("auto", "cuda")):
+            raise ValueError("--gpus starts one process per GPU; omit --processes and --device")
+        if self.processes > 1 and self.device not in ("auto", "cpu"):
             raise ValueError("--processes is for the CPU; use --gpus for GPUs")
         if self.depth is not None and (self.layout not in ("auto", "identities") or self.faces == STANDARD_INPUT):
             raise ValueError("--depth requires a folder or archive with a folder per person (--layout identities)")

@@ -12,12 +12,12 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 class ExportConfig:
     """Export an encoder to a single ONNX file, which runs without torch."""
 
-    run: Path = argument(help="A run or encoder folder", metavar="RUN")
+    run: Path = argument(help="A run or encoder folder, or sface", metavar="RUN|sface")
     out: Path | None = option(
         None,
         short="-o",
         metavar="FILE.onnx",
-        help="Output file (default: encoder.onnx in the encoder folder, where --model RUN finds it)",
+        help="Output file (default: encoder.onnx in the encoder folder, where --model RUN finds it, or sface.onnx)",
     )
     half: bool = option(
         False, help="Convert weights and activations to float16: half the size, slightly different embeddings"

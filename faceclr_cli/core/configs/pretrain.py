@@ -27,13 +27,12 @@ class PretrainConfig(TrainConfig):
         None, metavar="PICTURE", help="Write a picture of augmented views (.png, .jpg) instead of training"
     )
 
-    # The default recipe was tuned at this size.
-    image_size: int = option(
-        64,
+    image_size: int | None = option(
+        None,
         minimum=32,
         panel=MODEL,
         metavar="PIXELS",
-        help="Side length that crops are resized to, independent of --init",
+        help="Side length that crops are resized to, independent of an encoder in --init (default: 64; 112 for sface)",
     )
 
     method: Literal["simclr", "moco"] = option(
@@ -101,6 +100,11 @@ class PretrainConfig(TrainConfig):
         metavar="DEGREES",
         help="simclr: maximum rotation in either direction",
     )
+
+    @property
+    def input_size(self) -> int:
+        """Side length that crops are resized to. The default recipe was tuned at 64."""
+        return self.image_size or 64
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,8 @@ MODEL, OPTIM, MACHINE, AUGMENT, RUN = "Model", "Optimization", "Machine", "Augme
 
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
+DEFAULT_EMBEDDING_DIM = 512
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -58,19 +60,21 @@ class TrainConfig:
     backbone_args: tuple[str, ...] = option(
         (), panel=MODEL, metavar="NAME=VALUE,...", help="Arguments of the backbone, such as patch_size=2"
     )
-    init: str = option("random", panel=MODEL, metavar="random|imagenet|RUN", help="Initial weights of the backbone")
+    init: str = option("random", panel=MODEL, metavar="random|imagenet|sface|RUN", help="Initial weights")
     pool: Literal["none", "mean"] = option(
         "none",
         panel=MODEL,
         help="Pooling of the last feature map; 'none': flatten it; 'mean': global average pooling",
     )
-    embedding_dim: int = option(512, minimum=2, panel=MODEL, help="Dimension of the embedding")
-    image_size: int = option(
-        112,
+    embedding_dim: int | None = option(
+        None, minimum=2, panel=MODEL, help="Dimension of the embedding (default: that of --init, otherwise 512)"
+    )
+    image_size: int | None = option(
+        None,
         minimum=32,
         panel=MODEL,
         metavar="PIXELS",
-        help="Side length that crops are resized to, independent of --init",
+        help="Side length that crops are resized to, independent of an encoder in --init (default: 112)",
     )
 
     epochs: int = option(50, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
@@ -102,7 +106,9 @@ class TrainConfig:
     )
     seed: int = option(0, minimum=0, panel=OPTIM, help="Random seed")
 
-    device: Literal["auto", "cpu", "cuda"] = option("auto", panel=MACHINE, help="Device; 'auto': the GPU if available")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", panel=MACHINE, help="Device; 'auto': the NVIDIA or AMD GPU if available; 'mps': Apple GPU"
+    )
     gpus: int | None = option(None, minimum=1, panel=MACHINE, help="Number of GPUs, with one process each")
     processes: int = option(1, minimum=1, panel=MACHINE, help="Number of processes on the CPU (DDP with gloo)")
     precision: Literal["auto", "32", "bf16"] = option(
@@ -122,14 +128,24 @@ class TrainConfig:
                 "--gpus and --processes cannot be combined; --gpus starts one process per GPU, --processes is for "
                 "the CPU"
             )
-        if self.gpus is not None and self.device == "cpu":
-            raise ValueError("--gpus and --device cpu cannot be combined; omit one of them")
-        if self.processes > 1 and self.device == "cuda":
+        if self.gpus is not None and self.device in ("cpu", "mps"):
+            raise ValueError(f"--gpus and --device {self.device} cannot be combined; omit one of them")
+        if self.processes > 1 and self.device in ("cuda", "mps"):
             raise ValueError("--processes is for the CPU; use --gpus for GPUs")
         if self.batch_size % (self.gpus or self.processes):
             raise ValueError(f"--batch-size {self.batch_size} is not divisible by the number of processes")
         if self.elastic and self.resume == "never":
             raise ValueError("--elastic requires --resume")
+
+    @property
+    def input_size(self) -> int:
+        """Side length that crops are resized to."""
+        return self.image_size or 112
+
+    @property
+    def embedding_length(self) -> int:
+        """The dimension of the embedding, if it is not that of `init`."""
+        return self.embedding_dim or DEFAULT_EMBEDDING_DIM
 
     @property
     def backbone_arguments(self) -> NameValues:

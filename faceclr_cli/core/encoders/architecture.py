@@ -16,6 +16,11 @@ _HEADS: dict[str, Head] = {"default": "default", "linear": "linear", "none": "no
 _CHANNELS: dict[str, Channels] = {"rgb": "rgb", "bgr": "bgr"}
 _WHITE = 255
 
+SFACE_BACKBONE = "sface"
+"""Name of SFace's backbone."""
+SFACE_PIXELS = ("rgb", "0-255")
+"""Channel order and normalization in the fingerprint of the built-in encoder, whose file scales its input itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputNormalization:

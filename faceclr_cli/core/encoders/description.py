@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
-from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.architecture import SFACE_BACKBONE, SFACE_PIXELS, Architecture
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.errors import DataError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
@@ -126,7 +126,9 @@ def parse_description(content: Mapping[str, Any], origin: str, folder: Path) -> 
     except (DataError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(origin, error) from error
     fingerprint, normalization = description.fingerprint, description.architecture.normalization
-    if (fingerprint.channels, fingerprint.normalization) != (normalization.channels, normalization.text):
+    stated = (fingerprint.channels, fingerprint.normalization)
+    is_built_in = description.architecture.backbone == SFACE_BACKBONE and stated == SFACE_PIXELS
+    if stated != (normalization.channels, normalization.text) and not is_built_in:
         raise ModelError(f"{origin}: its channel order or normalization is not supported by this version of faceclr")
     return description
 

@@ -15,8 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from faceclr_cli.core.artifacts import atomic_folder, digest_file, stamp, write_json
+from faceclr_cli.core.configs.embed import ComputePrecision
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH_ONLY, WEIGHTS, Card, Description, read_description
+from faceclr_cli.core.encoders.devices import find_torch_device
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
@@ -26,9 +28,22 @@ from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 
 class TorchEncoder:
-    """A trained network as an `Encoder`, on the CPU or a GPU."""
+    """A trained network as an `Encoder`, on the CPU or a GPU.
 
-    def __init__(self, description: Description, network: EncoderNetwork, device: torch.device) -> None:
+    Args:
+        description: Its description.
+        network: The network, which is moved to the device.
+        device: The device.
+        precision: ComputePrecision of the computation; `bf16` computes most layers in bfloat16.
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        network: EncoderNetwork,
+        device: torch.device,
+        precision: ComputePrecision = "float32",
+    ) -> None:
         self.name = description.name
         self.dim = description.architecture.embedding_dim
         self.fingerprint = description.fingerprint
@@ -37,11 +52,11 @@ class TorchEncoder:
         self.card = description.card
         self.trained_on = description.card.people.keys() or None
         self._size = description.architecture.image_size
-        self._device = device
+        self._device, self._precision = device, precision
         self.fills_cores = device.type == "cpu"
         if device.type == "cpu":
             keep_memory(*NETWORK)
-        self._network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.network = network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -56,7 +71,9 @@ class TorchEncoder:
         # Copies only arrays that torch cannot share: read-only ones, and those with negative strides.
         shared = torch.from_numpy(np.require(crops, requirements=("C", "W")))
         pictures = normalize_pixels(shared.to(self._device), self._size)
-        embeddings: NDArray[np.float32] = F.normalize(self._network(pictures).float(), dim=1).cpu().numpy()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            vectors = self.network(pictures)
+        embeddings: NDArray[np.float32] = F.normalize(vectors.float(), dim=1).cpu().numpy()
         return embeddings
 
 
@@ -126,20 +143,18 @@ def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
     return network, description
 
 
-def load_encoder_folder(folder: Path, device: str = "auto") -> TorchEncoder:
+def load_encoder_folder(folder: Path, device: str = "auto", precision: ComputePrecision = "float32") -> TorchEncoder:
     """Loads an encoder folder, or the encoder in a run folder.
 
     Args:
         folder: The encoder or run folder.
-        device: `auto` (the GPU if there is one), `cpu` or `cuda`.
+        device: As for `find_torch_device`.
+        precision: ComputePrecision of the computation.
 
     Raises:
         ModelError: There is no encoder, or it is damaged or unsupported.
-        ConfigError: The device is `cuda`, and there is no GPU.
+        ConfigError: PyTorch does not find the device.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = find_torch_device(device)
     network, description = load_network(folder)
-    return TorchEncoder(description, network, torch.device(device))
+    return TorchEncoder(description, network, found, precision)

@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.export import ExportConfig
+from faceclr_cli.core.encoders.built_in_network import load_sface_network
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
-from faceclr_cli.core.encoders.description import GRAPH
+from faceclr_cli.core.encoders.description import GRAPH, Description
 from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, load_network
+from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.encoders.sface_description import NAME as SFACE
+from faceclr_cli.core.encoders.sface_description import describe_sface
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.events import Reporter, TaskFinished, TaskStarted, track
 from faceclr_cli.core.text import display_path
@@ -72,8 +76,8 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     from faceclr_cli.core.encoders.export_graph import ExportedNetwork, trace
     from faceclr_cli.core.encoders.onnx_file import write_onnx
 
-    network, description = load_network(config.run)
-    out = config.out or description.folder / (HALF_GRAPH if config.half else GRAPH)
+    network, description = _load_source(config.run)
+    out = config.out or _default_path(description, config)
     if out.is_dir():
         raise ConfigError(f"{display_path(out)}: is a folder; give -o a file name, such as {display_path(out / GRAPH)}")
     encoder = TorchEncoder(description, network, torch.device("cpu"))
@@ -93,6 +97,20 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     return ExportResult(
         out=out, bytes=size, crop_size=side, dim=encoder.dim, precision=precision, crops=CROPS, cosine=cosine
     )
+
+
+def _load_source(run: Path) -> tuple[EncoderNetwork, Description]:
+    """Returns the built-in encoder for its name, if there is no folder of this name."""
+    if run == Path(SFACE) and not run.exists():
+        return load_sface_network(), describe_sface()
+    return load_network(run)
+
+
+def _default_path(description: Description, config: ExportConfig) -> Path:
+    """The graph beside the weights, where `--model RUN` finds it; that of `sface` goes to the working directory."""
+    if description.card.command == "built-in":
+        return Path("sface-half.onnx" if config.half else "sface.onnx")
+    return description.folder / (HALF_GRAPH if config.half else GRAPH)
 
 
 def _precision(config: ExportConfig) -> Precision:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.encoders.onnx_file import INPUT, LARGEST, OUTPUT, messages
+from faceclr_cli.core.encoders.prelu_expansion import expand_prelu
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.text import display_path
 
@@ -95,6 +96,7 @@ def trace(network: ExportedNetwork, side: int) -> onnx.ModelProto:
                 f"torch {torch.__version__} cannot export its network ({type(cause).__name__}: {display_path(reason)})"
             ) from error
         model = onnx.load(path, load_external_data=False)
+    expand_prelu(model.graph)
     # Some torch versions leave the embedding dimension undefined.
     shape = ("batch", network.network.architecture.embedding_dim)
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))

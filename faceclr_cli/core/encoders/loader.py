@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
+from faceclr_cli.core.configs.embed import ComputePrecision
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
 from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, GRAPH_ONLY, read_description
+from faceclr_cli.core.encoders.devices import has_torch_gpu
 from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.text import display_path
 
 BUILT_IN = ("sface", "pixels")
 
-_ON_THE_CPU = "runs only on the CPU; leave the option out"
-_AMD = Path("/dev/kfd")
 
-
-def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
+def load_encoder(
+    model: str, device: str = "auto", *, precision: ComputePrecision = "float32", one_off: bool = False
+) -> CheckedEncoder:
     """Loads an encoder by name, folder or file.
 
-    On the CPU, ONNX Runtime runs the exported graph of an encoder folder if it is up to date with the weights.
-    `ModelError` is raised if an embedding is NaN or infinite.
+    On the CPU, ONNX Runtime runs `sface`, and the exported graph of an encoder folder if it is up to date with the
+    weights. `ModelError` is raised if an embedding is NaN or infinite.
 
     Args:
         model: `sface`, `pixels`, or the path of a run folder, an encoder folder or an exported encoder (`.onnx`). Write
             `./sface` for a folder named like a built-in encoder.
-        device: `auto`, `cpu` or `cuda`. The built-in and the exported encoders run only on the CPU.
+        device: `auto` (the GPU if there is one), `cpu`, `cuda` or `mps`; for `sface` and graphs also the providers of
+            ONNX Runtime `openvino` and `coreml`. `pixels` runs only on the CPU.
+        precision: `bf16` computes in bfloat16 where PyTorch can: faster on a GPU and on a CPU with AMX, and slower on
+            other CPUs. The embeddings differ slightly.
+        one_off: True for few crops: OpenCV runs `sface` on the CPU, which starts faster but is slower for each crop.
 
     Raises:
         ModelError: There is no such encoder, it is damaged or unsupported.
-        ConfigError: The device is not available, or the encoder does not support it.
+        ConfigError: The device is not available, or the encoder supports neither it nor the precision.
 
     Examples:
-        >>> encoder = load_encoder("sface")
+        >>> encoder = load_encoder("sface", one_off=True)
         >>> encoder.dim, encoder.fingerprint.size
         (128, 112)
         >>> load_encoder("nowhere")
@@ -40,73 +45,101 @@ def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
             ...
         faceclr_cli.core.errors.ModelError: --model nowhere: no such folder; give a run ...
     """
-    return CheckedEncoder(_load(model, device))
+    return CheckedEncoder(_load(model, device, precision, one_off=one_off))
 
 
-def _load(model: str, device: str) -> Encoder:
-    if model in BUILT_IN:
-        if device == "cuda":
-            raise ConfigError(f"--device cuda: {model} {_ON_THE_CPU}")
-        return _load_built_in(model)
+def _load(model: str, device: str, precision: ComputePrecision, *, one_off: bool) -> Encoder:
+    if model == "sface":
+        return _load_sface(device, precision, one_off=one_off)
+    if model == "pixels":
+        return _load_pixels(device, precision)
     path = Path(model)
     if path.suffix.lower() == ".onnx" and not path.is_dir():
-        if device == "cuda":
-            raise ConfigError(f"--device cuda: {model} {_ON_THE_CPU}, or give the run that it was exported from")
-        return _load_exported(path)
+        if precision != "float32":
+            raise ConfigError(f"--precision {precision}: {model} is a graph; give the run that it was exported from")
+        return _load_exported(path, device)
     if not path.is_dir():
         problem = "neither a folder nor an .onnx file" if path.exists() else "no such folder"
         raise ModelError(
             f"--model {model}: {problem}; give a run folder, an encoder folder, or one of the built-in encoders "
             f"{' and '.join(BUILT_IN)}"
         )
-    return _load_folder(path, device)
+    return _load_folder(path, device, precision)
 
 
-def _load_built_in(model: str) -> Encoder:
-    if model == "sface":
+def _load_sface(device: str, precision: ComputePrecision, *, one_off: bool) -> Encoder:
+    if _wants_torch(device, precision):
+        from faceclr_cli.core.encoders.built_in_network import load_sface_encoder
+
+        return load_sface_encoder(device, precision)
+    if one_off and device in ("auto", "cpu"):
         from faceclr_cli.core.encoders.sface import SFaceEncoder
 
         return SFaceEncoder()
+    try:
+        from faceclr_cli.core.encoders.sface_graph import SFaceGraphEncoder
+    except ImportError as error:
+        raise ModelError(f"--model sface: ONNX Runtime is missing ({error}); pip install onnxruntime onnx") from error
+    return SFaceGraphEncoder(device)
+
+
+def _load_pixels(device: str, precision: ComputePrecision) -> Encoder:
+    if device not in ("auto", "cpu") or precision != "float32":
+        option = f"--device {device}" if device not in ("auto", "cpu") else f"--precision {precision}"
+        raise ConfigError(f"{option}: pixels runs only on the CPU, in float32; leave the option out")
     from faceclr_cli.core.encoders.pixels import PixelsEncoder
 
     return PixelsEncoder()
 
 
-def _load_exported(path: Path) -> Encoder:
+def _wants_torch(device: str, precision: ComputePrecision) -> bool:
+    """True if PyTorch runs a network of which there is also a graph."""
+    if precision != "float32":
+        return True
+    return has_torch_gpu() if device == "auto" else device in ("cuda", "mps")
+
+
+def _load_exported(path: Path, device: str) -> Encoder:
     from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
     from faceclr_cli.core.encoders.onnx_file import read_onnx
 
     file = read_onnx(path)
     beside = read_description(path.parent) if (path.parent / DESCRIPTION).is_file() else None
-    return OnnxEncoder(file, beside if beside and file.matches(beside) else None)
+    return OnnxEncoder(file, beside if beside and file.matches(beside) else None, device)
 
 
-def _load_folder(folder: Path, device: str) -> Encoder:
+def _load_folder(folder: Path, device: str, precision: ComputePrecision) -> Encoder:
     if read_description(folder).architecture.backbone == GRAPH_ONLY:
-        return _load_graph(folder, device)
-    if device == "cpu" or (device == "auto" and not _has_gpu()):
-        encoder = _load_current_graph(folder)
+        return _load_graph(folder, device, precision)
+    if not _wants_torch(device, precision):
+        encoder = _load_current_graph(folder, device)
         if encoder is not None:
             return encoder
+        if device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"--device {device}: runs only exported encoders; run: faceclr export {display_path(folder)}"
+            )
     # Importing torch takes seconds, and only these encoders need it.
     from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
 
-    return load_encoder_folder(folder, device)
+    return load_encoder_folder(folder, device, precision)
 
 
-def _load_graph(folder: Path, device: str) -> Encoder:
+def _load_graph(folder: Path, device: str, precision: ComputePrecision) -> Encoder:
     """Loads an encoder that was imported as an ONNX graph."""
-    if device == "cuda":
-        raise ConfigError(f"--device cuda: {folder} {_ON_THE_CPU}")
-    encoder = _load_current_graph(folder)
+    if precision != "float32":
+        raise ConfigError(
+            f"--precision {precision}: {display_path(folder)} was imported as an ONNX graph, which computes in float32"
+        )
+    encoder = _load_current_graph(folder, device)
     if encoder is None:
         raise ModelError(
-            f"{folder}: {GRAPH} is missing, or not the graph that {DESCRIPTION} describes; import it again"
+            f"{display_path(folder)}: {GRAPH} is missing, or not the one that {DESCRIPTION} describes; import it again"
         )
     return encoder
 
 
-def _load_current_graph(folder: Path) -> Encoder | None:
+def _load_current_graph(folder: Path, device: str) -> Encoder | None:
     """Loads the graph of a folder, or returns None if it is missing or outdated."""
     description = read_description(folder)
     path = description.folder / GRAPH
@@ -116,16 +149,6 @@ def _load_current_graph(folder: Path) -> Encoder | None:
     from faceclr_cli.core.encoders.onnx_file import read_onnx
 
     file = read_onnx(path)
-    return OnnxEncoder(file, description) if file.matches(description) and file.digest == description.digest else None
-
-
-def _has_gpu() -> bool:
-    """True if torch finds a GPU. Imports torch only if a GPU driver is installed."""
-    if not _AMD.exists():
-        try:
-            ctypes.CDLL("libcuda.so.1")
-        except OSError:
-            return False
-    import torch
-
-    return torch.cuda.is_available()
+    if not file.matches(description) or file.digest != description.digest:
+        return None
+    return OnnxEncoder(file, description, device)

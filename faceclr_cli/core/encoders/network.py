@@ -70,19 +70,23 @@ class EncoderNetwork(nn.Module):
         features: Tensor = self.backbone(self.normalization(pictures)).flatten(1)
         return features
 
-    def at_size(self, image_size: int) -> EncoderNetwork:
-        """Returns this network for another input size. The embedding layer is new if the feature map changes.
+    def at_size(self, image_size: int, embedding_dim: int | None = None) -> EncoderNetwork:
+        """Returns this network for another input size or another length of embeddings.
+
+        The embedding layer is new if the feature map or the length of the embedding changes.
 
         Args:
             image_size: Side of the input in pixels.
+            embedding_dim: Length of an embedding; None for that of this network.
 
         Raises:
             ConfigError: The backbone supports only the size that it was trained at.
         """
         own = self.architecture
-        if image_size == own.image_size:
+        changed = replace(own, image_size=image_size, embedding_dim=embedding_dim or own.embedding_dim)
+        if changed == own:
             return self
-        other = EncoderNetwork(replace(own, image_size=image_size))
+        other = EncoderNetwork(changed)
         try:
             other.backbone.load_state_dict(self.backbone.state_dict())
         except RuntimeError as error:

@@ -1,43 +1,38 @@
-"""The built-in encoder `sface`: small and fast, needs neither a download nor torch."""
+"""The built-in encoder `sface`, run by OpenCV: starts fast, and needs neither a download nor torch."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.encoders.calibration_record import Calibration, read_calibration
+from faceclr_cli.core.encoders.calibration_record import Calibration
+from faceclr_cli.core.encoders.sface_description import DIM, NAME, SIZE, sface_calibration, sface_fingerprint
 from faceclr_cli.core.errors import ModelError
-from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.faces.weights import SFACE
 
-_SIZE = 112
-
-_CALIBRATION = Path(__file__).with_name("sface.json")
-"""Output of `faceclr calibrate`; docs/metrics.md describes the measurement."""
-
 
 class SFaceEncoder:
-    """SFace (Zhong et al. 2021), a MobileFaceNet in 8-bit integers, run by OpenCV on the CPU.
+    """SFace (Zhong et al. 2021), run by OpenCV on the CPU.
+
+    The file stores the weights in 8 bits; the network computes in float. `SFaceGraphEncoder` computes the same
+    embeddings in less time for each crop, but takes longer to start.
 
     The network loads in a background thread, so that the caller can detect faces in the meantime.
     """
 
-    name = "sface"
-    dim = 128
+    name = NAME
+    dim = DIM
     digest = SFACE.sha256
     fills_cores = True
     trained_on = None  # Trained on MS1M and others, whose identities are not listed by name.
 
     def __init__(self) -> None:
-        # The network scales its input itself.
-        self.fingerprint: Fingerprint = replace(default_fingerprint(_SIZE), channels="rgb", normalization="0-255")
+        self.fingerprint: Fingerprint = sface_fingerprint()
         thread = ThreadPoolExecutor(1, thread_name_prefix="sface")
         self._network: Future[cv2.dnn.Net] = thread.submit(_load)
         thread.shutdown(wait=False)
@@ -45,7 +40,7 @@ class SFaceEncoder:
     @cached_property
     def calibration(self) -> Calibration:
         """See `Encoder.calibration`."""
-        return read_calibration(_CALIBRATION, self)
+        return sface_calibration()
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeds a batch; see `Encoder.embed`.
@@ -53,11 +48,11 @@ class SFaceEncoder:
         Raises:
             ModelError: The weights are missing, or their digest is not the pinned one.
         """
-        if crops.ndim != 4 or crops.shape[1:] != (_SIZE, _SIZE, 3) or crops.dtype != np.uint8:
-            raise ValueError(f"sface takes 8-bit crops of (batch_size, {_SIZE}, {_SIZE}, 3), not {crops.shape}")
+        if crops.ndim != 4 or crops.shape[1:] != (SIZE, SIZE, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"sface takes 8-bit crops of (batch_size, {SIZE}, {SIZE}, 3), not {crops.shape}")
         network = self._network.result()
         embeddings = np.empty((len(crops), self.dim), np.float32)
-        # One crop at a time: OpenCV's 8-bit engine returns garbage for batches.
+        # One crop at a time: OpenCV returns garbage for batches of this network.
         for row, crop in zip(embeddings, crops, strict=True):
             feature = _forward(network, crop)
             row[:] = feature / np.linalg.norm(feature)

@@ -72,7 +72,7 @@ def run_here(work: Work[A, R], machine: Machine, stop: StopRequest, argument: A,
 
 
 def _fabric(machine: Machine) -> Fabric:
-    accelerator = "cpu" if machine.device == "cpu" else "cuda"
+    accelerator = machine.device
     if machine.world == 1:
         # Explicit, because Fabric would treat a single process in a SLURM job as one of several.
         return Fabric(accelerator=accelerator, devices=1, precision=machine.precision, plugins=[LightningEnvironment()])

@@ -21,6 +21,7 @@ _BYTES_PER_PIXEL = 48
 Most networks need several times as much."""
 
 Precision = Literal["32-true", "bf16-mixed"]
+MachineDevice = Literal["cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Machine:
     """The device, processes and precision of a run.
 
     Attributes:
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda` or `mps`.
         world: Number of processes on all nodes.
         nodes: Number of nodes.
         launched: True if torchrun started the processes; otherwise faceclr starts them.
@@ -36,7 +37,7 @@ class Machine:
         precision: Precision in Fabric's terms.
     """
 
-    device: Literal["cpu", "cuda"]
+    device: MachineDevice
     world: int = 1
     nodes: int = 1
     launched: bool = False
@@ -56,8 +57,7 @@ def find_machine(config: TrainConfig) -> Machine:
         raise ConfigError(f"--gpus {wanted}: torch found {gpus}; omit the option to use the CPU")
     if config.device == "cuda" and not gpus:
         raise ConfigError("--device cuda: torch found no GPU; omit the option to use the CPU")
-    on_cpu = config.device == "cpu" or config.processes > 1 or not gpus
-    device: Literal["cpu", "cuda"] = "cpu" if on_cpu else "cuda"
+    device = _find_device(config, gpus)
     precision = _precision(config, device)
     if device == "cpu":
         _require_fit(config)
@@ -76,20 +76,32 @@ def find_machine(config: TrainConfig) -> Machine:
     return machine
 
 
+def _find_device(config: TrainConfig, gpus: int) -> MachineDevice:
+    if config.device == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError("--device mps: torch found no Apple GPU; omit the option to use the CPU")
+        if torchrun_place() is not None:
+            raise ConfigError("--device mps: an Apple GPU trains in one process; start without torchrun")
+        return "mps"
+    return "cpu" if config.device == "cpu" or config.processes > 1 or not gpus else "cuda"
+
+
 def _require_fit(config: TrainConfig) -> None:
     require_processes("--processes", config.processes, _PROCESS_BYTES)
     views = 2 if isinstance(config, PretrainConfig) else 1
-    needed = config.batch_size * views * _BYTES_PER_PIXEL * config.image_size**2
-    require_memory(f"--image-size {config.image_size} with --batch-size {config.batch_size}", needed)
+    needed = config.batch_size * views * _BYTES_PER_PIXEL * config.input_size**2
+    require_memory(f"--image-size {config.input_size} with --batch-size {config.batch_size}", needed)
 
 
-def _precision(config: TrainConfig, device: Literal["cpu", "cuda"]) -> Precision:
-    if device == "cuda":
+def _precision(config: TrainConfig, device: MachineDevice) -> Precision:
+    if device == "mps":
+        able = False
+    elif device == "cuda":
         able = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if config.precision == "bf16" and not able:
-        raise ConfigError(f"--precision bf16: this {device.upper().replace('CUDA', 'GPU')} does not support bf16")
+        raise ConfigError(f"--precision bf16: this {'CPU' if device == 'cpu' else 'GPU'} does not support bf16")
     # On CPUs with bf16 instructions, autocast was measured to be slower than float32 for these networks.
     wanted = config.precision == "bf16" or (config.precision == "auto" and device == "cuda" and able)
     return "bf16-mixed" if wanted else "32-true"

@@ -56,11 +56,11 @@ def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Pre
     faces = open_face_folders(resolved.data, reporter)
     chosen = np.random.default_rng(config.seed).permutation(len(faces))[:_PICTURES]
     crops = faces.crops(chosen)
-    augment = build_views(config, resolved.config.image_size)
+    augment = build_views(config, resolved.config.input_size)
     chance = torch.rand(len(chosen), _VIEWS, augment.draws, generator=torch.Generator().manual_seed(config.seed))
     views = augment(torch.from_numpy(crops), chance).add_(1).mul_(127.5).round_().clamp_(0, 255).byte().contiguous()
     views = views.view(_VIEWS, len(chosen), *views.shape[1:]).permute(1, 0, 3, 4, 2)
-    size = resolved.config.image_size
+    size = resolved.config.input_size
     draw_views(
         crops,
         np.ascontiguousarray(views.numpy()),

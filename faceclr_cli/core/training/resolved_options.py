@@ -16,6 +16,7 @@ from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.input_discovery import find_faces, no_faces_error
 from faceclr_cli.core.encoders.description import Description, read_description
+from faceclr_cli.core.encoders.sface_description import describe_sface
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.training.moved_data import may_have_moved
@@ -77,25 +78,31 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     resolved = _absolute_files(replace(config, data=_absolute(data), out=out, val=_absolute(val)))
     origin = None
     if config.init not in ("random", "imagenet"):
-        resolved = replace(resolved, init=str(Path(config.init).resolve()))
+        is_built_in = config.init == "sface"
+        if not is_built_in:
+            resolved = replace(resolved, init=str(Path(config.init).resolve()))
         if previous is None:
-            origin = read_description(Path(config.init))
+            origin = describe_sface() if is_built_in else read_description(Path(config.init))
             # Everything except the image size, which may differ from the size that the encoder was trained at.
             architecture = origin.architecture
+            own_size = architecture.image_size if is_built_in else config.input_size
             resolved = replace(
                 resolved,
+                image_size=config.image_size or own_size,
                 backbone=architecture.backbone,
-                embedding_dim=architecture.embedding_dim,
+                embedding_dim=config.embedding_dim or architecture.embedding_dim,
                 pool=architecture.pool,
                 backbone_args=format_name_values(architecture.backbone_args),
             )
         else:
-            architecture_options = ("backbone", "embedding_dim", "image_size", "pool")
+            architecture_options = ("backbone", "image_size", "pool")
             resolved = replace(
                 resolved,
                 **{name: previous[name] for name in architecture_options},
+                embedding_dim=config.embedding_dim or previous["embedding_dim"],
                 backbone_args=tuple(previous.get("backbone_args", ())),
             )
+    resolved = replace(resolved, embedding_dim=resolved.embedding_length, image_size=resolved.input_size)
     if previous is not None and out is not None:
         _require_same(resolved, previous, out)
     return ResolvedOptions(config=resolved, data=data, val=val, out=out, origin=origin)

@@ -16,6 +16,7 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.built_in_network import load_sface_network
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork
@@ -89,11 +90,12 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
     """
     torch.manual_seed(config.seed)
     if config.init not in ("random", "imagenet"):
-        return load_network(Path(config.init))[0].at_size(config.image_size)
+        source = load_sface_network() if config.init == "sface" else load_network(Path(config.init))[0]
+        return source.train().at_size(config.input_size, config.embedding_dim)
     architecture = Architecture(
         backbone=config.backbone,
-        embedding_dim=config.embedding_dim,
-        image_size=config.image_size,
+        embedding_dim=config.embedding_length,
+        image_size=config.input_size,
         pool=config.pool,
         backbone_args=config.backbone_arguments,
     )

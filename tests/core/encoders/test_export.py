@@ -212,3 +212,20 @@ def test_networks_of_every_family_are_exported(
     result = run(ExportConfig(run=tmp_path, out=tmp_path / "out.onnx", half=half), Silent())
     assert result.cosine >= (0.999 if half else 0.9999)
     assert read_onnx(tmp_path / "out.onnx").precision == result.precision
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_built_in_encoder_is_exported_as_the_same_encoder(
+    half: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(ExportConfig(run=Path("sface"), half=half), Silent())
+    assert result.out == Path("sface-half.onnx" if half else "sface.onnx")
+    exported, built_in = load_encoder(str(result.out), "cpu"), load_encoder("sface", "cpu")
+    faces = np.kron(np.random.default_rng(0).integers(0, 256, (4, 7, 7, 3)), np.ones((1, 16, 16, 1))).astype(np.uint8)
+    assert (exported.embed(faces) * built_in.embed(faces)).sum(axis=1).min() > (0.999 if half else 0.99999)
+    assert exported.fingerprint == built_in.fingerprint
+    assert exported.calibration == built_in.calibration
+    # Halves are rounded, so their stores don't mix with those of sface.
+    assert (exported.digest == built_in.digest) is not half
+    assert "PRelu" not in {node.op_type for node in onnx.load(result.out).graph.node}

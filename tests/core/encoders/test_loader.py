@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -12,10 +15,11 @@ from faceclr_cli.core.encoders import loader as load
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.description import Card, read_description
-from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, save_encoder
+from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, load_encoder_folder, save_encoder
 from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.crop import default_fingerprint
 from tests.core.encoders.toy_graph import CALIBRATION, WEIGHTS, encoder_json, write_toy
@@ -63,10 +67,55 @@ def test_a_file_or_a_folder_without_an_encoder_is_no_model(tmp_path: Path) -> No
         load_encoder(str(tmp_path))
 
 
-def test_built_in_and_exported_encoders_don_t_pretend_to_use_a_gpu(tmp_path: Path) -> None:
-    for model in ("sface", str(write_toy(tmp_path / "toy.onnx"))):
-        with pytest.raises(ConfigError, match="runs only on the CPU"):
-            load_encoder(model, "cuda")
+def test_a_device_that_the_machine_lacks_is_an_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    toy = str(write_toy(tmp_path / "toy.onnx"))
+    for model in ("sface", str(run)):
+        for device, said in (("cuda", "torch finds no GPU"), ("mps", "torch finds no Apple GPU")):
+            with pytest.raises(ConfigError, match=f"--device {device}: {said}"):
+                load_encoder(model, device)
+    for model in ("sface", toy):
+        for device, said in (("openvino", "onnxruntime-openvino"), ("coreml", "macOS")):
+            with pytest.raises(ConfigError, match=f"--device {device}: the installed ONNX Runtime has no .*{said}"):
+                load_encoder(model, device)
+    with pytest.raises(ConfigError, match="no CUDAExecutionProvider; pip uninstall -y onnxruntime && pip install onnx"):
+        load_encoder(toy, "cuda")
+    with pytest.raises(ConfigError, match="--device mps: ONNX Runtime has no such device; give the run"):
+        load_encoder(toy, "mps")
+    with pytest.raises(ConfigError, match="--device openvino: runs only exported encoders; run: faceclr export"):
+        load_encoder(str(run), "openvino")
+    with pytest.raises(ConfigError, match="--device cuda: pixels runs only on the CPU"):
+        load_encoder("pixels", "cuda")
+
+
+def test_a_provider_that_does_not_start_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As with onnxruntime-gpu on a machine without CUDA's libraries: ONNX Runtime would use the CPU.
+    every = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: every)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ConfigError, match="--device cuda: ONNX Runtime cannot start CUDAExecutionProvider"):
+            load_encoder(str(write_toy(tmp_path / "toy.onnx")), "cuda")
+
+
+def test_for_few_faces_opencv_runs_sface_which_starts_faster() -> None:
+    assert isinstance(load_encoder("sface", "cpu", one_off=True).encoder, SFaceEncoder)
+    assert isinstance(load_encoder("sface", "cpu").encoder, OnnxEncoder)
+
+
+def test_bf16_is_computed_by_pytorch(run: Path, tmp_path: Path) -> None:
+    add_graph(run)
+    crops = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), np.uint8)
+    exact = load_encoder_folder(run, "cpu").embed(crops)
+    rounded = load_encoder(str(run), "cpu", precision="bf16").embed(crops)
+    assert rounded.dtype == np.float32
+    assert 0 < np.abs(rounded - exact).max() < 0.05
+    for model in ("pixels", str(write_toy(tmp_path / "toy.onnx"))):
+        with pytest.raises(ConfigError, match="--precision bf16: "):
+            load_encoder(model, precision="bf16")
 
 
 def test_an_exported_encoder_needs_nothing_beside_it(tmp_path: Path) -> None:
@@ -100,13 +149,13 @@ def test_on_the_cpu_the_exported_graph_is_used(run: Path, monkeypatch: pytest.Mo
         assert (encoder.name, encoder.digest, encoder.fingerprint) == ("run", before.digest, before.fingerprint)
         # encoder.json is what counts.
         assert encoder.calibration is None
-    monkeypatch.setattr(load, "_has_gpu", lambda: False)
+    monkeypatch.setattr(load, "has_torch_gpu", lambda: False)
     assert isinstance(load_encoder(str(run)).encoder, OnnxEncoder)
 
 
 def test_on_a_gpu_the_exported_graph_is_not_used(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_graph(run)
-    monkeypatch.setattr(load, "_has_gpu", lambda: True)
+    monkeypatch.setattr(load, "has_torch_gpu", lambda: True)
     assert isinstance(load_encoder(str(run)).encoder, TorchEncoder)
 
 

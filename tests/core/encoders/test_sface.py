@@ -5,11 +5,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.pair_files import read_pairs
 from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.built_in_network import load_sface_network
+from faceclr_cli.core.encoders.encoder_folder import TorchEncoder
+from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
 from faceclr_cli.core.encoders.sface import SFaceEncoder
+from faceclr_cli.core.encoders.sface_description import describe_sface
 from faceclr_cli.core.errors import NoFaceError
 from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify as run
@@ -56,6 +62,42 @@ def test_it_says_what_it_is(encoder: SFaceEncoder) -> None:
     assert [point.far for point in as_protocol.calibration.points] == [1e-2, 1e-3, 1e-4, 1e-5]
     assert as_protocol.calibration.default_point.far == 1e-3
     assert "pairsDevTrain.txt" in as_protocol.calibration.source
+
+
+def drawn_crops(count: int) -> np.ndarray:
+    """Crops with structure at scales from one color to one per pixel; embeddings of noise are all alike."""
+    crops = np.empty((count, 112, 112, 3), np.uint8)
+    for crop, grains in zip(crops, np.geomspace(2, 112, count).round().astype(int), strict=True):
+        places = np.arange(112) * grains // 112
+        crop[:] = np.random.default_rng(grains).integers(0, 256, (grains, grains, 3), np.uint8)[places[:, None], places]
+    return crops
+
+
+@pytest.fixture(scope="module")
+def opencv(encoder: SFaceEncoder) -> np.ndarray:
+    """OpenCV's embeddings of 64 crops."""
+    return encoder.embed(drawn_crops(64)).astype(float)
+
+
+def test_as_a_pytorch_network_it_gives_opencv_s_embeddings(opencv: np.ndarray) -> None:
+    network = TorchEncoder(describe_sface(), load_sface_network(), torch.device("cpu"))
+    assert np.sum(network.embed(drawn_crops(64)) * opencv, axis=1).min() >= 0.9999
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.network.modules()) == 27
+
+
+def test_onnx_runtime_gives_opencv_s_embeddings_in_batches(opencv: np.ndarray) -> None:
+    encoder = load_encoder("sface", "cpu")
+    embeddings = encoder.embed(drawn_crops(64))
+    assert isinstance(encoder.encoder, OnnxEncoder)
+    assert np.sum(embeddings * opencv, axis=1).min() >= 1 - 2e-6
+    np.testing.assert_allclose(encoder.embed(drawn_crops(64)[5:8]), embeddings[5:8], atol=1e-5)
+    assert encoder.embed(drawn_crops(1)[:0]).shape == (0, 128)
+
+
+def test_all_engines_are_one_encoder(encoder: SFaceEncoder) -> None:
+    other = load_encoder("sface", "cpu")
+    assert (other.name, other.dim, other.digest) == (encoder.name, encoder.dim, encoder.digest)
+    assert (other.fingerprint, other.calibration) == (encoder.fingerprint, encoder.calibration)
 
 
 def test_crops_of_another_size_are_refused(encoder: SFaceEncoder) -> None:

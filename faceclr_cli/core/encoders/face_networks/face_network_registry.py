@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from faceclr_cli.core.encoders.architecture import BackboneArgs, Pool
+from faceclr_cli.core.encoders.architecture import SFACE_BACKBONE, BackboneArgs, Pool
 from faceclr_cli.core.encoders.face_networks import inception_resnet_v1 as inception
 from faceclr_cli.core.encoders.face_networks import mobilefacenet
 from faceclr_cli.core.encoders.face_networks.iresnet import BLOCKS, IResNet
+from faceclr_cli.core.encoders.face_networks.sface_network import LAST_EPS, SFaceBackbone
 from faceclr_cli.core.encoders.heads import GlobalBatchNorm, embedding_layer
 from faceclr_cli.core.errors import ConfigError
 
@@ -118,6 +119,16 @@ def _inception_head(features: int, embedding_dim: int) -> nn.Module:
     return nn.Sequential(embedding_layer(features, embedding_dim), norm)
 
 
+def _sface_backbone(image_size: int, pool: Pool, args: Arguments) -> nn.Module:
+    del image_size, args
+    return SFaceBackbone(pool)
+
+
+def _sface_head(features: int, embedding_dim: int) -> nn.Module:
+    norm = GlobalBatchNorm(embedding_dim, eps=LAST_EPS)
+    return nn.Sequential(embedding_layer(features, embedding_dim, bias=True), norm)
+
+
 FACE_NETWORKS: Mapping[str, FaceNetwork] = {
     "iresnet18": _iresnet(18),
     "iresnet34": _iresnet(34),
@@ -135,4 +146,5 @@ FACE_NETWORKS: Mapping[str, FaceNetwork] = {
     "inception_resnet_v1": FaceNetwork(
         backbone=_inception_backbone, head=_inception_head, least_size=inception.LEAST_SIZE
     ),
+    SFACE_BACKBONE: FaceNetwork(backbone=_sface_backbone, head=_sface_head),
 }

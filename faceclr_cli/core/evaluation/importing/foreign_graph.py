@@ -17,6 +17,7 @@ from onnx import TensorProto, compose, helper, inliner
 from faceclr_cli.core.encoders.architecture import InputNormalization
 from faceclr_cli.core.encoders.onnx_encoder import open_session, run_session
 from faceclr_cli.core.encoders.onnx_file import LARGEST, forbidden_feature, messages
+from faceclr_cli.core.encoders.prelu_expansion import expand_prelu
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.evaluation.importing.graph_outputs import choose_output
 from faceclr_cli.core.metrics.normalization import normalize_rows
@@ -294,7 +295,7 @@ def _probe(graph: ForeignGraph, batch: int) -> dict[str, tuple[int, ...]]:
 
 
 def _pruned(graph: ForeignGraph) -> ForeignGraph:
-    """Keeps only what the embeddings depend on."""
+    """Keeps only what the embeddings depend on, in operations that ONNX Runtime computes fast."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     nodes, needed = list[onnx.NodeProto](), {graph.output}
@@ -307,6 +308,7 @@ def _pruned(graph: ForeignGraph) -> ForeignGraph:
         list(reversed(nodes)), "encoder", model.graph.input, [onnx.ValueInfoProto(name=graph.output)], tensors
     )
     kept.sparse_initializer.extend(model.graph.sparse_initializer)
+    expand_prelu(kept)
     model.graph.CopyFrom(kept)
     return replace(graph, model=model)
 

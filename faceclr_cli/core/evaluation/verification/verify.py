@@ -95,7 +95,7 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         for photo in config.photos:
             require_apart(config.save_crops, photo.parent, is_below=False)
     # sface loads its network on another core while the faces are detected.
-    encoder = load_encoder(config.model, "cpu")
+    encoder = load_encoder(config.model, "cpu", one_off=True)
     rule = choose_rule(encoder, config)
     cropper, crops, notes = PhotoCropper(encoder.fingerprint, Selection(choice=config.face_choice)), [], []
     for photo in config.photos:
