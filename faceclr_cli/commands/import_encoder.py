@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.importing.preprocessing_candidates import MeasuredAssumption
 
 EXAMPLE = "faceclr import w600k_mbf.onnx --faces celeba-splits/test --license MIT -o encoders/mbf"
-_EVIDENCE = {"stated": "as stated", "file": "from the file", "measured": "measured", "assumed": "not measured"}
+_EVIDENCE = {
+    "stated": "as stated",
+    "file": "from the file",
+    "measured": "measured",
+    "faces": "as the faces were prepared",
+    "assumed": "not measured",
+}
 
 
 def run(config: ImportConfig, console: Console) -> None:

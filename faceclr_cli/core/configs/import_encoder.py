@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, check_limits, option
+from faceclr_cli.core.configs.name_values import parse_name_values
 
 Color = Literal["rgb", "bgr"]
 
@@ -88,9 +89,7 @@ class ImportConfig:
             raise ValueError("give -o ENCODER, the folder to write")
         if self.scale is not None:
             parse_scale(self.scale)
-        for each in self.backbone_args:
-            if "=" not in each:
-                raise ValueError(f"--backbone-args {each}: must be NAME=VALUE, such as patch_size=2")
+        parse_name_values(self.backbone_args, "--backbone-args")
 
 
 def parse_scale(text: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

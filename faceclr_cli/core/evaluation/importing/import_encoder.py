@@ -33,7 +33,7 @@ from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.metrics.far_thresholds import pairs_needed
 from faceclr_cli.core.text import display_path
 
-Evidence = Literal["stated", "file", "measured", "assumed"]
+Evidence = Literal["stated", "file", "measured", "faces", "assumed"]
 _MOST_CALIBRATED = 2000
 """Faces for the calibration of an import; `faceclr calibrate` takes any number."""
 
@@ -53,7 +53,8 @@ class ImportResult:
         color: Channel order of the network's input.
         scale: Pixels of the network's input; see `parse_scale`.
         template: Alignment of the faces.
-        evidence: Where color, scale and template come from: `stated` by the user, the `file`, `measured` or `assumed`.
+        evidence: Where color, scale and template come from: `stated` by the user, the `file`,
+            `measured`, how the `faces` were prepared, or `assumed`.
         measured: What was measured about the pixels.
         templates: What was measured about the alignment; empty unless photographs were given.
         calibration: The thresholds, or None if there were no faces or too few people.
@@ -218,9 +219,7 @@ def _decide(
     better = better_assumption(search, chosen)
     if better is not None:
         reporter.report(Notice(text=better, level="warning"))
-    by_template: Evidence = (
-        "measured" if search.templates else "file" if faces.crops and known.template is None else "assumed"
-    )
+    by_template: Evidence = "measured" if search.templates else "faces" if faces.is_prepared else "assumed"
     return chosen, {
         "color": evidence("color", "measured"),
         "scale": evidence("scale", "measured"),

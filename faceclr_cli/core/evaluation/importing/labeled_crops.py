@@ -52,6 +52,11 @@ class LabeledCrops:
         return len(self.photos)
 
     @property
+    def is_prepared(self) -> bool:
+        """True if the pictures are crops of which it is known how they were made."""
+        return self.crops is not None and self.crops.detector != UNKNOWN
+
+    @property
     def people(self) -> int:
         """Number of people."""
         return len(np.unique(self.labels))
@@ -87,7 +92,7 @@ class LabeledCrops:
 
     def fingerprint(self, template: str) -> Fingerprint:
         """Returns the fingerprint of the crops with an alignment; that of prepared faces where it is known."""
-        if self.crops is not None and self.crops.detector != UNKNOWN:
+        if self.crops is not None and self.is_prepared:
             return self.crops
         return replace(default_fingerprint(self.side), template=template)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,8 +62,9 @@ class KnownPreprocessing:
 
 def scale_of(normalization: InputNormalization) -> str:
     """Returns the name of a scale, or MEAN/STD."""
-    for name, values in SCALES.items():
-        if values == (normalization.mean, normalization.std):
+    for name, (mean, std) in SCALES.items():
+        pairs = zip((*mean, *std), (*normalization.mean, *normalization.std), strict=True)
+        if all(math.isclose(*pair, rel_tol=1e-6) for pair in pairs):
             return name
     return "/".join(",".join(f"{value:.9g}" for value in values) for values in (normalization.mean, normalization.std))
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.import_encoder import ImportConfig
+from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.evaluation.importing.import_encoder import ImportResult, import_encoder
@@ -89,7 +90,7 @@ def test_the_report_is_a_table_and_the_folder_says_where_it_comes_from(trained: 
         "url": "https://example.org/theirs.onnx",
         "revision": None,
         "license": "MIT",
-        "evidence": {"color": "measured", "scale": "measured", "template": "file"},
+        "evidence": {"color": "measured", "scale": "measured", "template": "faces"},
     }
     # 30 people are 435 pairs of people, enough for the threshold of a FAR of 0.01.
     assert [point["far"] for point in said["calibration"]["points"]] == [0.01]
@@ -162,3 +163,66 @@ def test_a_network_that_is_no_encoder_is_refused(trained: Trained, tmp_path: Pat
     with pytest.raises(ModelError, match=r"not a face encoder: on 120 faces it separates people no better \(AUC 0\."):
         run(source, tmp_path / "ours", faces=trained.faces)
     assert not (tmp_path / "ours").exists()
+
+
+@pytest.fixture(scope="module")
+def imported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An imported encoder in a folder with the faces, and a photograph of two of the people."""
+    desk = tmp_path_factory.mktemp("desk")
+    source = write_model(desk / "theirs.onnx", trained, bgr=True)
+    run(source, desk / "ours", faces=trained.faces)
+    (desk / "faces").symlink_to(trained.faces)
+    write_people(desk / "people", 2, 2, 0, Silent())
+    return desk
+
+
+COMMANDS = {
+    "verify": "verify people/person-01/01.jpg people/person-02/01.jpg --threshold 1 --model ours",
+    "embed": "embed faces --model ours -o faces.h5",
+    "identify": "identify people/person-01/01.jpg --gallery faces --threshold 0 --model ours",
+    "cluster": "cluster faces --model ours --threshold 0.5",
+    "linear-eval": "linear-eval faces --model ours",
+    "tsne": "tsne faces --model ours -o map.png",
+    "calibrate": "calibrate --root faces --all-pairs --model ours --rounds 100",
+    "export": "export ours -o exported.onnx",
+    "info": "info ours",
+    "verify the exported": "verify people/person-01/01.jpg people/person-01/02.jpg --far 0.01 --model exported.onnx",
+}
+
+
+def test_every_command_takes_an_imported_encoder(
+    imported: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(imported)
+    for name, line in COMMANDS.items():
+        done = CliRunner().invoke(app, line.split())
+        assert done.exit_code in ((0, 1) if name.startswith("verify") else (0,)), (name, done.stderr)
+        assert done.stdout, name
+    rows = load_encoder("exported.onnx").embed(trained.crops)
+    assert np.sum(rows * trained.embed(trained.crops), axis=1).min() >= 0.999
+    # An import of what faceclr exported gives the same again, and asks nothing.
+    result = run(Path("exported.onnx"), Path("again"), color="rgb")
+    assert (result.scale, result.evidence["scale"]) == ("none", "file")
+    again = load_encoder("again").embed(trained.crops)
+    assert np.sum(rows * again, axis=1).min() >= 0.9999
+
+
+@pytest.mark.parametrize("command", ["pretrain", "train-center", "train-triplet"])
+def test_a_graph_cannot_be_trained(command: str, imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(imported)
+    done = CliRunner().invoke(app, [command, "faces", "--init", "ours", "-o", "run", "--epochs", "1"])
+    assert done.exit_code == 4, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "ours: was imported as an ONNX graph, which cannot be trained" in line
+    assert not Path("run", "encoder").exists()
+
+
+def test_an_output_that_is_something_else_is_not_replaced(trained: Trained, tmp_path: Path) -> None:
+    source = write_model(tmp_path / "theirs.onnx", trained)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    with pytest.raises(ConfigError, match="exists, and is not an encoder folder"):
+        run(source, tmp_path / "photos", color="rgb", scale="127.5")
+    run(source, tmp_path / "ours", color="rgb", scale="127.5")
+    run(source, tmp_path / "ours", color="bgr", scale="127.5")
+    assert load_encoder(str(tmp_path / "ours")).fingerprint.channels == "bgr"
