@@ -24,7 +24,7 @@ from faceclr_cli.core.faces.detect import Face
 from faceclr_cli.core.faces.face_folder import DESCRIPTION
 
 SIDE, DIM = 112, 32
-PEOPLE, EACH = 30, 4
+PEOPLE, EACH = 26, 5
 STEPS = 120
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 

@@ -92,7 +92,7 @@ def test_the_report_is_a_table_and_the_folder_says_where_it_comes_from(trained: 
         "license": "MIT",
         "evidence": {"color": "measured", "scale": "measured", "template": "faces"},
     }
-    # 30 people are 435 pairs of people, enough for the threshold of a FAR of 0.01.
+    # 26 people are 325 pairs of people, enough for the threshold of a FAR of 0.01.
     assert [point["far"] for point in said["calibration"]["points"]] == [0.01]
     assert load_encoder(str(tmp_path / "ours")).calibration is not None
 
@@ -151,7 +151,7 @@ def test_two_assumptions_within_the_noise_are_not_decided_by_chance(trained: Tra
         cv2.imwrite(str(target), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
     (gray / "faceclr.json").write_bytes((trained.faces / "faceclr.json").read_bytes())
     source = write_model(tmp_path / "theirs.onnx", trained)
-    with pytest.raises(ConfigError, match=r"within the noise on 120 faces; give --color, or more people") as caught:
+    with pytest.raises(ConfigError, match=r"within the noise on 130 faces; give --color, or more people") as caught:
         run(source, tmp_path / "ours", faces=gray)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ours").exists()
@@ -160,7 +160,7 @@ def test_two_assumptions_within_the_noise_are_not_decided_by_chance(trained: Tra
 
 def test_a_network_that_is_no_encoder_is_refused(trained: Trained, tmp_path: Path) -> None:
     source = write_model(tmp_path / "theirs.onnx", untrained())
-    with pytest.raises(ModelError, match=r"not a face encoder: on 120 faces it separates people no better \(AUC 0\."):
+    with pytest.raises(ModelError, match=r"not a face encoder: on 130 faces it separates people no better \(AUC 0\."):
         run(source, tmp_path / "ours", faces=trained.faces)
     assert not (tmp_path / "ours").exists()
 
