@@ -41,7 +41,7 @@ def separation(embeddings: ArrayLike, labels: ArrayLike) -> float:
 
     Examples:
         >>> round(separation([[1, 0], [1, 0.1], [0, 1], [0.2, 1]], ["ann", "ann", "bob", "bob"]), 2)
-        15.02
+        10.89
     """
     moments = _Moments(embeddings, labels)
     return float(moments.separations(np.ones((1, moments.people)))[0])

@@ -178,6 +178,7 @@ def _describe_encoder(description: Description) -> dict[str, Any]:
         "calibration": None if description.calibration is None else description.calibration.to_json(),
         "fingerprint": description.fingerprint.to_json(),
         "digest": description.digest,
+        **({"source": description.content["source"]} if "source" in description.content else {}),
     }
 
 
