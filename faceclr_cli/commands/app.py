@@ -25,10 +25,13 @@ _PANELS = {
     "Prepare faces": ("prepare", "split", "pack"),
     "Train an encoder": ("pretrain", "distill", "train-triplet", "train-center"),
     "Use and evaluate an encoder": (
-        "embed", "linear-eval", "verify", "benchmark", "identify", "cluster", "calibrate", "tsne", "export",
+        "embed", "linear-eval", "verify", "benchmark", "identify", "cluster", "calibrate", "tsne", "import", "export",
     ),
     "Manage artifacts": ("info", "forget", "doctor"),
 }  # fmt: skip
+_MODULES = {"import": "import_encoder"}
+"""Modules that cannot have the name of their command, because it is a keyword of Python."""
+
 _PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names}
 
 
@@ -56,7 +59,7 @@ class _LazyCommands(Group):
 
 @functools.cache
 def _load(name: str) -> TyperCommand:
-    module = import_module(f"faceclr_cli.commands.{name.replace('-', '_')}")
+    module = import_module(f"faceclr_cli.commands.{_MODULES.get(name, name.replace('-', '_'))}")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(
         name, cls=command_class(module.run), rich_help_panel=_PANEL_OF[name], epilog=f"Example: {module.EXAMPLE}"

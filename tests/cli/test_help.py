@@ -20,9 +20,23 @@ from faceclr_cli.commands.options import command, command_class
 
 COMMANDS = [
     "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne",
-    "benchmark", "identify", "cluster", "calibrate", "export", "info", "forget", "doctor",
+    "pack", "distill", "benchmark", "identify", "cluster", "calibrate", "import", "export", "info", "forget", "doctor",
 ]  # fmt: skip
-HEAVY = ["torch", "torchvision", "timm", "cv2", "h5py", "sklearn", "matplotlib", "umap", "numpy", "scipy"]
+MODULES = {"import": "import_encoder"}
+HEAVY = [
+    "torch",
+    "torchvision",
+    "timm",
+    "cv2",
+    "h5py",
+    "sklearn",
+    "matplotlib",
+    "umap",
+    "numpy",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
@@ -97,7 +111,7 @@ def test_options_stand_in_panels_that_can_be_taken_in(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_example_of_a_command_is_a_line_that_it_understands(name: str) -> None:
-    module = import_module(f"faceclr_cli.commands.{name.replace('-', '_')}")
+    module = import_module(f"faceclr_cli.commands.{MODULES.get(name, name.replace('-', '_'))}")
     understood = list[Any]()
 
     def body(config: Any, console: Console) -> None:

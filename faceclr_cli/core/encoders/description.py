@@ -17,6 +17,9 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 DESCRIPTION = "encoder.json"
 WEIGHTS = "weights.safetensors"
 GRAPH = "encoder.onnx"
+GRAPH_ONLY = "onnx"
+"""Backbone of encoders that were imported as an ONNX graph and have no weights for PyTorch."""
+
 _IN_A_RUN = "encoder"
 _LARGEST_DESCRIPTION = 256 * 2**20
 _LARGEST_WEIGHTS = 4 * 2**30

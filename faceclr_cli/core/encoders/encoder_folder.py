@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from faceclr_cli.core.configs.embed import ComputePrecision
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.description import (
     DESCRIPTION,
+    GRAPH_ONLY,
     WEIGHTS,
     Card,
     Description,
@@ -29,6 +31,7 @@ from faceclr_cli.core.encoders.tensor_file import write_tensors
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.metrics.normalization import normalize_rows
+from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 
@@ -100,6 +103,7 @@ def save_encoder(
     card: Card,
     calibration: Calibration | None = None,
     weights: Mapping[str, torch.Tensor] | None = None,
+    source: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes an encoder folder atomically, replacing an existing one.
 
@@ -111,6 +115,7 @@ def save_encoder(
         card: The training data.
         calibration: The calibration, if there is one.
         weights: The weights, if they are not those of the network's state dict.
+        source: Where an imported network comes from; None for one that faceclr trained.
     """
     normalization = network.architecture.normalization
     with atomic_folder(folder) as temporary:
@@ -125,6 +130,7 @@ def save_encoder(
             "calibration": calibration.to_json() if calibration else None,
             "card": card.to_json(),
             "weights": {"sha256": digest_file(temporary / WEIGHTS)},
+            **({"source": dict(source)} if source else {}),
         }
         write_json(temporary / DESCRIPTION, content)
 
@@ -136,6 +142,11 @@ def load_network(folder: Path) -> tuple[EncoderNetwork, Description]:
         ModelError: There is no encoder, or it is damaged or unsupported.
     """
     description = read_description(folder)
+    if description.architecture.backbone == GRAPH_ONLY:
+        raise ModelError(
+            f"{display_path(folder)}: was imported as an ONNX graph, which cannot be trained or run by PyTorch; import "
+            "the checkpoint that it was exported from"
+        )
     path = description.folder / WEIGHTS
     try:
         if digest_file(path) != description.digest:

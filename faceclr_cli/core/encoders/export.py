@@ -33,6 +33,7 @@ LEAST_COSINE = {"float32": 0.9999, "float16": 0.999}
 """Minimum cosine between exported embeddings and PyTorch's float32 embeddings, by precision."""
 
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")  # torch's exporter needs onnxscript
+_COPY_CROPS = 16
 _TRACING = "tracing the network"
 
 
@@ -72,6 +73,11 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
         ConfigError: The output path is a folder.
         DataError: The file cannot be written.
     """
+    from faceclr_cli.core.encoders.graph_copy import find_graph_only
+
+    imported = find_graph_only(config.run)
+    if imported is not None:
+        return _export_imported(config, imported)
     _require_exporter()
     from faceclr_cli.core.encoders.export_graph import ExportedNetwork, trace
     from faceclr_cli.core.encoders.onnx_file import write_onnx
@@ -96,6 +102,30 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
         raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
     return ExportResult(
         out=out, bytes=size, crop_size=side, dim=encoder.dim, precision=precision, crops=CROPS, cosine=cosine
+    )
+
+
+def _export_imported(config: ExportConfig, description: Description) -> ExportResult:
+    """Copies the graph of an imported encoder, which needs no tracing, and compares the two files."""
+    from faceclr_cli.core.encoders.graph_copy import copy_graph
+    from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
+    if config.half:
+        raise ConfigError(f"--half: {display_path(config.run)} was imported as an ONNX graph, which stays as it is")
+    out = config.out or description.folder / GRAPH
+    if out.is_dir():
+        raise ConfigError(f"{display_path(out)}: is a folder; give -o a file name, such as {display_path(out / GRAPH)}")
+    side, dim = description.fingerprint.size, description.architecture.embedding_dim
+    crops = _random_crops(side)[:: CROPS // _COPY_CROPS]
+    before = OnnxEncoder(read_onnx(description.folder / GRAPH)).embed(crops)
+    try:
+        size = copy_graph(description, out)
+    except OSError as error:
+        raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
+    cosine = float(np.sum(before * OnnxEncoder(read_onnx(out)).embed(crops), axis=1).min())
+    return ExportResult(
+        out=out, bytes=size, crop_size=side, dim=dim, precision="float32", crops=len(crops), cosine=cosine
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from faceclr_cli.core.configs.embed import ComputePrecision
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
-from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, read_description
+from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH, GRAPH_ONLY, read_description
 from faceclr_cli.core.encoders.devices import has_torch_gpu
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.text import display_path
@@ -33,7 +33,7 @@ def load_encoder(
         one_off: True for few crops: OpenCV runs `sface` on the CPU, which starts faster but is slower for each crop.
 
     Raises:
-        ModelError: There is no such encoder, it is damaged or unsupported, or ONNX Runtime is missing.
+        ModelError: There is no such encoder, it is damaged or unsupported.
         ConfigError: The device is not available, or the encoder supports neither it nor the precision.
 
     Examples:
@@ -100,17 +100,17 @@ def _wants_torch(device: str, precision: ComputePrecision) -> bool:
 
 
 def _load_exported(path: Path, device: str) -> Encoder:
-    try:
-        from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
-        from faceclr_cli.core.encoders.onnx_file import read_onnx
-    except ImportError as error:
-        raise ModelError(f"--model {path}: ONNX Runtime is missing ({error}); pip install 'faceclr[onnx]'") from error
+    from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
     file = read_onnx(path)
     beside = read_description(path.parent) if (path.parent / DESCRIPTION).is_file() else None
     return OnnxEncoder(file, beside if beside and file.matches(beside) else None, device)
 
 
 def _load_folder(folder: Path, device: str, precision: ComputePrecision) -> Encoder:
+    if read_description(folder).architecture.backbone == GRAPH_ONLY:
+        return _load_graph(folder, device, precision)
     if not _wants_torch(device, precision):
         encoder = _load_current_graph(folder, device)
         if encoder is not None:
@@ -125,17 +125,29 @@ def _load_folder(folder: Path, device: str, precision: ComputePrecision) -> Enco
     return load_encoder_folder(folder, device, precision)
 
 
+def _load_graph(folder: Path, device: str, precision: ComputePrecision) -> Encoder:
+    """Loads an encoder that was imported as an ONNX graph."""
+    if precision != "float32":
+        raise ConfigError(
+            f"--precision {precision}: {display_path(folder)} was imported as an ONNX graph, which computes in float32"
+        )
+    encoder = _load_current_graph(folder, device)
+    if encoder is None:
+        raise ModelError(
+            f"{display_path(folder)}: {GRAPH} is missing, or not the one that {DESCRIPTION} describes; import it again"
+        )
+    return encoder
+
+
 def _load_current_graph(folder: Path, device: str) -> Encoder | None:
-    """Loads the exported graph of a folder, or returns None if it is missing or outdated, or without ONNX Runtime."""
+    """Loads the graph of a folder, or returns None if it is missing or outdated."""
     description = read_description(folder)
     path = description.folder / GRAPH
     if not path.exists():
         return None
-    try:
-        from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
-        from faceclr_cli.core.encoders.onnx_file import read_onnx
-    except ImportError:
-        return None
+    from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
     file = read_onnx(path)
     if not file.matches(description) or file.digest != description.digest:
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -71,11 +73,8 @@ class OnnxEncoder:
         self._chunk = chunk if self.fills_cores else None
         threads = threads_per_process(1)  # as many as torch would use
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed") if self._chunk else None
-        options = _options(1 if self._chunk else threads)
-        try:
-            self._session = onnxruntime.InferenceSession(file.content, options, providers=_providers(provider))
-        except _RUNTIME_ERRORS as error:
-            raise ModelError(f"{self._path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+        self._session = open_session(file.content, self._path, provider, 1 if self._chunk else threads)
+        self._one_by_one = self._session.get_inputs()[0].shape[0] == 1
         # ONNX Runtime falls back to the CPU if the libraries of a provider are missing.
         if provider not in self._session.get_providers():
             raise ConfigError(
@@ -97,23 +96,64 @@ class OnnxEncoder:
         side = self.fingerprint.size
         if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
             raise ValueError(f"{self.name} takes 8-bit crops of (batch_size, {side}, {side}, 3), not {crops.shape}")
-        try:
-            embeddings = self._compute(np.ascontiguousarray(crops), output)
-        except _RUNTIME_ERRORS as error:
-            raise ModelError(f"{self._path}: its graph fails ({_reason(error)})") from error
+        embeddings = self._compute(np.ascontiguousarray(crops), output)
         if embeddings.shape != (len(crops), self.dim):
             raise ModelError(f"{self._path}: its graph does not return embeddings of length {self.dim}")
         return embeddings
 
     def _compute(self, crops: NDArray[np.uint8], output: str) -> NDArray[np.float32]:
+        if self._one_by_one and len(crops) > 1:
+            return np.concatenate([self._run(crop, output) for crop in np.split(crops, len(crops))])
         if self._pool is None or self._chunk is None or len(crops) <= 1:
             return self._run(crops, output)
         chunks = np.split(crops, range(self._chunk, len(crops), self._chunk))
         return np.concatenate(list(self._pool.map(lambda chunk: self._run(chunk, output), chunks)))
 
     def _run(self, crops: NDArray[np.uint8], output: str) -> NDArray[np.float32]:
-        embeddings: NDArray[np.float32] = self._session.run([output], {INPUT: crops})[0]
-        return embeddings
+        (embeddings,) = run_session(self._session, [output], {INPUT: crops}, self._path)
+        return np.asarray(embeddings, np.float32)
+
+
+def open_session(
+    content: bytes, path: str, provider: str = PROVIDERS["cpu"], threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """Loads a graph.
+
+    Args:
+        content: The ONNX model.
+        path: Name of its file, for errors.
+        provider: The provider of ONNX Runtime.
+        threads: Number of threads; None for as many as torch would use.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load the graph.
+    """
+    options = _options(threads or threads_per_process(1))
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=_providers(provider))
+    except _RUNTIME_ERRORS as error:
+        raise ModelError(f"{path}: ONNX Runtime cannot run it ({_reason(error)})") from error
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]], path: str
+) -> list[NDArray[Any]]:
+    """Runs a graph.
+
+    Args:
+        session: The loaded graph.
+        outputs: Names of the outputs to return.
+        inputs: The inputs by name.
+        path: Name of the graph's file, for errors.
+
+    Raises:
+        ModelError: The graph fails.
+    """
+    try:
+        arrays: list[NDArray[Any]] = session.run(list(outputs), dict(inputs))
+    except _RUNTIME_ERRORS as error:
+        raise ModelError(f"{path}: its graph fails ({_reason(error)})") from error
+    return arrays
 
 
 def _providers(provider: str) -> list[str | tuple[str, dict[str, str]]]:

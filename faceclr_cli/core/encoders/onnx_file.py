@@ -118,7 +118,10 @@ def read_onnx(path: Path) -> OnnxFile:
         raise ModelError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
     graph = content[: -len(seal(b""))]
     if content != graph + seal(graph):
-        raise ModelError(f"{display_path(path)}: damaged, truncated or not written by faceclr export; export it again")
+        raise ModelError(
+            f"{display_path(path)}: damaged, truncated or not written by faceclr; export it again, or "
+            "import a model that others made: faceclr import"
+        )
     try:
         model = onnx.ModelProto.FromString(content)
         said = json.loads({entry.key: entry.value for entry in model.metadata_props}[_KEY])
@@ -155,26 +158,34 @@ def messages(message: Message) -> Iterator[Message]:
                 yield from messages(part)
 
 
-def _require_plain(model: onnx.ModelProto, path: Path) -> None:
-    """Rejects features that exported encoders do not use and that could read other files or run forever."""
+def forbidden_feature(model: onnx.ModelProto) -> str | None:
+    """Returns what a graph has that could read other files, run forever or need other software, or None."""
     for message in messages(model):
         if isinstance(message, onnx.TensorProto) and (message.external_data or message.data_location):
-            reason = "keeps weights in other files"
-        elif isinstance(message, onnx.NodeProto) and message.domain not in ("", "ai.onnx"):
-            reason = f"has operators of {display_path(message.domain)}"
-        elif isinstance(message, onnx.FunctionProto) or (
+            return "keeps weights in other files"
+        if isinstance(message, onnx.NodeProto) and message.domain not in ("", "ai.onnx"):
+            return f"has operators of {display_path(message.domain)}"
+        if isinstance(message, onnx.FunctionProto) or (
             isinstance(message, onnx.AttributeProto) and (message.HasField("g") or message.graphs)
         ):
-            reason = "contains nested graphs"
-        else:
-            continue
-        raise ModelError(f"{display_path(path)}: {reason}, unlike any file that faceclr export writes")
+            return "contains nested graphs"
+    return None
+
+
+def _require_plain(model: onnx.ModelProto, path: Path) -> None:
+    feature = forbidden_feature(model)
+    if feature is not None:
+        raise ModelError(f"{display_path(path)}: {feature}, unlike any file that faceclr writes")
 
 
 def _require_interface(model: onnx.ModelProto, description: Description, path: Path) -> None:
     side, dim = description.fingerprint.size, description.architecture.embedding_dim
-    wanted = [(INPUT, onnx.TensorProto.UINT8, (None, side, side, 3)), (OUTPUT, onnx.TensorProto.FLOAT, (None, dim))]
-    if [_interface(value) for value in (*model.graph.input, *model.graph.output)] != wanted:
+    # Imported graphs may take one crop at a time.
+    wanted = [
+        [(INPUT, onnx.TensorProto.UINT8, (batch, side, side, 3)), (OUTPUT, onnx.TensorProto.FLOAT, (batch, dim))]
+        for batch in (None, 1)
+    ]
+    if [_interface(value) for value in (*model.graph.input, *model.graph.output)] not in wanted:
         raise ModelError(
             f"{display_path(path)}: its graph does not map 8-bit crops of (batch_size, {side}, {side}, 3) to "
             f"embeddings of (batch_size, {dim})"

@@ -206,10 +206,8 @@ def _encoder(path: Path) -> dict[str, Any]:
 
 
 def _exported(path: Path) -> dict[str, Any]:
-    try:
-        from faceclr_cli.core.encoders.onnx_file import read_onnx
-    except ImportError as error:
-        raise ModelError(f"{display_path(path)}: onnx is missing ({error}); pip install 'faceclr[onnx]'") from error
+    from faceclr_cli.core.encoders.onnx_file import read_onnx
+
     file = read_onnx(path)
     return _describe_encoder(file.description) | {"precision": file.precision}
 
@@ -222,6 +220,7 @@ def _describe_encoder(description: Description) -> dict[str, Any]:
         "calibration": None if description.calibration is None else description.calibration.to_json(),
         "fingerprint": description.fingerprint.to_json(),
         "digest": description.digest,
+        **({"source": description.content["source"]} if "source" in description.content else {}),
     }
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -180,32 +179,6 @@ def test_a_damaged_graph_is_an_error_also_where_torch_could_do(run: Path) -> Non
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match=r"encoder\.onnx: damaged, truncated"):
         load_encoder(str(run), "cpu")
-
-
-def without(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if it were not installed."""
-    monkeypatch.setitem(sys.modules, missing, None)
-    for name in ("onnx_encoder", "onnx_file"):
-        monkeypatch.delitem(sys.modules, f"faceclr_cli.core.encoders.{name}", raising=False)
-
-
-@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
-def test_without_onnx_runtime_torch_runs_a_run(missing: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_graph(run)
-    without(missing, monkeypatch)
-    embeddings = load_encoder(str(run), "cpu").embed(np.zeros((1, 112, 112, 3), np.uint8))
-    assert np.linalg.norm(embeddings) == pytest.approx(1, abs=1e-5)
-
-
-@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
-def test_without_onnx_runtime_a_file_is_an_error_that_names_the_extra(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = str(write_toy(tmp_path / "toy.onnx"))
-    without(missing, monkeypatch)
-    with pytest.raises(ModelError, match=r"pip install 'faceclr\[onnx\]'") as caught:
-        load_encoder(model)
-    assert "\n" not in str(caught.value)
 
 
 def test_weights_too_large_are_refused_before_they_are_read(run: Path) -> None:

@@ -66,7 +66,7 @@ def test_no_byte_may_change(toy: Path) -> None:
 )
 def test_what_is_damaged_truncated_or_foreign_is_refused(damage: Callable[[bytes], bytes], toy: Path) -> None:
     toy.write_bytes(damage(toy.read_bytes()))
-    with pytest.raises(ModelError, match="damaged, truncated or not written by faceclr export") as caught:
+    with pytest.raises(ModelError, match="damaged, truncated or not written by faceclr") as caught:
         read_onnx(toy)
     assert str(caught.value).startswith(str(toy))
 

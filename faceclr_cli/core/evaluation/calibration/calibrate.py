@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import exclusive, read_json, write_json
 from faceclr_cli.core.configs.calibrate import USUAL_FARS, CalibrateConfig
@@ -125,25 +126,62 @@ def _run_of(own: Path) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Measured:
+class MeasuredThresholds:
+    """Thresholds with the number of pairs that they were measured on.
+
+    Attributes:
+        genuine: Pairs of one person.
+        impostor: Pairs of two people.
+        calibration: The thresholds.
+    """
+
     genuine: int
     impostor: int
     calibration: Calibration
 
 
-def _measure_all_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
+def _measure_all_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> MeasuredThresholds:
     rows = faces.rows
     labels = np.unique([str(name) for name in rows.identities], return_inverse=True)[1]
-    centers, genuine, impostor = count_scores(rows.embeddings, labels)
+    return measure_thresholds(
+        rows.embeddings, labels, faces.origin, config.far, reporter, rounds=config.rounds, seed=config.seed
+    )
+
+
+def measure_thresholds(
+    embeddings: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    origin: str,
+    fars: Sequence[float],
+    reporter: Reporter,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+) -> MeasuredThresholds:
+    """Measures thresholds on all pairs of labeled faces.
+
+    Args:
+        embeddings: Shape: (N, D).
+        labels: Number of the person of each row, from 0. Shape: (N,).
+        origin: Name of the faces.
+        fars: False accept rates; empty for the usual ones for which there are enough people.
+        reporter: Receives notices about rates without enough people.
+        rounds: Number of resamples for the intervals.
+        seed: Seed of the resamples.
+
+    Raises:
+        ValueError: There are too few pairs for a rate.
+    """
+    centers, genuine, impostor = count_scores(embeddings, labels)
     pairs = int(genuine.sum()), int(impostor.sum())
     people = int(labels.max(initial=-1)) + 1
-    rates = _rates(config, pairs[1], people * (people - 1) // 2, reporter)
-    points = far_thresholds(rows.embeddings, labels, rates, rounds=config.rounds, seed=config.seed)
-    source = f"all {pairs[0]:,} pairs of one and {pairs[1]:,} of two people among {len(rows):,} faces, {faces.origin}"
+    rates = _rates(fars, pairs[1], people * (people - 1) // 2, reporter)
+    points = far_thresholds(embeddings, labels, rates, rounds=rounds, seed=seed)
+    source = f"all {pairs[0]:,} pairs of one and {pairs[1]:,} of two people among {len(embeddings):,} faces, {origin}"
     return _summarize(pairs, points, fit_logistic_counts(centers, genuine, impostor), source)
 
 
-def _measure_listed_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> _Measured:
+def _measure_listed_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> MeasuredThresholds:
     if config.pairs is None:
         raise ConfigError("--pairs names the pairs to measure on")
     row_of = {name: row for row, name in enumerate(faces.rows.paths)}
@@ -160,15 +198,15 @@ def _measure_listed_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter
     # If the people are unknown, each picture counts as a person, and the intervals are slightly too narrow.
     first, second = (np.array(left), np.array(right)) if people is None else people[:2]
     pairs = int(same.sum()), int((~same).sum())
-    rates = _rates(config, pairs[1], count_people_pairs(first, second), reporter)
+    rates = _rates(config.far, pairs[1], count_people_pairs(first, second), reporter)
     points = listed_far_thresholds(scores, same, first, second, rates, rounds=config.rounds, seed=config.seed)
     source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {faces.origin}"
     return _summarize(pairs, points, fit_logistic(scores, same), source)
 
 
-def _rates(config: CalibrateConfig, impostors: int, people_pairs: int, reporter: Reporter) -> Sequence[float]:
+def _rates(fars: Sequence[float], impostors: int, people_pairs: int, reporter: Reporter) -> Sequence[float]:
     """The requested rates, or the default rates that the number of people allows, but at least the highest one."""
-    rates = sorted(set(config.far), reverse=True)
+    rates = sorted(set(fars), reverse=True)
     if not rates:
         rates = [far for far in USUAL_FARS if people_pairs >= pairs_needed(far)] or [max(USUAL_FARS)]
         if impostors < pairs_needed(rates[0]):
@@ -186,12 +224,14 @@ def _rates(config: CalibrateConfig, impostors: int, people_pairs: int, reporter:
     return rates
 
 
-def _summarize(pairs: tuple[int, int], points: Sequence[FarThreshold], probability: Logistic, source: str) -> _Measured:
+def _summarize(
+    pairs: tuple[int, int], points: Sequence[FarThreshold], probability: Logistic, source: str
+) -> MeasuredThresholds:
     kept = tuple(
         FarPoint(far=point.far, threshold=point.threshold, tar=point.tar, low=point.low, high=point.high)
         for point in points
     )
-    return _Measured(
+    return MeasuredThresholds(
         genuine=pairs[0],
         impostor=pairs[1],
         calibration=Calibration(points=kept, probability=probability, source=source),

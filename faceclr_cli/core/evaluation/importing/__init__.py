@@ -1,0 +1,1 @@
+"""Import of encoders that others have trained: reading, and measuring their preprocessing."""
