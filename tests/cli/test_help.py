@@ -79,7 +79,7 @@ def test_version() -> None:
         ("embed faces more", "Got unexpected extra argument(s) (more)", "faceclr embed"),
         (
             "embed --device gpu",
-            "Invalid value for '--device': 'gpu' is not one of 'auto', 'cpu', 'cuda'.",
+            "Invalid value for '--device': 'gpu' is not one of 'auto', 'cpu', 'cuda', 'mps', 'openvino', 'coreml'.",
             "faceclr embed",
         ),
         ("prepare", "Missing argument 'PHOTOS'.", "faceclr prepare"),

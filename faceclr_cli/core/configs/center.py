@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import option
-from faceclr_cli.core.configs.train import MODEL, OPTIM, LabeledConfig, Optimizer
+from faceclr_cli.core.configs.train import OPTIM, TUNING, LabeledConfig, Optimizer
 
 CLASSES = "Classification"
 Head = Literal["softmax", "cosface", "arcface", "adaface"]
@@ -69,10 +69,10 @@ class CenterConfig(LabeledConfig):
         help="Share of the classes to sample in each step; those of the batch are always included",
     )  # fmt: skip
     freeze: Literal["none", "backbone"] = option(
-        "none", panel=MODEL, help="Part to freeze; 'backbone': train only the layers after it"
+        "none", panel=TUNING, help="Part to freeze; 'backbone': train only the layers after it"
     )
     unfreeze_after: int | None = option(
-        None, minimum=1, panel=MODEL, metavar="EPOCHS", help="Unfreeze the backbone after this number of epochs"
+        None, minimum=1, panel=TUNING, metavar="EPOCHS", help="Unfreeze the backbone after this number of epochs"
     )
 
     def __post_init__(self) -> None:

@@ -10,7 +10,8 @@ from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.fields import argument, check_limits, option
 from faceclr_cli.core.configs.name_values import NameValues, parse_name_values
 
-MODEL, OPTIM, MACHINE, AUGMENT, RUN = "Model", "Optimization", "Machine", "Augmentation", "Run and checkpoints"
+MODEL, TUNING, OPTIM, MACHINE = "Model", "Fine-tuning", "Optimization", "Machine"
+AUGMENT, RUN = "Augmentation", "Run and checkpoints"
 
 Tune = Literal["all", "last", "lora"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
@@ -62,19 +63,6 @@ class TrainConfig:
         (), panel=MODEL, metavar="NAME=VALUE,...", help="Arguments of the backbone, such as patch_size=2"
     )
     init: str = option("random", panel=MODEL, metavar="random|imagenet|sface|RUN", help="Initial weights")
-    tune: Tune = option(
-        "all",
-        panel=MODEL,
-        help="Weights to train from --init: all of them, only the 'last' layer, or low-rank additions (LoRA)",
-    )
-    layer_decay: float = option(
-        1.0,
-        minimum=0.1,
-        maximum=1.0,
-        panel=OPTIM,
-        metavar="FACTOR",
-        help="Factor of the learning rate from one block to the block before it; below 1, early layers change less",
-    )
     pool: Literal["none", "mean"] = option(
         "none",
         panel=MODEL,
@@ -89,6 +77,20 @@ class TrainConfig:
         panel=MODEL,
         metavar="PIXELS",
         help="Side length that crops are resized to, independent of an encoder in --init (default: 112)",
+    )
+
+    tune: Tune = option(
+        "all",
+        panel=TUNING,
+        help="Weights to train from --init: all of them, only the 'last' layer, or low-rank additions (LoRA)",
+    )
+    layer_decay: float = option(
+        1.0,
+        minimum=0.1,
+        maximum=1.0,
+        panel=TUNING,
+        metavar="FACTOR",
+        help="Factor of the learning rate from one block to the block before it; below 1, early layers change less",
     )
 
     epochs: int = option(50, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")

@@ -55,5 +55,5 @@ def test_an_encoder_does_not_differ_from_itself_and_a_worse_one_does() -> None:
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [0, 0, 0, 0], [0, 0, 1]])
 def test_what_has_no_pairs_of_both_kinds_is_refused(labels: list[int]) -> None:
-    with pytest.raises(ValueError, match="both genuine and impostor|do not match"):
+    with pytest.raises(ValueError, match=r"both genuine and impostor|do not match"):
         separation(np.eye(4), labels)
