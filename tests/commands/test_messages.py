@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,17 @@ def test_a_message_names_options_of_its_command(place: str) -> None:
         if (str(file.relative_to(ROOT)), option) not in SHOWN_ELSEWHERE
     ]
     assert wrong == []
+
+
+def test_no_placeholder_is_printed() -> None:
+    """A string with a placeholder that is not an f-string. Rich fills in those of the progress bar."""
+    files = [file for file in ROOT.rglob("*.py") if file.name != "progress.py"]
+    assert [
+        (str(file.relative_to(ROOT)), text)
+        for file in files
+        for text in texts(file)
+        if re.search(r"\{[a-z_]+(\.[a-z_]+)+(:[^{}]*)?\}", text)
+    ] == []
 
 
 def test_options_that_no_command_has_are_found() -> None:

@@ -236,8 +236,11 @@ def fold_numbers(same: ArrayLike, folds: int) -> NDArray[np.int64]:
     """
     genuine = np.asarray(same, bool)
     fewest = int(min(genuine.sum(), (~genuine).sum()))
-    if not 2 <= folds <= fewest:
-        raise ValueError(f"{folds} folds need 2 or more folds and as many pairs of each kind, but there are {fewest}")
+    if folds < 2:
+        raise ValueError(f"cross-validation needs 2 or more folds, not {folds}")
+    if folds > fewest:
+        rare = "genuine" if genuine.sum() == fewest else "impostor"
+        raise ValueError(f"{folds} folds need {folds} or more pairs of each kind, but there are {fewest} {rare} pairs")
     fold_of = np.empty(len(genuine), np.int64)
     for kind in (genuine, ~genuine):
         for number, members in enumerate(np.array_split(np.flatnonzero(kind), folds)):

@@ -92,7 +92,7 @@ def test_pairs_that_cannot_be_measured_are_refused(tmp_path: Path, crowd) -> Non
         _measure(tmp_path, store, [("x/1.jpg", "x/2.jpg", 1), ("x/1.jpg", "y/2.jpg", 0)])
     with pytest.raises(DataError, match="without a label"):
         _measure(tmp_path, store, [line[:2] for line in lines])
-    with pytest.raises(DataError, match="10 folds need"):
+    with pytest.raises(DataError, match="10 folds need 10 or more pairs of each kind, but there are"):
         _measure(tmp_path, store, lines[:5] + lines[-5:])
     with pytest.raises(DataError, match="both genuine and impostor"):
         _measure(tmp_path, store, lines[:50])
