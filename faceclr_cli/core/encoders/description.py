@@ -59,8 +59,13 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """The card as a JSON object, without the config, which is a field of `encoder.json` itself."""
-        about = {"command": self.command, "data": self.data, "pictures": self.pictures, "people": dict(self.people)}
-        return about | ({"teachers": [teacher._asdict() for teacher in self.teachers]} if self.teachers else {})
+        return {
+            "command": self.command,
+            "data": self.data,
+            "pictures": self.pictures,
+            "people": dict(self.people),
+            "teachers": [teacher._asdict() for teacher in self.teachers],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,7 @@ import sys
 import threading
 from types import TracebackType
 
-import cv2
-
+from faceclr_cli.core.workers.opencv_log import SILENT, set_log_level
 from faceclr_cli.core.workers.process import is_claimed
 
 _STANDARD_ERROR = 2
@@ -32,7 +31,7 @@ class DecoderNoise:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+                self._level = set_log_level(SILENT)
                 self._descriptor = _redirect_stderr() if is_claimed() else None
             self._inside += 1
 
@@ -42,7 +41,7 @@ class DecoderNoise:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                cv2.utils.logging.setLogLevel(self._level)
+                set_log_level(self._level)
                 if self._descriptor is not None:
                     os.dup2(self._descriptor, _STANDARD_ERROR)
                     os.close(self._descriptor)

@@ -19,6 +19,7 @@ import cv2
 from faceclr_cli import __version__
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.opencv_log import SILENT, set_log_level
 from faceclr_cli.core.workers.pool import AHEAD, Pending, Team
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _call_each(version: str, function: Callable[[T], R], items: Sequence[T]) -> 
 @cache
 def _quiet_opencv() -> None:
     cv2.setNumThreads(1)  # the workers already use all cores
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the ledger records the reasons
+    set_log_level(SILENT)  # the ledger records the reasons
 
 
 def _require_scheduler(address: str) -> None:
