@@ -57,6 +57,17 @@ def test_the_figures_are_those_of_verify(desk: Path) -> None:
     assert np.mean(cell.fold_accuracies) == pytest.approx(cell.accuracy)
 
 
+def test_lists_in_blocks_are_not_for_the_rule_of_insightface(desk: Path, tmp_path: Path) -> None:
+    """Its folds are in file order, so nearly each would contain one kind of pair."""
+    rows = sorted((desk / "faces" / "pairs.csv").read_text().splitlines()[1:], key=lambda row: row[-1])
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    base = ["benchmark", str(desk / "faces"), "-m", "pixels", "--rule", "insightface"]
+    blocks = CliRunner().invoke(app, [*base, "--pairs", str(tmp_path / "pairs.csv")])
+    assert "9 of 10 folds in file order contain only genuine or only impostor pairs" in blocks.stderr
+    mixed = CliRunner().invoke(app, base)
+    assert "folds in file order contain" not in mixed.stderr
+
+
 def test_prepared_faces_keep_their_files_in_a_bin(desk: Path, tmp_path: Path) -> None:
     written = write_benchmark_bin(BenchmarkConfig(sets=(desk / "faces",), write_bin=tmp_path / "a.bin"), Silent())
     pictures, same = pickle.loads((tmp_path / "a.bin").read_bytes())
