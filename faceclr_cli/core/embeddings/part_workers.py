@@ -146,4 +146,4 @@ def _part_builder(job: EmbeddingJob, device: str) -> PartBuilder:
 
         torch.cuda.set_device(device)
         device = "cuda"
-    return PartBuilder(job, load_encoder(job.config.model, device))
+    return PartBuilder(job, load_encoder(job.config.model, device, unnormalized=job.config.flip == "sum"))

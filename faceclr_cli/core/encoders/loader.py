@@ -16,7 +16,7 @@ _ON_THE_CPU = "runs only on the CPU; leave the option out"
 _AMD = Path("/dev/kfd")
 
 
-def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
+def load_encoder(model: str, device: str = "auto", *, unnormalized: bool = False) -> CheckedEncoder:
     """Loads an encoder by name, folder or file.
 
     On the CPU, ONNX Runtime runs the exported graph of an encoder folder if it is up to date with the weights.
@@ -26,6 +26,8 @@ def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
         model: `sface`, `pixels`, or the path of a run folder, an encoder folder or an exported encoder (`.onnx`). Write
             `./sface` for a folder named like a built-in encoder.
         device: `auto`, `cpu` or `cuda`. The built-in and the exported encoders run only on the CPU.
+        unnormalized: The caller needs unnormalized embeddings, which exported graphs do not return. PyTorch then runs
+            encoder folders, also on the CPU.
 
     Raises:
         ModelError: There is no such encoder, it is damaged or unsupported, or ONNX Runtime is missing.
@@ -40,10 +42,10 @@ def load_encoder(model: str, device: str = "auto") -> CheckedEncoder:
             ...
         faceclr_cli.core.errors.ModelError: --model nowhere: no such folder; give a run ...
     """
-    return CheckedEncoder(_load(model, device))
+    return CheckedEncoder(_load(model, device, unnormalized=unnormalized))
 
 
-def _load(model: str, device: str) -> Encoder:
+def _load(model: str, device: str, *, unnormalized: bool) -> Encoder:
     if model in BUILT_IN:
         if device == "cuda":
             raise ConfigError(f"--device cuda: {model} {_ON_THE_CPU}")
@@ -59,7 +61,7 @@ def _load(model: str, device: str) -> Encoder:
             f"--model {model}: {problem}; give a run folder, an encoder folder, or one of the built-in encoders "
             f"{' and '.join(BUILT_IN)}"
         )
-    return _load_folder(path, device)
+    return _load_folder(path, device, unnormalized=unnormalized)
 
 
 def _load_built_in(model: str) -> Encoder:
@@ -83,8 +85,8 @@ def _load_exported(path: Path) -> Encoder:
     return OnnxEncoder(file, beside if beside and file.matches(beside) else None)
 
 
-def _load_folder(folder: Path, device: str) -> Encoder:
-    if device == "cpu" or (device == "auto" and not _has_gpu()):
+def _load_folder(folder: Path, device: str, *, unnormalized: bool) -> Encoder:
+    if not unnormalized and (device == "cpu" or (device == "auto" and not _has_gpu())):
         encoder = _load_current_graph(folder)
         if encoder is not None:
             return encoder

@@ -120,7 +120,7 @@ def _load_contestants(config: BenchmarkConfig, *, has_pictures: bool) -> list[_C
         return []
     # All of them before the first picture, so that a mistyped name is not found after hours.
     models = expand_models(config.models)
-    encoders = [load_encoder(model, config.device) for model, _ in models]
+    encoders = [load_encoder(model, config.device, unnormalized=config.flip == "sum") for model, _ in models]
     if config.flip == "sum":
         for encoder in encoders:
             require_unnormalized(encoder)
