@@ -105,7 +105,9 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
     if config.faces is None:
         raise no_faces_error("embed", find_prepared_folders(Path()))
     require_processes("--processes", config.processes, _PROCESS_BYTES)
-    encoder = load_encoder(config.model, _device(config, place), precision=config.precision)
+    encoder = load_encoder(
+        config.model, _device(config, place), precision=config.precision, unnormalized=config.flip == "sum"
+    )
     if config.flip == "sum":
         require_unnormalized(encoder)
     out = config.out or default_store_path(config.faces, encoder)

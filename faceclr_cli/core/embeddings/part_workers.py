@@ -146,4 +146,6 @@ def _part_builder(job: EmbeddingJob, device: str) -> PartBuilder:
 
         torch.cuda.set_device(device)
         device = "cuda"
-    return PartBuilder(job, load_encoder(job.config.model, device, precision=job.config.precision))
+    config = job.config
+    encoder = load_encoder(config.model, device, precision=config.precision, unnormalized=config.flip == "sum")
+    return PartBuilder(job, encoder)

@@ -81,7 +81,10 @@ def update_store(
 def build_share(place: ProcessGroup) -> None:
     """Builds the parts that are assigned to a process with a rank above 0."""
     job: EmbeddingJob = place.share(None)
-    encoder = load_encoder(job.config.model, place.device(job.config.device), precision=job.config.precision)
+    config = job.config
+    encoder = load_encoder(
+        config.model, place.device(config.device), precision=config.precision, unnormalized=config.flip == "sum"
+    )
     PartBuilder(job, encoder).build(range(place.rank, job.count, place.world), Silent())
     place.wait()
 

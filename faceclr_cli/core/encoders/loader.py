@@ -16,7 +16,12 @@ BUILT_IN = ("sface", "pixels")
 
 
 def load_encoder(
-    model: str, device: str = "auto", *, precision: ComputePrecision = "float32", one_off: bool = False
+    model: str,
+    device: str = "auto",
+    *,
+    precision: ComputePrecision = "float32",
+    one_off: bool = False,
+    unnormalized: bool = False,
 ) -> CheckedEncoder:
     """Loads an encoder by name, folder or file.
 
@@ -31,6 +36,8 @@ def load_encoder(
         precision: `bf16` computes in bfloat16 where PyTorch can: faster on a GPU and on a CPU with AMX, and slower on
             other CPUs. The embeddings differ slightly.
         one_off: True for few crops: OpenCV runs `sface` on the CPU, which starts faster but is slower for each crop.
+        unnormalized: The caller needs unnormalized embeddings, which exported graphs do not return. PyTorch then runs
+            encoder folders, also on the CPU.
 
     Raises:
         ModelError: There is no such encoder, it is damaged or unsupported.
@@ -45,10 +52,10 @@ def load_encoder(
             ...
         faceclr_cli.core.errors.ModelError: --model nowhere: no such folder; give a run ...
     """
-    return CheckedEncoder(_load(model, device, precision, one_off=one_off))
+    return CheckedEncoder(_load(model, device, precision, one_off=one_off, unnormalized=unnormalized))
 
 
-def _load(model: str, device: str, precision: ComputePrecision, *, one_off: bool) -> Encoder:
+def _load(model: str, device: str, precision: ComputePrecision, *, one_off: bool, unnormalized: bool) -> Encoder:
     if model == "sface":
         return _load_sface(device, precision, one_off=one_off)
     if model == "pixels":
@@ -64,7 +71,7 @@ def _load(model: str, device: str, precision: ComputePrecision, *, one_off: bool
             f"--model {model}: {problem}; give a run folder, an encoder folder, or one of the built-in encoders "
             f"{' and '.join(BUILT_IN)}"
         )
-    return _load_folder(path, device, precision)
+    return _load_folder(path, device, precision, unnormalized=unnormalized)
 
 
 def _load_sface(device: str, precision: ComputePrecision, *, one_off: bool) -> Encoder:
@@ -108,10 +115,10 @@ def _load_exported(path: Path, device: str) -> Encoder:
     return OnnxEncoder(file, beside if beside and file.matches(beside) else None, device)
 
 
-def _load_folder(folder: Path, device: str, precision: ComputePrecision) -> Encoder:
+def _load_folder(folder: Path, device: str, precision: ComputePrecision, *, unnormalized: bool) -> Encoder:
     if read_description(folder).architecture.backbone == GRAPH_ONLY:
         return _load_graph(folder, device, precision)
-    if not _wants_torch(device, precision):
+    if not (unnormalized or _wants_torch(device, precision)):
         encoder = _load_current_graph(folder, device)
         if encoder is not None:
             return encoder

@@ -95,6 +95,8 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
         if not folder.exists():
             raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
     sets = find_benchmark_sets(config.sets, config.pairs)
+    if config.rule == "insightface":
+        _report_uniform_folds(sets, config.folds, reporter)
     contestants = _load_contestants(config, has_pictures=any(found.listing is not None for found in sets))
     for each in contestants:
         for found in sets:
@@ -118,7 +120,7 @@ def _load_contestants(config: BenchmarkConfig, *, has_pictures: bool) -> list[_C
         return []
     # All of them before the first picture, so that a mistyped name is not found after hours.
     models = expand_models(config.models)
-    encoders = [load_encoder(model, config.device) for model, _ in models]
+    encoders = [load_encoder(model, config.device, unnormalized=config.flip == "sum") for model, _ in models]
     if config.flip == "sum":
         for encoder in encoders:
             require_unnormalized(encoder)
@@ -323,6 +325,19 @@ def _describe_encoder(each: _Contestant) -> BenchmarkedEncoder:
         embedded=each.embedded,
         faces_per_second=round(each.embedded / each.seconds, 1) if each.embedded else None,
     )
+
+
+def _report_uniform_folds(sets: Sequence[BenchmarkSet], folds: int, reporter: Reporter) -> None:
+    """Warns of sets whose folds in file order contain one kind of pair, as in LFW's lists for development."""
+    for found in sets:
+        parts = np.array_split([bool(pair.same) for pair in found.pairs], folds)
+        uniform = sum(len(np.unique(part)) == 1 for part in parts)
+        if uniform:
+            text = (
+                f"{found.name}: {uniform} of {folds} folds in file order contain only genuine or only impostor pairs, "
+                "so accuracy by insightface's rule says little; mix the lines, or use the default rule"
+            )
+            reporter.report(Notice(text=text, level="warning"))
 
 
 def _report_failures(result: BenchmarkResult, reporter: Reporter) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.configs.export import ExportConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
@@ -23,6 +24,7 @@ from faceclr_cli.core.datasets.splitting.split import split
 from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.embeddings.embedding_cache import forget_cached_embeddings
 from faceclr_cli.core.embeddings.store import Store, write_store
+from faceclr_cli.core.encoders.export import export
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark import benchmark
 from faceclr_cli.core.evaluation.benchmark.bin_export import write_benchmark_bin
@@ -55,6 +57,17 @@ def test_the_figures_are_those_of_verify(desk: Path) -> None:
     assert (cell.spread, cell.spread_over) == (pytest.approx(expected.judged.standard_error), "people")
     assert (cell.auc, cell.eer) == (pytest.approx(expected.auc), pytest.approx(expected.eer))
     assert np.mean(cell.fold_accuracies) == pytest.approx(cell.accuracy)
+
+
+def test_lists_in_blocks_are_not_for_the_rule_of_insightface(desk: Path, tmp_path: Path) -> None:
+    """Its folds are in file order, so nearly each would contain one kind of pair."""
+    rows = sorted((desk / "faces" / "pairs.csv").read_text().splitlines()[1:], key=lambda row: row[-1])
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    base = ["benchmark", str(desk / "faces"), "-m", "pixels", "--rule", "insightface"]
+    blocks = CliRunner().invoke(app, [*base, "--pairs", str(tmp_path / "pairs.csv")])
+    assert "9 of 10 folds in file order contain only genuine or only impostor pairs" in blocks.stderr
+    mixed = CliRunner().invoke(app, base)
+    assert "folds in file order contain" not in mixed.stderr
 
 
 def test_prepared_faces_keep_their_files_in_a_bin(desk: Path, tmp_path: Path) -> None:
@@ -256,6 +269,17 @@ def test_sums_are_refused_where_the_encoder_normalizes_inside(desk: Path) -> Non
         assert done.exit_code == 4, done.output
         said = done.stderr.replace("\n", " ")
         assert "--flip sum: the encoder encoder normalizes its embeddings inside" in said
+
+
+def test_sums_of_an_exported_run_are_those_of_its_weights(desk: Path, tmp_path: Path) -> None:
+    """On the CPU, ONNX Runtime usually runs the graph beside the weights, which normalizes inside."""
+    shutil.copytree(desk / "toy", tmp_path / "toy")
+    export(ExportConfig(run=tmp_path / "toy"), Silent())
+    assert (tmp_path / "toy" / "encoder" / "encoder.onnx").exists()
+    exported, plain = (
+        measure(desk / "faces", model=(str(run),), flip="sum") for run in (tmp_path / "toy", desk / "toy")
+    )
+    assert figures(exported.cells[0]) == figures(plain.cells[0])
 
 
 def test_damaged_bins_and_wrong_options_are_errors_of_one_line(desk: Path, tmp_path: Path) -> None:
