@@ -6,6 +6,7 @@ from .configs.embed import EmbedConfig as EmbedConfig
 from .configs.export import ExportConfig as ExportConfig
 from .configs.forget import ForgetConfig as ForgetConfig
 from .configs.identify import IdentifyConfig as IdentifyConfig
+from .configs.import_encoder import ImportConfig as ImportConfig
 from .configs.info import InfoConfig as InfoConfig
 from .configs.linear_eval import LinearEvalConfig as LinearEvalConfig
 from .configs.prepare import PrepareConfig as PrepareConfig
@@ -47,6 +48,8 @@ from .evaluation.identification.identify import Identified as Identified
 from .evaluation.identification.identify import identify as identify
 from .evaluation.identification.open_set_protocol import OpenSetResult as OpenSetResult
 from .evaluation.identification.open_set_protocol import evaluate_identify as evaluate_identify
+from .evaluation.importing.import_encoder import ImportResult as ImportResult
+from .evaluation.importing.import_encoder import import_encoder as import_encoder
 from .evaluation.mapping.tsne import MapResult as MapResult
 from .evaluation.mapping.tsne import tsne as tsne
 from .evaluation.probing.linear_eval import LinearEvalResult as LinearEvalResult
