@@ -97,7 +97,7 @@ class _Moments:
             raise ValueError("separation needs both genuine and impostor pairs")
 
     def separations(self, draws: Floats) -> Floats:
-        """Returns d' when each person is drawn so many times; NaN without both kinds of pairs, 0 if all scores are equal.
+        """Returns d' when each person is drawn so many times: 0 if all scores are equal, NaN without both kinds.
 
         Args:
             draws: Shape: (rounds, people).
