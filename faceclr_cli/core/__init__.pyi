@@ -3,10 +3,12 @@ from .configs.benchmark import BenchmarkConfig as BenchmarkConfig
 from .configs.calibrate import CalibrateConfig as CalibrateConfig
 from .configs.center import CenterConfig as CenterConfig
 from .configs.cluster import ClusterConfig as ClusterConfig
+from .configs.distill import DistillConfig as DistillConfig
 from .configs.embed import EmbedConfig as EmbedConfig
 from .configs.export import ExportConfig as ExportConfig
 from .configs.forget import ForgetConfig as ForgetConfig
 from .configs.identify import IdentifyConfig as IdentifyConfig
+from .configs.import_encoder import ImportConfig as ImportConfig
 from .configs.info import InfoConfig as InfoConfig
 from .configs.linear_eval import LinearEvalConfig as LinearEvalConfig
 from .configs.pack import PackConfig as PackConfig
@@ -53,6 +55,8 @@ from .evaluation.identification.identify import IdentifyResult as IdentifyResult
 from .evaluation.identification.identify import identify as identify
 from .evaluation.identification.open_set_protocol import OpenSetResult as OpenSetResult
 from .evaluation.identification.open_set_protocol import evaluate_identify as evaluate_identify
+from .evaluation.importing.import_encoder import ImportResult as ImportResult
+from .evaluation.importing.import_encoder import import_encoder as import_encoder
 from .evaluation.mapping.tsne import MapResult as MapResult
 from .evaluation.mapping.tsne import tsne as tsne
 from .evaluation.probing.linear_eval import LinearEvalResult as LinearEvalResult
@@ -105,6 +109,7 @@ from .preparing.prepare import PreparePlan as PreparePlan
 from .preparing.prepare import PrepareResult as PrepareResult
 from .preparing.prepare import prepare as prepare
 from .training.trainers import TrainResult as TrainResult
+from .training.trainers import distill as distill
 from .training.trainers import pretrain as pretrain
 from .training.trainers import train_center as train_center
 from .training.trainers import train_triplet as train_triplet

@@ -97,7 +97,7 @@ class _Moments:
             raise ValueError("separation needs both genuine and impostor pairs")
 
     def separations(self, draws: Floats) -> Floats:
-        """Returns d' when each person is drawn so many times; NaN without both kinds of pairs.
+        """Returns d' when each person is drawn so many times: 0 if all scores are equal, NaN without both kinds.
 
         Args:
             draws: Shape: (rounds, people).
@@ -108,8 +108,8 @@ class _Moments:
         genuine = draws @ self._genuine.T
         impostor = np.stack([((draws @ power) * draws).sum(axis=1) for power in self._impostor], axis=1)
         (same, same_spread), (apart, apart_spread) = _mean_and_variance(genuine), _mean_and_variance(impostor)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found: Floats = (same - apart) / np.sqrt((same_spread + apart_spread) / 2)
+        spread = np.sqrt((same_spread + apart_spread) / 2)
+        found: Floats = np.divide(same - apart, spread, out=np.zeros_like(spread), where=spread != 0)
         return found
 
 

@@ -53,6 +53,13 @@ def test_an_encoder_does_not_differ_from_itself_and_a_worse_one_does() -> None:
     assert separation_difference(worse, rows, labels).high < 0
 
 
+def test_a_network_that_gives_the_same_for_all_separates_nobody() -> None:
+    rows, labels = crowd(9, 3, 0.3)
+    assert separation(np.zeros_like(rows), labels) == 0
+    found = separation_difference(rows, np.zeros_like(rows), labels)
+    assert 0 < found.low < found.value == pytest.approx(slow_separation(rows, labels))
+
+
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [0, 0, 0, 0], [0, 0, 1]])
 def test_what_has_no_pairs_of_both_kinds_is_refused(labels: list[int]) -> None:
     with pytest.raises(ValueError, match=r"both genuine and impostor|do not match"):

@@ -137,7 +137,7 @@ def network_input(
     Returns:
         Shape: (N, 3, side, side) or (N, side, side, 3).
     """
-    mean, std = np.float32(normalization.mean), np.float32(normalization.std)
+    mean, std = (np.array(values, np.float32) for values in (normalization.mean, normalization.std))
     pictures = (crops.astype(np.float32) - mean) / std
     if normalization.channels == "bgr":
         pictures = pictures[..., ::-1]
@@ -225,7 +225,7 @@ def _picture_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     given |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     given |= {value for node in model.graph.node for value in node.output}
     used = {value for node in model.graph.node for value in node.input}
-    inputs = [value for value in model.graph.input if value.name in used - given]
+    inputs: list[onnx.ValueInfoProto] = [value for value in model.graph.input if value.name in used - given]
     if len(inputs) != 1:
         listed = ", ".join(display_path(value.name) for value in inputs[:3]) or "none"
         raise ModelError(f"{name}: has {len(inputs)} inputs without a default ({listed}), not one for pictures")

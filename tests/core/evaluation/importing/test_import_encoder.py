@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.import_encoder import ImportConfig
-from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.evaluation.importing.import_encoder import ImportResult, import_encoder
+from faceclr_cli.core.evaluation.importing.preprocessing_candidates import TEMPLATES
 from faceclr_cli.core.events import Event, Notice, Silent
-from tests.core.evaluation.importing.foreign_files import IMAGENET, Trained, untrained, write_model
+from tests.core.evaluation.importing.foreign_files import EACH, IMAGENET, PEOPLE, Trained, untrained, write_model
 
 UNIT, RAW = {"mean": (0.0,), "std": (255.0,)}, {"mean": (0.0,), "std": (1.0,)}
 PHOTO = {"mean": IMAGENET[0], "std": IMAGENET[1]}
@@ -227,3 +228,27 @@ def test_an_output_that_is_something_else_is_not_replaced(trained: Trained, tmp_
     run(source, tmp_path / "ours", color="rgb", scale="127.5")
     run(source, tmp_path / "ours", color="bgr", scale="127.5")
     assert load_encoder(str(tmp_path / "ours")).fingerprint.channels == "bgr"
+
+
+@pytest.mark.nightly
+def test_on_photographs_the_alignment_is_found(trained: Trained, tmp_path: Path) -> None:
+    for person in range(PEOPLE):
+        folder = tmp_path / "people" / f"person-{person:02}"
+        folder.mkdir(parents=True)
+        for number in range(EACH):
+            image = draw_photo(invent_person(person + 1), number).image
+            cv2.imwrite(str(folder / f"{number}.png"), image[..., ::-1])
+    source = write_model(tmp_path / "theirs.onnx", trained, bgr=True)
+    # The detector aligns them less well than in training, where ImageNet's scale is nearly as good.
+    result = run(source, tmp_path / "ours", faces=tmp_path / "people", scale="127.5")
+    assert (result.color, result.scale, result.template) == ("bgr", "127.5", "arcface")
+    assert result.evidence["template"] == "measured"
+    assert {each.assumption.template for each in result.templates} == set(TEMPLATES)
+    heard = Listening()
+    result = run(
+        source, tmp_path / "box", heard, faces=tmp_path / "people", color="bgr", scale="127.5", template="box 0.3"
+    )
+    assert result.template == "box 0.3"
+    warnings = [notice.text for notice in heard.notices if notice.level == "warning"]
+    assert any("--template arcface separates people better" in text for text in warnings)
+    assert load_encoder(str(tmp_path / "box")).fingerprint.template == "box 0.3"
