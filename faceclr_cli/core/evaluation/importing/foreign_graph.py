@@ -229,7 +229,9 @@ def _picture_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:
     if len(inputs) != 1:
         listed = ", ".join(display_path(value.name) for value in inputs[:3]) or "none"
         raise ModelError(f"{name}: has {len(inputs)} inputs without a default ({listed}), not one for pictures")
-    return inputs[0]
+    (picture,) = inputs
+    found: onnx.ValueInfoProto = picture
+    return found
 
 
 def _geometry(value: onnx.ValueInfoProto, size: int | None, name: str) -> tuple[list[Layout], int, int | None]:
