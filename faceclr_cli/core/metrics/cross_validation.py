@@ -8,14 +8,99 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from faceclr_cli.core.metrics.roc import (
-    Flags,
-    Floats,
-    FoldAccuracy,
-    best_threshold,
-    fold_numbers,
-    tar_at_far,
-)
+from faceclr_cli.core.metrics.roc import Flags, Floats, best_threshold, require_comparable, tar_at_far
+
+
+@dataclass(frozen=True)
+class FoldAccuracy:
+    """Accuracy by cross-validation: the threshold of each fold is chosen on the other folds.
+
+    Attributes:
+        accuracies: Accuracy of each fold. Shape: (folds,).
+        thresholds: Threshold applied to each fold. Shape: (folds,).
+        accepted: True for pairs accepted by the threshold of their fold. Shape: (pairs,).
+    """
+
+    accuracies: Floats
+    thresholds: Floats
+    accepted: Flags
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the folds."""
+        return float(self.accuracies.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard deviation over the folds divided by the square root of their number, as LFW reports it."""
+        return float(self.accuracies.std(ddof=1) / np.sqrt(len(self.accuracies)))
+
+
+def fold_numbers(same: ArrayLike, folds: int) -> NDArray[np.int64]:
+    """Divides pairs into folds of consecutive pairs, stratified by genuine and impostor pairs.
+
+    For LFW's `pairs.txt`, ten folds are those of the file.
+
+    Args:
+        same: True for genuine pairs. Shape: (pairs,).
+        folds: Number of folds, at least 2.
+
+    Returns:
+        Fold of each pair, from 0. Shape: (pairs,).
+
+    Raises:
+        ValueError: There are fewer genuine or impostor pairs than folds, or fewer than 2 folds.
+    """
+    genuine = np.asarray(same, bool)
+    fewest = int(min(genuine.sum(), (~genuine).sum()))
+    if folds < 2:
+        raise ValueError(f"cross-validation needs 2 or more folds, not {folds}")
+    if folds > fewest:
+        rare = "genuine" if genuine.sum() == fewest else "impostor"
+        raise ValueError(f"{folds} folds need {folds} or more pairs of each kind, but there are {fewest} {rare} pairs")
+    fold_of = np.empty(len(genuine), np.int64)
+    for kind in (genuine, ~genuine):
+        for number, members in enumerate(np.array_split(np.flatnonzero(kind), folds)):
+            fold_of[members] = number
+    return fold_of
+
+
+def k_fold_accuracy(
+    scores: ArrayLike, same: ArrayLike, folds: int = 10, failed: Sequence[bool] | Flags | None = None
+) -> FoldAccuracy:
+    """Accuracy by LFW's protocol (Huang et al. 2007): each fold is evaluated with the best threshold of the others.
+
+    Args:
+        scores: Shape: (pairs,).
+        same: True for genuine pairs. Shape: (pairs,).
+        folds: Number of folds; see `fold_numbers`.
+        failed: True for pairs that could not be compared. Their scores are ignored, and they count as wrong. Shape:
+            (pairs,).
+
+    Raises:
+        ValueError: As for `roc` and `fold_numbers`.
+
+    Examples:
+        >>> scores = [0.9, 0.7, 0.8, 0.6, 0.3, 0.1, 0.2, 0.65]
+        >>> same = [True, True, True, True, False, False, False, False]
+        >>> found = k_fold_accuracy(scores, same, folds=2)
+        >>> found.mean
+        0.75
+        >>> found.accepted  # the second pair is rejected, and the last one accepted, by mistake
+        array([ True, False,  True,  True, False, False, False,  True])
+    """
+    given = np.asarray(scores, np.float64)
+    failures = np.zeros(given.shape, bool) if failed is None else np.asarray(failed, bool)
+    values, genuine = require_comparable(np.where(failures, 0.0, given), same)
+    fold_of = fold_numbers(genuine, folds)
+    thresholds, accuracies, accepted = np.empty(folds), np.empty(folds), np.zeros(len(values), bool)
+    for number in range(folds):
+        inside, others = fold_of == number, (fold_of != number) & ~failures
+        thresholds[number] = best_threshold(values[others], genuine[others])
+        accepted[inside] = (values[inside] >= thresholds[number]) & ~failures[inside]
+        right = (accepted[inside] == genuine[inside]) & ~failures[inside]
+        accuracies[number] = right.mean()
+    return FoldAccuracy(accuracies=accuracies, thresholds=thresholds, accepted=accepted)
 
 
 @dataclass(frozen=True)

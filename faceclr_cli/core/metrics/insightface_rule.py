@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from faceclr_cli.core.metrics.roc import Flags, FoldAccuracy
+from faceclr_cli.core.metrics.cross_validation import FoldAccuracy
+from faceclr_cli.core.metrics.roc import Flags
 
 _GRID = np.arange(0, 4, 0.01)
 """Thresholds of the squared Euclidean distance of normalized embeddings."""

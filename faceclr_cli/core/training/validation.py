@@ -15,9 +15,10 @@ from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.losses.global_batch import all_gather_labels, world_size
+from faceclr_cli.core.metrics.cross_validation import k_fold_accuracy
 from faceclr_cli.core.metrics.embedding_spread import alignment, effective_rank, mean_cosine, uniformity, views_top1
 from faceclr_cli.core.metrics.recognition import recognition
-from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores, k_fold_accuracy
+from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes
 from faceclr_cli.core.training.task import TaskModule, ValidationEmbeddings, make_views, random_uniform

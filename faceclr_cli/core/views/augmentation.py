@@ -116,7 +116,7 @@ class SimCLRViews:
         def write(source: Tensor, rows: slice, result: Tensor) -> None:
             views = geometry.sample(source, maps[rows], self.size, inside=self.rotate == 0)
             if self.light:
-                views *= color.side_light(strengths[rows], directions[rows], self.size)
+                views *= light.side_light(strengths[rows], directions[rows], self.size)
             views = color.apply_matrices(colors[rows], views, scale=1 / 127.5, offset=-1).clamp_(-1, 1)
             result.copy_(views)
             which = blurred[rows].nonzero()[:, 0].to(crops.device, non_blocking=True)

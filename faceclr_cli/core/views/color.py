@@ -113,23 +113,6 @@ def apply_matrices(matrices: Tensor, pictures: Tensor, *, scale: float = 1.0, of
     return torch.baddbmm(scale * of_means + offset, matrices[:, :3, :3], flat, alpha=scale).view(pictures.shape)
 
 
-def side_light(strengths: Tensor, directions: Tensor, size: int) -> Tensor:
-    """Returns brightness factors of a light from one side, which falls off exponentially across the picture.
-
-    Args:
-        strengths: Logarithm of the factor at the brightest edge; 0 keeps the picture. Shape: (B,).
-        directions: Direction of the light in radians. Shape: (B,).
-        size: Side of the pictures in pixels.
-
-    Returns:
-        Factors of the pixel values. Shape: (B, 1, size, size).
-    """
-    places = (2 * torch.arange(size, device=strengths.device) + 1) / size - 1
-    across = (strengths * directions.cos())[:, None] * places
-    down = (strengths * directions.sin())[:, None] * places
-    return (across.exp()[:, None, :] * down.exp()[:, :, None])[:, None]
-
-
 def _gray(like: Tensor) -> Tensor:
     """Returns the matrix that maps a color to the gray of the same luma. Shape: (3, 3)."""
     return torch.tensor(LUMA, device=like.device).expand(3, 3)

@@ -5,7 +5,7 @@ The differences from a chain of torchvision's operations are:
 - Geometric operations come first, in the order drawn, as one bilinear resampling. Shear keeps the center of the
   picture fixed, shifts are not rounded to whole pixels, and positions outside the picture are reflected.
 - Between brightness, contrast, saturation and gray, values are neither clamped nor rounded. They are clamped before
-  every other operation and at the end, and rounded before the operations of `tones`.
+  every other operation and at the end, and rounded before the operations of `tone_curves`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from faceclr_cli.core.views import color, geometry, tones
+from faceclr_cli.core.views import color, geometry, tone_curves
 from faceclr_cli.core.views.blur import sharpen
 
 NAMES = (
@@ -142,7 +142,7 @@ def _apply_nonlinear(name: str, pictures: Tensor, strengths: Tensor, signs: Tens
         return sharpen(pictures, 1 + _FACTOR * signs * strengths)
     pictures = pictures.round()
     if name == "posterize":
-        return tones.posterize(pictures, 8 - (_BITS * strengths).round())
+        return tone_curves.posterize(pictures, 8 - (_BITS * strengths).round())
     if name == "solarize":
-        return tones.solarize(pictures, 255 * (1 - strengths))
-    return tones.autocontrast(pictures) if name == "autocontrast" else tones.equalize(pictures)
+        return tone_curves.solarize(pictures, 255 * (1 - strengths))
+    return tone_curves.autocontrast(pictures) if name == "autocontrast" else tone_curves.equalize(pictures)

@@ -7,12 +7,14 @@ import pytest
 
 from faceclr_cli.core.metrics.cross_validation import (
     FoldTar,
+    fold_numbers,
     folds_share_people,
+    k_fold_accuracy,
     standard_error_by_people,
     tar_over_folds,
     transfer_threshold,
 )
-from faceclr_cli.core.metrics.roc import best_threshold, fold_numbers, k_fold_accuracy
+from faceclr_cli.core.metrics.roc import best_threshold
 
 
 def _scores(seed: int, pairs: int = 400, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -58,11 +58,3 @@ def test_the_result_can_be_scaled_and_moved() -> None:
 
 def test_nothing_is_changed_by_the_identity() -> None:
     torch.testing.assert_close(color.apply_matrices(color.identity(MILD), MILD), MILD)
-
-
-def test_light_from_a_side_is_a_slope_of_brightness() -> None:
-    factors = color.side_light(torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.0, torch.pi / 2, 1.0]), 100)
-    across, down, none = factors.squeeze(1)
-    torch.testing.assert_close(across[0], torch.exp(torch.linspace(-0.495, 0.495, 100)))
-    torch.testing.assert_close(down, across.T)
-    assert (none == 1).all()

@@ -50,8 +50,8 @@ from faceclr_cli.core.evaluation.benchmark.training_overlap import (
 from faceclr_cli.core.evaluation.verification.pair_evidence import Evidence, ScoredPairs, score_pairs
 from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_evidence
 from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.metrics.cross_validation import FoldAccuracy, k_fold_accuracy
 from faceclr_cli.core.metrics.insightface_rule import grid_accuracy
-from faceclr_cli.core.metrics.roc import FoldAccuracy, k_fold_accuracy
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 

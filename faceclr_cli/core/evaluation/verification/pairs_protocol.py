@@ -19,12 +19,14 @@ from faceclr_cli.core.evaluation.verification.pairs_result import PairsAccuracy,
 from faceclr_cli.core.evaluation.verification.roc_plot import draw_pairs
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.cross_validation import (
+    fold_numbers,
     folds_share_people,
+    k_fold_accuracy,
     standard_error_by_people,
     tar_over_folds,
     transfer_threshold,
 )
-from faceclr_cli.core.metrics.roc import auc, best_threshold, eer, fold_numbers, k_fold_accuracy, tar_at_far
+from faceclr_cli.core.metrics.roc import auc, best_threshold, eer, tar_at_far
 from faceclr_cli.core.plots.figure_style import require_drawable
 from faceclr_cli.core.sources.output_folders import require_outside
 from faceclr_cli.core.sources.person_names import name_key

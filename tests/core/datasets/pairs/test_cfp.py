@@ -7,7 +7,7 @@ import pytest
 from faceclr_cli.core.datasets.pairs.cfp import read_cfp
 from faceclr_cli.core.datasets.pairs.pair_files import Pair
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.metrics.roc import fold_numbers
+from faceclr_cli.core.metrics.cross_validation import fold_numbers
 
 
 @pytest.fixture

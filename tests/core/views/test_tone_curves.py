@@ -4,7 +4,7 @@ import torch
 import torchvision.transforms.v2.functional as vision
 from torch import Tensor
 
-from faceclr_cli.core.views import tones
+from faceclr_cli.core.views import tone_curves
 from tests.core.views.pixels import crops, each
 
 
@@ -21,21 +21,21 @@ def whole() -> Tensor:
 def test_posterizing_is_torchvisions() -> None:
     bits = torch.tensor([8, 7, 6, 5, 4])
     expected = each(lambda p, b: vision.posterize(p, int(b)), whole(), bits)
-    assert torch.equal(tones.posterize(whole().float(), bits), expected.float())
+    assert torch.equal(tone_curves.posterize(whole().float(), bits), expected.float())
 
 
 def test_solarizing_is_torchvisions() -> None:
     thresholds = torch.tensor([255.0, 200.0, 127.5, 77.0, 0.0])
     expected = each(lambda p, t: vision.solarize(p, float(t)), whole(), thresholds)
-    assert torch.equal(tones.solarize(whole().float(), thresholds), expected.float())
+    assert torch.equal(tone_curves.solarize(whole().float(), thresholds), expected.float())
 
 
 def test_autocontrast_is_torchvisions() -> None:
     # Where the quotient is a whole number, torchvision's may be a little less, and the value one less.
     torch.testing.assert_close(
-        tones.autocontrast(whole().float()), vision.autocontrast(whole()).float(), atol=1.0, rtol=0
+        tone_curves.autocontrast(whole().float()), vision.autocontrast(whole()).float(), atol=1.0, rtol=0
     )
 
 
 def test_equalizing_is_torchvisions() -> None:
-    assert torch.equal(tones.equalize(whole().float()), vision.equalize(whole()).float())
+    assert torch.equal(tone_curves.equalize(whole().float()), vision.equalize(whole()).float())
