@@ -91,10 +91,11 @@ from .metrics.classification import class_scores as class_scores
 from .metrics.classification import top_k_accuracy as top_k_accuracy
 from .metrics.cluster_agreement import ClusterScores as ClusterScores
 from .metrics.cluster_agreement import cluster_scores as cluster_scores
+from .metrics.cross_validation import FoldAccuracy as FoldAccuracy
+from .metrics.cross_validation import k_fold_accuracy as k_fold_accuracy
 from .metrics.gallery_search import Matches as Matches
 from .metrics.gallery_search import PeopleIndex as PeopleIndex
 from .metrics.knn import knn_accuracy as knn_accuracy
-from .metrics.roc import FoldAccuracy as FoldAccuracy
 from .metrics.roc import OperatingPoint as OperatingPoint
 from .metrics.roc import Roc as Roc
 from .metrics.roc import auc as auc
@@ -102,7 +103,6 @@ from .metrics.roc import best_threshold as best_threshold
 from .metrics.roc import cosine_scores as cosine_scores
 from .metrics.roc import eer as eer
 from .metrics.roc import every_pair as every_pair
-from .metrics.roc import k_fold_accuracy as k_fold_accuracy
 from .metrics.roc import roc as roc
 from .metrics.roc import tar_at_far as tar_at_far
 from .preparing.prepare import PreparePlan as PreparePlan

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from faceclr_cli.core.metrics.roc import Flags, Floats, best_threshold, require_comparable, tar_at_far
 

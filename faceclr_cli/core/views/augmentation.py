@@ -12,6 +12,7 @@ from torch import Tensor
 
 from faceclr_cli.core.views import color, geometry
 from faceclr_cli.core.views.blur import blur
+from faceclr_cli.core.views.light import side_light
 from faceclr_cli.core.views.rand_augment import OperationChains
 
 _SIMCLR_DRAWS = [2 * geometry.TRIES + 2, 1, 1, 2, 1, 4, 4, 1, 1, 1]
@@ -116,7 +117,7 @@ class SimCLRViews:
         def write(source: Tensor, rows: slice, result: Tensor) -> None:
             views = geometry.sample(source, maps[rows], self.size, inside=self.rotate == 0)
             if self.light:
-                views *= light.side_light(strengths[rows], directions[rows], self.size)
+                views *= side_light(strengths[rows], directions[rows], self.size)
             views = color.apply_matrices(colors[rows], views, scale=1 / 127.5, offset=-1).clamp_(-1, 1)
             result.copy_(views)
             which = blurred[rows].nonzero()[:, 0].to(crops.device, non_blocking=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from faceclr_cli.core.metrics.cross_validation import k_fold_accuracy
 from faceclr_cli.core.metrics.roc import (
     auc,
     balanced_threshold,
@@ -13,7 +14,6 @@ from faceclr_cli.core.metrics.roc import (
     cosine_scores,
     eer,
     every_pair,
-    k_fold_accuracy,
     roc,
     tar_at_far,
 )
