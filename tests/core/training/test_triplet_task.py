@@ -27,6 +27,7 @@ from faceclr_cli.core.training import validation as embedded_module
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.trainers import train as run
+from faceclr_cli.core.training.training_sets import TrainingSets
 from faceclr_cli.core.training.triplet_task import should_use_hard_negatives
 from tests.core.training.toy import SMALL, Heard, make_faces, make_split, weights
 
@@ -175,7 +176,8 @@ def test_processes_share_whole_triplets_of_the_same_batches(mining: Mining, proc
     faces = join([(split, open_packed(open_faces(split), Silent()))])
     config = TripletConfig(**{**SMALL, "mining": mining, "batch_size": 100})
     architecture = Architecture(backbone="test_convnext", embedding_dim=8, image_size=32)
-    task = build_task(config, EncoderNetwork(architecture), faces)
+    sets = TrainingSets(train=faces, new_people=None, known_people=None, lfw=None)
+    task = build_task(config, EncoderNetwork(architecture), sets)
     (batch,) = task.batches(0)
     assert len(batch) == 99
     parts = [task.share(batch, rank, processes) for rank in range(processes)]
