@@ -82,6 +82,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     origin = None
     if config.starts_from_encoder:
         is_built_in = config.init == "sface"
+        _require_own_form(config.init)
         if not is_built_in:
             resolved = replace(resolved, init=str(Path(config.init).resolve()))
         if previous is None:
@@ -113,6 +114,14 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     if previous is not None and out is not None:
         _require_same(resolved, previous, out)
     return ResolvedOptions(config=resolved, data=data, val=val, out=out, origin=origin)
+
+
+def _require_own_form(init: str) -> None:
+    """Rejects files and hub models of other projects: `import` measures which pixels and which alignment they need."""
+    if init.startswith("hf-hub:") or Path(init).is_file():
+        raise ModelError(
+            f"--init {init}: made by another project; first run: faceclr import {init} -o ENCODER, then --init ENCODER"
+        )
 
 
 def is_resuming(config: TrainConfig, out: Path) -> bool:

@@ -19,7 +19,7 @@ from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork
-from faceclr_cli.core.errors import TerminatedRunError
+from faceclr_cli.core.errors import ModelError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Notice
 from faceclr_cli.core.training.trainers import TrainResult, train
 from faceclr_cli.core.training.tuning import LORA_RANK, learning_rate_scales, merged_state, select_weights
@@ -162,6 +162,14 @@ def test_a_stopped_run_of_fine_tuning_resumes_to_the_same_bytes(split: Path, tra
 def test_tuning_without_trained_weights_is_refused(config: type, split: Path) -> None:
     with pytest.raises(ValueError, match="--tune lora needs trained weights"):
         config(data=(split,), tune="lora")
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "hf-hub:someone/model"])
+def test_encoders_of_others_are_imported_first(name: str, split: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").touch()
+    init = name if name.startswith("hf-hub:") else str(tmp_path / name)
+    with pytest.raises(ModelError, match=r"made by another project; first run: faceclr import .* -o ENCODER"):
+        train(CenterConfig(data=(split,), out=tmp_path / "run", init=init, **OPTIONS), Heard())
 
 
 def test_what_contradicts_tuning_is_refused(split: Path, trained: Path) -> None:
