@@ -38,9 +38,9 @@ class Counting(SFaceEncoder):
 
     embedded = 0
 
-    def embed(self, crops: np.ndarray) -> np.ndarray:
+    def embed_unnormalized(self, crops: np.ndarray) -> np.ndarray:
         self.embedded += len(crops)
-        return super().embed(crops)
+        return super().embed_unnormalized(crops)
 
 
 @pytest.fixture(autouse=True)
