@@ -22,6 +22,9 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 _LISTED = 4
 _COUNTER = "num_batches_tracked"
 _DEFAULT_SIZE = 112
+# Networks that are larger are attacks on the memory: nothing of the kind is public.
+_LARGEST_DIM = 4096
+_LARGEST_SIZE = 512
 # Classifiers of this many outputs are taken for embedding layers; all others are classifiers over people or objects.
 _EMBEDDING_DIMS = frozenset({64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048})
 
@@ -92,8 +95,14 @@ def _load_recognized(path: Path, found: Recognized, outer: Weights, backbone: st
         )
     if backbone not in (None, name):
         raise ModelError(f"{path}: not the weights of {backbone} but of {name} (the form of {found.source})")
+    architecture = found.architecture
+    if not (0 < architecture.embedding_dim <= _LARGEST_DIM and architecture.image_size <= _LARGEST_SIZE):
+        raise ModelError(
+            f"{path}: not the weights of {name}: they would take pictures of {architecture.image_size} pixels and give "
+            f"embeddings of {architecture.embedding_dim} numbers"
+        )
     normalization = found.normalization or InputNormalization()
-    network = EncoderNetwork(replace(found.architecture, normalization=normalization), initialize_head=False)
+    network = _build(path, replace(architecture, normalization=normalization))
     left_out = fit_weights(network, {**outer, **found.weights}, found.key_map, path)
     return ForeignNetwork(
         network=network,
@@ -101,6 +110,13 @@ def _load_recognized(path: Path, found: Recognized, outer: Weights, backbone: st
         template=found.template,
         notices=(f"recognized as {name} of {found.source}", *left_out),
     )
+
+
+def _build(path: Path, architecture: Architecture) -> EncoderNetwork:
+    try:
+        return EncoderNetwork(architecture, initialize_head=False)
+    except ConfigError as error:
+        raise ModelError(f"{path}: not the weights of {architecture.backbone} ({error})") from error
 
 
 def _load_timm(

@@ -78,8 +78,8 @@ def _count(weights: Weights, pattern: str) -> int:
     return len({match[0] for match in found if match})
 
 
-def _dim(shape: tuple[int, ...]) -> int:
-    return shape[0] if shape else 512
+def _dim(shape: tuple[int, ...], default: int = 512) -> int:
+    return shape[0] if shape else default
 
 
 # insightface's arcface_torch
@@ -186,7 +186,7 @@ def _read_mobilefacenet(
     def read(weights: Weights) -> Recognized:
         linear = _shape(weights, f"{names.linear}.weight")
         kernel = _shape(weights, f"{names.parts(names.pooling, 0)}.weight")
-        width = _dim(_shape(weights, f"{names.parts(names.stem[0], 0)}.weight"))
+        width = _dim(_shape(weights, f"{names.parts(names.stem[0], 0)}.weight"), 64)
         side = kernel[2] if len(kernel) == 4 else 7
         args: dict[str, bool | int | float | str] = {"width": width} if width != 64 else {}
         if is_foamliu:

@@ -113,7 +113,7 @@ def read_torch_file(path: Path) -> Any:
         raise ModelError(f"{path}: no such file") from None
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, *PICKLE_ERRORS) as error:
+    except (zipfile.BadZipFile, NotImplementedError, *PICKLE_ERRORS) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{path}: not a PyTorch checkpoint, or damaged ({reason})") from error
 
@@ -135,7 +135,9 @@ def _read_zip(path: Path) -> Any:
     memory = _map(path)
 
     def read(name: str) -> NDArray[np.uint8]:
-        entry = entries[folder + name]
+        entry = entries.get(folder + name)
+        if entry is None:
+            raise ValueError(f"it has no {name}")
         header = entry.header_offset
         # The local header has a name and an extra field of its own lengths.
         lengths = memory[header + 26 : header + _LOCAL_HEADER].view("<u2")
@@ -161,7 +163,7 @@ def _read_legacy(path: Path) -> Any:
         memory = _map(path)
 
         def read(key: str) -> NDArray[np.uint8]:
-            start, length = starts[key]
+            start, length = starts.get(key, (len(memory), 1))
             if start + length > len(memory):
                 raise ValueError("its data ends too early")
             return memory[start : start + length].copy()  # Numbers may be unaligned there.

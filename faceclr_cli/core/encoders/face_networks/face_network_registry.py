@@ -15,6 +15,8 @@ from faceclr_cli.core.encoders.face_networks.sface_network import LAST_EPS, SFac
 from faceclr_cli.core.encoders.heads import GlobalBatchNorm, embedding_layer
 from faceclr_cli.core.errors import ConfigError
 
+_MOBILEFACENET_WIDTHS = (64, 128, 192, 256)
+
 Arguments = Mapping[str, bool | int | float | str]
 
 
@@ -89,8 +91,8 @@ def _ir_head(features: int, embedding_dim: int) -> nn.Module:
 
 def _mobilefacenet_backbone(image_size: int, pool: Pool, args: Arguments) -> nn.Module:
     width, activation = args.get("width", 64), args.get("activation", "prelu")
-    if isinstance(width, bool) or not isinstance(width, int) or width < 64 or width % 64:
-        raise ConfigError(f"--backbone-args width={width}: must be a multiple of 64")
+    if isinstance(width, bool) or not isinstance(width, int) or width not in _MOBILEFACENET_WIDTHS:
+        raise ConfigError(f"--backbone-args width={width}: must be 64, 128, 192 or 256")
     if activation not in ("prelu", "relu6"):
         raise ConfigError(f"--backbone-args activation={activation}: must be prelu or relu6")
     has_pointwise_stem = args.get("pointwise_stem", False)

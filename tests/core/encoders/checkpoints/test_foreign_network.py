@@ -16,9 +16,12 @@ from torch import Tensor
 
 from faceclr_cli.core.encoders.architecture import InputNormalization
 from faceclr_cli.core.encoders.checkpoints.foreign_network import ForeignNetwork, load_checkpoint_network
+from faceclr_cli.core.encoders.description import Card
+from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, save_encoder
 from faceclr_cli.core.encoders.face_networks.iresnet import BLOCKS
 from faceclr_cli.core.encoders.network import normalize_pixels
 from faceclr_cli.core.errors import ConfigError, ModelError
+from faceclr_cli.core.faces.fingerprint import Fingerprint
 from tests.core.encoders.checkpoints import foreign_modules
 from tests.core.encoders.face_networks import functional
 
@@ -209,6 +212,28 @@ def test_a_public_checkpoint_gives_the_embeddings_of_its_network(make: Callable[
     assert all(parameter.is_contiguous() for parameter in foreign.network.parameters())
 
 
+@pytest.mark.parametrize("make", [tface, foamliu, openface], ids=["ir18", "mobilefacenet", "nn4_small2"])
+def test_it_is_saved_as_an_encoder(make: Callable[[], Form], tmp_path: Path) -> None:
+    form = make()
+    torch.save(form.state, tmp_path / "c.pth")
+    network = load_checkpoint_network(tmp_path / "c.pth", None).network
+    fingerprint = Fingerprint(
+        detector="none",
+        detector_digest="0" * 16,
+        template="arcface",
+        size=form.size,
+        interpolation="none",
+        padding="none",
+    )
+    card = Card(command="import", config={}, data="", pictures=0, people={})
+    save_encoder(tmp_path / "encoder", network, fingerprint, card=card)
+    encoder = load_encoder_folder(tmp_path / "encoder", "cpu")
+    crops = crops_of(form.size)
+    with torch.inference_mode():
+        expected = torch.nn.functional.normalize(form.forward(form.pixels(crops)))
+    functional.assert_same(torch.from_numpy(encoder.embed(crops.numpy())), expected)
+
+
 def test_heads_that_are_left_out_are_named(tmp_path: Path) -> None:
     form = adaface()
     torch.save(form.wrap(form.state), tmp_path / "c.ckpt")
@@ -274,6 +299,25 @@ def test_counters_of_batches_may_be_missing(tmp_path: Path) -> None:
     state = {name: value for name, value in functional.draw_mobilefacenet().items() if value.ndim}
     torch.save(state, tmp_path / "c.pth")
     assert load_checkpoint_network(tmp_path / "c.pth", None).network.architecture.embedding_dim == 512
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("linear.weight", (10**9, 0), "embeddings of 1000000000 numbers"),
+        ("conv_6_dw.conv.weight", (512, 1, 10**6, 0), "pictures of 16000000 pixels"),
+        ("conv1.conv.weight", (64 * 10**6, 0), "width=64000000: must be 64"),
+        ("conv1.conv.weight", (), "1 of the wrong shape"),
+    ],
+)
+def test_shapes_that_would_fill_the_memory_are_refused(
+    name: str, shape: tuple[int, ...], message: str, tmp_path: Path
+) -> None:
+    state = functional.draw_mobilefacenet()
+    state[name] = torch.zeros(shape)
+    torch.save(state, tmp_path / "c.pth")
+    with pytest.raises(ModelError, match=message):
+        load_checkpoint_network(tmp_path / "c.pth", None)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -249,6 +249,27 @@ def test_a_damaged_file_is_an_error_of_one_line(damage: Callable[[Path], None], 
         read_weights(path)
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_changed_bytes_are_an_error_or_other_weights(is_zip: bool, tmp_path: Path) -> None:
+    path = tmp_path / "c.pth"
+    content = {
+        "state_dict": {f"{name}.weight": torch.randn(3, 4) for name in "abc"},
+        "h": Hyperparameters(sizes={1, 2}),
+    }
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    original, generator = path.read_bytes(), np.random.default_rng(0)
+    errors = 0
+    for _ in range(300):
+        changed = np.frombuffer(original, np.uint8).copy()
+        changed[generator.integers(0, len(changed), 8)] = generator.integers(0, 256, 8)
+        path.write_bytes(changed.tobytes())
+        try:
+            read_weights(path)
+        except ModelError:
+            errors += 1
+    assert errors > 100
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_what_holds_no_weights_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "names": ["a"]}, tmp_path / "c.pth")

@@ -193,7 +193,7 @@ def test_pictures_too_small_for_the_network_are_refused() -> None:
     [
         ("iresnet18", ("patch_size", 2), "iresnet18 does not have this argument; it takes none"),
         ("mobilefacenet", ("wdith", 64), "does not have this argument; it takes width, activation, pointwise_stem"),
-        ("mobilefacenet", ("width", 100), "width=100: must be a multiple of 64"),
+        ("mobilefacenet", ("width", 100), "width=100: must be 64, 128, 192 or 256"),
         ("mobilefacenet", ("activation", "tanh"), "activation=tanh: must be prelu or relu6"),
         ("mobilefacenet", ("pointwise_stem", 2), "pointwise_stem=2: must be true or false"),
     ],
