@@ -6,11 +6,15 @@ batches in memory, with the same number of threads and batch size, in alternatin
 measured twice: in a separate process, as in a script without faceclr, and in the process of embed, which keeps freed
 memory for the next batch and is the fastest possible.
 
+`sface`: the built-in encoder in each engine, and `faceclr embed` with it in float32 and bf16, in one run. Faces are
+compared with the bare forward, photographs with both stages one after the other: 1 / (1 / detection + 1 / forward).
+
 `size`: runs `faceclr embed` as a process on folders with increasing numbers of prepared faces, which are links to a
 few drawings, with a network small enough for millions of faces in minutes. Prints the peak memory, and the size of the
 store relative to its numbers and paths.
 
     python benchmarks/embed.py rate FACES --rounds 5
+    python benchmarks/embed.py sface FACES --photos PHOTOS
     python benchmarks/embed.py size --rows 10000 100000 1000000
 """
 
@@ -28,6 +32,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,10 +41,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import stamp, write_json
-from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.configs.embed import ComputePrecision, EmbedConfig
 from faceclr_cli.core.configs.export import ExportConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo
@@ -179,6 +185,127 @@ def measure_rate(arguments: argparse.Namespace) -> None:
                 print(f"  ratio {statistics.median(ratios):.2f} (rounds: {each})", flush=True)
 
 
+def measure_sface(arguments: argparse.Namespace) -> None:
+    """Prints the pictures per second of each engine of `sface`, and of `faceclr embed` with it."""
+    from faceclr_cli.core.encoders.built_in_network import load_sface_encoder
+    from faceclr_cli.core.encoders.loader import load_encoder
+
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        faces = links_to_some(arguments.faces, place / "faces", arguments.pictures)
+        batches = parts_of(
+            np.stack([read_photo(faces / name) for name in open_faces(faces).paths]), arguments.batch_size
+        )
+        count = sum(map(len, batches))
+        engines: dict[str, Encoder] = {
+            "OpenCV": load_encoder("sface", "cpu", one_off=True),
+            "PyTorch": load_sface_encoder("cpu"),
+            "ONNX Runtime": load_encoder("sface", "cpu"),
+            "PyTorch bf16": load_encoder("sface", "cpu", precision="bf16"),
+        }
+        forward = {name: timed(partial(embed_all, encoder, batches)) for name, encoder in engines.items()}
+        embed_faces = {
+            "ONNX Runtime": embedder(faces, place, count, arguments.batch_size, "float32"),
+            "PyTorch bf16": embedder(faces, place, count, arguments.batch_size, "bf16"),
+        }
+        rates: dict[str, list[float]] = {}
+        for number in range(arguments.rounds + 1):
+            for name, run in forward.items():
+                note_rate(rates, f"{name}, bare forward", number, count, run)
+                if name in embed_faces:
+                    note_rate(rates, f"{name}, embed faces", number, count, embed_faces[name])
+        print_ratios(rates, "embed faces", "bare forward")
+        if arguments.photos is not None:
+            measure_photos(arguments, rates, place)
+
+
+def measure_photos(arguments: argparse.Namespace, rates: dict[str, list[float]], place: Path) -> None:
+    """Prints the photographs per second of detection alone and of `faceclr embed`."""
+    from faceclr_cli.core.embeddings.crop_source import LoadedPicture, list_pictures, open_source
+    from faceclr_cli.core.encoders.sface_description import sface_fingerprint
+
+    config, wanted = EmbedConfig(faces=arguments.photos), sface_fingerprint()
+    listing = list_pictures(config, arguments.photos, wanted, Silent())
+    folder = place / "photos"
+    for photo in islice(listing.photos, arguments.pictures):
+        (folder / photo.name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / photo.name).symlink_to(photo.path.resolve())
+    source = open_source("largest", list_pictures(config, folder, wanted, Silent()), wanted)
+
+    def detect() -> int:
+        return sum(isinstance(item, LoadedPicture) for item in source.load(2 * arguments.batch_size, in_bursts=True))
+
+    count = detect()
+    runs = {
+        "ONNX Runtime": embedder(folder, place, count, arguments.batch_size, "float32"),
+        "PyTorch bf16": embedder(folder, place, count, arguments.batch_size, "bf16"),
+    }
+    own: dict[str, list[float]] = {}
+    for number in range(arguments.rounds + 1):
+        note_rate(own, "detection", number, count, timed(detect))
+        for name, run in runs.items():
+            note_rate(own, name, number, count, run)
+    for name in runs:
+        forward = rates[f"{name}, bare forward"]
+        ratios = [
+            whole * (1 / found + 1 / alone)
+            for whole, found, alone in zip(own[name], own["detection"], forward, strict=True)
+        ]
+        print(
+            f"{name}, embed photographs  {statistics.median(own[name]):.0f} per second, detection "
+            f"{statistics.median(own['detection']):.0f}, ratio to both stages {statistics.median(ratios):.2f}"
+        )
+
+
+def embedder(faces: Path, place: Path, count: int, batch: int, precision: ComputePrecision) -> Callable[[], float]:
+    """Returns a function that runs `embed` with a new store, and returns its seconds without loading the encoder."""
+    from faceclr_cli.core.embeddings.embed import embed
+
+    def run() -> float:
+        out = place / f"{precision}.h5"
+        out.unlink(missing_ok=True)
+        result = embed(EmbedConfig(faces=faces, out=out, device="cpu", batch_size=batch, precision=precision), Silent())
+        if result.faces != count:
+            raise SystemExit(f"{result.faces} of {count} pictures embedded")
+        return result.seconds
+
+    return run
+
+
+def embed_all(encoder: Encoder, batches: list[Crops]) -> None:
+    """Embeds batches in memory."""
+    for batch in batches:
+        encoder.embed(batch)
+
+
+def timed(run: Callable[[], object]) -> Callable[[], float]:
+    """Returns a function that runs another and returns its seconds."""
+
+    def measure() -> float:
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
+
+    return measure
+
+
+def note_rate(rates: dict[str, list[float]], name: str, number: int, count: int, run: Callable[[], float]) -> None:
+    """Measures a run and keeps its rate, except in round 0."""
+    seconds = run()
+    if number:
+        rates.setdefault(name, []).append(count / seconds)
+
+
+def print_ratios(rates: dict[str, list[float]], of: str, to: str) -> None:
+    """Prints the medians, and the medians of the ratios of pairs."""
+    for name, each in rates.items():
+        line = f"{name:<28} {statistics.median(each):.0f} per second"
+        if name.endswith(of):
+            pairs = zip(each, rates[name.replace(of, to)], strict=True)
+            line += f", ratio {statistics.median(mine / theirs for mine, theirs in pairs):.2f}"
+        print(line, flush=True)
+
+
 def links_to_some(faces: Path, out: Path, count: int) -> Path:
     """Creates a folder with links to the first prepared faces."""
     folder = open_faces(faces)
@@ -257,6 +384,13 @@ def main() -> None:
     rate.add_argument("--batch-size", type=int, default=64)
     rate.add_argument("--rounds", type=int, default=5)
     rate.set_defaults(run=measure_rate)
+    sface = parsers.add_parser("sface")
+    sface.add_argument("faces", type=Path, help="prepared faces of 112x112")
+    sface.add_argument("--photos", type=Path, help="a folder of photographs")
+    sface.add_argument("--pictures", type=int, default=1000)
+    sface.add_argument("--batch-size", type=int, default=64)
+    sface.add_argument("--rounds", type=int, default=5)
+    sface.set_defaults(run=measure_sface)
     size = parsers.add_parser("size")
     size.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     size.add_argument("--scratch", type=Path, help="folder for temporary files, with enough inodes")

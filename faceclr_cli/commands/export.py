@@ -15,7 +15,7 @@ def run(config: ExportConfig, console: Console) -> None:
     result = export(config, console.reporter)
     rows = {
         "graph": f"crops of {result.crop_size} x {result.crop_size} pixels to {result.dim} dimensions, "
-        "{result.precision}",
+        f"{result.precision}",
         "checked": f"{result.crops} random crops, cosine similarity to PyTorch at least {result.cosine:.7f}",
         "written to": f"{result.out} ({result.bytes / 1e6:.1f} MB)",
     }

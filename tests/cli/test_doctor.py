@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,17 @@ def test_where_all_is_well_it_says_what_is_there_and_exits_0() -> None:
     report = json.loads(done.stdout)
     assert report["ok"] is True
     found = {check["name"]: check["found"] for check in report["checks"]}
-    assert list(found) == ["system", "packages", "extras", "torch", "devices", "weights", "face", "cache"]
+    assert list(found) == [
+        "system",
+        "packages",
+        "extras",
+        "onnxruntime",
+        "torch",
+        "devices",
+        "weights",
+        "face",
+        "cache",
+    ]
     assert "opencv-python-headless 4." in found["packages"]
     assert re.search(r"similarity 0\.[6-9]\d+ to a small, dark copy", found["face"])
     assert "SFace fb143eea07838aa5 (Apache-2.0" in found["weights"]
@@ -57,6 +67,27 @@ def test_a_missing_package_is_named_with_what_to_type(monkeypatch: pytest.Monkey
     for text in ("nosuchpackage>=2 is missing", "typer>=99 is required, but 0.", "pip install --upgrade faceclr"):
         assert text in done.stderr
     assert "other" not in done.stderr
+
+
+def test_two_builds_of_onnx_runtime_are_named_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {"onnxruntime": "1.23.0", "onnxruntime-gpu": "1.22.0"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(doctor, "_CHECKS", {"onnxruntime": doctor._runtime})
+    done = typed()
+    assert done.exit_code == 2
+    for text in (
+        "onnxruntime 1.23.0 and onnxruntime-gpu 1.22.0 overwrite each other",
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
+    ):
+        assert text in done.stderr
+    del installed["onnxruntime-gpu"]
+    assert re.search(r"onnxruntime 1\.23\.0 with .*CPUExecutionProvider", typed().stdout)
 
 
 def test_a_cache_that_cannot_be_written_is_exit_2_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,7 @@ PHOTOS = "photos/person-01/01.jpg photos/person-01/02.jpg"
         ("prepare photos --config wrong.toml", 2, "did you mean size?"),
         ("embed others", 3, "size is 96 and 112"),
         ("embed faces -o faces.h5", 3, "holds embeddings of another encoder (pixels"),
-        ("embed faces --device cuda", 2, "runs only on the CPU"),
+        ("embed faces -m pixels --device cuda", 2, "runs only on the CPU"),
         (f"verify {PHOTOS} --model nowhere", 4, "no such folder"),
         (f"verify {PHOTOS} --model notes", 4, "holds no encoder"),
         (f"verify {PHOTOS} --model pixels", 2, "this encoder has no calibrated threshold"),

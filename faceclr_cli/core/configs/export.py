@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, check_limits, option
 
@@ -16,8 +17,11 @@ class ExportConfig:
     out: Path | None = option(
         None,
         short="-o",
-        metavar="FILE.onnx",
-        help="Output file (default: encoder.onnx in the encoder folder, where --model RUN finds it, or sface.onnx)",
+        metavar="FILE.onnx|FOLDER",
+        help="Output file (default: encoder.onnx or timm in the encoder folder; --model RUN finds encoder.onnx)",
+    )
+    format: Literal["onnx", "timm"] = option(
+        "onnx", help="'onnx': one file; 'timm': a folder for timm.create_model, for timm models with --pool mean"
     )
     half: bool = option(
         False, help="Convert weights and activations to float16: half the size, slightly different embeddings"
@@ -25,5 +29,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_limits(self)
-        if self.out is not None and self.out.suffix.lower() != ".onnx":
+        if self.format == "timm" and self.half:
+            raise ValueError("--half applies only to --format onnx")
+        if self.format == "onnx" and self.out is not None and self.out.suffix.lower() != ".onnx":
             raise ValueError(f"--out {self.out}: the file name must end in .onnx")

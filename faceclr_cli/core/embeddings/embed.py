@@ -118,6 +118,7 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
         fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,
         encoder=encoder.name,
         encoder_digest=encoder.digest,
+        precision=config.precision,
         flip=config.flip,
         calibration=encoder.calibration,
         config=to_json(config),

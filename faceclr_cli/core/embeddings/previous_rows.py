@@ -113,6 +113,8 @@ def _require_same_settings(store: OpenStore, origin: StoreOrigin, name: str, *, 
         there.fingerprint.require_same(origin.fingerprint, name, "these faces")
     except FingerprintError as error:
         raise FingerprintError(f"{error}, or {advice}") from None
+    if there.precision != origin.precision:
+        raise DataError(f"{name}: was made with --precision {there.precision}; do the same, or {advice}")
     for option, theirs, ours in (("--flip", there.flip, origin.flip), ("--half", store.shape.half, half)):
         if theirs is not ours:
             raise DataError(f"{name}: was made {'with' if theirs else 'without'} {option}; do the same, or {advice}")

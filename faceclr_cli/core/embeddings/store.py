@@ -40,6 +40,7 @@ class StoreOrigin:
         fingerprint: Preprocessing of the photographs up to the input of the network.
         encoder: Name of the encoder.
         encoder_digest: SHA-256 of its weights.
+        precision: Precision of the computation: `float32` or `bf16`.
         flip: True if the embeddings of each face and its mirror image were averaged.
         calibration: Calibration of the encoder, or None.
         config: The resolved config of the run.
@@ -48,6 +49,7 @@ class StoreOrigin:
     fingerprint: Fingerprint
     encoder: str
     encoder_digest: str
+    precision: str = "float32"
     flip: bool = False
     calibration: Calibration | None
     config: Mapping[str, Any]
@@ -58,6 +60,7 @@ class StoreOrigin:
             "schema": _SCHEMA,
             "encoder": self.encoder.encode("utf-8", "backslashreplace").decode(),
             "encoder_digest": self.encoder_digest,
+            "precision": self.precision,
             "flip": self.flip,
             "fingerprint": self.fingerprint.to_json(),
         }
@@ -81,6 +84,7 @@ class StoreOrigin:
             fingerprint=Fingerprint.from_json(json.loads(attributes["fingerprint"]), str(path)),
             encoder=str(attributes["encoder"]),
             encoder_digest=str(attributes["encoder_digest"]),
+            precision=str(attributes.get("precision", "float32")),
             flip=bool(attributes["flip"]),
             calibration=None if calibration is None else Calibration.from_json(json.loads(calibration)),
             config=json.loads(attributes["config"]),

@@ -57,7 +57,7 @@ def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool, 
         return _build_nn4(pool, args)
     if name in FACE_NETWORKS:
         return build_face_backbone(name, image_size=image_size, pool=pool, args=args)
-    settings = {"num_classes": 0, **_size_settings(name, image_size), **({"global_pool": ""} if pool == "none" else {})}
+    settings = {"num_classes": 0, **timm_settings(name, image_size), **({"global_pool": ""} if pool == "none" else {})}
     if args:
         _require_arguments(name, settings, args)
         settings |= dict(args)
@@ -130,7 +130,7 @@ def _feature_shape(backbone: nn.Module, image_size: int) -> tuple[int, ...]:
     return tuple(features.shape[1:])
 
 
-def _size_settings(name: str, image_size: int) -> dict[str, Any]:
+def timm_settings(name: str, image_size: int) -> dict[str, Any]:
     """Vision transformers take their input size at construction; convolutional networks do not have the option."""
     settings = timm.get_pretrained_cfg(name)
     return {"img_size": image_size} if settings is not None and settings.fixed_input_size else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,16 @@ def require_size(path: Path, largest: int) -> None:
     """
     if path.is_file() and (size := path.stat().st_size) > largest:
         raise ModelError(f"{path}: {size / 2**30:.1f} GiB, larger than any file that faceclr writes")
+
+
+def rounded_digest(digest: str, precision: str) -> str:
+    """Returns the digest of an encoder that computes in a lower precision: its embeddings do not mix with others.
+
+    Args:
+        digest: SHA-256 of the weights.
+        precision: The precision, such as `float16`.
+    """
+    return hashlib.sha256(f"{digest} {precision}".encode()).hexdigest()
 
 
 def parse_description(content: Mapping[str, Any], origin: str, folder: Path) -> Description:

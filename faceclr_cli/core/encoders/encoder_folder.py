@@ -17,7 +17,15 @@ from safetensors.torch import load_file
 from faceclr_cli.core.artifacts import atomic_folder, digest_file, stamp, write_json
 from faceclr_cli.core.configs.embed import ComputePrecision
 from faceclr_cli.core.encoders.calibration_record import Calibration
-from faceclr_cli.core.encoders.description import DESCRIPTION, GRAPH_ONLY, WEIGHTS, Card, Description, read_description
+from faceclr_cli.core.encoders.description import (
+    DESCRIPTION,
+    GRAPH_ONLY,
+    WEIGHTS,
+    Card,
+    Description,
+    read_description,
+    rounded_digest,
+)
 from faceclr_cli.core.encoders.devices import find_torch_device
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.tensor_file import write_tensors
@@ -47,7 +55,7 @@ class TorchEncoder:
         self.name = description.name
         self.dim = description.architecture.embedding_dim
         self.fingerprint = description.fingerprint
-        self.digest = description.digest
+        self.digest = description.digest if precision == "float32" else rounded_digest(description.digest, precision)
         self.calibration = description.calibration
         self.card = description.card
         self.trained_on = description.card.people.keys() or None

@@ -1,23 +1,26 @@
-"""`faceclr export`: writes an encoder as one ONNX file and verifies it against PyTorch."""
+"""`faceclr export`: writes an encoder as one ONNX file or a timm folder, and verifies it against PyTorch."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.artifacts import atomic_folder, atomic_path
 from faceclr_cli.core.configs.export import ExportConfig
 from faceclr_cli.core.encoders.built_in_network import load_sface_network
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
 from faceclr_cli.core.encoders.description import GRAPH, Description
 from faceclr_cli.core.encoders.encoder_folder import TorchEncoder, load_network
-from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.encoders.sface_description import NAME as SFACE
 from faceclr_cli.core.encoders.sface_description import describe_sface
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
@@ -27,6 +30,7 @@ from faceclr_cli.core.text import display_path
 if TYPE_CHECKING:
     from faceclr_cli.core.encoders.onnx_file import Precision
 
+TIMM_CONFIG = "config.json"
 HALF_GRAPH = "encoder-half.onnx"
 CROPS = 256
 LEAST_COSINE = {"float32": 0.9999, "float16": 0.999}
@@ -75,6 +79,8 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     """
     from faceclr_cli.core.encoders.graph_copy import find_graph_only
 
+    if config.format == "timm":
+        return _export_folder(config, reporter)
     imported = find_graph_only(config.run)
     if imported is not None:
         return _export_imported(config, imported)
@@ -129,6 +135,47 @@ def _export_imported(config: ExportConfig, description: Description) -> ExportRe
     )
 
 
+def _export_folder(config: ExportConfig, reporter: Reporter) -> ExportResult:
+    from faceclr_cli.core.encoders.timm_export import TimmNetwork, require_timm_form, write_timm_folder
+
+    network, description = _load_source(config.run)
+    require_timm_form(network.architecture)
+    out = config.out or description.folder / "timm"
+    if out.exists() and not (out / TIMM_CONFIG).is_file():
+        raise ConfigError(f"{display_path(out)}: exists, and is not a folder of a timm model; choose another -o")
+    encoder = TorchEncoder(description, network, torch.device("cpu"))
+    try:
+        with atomic_folder(out) as temporary:
+            write_timm_folder(temporary, network, description)
+            exported = TimmNetwork(temporary, network.architecture).eval()
+            cosine = _compare_embeddings(
+                partial(_embed_by, exported, network.architecture.image_size),
+                encoder,
+                LEAST_COSINE["float32"],
+                reporter,
+            )
+            size = sum(path.stat().st_size for path in temporary.iterdir())
+    except ModelError as error:
+        raise ModelError(f"{display_path(config.run)}: not exported: {error}") from error
+    except OSError as error:
+        raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
+    return ExportResult(
+        out=out,
+        bytes=size,
+        crop_size=network.architecture.image_size,
+        dim=encoder.dim,
+        precision="float32",
+        crops=CROPS,
+        cosine=cosine,
+    )
+
+
+@torch.inference_mode()
+def _embed_by(network: nn.Module, size: int, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    embeddings: NDArray[np.float32] = network(normalize_pixels(torch.tensor(crops), size)).numpy()
+    return embeddings
+
+
 def _load_source(run: Path) -> tuple[EncoderNetwork, Description]:
     """Returns the built-in encoder for its name, if there is no folder of this name."""
     if run == Path(SFACE) and not run.exists():
@@ -159,15 +206,23 @@ def _compare_with_torch(path: Path, encoder: TorchEncoder, bound: float, reporte
     from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
     from faceclr_cli.core.encoders.onnx_file import read_onnx
 
-    batches = np.split(_random_crops(encoder.fingerprint.size), [1, 4, 36, 100, 164, 228])
     try:
-        exported, original = OnnxEncoder(read_onnx(path)), CheckedEncoder(encoder)
-        least = [
-            np.sum(original.embed(crops).astype(np.float64) * exported.embed(crops), axis=1).min()
-            for crops in track(batches, reporter, "comparing with PyTorch", total=len(batches), unit="batches")
-        ]
+        return _compare_embeddings(OnnxEncoder(read_onnx(path)).embed, encoder, bound, reporter)
     except ModelError as error:
         raise ModelError(str(error).removeprefix(f"{display_path(path)}: ")) from error
+
+
+def _compare_embeddings(
+    embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]], encoder: TorchEncoder, bound: float, reporter: Reporter
+) -> float:
+    batches, original = (
+        np.split(_random_crops(encoder.fingerprint.size), [1, 4, 36, 100, 164, 228]),
+        CheckedEncoder(encoder),
+    )
+    least = [
+        np.sum(original.embed(crops).astype(np.float64) * embed(crops), axis=1).min()
+        for crops in track(batches, reporter, "comparing with PyTorch", total=len(batches), unit="batches")
+    ]
     cosine = float(np.min(least))
     if not cosine >= bound:
         raise ModelError(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from faceclr_cli.core.encoders.description import Description, parse_description, require_size
+from faceclr_cli.core.encoders.description import Description, parse_description, require_size, rounded_digest
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.text import display_path
 
@@ -48,7 +48,7 @@ class OnnxFile:
         trained = self.description.digest
         if self.precision == "float32":
             return trained
-        return hashlib.sha256(f"{trained} {self.precision}".encode()).hexdigest()
+        return rounded_digest(trained, self.precision)
 
     def matches(self, description: Description) -> bool:
         """True if the file was exported from the described encoder, apart from its calibration."""

@@ -98,7 +98,7 @@ SFACE = Weights(
     license="Apache-2.0",
     origin="https://github.com/opencv/opencv_zoo/tree/main/models/face_recognition_sface",
 )
-"""Face encoder, 128 dimensions, block-quantized to int8 (Zhong et al., SFace, 2021)."""
+"""Face encoder, 128 dimensions, a float network whose weights are stored in 8 bits (Zhong et al., SFace, 2021)."""
 
 MTCNN = tuple(
     Weights(

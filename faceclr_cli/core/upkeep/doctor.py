@@ -19,6 +19,9 @@ from faceclr_cli.core.workers.capacity import cores
 _OPTIONAL = {"mtcnn": "facenet-pytorch", "onnx": "onnxruntime", "search": "faiss-cpu", "cluster": "distributed"}
 """The main package of each extra."""
 
+_RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
+"""Builds of ONNX Runtime that share a folder, the plain one first."""
+
 _PHOTOGRAPH = "mpl-data/sample_data/grace_hopper.jpg"
 """A public-domain portrait by the US Navy that is part of matplotlib."""
 
@@ -114,6 +117,27 @@ def _extras() -> str:
     return ", ".join(found)
 
 
+def _runtime() -> str:
+    """Checks that one build of ONNX Runtime is installed: builds overwrite each other's files."""
+    builds = []
+    for package in _RUNTIMES:
+        try:
+            builds.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    if len(builds) > 1:
+        names = [build.split()[0] for build in builds]
+        raise ConfigError(
+            f"{' and '.join(builds)} overwrite each other; keep one: pip uninstall -y {' '.join(names)} && pip install "
+            f"{names[-1]}"
+        )
+    if not builds:
+        return "ONNX Runtime is not installed"
+    import onnxruntime
+
+    return f"{builds[0]} with {', '.join(onnxruntime.get_available_providers())}"
+
+
 def _torch() -> str:
     """Checks that the builds of torch and torchvision are compatible, with an operator of torchvision."""
     import torch
@@ -138,6 +162,8 @@ def _devices() -> str:
         ones = torch.ones(64, 64, device=f"cuda:{number}")
         if float((ones @ ones).sum()) != 64.0**3:
             raise ModelError(f"cuda:{number} computes wrong results")
+    if torch.backends.mps.is_available():
+        found.append("mps")
     return ", ".join(found)
 
 
@@ -213,6 +239,7 @@ _CHECKS: dict[str, Callable[[], str]] = {
     "system": _system,
     "packages": _packages,
     "extras": _extras,
+    "onnxruntime": _runtime,
     "torch": _torch,
     "devices": _devices,
     "weights": _weights,

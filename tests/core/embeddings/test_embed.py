@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -166,3 +167,18 @@ def test_what_cannot_be_is_said_before_the_work(faces: Path, tmp_path: Path, mon
         run(EmbedConfig(faces=faces, model="missing"), Silent())
     with pytest.raises(DataError, match="no such"):
         run(EmbedConfig(faces=tmp_path / "gone", model="pixels"), Silent())
+
+
+def test_a_store_of_bf16_says_so_and_does_not_mix_with_float32(faces: Path, tmp_path: Path) -> None:
+    config = EmbedConfig(faces=faces, out=tmp_path / "faces.h5", device="cpu")
+    run(config, Silent())
+    rounded = replace(config, out=tmp_path / "bf16.h5", precision="bf16")
+    run(rounded, Silent())
+    exact, other = read_store(tmp_path / "faces.h5"), read_store(tmp_path / "bf16.h5")
+    assert (exact.precision, other.precision) == ("float32", "bf16")
+    assert exact.fingerprint == other.fingerprint
+    assert 0.99 < np.sum(exact.embeddings * other.embeddings, axis=1).min() < 0.999999
+    assert exact.encoder_digest != other.encoder_digest
+    with pytest.raises(DataError, match=r"faces\.h5: .* another encoder"):
+        run(replace(config, precision="bf16"), Silent())
+    run(rounded, Silent())

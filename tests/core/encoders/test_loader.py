@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +106,19 @@ def test_a_provider_that_does_not_start_is_an_error(tmp_path: Path, monkeypatch:
 def test_for_few_faces_opencv_runs_sface_which_starts_faster() -> None:
     assert isinstance(load_encoder("sface", "cpu", one_off=True).encoder, SFaceEncoder)
     assert isinstance(load_encoder("sface", "cpu").encoder, OnnxEncoder)
+
+
+@pytest.mark.parametrize(
+    ("one_off", "absent"), [(True, {"torch", "onnx", "onnxruntime"}), (False, {"torch", "sklearn"})]
+)
+def test_sface_imports_only_what_runs_it(one_off: bool, absent: set[str]) -> None:
+    program = (
+        "import sys, numpy; from faceclr_cli.core.encoders.loader import load_encoder;"
+        f"load_encoder('sface', 'cpu', one_off={one_off}).embed(numpy.zeros((1, 112, 112, 3), numpy.uint8));"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert absent.isdisjoint(done.stdout.split())
 
 
 def test_bf16_is_computed_by_pytorch(run: Path, tmp_path: Path) -> None:

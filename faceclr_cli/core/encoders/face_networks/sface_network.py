@@ -26,8 +26,8 @@ class SFaceUnit(nn.Module):
 
     def __init__(self, channels: int, width: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, width, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(width, eps=_EPS)
+        self.conv: nn.Conv2d = nn.Conv2d(channels, width, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(width, eps=_EPS)
         self.activation = nn.PReLU(width)
 
     def forward(self, features: Tensor) -> Tensor:
