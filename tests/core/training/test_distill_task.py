@@ -77,7 +77,7 @@ def test_the_card_names_the_teacher_and_the_dimension_is_its_own(split: Path, te
     assert description.architecture.embedding_dim == 24
     (named,) = description.card.teachers
     assert named.digest == load_encoder(str(teacher)).digest
-    assert not any("targets" in name for name in load_encoder_folder(result.run)._network.state_dict())
+    assert not any("targets" in name for name in load_encoder_folder(result.run).network.state_dict())
 
 
 def test_several_teachers_are_imitated_at_once(split: Path, teacher: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.text import display_path
 
 _SHORTEST, _LONGEST = 16, 4096
+_IMAGENET = 1000
 _PROBABILITIES = frozenset({"Softmax", "LogSoftmax", "Sigmoid", "Hardmax"})
 _CLASSIFIER = re.compile(r"logit|prob|class|cls|score|softmax", re.IGNORECASE)
 
@@ -68,6 +69,8 @@ def _problem(name: str | None, shape: tuple[int, ...], maker: str | None) -> str
         return f"has {length} values for a picture; embeddings have {_SHORTEST} to {_LONGEST}"
     if maker in _PROBABILITIES:
         return "holds the probabilities of a classifier, not embeddings"
+    if name is not None and length == _IMAGENET:
+        return "has 1000 values, as many as ImageNet has classes; if it is an embedding, name it with --output"
     if name is not None and _CLASSIFIER.search(name):
         return "has the name of a classifier's scores, not of embeddings; if it is one, name it with --output"
     return None

@@ -21,6 +21,7 @@ from faceclr_cli.core.evaluation.importing.preprocessing_candidates import (
     list_assumptions,
 )
 from faceclr_cli.core.events import Reporter, track
+from faceclr_cli.core.faces.fingerprint import UNKNOWN
 from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.metrics.roc import auc, every_pair
 from faceclr_cli.core.metrics.separation import separation, separation_difference
@@ -92,7 +93,7 @@ def search_preprocessing(
         ModelError: The network fails.
     """
     race = _Race(network, faces, seed, reporter)
-    own = faces.crops.template if faces.crops is not None else None
+    own = faces.crops.template if faces.crops is not None and faces.crops.template != UNKNOWN else None
     template = known.template or own or ARCFACE
     pixels, others = race.run_pixels(known, template, takes_bytes=takes_bytes)
     templates: tuple[MeasuredAssumption, ...] = ()

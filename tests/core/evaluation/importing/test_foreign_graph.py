@@ -15,6 +15,7 @@ from faceclr_cli.commands.app import app
 from faceclr_cli.core.encoders.architecture import InputNormalization
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.evaluation.importing.foreign_graph import RAW, read_foreign_graph
+from faceclr_cli.core.evaluation.importing.graph_outputs import choose_output
 from faceclr_cli.core.faces.weights import YUNET
 from tests.core.evaluation.importing.foreign_files import SIDE, Trained, untrained, write_model
 
@@ -169,3 +170,28 @@ def test_batches(batch: int | str, net: Trained, tmp_path: Path) -> None:
     graph = read_foreign_graph(write_model(tmp_path / "theirs.onnx", net, batch=batch))
     assert graph.batched
     assert graph.open().embed(net.crops[:0], RAW).shape == (0, 32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [
+        ((512,), True),
+        ((512, 1, 1), True),
+        ((1, 1, 512), True),
+        ((1000,), False),
+        ((400, 1), False),
+        ((), False),
+        ((10, 512), False),
+    ],
+)
+def test_an_embedding_is_one_row(shape: tuple[int, ...], fits: bool) -> None:
+    """400 rows of one value are the scores of a detector, and 1000 values the classes of ImageNet."""
+    outputs = [helper.make_tensor_value_info("p/out", TensorProto.FLOAT, None)]
+    model = helper.make_model(helper.make_graph([], "theirs", [], outputs))
+    if fits:
+        assert choose_output({"p/out": shape}, model, "p/", None, "theirs.onnx") == ("p/out", 512)
+    else:
+        with pytest.raises(ModelError, match=r"theirs\.onnx: not a face encoder: its output out ha"):
+            choose_output({"p/out": shape}, model, "p/", None, "theirs.onnx")
+    if shape == (1000,):
+        assert choose_output({"p/out": shape}, model, "p/", "out", "theirs.onnx") == ("p/out", 1000)
