@@ -19,6 +19,7 @@ from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.upkeep import doctor
+from tests.core.evaluation.importing.foreign_files import untrained, write_model
 from tests.docs.running import Printed, typed
 
 FOUND = schemas()
@@ -55,8 +56,11 @@ CASES = [
     Case("split", "split faces -o splits --train 0.34 --val 0.33 --test 0.33"),
     Case("pack", "pack faces -o faces.rec"),
     Case("info-container", "info faces.rec"),
+    Case("import", "import foreign.onnx -o imported --color rgb --scale 127.5"),
     Case("embed", "embed faces -o faces.h5"),
     Case("embed-rows", "embed photos/person-01 -o -"),
+    Case("benchmark", "benchmark splits -m sface -m pixels --folds 2"),
+    Case("benchmark-bin", "benchmark splits --write-bin set.bin"),
     Case("linear-eval", "linear-eval faces.h5 --shots 1 --draws 2 --rounds 100 --save known"),
     Case("linear-eval", "linear-eval faces.h5 --probe knn --identities 3 --rounds 100"),
     Case("verify", "verify photos/person-01/01.jpg photos/person-01/01.jpg"),
@@ -109,7 +113,9 @@ MORE = "--init run --epochs 1 --image-size 32 --batch-size 8"
 QUIET = [
     "prepare photos -o quiet-faces --workers 1",
     "split faces -o quiet-splits --train 0.34 --val 0.33 --test 0.33",
+    "pack faces -o quiet.rec",
     f"pretrain splits/train -o quiet --epochs 1 {SMALL}",
+    f"distill splits/train --teacher run -o quiet-d --epochs 1 {SMALL}",
     f"train-triplet splits/train -o quiet-t {MORE}",
     f"train-center splits/train -o quiet-c {MORE}",
     "embed faces -o quiet.h5 --model pixels",
@@ -117,12 +123,14 @@ QUIET = [
     "linear-eval faces.h5 --rounds 100 --format csv",
     "verify photos/person-02/01.jpg photos/person-02/01.jpg",
     "verify --pairs pairs.csv --root photos",
+    "benchmark splits -m pixels --folds 2",
     "verify --embeddings faces.h5 --pairs splits/pairs.csv",
     "verify --embeddings faces.h5 --all-pairs",
     "identify photos/person-02 --gallery faces.h5",
     "cluster faces.h5 --threshold 0.4",
     "calibrate --embeddings faces.h5 --all-pairs --far 0.1 --rounds 100 -o quiet.json",
     "tsne faces.h5 -o quiet.png --method pca",
+    "import foreign.onnx -o quiet-imported --color rgb --scale 127.5",
     "export run -o quiet.onnx",
     "info faces.h5",
     "forget --identity person-02 faces.h5 --dry-run",
@@ -140,6 +148,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
     (desk / "pairs.csv").write_text(f"{genuine}\n{impostor}\nperson-01/01.jpg,person-01/notes.jpg\n")
     failing = "person-01/notes.jpg,person-02/01.jpg,0\n"
     (desk / "labeled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
+    write_model(desk / "foreign.onnx", untrained())
     (desk / "scores.csv").write_text("0.9,1\n0.1,0\n" * 10)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(desk)

@@ -79,8 +79,6 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     """
     from faceclr_cli.core.encoders.graph_copy import find_graph_only
 
-    if config.format == "timm":
-        return _export_folder(config, reporter)
     imported = find_graph_only(config.run)
     if imported is not None:
         return _export_imported(config, imported)
