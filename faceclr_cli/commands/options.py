@@ -30,6 +30,9 @@ AMBIGUOUS = frozenset(
 )  # fmt: skip
 """Options whose meaning depends on the command. Only variables that contain the command name set them."""
 
+FOR_ONE_SOURCE = frozenset({"import"})
+"""Commands whose options describe one source. Only variables that contain the command name set them."""
+
 _METAVARS = {int: "N", int | None: "N", float: "X", float | None: "X", str: "TEXT"}
 
 
@@ -79,7 +82,7 @@ def command_class(body: Callable[[C, Console], int | None]) -> type[Command]:
 def _variables(command_name: str, option: str) -> list[str]:
     """Returns the environment variables that set an option, the most specific first."""
     own = f"FACECLR_{command_name.replace('-', '_').upper()}_{option.upper()}"
-    return [own] if option in AMBIGUOUS else [own, f"FACECLR_{option.upper()}"]
+    return [own] if option in AMBIGUOUS or command_name in FOR_ONE_SOURCE else [own, f"FACECLR_{option.upper()}"]
 
 
 def _parameter(command_name: str, config_field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
