@@ -57,9 +57,14 @@ class _LazyCommands(Group):
         return super().resolve_command(ctx, args)
 
 
+def module_name(command: str) -> str:
+    """Returns the name of the module of a command."""
+    return _MODULES.get(command, command.replace("-", "_"))
+
+
 @functools.cache
 def _load(name: str) -> TyperCommand:
-    module = import_module(f"faceclr_cli.commands.{_MODULES.get(name, name.replace('-', '_'))}")
+    module = import_module(f"faceclr_cli.commands.{module_name(name)}")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     single.command(
         name, cls=command_class(module.run), rich_help_panel=_PANEL_OF[name], epilog=f"Example: {module.EXAMPLE}"

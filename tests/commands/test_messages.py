@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import faceclr_cli
-from faceclr_cli.commands.app import _PANEL_OF
+from faceclr_cli.commands.app import _PANEL_OF, module_name
 from tests.message_options import foreign_in_output, foreign_options, options_of
 
 ROOT = Path(faceclr_cli.__file__).parent
-TRAINERS = ("pretrain", "train-triplet", "train-center")
+TRAINERS = ("pretrain", "distill", "train-triplet", "train-center")
 LABELED = ("train-triplet", "train-center")
 READERS = ("embed", "identify", "cluster", "tsne", "calibrate", "linear-eval")
 
@@ -56,7 +56,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "core/embeddings/embed.py": ("embed",),
     "core/embeddings/previous_rows.py": ("embed",),
     "core/embeddings/row_formats.py": ("embed",),
-    **{f"commands/{name.replace('-', '_')}.py": (name,) for name in _PANEL_OF},
+    **{f"commands/{module_name(name)}.py": (name,) for name in _PANEL_OF},
 }
 """The commands that show the messages of a room or a module; that of a module replaces that of its room."""
 
@@ -76,6 +76,11 @@ SHOWN_ELSEWHERE = {
     # Options that only the trainers with labels have.
     ("core/configs/train.py", "--lfw"),
     ("core/configs/train.py", "--pairs"),
+    ("core/evaluation/probing/classifier_fit.py", "--flip"),
+    ("core/evaluation/probing/labeled_split.py", "--flip"),
+    ("core/embeddings/mirrored_crops.py", "--flip"),
+    ("core/embeddings/store.py", "--flip"),
+    ("core/configs/export.py", "--pool"),
     # The option of the commands that use an exported encoder.
     ("core/configs/export.py", "--model"),
 }

@@ -185,16 +185,15 @@ def _read_previous_options(out: Path, command: str) -> Mapping[str, Any]:
 
 
 def _require_same(config: TrainConfig, previous: Mapping[str, Any], out: Path) -> None:
-    now = to_json(config)
+    now, defaults = to_json(config), to_json(type(config)())
     # Runs of earlier releases lack the options that are new; they had the defaults.
     previous = {"backbone_args": [], **previous}
     may_differ = _MAY_DIFFER | (_ELASTIC if config.elastic else frozenset())
     for field in fields(config):
         name = field.name
-        if name not in may_differ and now[name] != previous.get(name):
-            if name in _PLACES and may_have_moved(now[name], previous.get(name)):
+        before = previous.get(name, defaults[name])  # An option that is newer than the run had its default.
+        if name not in may_differ and now[name] != before:
+            if name in _PLACES and may_have_moved(now[name], before):
                 continue
             label = spec_of(field).metavar if spec_of(field).positional else f"--{option_name(name)}"
-            raise ConfigError(
-                f"{label}: the run in {out} has {previous.get(name)} and cannot be resumed with {now[name]}"
-            )
+            raise ConfigError(f"{label}: the run in {out} has {before} and cannot be resumed with {now[name]}")

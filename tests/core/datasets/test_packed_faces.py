@@ -256,7 +256,7 @@ def test_the_cache_keeps_what_was_used_last(tmp_path: Path, cache: Path) -> None
 def test_two_processes_may_pack_at_once(faces: FaceFolder, cache: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from faceclr_cli.core.faces.face_folder import open_faces;"
-        "from faceclr_cli.core.datasets.packed_faces import pack; from faceclr_cli.core.events import Silent;"
+        "from faceclr_cli.core.datasets.packed_faces import open_packed; from faceclr_cli.core.events import Silent;"
         "print(int(open_packed(open_faces(Path(sys.argv[1])), Silent(), Path(sys.argv[2])).crops.sum()))"
     )
     command = [sys.executable, "-c", code, str(faces.root), str(cache)]

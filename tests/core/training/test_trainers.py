@@ -324,13 +324,18 @@ def test_bad_folders_are_reported_before_torch_is_imported(
 
 def test_faces_are_listed_and_decoded_once(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("open_faces", "pack"):
+    for name in ("open_face_set", "open_packed"):
         original = getattr(sets_module, name)
         monkeypatch.setattr(
             sets_module, name, lambda *given, name=name, original=original: [calls.append(name), original(*given)][1]
         )
     pretrain(split, tmp_path / "run", epochs=1)
-    assert sorted(calls) == ["open_faces", "open_faces", "pack", "pack"]  # Once each for train and val.
+    assert sorted(calls) == [
+        "open_face_set",
+        "open_face_set",
+        "open_packed",
+        "open_packed",
+    ]  # Once each for train and val.
 
 
 def test_without_faces_it_says_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -411,7 +411,7 @@ def test_an_interruption_while_the_cache_is_cleared_is_finished_by_the_same_call
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("faceclr_cli.core.upkeep.forget.forget_galleries", killed)
+        patch.setattr("faceclr_cli.core.upkeep.forget.forget_cached_embeddings", killed)
         with pytest.raises(KeyboardInterrupt):
             forget(place / "faces")
     assert left.exists()

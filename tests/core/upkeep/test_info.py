@@ -106,7 +106,7 @@ def test_the_command_line_says_it_in_words_and_in_json(name: str, place: Path) -
 def test_what_is_not_ours_is_said(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("notes")
     for path in (tmp_path, tmp_path / "notes.txt"):
-        with pytest.raises(DataError, match="info describes only what faceclr wrote"):
+        with pytest.raises(DataError, match=r"not faces, a split, .* or a container of pictures"):
             info(path)
     with pytest.raises(DataError, match="no such file"):
         info(tmp_path / "gone")

@@ -213,7 +213,7 @@ def test_missing_pictures_are_counted_and_none_at_all_is_an_error(people: Path, 
     ("pictures/new", "pictures", "is inside the folder of pictures"),
     ("new", None, "--faces"),
     ("new", "gone", "no such folder"),
-    ("new", "file", "not a folder, and -o needs a folder"),
+    ("new", "file", "-o needs a folder or an archive"),
 ])  # fmt: skip
 def test_nothing_that_is_there_is_touched(
     people: Path, tmp_path: Path, out: str, faces: str | None, error: str
