@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.core.workers.thread_counts import threads_here
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
@@ -15,6 +14,7 @@ from faceclr_cli.core.workers import capacity
 from faceclr_cli.core.workers.capacity import THREADS_VARIABLE, threads_per_process
 from faceclr_cli.core.workers.pool import share_out
 from tests.core.training.toy import make_faces
+from tests.core.workers.thread_counts import threads_here
 
 
 @pytest.fixture(autouse=True)
