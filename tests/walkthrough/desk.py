@@ -30,6 +30,12 @@ embedding-dim = 16
 epochs = 2
 batch-size = 16
 
+[distill]
+backbone = "test_resnet"
+image-size = 32
+epochs = 1
+batch-size = 16
+
 [train-triplet]
 backbone = "test_resnet"
 image-size = 32

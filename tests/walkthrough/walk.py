@@ -52,6 +52,8 @@ TUTORIALS = tuple(
 
 LEFT_OUT = {
     r"^pip install|pytest$": "comes before the walk",
+    r"^pip uninstall": "would change the environment of the walk",
+    r"--landmarks points.csv": "there is no other detector; tests/core/preparing has its points",
     r"^faceclr demo$": "CI runs it by itself",
     r"^sqlite3 ": "is not on every machine; tests read the ledger",
     r"--cluster tcp://": "there is no cluster; tests/distributed has one",
