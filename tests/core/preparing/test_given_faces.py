@@ -16,7 +16,7 @@ import pytest
 
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.datasets.joined_faces import join
-from faceclr_cli.core.datasets.packed_faces import pack
+from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, TooManyBadFilesError
 from faceclr_cli.core.events import Event, Notice, Silent
@@ -403,7 +403,7 @@ def test_fingerprints_are_compared(place: Path, drawn: Path, found: Faces) -> No
         given.require_same(default_fingerprint(), "a", "b")
     with pytest.raises(FingerprintError, match="size"):
         given.require_same_crops(default_fingerprint(160), "a", "b")
-    joined = join([(root, pack(open_faces(root), Silent(), place)) for root in (drawn / "faces", result.out)])
+    joined = join([(root, open_packed(open_faces(root), Silent(), place)) for root in (drawn / "faces", result.out)])
     assert (joined.fingerprint.detector, joined.fingerprint.detector_digest) == ("landmarks", "unknown")
     # An encoder that was trained on such faces takes photographs: the default detector finds their faces.
     cropper = PhotoCropper(fingerprint_for_landmarks(Alignment(method="eyes", size=96)))
