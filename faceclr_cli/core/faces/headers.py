@@ -155,6 +155,8 @@ def _avif(data: bytes) -> Header:
 
 
 def _heic(data: bytes) -> Header:
+    if not heif.has_boxes(data):
+        return Header(kind="HEIC", width=0, height=0, flaw=Reason.UNSUPPORTED)
     return _heif_header("HEIC", data, Reason.TRUNCATED if heif.is_truncated(data) else None)
 
 

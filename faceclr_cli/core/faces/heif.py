@@ -47,6 +47,13 @@ def codec(data: bytes) -> Literal["AVIF", "HEIC", "HEIF"] | None:
     return "HEIF" if major in _OTHERS | _STRUCTURAL else None
 
 
+def has_boxes(data: bytes) -> bool:
+    """Returns True if what follows the brands is a box: a length, and a name of four letters, digits or blanks."""
+    (start,) = struct.unpack_from(">I", data)
+    name = data[start + 4 : start + 8]
+    return not name or name.replace(b" ", b"x").isalnum()
+
+
 def is_truncated(data: bytes) -> bool:
     """Returns True if the file ends within a box.
 

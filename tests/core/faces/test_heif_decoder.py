@@ -98,6 +98,13 @@ def reason_of(data: bytes) -> Reason | None:
     return None
 
 
+@pytest.mark.parametrize("brand", ["heic", "mif1", "heis", "hevx", "msf1"])
+def test_a_container_of_another_structure_is_not_supported(brand: str) -> None:
+    noise = np.random.default_rng(0).bytes(3000)
+    data = b"\0\0\0\x1cftyp" + brand.encode() + b"\0\0\0\0mif1heic" + brand.encode() + noise
+    assert reason_of(data) is Reason.UNSUPPORTED
+
+
 def test_damaged_heic_is_an_ordinary_error(photo: Image.Image) -> None:
     data = heic(photo.resize((96, 96)))
     lengths = range(20, len(data), max(1, len(data) // 60))
