@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import re
@@ -103,7 +104,7 @@ def _writer(out: Path) -> Callable[[Path, FaceFolder, Iterator[_Face]], list[Pat
     if suffix == _TAR:
         if not _NUMBER.search(out.name):
             raise ConfigError(f"-o {display_path(out)}: name the shards with a number, such as {out.stem}-%06d.tar")
-        if any(out.absolute().parent.glob(_NUMBER.sub("*", out.name))):
+        if any(out.absolute().parent.glob(_NUMBER.sub("*", glob.escape(out.name), count=1))):
             raise ConfigError(f"-o {display_path(out)}: such shards exist already; choose another -o, or remove them")
         return _write_shards
     if suffix == record_file.SUFFIX:
@@ -155,7 +156,7 @@ def _write_shards(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[P
         # All shards get their names at the end, so that a killed run leaves none.
         for face in each:
             if face.place % _PER_SHARD == 0:
-                files.append(out.with_name(out.name % len(files)))
+                files.append(out.with_name(_shard_name(out.name, len(files))))
                 temporary = stack.enter_context(atomic_path(files[-1]))
                 shard = stack.enter_context(tarfile.open(temporary, "w"))
             about: dict[str, object] = {"label": face.label, "path": face.path}
@@ -167,6 +168,11 @@ def _write_shards(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[P
             _add(shard, f"{key}.cls", str(face.label).encode())
             _add(shard, f"{key}.json", json.dumps(about).encode())
     return files
+
+
+def _shard_name(pattern: str, number: int) -> str:
+    """Puts the number in place of `%06d`. Other percent signs are part of the name."""
+    return _NUMBER.sub(lambda found: found.group() % number, pattern, count=1)
 
 
 def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -21,10 +21,8 @@ from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.text import display_path
 
 MAX_PIXELS = 2**27
-"""Larger pictures are refused before decoding: 134 megapixels, 400 MB of memory, of a PNG twice that for a moment."""
 """Maximum picture size (134 megapixels). Decoding takes 400 MB of memory, and for a PNG briefly twice as much."""
 MAX_BYTES = 2**29
-"""Longer files are refused without reading on."""
 """Maximum file size. Larger files are refused without reading them completely."""
 
 

@@ -19,6 +19,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
 from faceclr_cli.core.faces.reasons import Reason
 from faceclr_cli.core.sources.pickle_spans import PickledArray, PickleError, PickleSpans, Span
+from faceclr_cli.core.sources.positional_read import read_at
 from faceclr_cli.core.text import display_path
 
 SUFFIX = ".bin"
@@ -89,7 +90,7 @@ class InsightfaceBin:
         """
         origin = f"{display_path(self._path)}: {number}"
         span = self._content.pictures[number]
-        data = os.pread(self._file.fileno(), span.length, span.start)
+        data = read_at(self._file, span.start, span.length)
         if len(data) < span.length:
             raise DataError(f"{origin}: cannot be read (the end is missing)")
         try:
@@ -131,7 +132,7 @@ class InsightfaceBin:
         if isinstance(labels, PickledArray):
             if not labels.is_bool or labels.data is None:
                 raise PickleError("the labels are not bools")
-            data = os.pread(self._file.fileno(), labels.data.length, labels.data.start)
+            data = read_at(self._file, labels.data.start, labels.data.length)
             return np.asarray(np.frombuffer(data, np.uint8) == 1, np.bool_)
         if not all(isinstance(label, bool) for label in labels):
             raise PickleError("a label is not a bool")

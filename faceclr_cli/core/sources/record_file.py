@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
+from faceclr_cli.core.sources.positional_read import read_at
 from faceclr_cli.core.text import display_path
 
 SUFFIX = ".rec"
@@ -127,7 +128,7 @@ class RecordFile:
             expected, offset = (_MIDDLE, _LAST), offset + 8 + _padded(length)
 
     def _bytes(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._file.fileno(), length, offset)
+        data = read_at(self._file, offset, length)
         if len(data) != length:
             raise ValueError("the end is missing")
         return data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
+from faceclr_cli.core.sources.positional_read import read_at
 from faceclr_cli.core.sources.tars import BLOCK, READ_ERRORS, Tar, error_text, is_compressed, is_tar
 from faceclr_cli.core.text import display_path
 
@@ -103,7 +103,7 @@ class TarShards:
         try:
             if number not in self._files:
                 self._files[number] = open(self._paths[number], "rb")  # noqa: SIM115
-            data = os.pread(self._files[number].fileno(), min(size, MAX_BYTES + 1), int(self._offsets[place]))
+            data = read_at(self._files[number], int(self._offsets[place]), min(size, MAX_BYTES + 1))
         except OSError as error:
             raise DataError(f"{display_path(self._paths[number])}: cannot be read ({error.strerror})") from error
         if len(data) < min(size, MAX_BYTES + 1):

@@ -179,6 +179,13 @@ def test_insightface_finds_what_it_expects(faces: Path, tmp_path: Path) -> None:
         assert [row[2] for row in csv.reader(file, delimiter="\t")] == list(open_faces(faces).paths)
 
 
+def test_other_percent_signs_belong_to_the_name_of_a_shard(faces: Path, tmp_path: Path) -> None:
+    config = PackConfig(faces=faces, out=tmp_path / "50% [a]-%06d.tar")
+    assert [path.name for path in pack(config, Silent()).files] == ["50% [a]-000000.tar"]
+    with pytest.raises(ConfigError, match="such shards exist already"):
+        pack(config, Silent())
+
+
 def test_shards_are_what_webdataset_expects(faces: Path, tmp_path: Path) -> None:
     pack(PackConfig(faces=faces, out=tmp_path / "faces-%06d.tar"), Silent())
     with tarfile.open(tmp_path / "faces-000000.tar") as shard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import tarfile
 from pathlib import Path
@@ -53,6 +54,12 @@ def test_what_mxnet_wrote_is_read() -> None:
     assert [container.name(n) for n in (0, 5)] == ["0000000/00000001.jpg", "0000002/00000006.jpg"]
     assert [container.size(n) for n in range(6)] == [len(content) for _, _, content in pictures]
     assert MAGIC_BYTES * 2 in container.read(1)  # MXNet stores this picture in parts.
+
+
+def test_records_are_read_where_the_system_has_no_positional_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = everything(open_container(SAMPLE))
+    monkeypatch.delattr(os, "pread")
+    assert everything(open_container(SAMPLE)) == expected
 
 
 def test_records_are_found_without_their_index(tmp_path: Path) -> None:
