@@ -78,7 +78,6 @@ def trace(network: ExportedNetwork, side: int) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="faceclr-") as folder:
         path = Path(folder) / "graph.onnx"
         try:
-            # Uses the default of the torch version: before 2.9 that is torch.jit, as torch.export fails on batch norm.
             with _quiet():
                 torch.onnx.export(
                     network.eval(),

@@ -66,6 +66,6 @@ def _path() -> Path:
     path = Path(cv2.__file__).parent / "data" / _CASCADE
     if not path.is_file():
         raise ModelError(
-            f"{path}: this OpenCV has no Haar cascades; run: pip install 'opencv-python-headless>=4.10,<5'"
+            f"{path}: this OpenCV has no Haar cascades; run: pip install 'opencv-python-headless>=4.13,<5'"
         )
     return path

@@ -47,7 +47,7 @@ def test_timm_loads_the_folder_and_gives_the_same_embeddings(
     # As a user of timm does, who knows nothing of faceclr.
     model = timm.create_model(f"local-dir:{result.out}", pretrained=True).eval()
     settings = timm.data.resolve_model_data_config(model)
-    assert settings["input_size"] == (3, 112, 112)
+    assert tuple(settings["input_size"]) == (3, 112, 112)
     crops = np.random.default_rng(0).integers(0, 256, (4, 7, 7, 3)).repeat(16, 1).repeat(16, 2).astype(np.uint8)
     mean, std = (torch.tensor(settings[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     pictures = (torch.tensor(crops).permute(0, 3, 1, 2) / 255 - mean) / std
