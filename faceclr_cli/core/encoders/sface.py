@@ -73,7 +73,7 @@ def _load() -> cv2.dnn.Net:
     try:
         return cv2.dnn.readNetFromONNX(np.frombuffer(weights, np.uint8))
     except cv2.error as error:
-        raise ModelError(f"OpenCV {cv2.__version__} cannot load SFace ({error.err}); install 4.10 or later") from error
+        raise ModelError(f"OpenCV {cv2.__version__} cannot load SFace ({error.err}); install 4.13 or later") from error
 
 
 def _forward(network: cv2.dnn.Net, crop: NDArray[np.uint8]) -> NDArray[np.float32]:

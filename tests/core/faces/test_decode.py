@@ -291,7 +291,7 @@ def test_commands_suppress_decoder_messages_about_valid_pictures(tmp_path: Path,
 
 def test_threads_leave_the_log_level_of_opencv_as_they_found_it(picture: Image.Image) -> None:
     data = encoded(picture.resize((30, 20)), "PNG")
-    levels = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # the name in OpenCV 4.10
+    levels = cv2.utils.logging
     warnings = 3
     before = levels.setLogLevel(warnings)
     try:
