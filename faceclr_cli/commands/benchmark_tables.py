@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, paragraph, table
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.benchmark.bin_export import WrittenBin
 
 _MEAN = "mean"
+_TEMPLATES = {
+    "mean": "the mean of their embeddings",
+    "quality": "the mean of their embeddings weighted by quality",
+    "max": "their most similar pictures",
+}
 _LATEX = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | {"\\": "/", "~": " ", "^": " "})
 
 
@@ -42,6 +47,9 @@ def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Co
     """Shows the comparison in the format that was chosen."""
     lines = _lines(result)
     columns = ["accuracy", "AUC", *(f"TAR@{far:g}" for far in result.fars), "no face"]
+    if result.template is not None:  # There is no accuracy.
+        columns = columns[1:]
+        lines = [replace(line, texts=line.texts[1:], values=line.values[1:]) for line in lines]
     match config.format:
         case "csv":
             console.show(result, _csv_table(result))
@@ -163,7 +171,9 @@ def _aligned(lines: Sequence[_Line]) -> Iterator[_Line]:
 
 
 def _explain(result: BenchmarkResult) -> Iterator[str]:
-    if result.rule == "insightface":
+    if result.template is not None:
+        yield f"Pairs of templates; the pictures of each are combined by {_TEMPLATES[result.template]}."
+    elif result.rule == "insightface":
         yield (
             f"Accuracy in percent ± standard deviation over {result.folds} folds, by insightface's rule: folds in file "
             "order, thresholds in steps of 0.01 of the squared distance."
@@ -179,7 +189,10 @@ def _explain(result: BenchmarkResult) -> Iterator[str]:
     if result.groups:
         yield "Rows of several runs: mean ± standard deviation over runs."
     yield "TAR@F: true accept rate in percent at a false accept rate of F, if there are enough pairs."
-    yield "No face: pictures without a face, whose pairs count as wrong."
+    if result.template is not None:
+        yield "No face: pictures without a face, which are missing in their templates."
+    else:
+        yield "No face: pictures without a face, whose pairs count as wrong."
 
 
 def _encoder_parts(result: BenchmarkResult) -> Iterator[str]:

@@ -59,10 +59,11 @@ def show_open_set(result: OpenSetResult, console: Console) -> None:
     """Shows the rank-1 and rank-5 rates, the effect of the threshold, and DIR at each FAR."""
     rule = result.rule
     left_out = "" if result.left_out is None else f", {result.left_out} excluded because they are in the gallery"
+    kind = "templates" if result.template else "photographs"
     rows = {
         "encoder": result.encoder,
         "gallery": f"{result.people:,} people",
-        "photographs": f"{result.known:,} of known people, {result.unknown:,} of unknown people{left_out}",
+        kind: f"{result.known:,} of known people, {result.unknown:,} of unknown people{left_out}",
         "no face": f"{result.failed:,}; counted as missed if known, as rejected if unknown",
         "rank 1": percent(result.rank1),
         "rank 5": percent(result.rank5),

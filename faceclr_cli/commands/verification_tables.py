@@ -12,9 +12,12 @@ from faceclr_cli.core.wording import count
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
     from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
+    from faceclr_cli.core.evaluation.verification.template_protocol import TemplatesResult
 
 
-def show_evaluation(result: PairsResult | AllPairsResult, config: VerifyConfig, console: Console) -> None:
+def show_evaluation(
+    result: PairsResult | AllPairsResult | TemplatesResult, config: VerifyConfig, console: Console
+) -> None:
     """Shows the accuracy on listed pairs, TAR at FAR, and the findings of the audit."""
     from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 
@@ -81,10 +84,10 @@ def _audit(result: PairsResult) -> Iterator[tuple[str, str]]:
             yield "warning", ", ".join(counts)
 
 
-def _show_all(result: AllPairsResult, console: Console) -> None:
+def _show_all(result: AllPairsResult | TemplatesResult, console: Console) -> None:
     rows = {
         "encoder": result.encoder,
-        "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor: all pairs of {result.faces:,} faces",
+        "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor{_origin(result)}",
         "AUC": f"{result.auc:.4f}",
         "EER": percent(result.eer),
     }
@@ -92,3 +95,14 @@ def _show_all(result: AllPairsResult, console: Console) -> None:
     needed = [f"FAR {far:g} requires {round(1 / far):,} impostor pairs" for far in result.unmeasured]
     reasons = [sentence("; ".join(needed))] if needed else []
     console.show(result, facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons)
+
+
+def _origin(result: AllPairsResult | TemplatesResult) -> str:
+    """Says what the pairs are pairs of, and how many could not be compared."""
+    from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
+
+    if isinstance(result, AllPairsResult):
+        return f": all pairs of {result.faces:,} faces"
+    missing = f", {result.missing:,} not compared" if result.missing else ""
+    which = ": all pairs" if result.pairs is None else missing + ": pairs"
+    return f"{which} of {result.templates:,} templates of {result.pictures:,} pictures ({result.template})"

@@ -24,9 +24,9 @@ def run(config: VerifyConfig, console: Console) -> int:
     if isinstance(result, VerifyResult):
         show_verdict(result, console)
         return 0 if result.same else 1
-    from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
+    from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
 
     show_evaluation(result, config, console)
-    if isinstance(result, PairsResult):
+    if not isinstance(result, AllPairsResult):
         require_comparable(result.missing, result.genuine + result.impostor, config)
     return 0

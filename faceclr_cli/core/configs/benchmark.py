@@ -8,6 +8,7 @@ from typing import Literal
 
 from faceclr_cli.core.configs.embed import Flip
 from faceclr_cli.core.configs.fields import argument, check_limits, option
+from faceclr_cli.core.configs.templates import TemplateMethod, template_list_option, template_option
 from faceclr_cli.core.configs.verify import SingleFace
 
 MEASURING, MACHINE = "Measurement", "Machine"
@@ -78,6 +79,9 @@ class BenchmarkConfig:
         help="Maximum share of the pairs of a set that fail; above it, the exit code is 3",
     )
 
+    template: TemplateMethod | None = template_option()
+    template_list: tuple[Path, ...] = template_list_option()
+
     batch_size: int = option(64, minimum=1, panel=MACHINE, help="Faces per forward pass")
     device: Literal["auto", "cpu", "cuda"] = option("auto", panel=MACHINE, help="Device; 'auto': the GPU if available")
 
@@ -91,6 +95,21 @@ class BenchmarkConfig:
             raise ValueError("--write-bin evaluates nothing; omit --model")
         if self.pairs is not None and len(self.sets) > 1:
             raise ValueError(f"--pairs requires a single set, not {len(self.sets)}")
+
+        self._check_templates()
+
+    def _check_templates(self) -> None:
+        if self.template is None:
+            if self.template_list:
+                raise ValueError("--template-list: requires --template mean, max or quality")
+            return
+        if self.template_list and len(self.sets) > 1:
+            raise ValueError(f"--template-list requires a single set, not {len(self.sets)}")
+        for name in ("write_bin", "trained_on"):
+            if getattr(self, name):
+                raise ValueError(f"--{name.replace('_', '-')}: cannot be combined with --template; omit it")
+        if self.rule != "faceclr":
+            raise ValueError("--rule: cannot be combined with --template, which has no folds; omit it")
 
     @property
     def face_choice(self) -> SingleFace:

@@ -9,6 +9,7 @@ from typing import Literal
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
+from faceclr_cli.core.configs.templates import TEMPLATES, TemplateMethod, template_list_option, template_option
 
 FaceChoice = Literal["largest", "center", "best", "all", "only"]
 
@@ -76,6 +77,20 @@ class IdentifyConfig(JudgingConfig):
         panel=PHOTOGRAPHS,
         help="Maximum share of failed files; above it, the exit code is 3",
     )
+    template: TemplateMethod | None = template_option()
+    template_list: tuple[Path, ...] = template_list_option()
+    gallery_templates: Path | None = option(
+        None,
+        metavar="FILE",
+        panel=TEMPLATES,
+        help="Templates of the gallery, and their people: CSV 'template,person'",
+    )
+    probe_templates: Path | None = option(
+        None,
+        metavar="FILE",
+        panel=TEMPLATES,
+        help="Templates to identify, with --evaluate also their people: CSV 'template[,person]'",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,8 +106,22 @@ class IdentifyConfig(JudgingConfig):
             raise ValueError("--annotate and --evaluate cannot be combined; --evaluate only computes rates")
         if self.evaluate and self.face == "all":
             raise ValueError("--face all: --evaluate uses one face per photograph; choose another value")
+        self._check_templates()
 
     @property
     def face_choice(self) -> FaceChoice:
         """Which face to use when a photograph has several."""
-        return self.face or ("largest" if self.evaluate else "all")
+        return self.face or ("largest" if self.evaluate or self.template else "all")
+
+    def _check_templates(self) -> None:
+        if self.template is None:
+            for name in ("template_list", "gallery_templates", "probe_templates"):
+                if getattr(self, name):
+                    raise ValueError(f"--{name.replace('_', '-')}: requires --template mean, max or quality")
+            return
+        if self.photos == STANDARD_INPUT:
+            raise ValueError("--template: give a folder or a store; it does not accept a list of paths")
+        if self.annotate is not None:
+            raise ValueError("--annotate and --template cannot be combined; a template has no single picture")
+        if "all" in (self.face, self.gallery_face):
+            raise ValueError("--face all: a template has one face of each photograph; choose another value")

@@ -9,6 +9,7 @@ from typing import Literal
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.judging import BUILT_IN, JudgingConfig
+from faceclr_cli.core.configs.templates import TemplateMethod, template_list_option, template_option
 
 Protocol = Literal["lfw", "cfp", "scores"]
 SingleFace = Literal["largest", "center", "best", "only"]
@@ -24,7 +25,7 @@ class VerifyConfig(JudgingConfig):
     labeled pairs.
     """
 
-    photos: tuple[Path, ...] = argument((), help="Two photographs", metavar="A B")
+    photos: tuple[Path, ...] = argument((), help="Two photographs, or two folders with --template", metavar="A B")
     face: SingleFace | None = option(
         None,
         help="Which face to use when a photograph has several (default: largest; with --protocol: center, as in LFW); "
@@ -80,9 +81,12 @@ class VerifyConfig(JudgingConfig):
     plot: Path | None = option(
         None, metavar="FILE", panel=MEASURE, help="Plot the ROC curve and the score distributions (.png, .svg, .pdf)"
     )
+    template: TemplateMethod | None = template_option()
+    template_list: tuple[Path, ...] = template_list_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_templates()
         if self.photos or self.gallery is not None:
             self._require_photographs()
         elif self.all_pairs:
@@ -109,6 +113,19 @@ class VerifyConfig(JudgingConfig):
             self._refuse("an evaluation chooses its own thresholds", "threshold", "far", "calibration")
         else:
             self._refuse("requires --protocol or --embeddings", "calibrate_on", "results", "plot")
+
+    def _check_templates(self) -> None:
+        if self.template is None:
+            self._refuse("requires --template mean, max or quality", "template_list")
+            return
+        if self.photos:
+            self._refuse("cannot be combined with two folders", "template_list", "save_crops")
+        elif self.embeddings is None:
+            raise ValueError(
+                "--template: give two folders, or --embeddings STORE.h5 with --pairs or --all-pairs; for a folder of "
+                "pictures with pairs, use faceclr benchmark"
+            )
+        self._refuse("cannot be combined with --template", "gallery", "protocol", "calibrate_on", "results", "plot")
 
     @property
     def is_evaluation(self) -> bool:
@@ -156,5 +173,5 @@ class VerifyConfig(JudgingConfig):
 
     def _refuse(self, reason: str, *names: str) -> None:
         for name in names:
-            if getattr(self, name) not in (None, False):
+            if getattr(self, name) not in (None, False, ()):
                 raise ValueError(f"--{name.replace('_', '-')}: {reason}; omit it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from faceclr_cli.core.metrics.roc import Floats, OperatingPoint
 
 Scores = NDArray[np.float32]
 Counts = NDArray[np.int64]
+Blocks = Callable[[], Iterable[tuple[Scores, Scores]]]
+"""Returns the genuine and impostor scores of blocks of pairs, the same at every call."""
 
 _BINS = 1 << 22
 """Number of histogram bins for cosines from -1 to 1."""
@@ -110,11 +112,23 @@ def measure_all_pairs(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[f
     Raises:
         ValueError: As for `Pairs`, or there are no genuine or no impostor pairs, or a rate is not from 0 to 1.
     """
+    return measure_blocks(Pairs(embeddings, labels).blocks, fars)
+
+
+def measure_blocks(blocks: Blocks, fars: Sequence[float]) -> AllPairs:
+    """Computes verification metrics of scores that are computed twice, in blocks, and never held in memory together.
+
+    Args:
+        blocks: Iterates over the scores, from -1 to 1.
+        fars: False accept rates, from 0 to 1.
+
+    Raises:
+        ValueError: There are no genuine or no impostor pairs, or a rate is not from 0 to 1.
+    """
     if not all(0 <= far <= 1 for far in fars):
         raise ValueError(f"false accept rates must be from 0 to 1, not {', '.join(map(str, fars))}")
-    pairs = Pairs(embeddings, labels)
     genuine, impostor = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.int64)
-    for same, different in pairs.blocks():
+    for same, different in blocks():
         genuine += np.bincount(_bin(same), minlength=_BINS)
         impostor += np.bincount(_bin(different), minlength=_BINS)
     if not genuine.any() or not impostor.any():
@@ -125,7 +139,7 @@ def measure_all_pairs(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[f
         impostor=int(impostor.sum()),
         auc=area,
         eer=equal,
-        points=_operating_points(pairs, genuine, impostor, fars),
+        points=_operating_points(blocks, genuine, impostor, fars),
     )
 
 
@@ -170,7 +184,7 @@ def _auc_and_eer(genuine: Counts, impostor: Counts) -> tuple[float, float]:
 
 
 def _operating_points(
-    pairs: Pairs, genuine: Counts, impostor: Counts, fars: Sequence[float]
+    blocks: Blocks, genuine: Counts, impostor: Counts, fars: Sequence[float]
 ) -> tuple[OperatingPoint, ...]:
     """Locates the bin of each threshold in the histograms, then the exact threshold among the scores of that bin."""
     impostors, genuines = int(impostor.sum()), int(genuine.sum())
@@ -187,7 +201,7 @@ def _operating_points(
     for place in refused:
         after = np.searchsorted(occupied, place, "right")
         wanted |= {int(occupied[after])} if after < len(occupied) else set()
-    same, different = _scores_in_bins(pairs, sorted(wanted))
+    same, different = _scores_in_bins(blocks, sorted(wanted))
     found = np.sort(np.concatenate([same, different]))
     points = []
     for place, count in zip(refused, allowed, strict=True):
@@ -218,12 +232,12 @@ def _count_accepted(threshold: float, gathered: Scores, from_top: Counts) -> int
     return above + int(np.count_nonzero(gathered[_bin(gathered) == place].astype(np.float64) >= threshold))
 
 
-def _scores_in_bins(pairs: Pairs, bins: Sequence[int]) -> tuple[Scores, Scores]:
+def _scores_in_bins(blocks: Blocks, bins: Sequence[int]) -> tuple[Scores, Scores]:
     """Collects the genuine and impostor scores in some bins."""
     wanted = np.zeros(_BINS, bool)
     wanted[list(bins)] = True
     kept: tuple[list[Scores], list[Scores]] = ([np.empty(0, np.float32)], [np.empty(0, np.float32)])
-    for block in pairs.blocks():
+    for block in blocks():
         for scores, rest in zip(block, kept, strict=True):
             rest.append(scores[wanted[_bin(scores)]])
     return np.concatenate(kept[0]), np.concatenate(kept[1])

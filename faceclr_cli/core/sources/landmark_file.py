@@ -216,7 +216,10 @@ def _read_json(text: str, origin: str) -> Iterator[_Line]:
 
 
 def _read_csv(text: str, origin: str) -> Iterator[_Line]:
-    rows = csv.reader(re.split(r"(?<=\n)", text), strict=True)
+    lines = re.split(r"(?<=\n)", text)
+    # IJB's lists of landmarks, such as ijbc_name_5pts_score.txt, are separated by spaces.
+    is_spaced = "," not in next((line for line in lines if line.strip()), ",")
+    rows = csv.reader(lines, strict=True, delimiter=" " if is_spaced else ",", skipinitialspace=is_spaced)
     columns: Callable[[list[str], str], dict[str, str]] = _by_position
     is_first = True
     try:

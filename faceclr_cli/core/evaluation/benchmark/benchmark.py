@@ -39,6 +39,7 @@ from faceclr_cli.core.evaluation.benchmark.recipe_groups import (
     training_seconds,
 )
 from faceclr_cli.core.evaluation.benchmark.set_embeddings import SetEmbeddings, embed_pictures
+from faceclr_cli.core.evaluation.benchmark.template_sets import TemplateSet, find_template_sets, measure_template_set
 from faceclr_cli.core.evaluation.benchmark.training_overlap import (
     TrainingFaces,
     embed_training_faces,
@@ -47,6 +48,7 @@ from faceclr_cli.core.evaluation.benchmark.training_overlap import (
     seen_pairs,
     select_pairs,
 )
+from faceclr_cli.core.evaluation.verification.all_pairs_protocol import FARS as TEMPLATE_FARS
 from faceclr_cli.core.evaluation.verification.pair_evidence import Evidence, ScoredPairs, score_pairs
 from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_evidence
 from faceclr_cli.core.events import Notice, Reporter
@@ -63,7 +65,8 @@ _NAMED_FAILURES = 5
 class _Contestant:
     """An encoder and what this run did with it.
 
-    `encoder` is None if a store contains its embeddings. `right_on` tells for each set which verdicts are correct.
+    `encoder` is None if a store contains its embeddings. `right_on` tells for each set which verdicts are correct, and
+    `pairs_of` the number of genuine and impostor pairs of each set of templates.
     """
 
     name: str
@@ -79,6 +82,7 @@ class _Contestant:
     cells: list[BenchmarkCell] = field(default_factory=list)
     training: TrainingFaces | None = None
     right_on: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    pairs_of: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
@@ -94,7 +98,11 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
     for folder in config.trained_on:
         if not folder.exists():
             raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
-    sets = find_benchmark_sets(config.sets, config.pairs)
+    sets = (
+        find_benchmark_sets(config.sets, config.pairs)
+        if config.template is None
+        else find_template_sets(config.sets, config.pairs, config.template_list)
+    )
     if config.rule == "insightface":
         _report_uniform_folds(sets, config.folds, reporter)
     contestants = _load_contestants(config, has_pictures=any(found.listing is not None for found in sets))
@@ -143,9 +151,10 @@ def _load_contestants(config: BenchmarkConfig, *, has_pictures: bool) -> list[_C
 def _collect(
     sets: Sequence[BenchmarkSet], contestants: Sequence[_Contestant], config: BenchmarkConfig
 ) -> BenchmarkResult:
+    fars = FARS if config.template is None else TEMPLATE_FARS
     cells = [cell for found in sets for each in contestants for cell in each.cells if cell.set == found.name]
     means = [
-        BenchmarkMean.of(each.name, each.cells, FARS)
+        BenchmarkMean.of(each.name, each.cells, fars)
         for each in contestants
         if len(sets) > 1 and len(each.cells) == len(sets)
     ]
@@ -157,13 +166,14 @@ def _collect(
     return BenchmarkResult(
         rule=config.rule,
         folds=config.folds,
-        fars=FARS,
-        sets=tuple(_describe_set(found) for found in sets),
+        template=config.template,
+        fars=fars,
+        sets=tuple(_describe_set(found, contestants) for found in sets),
         encoders=tuple(_describe_encoder(each) for each in contestants),
         cells=tuple(cells),
         means=tuple(means),
         comparisons=tuple(comparison for found in sets for comparison in _compare(found, contestants)),
-        groups=tuple(measure_group(name, members, cells, means, FARS) for name, members in recipes.items()),
+        groups=tuple(measure_group(name, members, cells, means, fars) for name, members in recipes.items()),
     )
 
 
@@ -171,17 +181,21 @@ def _measure_store(found: BenchmarkSet, config: BenchmarkConfig, reporter: Repor
     """Measures the encoder of a store."""
     place = display_path(found.place)
     store = choose_faces(read_store(found.place), config.face or "largest", str(found.place), reporter)
-    scored = score_pairs(store, found.name, found.pairs, place, lambda name: f"{display_path(name)}: not in {place}")
-    given = Evidence(judged=scored, other=None, encoder=store.encoder, content_hashes=_hashes(store))
-    return _Contestant(
+    contestant = _Contestant(
         name=store.encoder,
         model=str(found.place),
         digest=store.encoder_digest,
         dim=store.dim,
         flip=store.flip,
         encoder=None,
-        cells=[_measure(found, store.encoder, given, config)[0]],
     )
+    if isinstance(found, TemplateSet):
+        contestant.cells.append(_measure_templates(found, store, contestant, config, reporter))
+        return contestant
+    scored = score_pairs(store, found.name, found.pairs, place, lambda name: f"{display_path(name)}: not in {place}")
+    given = Evidence(judged=scored, other=None, encoder=store.encoder, content_hashes=_hashes(store))
+    contestant.cells.append(_measure(found, store.encoder, given, config)[0])
+    return contestant
 
 
 def _measure_set(
@@ -195,6 +209,9 @@ def _measure_set(
         embedded = embed_pictures(found.place, listing, config, encoder, contestant.model, reporter)
         contestant.embedded += embedded.embedded
         contestant.seconds += embedded.seconds if embedded.embedded else 0.0
+        if isinstance(found, TemplateSet):
+            cell = _measure_templates(found, embedded.rows, contestant, config, reporter)
+            return replace(cell, not_enrolled=embedded.not_enrolled)
         given = Evidence(
             judged=_score(found, embedded),
             other=None,
@@ -207,6 +224,14 @@ def _measure_set(
         return BenchmarkCell(set=found.name, encoder=name, reason=str(error))
     overlap = _find_overlap(found, listing, contestant, embedded.rows, given, config, reporter)
     return replace(cell, not_enrolled=embedded.not_enrolled, overlap=overlap)
+
+
+def _measure_templates(
+    found: TemplateSet, rows: Rows, contestant: _Contestant, config: BenchmarkConfig, reporter: Reporter
+) -> BenchmarkCell:
+    cell, result = measure_template_set(found, rows, contestant.name, config.template or "mean", reporter)
+    contestant.pairs_of[found.name] = result.genuine, result.impostor
+    return cell
 
 
 def _find_overlap(
@@ -300,15 +325,20 @@ def _accuracy(scored: ScoredPairs, config: BenchmarkConfig) -> FoldAccuracy:
     return rule(scores, scored.same, config.folds, scored.missing)
 
 
-def _describe_set(found: BenchmarkSet) -> BenchmarkedSet:
+def _describe_set(found: BenchmarkSet, contestants: Sequence[_Contestant]) -> BenchmarkedSet:
     people = people_in_pairs(found.pairs)
     genuine = sum(bool(pair.same) for pair in found.pairs)
+    impostor = len(found.pairs) - genuine
+    if isinstance(found, TemplateSet):
+        genuine, impostor = next(
+            (each.pairs_of[found.name] for each in contestants if found.name in each.pairs_of), (0, 0)
+        )
     return BenchmarkedSet(
         name=found.name,
         source=str(found.source),
         pictures=None if found.listing is None else len(found.listing.photos),
         genuine=genuine,
-        impostor=len(found.pairs) - genuine,
+        impostor=impostor,
         people=None if people is None else len(people[2]),
     )
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from faceclr_cli.core.configs.templates import TemplateMethod
 from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison
 from faceclr_cli.core.evaluation.verification.pairs_result import TarAtFar
 
@@ -104,7 +105,8 @@ class BenchmarkCell:
     Attributes:
         set: Name of the set.
         encoder: Name of the encoder.
-        accuracy: Mean accuracy over the folds, or None if the encoder could not be measured on the set.
+        accuracy: Mean accuracy over the folds, or None with templates, or if the encoder could not be measured on the
+            set.
         spread: Standard error of the accuracy, or with insightface's rule its standard deviation; or None.
         spread_over: What the standard error was computed over; `deviation` for a standard deviation over folds.
         fold_accuracies: Accuracy of each fold.
@@ -234,6 +236,8 @@ class BenchmarkResult:
     Attributes:
         rule: How folds and thresholds were chosen: `faceclr` or `insightface`.
         folds: Number of folds.
+        template: How the pictures of templates were combined; None if pictures were compared. With templates, there is
+            no accuracy, since the pairs are counted and not held in memory.
         fars: The false accept rates.
         sets: The sets, as given.
         encoders: The encoders, as given, and those of stores.
@@ -245,6 +249,7 @@ class BenchmarkResult:
 
     rule: str
     folds: int
+    template: TemplateMethod | None
     fars: tuple[float, ...]
     sets: tuple[BenchmarkedSet, ...]
     encoders: tuple[BenchmarkedEncoder, ...]
@@ -258,6 +263,7 @@ class BenchmarkResult:
         return {
             "rule": self.rule,
             "folds": self.folds,
+            "template": self.template,
             "fars": list(self.fars),
             "sets": [asdict(each) for each in self.sets],
             "encoders": [asdict(each) for each in self.encoders],

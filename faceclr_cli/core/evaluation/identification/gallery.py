@@ -25,6 +25,7 @@ from faceclr_cli.core.errors import ConfigError, DataError, LockedError, NoFaceE
 from faceclr_cli.core.evaluation.identification.classifier_gallery import ClassifierGallery, load_classifier_gallery
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.people_classifier import is_classifier
+from faceclr_cli.core.evaluation.identification.template_faces import template_gallery
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.metrics.gallery_search import PeopleIndex
@@ -143,10 +144,17 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
     if is_classifier(path):
         if config.gallery_face is not None:
             raise ConfigError(f"--gallery-face: {display_path(path)} is a classifier; omit the option")
+        if config.gallery_templates is not None:
+            raise ConfigError(f"--gallery-templates: {display_path(path)} is a classifier; omit the option")
         layer: ClassifierGallery = load_classifier_gallery(path, encoder, config)
         return layer
     choose_rule(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
-    known = select_named_rows(_rows(config, path, encoder, reporter), display_path(path), reporter)
+    rows = _rows(config, path, encoder, reporter)
+    if config.template is not None:
+        index, people, templates, hashes = template_gallery(rows, config, path, reporter)
+        rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(templates))
+        return Gallery(index=index, names=people, paths=templates, content_hashes=hashes, rule=rule)
+    known = select_named_rows(rows, display_path(path), reporter)
     # Each face is compared with every picture, so the false alarm rate grows with the number of pictures.
     rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(known))
     names, numbers = np.unique([str(name) for name in known.identities], return_inverse=True)

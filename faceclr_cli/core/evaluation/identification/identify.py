@@ -16,8 +16,9 @@ from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.evaluation.identification.annotation import Annotator
 from faceclr_cli.core.evaluation.identification.gallery import KnownPeople, load_gallery
-from faceclr_cli.core.evaluation.identification.match import Match
+from faceclr_cli.core.evaluation.identification.match import Match, merge_matches
 from faceclr_cli.core.evaluation.identification.probe_faces import Probe, Probes, open_probes
+from faceclr_cli.core.evaluation.identification.template_faces import open_template_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.metrics.open_set import FalseAlarms
 from faceclr_cli.core.plots.fonts import warn_about_missing_letters
@@ -130,7 +131,8 @@ def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> Identi
     alarms = people.false_alarms
     if alarms is not None:
         reporter.report(Notice(text=_describe_false_alarms(alarms, people)))
-    probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
+    opened = open_probes if config.template is None else open_template_probes
+    probes: Probes = opened(config, config.photos, encoder, reporter, flip=people.flip)
     return IdentifyJob(config=config, encoder=encoder, people=people, probes=probes)
 
 
@@ -155,8 +157,9 @@ def ask(job: IdentifyJob, count: int, reporter: Reporter) -> Iterator[AnsweredPh
     done = 0
     try:
         for probes in job.probes.batches():
-            embeddings = [face.embedding for probe in probes for face in probe.faces]
-            found = iter(job.people.find(np.stack(embeddings), count) if embeddings else ())
+            vectors = [face.vectors for probe in probes for face in probe.faces]
+            each = iter(job.people.find(np.concatenate(vectors), count) if vectors else ())
+            found = iter([merge_matches(list(islice(each, len(rows))), count) for rows in vectors])
             for probe in probes:
                 yield AnsweredPhoto(probe=probe, found=list(islice(found, len(probe.faces))))
             done += len(probes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from faceclr_cli.core.configs.identify import IdentifyConfig
+from faceclr_cli.core.configs.templates import TemplateMethod
 from faceclr_cli.core.errors import DataError, TooManyBadFilesError
 from faceclr_cli.core.evaluation.identification.identify import AnsweredPhoto, ask, prepare_identification
 from faceclr_cli.core.evaluation.identification.match import Match
@@ -25,6 +26,8 @@ class OpenSetResult:
 
     Attributes:
         encoder: Name of the encoder.
+        template: How the pictures of a template were combined; None if single photographs were identified. With
+            templates, "photograph" means template below.
         people: Number of people in the gallery.
         known: Photographs of people in the gallery.
         unknown: Photographs of other people.
@@ -38,6 +41,7 @@ class OpenSetResult:
     """
 
     encoder: str
+    template: TemplateMethod | None
     people: int
     known: int
     unknown: int
@@ -69,7 +73,7 @@ class _Tally:
         matches: Sequence[Match] = ()
         if asked.probe.failure is not None:
             self.failures.append(asked.probe.failure)
-        elif hashes is not None and asked.probe.content_hash in hashes:
+        elif hashes is not None and not hashes.isdisjoint(asked.probe.content_hashes):
             self.left_out += 1
             return
         else:
@@ -107,6 +111,7 @@ def evaluate_identify(config: IdentifyConfig, reporter: Reporter) -> OpenSetResu
     _warn_of_few_strangers(tally, reporter)
     result = OpenSetResult(
         encoder=job.encoder.name,
+        template=config.template,
         people=len(names),
         known=len(tally.known),
         unknown=len(tally.unknown),

@@ -35,12 +35,13 @@ class ProbeFace:
     """A face to identify.
 
     Attributes:
-        embedding: L2-normalized. Shape: (dim,).
+        vectors: L2-normalized embedding; several for a template of which the most similar counts. Shape: (vectors,
+            dim).
         box: x, y, width and height in pixels of the photograph; None if unknown.
         notes: Quality warnings.
     """
 
-    embedding: NDArray[np.float32]
+    vectors: NDArray[np.float32]
     box: tuple[float, float, float, float] | None
     notes: tuple[str, ...] = ()
 
@@ -51,13 +52,13 @@ class Probe:
 
     Attributes:
         photo: The photograph.
-        content_hash: SHA-256 of the file; None if it could not be read.
+        content_hashes: SHA-256 of the file, or of the files of a template; none if it could not be read.
         faces: One or more faces, unless there is a failure.
         failure: Why there are no faces, in one line that names the photograph; or None.
     """
 
     photo: Photo
-    content_hash: str | None = None
+    content_hashes: tuple[str, ...] = ()
     faces: tuple[ProbeFace, ...] = ()
     failure: str | None = None
 
@@ -146,13 +147,13 @@ class Photographs:
                 continue
             faces = tuple(
                 ProbeFace(
-                    embedding=embedding,
+                    vectors=embedding[None],
                     box=None if cut.face is None else cut.box,
                     notes=cut.face_notes if self._only_face_notes else cut.photo_notes,
                 )
                 for cut, embedding in zip(item.faces, self._embed(item.faces), strict=True)
             )
-            yield (Probe(photo=photo, content_hash=item.content_hash, faces=faces),)
+            yield (Probe(photo=photo, content_hashes=(item.content_hash,), faces=faces),)
 
     def _embed(self, faces: Sequence[FaceCrop]) -> NDArray[np.float32]:
         crops = np.stack([cut.crop for cut in faces])
@@ -189,8 +190,8 @@ class StoredProbes:
             yield [
                 Probe(
                     photo=photo,
-                    content_hash=self._rows.content_hashes[rows[0]],
-                    faces=tuple(ProbeFace(embedding=self._rows.embeddings[row], box=self._box(row)) for row in rows),
+                    content_hashes=(self._rows.content_hashes[rows[0]],),
+                    faces=tuple(ProbeFace(vectors=self._rows.embeddings[[row]], box=self._box(row)) for row in rows),
                 )
                 for photo, rows in zip(self.photos[start:], places, strict=False)
             ]

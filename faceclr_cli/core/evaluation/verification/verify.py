@@ -25,6 +25,7 @@ from faceclr_cli.core.text import display_path
 if TYPE_CHECKING:
     from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
     from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
+    from faceclr_cli.core.evaluation.verification.template_protocol import TemplatesResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +63,8 @@ class VerifyResult:
         return asdict(self) | {"notes": list(self.notes)}
 
 
-def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult | AllPairsResult:
-    """Compares two photographs, or measures an encoder on pairs, depending on the config.
+def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResult | AllPairsResult | TemplatesResult:
+    """Compares two photographs or two folders, or measures an encoder on pairs, depending on the config.
 
     Use `verdicts` for verdicts on many pairs.
 
@@ -75,6 +76,10 @@ def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResu
         FingerprintError: The faces were prepared differently from what the encoder needs.
         ConfigError: The encoder has no threshold and none was given, or the config does not name two photographs.
     """
+    if config.template is not None:
+        from faceclr_cli.core.evaluation.verification.template_protocol import compare_folders, measure_templates
+
+        return measure_templates(config, reporter) if config.is_evaluation else compare_folders(config, reporter)
     if config.all_pairs and config.embeddings is not None:
         from faceclr_cli.core.evaluation.verification.all_pairs_protocol import measure_store
 
