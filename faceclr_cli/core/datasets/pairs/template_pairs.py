@@ -157,9 +157,11 @@ def _parse_numbers(lines: bytes, width: int) -> NDArray[np.int64] | None:
     starts = np.flatnonzero(is_digit & ~np.append(False, is_digit[:-1]))
     if len(ends) % width or (ends - starts).max(initial=0) >= 18:
         return None
+    if not len(starts):
+        return np.empty((0, width), np.int64)
     # Each line must have its own cells, so that a missing cell does not shift those of the following lines.
     line_of = np.searchsorted(np.flatnonzero(text == ord("\n")), starts).reshape(-1, width)
-    if len(line_of) and ((line_of != line_of[:, :1]).any() or (np.diff(line_of[:, 0]) < 1).any()):
+    if (line_of != line_of[:, :1]).any() or (np.diff(line_of[:, 0]) < 1).any():
         return None
     table = np.fromstring(lines.translate(_SEPARATORS).decode("ascii"), np.int64, sep=" ").reshape(-1, width)
     if width == 3 and ((table[:, 2] < 0) | (table[:, 2] > 1)).any():
