@@ -85,6 +85,8 @@ def _portraits(desk: Path) -> None:
     _write(desk / "party.jpg", np.hstack(beside))
     for number, share in enumerate((1.0, 0.9, 0.8, 0.7, 0.6), start=1):
         _write(desk / "people" / "grace_hopper" / f"{number}.jpg", _darker(hopper[5 * number :, 3 * number :], share))
+    for number, share in enumerate((0.95, 0.75), start=1):
+        _write(desk / "visitor" / f"{number}.jpg", _darker(hopper[20 + number : 520, 25:490], share))
 
 
 def _celeba(root: Path, people: list[Path]) -> None:
@@ -123,7 +125,7 @@ def _heap(desk: Path, people: list[Path]) -> None:
 
 
 def _lfw(desk: Path, people: list[Path]) -> None:
-    """Its layout, also as an archive, and ten folds of pairs of each kind."""
+    """Its layout, also as an archive, ten folds of pairs of each kind, and two templates of each person."""
     names = [f"Drawn_Person_{number}" for number in range(len(people))]
     for name, folder in zip(names, people, strict=True):
         (desk / "lfw" / name).mkdir(parents=True)
@@ -140,6 +142,10 @@ def _lfw(desk: Path, people: list[Path]) -> None:
             *(f"{name}\t{place}\t{other}\t2" for place, other in enumerate(others, 1)),
         ]
     (desk / "pairs.txt").write_text("\n".join(lines) + "\n")
+    rows = [
+        f"{name}/{name}_{number:04d}.jpg,{name}-{(number + 1) // 2},{name}" for name in names for number in range(1, 5)
+    ]
+    (desk / "templates.csv").write_text("path,template,person\n" + "\n".join(rows) + "\n")
 
 
 def _cfp(root: Path, people: list[Path]) -> None:

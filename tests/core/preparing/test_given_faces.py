@@ -110,9 +110,9 @@ def flat(face: dict[str, Any]) -> list[Any]:
     return [face["path"], *np.ravel(face["landmarks"]).tolist()]
 
 
-def write_csv(path: Path, rows: list[list[Any]], encoding: str = "utf-8") -> Path:
+def write_csv(path: Path, rows: list[list[Any]], encoding: str = "utf-8", delimiter: str = ",") -> Path:
     with open(path, "w", newline="", encoding=encoding) as file:
-        csv.writer(file).writerows(rows)
+        csv.writer(file, delimiter=delimiter).writerows(rows)
     return path
 
 
@@ -122,6 +122,7 @@ CELEBA = "image_id lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftm
 FORMS: dict[str, Callable[[Faces], list[list[Any]]]] = {
     "points alone": lambda faces: [flat(face) for face in faces],
     "with scores": lambda faces: [[*flat(face), face["score"]] for face in faces],
+    "with scores and spaces, as in IJB": lambda faces: [[*flat(face), face["score"]] for face in faces],
     "with boxes": lambda faces: [[*flat(face), *face["box"]] for face in faces],
     "with both": lambda faces: [[*flat(face), face["score"], *face["box"]] for face in faces],
     "CelebA's header": lambda faces: [[*CELEBA.split(), "rightmouth_y"], *map(flat, faces)],
@@ -135,7 +136,8 @@ FORMS: dict[str, Callable[[Faces], list[list[Any]]]] = {
 @pytest.mark.parametrize("form", list(FORMS))
 def test_csv_says_the_same_as_json(place: Path, found: Faces, form: str) -> None:
     wanted = crops(prepare(place, found, out=place / "json").out)
-    file = write_csv(place / "points.csv", FORMS[form](found), "utf-16" if form == "with both" else "utf-8")
+    encoding, delimiter = "utf-16" if form == "with both" else "utf-8", " " if "spaces" in form else ","
+    file = write_csv(place / "points.csv", FORMS[form](found), encoding, delimiter)
     made = crops(prepare(place, file, out=place / "csv").out)
     assert wanted.keys() == made.keys()
     assert all(np.array_equal(made[name], wanted[name]) for name in made)
