@@ -71,10 +71,12 @@ CASES = [
     Case("verify-measured", "verify --protocol lfw --pairs labeled.csv --root photos --folds 2 --max-bad 0.1", 3),
     Case("verify-measured", "verify --protocol scores --pairs scores.csv --calibrate-on scores.csv"),
     Case("verify-all-pairs", "verify --embeddings faces.h5 --all-pairs"),
+    Case("verify-templates", "verify --embeddings faces.h5 --all-pairs --template max --template-list templates.csv"),
     Case("identify", "identify photos/person-01 --gallery faces.h5"),
     Case("identify", "identify splits/test --gallery known"),
     Case("identify-evaluate", "identify photos --gallery splits/test --evaluate"),
     Case("identify-evaluate", "identify splits/test --gallery known --evaluate"),
+    Case("identify-evaluate", "identify splits/test --gallery known --evaluate --template mean"),
     Case("cluster", "cluster faces.h5 --threshold 0.4 --faces faces -o groups"),
     Case("cluster", "cluster faces.h5 --method hdbscan"),
     Case("calibrate", "calibrate --embeddings faces.h5 --all-pairs --rounds 100 -o door.json"),
@@ -149,6 +151,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
     failing = "person-01/notes.jpg,person-02/01.jpg,0\n"
     (desk / "labeled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
     write_model(desk / "foreign.onnx", untrained())
+    halves = (f"person-0{who}/0{photo}.jpg,{who}-{photo % 2},p{who}\n" for who in range(1, 7) for photo in range(1, 5))
+    (desk / "templates.csv").write_text(f"path,template,person\n{''.join(halves)}")
     (desk / "scores.csv").write_text("0.9,1\n0.1,0\n" * 10)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(desk)

@@ -90,7 +90,8 @@ def group_faces(
             f"{display_path(given.paths[absent[0]])})"
         )
         reporter.report(Notice(text=text, level="warning"))
-    media = np.unique(np.array(given.media, object).astype(str), return_inverse=True)[1]
+    codes: dict[str, int] = {}
+    media = np.array([codes.setdefault(medium, len(codes)) for medium in given.media], np.int64)
     vectors = pool_templates(
         rows.embeddings,
         owners[known],

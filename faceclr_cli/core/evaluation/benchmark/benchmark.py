@@ -98,7 +98,7 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
     for folder in config.trained_on:
         if not folder.exists():
             raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
-    sets = (
+    sets: Sequence[BenchmarkSet] = (
         find_benchmark_sets(config.sets, config.pairs)
         if config.template is None
         else find_template_sets(config.sets, config.pairs, config.template_list)

@@ -131,8 +131,11 @@ def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> Identi
     alarms = people.false_alarms
     if alarms is not None:
         reporter.report(Notice(text=_describe_false_alarms(alarms, people)))
-    opened = open_probes if config.template is None else open_template_probes
-    probes: Probes = opened(config, config.photos, encoder, reporter, flip=people.flip)
+    probes: Probes
+    if config.template is None:
+        probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
+    else:
+        probes = open_template_probes(config, config.photos, encoder, reporter, flip=people.flip)
     return IdentifyJob(config=config, encoder=encoder, people=people, probes=probes)
 
 

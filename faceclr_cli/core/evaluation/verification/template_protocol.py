@@ -111,13 +111,12 @@ def measure_template_pairs(
         DataError: The file cannot be read or names none of the templates, or there are no genuine or no impostor pairs.
     """
     sizes = templates.vectors.sizes
+    counts: tuple[int, int, int] | None = None
     if pairs is None:
-        blocks, counts = _all_pairs(templates), None
-        origin = display_path(source)
+        blocks, origin = _all_pairs(templates), display_path(source)
     else:
         listed = TemplatePairs(pairs, templates.names, templates.people)
-        blocks, counts = _listed_pairs(templates, listed), _count_pairs(templates, listed)
-        origin = listed.origin
+        counts, blocks, origin = _count_pairs(templates, listed), _listed_pairs(templates, listed), listed.origin
     try:
         measured = measure_blocks(blocks, FARS)
     except ValueError as error:
@@ -202,7 +201,7 @@ def compare_folders(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
     encoder = load_encoder(config.model)
     rule = choose_rule(encoder, config)
     one, other = (_embed(folder, config, encoder, reporter) for folder in config.photos)
-    notes = ["the threshold was measured on single photographs; templates of one person are more similar"]
+    notes = [] if rule.far is None else ["the threshold was measured on single photographs, not on templates"]
     copies = len(set(one.content_hashes) & set(other.content_hashes))
     if copies:
         notes.insert(0, f"{count(copies, 'picture')} in both folders, so the verdict says little about the faces")

@@ -35,13 +35,8 @@ def similarities(ijb: IjbSet, method: str) -> tuple[np.ndarray, list[int], list[
     gallery = [int(row["TEMPLATE_ID"]) for row in csv.DictReader(ijb.gallery.open())]
     probes = [int(row["TEMPLATE_ID"]) for row in csv.DictReader(ijb.probes.open())]
     weights = ijb.faces.norms.astype(np.float64) if method == "quality" else None
-
-    def compare(one: int, other: int) -> float:
-        if method == "max":
-            return max(a @ b for a in ijb.media(one) for b in ijb.media(other))
-        return float(ijb.vector(one, weights) @ ijb.vector(other, weights))
-
-    scores = np.array([[compare(probe, known) for known in gallery] for probe in probes])
+    own = {t: ijb.media(t) if method == "max" else [ijb.vector(t, weights)] for t in (*gallery, *probes)}
+    scores = np.array([[max(a @ b for a in own[one] for b in own[other]) for other in gallery] for one in probes])
     return scores, [ijb.people[t] for t in probes], [ijb.people[t] for t in gallery]
 
 
