@@ -126,7 +126,7 @@ def _columns(row: Sequence[str]) -> dict[int, str] | None:
         for kind, names in kinds:
             if title.lower().removeprefix("\ufeff") in names:
                 places.setdefault(kind, place)
-    if "template" not in places or not ("path" in places or "person" in places):
+    if "template" not in places:
         return None
     return {place: kind for kind, place in places.items()}
 

@@ -153,7 +153,12 @@ def _all_pairs(templates: FaceTemplates) -> Blocks:
     if not named.any():
         raise DataError("no template has a person; give --template-list with a column 'person', or --pairs FILE")
     chosen = templates.take(np.flatnonzero(named & (templates.vectors.sizes > 0)))
-    people = np.unique([str(who) for who in chosen.people], return_inverse=True)[1]
+    names, people = np.unique([str(who) for who in chosen.people], return_inverse=True)
+    if len(names) == len(people):
+        raise DataError(
+            "each person has one template, so there are no genuine pairs; give --template-list with several templates "
+            "of a person"
+        )
     # Sorted by person, so that few blocks have genuine pairs.
     order = np.argsort(people, kind="stable")
     vectors, people = chosen.vectors.take(order), people[order]

@@ -90,6 +90,11 @@ def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResu
         return measure_pairs(config, reporter)
     if len(config.photos) != 2:
         raise ConfigError("verify() compares exactly two photographs; use verdicts() for many pairs")
+    folder = next((photo for photo in config.photos if photo.is_dir()), None)
+    if folder is not None:
+        raise ConfigError(
+            f"{display_path(folder)}: is a folder; to compare two folders, each of one person, add --template mean"
+        )
     return _compare(config, reporter)
 
 

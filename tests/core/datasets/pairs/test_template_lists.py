@@ -40,6 +40,8 @@ def test_pictures_and_people_may_come_from_two_files(tmp_path: Path) -> None:
     found = read_template_lists([pictures, people])
     assert (found.names, found.people, found.media) == (["5", "9"], {"9": "zoe"}, ["1.jpg", "2.jpg"])
     assert read_template_lists([people], pictures=False).names == ["9"]
+    chosen = write(tmp_path / "c.csv", "template\n5\n9\n")
+    assert read_template_lists([chosen], pictures=False).names == ["5", "9"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.embeddings.embed import embed
-from faceclr_cli.core.embeddings.store import read_store
+from faceclr_cli.core.embeddings.store import Store, read_store
 from faceclr_cli.core.events import Silent
 from tests.core.evaluation.ijb_layout import IjbSet, write_ijb
 
@@ -127,8 +127,24 @@ def test_folders_are_templates(tmp_path: Path) -> None:
     verdict = json.loads(run(*folders, "--template", "mean", "--json").stdout)
     assert verdict["similarity"] == pytest.approx(float(means["p0/2020"] @ means["p0/2024"]), abs=1e-4)
     assert verdict["same"] is True
+    people = run(
+        "--embeddings", store, "--template", "mean", "--all-pairs", "--template-list", _one_each(tmp_path, rows)
+    )
+    assert people.exit_code == 3
+    assert "each person has one template" in people.output
+    without = run(*folders)
+    assert without.exit_code == 2
+    assert "is a folder; to compare two folders" in without.output
     same_folder = run(folders[0], folders[0], "--template", "max", "--json")
     assert json.loads(same_folder.stdout)["notes"][0].startswith("2 pictures in both folders")
+
+
+def _one_each(folder: Path, rows: Store) -> Path:
+    """A list in which all pictures of a person are one template."""
+    file = folder / "one.csv"
+    names = [f"{path},{path.split('/')[0]},{path.split('/')[0]}\n" for path in rows.paths]
+    file.write_text("path,template,person\n" + "".join(names))
+    return file
 
 
 @pytest.mark.parametrize(
