@@ -169,7 +169,7 @@ def _list_folders(rows: Rows) -> TemplateList:
 
 def _person(rows: Rows, given: TemplateList, number: int, members: NDArray[np.int64]) -> str | None:
     name = given.names[number]
-    people = {rows.identities[row] for row in members}
+    people: set[str | None] = {rows.identities[row] for row in members}
     if name in given.people or not people:
         return given.people.get(name)
     if len(people) > 1:
