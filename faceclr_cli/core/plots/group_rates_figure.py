@@ -151,7 +151,7 @@ def _report(figure: Figure, panels: GroupPanels, top: float, height: float) -> N
         start = left + place * (_RATES + _GAP)
         axes = figure.add_axes((start / width, box[0], _RATES / width, box[1]), facecolor=PAPER)
         _rates(axes, rates, whole, color, label)
-        axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names), size=_TYPE, color=INK)
+        axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names), size=_TYPE, parse_math=False)
     start = left + 2 * (_RATES + _GAP) + _width(panels)
     _heat_map(figure, panels, names, start, box)
 
@@ -193,8 +193,10 @@ def _heat_map(figure: Figure, panels: GroupPanels, names: Sequence[str], left: f
     low, top = (float(positive.min()), float(positive.max())) if len(positive) else (1e-3, 1.0)
     norm = LogNorm(vmin=low / 1.5, vmax=max(top, low * 1.01) * 1.1, clip=True)
     image = axes.imshow(np.where(matrix == 0, low / 2, matrix), cmap=SHARE_COLORS, norm=norm, interpolation="nearest")
-    axes.set_yticks(range(len(names)), names, size=_TYPE, color=INK)
-    axes.set_xticks(range(len(names)), names, size=_TYPE, color=INK, rotation=90 if len(names) > 2 else 0)
+    axes.set_yticks(range(len(names)), names, size=_TYPE, color=INK, parse_math=False)
+    axes.set_xticks(
+        range(len(names)), names, size=_TYPE, color=INK, rotation=90 if len(names) > 2 else 0, parse_math=False
+    )
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_color(_RULE)

@@ -43,12 +43,12 @@ def measure_set_groups(
     """Measures groups on a set; warns if it has no people of the list, since sets may show different people."""
     if groups is None:
         return ()
-    origin = f"{encoder} on {scored.origin}"
+    request = GroupRequest(groups=groups)
     try:
-        request = GroupRequest(groups=groups)
-        return measure_groups_of_pairs(request, scored.located, scored.scores, scored.failed, origin, reporter)
+        return measure_groups_of_pairs(request, scored.located, scored.scores, scored.failed, scored.origin, reporter)
     except DataError as error:
-        reporter.report(Notice(text=f"groups not measured: {error}", level="warning"))
+        text = f"{encoder} on {scored.origin}: groups not measured: {error}"
+        reporter.report(Notice(text=text, level="warning"))
         return ()
 
 
