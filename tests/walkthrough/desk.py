@@ -146,6 +146,9 @@ def _lfw(desk: Path, people: list[Path]) -> None:
         f"{name}/{name}_{number:04d}.jpg,{name}-{(number + 1) // 2},{name}" for name in names for number in range(1, 5)
     ]
     (desk / "templates.csv").write_text("path,template,person\n" + "\n".join(rows) + "\n")
+    known = [*names, *(f"person-{number:02d}" for number in range(1, 33)), *map(str, range(1, 21))]
+    listed = [f"{name},{'under 40' if place % 2 else '40 and older'}\n" for place, name in enumerate(known)]
+    (desk / "groups.csv").write_text("identity,age\n" + "".join(listed))
 
 
 def _cfp(root: Path, people: list[Path]) -> None:

@@ -30,4 +30,4 @@ def geometric_inequity(rates: Sequence[float | None]) -> float | None:
     known = [rate for rate in rates if rate is not None]
     if len(known) < 2 or min(known) <= 0:
         return None
-    return float(max(known) / np.exp(np.mean(np.log(known))))
+    return max(1.0, float(max(known) / np.exp(np.mean(np.log(known)))))
