@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 import torch
 
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.evaluation.verification.verify import verify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
@@ -30,6 +32,7 @@ def main() -> None:
     sheet()
     views()
     pairs()
+    groups()
 
 
 def people() -> None:
@@ -107,6 +110,25 @@ def pairs() -> None:
             rows.append(np.hstack(small))
         gap = np.full((150, 24, 3), 255, np.uint8)
         cv2.imwrite(str(Path(__file__).with_name("pair.jpg")), np.hstack([rows[0], gap, rows[1]]))
+
+
+def groups() -> None:
+    """What `verify --groups-plot` draws of people of whom some are out of focus and some a little."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos, listed, store = (Path(folder) / name for name in ("photos", "groups.csv", "sface.h5"))
+        write_people(photos, people=120, photos=4, seed=0, reporter=Silent())
+        lines = ["identity,focus\n"]
+        for number, person in enumerate(sorted(photos.iterdir())):
+            focus, scale = (("sharp", 1.0), ("soft", 0.25), ("blurred", 0.18))[number % 3]
+            lines.append(f"{person.name},{focus}\n")
+            for photo in person.iterdir() if scale < 1 else ():
+                pixels = cv2.imread(str(photo))
+                small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                cv2.imwrite(str(photo), cv2.resize(small, pixels.shape[1::-1]))
+        listed.write_text("".join(lines))
+        embed(EmbedConfig(faces=photos, out=store), Silent())
+        plot = Path(__file__).with_name("groups.png")
+        verify(VerifyConfig(embeddings=store, all_pairs=True, groups=listed, groups_plot=plot, far=0.01), Silent())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import facts, paragraph, percent, table
@@ -30,7 +30,8 @@ def group_parts(reports: Sequence[GroupReport], title: str = "") -> Iterator[str
         rows = {"groups": f"{name}{f' ({title})' if title else ''}"}
         rows["threshold"] = f"{report.threshold:.3f}, {target}"
         rows["all pairs"] = f"FMR {_rate_text(report.fmr)}, FNMR {_rate_text(report.fnmr)}"
-        rows |= {"FMR": _differential(report.fmr_differential), "FNMR": _differential(report.fnmr_differential)}
+        rows["FMR"] = _differential(report.fmr_differential, {each.group: each.fmr for each in report.groups})
+        rows["FNMR"] = _differential(report.fnmr_differential, {each.group: each.fnmr for each in report.groups})
         yield f"\n{facts({label: text for label, text in rows.items() if text})}"
         yield _group_table(report, name)
         yield from _pair_table(report)
@@ -71,14 +72,17 @@ def _pair_table(report: GroupReport) -> Iterator[str]:
         yield table((title, "FMR", "95% interval"), cells)
 
 
-def _differential(found: RateDifferential) -> str:
+def _differential(found: RateDifferential, rates: Mapping[str, GroupRate]) -> str:
     """Describes the difference; empty if there are fewer than two groups with a rate."""
     if found.worst is None or found.best is None:
         return ""
     worst, best = display_path(found.worst), display_path(found.best)
     if found.ratio is None or found.inequity is None:
         return f"highest: {worst}; no ratio, since a group has no errors"
-    return f"{found.ratio:.2f} times as high for {worst} as for {best}; {found.inequity:.2f} times the geometric mean"
+    low, high = rates[found.worst].low, rates[found.best].high
+    chance = "; the intervals overlap" if low is not None and high is not None and low <= high else ""
+    text = f"{found.ratio:.2f} times as high for {worst} as for {best}, {found.inequity:.2f} times the geometric mean"
+    return text + chance
 
 
 def _refusals(report: GroupReport) -> Iterator[str]:

@@ -157,6 +157,15 @@ def test_small_groups_are_refused_by_name(crowd_desk: Path, tmp_path: Path) -> N
     assert [group["fmr"]["rate"] is None for group in report["groups"]] == [True, False, False]
 
 
+def test_the_terminal_says_whether_a_difference_may_be_chance(crowd_desk: Path) -> None:
+    done = run("verify", "--embeddings", crowd_desk / "faces.h5", "--all-pairs", "--groups", crowd_desk / "groups.csv")
+    focus, half = done.stdout.split("groups     half")
+    said = next(line for line in focus.splitlines() if line.startswith("FNMR "))
+    assert "times as high for blurred as for sharp" in said and "overlap" not in said
+    said = next(line for line in half.splitlines() if line.startswith("FNMR "))
+    assert said.endswith("the intervals overlap")
+
+
 def test_pictures_without_a_group_count_in_no_group(crowd_desk: Path, tmp_path: Path) -> None:
     groups = tmp_path / "groups.csv"
     groups.write_text("".join((crowd_desk / "groups.csv").read_text().splitlines(keepends=True)[:41]))
