@@ -11,8 +11,8 @@ from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings import embed
 from faceclr_cli.core.events import Silent
 
-PEOPLE = 62
-"""With two pictures each: 31 people of a group are 465 pairs of people, enough for the interval of an FMR of 0.01."""
+PEOPLE = 66
+"""With two pictures each: 33 people of a group are 528 pairs of people, enough for the interval of an FMR of 0.01."""
 
 
 @pytest.fixture(scope="session")
