@@ -60,14 +60,41 @@ class PretrainConfig(TrainConfig):
     )
     projection_dim: int = option(128, minimum=2, panel=MODEL, help="Output dimension of the projection head")
 
-    augment: Literal["faces", "simclr"] = option(
+    augment: Literal["faces", "heads", "simclr"] = option(
         "faces",
         panel=AUGMENT,
-        help="Recipe; 'faces': flip and random operations (RandAugment); 'simclr': crop, flip, color jitter, blur",
+        help="Recipe; 'faces': flip and random operations (RandAugment); 'heads': also other poses, light and cameras; "
+        "'simclr': crop, flip, color jitter, blur",
     )
-    operations: int = option(4, minimum=0, maximum=16, panel=AUGMENT, help="faces: operations per view")
+    operations: int = option(4, minimum=0, maximum=16, panel=AUGMENT, help="faces, heads: operations per view")
     magnitude: float = option(
-        16, minimum=0.0, maximum=30.0, panel=AUGMENT, help="faces: maximum magnitude of an operation, from 0 to 30"
+        16,
+        minimum=0.0,
+        maximum=30.0,
+        panel=AUGMENT,
+        help="faces, heads: maximum magnitude of an operation, from 0 to 30",
+    )
+    turn: float = option(
+        30.0,
+        minimum=0.0,
+        maximum=45.0,
+        panel=AUGMENT,
+        metavar="DEGREES",
+        help="heads: maximum turn of the head to either side, and twice the maximum nod",
+    )
+    relight: float = option(
+        0.6, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: maximum share of light from a random direction"
+    )
+    cast: float = option(0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: strength of the color cast")
+    occlude: float = option(
+        0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: probability of a shape in front of the face"
+    )
+    degrade: float = option(
+        0.2,
+        minimum=0.0,
+        maximum=1.0,
+        panel=AUGMENT,
+        help="heads: probability of a loss of resolution, and of JPEG compression",
     )
     crop_scale: float = option(
         0.5, minimum=0.05, maximum=1.0, panel=AUGMENT, help="simclr: minimum area of a crop, as a share of the picture"
