@@ -10,7 +10,7 @@ from typing import Literal
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.train import AUGMENT, MODEL, TrainConfig
 
-CONTRAST = "Contrastive loss"
+CONTRAST, ROUNDS = "Contrastive loss", "Rounds of clustering"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,25 @@ class PretrainConfig(TrainConfig):
         maximum=1.0,
         panel=CONTRAST,
         help="moco: momentum of the key encoder, which rises to this value from 0.1",
+    )
+    rounds: int = option(
+        0,
+        minimum=0,
+        panel=ROUNDS,
+        metavar="N",
+        help="Divide the run into N + 1 parts; each but the first clusters the faces anew and learns to tell the "
+        "clusters apart",
+    )
+    cluster_weight: float = option(
+        1.0, minimum=0.0, panel=ROUNDS, metavar="WEIGHT", help="Weight of the loss on the clusters"
+    )
+    cluster_margin: float = option(
+        0.2,
+        minimum=0.0,
+        maximum=1.0,
+        panel=ROUNDS,
+        metavar="COSINE",
+        help="Margin of the loss on the clusters (CosFace)",
     )
     head: Literal["1", "2", "3", "none"] = option(
         "1", panel=MODEL, help="Layers of the projection head; 'none': apply the loss to the embeddings"
@@ -141,6 +160,10 @@ class PretrainConfig(TrainConfig):
             raise ValueError(
                 f"--weights {self.weights}: {len(self.shares)} weights for {len(self.data)} folders of faces"
             )
+        if self.rounds and self.method == "moco":
+            raise ValueError("--rounds needs --method simclr")
+        if 0 < self.epochs <= self.rounds:
+            raise ValueError(f"--rounds {self.rounds}: needs more epochs than rounds, but --epochs is {self.epochs}")
         if self.loss == "dcl" and self.margin:
             raise ValueError("--margin has no effect with --loss dcl; omit it")
         if self.method == "moco" and self.batch_size > self.queue:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.distill import DistillConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
 from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
 from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
+from faceclr_cli.core.datasets.photo_mates import find_photographs
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import FaceFolder
@@ -57,6 +59,7 @@ class TrainingSets:
         known_people: Held-out pictures of people in the training set, with the labels of `train`. Only for classifiers.
         lfw: Listed pairs to verify.
         teacher: The teacher's embeddings of `train` and `new_people`; only for a distillation.
+        photographs: Index of the photograph of each face of `train`; only for rounds of clustering. Shape: (N,).
     """
 
     train: JoinedFaces
@@ -64,6 +67,7 @@ class TrainingSets:
     known_people: JoinedFaces | None
     lfw: ListedPairs | None
     teacher: TeacherEmbeddings | None = None
+    photographs: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +178,17 @@ def open_sets(
     teacher = None
     if isinstance(config, DistillConfig):
         teacher = embed_with_teachers(config.teacher, data, val, trained, new_people, reporter)
-    return TrainingSets(train=trained, new_people=new_people, known_people=known_people, lfw=lfw, teacher=teacher)
+    photographs = None
+    if isinstance(config, PretrainConfig) and config.rounds:
+        photographs = find_photographs(trained, data)
+    return TrainingSets(
+        train=trained,
+        new_people=new_people,
+        known_people=known_people,
+        lfw=lfw,
+        teacher=teacher,
+        photographs=photographs,
+    )
 
 
 def open_pairs(
