@@ -66,14 +66,14 @@ def sheet() -> None:
 
 
 def views() -> None:
-    """What `pretrain --augment faces` and `--augment simclr` make of drawn faces."""
+    """What the recipes of `pretrain --augment` make of drawn faces."""
     cropper = PhotoCropper(default_fingerprint())
-    photos = [draw_photo(invent_person(who), 1).image for who in (1, 4, 5, 6)]
+    photos = [draw_photo(invent_person(who), 1).image for who in (1, 4, 3, 2, 5, 6)]
     crops = np.stack(
         [cropper.crop_data(cv2.imencode(".png", photo[..., ::-1])[1].tobytes())[0].crop for photo in photos]
     )
     rows = []
-    for augment, some in (("faces", crops[:2]), ("simclr", crops[2:])):
+    for augment, some in (("faces", crops[:2]), ("heads", crops[2:4]), ("simclr", crops[4:])):
         make = build_views(PretrainConfig(augment=augment), 112)
         chance = torch.rand(len(some), 8, make.draws, generator=torch.Generator().manual_seed(0))
         made = make(torch.from_numpy(some), chance).add(1).mul(127.5).round().clamp(0, 255).byte()
@@ -82,8 +82,8 @@ def views() -> None:
         crops,
         np.concatenate(rows),
         Path(__file__).with_name("views.jpg"),
-        title="Random views · faces, simclr",
-        subtitle="Rows 1 and 2: views of the recipe faces; rows 3 and 4: of simclr",
+        title="Random views · faces, heads, simclr",
+        subtitle="Rows 1 and 2: views of the recipe faces; rows 3 and 4: of heads; rows 5 and 6: of simclr",
     )
 
 

@@ -134,11 +134,9 @@ class RoundsTask(SimCLRTask):
         del epoch
         now = self.now
         row: Row = {"round": int(now.round), "clusters": int(now.clusters), "clustered": now.clustered}
-        if now.clusters:
-            row["cluster_threshold"] = now.threshold
-        for name in ("silhouette", "joined", "precision", "purity"):
+        for name in ("threshold", "silhouette", "joined", "precision", "purity"):
             if getattr(now, name) != _UNKNOWN:
-                row[name] = getattr(now, name)
+                row[f"cluster_{name}"] = getattr(now, name)
         return row
 
     def collapsed_loss(self, batch: int) -> float:

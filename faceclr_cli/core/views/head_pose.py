@@ -80,7 +80,7 @@ def trace_head(yaw: float, pitch: float, size: int) -> Tensor:
     Returns:
         Shape: (2, size, size).
     """
-    turn = rotation(yaw, pitch)
+    turn = head_rotation(yaw, pitch)
     steps = head_shape.pixel_places(size, torch.device("cpu"))
     across, down = _unalign(turn, steps.expand(size, size), steps[:, None].expand(size, size))
     # The ray of a pixel in the coordinates of the head: start + t * towards, from the camera (large t) into the head.
@@ -103,7 +103,7 @@ def trace_head(yaw: float, pitch: float, size: int) -> Tensor:
     return torch.stack([torch.where(hit, x, across), torch.where(hit, y + head_shape.CENTER_Y, down)])
 
 
-def rotation(yaw: float, pitch: float) -> Tensor:
+def head_rotation(yaw: float, pitch: float) -> Tensor:
     """Returns the matrix that turns the head: first to the side, then up or down. Shape: (3, 3)."""
     a, b = math.radians(yaw), math.radians(pitch)
     side = torch.tensor([[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]])

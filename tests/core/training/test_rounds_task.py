@@ -49,9 +49,9 @@ def test_each_part_of_the_run_but_the_first_has_a_round_in_the_history(whole: Pa
     assert [row["clusters"] for row in history[:2]] == ["0", "0"] and history[0]["cluster_loss"] == ""
     for row in history[2:]:
         assert int(row["clusters"]) >= 2 and 0 < float(row["clustered"]) <= 1
-        assert float(row["purity"]) > 0.8  # The toy's people are easy.
-        assert float(row["silhouette"]) > 0.5 and float(row["cluster_loss"]) > 0
-        assert row.get("precision") is None  # There are no photographs with several faces.
+        assert float(row["cluster_purity"]) > 0.8  # The toy's people are easy.
+        assert float(row["cluster_silhouette"]) > 0.5 and float(row["cluster_loss"]) > 0
+        assert row.get("cluster_precision") is None  # There are no photographs with several faces.
 
 
 def test_clusters_are_learned(people: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_round_that_was_interrupted_continues_bit_identically(
         pretrain(people, tmp_path / "run", Stopper(step), **OPTIONS)
     resumed = pretrain(people, tmp_path / "run", resume="yes", **OPTIONS).run
     assert weights(resumed) == weights(whole)
-    columns = ("step", "loss", "round", "clusters", "clustered", "purity", "silhouette")
+    columns = ("step", "loss", "round", "clusters", "clustered", "cluster_purity", "cluster_silhouette")
     assert [[row[name] for name in columns] for row in rows(resumed)] == [
         [row[name] for name in columns] for row in rows(whole)
     ]
