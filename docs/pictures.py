@@ -83,7 +83,7 @@ def views() -> None:
         np.concatenate(rows),
         Path(__file__).with_name("views.jpg"),
         title="Random views · faces, heads, simclr",
-        subtitle="Rows 1 and 2: views of the recipe faces; rows 3 and 4: of heads; rows 5 and 6: of simclr",
+        subtitle="Two rows of each recipe: faces, heads, simclr",
     )
 
 

@@ -71,6 +71,8 @@ class RoundState:
 class RoundsTask(SimCLRTask):
     """SimCLR, and from the first round on a margin head (CosFace) on clusters of the most similar faces.
 
+    Faces of one cluster are no negatives of each other, and the head draws them to the same weight vector.
+
     The run is divided into parts of equal length. Each part but the first begins with a round: all faces are embedded
     and clustered (`find_pseudo_people`), and the weights of the head start at the means of the clusters. If
     `should_stop` says so, the clusters of the round before are kept to the end of the run.
@@ -150,12 +152,13 @@ class RoundsTask(SimCLRTask):
         del labels
         embeddings = self.encoder(make_views(self.augment, crops, chance))
         first, second = self.head(embeddings).chunk(2)
-        loss, metrics = self.loss(first, second)
         if not self.now.clusters:
-            return loss, metrics
-        of_clusters = self._cluster_loss(embeddings, self.clusters.to(pictures.device)[pictures].repeat(2))
-        metrics["cluster_loss"] = of_clusters.detach()
-        return loss + self.config.cluster_weight * of_clusters, metrics
+            outcome: LossAndMetrics = self.loss(first, second)
+            return outcome
+        clusters = self.clusters.to(pictures.device)[pictures]
+        loss, metrics = self.loss(first, second, clusters)
+        of_clusters = self._cluster_loss(embeddings, clusters.repeat(2))
+        return loss + self.config.cluster_weight * of_clusters, {**metrics, "cluster_loss": of_clusters.detach()}
 
     def _cluster_loss(self, embeddings: Tensor, clusters: Tensor) -> Tensor:
         """Computes the mean loss of the views in clusters; its average over processes is that of the global batch."""
