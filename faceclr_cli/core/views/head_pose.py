@@ -65,8 +65,8 @@ def _shifts(size: int, device: torch.device) -> Tensor:
     # The head is symmetrical, so a turn to the left is the mirror image of one to the right.
     lefts = rights[1:].flip(0).flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None]
     both = torch.cat([lefts, rights])
-    shape = both.shape[:2]
-    return F.interpolate(both.flatten(0, 1), (size, size), mode="bilinear").unflatten(0, shape).to(device)
+    found = F.interpolate(both.flatten(0, 1), (size, size), mode="bilinear")
+    return found.view(*both.shape[:3], size, size).to(device)
 
 
 def trace_head(yaw: float, pitch: float, size: int) -> Tensor:
@@ -150,4 +150,5 @@ def _is_inside(start: Tensor, towards: Tensor, place: Tensor) -> Tensor:
     y = y + head_shape.CENTER_Y
     ellipse = head_shape.distances(x, y)
     back = -head_shape.SEMI_AXES[2] * (1 - ellipse).clamp(min=0).sqrt()
-    return (ellipse < 1) & (z <= head_shape.depth(x, y)) & (z >= back)
+    inside: Tensor = (ellipse < 1) & (z <= head_shape.depth(x, y)) & (z >= back)
+    return inside
