@@ -24,8 +24,13 @@ FEWEST_EXPECTED = 3.0
 LEAST_PRECISION = 0.8
 """Minimum precision of pairs of faces in one group, as certain negatives show it."""
 
-LEAST_SILHOUETTE = 0.5
-"""Minimum mean silhouette of the faces in groups, if there are too few certain negatives."""
+LEAST_SILHOUETTE = 0.7
+"""Minimum mean silhouette of the faces in groups, if there are too few certain negatives.
+
+Of 7,281 faces compared by their pixels, groups with a silhouette of 0.84, 0.74, 0.63 and 0.50 had a purity (B-cubed) of
+89%, 84%, 77% and 69%. The limit is cautious for a good encoder: of 480 faces compared by sface, groups with a
+silhouette of 0.44 were pure.
+"""
 
 _MIN_SIZE = 2
 _LEAST_SHARE = 0.9  # Minimum share of the faces in groups, relative to the round before.
@@ -129,8 +134,9 @@ def certain_negatives(photographs: Labels) -> NDArray[np.int64]:
     order = np.argsort(photographs, kind="stable")
     pairs = [np.empty((0, 2), np.int64)]
     for members in np.split(order, np.flatnonzero(np.diff(photographs[order])) + 1):
-        first, second = np.triu_indices(len(members), 1)
-        pairs.append(np.stack([members[first], members[second]], axis=1))
+        if len(members) > 1:
+            first, second = np.triu_indices(len(members), 1)
+            pairs.append(np.stack([members[first], members[second]], axis=1))
     return np.concatenate(pairs)
 
 

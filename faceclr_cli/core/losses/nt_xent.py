@@ -74,7 +74,7 @@ class NTXent(nn.Module):
         Args:
             first: Projections of the first views, not normalized. Shape: (N, D), the same on all processes.
             second: Projections of the second views, in the same order. Shape: (N, D).
-            groups: Groups of pictures that are no negatives of each other; below 0 for a picture alone. Shape: (N,).
+            groups: The group of each picture, below 0 for none. Pictures of a group are not negatives of each other. Shape: (N,).
 
         Returns:
             The loss, a scalar in float32 or higher precision even under autocast, and the metrics `top1` and `top5`:

@@ -71,7 +71,7 @@ class RoundState:
 class RoundsTask(SimCLRTask):
     """SimCLR, and from the first round on a margin head (CosFace) on clusters of the most similar faces.
 
-    Faces of one cluster are no negatives of each other, and the head draws them to the same weight vector.
+    Faces of one cluster are not negatives of each other, and the head draws them to the same weight vector.
 
     The run is divided into parts of equal length. Each part but the first begins with a round: all faces are embedded
     and clustered (`find_pseudo_people`), and the weights of the head start at the means of the clusters. If

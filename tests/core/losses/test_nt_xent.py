@@ -66,7 +66,7 @@ def test_loss_and_gradients_are_those_of_the_paper_and_of_another_library(temper
 
 
 @pytest.mark.parametrize("decoupled", [False, True])
-def test_pictures_of_a_group_are_no_negatives_of_each_other(decoupled: bool) -> None:
+def test_pictures_of_a_group_are_not_negatives_of_each_other(decoupled: bool) -> None:
     first, second = views()
     groups = [0, -1, 4, 0, -1, 4, 0]
     loss, metrics = NTXent(0.2, decoupled=decoupled)(first, second, torch.tensor(groups))
