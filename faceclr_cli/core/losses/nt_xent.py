@@ -74,7 +74,8 @@ class NTXent(nn.Module):
         Args:
             first: Projections of the first views, not normalized. Shape: (N, D), the same on all processes.
             second: Projections of the second views, in the same order. Shape: (N, D).
-            groups: The group of each picture, below 0 for none. Pictures of a group are not negatives of each other. Shape: (N,).
+            groups: The group of each picture, below 0 for none. Pictures of a group are not negatives of each other.
+                Shape: (N,).
 
         Returns:
             The loss, a scalar in float32 or higher precision even under autocast, and the metrics `top1` and `top5`:
