@@ -16,8 +16,16 @@ from time import monotonic
 from typing import Any, Self
 from urllib.parse import quote
 
+from faceclr_cli.core.configs.prepare import DEFAULT_FPS, DEFAULT_PER_TRACK
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, LockedError
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.preparing.track_table import (
+    TrackRow,
+    create_track_table,
+    has_tracks,
+    read_tracks,
+    replace_tracks,
+)
 from faceclr_cli.core.text import canonical, display_path
 
 LEDGER = "manifest.sqlite"
@@ -70,7 +78,11 @@ class RowState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One source file. The fields are the columns of the table `photos`, described in its definition."""
+    """One source file. The fields are the columns of the table `photos`, described in its definition.
+
+    Attributes:
+        tracks: Of a film that is to be recorded, the rows of the table `tracks`. `Ledger.tracks` reads them.
+    """
 
     path: str
     state: RowState
@@ -89,6 +101,7 @@ class Row:
     turn: int | None = None
     bordered: int | None = None
     more: str | None = None
+    tracks: tuple[TrackRow, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -101,7 +114,10 @@ _LONGEST_REASON = 200
 _ADDED = ("turn", "bordered")
 """Columns that ledgers of release 0.1.0 lack. They are added when such a ledger is written."""
 
-_COLUMNS = tuple(field.name for field in fields(Row))
+_DEFAULTS: dict[str, Any] = {"fps": DEFAULT_FPS, "per_track": DEFAULT_PER_TRACK}
+"""Settings that ledgers of release 0.2.0 and before lack, with their values there."""
+
+_COLUMNS = tuple(field.name for field in fields(Row) if field.name != "tracks")
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
@@ -194,7 +210,7 @@ class Ledger:
     def _require(self, asked: Mapping[str, Any]) -> bool:
         """Returns True if any setting differs, which is an error as soon as the folder contains faces."""
         found = self.terms()
-        different = [name for name in asked if asked[name] != found.get(name)]
+        different = [name for name in asked if asked[name] != found.get(name, _DEFAULTS.get(name))]
         if found and different and self.counts().get(RowState.DONE):
             name = different[0]
             raise ConfigError(
@@ -238,6 +254,11 @@ class Ledger:
             return {}
         found = self._database.execute("SELECT path, digest FROM given_faces").fetchall()
         return {os.fsdecode(path): digest for path, digest in found}
+
+    def tracks(self) -> Iterator[TrackRow]:
+        """Yields the tracks of all films, ordered by path and number."""
+        with _damaged_values():
+            yield from read_tracks(self._database)
 
     def add(self, row: Row, given_digest: str | None = None) -> None:
         """Records the result for a file and replaces an earlier row. Commits about once per second.
@@ -284,6 +305,8 @@ class Ledger:
 
     def commit(self) -> None:
         """Writes pending rows. If a signal interrupts it, nothing is lost, and it can be called again."""
+        if any(row.tracks for row in self._pending) and not has_tracks(self._database):
+            create_track_table(self._database)
         with self._database as database:
             database.executemany(_INSERT, (tuple(map(_storable, _values(row))) for row in self._pending))
             if self._pending_digests:
@@ -291,6 +314,9 @@ class Ledger:
                     "INSERT OR REPLACE INTO given_faces VALUES (?, ?)",
                     ((_storable(path), digest) for path, digest in self._pending_digests.items()),
                 )
+            if has_tracks(database):
+                for row in self._pending:
+                    replace_tracks(database, _storable(row.path), row.tracks)
         self._pending.clear()
         self._pending_digests.clear()
         self._committed = monotonic()
@@ -319,7 +345,7 @@ class Ledger:
         return int(found[0])
 
 
-def _storable(value: object) -> object:
+def _storable(value: Any) -> Any:
     """Converts strings with lone surrogates (bytes that are not UTF-8) to bytes, because SQLite's TEXT rejects them."""
     if isinstance(value, str) and not value.isascii():
         try:
