@@ -84,12 +84,23 @@ def divide_film(path: Path) -> list[Piece]:
         path: The film.
     """
     try:
-        with _open_film(path) as (container, stream):
-            length = _length(container, stream)
+        length = film_length(path)
     except BadPictureError:
         length = 0.0
     bounds = [*range(0, math.ceil(length), PIECE_SECONDS)] or [0]
     return [Piece(start=start, end=start + PIECE_SECONDS if start != bounds[-1] else math.inf) for start in bounds]
+
+
+def film_length(path: Path) -> float:
+    """Returns the length of a film in seconds; 0 if its file does not tell.
+
+    Raises:
+        BadPictureError: See `FrameSource`.
+    """
+    with _open_film(path) as (container, stream):
+        if stream.duration is not None and stream.time_base is not None:
+            return float(stream.duration * stream.time_base)
+        return (container.duration or 0) / 1_000_000
 
 
 class FrameSource:
@@ -223,13 +234,6 @@ def _is_cover(stream: VideoStream) -> bool:
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _length(container: InputContainer, stream: VideoStream) -> float:
-    """Returns the length in seconds; 0 if it is unknown."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / 1_000_000
 
 
 def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> None:

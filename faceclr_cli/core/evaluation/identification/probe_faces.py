@@ -92,6 +92,8 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
         FingerprintError: The faces were prepared differently from what the encoder needs.
         ConfigError: An option for photographs was given for prepared faces or a store.
     """
+    if config.xmp and (is_store(root) or is_face_set(root)):
+        raise ConfigError(f"--xmp: {display_path(root)} has no photographs; give the original ones")
     if is_store(root):
         return _stored(config, root, encoder, reporter, flip=flip)
     cut_out = is_face_set(root)
