@@ -25,7 +25,7 @@ def show_plan(plan: PreparePlan, console: Console) -> None:
 
 def show_prepared(result: PrepareResult, console: Console) -> None:
     """Shows the numbers of faces and people, and the reasons for photographs without a crop."""
-    speed = f", {result.photos_per_second:.0f} photographs/s" if result.photos_per_second else ""
+    speed = f", {result.photos_per_second:.0f} photographs/s" if (result.photos_per_second or 0) >= 1 else ""
     tracks = f", {count(result.tracks, 'track')} in films" if result.tracks else ""
     rows = {
         "faces": f"{result.faces} of {result.photos} photographs, {result.people} people{tracks}",

@@ -21,6 +21,7 @@ from faceclr_cli.core.events import Silent
 from faceclr_cli.core.upkeep import doctor
 from tests.core.evaluation.importing.foreign_files import untrained, write_model
 from tests.docs.running import Printed, typed
+from tests.drawn_film import Actor, Shot, write_film
 
 FOUND = schemas()
 REGISTRY: Registry[Any] = Registry().with_resources(
@@ -74,6 +75,7 @@ CASES = [
     Case("verify-templates", "verify --embeddings faces.h5 --all-pairs --template max --template-list templates.csv"),
     Case("identify", "identify photos/person-01 --gallery faces.h5"),
     Case("identify", "identify splits/test --gallery known"),
+    Case("identify-film", "identify film.mp4 --gallery faces.h5"),
     Case("identify-evaluate", "identify photos --gallery splits/test --evaluate"),
     Case("identify-evaluate", "identify splits/test --gallery known --evaluate"),
     Case("identify-evaluate", "identify splits/test --gallery known --evaluate --template mean"),
@@ -150,6 +152,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
     (desk / "pairs.csv").write_text(f"{genuine}\n{impostor}\nperson-01/01.jpg,person-01/notes.jpg\n")
     failing = "person-01/notes.jpg,person-02/01.jpg,0\n"
     (desk / "labeled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
+    write_film(desk / "film.mp4", (Shot(0, 1, (60, 90, 120), (Actor(1, lambda _: (300, 180)),)),))
     write_model(desk / "foreign.onnx", untrained())
     halves = (f"person-0{who}/0{photo}.jpg,{who}-{photo % 2},p{who}\n" for who in range(1, 7) for photo in range(1, 5))
     (desk / "templates.csv").write_text(f"path,template,person\n{''.join(halves)}")

@@ -43,7 +43,7 @@ _COMPANIONS = frozenset(
         ".log",
     }
     | {".html", ".htm", ".pdf", ".xmp", ".aae", ".mat", ".npy", ".npz", ".pkl", ".db", ".lnk", ".url", ".py", ".sh"}
-    | {".m", ".ipynb", ".md5", ".sha1", ".sha256", ".pts", ".h5", ".sqlite"}
+    | {".m", ".ipynb", ".vtt", ".srt", ".md5", ".sha1", ".sha256", ".pts", ".h5", ".sqlite"}
 )
 """Suffixes of files that usually accompany photos, such as lists and notes."""
 
