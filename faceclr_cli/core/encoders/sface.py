@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.sface_description import DIM, NAME, SIZE, sface_calibration, sface_fingerprint
 from faceclr_cli.core.faces.fingerprint import Fingerprint
-from faceclr_cli.core.faces.sface_network import load_sface_network, run_sface_network
+from faceclr_cli.core.faces.sface_opencv import read_sface, run_sface
 from faceclr_cli.core.faces.weights import SFACE
 from faceclr_cli.core.metrics.normalization import normalize_rows
 
@@ -36,7 +36,7 @@ class SFaceEncoder:
     def __init__(self) -> None:
         self.fingerprint: Fingerprint = sface_fingerprint()
         thread = ThreadPoolExecutor(1, thread_name_prefix="sface")
-        self._network: Future[cv2.dnn.Net] = thread.submit(load_sface_network)
+        self._network: Future[cv2.dnn.Net] = thread.submit(read_sface)
         thread.shutdown(wait=False)
 
     @cached_property
@@ -60,4 +60,4 @@ class SFaceEncoder:
         """
         if crops.ndim != 4 or crops.shape[1:] != (SIZE, SIZE, 3) or crops.dtype != np.uint8:
             raise ValueError(f"sface takes 8-bit crops of (batch_size, {SIZE}, {SIZE}, 3), not {crops.shape}")
-        return run_sface_network(self._network.result(), crops)
+        return run_sface(self._network.result(), crops)

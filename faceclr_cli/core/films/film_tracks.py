@@ -12,7 +12,7 @@ from faceclr_cli.core.faces.align import Alignment
 from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.faces.quality import doubts, sharpness
-from faceclr_cli.core.faces.sface_network import load_sface_network, run_sface_network
+from faceclr_cli.core.faces.sface_opencv import read_sface, run_sface
 from faceclr_cli.core.films.face_tracker import FaceTrack, FaceTracker
 from faceclr_cli.core.films.film_file import Frame
 
@@ -130,7 +130,7 @@ _Embedder = Callable[[NDArray[np.uint8], AlignedFace], NDArray[np.float32] | Non
 
 def _embedder(cropper: PhotoCropper) -> _Embedder:
     """Returns a function that embeds a face of a frame; it returns None for a face without landmarks."""
-    network, alignment = load_sface_network(), Alignment()
+    network, alignment = read_sface(), Alignment()
     is_same = (cropper.fingerprint.template, cropper.fingerprint.padding, cropper.fingerprint.size) == (
         alignment.template,
         alignment.padding,
@@ -141,7 +141,7 @@ def _embedder(cropper: PhotoCropper) -> _Embedder:
         if aligned.face.landmarks is None:
             return None
         crop = aligned.crop if is_same else alignment.cut(image, aligned.face)
-        vector = run_sface_network(network, crop[None])[0]
+        vector = run_sface(network, crop[None])[0]
         return vector / np.linalg.norm(vector)
 
     return embed

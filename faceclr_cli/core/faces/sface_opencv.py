@@ -12,7 +12,7 @@ from faceclr_cli.core.faces.weights import SFACE
 _DIM = 128
 
 
-def load_sface_network() -> cv2.dnn.Net:
+def read_sface() -> cv2.dnn.Net:
     """Loads the network.
 
     Raises:
@@ -25,11 +25,11 @@ def load_sface_network() -> cv2.dnn.Net:
         raise ModelError(f"OpenCV {cv2.__version__} cannot load SFace ({error.err}); install 4.13 or later") from error
 
 
-def run_sface_network(network: cv2.dnn.Net, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def run_sface(network: cv2.dnn.Net, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Embeds crops that are aligned to the arcface template.
 
     Args:
-        network: From `load_sface_network`.
+        network: From `read_sface`.
         crops: RGB, 0-255. Shape: (batch_size, 112, 112, 3).
 
     Returns:
