@@ -65,7 +65,7 @@ class LedgerState:
 
     def is_finished(self, row: Row) -> bool:
         """Returns True if all crops of a photo exist."""
-        return row.state is RowState.DONE and self.present.issuperset(row.outputs)
+        return row.state is RowState.DONE and self.present.issuperset(row.crops)
 
 
 def check_sources(
@@ -238,7 +238,7 @@ def _given_digest(item: CropJob) -> str | None:
 def _is_current(item: CropJob, row: Row, present: set[str]) -> bool:
     if (row.identity, row.part) != (item.identity, item.part) or row.reason in TRANSIENT_REASONS:
         return False
-    if row.state is RowState.DONE and (row.output != item.output or not present.issuperset(row.outputs)):
+    if row.state is RowState.DONE and (row.output != item.output or not present.issuperset(row.crops)):
         return False
     return (row.size, row.mtime_ns) == stamp_of(item)
 
@@ -260,12 +260,12 @@ def _classify_paths(rows: Iterable[Row], state: LedgerState) -> tuple[set[str], 
 
 def _remove_stale(work: Sequence[CropJob], out: Path, ledger: Ledger, state: LedgerState) -> None:
     """Removes stale crops and rows, and crops that a killed run wrote without recording them."""
-    stale = {output for row in state.stale for output in row.outputs}
+    stale = {output for row in state.stale for output in row.crops}
     unrecorded = [item for item in work if item.path not in state.rows]
     stale.update(item.output for item in unrecorded)
     marks = {extra_crop_mark(item) for item in unrecorded}
     stale.update(name for name in state.present if (found := _EXTRA_CROP.search(name)) and found[1] in marks)
-    kept = {output for row in state.rows.values() for output in row.outputs}
+    kept = {output for row in state.rows.values() for output in row.crops}
     _unlink(out, (stale & state.present) - kept)
     for path in state.unfinished:
         path.unlink(missing_ok=True)
@@ -283,7 +283,7 @@ def _record_left_out(
         if row is not None and row.reason is reason:
             continue
         if row is not None:
-            _unlink(out, row.outputs)
+            _unlink(out, row.crops)
         if row is None or reason is Reason.SURPLUS:
             # The photo need not be processed, and the row must not depend on whether an earlier run did so.
             size, mtime_ns = stamp_of(item) or (None, None)

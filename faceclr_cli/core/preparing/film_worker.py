@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import takewhile
@@ -63,19 +62,9 @@ def _make_tracks(recipe: Recipe, work: CropJob, piece: Piece) -> Row:
     row = replace(row, sha256=source.digest, faces=saved.found)
     if not source.frames and source.damaged:
         return replace(row, reason=Reason.DAMAGED)
-    if not saved.records:
+    if not saved.outputs:
         return replace(row, state=RowState.SKIPPED, reason=Reason.BLURRED if saved.found else Reason.NO_FACE)
-    first, *others = saved.records
-    return replace(
-        row,
-        state=RowState.DONE,
-        output=first["output"],
-        box=json.dumps(first["box"]),
-        landmarks=None if first["landmarks"] is None else json.dumps(first["landmarks"]),
-        **{name: first[name] for name in ("score", "sharpness", "turn", "bordered")},
-        more=json.dumps(others) if others else None,
-        tracks=saved.rows(),
-    )
+    return replace(row, state=RowState.DONE, output=work.output, tracks=saved.rows())
 
 
 class _SavedTracks:
@@ -83,7 +72,7 @@ class _SavedTracks:
 
     Attributes:
         found: Number of tracks, also of those without a crop that is sharp enough.
-        records: What the ledger records about each crop.
+        outputs: The crops.
 
     Args:
         recipe: How crops are made.
@@ -92,9 +81,9 @@ class _SavedTracks:
 
     def __init__(self, recipe: Recipe, work: CropJob) -> None:
         self._recipe, self._work = recipe, work
-        self._tracks: list[tuple[FilmTrack, tuple[str, ...]]] = []
+        self._tracks: list[tuple[FilmTrack, dict[str, dict[str, Any]]]] = []
         self.found = 0
-        self.records: list[dict[str, Any]] = []
+        self.outputs: list[str] = []
 
     def add(self, track: FilmTrack) -> None:
         """Writes the crops of a track.
@@ -103,25 +92,26 @@ class _SavedTracks:
             OSError: A crop cannot be written.
         """
         self.found += 1
-        outputs = []
+        records = {}
         for face in track.faces:
             grade = sharpness(face.aligned.crop)
             if grade < self._recipe.min_sharpness:
                 continue
-            rank = len(self.records)
+            rank = len(self.outputs)
             output = self._work.output if rank == 0 else extra_crop_path(self._work, rank)
+            self.outputs.append(output)
             write_crop(encode_crop(face.aligned.crop, self._recipe), self._recipe.out, output)
-            self.records.append({"output": output, **face_record(face.aligned, grade, self._recipe)})
-            outputs.append(output)
-        if outputs:
+            about = face_record(face.aligned, grade, self._recipe)
+            records[output] = {"seconds": round(face.seconds, 3), **about}
+        if records:
             # Without the faces, so that memory does not grow with the film.
-            self._tracks.append((replace(track, faces=()), tuple(outputs)))
+            self._tracks.append((replace(track, faces=()), records))
 
     def remove(self) -> None:
         """Removes the crops of a piece that could not be finished."""
-        for record in self.records:
-            (self._recipe.out / record["output"]).unlink(missing_ok=True)
-        self.records.clear()
+        for output in self.outputs:
+            (self._recipe.out / output).unlink(missing_ok=True)
+        self.outputs.clear()
 
     def rows(self) -> tuple[TrackRow, ...]:
         """Returns the rows of the tracks, numbered by their first sightings."""
@@ -134,10 +124,11 @@ class _SavedTracks:
                 start=time_code(track.start),
                 end=time_code(track.end),
                 frames=track.frames,
-                outputs=outputs,
+                outputs=tuple(records),
+                faces=tuple(records.values()),
                 together=_renumbered(track.together, numbers),
             )
-            for track, outputs in tracks
+            for track, records in tracks
         )
 
 

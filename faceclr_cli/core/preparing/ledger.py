@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -81,7 +82,7 @@ class Row:
     """One source file. The fields are the columns of the table `photos`, described in its definition.
 
     Attributes:
-        tracks: Of a film that is to be recorded, the rows of the table `tracks`. `Ledger.tracks` reads them.
+        tracks: Of a film, its rows of the table `tracks`.
     """
 
     path: str
@@ -105,9 +106,14 @@ class Row:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The crops of this file, relative to the folder; empty unless the state is `done`."""
+        """The crops of a photo, which show different people; of a film, the first one. Empty unless it is `done`."""
         others = (str(face["output"]) for face in json.loads(self.more or "[]"))
         return () if self.output is None else (self.output, *others)
+
+    @property
+    def crops(self) -> tuple[str, ...]:
+        """All crops of a photo or a film, relative to the folder; empty unless it is `done`."""
+        return tuple(crop for track in self.tracks for crop in track.outputs) or self.outputs
 
 
 _LONGEST_REASON = 200
@@ -236,7 +242,9 @@ class Ledger:
 
     def rows(self) -> Iterator[Row]:
         """Yields all rows, ordered by path."""
-        missing = self._missing()
+        missing, tracks = self._missing(), defaultdict[str, list[TrackRow]](list)
+        for track in self.tracks():
+            tracks[track.path].append(track)
         wanted = ", ".join("NULL" if name in missing else name for name in _COLUMNS)
         for values in self._database.execute(f"SELECT {wanted} FROM photos"):
             named = dict(zip(_COLUMNS, values, strict=True))
@@ -245,7 +253,9 @@ class Ledger:
                     named[name] = os.fsdecode(named[name])
             with _damaged_values():
                 reason = Reason(named.pop("reason")) if named["reason"] else named.pop("reason")
-                row = Row(state=RowState(named.pop("state")), reason=reason, **named)
+                row = Row(
+                    state=RowState(named.pop("state")), reason=reason, tracks=(*tracks.get(named["path"], ()),), **named
+                )
             yield row
 
     def given_digests(self) -> dict[str, str]:
@@ -337,7 +347,7 @@ class Ledger:
 
     def faces(self) -> int:
         """Returns the number of crops."""
-        return sum(len(row.outputs) for row in self.rows())
+        return sum(len(row.crops) for row in self.rows())
 
     def people(self) -> int:
         """Returns the number of people with at least one face."""

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS tracks (
@@ -16,6 +17,7 @@ CREATE TABLE IF NOT EXISTS tracks (
     end TEXT NOT NULL,        -- time code of the last sighting
     frames INTEGER NOT NULL,  -- number of examined frames in which the face was found
     outputs TEXT NOT NULL,    -- list of its crops, relative to the folder, best first
+    faces TEXT NOT NULL,      -- list of an object for each crop: its time in seconds, and the face as in `photos`
     together TEXT NOT NULL,   -- list of the numbers of the tracks of this path that were seen in one frame with it
     PRIMARY KEY (path, track)
 ) WITHOUT ROWID;
@@ -23,6 +25,9 @@ CREATE TRIGGER IF NOT EXISTS remove_tracks AFTER DELETE ON photos
 BEGIN DELETE FROM tracks WHERE path = OLD.path; END;
 """
 """Only in ledgers of films."""
+
+
+_LISTS = ("outputs", "faces", "together")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,7 @@ class TrackRow:
     end: str
     frames: int
     outputs: tuple[str, ...]
+    faces: tuple[dict[str, Any], ...] = ()
     together: tuple[int, ...] = ()
 
 
@@ -56,9 +62,9 @@ def replace_tracks(database: sqlite3.Connection, path: str | bytes, tracks: Iter
     """Writes the tracks of a film instead of those that it had. Does not commit."""
     database.execute("DELETE FROM tracks WHERE path = ?", (path,))
     database.executemany(
-        "INSERT INTO tracks VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tracks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            (path, row.track, row.start, row.end, row.frames, json.dumps(row.outputs), json.dumps(row.together))
+            (path, row.track, row.start, row.end, row.frames, *map(json.dumps, (row.outputs, row.faces, row.together)))
             for row in tracks
         ),
     )
@@ -68,13 +74,12 @@ def read_tracks(database: sqlite3.Connection) -> Iterator[TrackRow]:
     """Yields all tracks by path and number."""
     if not has_tracks(database):
         return
-    for path, track, start, end, frames, outputs, together in database.execute("SELECT * FROM tracks"):
+    for path, track, start, end, frames, *lists in database.execute("SELECT * FROM tracks"):
         yield TrackRow(
             path=os.fsdecode(path),
             track=track,
             start=start,
             end=end,
             frames=frames,
-            outputs=tuple(json.loads(outputs)),
-            together=tuple(json.loads(together)),
+            **{name: tuple(json.loads(text)) for name, text in zip(_LISTS, lists, strict=True)},
         )

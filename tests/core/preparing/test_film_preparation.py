@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -32,7 +33,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _prepare(source: Path, out: Path, reporter: object = None, **options: object) -> PrepareResult:
-    config = PrepareConfig(source=source, out=out, workers=1, **options)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"source": source, "out": out, "workers": 1, "fps": 2.5} | options
+    config = PrepareConfig(**given)
     result = prepare(config, reporter or Silent())  # type: ignore[arg-type]
     assert isinstance(result, PrepareResult)
     return result
@@ -51,7 +53,7 @@ def _tracks(out: Path) -> list[TrackRow]:
 
 
 def test_a_film_becomes_tracks_of_crops_in_the_ledger(film: Path, tmp_path: Path) -> None:
-    result = _prepare(film, tmp_path / "faces", per_track=2)
+    result = _prepare(film, tmp_path / "faces", per_track=2, fps=5.0)
     assert (result.photos, result.tracks, result.people) == (1, 3, 0)
     tracks = _tracks(tmp_path / "faces")
     assert [(row.path, row.track, row.start, row.end, row.frames, row.together) for row in tracks] == [
@@ -63,7 +65,10 @@ def test_a_film_becomes_tracks_of_crops_in_the_ledger(film: Path, tmp_path: Path
     files = {path.relative_to(tmp_path / "faces").as_posix() for path in (tmp_path / "faces").rglob("*.jpg")}
     assert len(crops) == len(set(crops)) == result.faces
     assert set(crops) == files
-    assert all(len(row.outputs) == 2 for row in tracks)
+    assert all(len(row.outputs) == len(row.faces) == 2 for row in tracks)
+    # The crops are where the ledger says: the first person is on the left, and the second one on the right.
+    assert all(row.faces[0]["box"][0] < 320 for row in tracks if row.track == 1)
+    assert all(0 <= face["seconds"] <= 0.8 for row in tracks[:2] for face in row.faces)
     assert cv2.imread(str(tmp_path / "faces" / crops[0])).shape == (112, 112, 3)
 
 
@@ -128,13 +133,14 @@ def test_an_interrupted_film_continues_with_the_next_piece(tmp_path: Path, monke
     assert _content(tmp_path / "faces") == _content(tmp_path / "whole")
 
 
+@pytest.mark.nightly
 def test_two_processes_give_what_one_gives(film: Path, tmp_path: Path) -> None:
     source = tmp_path / "films"
     source.mkdir()
     for name in ("a.mp4", "b.mp4"):
         os.link(film, source / name)
     _prepare(source, tmp_path / "one")
-    prepare(PrepareConfig(source=source, out=tmp_path / "two", workers=2), Silent())
+    prepare(PrepareConfig(source=source, out=tmp_path / "two", workers=2, fps=2.5), Silent())
     assert _content(tmp_path / "one") == _content(tmp_path / "two")
 
 
@@ -180,13 +186,13 @@ def test_without_the_extra_films_are_named_and_photos_prepared(
 
 
 def test_faces_of_another_frame_rate_are_not_added(film: Path, tmp_path: Path) -> None:
-    _prepare(film, tmp_path / "faces")
+    _prepare(film, tmp_path / "faces", fps=5.0)
     with pytest.raises(ConfigError, match="contains faces made with fps 5"):
         _prepare(film, tmp_path / "faces", fps=2.0)
     # Folders of earlier releases have no such term, and hold no films.
     with sqlite3.connect(tmp_path / "faces" / "manifest.sqlite") as database:
         database.execute("DELETE FROM terms WHERE name IN ('fps', 'per_track')")
-    assert _prepare(film, tmp_path / "faces").processed == 0
+    assert _prepare(film, tmp_path / "faces", fps=5.0).processed == 0
     plan = prepare(PrepareConfig(source=film, out=tmp_path / "faces", dry_run=True), Silent())
     assert isinstance(plan, PreparePlan)
     assert (plan.photos, plan.todo) == (1, 0)
