@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.faces.decode import MAX_PIXELS, BadPictureError
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.text import display_path
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -75,6 +76,11 @@ def is_film(name: str) -> bool:
 def has_film_decoder() -> bool:
     """Returns True if the extra `video` is installed."""
     return find_spec("av") is not None
+
+
+def describe_missing_decoder(path: Path) -> str:
+    """Returns what to install, as the message of an error or a warning about films at a path."""
+    return f"{display_path(path)}: films need the extra 'video'; pip install 'faceclr[video]'"
 
 
 def divide_film(path: Path) -> list[Piece]:

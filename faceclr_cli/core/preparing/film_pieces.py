@@ -10,10 +10,8 @@ from pathlib import Path
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.films.film_file import divide_film, has_film_decoder, is_film
+from faceclr_cli.core.films.film_file import describe_missing_decoder, divide_film, has_film_decoder, is_film
 from faceclr_cli.core.sources.layouts import Photo, Photos, find_photos
-from faceclr_cli.core.text import display_path
-from faceclr_cli.core.wording import count
 
 
 def find_photos_and_films(config: PrepareConfig, reporter: Reporter) -> Photos:
@@ -40,7 +38,7 @@ def _divide_films(found: Photos, source: Path, reporter: Reporter) -> Photos:
         return found
     if has_film_decoder():
         return replace(found, photos=tuple(piece for photo in found.photos for piece in _pieces(photo)))
-    text = f"{display_path(source)}: {count(films, 'film')} cannot be read; pip install 'faceclr[video]'"
+    text = describe_missing_decoder(source)
     if films == len(found.photos):
         raise ConfigError(text)
     reporter.report(Notice(text=text, level="warning"))

@@ -21,7 +21,14 @@ from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.detect import Selection
 from faceclr_cli.core.films.face_tracker import LONGEST_GAP
-from faceclr_cli.core.films.film_file import Frame, FrameSource, divide_film, film_length, has_film_decoder
+from faceclr_cli.core.films.film_file import (
+    Frame,
+    FrameSource,
+    describe_missing_decoder,
+    divide_film,
+    film_length,
+    has_film_decoder,
+)
 from faceclr_cli.core.films.film_tracks import FilmTrack, TrackFinder
 from faceclr_cli.core.films.time_codes import time_code
 from faceclr_cli.core.metrics.normalization import normalize_rows
@@ -94,7 +101,7 @@ def identify_film(config: IdentifyConfig, film: Path, reporter: Reporter) -> lis
     for option in (name for name, is_given in given.items() if is_given):
         raise ConfigError(f"{option}: {display_path(film)} is a film; the option is only for photographs")
     if not has_film_decoder():
-        raise ConfigError(f"{display_path(film)}: films need the extra 'video'; pip install 'faceclr[video]'")
+        raise ConfigError(describe_missing_decoder(film))
     if config.webvtt is not None and config.webvtt.resolve() == film.resolve():
         raise ConfigError("--webvtt: would overwrite the film; choose another path")
     length = film_length(film)
