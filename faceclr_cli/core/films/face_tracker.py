@@ -196,7 +196,8 @@ def _centered(face: Face) -> NDArray[np.float64]:
 def _colors_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns the histogram of a small copy of a picture: shares of 512 colors. Shape: (8, 8, 8)."""
     small = cv2.resize(image, (64, 36), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3), np.float32) / (64 * 36)
+    shares = cv2.calcHist([small], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) / (64 * 36)
+    return np.asarray(shares, np.float32)
 
 
 def _change(former: NDArray[np.float32], current: NDArray[np.float32]) -> float:

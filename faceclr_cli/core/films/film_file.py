@@ -104,7 +104,7 @@ def film_length(path: Path) -> float:
         BadPictureError: See `FrameSource`.
     """
     with _open_film(path) as (container, stream):
-        if stream.duration is not None and stream.time_base is not None:
+        if stream.duration and stream.time_base:
             return float(stream.duration * stream.time_base)
         return (container.duration or 0) / 1_000_000
 
@@ -204,7 +204,7 @@ def _open_film(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     # Through a file object, since names may not be valid UTF-8, or look like addresses.
     with _open_file(path) as file:
         try:
-            container = av.open(file, options=_OPTIONS)
+            container = _open_container(file)
         except av.FFmpegError as error:
             raise BadPictureError(path, Reason.NOT_A_FILM, f"not a film ({error.strerror})") from error
         with container:
@@ -219,6 +219,16 @@ def _open_film(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             # As many threads as OpenCV has: one in worker processes, of which there is one for each core.
             stream.codec_context.thread_count = max(1, cv2.getNumThreads())
             yield container, stream
+
+
+def _open_container(file: BinaryIO) -> InputContainer:
+    import av
+
+    try:
+        return av.open(file, options=_OPTIONS)
+    except UnicodeDecodeError:  # a title in another encoding; from release 19 of PyAV, it is no error
+        file.seek(0)
+        return av.open(file, options=_OPTIONS, metadata_errors="replace")
 
 
 def _open_file(path: Path) -> BinaryIO:

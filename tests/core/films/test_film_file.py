@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import struct
 from pathlib import Path
 
 import av
@@ -47,6 +48,18 @@ def test_pieces_have_every_frame_once(tmp_path: Path, name: str) -> None:
         [at / 5 for at in range(30)], abs=0.04 if rough else 1e-3
     )
     assert [_number(frame.image) for frame in parts] == pytest.approx(range(0, 150, 5), abs=1 if rough else 0)
+
+
+def test_a_film_of_a_phone_that_was_held_upright_is_turned(tmp_path: Path) -> None:
+    film = _write(tmp_path / "film.mp4", 1)
+    (stored, *_) = FrameSource(film, 5.0, Piece())
+    content = film.read_bytes()
+    # The matrix of the track header, which maps (x, y) to (-y, x): clockwise, where y points down.
+    place = content.index(b"tkhd") + 44
+    matrix = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    film.write_bytes(content[:place] + matrix + content[place + 36 :])
+    (turned, *_) = FrameSource(film, 5.0, Piece())
+    assert np.array_equal(turned.image, np.rot90(stored.image, -1))
 
 
 def test_more_frames_than_there_are_give_all_of_them(tmp_path: Path) -> None:
