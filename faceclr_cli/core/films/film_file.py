@@ -225,10 +225,10 @@ def _open_container(file: BinaryIO) -> InputContainer:
     import av
 
     try:
-        return av.open(file, options=_OPTIONS)
+        return av.open(file, "r", options=_OPTIONS)
     except UnicodeDecodeError:  # a title in another encoding; from release 19 of PyAV, it is no error
         file.seek(0)
-        return av.open(file, options=_OPTIONS, metadata_errors="replace")
+        return av.open(file, "r", options=_OPTIONS, metadata_errors="replace")
 
 
 def _open_file(path: Path) -> BinaryIO:

@@ -142,6 +142,6 @@ def _embedder(cropper: PhotoCropper) -> _Embedder:
             return None
         crop = aligned.crop if is_same else alignment.cut(image, aligned.face)
         vector = run_sface(network, crop[None])[0]
-        return vector / np.linalg.norm(vector)
+        return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
     return embed
