@@ -40,8 +40,14 @@ class _Row:
     face: IdentifyResult
 
     def to_json(self) -> dict[str, Any]:
-        answer = self.face.reason or _answer(self.face.name, self.face.matches[0])
-        return self.face.to_json() | {"answer": answer}
+        return self.face.to_json() | {"answer": self._answer()}
+
+    def _answer(self) -> str:
+        if self.face.reason is not None:
+            return self.face.reason
+        if not self.face.matches:
+            return f"not identified ({self.face.notes[0]})"
+        return _answer(self.face.name, self.face.matches[0])
 
 
 def show_faces(config: IdentifyConfig, console: Console) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
 from faceclr_cli.core.configs.prepare import DEFAULT_FPS, STANDARD_INPUT
+from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
 from faceclr_cli.core.configs.templates import TEMPLATES, TemplateMethod, template_list_option, template_option
 
 FaceChoice = Literal["largest", "center", "best", "all", "only"]
@@ -50,6 +51,13 @@ class IdentifyConfig(JudgingConfig):
         None,
         panel=PHOTOGRAPHS,
         help="Which face to use when a photograph of the gallery has several (default: largest)",
+    )
+    min_quality: tuple[str, ...] = option(
+        (),
+        metavar=MIN_QUALITY_METAVAR,
+        panel=PHOTOGRAPHS,
+        help="Ignore faces below a quality, such as sharpness=20: of detection_score, norm, "
+        "sharpness, eye_distance, frontality, stability; may be repeated",
     )
     matches: int = option(
         3, minimum=1, metavar="N", panel=ANSWERS, help="Number of most similar people that --json lists"
@@ -124,9 +132,15 @@ class IdentifyConfig(JudgingConfig):
             raise ValueError("--xmp and --evaluate cannot be combined; --evaluate only computes rates")
         if self.template is not None and self.xmp:
             raise ValueError("--xmp and --template cannot be combined; a template has several photographs")
+        parse_quality_limits(self.min_quality)
         if self.evaluate and self.face == "all":
             raise ValueError("--face all: --evaluate uses one face per photograph; choose another value")
         self._check_templates()
+
+    @property
+    def quality_limits(self) -> dict[str, float]:
+        """The limits in `min_quality`."""
+        return parse_quality_limits(self.min_quality)
 
     @property
     def face_choice(self) -> FaceChoice:

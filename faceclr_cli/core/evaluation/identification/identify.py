@@ -39,9 +39,10 @@ class IdentifyResult:
         face: Number of the face in the photograph, from 1; 0 if no face was found.
         box: x, y, width and height in pixels of the photograph; None for prepared faces.
         name: Name of the person, or None if the face matches no one in the gallery.
-        matches: The most similar people, or the most probable ones with a classifier; best first.
+        matches: The most similar people, or the most probable ones with a classifier; best first. Empty for a face
+            below `--min-quality`.
         reason: Why there is no face, in one line that names the photograph; or None.
-        notes: Quality warnings.
+        notes: Quality warnings; the first one names the measure below `--min-quality`.
     """
 
     photo: str
@@ -75,7 +76,7 @@ class AnsweredPhoto:
 
     Attributes:
         probe: The photograph and its faces.
-        found: The matches of each face, best first; empty if the photograph has no face.
+        found: The matches of each face, best first. A face below `--min-quality` has none.
     """
 
     probe: Probe
@@ -182,11 +183,12 @@ def ask(job: IdentifyJob, most: int, reporter: Reporter) -> Iterator[AnsweredPho
     done = 0
     try:
         for probes in job.probes.batches():
-            vectors = [face.vectors for probe in probes for face in probe.faces]
+            vectors = [face.vectors for probe in probes for face in probe.faces if face.rejection is None]
             each = iter(job.people.find(np.concatenate(vectors), most) if vectors else ())
             found = iter([merge_matches(list(islice(each, len(rows))), most) for rows in vectors])
             for probe in probes:
-                yield AnsweredPhoto(probe=probe, found=list(islice(found, len(probe.faces))))
+                matches = [() if face.rejection is not None else next(found) for face in probe.faces]
+                yield AnsweredPhoto(probe=probe, found=matches)
             done += len(probes)
             reporter.report(TaskAdvanced(task=_TASK, done=done))
     finally:
@@ -212,15 +214,15 @@ def _answers(asked: AnsweredPhoto, threshold: float) -> list[IdentifyResult]:
             photo=name,
             face=number,
             box=face.box,
-            name=matches[0].name if matches[0].similarity >= threshold else None,
+            name=matches[0].name if matches and matches[0].similarity >= threshold else None,
             matches=matches,
             reason=None,
-            notes=face.notes,
+            notes=face.notes if face.rejection is None else (face.rejection, *face.notes),
         )
         for number, (face, matches) in enumerate(zip(probe.faces, asked.found, strict=True), start=1)
     ]
 
 
 def _label(answer: IdentifyResult) -> Label:
-    chance = answer.matches[0].probability
+    chance = answer.matches[0].probability if answer.matches else None
     return Label(box=answer.box or (0, 0, 0, 0), name=answer.name, probability=chance, number=answer.face)

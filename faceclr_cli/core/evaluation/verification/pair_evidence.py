@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, pair_
 from faceclr_cli.core.datasets.pairs.score_files import read_scores
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.quality_columns import known_measures
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
@@ -76,6 +77,7 @@ class Evidence:
         fingerprint: How the faces were prepared; None for a score file.
         trained_on: The people in the encoder's training set, or None if unknown.
         content_hashes: SHA-256 of each picture, by name.
+        quality: The known quality measures of each picture, by name.
     """
 
     judged: ScoredPairs
@@ -85,6 +87,7 @@ class Evidence:
     fingerprint: Fingerprint | None = None
     trained_on: Collection[str] | None = None
     content_hashes: Mapping[str, str]
+    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def collect_evidence(config: VerifyConfig, reporter: Reporter, groups: GroupList | None = None) -> Evidence:
@@ -149,6 +152,7 @@ def _score_from_store(path: Path, choice: Choice, lists: Sequence[_List], report
         encoder=store.encoder,
         fingerprint=store.fingerprint,
         content_hashes=dict(zip(store.paths, store.content_hashes, strict=True)),
+        quality=dict(zip(store.paths, known_measures(store), strict=True)),
     )
 
 
@@ -212,6 +216,7 @@ def _score_from_photographs(config: VerifyConfig, lists: Sequence[_List], report
         fingerprint=pictures.fingerprint,
         trained_on=encoder.trained_on,
         content_hashes=pictures.content_hashes,
+        quality=pictures.quality,
     )
 
 

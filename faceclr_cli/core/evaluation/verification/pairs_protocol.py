@@ -83,7 +83,7 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
     if config.results is not None:
         _write_results(config.results, judged, accepted)
     if config.plot is not None:
-        draw_pairs(config.plot, result, judged)
+        draw_pairs(config.plot, result, judged, given.quality)
     if config.groups_plot is not None:
         draw_group_reports(config.groups_plot, {result.encoder or result.pairs: result.group_reports})
     return result
