@@ -214,7 +214,7 @@ _OMISSION_ORDER = (
     "val_accuracy_low", "val_accuracy_high", "val_cosine_low",
     "val_cosine_high", "val_neighbors", "val_threshold@1e-2", "val_threshold@1e-3", "cosine",
     "uses_mean", "uses_sd", "never_used", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2", "val_tar@1e-3",
-    "val_threshold", "val_alignment", "val_uniformity", "top5", "val_top3", "val_top5", "lfw_threshold", "lfw_auc",
+    "val_threshold", "val_alignment", "val_uniformity", "top5", "val_top3", "val_top5",
     "val_rank", "lr", "center", "clusters", "clustered", "cluster_purity", "cluster_loss",
     "val_top1", "val_knn", "seconds", "active", "top1", "accuracy", "val_loss",
 )  # fmt: skip
@@ -243,7 +243,8 @@ def metrics_line(metrics: Mapping[str, float], width: int) -> str:
     speed = {"pictures_per_second": "{:.0f}/s", "seconds": "{:.0f} s"}
     parts = {name: f"{name} {_number(value)}" for name, value in metrics.items() if name not in speed}
     parts |= {name: text.format(metrics[name]) for name, text in speed.items() if name in metrics}
-    for name in _OMISSION_ORDER:
+    sets = [name for name in parts if name.endswith(("_auc", "_threshold")) and name not in _OMISSION_ORDER]
+    for name in (*sets, *_OMISSION_ORDER):
         if len("  ".join(parts.values())) > width:
             parts.pop(name, None)
     return "  ".join(parts.values())

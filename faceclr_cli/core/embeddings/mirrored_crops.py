@@ -69,7 +69,8 @@ def embedding_stability(encoder: Encoder, crops: NDArray[np.uint8]) -> Vectors:
     shifted = [np.ascontiguousarray(padded[:, at : at + size, at : at + size]) for at in (0, 2 * step)]
     plain = encoder.embed(crops)
     others = [encoder.embed(changed) for changed in (_mirror(crops), *shifted)]
-    return np.mean([np.einsum("nd,nd->n", plain, other) for other in others], axis=0, dtype=np.float32)
+    cosines = np.mean([np.einsum("nd,nd->n", plain, other) for other in others], axis=0)
+    return np.asarray(cosines, np.float32)
 
 
 def require_unnormalized(encoder: Encoder) -> None:

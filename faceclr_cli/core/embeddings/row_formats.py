@@ -115,6 +115,7 @@ def _npz(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
     if not parts:
         return
     rows = concatenate_rows(parts)
+    measures: dict[str, Any] = {name: quality_measure(rows, name) for name in stored_measures(origin.quality_level)}
     np.savez(
         file,
         embedding=rows.embeddings,
@@ -123,7 +124,7 @@ def _npz(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
         content_hash=np.array(rows.content_hashes),
         detection_score=rows.detection_scores,
         box=rows.boxes,
-        **{name: quality_measure(rows, name) for name in stored_measures(origin.quality_level)},
+        **measures,
         about=np.array(json.dumps(origin.to_attributes())),
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
 from faceclr_cli.core.datasets.group_lists import GroupList, read_groups
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
+from faceclr_cli.core.embeddings.benchmark_sets import BenchmarkSet, find_benchmark_sets
 from faceclr_cli.core.embeddings.crop_source import Listing
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
@@ -23,7 +24,6 @@ from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
     BenchmarkResult,
     TrainingOverlap,
 )
-from faceclr_cli.core.evaluation.benchmark.benchmark_sets import BenchmarkSet, find_benchmark_sets
 from faceclr_cli.core.evaluation.benchmark.contestants import Contestant, describe_contestant, load_contestants
 from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison, compare_encoders
 from faceclr_cli.core.evaluation.benchmark.group_cells import draw_group_cells, measure_set_groups, require_grouped_set

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from faceclr_cli.core.datasets.group_lists import GroupList
+from faceclr_cli.core.embeddings.benchmark_sets import BenchmarkSet
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark_result import BenchmarkCell
-from faceclr_cli.core.evaluation.benchmark.benchmark_sets import BenchmarkSet
 from faceclr_cli.core.evaluation.differentials.group_measurement import (
     GroupRequest,
     measure_groups_of_pairs,

@@ -62,14 +62,14 @@ def _discards(
     """Returns a curve for each measure that is known for all pictures; None without any."""
     points = [point for point in result.tar_at_far if point.threshold is not None]
     genuine = np.flatnonzero(own.same & ~own.missing)
-    compared = [own.located[row] for row in np.flatnonzero(~own.missing)] if own.located else []
+    compared = [own.located[row] for row in np.flatnonzero(~own.missing).tolist()] if own.located else []
     number_of = {name: number for number, name in enumerate(dict.fromkeys(x for p in compared for x in (p.a, p.b)))}
     known = [quality.get(name, {}) for name in number_of]
     measures = [name for name in MEASURES if known and all(name in picture for picture in known)]
     if not points or not measures:
         return None
     point = min(points, key=lambda point: point.far)
-    first, second = ([number_of[getattr(own.located[row], side)] for row in genuine] for side in ("a", "b"))
+    first, second = ([number_of[getattr(own.located[row], side)] for row in genuine.tolist()] for side in ("a", "b"))
     curves = {}
     for name in measures:
         values = [picture[name] for picture in known]
