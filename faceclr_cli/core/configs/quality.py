@@ -23,7 +23,7 @@ def parse_quality_limits(texts: Sequence[str]) -> dict[str, float]:
         ValueError: A text does not have the form MEASURE=VALUE, the measure is unknown, or the value is not a number.
     """
     limits = dict[str, float]()
-    for name, value in parse_name_values(texts, _OPTION):
+    for name, value in parse_name_values(texts, _OPTION, "sharpness=20"):
         if name not in MEASURES:
             raise ValueError(f"{_OPTION} {name}: unknown measure; choose one of {', '.join(sorted(MEASURES))}")
         if isinstance(value, bool | str):

@@ -21,6 +21,7 @@ from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.datasets.pairs.pair_files import Pair
 from faceclr_cli.core.embeddings.crop_source import Listing, Source, open_source, require_faces
 from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture, LoadedPicture
+from faceclr_cli.core.embeddings.mirrored_crops import embed_crops
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter
@@ -167,15 +168,15 @@ class PhotoReader:
                 batch.append((asked, loaded, loaded.faces[0]))
         if not batch:
             return
-        embeddings = self._encoder.embed(np.stack([cut.crop for *_, cut in batch]))
-        for (asked, loaded, cut), embedding in zip(batch, embeddings, strict=True):
+        embeddings, norms = embed_crops(self._encoder, np.stack([cut.crop for *_, cut in batch]), "none")
+        for (asked, loaded, cut), embedding, norm in zip(batch, embeddings, norms.tolist(), strict=True):
             if self._crops is not None:
                 save_crop(self._crops, asked.name, cut.crop)
             self._done[asked] = EmbeddedPhoto(
                 embedding=embedding,
                 content_hash=loaded.content_hash,
                 notes=cut.photo_notes,
-                quality=cut.measures,
+                quality=cut.measures if np.isnan(norm) else {**cut.measures, "norm": norm},
             )
 
     def _read(self, name: str) -> LoadedPicture | FailedPicture:
