@@ -59,7 +59,7 @@ CASES = [
     Case("info-container", "info faces.rec"),
     Case("import", "import foreign.onnx -o imported --color rgb --scale 127.5"),
     Case("embed", "embed faces -o faces.h5"),
-    Case("embed-rows", "embed photos/person-01 -o -"),
+    Case("embed-rows", "embed photos/person-01 -o - --quality full"),
     Case("benchmark", "benchmark splits -m sface -m pixels --folds 2 --groups groups.csv"),
     Case("benchmark-bin", "benchmark splits --write-bin set.bin"),
     Case("linear-eval", "linear-eval faces.h5 --shots 1 --draws 2 --rounds 100 --save known"),
@@ -91,7 +91,11 @@ CASES = [
         "distill",
         "distill splits/train --teacher run -o run-d --epochs 1 --backbone test_resnet --image-size 32 --batch-size 8",
     ),
-    Case("train-triplet", "train-triplet splits/train -o run-t --init run --epochs 1 --image-size 32 --batch-size 8"),
+    Case(
+        "train-triplet",
+        "train-triplet splits/train -o run-t --init run --epochs 1 --image-size 32 --batch-size 8 "
+        "--benchmark splits/test",
+    ),
     Case("train-center", "train-center splits/train -o run-c --init run --epochs 1 --image-size 32 --batch-size 4"),
     Case("export", "export run -o run.onnx"),
     Case("info-faces", "info faces"),
