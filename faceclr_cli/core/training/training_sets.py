@@ -20,6 +20,7 @@ from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, read_pairs
 from faceclr_cli.core.datasets.photo_mates import find_photographs
 from faceclr_cli.core.embeddings.benchmark_sets import find_benchmark_sets
+from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import FaceFolder
@@ -157,6 +158,9 @@ def _list_benchmarks(config: TrainConfig, wanted: Fingerprint) -> Iterator[tuple
         names.add(_LFW)
         listed = PairList(name=_LFW, every=config.lfw_every, file=config.pairs, folder=lfw, pairs=pairs)
         yield listed, open_face_set(lfw)
+    store = next((path for path in config.benchmark if is_store(path)), None)
+    if store is not None:
+        raise ConfigError(f"--benchmark {display_path(store)}: a store has no pictures to embed; give the pictures")
     for found in find_benchmark_sets(config.benchmark, None) if config.benchmark else ():
         # The columns of the history must be unique.
         name = display_path(found.source) if found.name in names | {"val", BENCHMARK} else found.name

@@ -88,6 +88,7 @@ def test_a_set_that_cannot_be_verified_is_refused_before_training(
         ({"benchmark": (sets[0],), "best_by": "easier"}, ConfigError, "--best-by easier: there is no such set.*easy"),
         ({"benchmark": (sets[0],), "best_by": "benchmark"}, ConfigError, "choose easy"),
         ({"benchmark": (tmp_path / "nowhere",)}, DataError, "nowhere: no such file"),
+        ({"benchmark": (tmp_path / "faces.h5",)}, ConfigError, r"faces.h5: a store has no pictures to embed"),
         ({"benchmark": (split,)}, DataError, "contains neither .bin files nor pairs"),
         ({"benchmark": (other,)}, FingerprintError, "template"),
     ]:
