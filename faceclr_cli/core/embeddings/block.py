@@ -98,7 +98,7 @@ class PictureEmbedder:
         vectors, norms = embed_crops(self._encoder, crops, self._flip)
         if self._quality != "full":
             return vectors, norms, np.full(len(crops), np.nan, np.float32)
-        return vectors, norms, embedding_stability(self._encoder, crops)
+        return vectors, norms, embedding_stability(self._encoder, crops, vectors if self._flip == "none" else None)
 
 
 _NO_CROP = np.empty((0, 0, 3), np.uint8)

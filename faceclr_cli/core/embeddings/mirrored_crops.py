@@ -46,7 +46,7 @@ _SHIFT = 1 / 56
 """Shift of a crop relative to its size: 2 of 112 pixels, about the error of a detector's landmarks."""
 
 
-def embedding_stability(encoder: Encoder, crops: NDArray[np.uint8]) -> Vectors:
+def embedding_stability(encoder: Encoder, crops: NDArray[np.uint8], embedded: Vectors | None = None) -> Vectors:
     """Measures how little the embedding of a face changes if its crop is mirrored or shifted by 2%.
 
     Faces that an encoder recognizes poorly have embeddings that depend on such details (compare SER-FIQ,
@@ -55,6 +55,7 @@ def embedding_stability(encoder: Encoder, crops: NDArray[np.uint8]) -> Vectors:
     Args:
         encoder: The encoder.
         crops: RGB, 0-255. Shape: (batch_size, size, size, 3).
+        embedded: The embeddings of the crops, without their mirror images, if they are known. Shape: (batch_size, dim).
 
     Returns:
         Mean cosine of the embedding of each crop to those of its mirror image and of two diagonal shifts, -1 to 1.
@@ -67,7 +68,7 @@ def embedding_stability(encoder: Encoder, crops: NDArray[np.uint8]) -> Vectors:
     step = max(1, round(_SHIFT * size))
     padded = np.pad(crops, ((0, 0), (step, step), (step, step), (0, 0)), mode="edge")
     shifted = [np.ascontiguousarray(padded[:, at : at + size, at : at + size]) for at in (0, 2 * step)]
-    plain = encoder.embed(crops)
+    plain = encoder.embed(crops) if embedded is None else embedded
     others = [encoder.embed(changed) for changed in (_mirror(crops), *shifted)]
     cosines = np.mean([np.einsum("nd,nd->n", plain, other) for other in others], axis=0)
     return np.asarray(cosines, np.float32)

@@ -179,7 +179,7 @@ class Photographs:
             raise ModelError(f"{self._encoder.name}: produced NaN or infinite embeddings; training probably diverged")
         measures: list[dict[str, float]] = [{} if np.isnan(norm) else {"norm": norm} for norm in norms.tolist()]
         if "stability" in self._limits:
-            stable = embedding_stability(self._encoder, crops).tolist()
+            stable = embedding_stability(self._encoder, crops, None if self._flip else vectors).tolist()
             measures = [{**each, "stability": value} for each, value in zip(measures, stable, strict=True)]
         return vectors, measures
 
