@@ -95,6 +95,7 @@ def identify_film(config: IdentifyConfig, film: Path, reporter: Reporter) -> lis
     given = {
         "--annotate": config.annotate is not None,
         "--evaluate": config.evaluate,
+        "--min-quality": bool(config.min_quality),
         "--template": config.template is not None,
         "--xmp": config.xmp,
     }
