@@ -25,6 +25,13 @@ CASES = [
 ]
 # Only the people of the batch, all of which belong to the first process.
 CASES += [f"{head}, 0.01, {how}" for head in ("softmax", "cosface") for how in ("whole", "sharded")]
+# With a cosine above which other people are left out. With random embeddings, this concerns a quarter of all scores.
+CASES += [
+    f"{head}-robust, {share}, {how}"
+    for head, share in (("cosface", 1.0), ("arcface", 0.4))
+    for how in ("whole", "sharded")
+]
+ROBUST = 0.3
 
 
 class Task(nn.Module):
@@ -39,12 +46,19 @@ class Task(nn.Module):
 
 def train(case: str) -> dict[str, Any]:
     head, share, how = case.split(", ")
+    head, _, robust = head.partition("-")
     torch.manual_seed(0)
     network = nn.Linear(DIM, DIM)
     rank, processes = world_size()
     classifier = Classifier(
-        DIM, PEOPLE, head, scale=4, share=float(share), sharded=how == "sharded" and processes > 1  # type: ignore[arg-type]
-    )  # fmt: skip
+        DIM,
+        PEOPLE,
+        head,  # type: ignore[arg-type]
+        scale=4,
+        share=float(share),
+        sharded=how == "sharded" and processes > 1,
+        robust=ROBUST if robust else None,
+    )
     task = Task(classifier).double()
     task.network.load_state_dict(network.state_dict())
     module: nn.Module = task
@@ -129,6 +143,35 @@ def test_people_are_ranked_among_those_of_all_processes(ranks: list[dict[str, An
             best = scores.topk(count, dim=1).indices
             assert torch.equal(each["places"] < count, (best == labels[:, None]).any(dim=1))
     assert len({len(each["weight"]) for each in found}) == 2  # The shares differ.
+
+
+def slow_filtered_loss(
+    embeddings: torch.Tensor, weight: torch.Tensor, labels: list[int], margin: float
+) -> torch.Tensor:
+    """CosFace, number by number, where a wrong class with a cosine above the limit is not in the softmax."""
+    losses = []
+    for embedding, label in zip(embeddings, labels, strict=True):
+        cosines = [torch.dot(embedding, center) / embedding.norm() / center.norm() for center in weight]
+        own = 4 * (cosines[label] - margin)
+        others = [4 * cosine for j, cosine in enumerate(cosines) if j != label and cosine <= ROBUST]
+        losses.append(torch.stack([own, *others]).exp().sum().log() - own)
+    return torch.stack(losses).mean()
+
+
+def test_classes_that_are_too_close_are_left_out_of_the_softmax() -> None:
+    torch.manual_seed(3)
+    filtered, whole = (Classifier(DIM, PEOPLE, "cosface", scale=4, robust=robust).double() for robust in (ROBUST, None))
+    whole.load_state_dict(filtered.state_dict())
+    embeddings, labels = unknown()
+    embeddings.requires_grad_()
+    loss, metrics = filtered(embeddings, labels, 0.2)
+    expected = slow_filtered_loss(embeddings, filtered.weight, labels.tolist(), 0.2)
+    torch.testing.assert_close(loss, expected)
+    of = [embeddings, filtered.weight]
+    torch.testing.assert_close(torch.autograd.grad(loss, of), torch.autograd.grad(expected, of))
+    unfiltered, known = whole(embeddings, labels, 0.2)
+    assert unfiltered > loss + 0.1
+    assert metrics == known  # Accuracy counts everyone.
 
 
 def test_nan_embeddings_rank_the_true_person_last() -> None:

@@ -69,6 +69,15 @@ class CenterConfig(LabeledConfig):
         1.0, minimum=0.0, maximum=1.0, panel=CLASSES, metavar="SHARE",
         help="Share of the classes to sample in each step; those of the batch are always included",
     )  # fmt: skip
+    robust: float | None = option(
+        None,
+        minimum=0.0,
+        maximum=1.0,
+        panel=CLASSES,
+        metavar="COSINE",
+        help="For wrong labels: leave other classes whose center is closer to a picture than this cosine out of its "
+        "loss; not for softmax (default: keep all)",
+    )
     freeze: Literal["none", "backbone"] = option(
         "none", panel=TUNING, help="Part to freeze; 'backbone': train only the layers after it"
     )
@@ -84,3 +93,5 @@ class CenterConfig(LabeledConfig):
             raise ValueError("--unfreeze-after: nothing is frozen; add --freeze backbone")
         if self.margin is not None and self.head == "softmax":
             raise ValueError("--margin: softmax has no margin; choose another --head")
+        if self.robust is not None and self.head == "softmax":
+            raise ValueError("--robust: softmax does not compare cosines; choose another --head")

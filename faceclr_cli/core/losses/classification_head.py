@@ -33,6 +33,10 @@ class Classifier(nn.Module):
     With `share` below 1, the softmax is computed over the people in the batch plus other people sampled at each step,
     so that together they make up this share of all people (Partial FC: An et al. 2021, arXiv 2010.05222).
 
+    With `robust`, the softmax of an embedding leaves out other people whose weight vector has a higher cosine with it,
+    since its label is then likely to be wrong. This is the inter-class filtering of insightface's arcface_torch, which
+    sets their scores to 0 instead.
+
     Args:
         dim: Length of an embedding.
         people: Number of people.
@@ -40,6 +44,7 @@ class Classifier(nn.Module):
         scale: Factor of the cosines.
         share: Share of the people in the softmax of a step; above 0, at most 1.
         sharded: Shard the people over the processes.
+        robust: Cosine above which other people are left out; None to keep all. Not for `softmax`.
 
     Examples:
         >>> classifier = Classifier(dim=2, people=2, head="arcface")
@@ -50,9 +55,18 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, dim: int, people: int, head: Head, *, scale: float = 30.0, share: float = 1.0, sharded: bool = False
+        self,
+        dim: int,
+        people: int,
+        head: Head,
+        *,
+        scale: float = 30.0,
+        share: float = 1.0,
+        sharded: bool = False,
+        robust: float | None = None,
     ) -> None:
         super().__init__()
+        self.robust = robust
         rows = own_rows(people) if sharded else slice(0, people)
         self.people, self.head, self.scale, self.share, self.sharded = people, head, scale, share, sharded
         self.first = rows.start
@@ -81,7 +95,7 @@ class Classifier(nn.Module):
         Returns:
             The loss, a scalar whose average over processes has the gradient of one process with the global batch; and
             the metric `accuracy`: the share of embeddings whose true person scores higher, before the margin, than all
-            other people in the softmax.
+            other people, with those whom `robust` leaves out.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             features = embeddings.to(self.weight.dtype)
@@ -100,7 +114,11 @@ class Classifier(nn.Module):
             with torch.no_grad():
                 better = self._count_better(scores, self._true_scores(scores, local, columns[local]))
                 accuracy = (better == 0).float().mean()
+                too_close = self._too_close(scores, local, columns[local])
             scores = self._add_margin(scores, local, columns[local], margin, quality)
+            if too_close is not None:
+                # Finite, because the gradient of the sharded loss multiplies it by a probability of 0.
+                scores = scores.masked_fill(too_close, torch.finfo(scores.dtype).min)
             if not self.sharded:
                 return F.cross_entropy(scores, columns), {"accuracy": accuracy}
             return self._sharded_loss(scores, local, columns[local]), {"accuracy": accuracy}
@@ -186,6 +204,12 @@ class Classifier(nn.Module):
         # DDP does not average the gradients of sharded parameters, so the gradient is divided here.
         part = selected / world_size()[1]
         return part + (selected - part).detach()
+
+    def _too_close(self, scores: Tensor, local: Tensor, columns: Tensor) -> Tensor | None:
+        """Returns the mask of other people with a cosine above `robust`. Shape: (N, local people)."""
+        if self.robust is None:
+            return None
+        return (scores > self.robust).index_put((local, columns), torch.tensor(False, device=scores.device))
 
     def _add_margin(
         self, scores: Tensor, local: Tensor, columns: Tensor, margin: float, quality: Tensor | None

@@ -56,6 +56,7 @@ class CenterTask(TaskModule):
             scale=config.scale,
             share=config.sample_classes,
             sharded=people > _SHARDED_ABOVE and world_size()[1] > 1,
+            robust=config.robust,
         )
         self.center = CenterLoss(people, width, config.center_lr) if config.center_weight else None
         self.augment = views
