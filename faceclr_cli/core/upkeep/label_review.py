@@ -1,0 +1,211 @@
+"""Names that embeddings contradict: intruders, one person under two names, and two people under one name."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.grouping.label_odds import (
+    LabelOdds,
+    SamePerson,
+    SecondPerson,
+    find_same_people,
+    find_second_people,
+    judge_labels,
+)
+from faceclr_cli.core.grouping.person_albums import PersonAlbums
+from faceclr_cli.core.upkeep.proposals import Proposal, odds_of
+
+_Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelReview:
+    """The result of a review.
+
+    Attributes:
+        albums: The faces of people as they would be if all proposals were accepted except those about single faces.
+        odds: Their odds.
+        proposals: What to change, with persons before faces.
+        wrong: Log odds that the name of each face is wrong. Shape: (N,).
+    """
+
+    albums: PersonAlbums
+    odds: LabelOdds
+    proposals: tuple[Proposal, ...]
+    wrong: NDArray[np.float64]
+
+
+def review_labels(
+    embeddings: NDArray[np.float32], paths: Sequence[str], owners: Sequence[str], min_odds: float
+) -> LabelReview:
+    """Finds names that the embeddings contradict.
+
+    People are judged before faces: names of the same person are joined, and a second person in a folder becomes one of
+    its own, so that neither makes faces look like intruders.
+
+    Args:
+        embeddings: L2-normalized. Shape: (N, D).
+        paths: The path of each face.
+        owners: The person of each face; at least two people.
+        min_odds: Minimum odds of a proposal.
+    """
+    people = sorted(set(owners))
+    place = {name: number for number, name in enumerate(people)}
+    given = np.array([place[name] for name in owners], np.int64)
+    least = math.log(min_odds)
+    albums = PersonAlbums(embeddings, given)
+    odds = judge_labels(albums)
+    seconds = find_second_people(albums, odds.match, least)
+    labels = given.copy()
+    for number, second in enumerate(seconds):
+        labels[second.rows] = len(people) + number
+    if seconds:
+        albums = PersonAlbums(embeddings, labels)
+        odds = judge_labels(albums)
+    same = find_same_people(albums, odds, least)
+    joined = _join(len(albums), [*same, *_known_seconds(seconds, len(people), odds)])
+    if len(set(joined.tolist())) < len(albums):
+        numbers, labels = np.unique(joined[labels], return_inverse=True)
+        albums = PersonAlbums(embeddings, labels.astype(np.int64))
+        odds = judge_labels(albums) if len(numbers) > 1 else odds
+    review = _Review(people, given, joined, seconds, albums, odds)
+    proposals = (
+        *review.same_people(same),
+        *review.second_people(paths),
+        *review.intruders(paths, least),
+    )
+    return LabelReview(albums=albums, odds=odds, proposals=proposals, wrong=review.wrong)
+
+
+def _known_seconds(seconds: Sequence[SecondPerson], people: int, odds: LabelOdds) -> list[SamePerson]:
+    """Returns the second people whose faces mostly show a certain person of the set, rather than someone else."""
+    found = []
+    for number, second in enumerate(seconds, start=people):
+        best = odds.best[second.rows]
+        other = int(np.bincount(best).argmax())
+        known = float(np.median(np.where(best == other, odds.known[second.rows], -np.inf)))
+        if other < people and known >= 0:
+            found.append(SamePerson(one=number, other=other, log_odds=known))
+    return found
+
+
+def _join(count: int, pairs: Sequence[SamePerson]) -> _Labels:
+    """Returns the smallest number of each one's group."""
+    joined = np.arange(count)
+    for pair in pairs:
+        ends = joined[[pair.one, pair.other]]
+        joined[np.isin(joined, ends)] = ends.min()
+    return joined
+
+
+class _Review:
+    def __init__(
+        self,
+        people: Sequence[str],
+        given: _Labels,
+        joined: _Labels,
+        seconds: Sequence[SecondPerson],
+        albums: PersonAlbums,
+        odds: LabelOdds,
+    ) -> None:
+        self.people, self.given, self.albums, self.odds = people, given, albums, odds
+        self.seconds, self.joined = seconds, joined
+        sizes = np.bincount(given)
+        self.names: list[str | None] = []
+        """The name of each person of the albums: that of the largest folder; None for a second person."""
+        for person in range(len(albums)):
+            owners = np.unique(given[self._named(albums.faces(person))])
+            self.names.append(people[int(owners[sizes[owners].argmax()])] if len(owners) else None)
+        self.wrong = self._wrong()
+
+    def _named(self, rows: _Labels) -> _Labels:
+        """Returns the rows whose name is not in doubt as that of a second person."""
+        return np.setdiff1d(rows, np.concatenate([each.rows for each in self.seconds])) if self.seconds else rows
+
+    def _wrong(self) -> NDArray[np.float64]:
+        """Returns the log odds of each face: its own, or those of the second person that it belongs to."""
+        wrong = self.odds.wrong.copy()
+        for each in self.seconds:
+            wrong[each.rows] = each.log_odds
+        return wrong
+
+    def same_people(self, pairs: Sequence[SamePerson]) -> list[Proposal]:
+        """Proposes to move people to their other name."""
+        real = [pair for pair in pairs if max(pair.one, pair.other) < len(self.people)]
+        moved, found = set[int](), []
+        for pair in real:
+            if pair.one in moved:
+                continue  # A third name of a person; the others already say where the faces go.
+            moved.add(pair.one)
+            found.append(
+                Proposal(
+                    face=self.people[pair.one],
+                    what="same-person",
+                    odds=odds_of(pair.log_odds),
+                    other=self.people[pair.other],
+                    action="move",
+                )
+            )
+        return found
+
+    def second_people(self, paths: Sequence[str]) -> list[Proposal]:
+        """Proposes a name for each second person, or the person's own if the set has it."""
+        taken, found = set(self.people), []
+        for each in self.seconds:
+            name = self.names[int(self.albums.labels[each.rows[0]])]
+            if name == self.people[each.person]:
+                continue  # Judged again among all people, they are one.
+            is_known = name is not None
+            if name is None:
+                name = next(new for n in range(2, len(taken) + 3) if (new := f"{self.people[each.person]}-{n}") not in taken)
+                taken.add(name)
+            found += [
+                Proposal(
+                    face=paths[row],
+                    what="intruder" if is_known else "two-people",
+                    odds=odds_of(each.log_odds),
+                    other=name,
+                    action="move",
+                )
+                for row in each.rows.tolist()
+            ]
+        return found
+
+    def intruders(self, paths: Sequence[str], least: float) -> list[Proposal]:
+        """Proposes to move single faces to the people whom they show, or to leave them out if these are unknown."""
+        odds, albums = self.odds, self.albums
+        seconds = np.zeros(len(paths), np.bool_)
+        for each in self.seconds:
+            seconds[each.rows] = True
+        is_known = odds.known >= least
+        # Of two faces that do not match, neither is the wrong one.
+        alone = (albums.sizes[albums.labels] < 3) & ~is_known
+        rows = np.flatnonzero((odds.wrong >= least) & ~seconds & ~alone)
+        best, found = odds.best, []
+        for row in rows[np.argsort(-odds.wrong[rows], kind="stable")].tolist():
+            name = self.names[int(best[row])] if is_known[row] else None
+            found.append(
+                Proposal(
+                    face=paths[row],
+                    what="intruder",
+                    odds=odds_of(float(odds.wrong[row])),
+                    other=name or "",
+                    action="move" if name else "remove",
+                )
+            )
+        return found
+
+
+def count_findings(proposals: Sequence[Proposal]) -> dict[str, int]:
+    """Counts proposals by what was found; the faces of a second person count as one case."""
+    cases = {
+        (each.what, each.face if each.what != "two-people" else (each.face.split("/", 1)[0], each.other))
+        for each in proposals
+    }
+    return dict(Counter(what for what, _ in cases))
