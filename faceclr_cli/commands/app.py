@@ -22,7 +22,7 @@ from faceclr_cli.core.workers.process import claim_process
 
 _PANELS = {
     "Getting started": ("demo",),
-    "Prepare faces": ("prepare", "split", "pack"),
+    "Prepare faces": ("prepare", "clean", "split", "pack"),
     "Train an encoder": ("pretrain", "distill", "train-triplet", "train-center"),
     "Use and evaluate an encoder": (
         "embed", "linear-eval", "verify", "benchmark", "identify", "cluster", "calibrate", "tsne", "import", "export",

@@ -48,6 +48,8 @@ BENCHMARKS = CacheShelf(name="benchmarks", kept=64, prune=False)
 
 TEACHERS = CacheShelf(name="teachers", kept=16, prune=True)
 
+CLEANING = CacheShelf(name="cleaning", kept=8, prune=True)
+
 
 def embed_cached(
     shelf: CacheShelf, root: Path, listing: Listing, config: EmbedConfig, encoder: Encoder, reporter: Reporter
@@ -125,7 +127,7 @@ def embed_gallery(root: Path, listing: Listing, config: EmbedConfig, encoder: En
 
 def forget_cached_embeddings() -> None:
     """Removes all embeddings from the cache, since they have names. They can be computed again."""
-    for shelf in (GALLERIES, BENCHMARKS, TEACHERS):
+    for shelf in (GALLERIES, BENCHMARKS, TEACHERS, CLEANING):
         with suppress(FileNotFoundError):  # Nothing was ever cached, or the user has no home folder.
             shutil.rmtree(cache_folder() / shelf.name)
 

@@ -17,7 +17,7 @@ _LEAST_SURE = 0.8
 """Detection score; YuNet gives 99.8% of 710 faces in LFW and press photographs a higher score."""
 _FEWEST_PIXELS = 20.0
 """Distance between the eyes; above it, shrinking does not change SFace's scores of genuine pairs."""
-_LEAST_SHARP = 20.0
+MIN_SHARPNESS = 20.0
 """Sharpness after a Gaussian blur of about 1.5 pixels of the crop, at which scores of genuine pairs begin to fall."""
 _MOST_TURNED = 30.0
 """Degrees, as estimated by `_frontal_view`."""
@@ -91,7 +91,7 @@ def doubts(face: AlignedFace) -> tuple[str, ...]:
         _unsure(face.face),
         _found_otherwise(face.face),
         _small(face.face, measured.eye_distance, len(face.crop)),
-        f"blurred (sharpness {measured.sharpness:.0f})" if measured.sharpness < _LEAST_SHARP else None,
+        f"blurred (sharpness {measured.sharpness:.0f})" if measured.sharpness < MIN_SHARPNESS else None,
         # Detectors place a hidden eye too far out, so the estimate for a profile is about 40 degrees.
         f"turned sideways ({5 * (measured.yaw // 5):.0f} degrees or more)" if measured.yaw > _MOST_TURNED else None,
     ]

@@ -78,7 +78,7 @@ def judge_labels(albums: PersonAlbums, seed: int = 0) -> LabelOdds:
     faces, people = np.arange(len(albums.labels)), len(albums)
     others = (albums.labels + np.random.default_rng(seed).integers(1, people, len(faces))) % people
     own, impostor = albums.affinities(faces, albums.labels), albums.affinities(faces, others)
-    rivals = albums.nearest_others(_RIVALS)
+    rivals = albums.nearest_others(faces, _RIVALS)
     rival = np.stack([albums.affinities(faces, column) for column in rivals.T], axis=1)
     judged = albums.sizes[albums.labels] > 1
     impostors = np.histogram(impostor, _BINS)[0]

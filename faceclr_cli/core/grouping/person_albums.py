@@ -118,25 +118,26 @@ class PersonAlbums:
         near = np.where(np.isfinite(nearest), nearest, 0).sum(axis=1) / np.maximum(others, 1)
         return np.asarray((to_center + near) / 2, np.float64)
 
-    def nearest_others(self, count: int) -> Rows:
+    def nearest_others(self, rows: Rows, count: int) -> Rows:
         """Returns the people with the closest centers to each face, except its own, closest first.
 
         Args:
-            count: Number of people; less if there are fewer.
+            rows: The faces. Shape: (M,).
+            count: Number of people, at least 1; fewer are returned if there are fewer.
 
         Returns:
-            Shape: (N, count).
+            Shape: (M, count).
         """
         count = min(count, len(self) - 1)
-        found = np.empty((len(self.labels), count), np.int64)
+        found = np.empty((len(rows), count), np.int64)
         step = max(1, _AT_ONCE // len(self))
         for start in range(0, len(found), step):
-            block = slice(start, start + step)
+            block = rows[start : start + step]
             similarities = self.embeddings[block] @ self.centers.T
-            similarities[np.arange(len(similarities)), self.labels[block]] = -np.inf
-            some = np.argpartition(-similarities, count - 1, axis=1)[:, :count] if count else found[block]
+            similarities[np.arange(len(block)), self.labels[block]] = -np.inf
+            some = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
             order = np.argsort(-np.take_along_axis(similarities, some, axis=1), axis=1, kind="stable")
-            found[block] = np.take_along_axis(some, order, axis=1)
+            found[start : start + step] = np.take_along_axis(some, order, axis=1)
         return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,8 @@ from faceclr_cli.core.grouping.person_albums import PersonAlbums
 from faceclr_cli.core.upkeep.proposals import Proposal, odds_of
 
 _Labels = NDArray[np.int64]
+_SURE = math.log(10)
+"""Minimum log odds of the person that a face with a wrong name is moved to."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,13 +33,13 @@ class LabelReview:
         albums: The faces of people as they would be if all proposals were accepted except those about single faces.
         odds: Their odds.
         proposals: What to change, with persons before faces.
-        wrong: Log odds that the name of each face is wrong. Shape: (N,).
+        names: The given names of each person of `albums`; none for a second person with an unknown name.
     """
 
     albums: PersonAlbums
     odds: LabelOdds
     proposals: tuple[Proposal, ...]
-    wrong: NDArray[np.float64]
+    names: tuple[tuple[str, ...], ...]
 
 
 def review_labels(
@@ -80,7 +81,7 @@ def review_labels(
         *review.second_people(paths),
         *review.intruders(paths, least),
     )
-    return LabelReview(albums=albums, odds=odds, proposals=proposals, wrong=review.wrong)
+    return LabelReview(albums=albums, odds=odds, proposals=proposals, names=tuple(map(tuple, review.given_names)))
 
 
 def _known_seconds(seconds: Sequence[SecondPerson], people: int, odds: LabelOdds) -> list[SamePerson]:
@@ -117,23 +118,15 @@ class _Review:
         self.people, self.given, self.albums, self.odds = people, given, albums, odds
         self.seconds, self.joined = seconds, joined
         sizes = np.bincount(given)
-        self.names: list[str | None] = []
-        """The name of each person of the albums: that of the largest folder; None for a second person."""
+        doubtful = np.concatenate([np.empty(0, np.int64), *(each.rows for each in seconds)])
+        self.given_names: list[list[str]] = []
+        """The names of each person of the albums, that of the largest folder first; none for a second person."""
         for person in range(len(albums)):
-            owners = np.unique(given[self._named(albums.faces(person))])
-            self.names.append(people[int(owners[sizes[owners].argmax()])] if len(owners) else None)
-        self.wrong = self._wrong()
+            owners = np.unique(given[np.setdiff1d(albums.faces(person), doubtful)])
+            self.given_names.append([people[owner] for owner in owners[np.argsort(-sizes[owners], kind="stable")]])
 
-    def _named(self, rows: _Labels) -> _Labels:
-        """Returns the rows whose name is not in doubt as that of a second person."""
-        return np.setdiff1d(rows, np.concatenate([each.rows for each in self.seconds])) if self.seconds else rows
-
-    def _wrong(self) -> NDArray[np.float64]:
-        """Returns the log odds of each face: its own, or those of the second person that it belongs to."""
-        wrong = self.odds.wrong.copy()
-        for each in self.seconds:
-            wrong[each.rows] = each.log_odds
-        return wrong
+    def _name(self, person: int) -> str | None:
+        return next(iter(self.given_names[person]), None)
 
     def same_people(self, pairs: Sequence[SamePerson]) -> list[Proposal]:
         """Proposes to move people to their other name."""
@@ -158,12 +151,14 @@ class _Review:
         """Proposes a name for each second person, or the person's own if the set has it."""
         taken, found = set(self.people), []
         for each in self.seconds:
-            name = self.names[int(self.albums.labels[each.rows[0]])]
+            name = self._name(int(self.albums.labels[each.rows[0]]))
             if name == self.people[each.person]:
                 continue  # Judged again among all people, they are one.
             is_known = name is not None
             if name is None:
-                name = next(new for n in range(2, len(taken) + 3) if (new := f"{self.people[each.person]}-{n}") not in taken)
+                name = next(
+                    new for n in range(2, len(taken) + 3) if (new := f"{self.people[each.person]}-{n}") not in taken
+                )
                 taken.add(name)
             found += [
                 Proposal(
@@ -183,13 +178,13 @@ class _Review:
         seconds = np.zeros(len(paths), np.bool_)
         for each in self.seconds:
             seconds[each.rows] = True
-        is_known = odds.known >= least
+        is_known = odds.known >= _SURE
         # Of two faces that do not match, neither is the wrong one.
         alone = (albums.sizes[albums.labels] < 3) & ~is_known
         rows = np.flatnonzero((odds.wrong >= least) & ~seconds & ~alone)
         best, found = odds.best, []
         for row in rows[np.argsort(-odds.wrong[rows], kind="stable")].tolist():
-            name = self.names[int(best[row])] if is_known[row] else None
+            name = self._name(int(best[row])) if is_known[row] else None
             found.append(
                 Proposal(
                     face=paths[row],
@@ -200,12 +195,3 @@ class _Review:
                 )
             )
         return found
-
-
-def count_findings(proposals: Sequence[Proposal]) -> dict[str, int]:
-    """Counts proposals by what was found; the faces of a second person count as one case."""
-    cases = {
-        (each.what, each.face if each.what != "two-people" else (each.face.split("/", 1)[0], each.other))
-        for each in proposals
-    }
-    return dict(Counter(what for what, _ in cases))

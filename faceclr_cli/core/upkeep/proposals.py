@@ -16,8 +16,9 @@ from faceclr_cli.core.faces.face_folder import UNNAMED
 from faceclr_cli.core.text import canonical, decode, display_path, is_file_name
 
 Finding = Literal[
-    "same-person", "two-people", "intruder", "duplicate", "near-duplicate", "no-face", "two-faces", "blurred", "test-set"
-]
+    "same-person", "two-people", "intruder", "test-set", "duplicate", "near-duplicate", "no-face", "two-faces",
+    "blurred", "unreadable",
+]  # fmt: skip
 Action = Literal["move", "remove", "keep"]
 
 COLUMNS = ("face", "what", "odds", "other", "action")
@@ -104,7 +105,9 @@ def _proposal(row: dict[str, str | None], where: str) -> Proposal:
     if not face:
         raise DataError(f"{where}: names no face")
     if action not in get_args(Action):
-        raise DataError(f"{where}: the action must be {', '.join(get_args(Action))}, not {display_path(action) or 'empty'}")
+        raise DataError(
+            f"{where}: the action must be {', '.join(get_args(Action))}, not {display_path(action) or 'empty'}"
+        )
     if what not in get_args(Finding):
         raise DataError(f"{where}: unknown finding {display_path(what)}; see faceclr clean --help")
     try:
@@ -112,7 +115,9 @@ def _proposal(row: dict[str, str | None], where: str) -> Proposal:
     except ValueError:
         raise DataError(f"{where}: the odds must be a number, not {display_path(odds)}") from None
     if action == "move" and not is_person_name(other):
-        raise DataError(f"{where}: a face cannot be moved to {display_path(other) or 'nobody'}; name a person in 'other'")
+        raise DataError(
+            f"{where}: a face cannot be moved to {display_path(other) or 'nobody'}; name a person in 'other'"
+        )
     return Proposal(face=face, what=cast(Finding, what), odds=number, other=other, action=cast(Action, action))
 
 

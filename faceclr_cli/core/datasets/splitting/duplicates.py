@@ -20,6 +20,7 @@ _Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 _MAX_BITS_OTHERS = 70  # Hash bits that may differ for pictures of different people; 1 in 30,000 pairs is a candidate.
 _MAX_BITS_SAME_PERSON = 100  # Pictures of one person make fewer pairs, so more candidates can be compared.
+_MOST_AMONG_ALL = 100_000  # Pictures of a folder; comparing all of them takes a minute.
 _MAX_PER_PICTURE = 20  # Duplicates listed per picture and later part; the number of all grows quadratically.
 _DECODED_AT_ONCE = 1024
 _ROWS, _COLUMNS = 2048, 8192  # Size of a block of distances: 64 MB.
@@ -100,6 +101,48 @@ def find_duplicates(
         ),
         unreadable=unreadable,
     )
+
+
+def find_repeated_pictures(
+    read: Callable[[str], bytes], paths: Sequence[str], identities: Sequence[str | None], reporter: Reporter
+) -> tuple[Duplicate, ...]:
+    """Finds pictures that are in a folder twice; see `find_duplicates` for what is found.
+
+    The time grows with the square of the number of pictures, so above 100,000 only pictures of the same person are
+    compared.
+
+    Args:
+        read: Returns the encoded picture at a path; called from several threads.
+        paths: Paths of the pictures.
+        identities: The person of each path, or None if unknown.
+        reporter: Receives the progress.
+
+    Returns:
+        Pairs in which `earlier` is before `later` in `paths`.
+    """
+    hashes, _ = _hash_pictures(read, paths, reporter)
+    number = {name: index for index, name in enumerate(sorted({name for name in identities if name}))}
+    people = np.array([number.get(name or "", -1) for name in identities])
+    with ThreadPoolExecutor(_cores()) as pool:
+        pairs = sorted(_confirm(hashes, _propose_repeated(hashes, people), pool))
+    return tuple(
+        Duplicate(earlier=paths[one], later=paths[other], correlation=round(correlation, 4))
+        for one, other, correlation in pairs
+    )
+
+
+def _propose_repeated(hashes: _Hashes, people: NDArray[np.int64]) -> Iterator[_Pairs]:
+    """Yields pairs with similar hashes, the earlier picture first."""
+    usable = np.flatnonzero(hashes.usable)
+    for person in np.unique(people[usable]):
+        if person >= 0:
+            album = usable[people[usable] == person]
+            for one, other in _similar_pairs(hashes, album, album, _MAX_BITS_SAME_PERSON):
+                yield one[one < other], other[one < other]
+    if len(people) <= _MOST_AMONG_ALL:
+        for one, other in _similar_pairs(hashes, usable, usable, _MAX_BITS_OTHERS):
+            fresh = (one < other) & ((people[one] != people[other]) | (people[one] < 0))
+            yield one[fresh], other[fresh]
 
 
 def _cores() -> int:
