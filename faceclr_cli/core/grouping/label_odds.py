@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 _RIVALS = 3
 _BINS = np.linspace(-1, 1, 401)
 _ROUNDS, _SETTLED = 50, 1e-4
+_LEVELS, _FACES_PER_LEVEL = (0.02, 0.05, 0.1, 0.25, 0.5), 100
 _STRANGERS = 0.5
 """Prior share of wrong names whose face shows a person who has no other faces in the set."""
 
@@ -55,7 +56,7 @@ def log_ratio(match: Logistic, affinities: Floats) -> Floats:
     return match.slope * affinities + match.offset
 
 
-def judge_labels(albums: PersonAlbums, seed: int = 0) -> LabelOdds:
+def judge_labels(albums: PersonAlbums, norms: Floats | None = None, seed: int = 0) -> LabelOdds:
     """Estimates the odds that names are wrong.
 
     A name is right, or the face shows another person of the set, or a stranger. What affinities mean (see
@@ -64,10 +65,14 @@ def judge_labels(albums: PersonAlbums, seed: int = 0) -> LabelOdds:
     the share of wrong names and the probabilities are estimated in turn until they no longer change
     (expectation-maximization).
 
+    A blurred or hidden face matches nobody well, and its embedding is short before normalization. The function is
+    therefore learned separately for faces of similar norm.
+
     The prior of wrong names that show strangers is one half. People with one face cannot be judged: their odds are 0.
 
     Args:
         albums: The faces of at least two people.
+        norms: L2 norms of the embeddings before normalization; None if unknown. Shape: (N,).
         seed: Seed of the random people.
 
     Raises:
@@ -81,15 +86,16 @@ def judge_labels(albums: PersonAlbums, seed: int = 0) -> LabelOdds:
     rivals = albums.nearest_others(faces, _RIVALS)
     rival = np.stack([albums.affinities(faces, column) for column in rivals.T], axis=1)
     judged = albums.sizes[albums.labels] > 1
-    impostors = np.histogram(impostor, _BINS)[0]
+    levels = _levels(norms, len(faces))
     right = (own >= rival.max(axis=1)).astype(np.float64)
     for _ in range(_ROUNDS):
-        genuine = np.histogram(own[judged], _BINS, weights=right[judged])[0]
-        if not genuine.any():
-            genuine = np.histogram(own[judged], _BINS)[0]
-        match = fit_logistic_counts((_BINS[1:] + _BINS[:-1]) / 2, genuine, impostors)
+        match = _fit(own[judged], impostor, right[judged])
+        of_own, of_rivals = np.empty_like(own), np.empty_like(rival)
+        for level in range(levels.max() + 1):
+            rows = levels == level
+            some = _fit(own[rows & judged], impostor[rows], right[rows & judged]) if levels.any() else match
+            of_own[rows], of_rivals[rows] = log_ratio(some, own[rows]), log_ratio(some, rival[rows])
         share = float(np.clip(1 - right[judged].mean(), 1 / len(faces), 0.9))
-        of_own, of_rivals = log_ratio(match, own), log_ratio(match, rival)
         each = np.log((1 - _STRANGERS) / (people - 1)) + of_rivals
         someone = np.logaddexp.reduce(each, axis=1)
         wrong = np.log(share) + np.logaddexp(someone, np.log(_STRANGERS)) - np.log1p(-share) - of_own
@@ -107,6 +113,23 @@ def judge_labels(albums: PersonAlbums, seed: int = 0) -> LabelOdds:
         wrong=np.where(judged, wrong, -np.inf),
         known=best - np.logaddexp(rest, np.log(_STRANGERS)),
     )
+
+
+def _levels(norms: Floats | None, count: int) -> Rows:
+    """Divides faces by norm, more finely among the shortest embeddings. Returns the level of each face, from 0."""
+    if norms is None or not np.isfinite(norms).all():
+        return np.zeros(count, np.int64)
+    shares = [share for share in _LEVELS if share * count >= _FACES_PER_LEVEL]
+    return np.searchsorted(np.quantile(norms, shares), norms).astype(np.int64)
+
+
+def _fit(own: Floats, impostor: Floats, right: Floats) -> Logistic:
+    genuine = np.histogram(own, _BINS, weights=right)[0]
+    if not genuine.any():
+        genuine = np.histogram(own, _BINS)[0]
+    if not genuine.any():
+        return Logistic(slope=0.0, offset=0.0)
+    return fit_logistic_counts((_BINS[1:] + _BINS[:-1]) / 2, genuine, np.histogram(impostor, _BINS)[0])
 
 
 @dataclass(frozen=True, kw_only=True)

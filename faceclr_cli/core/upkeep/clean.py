@@ -7,6 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,6 +38,8 @@ from faceclr_cli.core.upkeep.proposals import Finding, Proposal, odds_of, write_
 from faceclr_cli.core.upkeep.test_set_overlap import find_test_people
 
 _CERTAIN = math.log(100)
+_MOST_COPIES = 20
+"""Copies of a file that are compared; the number of pairs grows quadratically."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +173,9 @@ def _review(rows: Rows, min_odds: float, reporter: Reporter) -> tuple[Rows, Labe
         reporter.report(Notice(text=text, level="warning"))
         return named, None
     reporter.report(Notice(text=f"judging the names of {len(named):,} faces"))
-    return named, review_labels(named.embeddings, named.paths, [str(name) for name in named.identities], min_odds)
+    return named, review_labels(
+        named.embeddings, named.norms, named.paths, [str(name) for name in named.identities], min_odds
+    )
 
 
 def _certain_faces(rows: Rows, review: LabelReview | None) -> set[str]:
@@ -212,7 +217,7 @@ def _repeated(
     for path in faces.paths:
         if path in hashes:
             copies[hashes[path]].append(path)
-    exact = {(first, each) for first, *more in copies.values() for each in more}
+    exact = {pair for group in copies.values() for pair in combinations(group[:_MOST_COPIES], 2)}
     near = {(pair.earlier, pair.later) for pair in pairs if hashes.get(pair.earlier) != hashes.get(pair.later)}
     owner_of = dict(zip(faces.paths, faces.identities, strict=True))
     moved = {each.face: each.other for each in others if each.action == "move"}

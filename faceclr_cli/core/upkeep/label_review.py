@@ -43,7 +43,11 @@ class LabelReview:
 
 
 def review_labels(
-    embeddings: NDArray[np.float32], paths: Sequence[str], owners: Sequence[str], min_odds: float
+    embeddings: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    paths: Sequence[str],
+    owners: Sequence[str],
+    min_odds: float,
 ) -> LabelReview:
     """Finds names that the embeddings contradict.
 
@@ -52,6 +56,7 @@ def review_labels(
 
     Args:
         embeddings: L2-normalized. Shape: (N, D).
+        norms: L2 norms before normalization; NaN if unknown. Shape: (N,).
         paths: The path of each face.
         owners: The person of each face; at least two people.
         min_odds: Minimum odds of a proposal.
@@ -59,22 +64,22 @@ def review_labels(
     people = sorted(set(owners))
     place = {name: number for number, name in enumerate(people)}
     given = np.array([place[name] for name in owners], np.int64)
-    least = math.log(min_odds)
+    least, lengths = math.log(min_odds), norms.astype(np.float64)
     albums = PersonAlbums(embeddings, given)
-    odds = judge_labels(albums)
+    odds = judge_labels(albums, lengths)
     seconds = find_second_people(albums, odds.match, least)
     labels = given.copy()
     for number, second in enumerate(seconds):
         labels[second.rows] = len(people) + number
     if seconds:
         albums = PersonAlbums(embeddings, labels)
-        odds = judge_labels(albums)
+        odds = judge_labels(albums, lengths)
     same = find_same_people(albums, odds, least)
     joined = _join(len(albums), [*same, *_known_seconds(seconds, len(people), odds)])
     if len(set(joined.tolist())) < len(albums):
         numbers, labels = np.unique(joined[labels], return_inverse=True)
         albums = PersonAlbums(embeddings, labels.astype(np.int64))
-        odds = judge_labels(albums) if len(numbers) > 1 else odds
+        odds = judge_labels(albums, lengths) if len(numbers) > 1 else odds
     review = _Review(people, given, joined, seconds, albums, odds)
     proposals = (
         *review.same_people(same),
