@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.2, 0.4], help="shares of wrong names")
     parser.add_argument("--merged", type=int, default=10, help="pairs of people to merge (default: 10)")
     parser.add_argument("--seeds", type=int, default=1, help="random changes for each share (default: 1)")
-    parser.add_argument("--min-odds", type=float, default=30.0, help="as for faceclr clean (default: 30)")
+    parser.add_argument("--min-odds", type=float, default=10.0, help="as for faceclr clean (default: 10)")
     parser.add_argument("--train", type=Path, metavar="LFW", help="train too, and measure on this folder of LFW")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of each run (default: 4)")
     parser.add_argument("--image-size", type=int, default=64, help="side of the crops in training (default: 64)")

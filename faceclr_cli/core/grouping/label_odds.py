@@ -16,7 +16,10 @@ Floats = NDArray[np.float64]
 _RIVALS = 3
 _BINS = np.linspace(-1, 1, 401)
 _ROUNDS, _SETTLED = 50, 1e-4
+_FITS = 3
 _LEVELS, _FACES_PER_LEVEL = (0.02, 0.05, 0.1, 0.25, 0.5), 100
+_LOWEST_CORE = 0.02
+"""Quantile of the affinities of core faces from which on other faces are taken for right at first."""
 _STRANGERS = 0.5
 """Prior share of wrong names whose face shows a person who has no other faces in the set."""
 
@@ -61,9 +64,10 @@ def judge_labels(albums: PersonAlbums, norms: Floats | None = None, seed: int = 
 
     A name is right, or the face shows another person of the set, or a stranger. What affinities mean (see
     `PersonAlbums.affinities`) is learned from the faces themselves: a logistic function of the affinities of faces to
-    their own people, weighted by the probability that the names are right, and to random other people. This function,
-    the share of wrong names and the probabilities are estimated in turn until they no longer change
-    (expectation-maximization).
+    their own people, weighted by the probability that the names are right, and to random other people. At first, faces
+    that match as well as nearly all faces of the cores are taken for right. The function, the share of wrong names and
+    the probabilities are then estimated three times; with more rounds, the function would slowly learn to accept wrong
+    names too.
 
     A blurred or hidden face matches nobody well, and its embedding is short before normalization. The function is
     therefore learned separately for faces of similar norm.
@@ -87,21 +91,25 @@ def judge_labels(albums: PersonAlbums, norms: Floats | None = None, seed: int = 
     rival = np.stack([albums.affinities(faces, column) for column in rivals.T], axis=1)
     judged = albums.sizes[albums.labels] > 1
     levels = _levels(norms, len(faces))
-    right = (own >= rival.max(axis=1)).astype(np.float64)
-    for _ in range(_ROUNDS):
+    right = np.zeros(len(faces))
+    for level in range(levels.max() + 1):
+        rows = levels == level
+        core = own[rows & albums.is_core & judged]
+        right[rows] = own[rows] >= (np.quantile(core, _LOWEST_CORE) if len(core) else -np.inf)
+    right *= own >= rival.max(axis=1)
+    for _ in range(_FITS):
         match = _fit(own[judged], impostor, right[judged])
         of_own, of_rivals = np.empty_like(own), np.empty_like(rival)
         for level in range(levels.max() + 1):
             rows = levels == level
             some = _fit(own[rows & judged], impostor[rows], right[rows & judged]) if levels.any() else match
             of_own[rows], of_rivals[rows] = log_ratio(some, own[rows]), log_ratio(some, rival[rows])
-        share = float(np.clip(1 - right[judged].mean(), 1 / len(faces), 0.9))
         each = np.log((1 - _STRANGERS) / (people - 1)) + of_rivals
-        someone = np.logaddexp.reduce(each, axis=1)
-        wrong = np.log(share) + np.logaddexp(someone, np.log(_STRANGERS)) - np.log1p(-share) - of_own
-        before, right = right, 1 / (1 + np.exp(np.clip(wrong, -50, 50)))
-        if np.abs(right - before)[judged].max() < _SETTLED:
-            break
+        # The log odds of a wrong name, for equal prior odds.
+        evidence = np.logaddexp(np.logaddexp.reduce(each, axis=1), np.log(_STRANGERS)) - of_own
+        share = _share(evidence[judged], float(1 - right[judged].mean()))
+        wrong = evidence + np.log(share) - np.log1p(-share)
+        right = 1 / (1 + np.exp(np.clip(wrong, -50, 50)))
     best = each.max(axis=1)
     rest = np.logaddexp.reduce(np.where(each < best[:, None], each, -np.inf), axis=1)
     return LabelOdds(
@@ -121,6 +129,18 @@ def _levels(norms: Floats | None, count: int) -> Rows:
         return np.zeros(count, np.int64)
     shares = [share for share in _LEVELS if share * count >= _FACES_PER_LEVEL]
     return np.searchsorted(np.quantile(norms, shares), norms).astype(np.int64)
+
+
+def _share(evidence: Floats, start: float) -> float:
+    """Estimates the share of wrong names by expectation-maximization."""
+    fewest = 1 / (len(evidence) + 1)
+    share = float(np.clip(start, fewest, 0.9))
+    for _ in range(_ROUNDS):
+        odds = evidence + np.log(share) - np.log1p(-share)
+        before, share = share, float(np.clip((1 / (1 + np.exp(np.clip(-odds, -50, 50)))).mean(), fewest, 0.9))
+        if abs(share - before) < _SETTLED:
+            break
+    return share
 
 
 def _fit(own: Floats, impostor: Floats, right: Floats) -> Logistic:
