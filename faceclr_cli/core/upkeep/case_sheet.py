@@ -97,7 +97,7 @@ def _section(faces: FaceFolder, case: Sequence[Proposal], examples: Mapping[str,
     if first.what == "two-people":
         heading += f": {display_path(first.face.split('/', 1)[0])}"
     if first.odds is not None:
-        heading += f", odds {first.odds:,.3g} to 1"
+        heading += f", odds {f'{first.odds:,.0f}' if first.odds < 1e6 else 'over 1,000,000'} to 1"
     if first.what in ("duplicate", "near-duplicate"):
         return Section(tiles=[_tile(faces, path) for path in (first.face, first.other)], heading=heading)
     if first.is_person:

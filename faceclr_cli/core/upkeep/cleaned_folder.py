@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import shutil
@@ -21,7 +20,7 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, UNNAMED, FaceFolder
 from faceclr_cli.core.text import canonical, display_path
-from faceclr_cli.core.upkeep.proposals import Proposal, read_proposals
+from faceclr_cli.core.upkeep.proposals import Proposal, read_proposals, write_rows
 
 CHANGES = "changes.csv"
 """The ledger in a cleaned folder: what became of each face that was moved or left out."""
@@ -161,13 +160,9 @@ def _write(
         if target is not None:
             _link(faces, place, folder / target)
     changes = [place for place, target in enumerate(targets) if target != faces.paths[place]]
-    with open(folder / CHANGES, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CHANGE_COLUMNS)
-        for place in changes:
-            why = fates[place].why
-            about = ("", "", "") if why is None else (why.what, "" if why.odds is None else f"{why.odds:g}", why.other)
-            writer.writerow((faces.paths[place], targets[place] or "", *about))
+    write_rows(
+        folder / CHANGES, CHANGE_COLUMNS, (_change(faces.paths[at], targets[at], fates[at].why) for at in changes)
+    )
     kept = [(target, fate.owner) for target, fate in zip(targets, fates, strict=True) if target is not None]
     summary = asdict(summarize_part([path for path, _ in kept], [owner for _, owner in kept]))
     removed = len(faces) - len(kept)
@@ -175,6 +170,11 @@ def _write(
     about = {"fingerprint": faces.fingerprint.to_json(), **digests, **summary, **counts}
     write_json(folder / DESCRIPTION, {**stamp("faces", to_json(config)), **about})
     return CleanedFolder(out=out, source=faces.root, faces=len(kept), people=int(summary["people"]), **counts)
+
+
+def _change(source: str, target: str | None, why: Proposal | None) -> tuple[str, ...]:
+    what, odds, other = ("", "", "") if why is None else why.cells[1:4]
+    return (source, target or "", what, odds, other)
 
 
 def _targets(faces: FaceFolder, fates: Sequence[_Fate]) -> list[str | None]:

@@ -16,7 +16,9 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, SPLIT, UNNAMED, is_face_folder, open_faces
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 from faceclr_cli.core.text import canonical
+from faceclr_cli.core.upkeep.cleaned_folder import CHANGE_COLUMNS, CHANGES
 from faceclr_cli.core.upkeep.holdings import Count
+from faceclr_cli.core.upkeep.proposals import write_rows
 
 
 class FacesHolding:
@@ -39,7 +41,7 @@ class FacesHolding:
         if self._ledger.is_file():
             with Ledger.open_to_read(self._ledger) as ledger:
                 people |= set(map(canonical, ledger.spellings()))
-        return people
+        return people.union(*(_named_in_change(row) for row in self._changes()))
 
     def count(self, identity: str) -> Count:
         """Counts pictures in folders and in the ledger, and digests of removed pictures in the bytes of the ledger."""
@@ -51,6 +53,7 @@ class FacesHolding:
                         theirs |= {*row.crops} or {row.path}
             content = self._ledger.read_bytes() if self._traces else b""
             theirs |= {digest for digest in self._traces if digest.encode() in content}
+        theirs |= {",".join(row) for row in self._changes() if identity in _named_in_change(row)}
         faces = open_faces(self.path).identities if self._has_faces() else ()
         return Count(len(theirs), len(faces) - faces.count(identity))
 
@@ -60,6 +63,9 @@ class FacesHolding:
             if self._ledger.is_file():
                 with Ledger.open(self._ledger, {}) as ledger:
                     self._traces |= ledger.forget(identity)
+            if (self.path / CHANGES).is_file():
+                left = [row for row in self._changes() if identity not in _named_in_change(row)]
+                write_rows(self.path / CHANGES, CHANGE_COLUMNS, left)
             self._describe(identity)
             for path in self._pictures(identity):
                 status = path.lstat()
@@ -74,6 +80,13 @@ class FacesHolding:
     @property
     def _ledger(self) -> Path:
         return self.path / LEDGER
+
+    def _changes(self) -> list[list[str]]:
+        """Returns the ledger of a cleaned folder, without its heading."""
+        if not (self.path / CHANGES).is_file():
+            return []
+        with open(self.path / CHANGES, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return list(csv.reader(file))[1:]
 
     def _has_faces(self) -> bool:
         try:
@@ -171,6 +184,15 @@ class SplitHolding:
 
     def _audit(self) -> Any:
         return read_json(self.path / SPLIT).get("audit")
+
+
+def _named_in_change(row: list[str]) -> set[str]:
+    """Returns the people in a row of the ledger of a cleaned folder: in its two paths, and the other side."""
+    source, face, *_, other = row
+    names = {canonical(_person(path)) for path in (source, face) if path}
+    if other:
+        names.add(canonical(_person(other)))
+    return names - {UNNAMED}
 
 
 def _person(path: str) -> str:

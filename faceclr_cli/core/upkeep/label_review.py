@@ -76,11 +76,11 @@ def review_labels(
         odds = judge_labels(albums, lengths)
     same = find_same_people(albums, odds, least)
     joined = _join(len(albums), [*same, *_known_seconds(seconds, len(people), odds)])
-    if len(set(joined.tolist())) < len(albums):
-        numbers, labels = np.unique(joined[labels], return_inverse=True)
+    numbers, labels = np.unique(joined[labels], return_inverse=True)
+    if 1 < len(numbers) < len(albums):
         albums = PersonAlbums(embeddings, labels.astype(np.int64))
-        odds = judge_labels(albums, lengths) if len(numbers) > 1 else odds
-    review = _Review(people, given, joined, seconds, albums, odds)
+        odds = judge_labels(albums, lengths)
+    review = _Review(people, given, seconds, albums, odds)
     proposals = (
         *review.same_people(same),
         *review.second_people(paths),
@@ -115,13 +115,12 @@ class _Review:
         self,
         people: Sequence[str],
         given: _Labels,
-        joined: _Labels,
         seconds: Sequence[SecondPerson],
         albums: PersonAlbums,
         odds: LabelOdds,
     ) -> None:
         self.people, self.given, self.albums, self.odds = people, given, albums, odds
-        self.seconds, self.joined = seconds, joined
+        self.seconds = seconds
         sizes = np.bincount(given)
         doubtful = np.concatenate([np.empty(0, np.int64), *(each.rows for each in seconds)])
         self.given_names: list[list[str]] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import DataError
@@ -50,9 +50,10 @@ class Proposal:
         """True if the proposal is about all faces of a person."""
         return "/" not in self.face
 
-    def to_json(self) -> dict[str, Any]:
-        """The proposal as a JSON object."""
-        return {"face": self.face, "what": self.what, "odds": self.odds, "other": self.other, "action": self.action}
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The proposal as a row of the CSV file."""
+        return (self.face, self.what, "" if self.odds is None else f"{self.odds:g}", self.other, self.action)
 
 
 def odds_of(log_odds: float) -> float:
@@ -67,17 +68,24 @@ def write_proposals(path: Path, proposals: Sequence[Proposal]) -> None:
         DataError: The file cannot be written.
     """
     try:
-        with (
-            atomic_path(path) as temporary,
-            open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for each in proposals:
-                odds = "" if each.odds is None else f"{each.odds:g}"
-                writer.writerow((each.face, each.what, odds, each.other, each.action))
+        write_rows(path, COLUMNS, (each.cells for each in proposals))
     except OSError as error:
         raise DataError(f"{display_path(path)}: cannot be written ({error.strerror or error})") from error
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes a CSV file atomically. Bytes of names that are not UTF-8 are kept.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
 def read_proposals(path: Path) -> list[tuple[int, Proposal]]:
