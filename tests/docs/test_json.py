@@ -55,6 +55,8 @@ CASES = [
     Case("prepare", "prepare photos -o faces --workers 1"),
     Case("prepare", "prepare photos -o faces --workers 1 --max-bad 0", 3),
     Case("split", "split faces -o splits --train 0.34 --val 0.33 --test 0.33"),
+    Case("clean", "clean faces -o clean.csv"),
+    Case("clean-apply", "clean faces --apply clean.csv -o cleaned"),
     Case("pack", "pack faces -o faces.rec"),
     Case("info-container", "info faces.rec"),
     Case("import", "import foreign.onnx -o imported --color rgb --scale 127.5"),

@@ -36,6 +36,7 @@ GUIDE = (
             "getting-started",
             "preparing",
             "splitting",
+            "cleaning",
             "training-without-labels",
             "training-with-labels",
             "embeddings",

@@ -21,7 +21,7 @@ from faceclr_cli.core.grouping.person_albums import PersonAlbums
 from faceclr_cli.core.upkeep.proposals import Proposal, odds_of
 
 _Labels = NDArray[np.int64]
-_SURE = math.log(10)
+_SURE = math.log(2)
 """Minimum log odds of the person that a face with a wrong name is moved to."""
 
 
