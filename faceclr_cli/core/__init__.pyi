@@ -2,6 +2,7 @@
 from .configs.benchmark import BenchmarkConfig as BenchmarkConfig
 from .configs.calibrate import CalibrateConfig as CalibrateConfig
 from .configs.center import CenterConfig as CenterConfig
+from .configs.clean import CleanConfig as CleanConfig
 from .configs.cluster import ClusterConfig as ClusterConfig
 from .configs.distill import DistillConfig as DistillConfig
 from .configs.embed import EmbedConfig as EmbedConfig
@@ -113,6 +114,10 @@ from .training.trainers import distill as distill
 from .training.trainers import pretrain as pretrain
 from .training.trainers import train_center as train_center
 from .training.trainers import train_triplet as train_triplet
+from .upkeep.clean import CleanResult as CleanResult
+from .upkeep.clean import clean as clean
+from .upkeep.cleaned_folder import CleanedFolder as CleanedFolder
+from .upkeep.cleaned_folder import apply_proposals as apply_proposals
 from .upkeep.forget import ForgetResult as ForgetResult
 from .upkeep.forget import forget as forget
 from .upkeep.info import InfoResult as InfoResult
