@@ -186,7 +186,8 @@ def accuracy(run: Path, lfw: Path) -> str:
     """Accuracy on LFW's pairsDevTest, with its standard error."""
     command = [sys.executable, "-m", "faceclr_cli", "benchmark", str(lfw), "--pairs", str(lfw / "pairsDevTest.txt")]
     done = subprocess.run([*command, "-m", str(run), "--json"], capture_output=True, text=True, check=True)
-    return json.dumps(json.loads(done.stdout))[:2000]
+    (cell,) = json.loads(done.stdout)["cells"]
+    return f"{cell['accuracy']:.2%} ± {cell['spread']:.2%}, AUC {cell['auc']:.4f}"
 
 
 def main() -> None:
