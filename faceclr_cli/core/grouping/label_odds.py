@@ -242,6 +242,8 @@ def find_second_people(albums: PersonAlbums, match: Logistic, least: float = 0.0
 
 def _divide(albums: PersonAlbums, rows: Rows, match: Logistic) -> tuple[Rows, Rows]:
     """Returns the faces that match the largest group of some faces, and those that match the second largest better."""
+    if match.slope <= 0:
+        return rows, rows[:0]  # The affinities say nothing.
     try:
         groups = linkage_groups(albums.embeddings[rows], np.arange(len(rows)), -match.offset / match.slope)
     except TooManyFacesError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.sources.insightface_bin import SUFFIX as BIN_SUFFIX
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.upkeep.case_sheet import draw_cases, require_sheet
+from faceclr_cli.core.upkeep.cleaned_folder import set_name
 from faceclr_cli.core.upkeep.junk_faces import Junk, find_junk
 from faceclr_cli.core.upkeep.label_review import LabelReview, review_labels
 from faceclr_cli.core.upkeep.proposals import Finding, Proposal, odds_of, write_proposals
@@ -120,11 +120,6 @@ def clean(config: CleanConfig, reporter: Reporter) -> CleanResult:
     if config.sheet is None:
         return result
     return replace(result, sheets=draw_cases(config.sheet, faces, found, _examples(named, review), reporter))
-
-
-def set_name(faces: Path) -> str:
-    """Returns the name of a set of faces for default outputs: that of its folder or file without its suffix."""
-    return (faces.stem if faces.is_file() else Path(os.path.abspath(faces)).name) or "faces"
 
 
 def _examples(named: Rows, review: LabelReview | None) -> dict[str, list[str]]:

@@ -81,8 +81,7 @@ def apply_proposals(config: CleanConfig, reporter: Reporter) -> CleanedFolder:
         raise ConfigError("no proposals were given; write --apply FILE.csv")
     proposals = read_proposals(config.apply)
     faces = open_face_set(config.faces)
-    name = config.faces.stem if config.faces.is_file() else Path(os.path.abspath(config.faces)).name
-    out = config.out or Path(f"{name}-clean")
+    out = config.out or Path(f"{set_name(config.faces)}-clean")
     digests = {"digest": _digest(faces), "proposals_digest": digest_file(config.apply)}
     if out.exists():
         return _existing_folder(out, digests, faces, reporter)
@@ -98,6 +97,11 @@ def apply_proposals(config: CleanConfig, reporter: Reporter) -> CleanedFolder:
         raise DataError(
             f"{display_path(error.filename or out)}: cannot be written ({error.strerror or error})"
         ) from error
+
+
+def set_name(faces: Path) -> str:
+    """Returns the name of a set of faces for default outputs: that of its folder or file without its suffix."""
+    return (faces.stem if faces.is_file() else Path(os.path.abspath(faces)).name) or "faces"
 
 
 def _decide(faces: FaceFolder, proposals: Sequence[tuple[int, Proposal]], origin: str) -> list[_Fate]:
