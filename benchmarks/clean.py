@@ -167,8 +167,10 @@ def train(faces: Path, store: Store, truth: Names, options: argparse.Namespace) 
             write_proposals(proposals, review.proposals)
             apply_proposals(CleanConfig(faces=dirty, apply=proposals, out=cleaned), Silent())
         sets[f"cleaned {rate:.0%}"] = cleaned
-        runs = [(title, folder, ()) for title, folder in sets.items()]
-        runs += [(f"dirty {rate:.0%} --robust {cosine:g}", dirty, ("--robust", cosine)) for cosine in options.robust]
+        runs: list[tuple[str, Path, tuple[str, ...]]] = [(title, folder, ()) for title, folder in sets.items()]
+        runs += [
+            (f"dirty {rate:.0%} --robust {cosine:g}", dirty, ("--robust", str(cosine))) for cosine in options.robust
+        ]
         for title, folder, more in runs:
             run = options.out / "runs" / f"{title.replace(' ', '-')}-{options.epochs}x{options.image_size}"
             if options.only and not any(text in title for text in options.only):

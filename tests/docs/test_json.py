@@ -123,6 +123,7 @@ MORE = "--init run --epochs 1 --image-size 32 --batch-size 8"
 QUIET = [
     "prepare photos -o quiet-faces --workers 1",
     "split faces -o quiet-splits --train 0.34 --val 0.33 --test 0.33",
+    "clean faces -o quiet.csv",
     "pack faces -o quiet.rec",
     f"pretrain splits/train -o quiet --epochs 1 {SMALL}",
     f"distill splits/train --teacher run -o quiet-d --epochs 1 {SMALL}",

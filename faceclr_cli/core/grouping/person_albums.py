@@ -51,7 +51,7 @@ class PersonAlbums:
         if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or not len(labels):
             raise ValueError(f"embeddings of shape {embeddings.shape} and labels of shape {labels.shape} do not match")
         self.embeddings, self.labels = embeddings, labels
-        self._order = np.argsort(labels, kind="stable")
+        self._order = np.argsort(labels, kind="stable").astype(np.int64)
         self.sizes = np.bincount(labels)
         if not self.sizes.all():
             raise ValueError("people must be numbered from 0 without gaps")
@@ -162,4 +162,4 @@ def find_core(embeddings: Vectors) -> Rows:
         before, core = core, np.sort(np.argsort(-close, kind="stable")[:count])
         if np.array_equal(before, core):
             break
-    return core
+    return core.astype(np.int64)

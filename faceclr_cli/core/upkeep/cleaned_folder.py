@@ -168,12 +168,20 @@ def _write(
         folder / CHANGES, CHANGE_COLUMNS, (_change(faces.paths[at], targets[at], fates[at].why) for at in changes)
     )
     kept = [(target, fate.owner) for target, fate in zip(targets, fates, strict=True) if target is not None]
-    summary = asdict(summarize_part([path for path, _ in kept], [owner for _, owner in kept]))
+    summary = summarize_part([path for path, _ in kept], [owner for _, owner in kept])
     removed = len(faces) - len(kept)
-    counts = {"moved": len(changes) - removed, "removed": removed}
-    about = {"fingerprint": faces.fingerprint.to_json(), **digests, **summary, **counts}
+    moved = len(changes) - removed
+    about = {
+        "fingerprint": faces.fingerprint.to_json(),
+        **digests,
+        **asdict(summary),
+        "moved": moved,
+        "removed": removed,
+    }
     write_json(folder / DESCRIPTION, {**stamp("faces", to_json(config)), **about})
-    return CleanedFolder(out=out, source=faces.root, faces=len(kept), people=int(summary["people"]), **counts)
+    return CleanedFolder(
+        out=out, source=faces.root, faces=len(kept), people=summary.people, moved=moved, removed=removed
+    )
 
 
 def _change(source: str, target: str | None, why: Proposal | None) -> tuple[str, ...]:

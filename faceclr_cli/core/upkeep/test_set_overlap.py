@@ -70,7 +70,8 @@ def _by_person(best: NDArray[np.int64], log_odds: Floats, test: Rows, least: flo
     for row, (path, name) in enumerate(zip(test.paths, test.identities, strict=True)):
         groups[path if name is None else f"/{name}"].append(row)
     found = dict[int, SharedPerson]()
-    for rows in map(np.array, groups.values()):
+    for group in groups.values():
+        rows = np.array(group)
         person = int(np.bincount(best[rows]).argmax())
         values = np.where(best[rows] == person, log_odds[rows], -np.inf)
         middle = float(np.median(values))
