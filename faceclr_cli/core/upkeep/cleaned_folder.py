@@ -20,7 +20,7 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, UNNAMED, FaceFolder
 from faceclr_cli.core.text import canonical, display_path
-from faceclr_cli.core.upkeep.proposals import Proposal, read_proposals, write_rows
+from faceclr_cli.core.upkeep.proposals import Proposal, read_proposals, write_csv_rows
 
 CHANGES = "changes.csv"
 """The ledger in a cleaned folder: what became of each face that was moved or left out."""
@@ -164,7 +164,7 @@ def _write(
         if target is not None:
             _link(faces, place, folder / target)
     changes = [place for place, target in enumerate(targets) if target != faces.paths[place]]
-    write_rows(
+    write_csv_rows(
         folder / CHANGES, CHANGE_COLUMNS, (_change(faces.paths[at], targets[at], fates[at].why) for at in changes)
     )
     kept = [(target, fate.owner) for target, fate in zip(targets, fates, strict=True) if target is not None]

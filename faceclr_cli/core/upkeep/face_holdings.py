@@ -18,7 +18,7 @@ from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 from faceclr_cli.core.text import canonical
 from faceclr_cli.core.upkeep.cleaned_folder import CHANGE_COLUMNS, CHANGES
 from faceclr_cli.core.upkeep.holdings import Count
-from faceclr_cli.core.upkeep.proposals import write_rows
+from faceclr_cli.core.upkeep.proposals import write_csv_rows
 
 
 class FacesHolding:
@@ -65,7 +65,7 @@ class FacesHolding:
                     self._traces |= ledger.forget(identity)
             if (self.path / CHANGES).is_file():
                 left = [row for row in self._changes() if identity not in _named_in_change(row)]
-                write_rows(self.path / CHANGES, CHANGE_COLUMNS, left)
+                write_csv_rows(self.path / CHANGES, CHANGE_COLUMNS, left)
             self._describe(identity)
             for path in self._pictures(identity):
                 status = path.lstat()

@@ -68,12 +68,12 @@ def write_proposals(path: Path, proposals: Sequence[Proposal]) -> None:
         DataError: The file cannot be written.
     """
     try:
-        write_rows(path, COLUMNS, (each.cells for each in proposals))
+        write_csv_rows(path, COLUMNS, (each.cells for each in proposals))
     except OSError as error:
         raise DataError(f"{display_path(path)}: cannot be written ({error.strerror or error})") from error
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_csv_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Writes a CSV file atomically. Bytes of names that are not UTF-8 are kept.
 
     Raises:
