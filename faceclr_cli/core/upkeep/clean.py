@@ -17,6 +17,7 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.face_sets import open_face_set
 from faceclr_cli.core.datasets.input_discovery import find_prepared_folders, no_faces_error
 from faceclr_cli.core.datasets.splitting.duplicates import Duplicate, find_repeated_pictures
+from faceclr_cli.core.embeddings.benchmark_sets import find_benchmark_sets
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures
 from faceclr_cli.core.embeddings.embedding_cache import CLEANING, embed_cached
 from faceclr_cli.core.embeddings.embedding_rows import Rows
@@ -25,7 +26,6 @@ from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, LockedError, NoFaceError
-from faceclr_cli.core.evaluation.benchmark.benchmark_sets import find_benchmark_sets
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.sources.insightface_bin import SUFFIX as BIN_SUFFIX
