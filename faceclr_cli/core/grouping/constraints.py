@@ -77,7 +77,9 @@ class Constraints:
         """
         count = int(blocks.max(initial=-1)) + 1
         photo = np.unique(photographs, return_inverse=True)[1]
-        shows = coo_matrix((np.ones(len(photo), np.int32), (blocks, photo)), shape=(count, int(photo.max(initial=-1)) + 1))
+        shows = coo_matrix(
+            (np.ones(len(photo), np.int32), (blocks, photo)), shape=(count, int(photo.max(initial=-1)) + 1)
+        )
         shows = shows.tocsr()
         shared = (shows @ shows.T).tocoo()
         matrix = np.zeros((count, count), bool)

@@ -95,7 +95,8 @@ def _merge_nearest(means: NDArray[np.float64], sizes: NDArray[np.float64], thres
     F. Murtagh, A survey of recent advances in hierarchical clustering algorithms, The Computer Journal, 1983.
 
     Args:
-        means: Mean similarity of the groups; -inf for pairs that may not be merged. Shape: (groups, groups). Overwritten.
+        means: Mean similarity of the groups; -inf for pairs that may not be merged. Shape: (groups, groups).
+            Overwritten.
         sizes: Number of faces of each group. Shape: (groups,). Overwritten.
         threshold: Minimum mean similarity.
 

@@ -48,9 +48,7 @@ def _linked_slowly(
 
     while True:
         allowed = [
-            (similarity[np.ix_(sorted(a), sorted(b))].mean(), a, b)
-            for a, b in combinations(found, 2)
-            if may_join(a, b)
+            (similarity[np.ix_(sorted(a), sorted(b))].mean(), a, b) for a, b in combinations(found, 2) if may_join(a, b)
         ]
         best = max(allowed, key=lambda each: each[0], default=(-2.0, frozenset[int](), frozenset[int]()))
         if best[0] < threshold:

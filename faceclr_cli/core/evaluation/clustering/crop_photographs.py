@@ -1,0 +1,46 @@
+"""The photographs that prepared crops were cut from, as the ledger of `prepare` records them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.evaluation.clustering.group_memory import Box, RememberedFace
+from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
+
+
+def describe_faces(rows: Rows, folder: Path | None) -> tuple[RememberedFace, ...]:
+    """Describes each face so that it can be recognized in a later run: by its photograph and its box.
+
+    Args:
+        rows: The faces.
+        folder: The folder of prepared faces that the rows were embedded from, if any.
+
+    Returns:
+        The faces, without a group and a link. Same length as `rows`.
+
+    Raises:
+        DataError: The ledger is damaged.
+    """
+    photographs = {} if folder is None or not (folder / LEDGER).is_file() else dict(_photographs(folder / LEDGER))
+    boxes = [None if np.isnan(box).any() else box for box in rows.boxes]
+    faces = []
+    for path, digest, box in zip(rows.paths, rows.content_hashes, boxes, strict=True):
+        own: Box | None = None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+        photo, place = photographs.get(path, (path, own))
+        faces.append(RememberedFace(path=path, photo=photo, sha256=digest, box=place, group=None, link=None))
+    return tuple(faces)
+
+
+def _photographs(ledger: Path) -> Iterator[tuple[str, tuple[str, Box | None]]]:
+    """Yields each crop with the path of its photograph and the box of its face."""
+    with Ledger.open_to_read(ledger) as opened:
+        for row in opened.rows():
+            others = json.loads(row.more or "[]") if row.output is not None else []
+            boxes = [None if row.box is None else json.loads(row.box), *(face.get("box") for face in others)]
+            for output, box in zip(row.outputs, boxes, strict=True):
+                yield output, (row.path, None if box is None else tuple(map(float, box)))
