@@ -27,6 +27,7 @@ from faceclr_cli.core.evaluation.clustering.group_folder import open_groups, req
 from faceclr_cli.core.evaluation.clustering.group_memory import GroupMemory, RememberedFace, RememberedGroup
 from faceclr_cli.core.evaluation.clustering.known_names import KnownNames, read_known_names
 from faceclr_cli.core.evaluation.clustering.link_plan import plan_links
+from faceclr_cli.core.evaluation.clustering.review import write_review
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.grouping import linkage as grouping
 from faceclr_cli.core.grouping.constraints import Constraints
@@ -66,7 +67,9 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
             new=int((known.matches < 0).sum()),
             corrections=() if before is None else before.summary,
         )
-        return write_groups(config, found, result, plan, is_update=before is not None, reporter=reporter)
+        result, plan = write_groups(config, found, result, plan, is_update=before is not None, reporter=reporter)
+        review = write_review(config, found.rows.embeddings, grouped.numbers, plan, result)
+        return replace(result, questions=review)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

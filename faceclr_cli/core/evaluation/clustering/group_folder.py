@@ -22,6 +22,8 @@ from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection
 from faceclr_cli.core.evaluation.clustering.folder_corrections import Corrected, read_corrections
 from faceclr_cli.core.evaluation.clustering.group_memory import MEMORY, GroupMemory, read_memory, write_memory
+from faceclr_cli.core.evaluation.clustering.review_answers import apply_answers
+from faceclr_cli.core.evaluation.clustering.review_questions import QUESTIONS, read_questions
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, FaceFolder
 from faceclr_cli.core.sources.archive import is_archive
@@ -76,17 +78,20 @@ def _require_same_source(out: Path, config: ClusterConfig) -> None:
 
 @contextmanager
 def open_groups(out: Path | None) -> Iterator[Corrected | None]:
-    """Locks a folder of groups and reads the corrections in it; yields None if there is no such folder yet.
+    """Locks a folder of groups and reads the corrections and answers in it; yields None if there is no such folder yet.
 
     Raises:
-        DataError: Its memory is damaged.
+        DataError: Its memory is damaged, or an answer is not one of those that its question allows.
         LockedError: Another run is updating it.
     """
     if out is None or not (out / MEMORY).is_file():
         yield None
         return
     with exclusive(out):
-        yield read_corrections(out, read_memory(out))
+        memory = read_memory(out)
+        # The answers are read first, since a wrong one is an error before anything is embedded.
+        questions = read_questions(out / QUESTIONS) if (out / QUESTIONS).is_file() else ()
+        yield apply_answers(read_corrections(out, memory), [face.link for face in memory.faces], questions)
 
 
 def write_groups(
@@ -97,7 +102,7 @@ def write_groups(
     *,
     is_update: bool,
     reporter: Reporter,
-) -> ClusterResult:
+) -> tuple[ClusterResult, GroupMemory]:
     """Writes links in `OUT/0001/...` for each group and `OUT/_/...` for single faces, the result, and the memory.
 
     Pictures without a face are linked in `OUT/_/no-face`. Damaged crops are not linked, since a folder of prepared
@@ -115,7 +120,7 @@ def write_groups(
         reporter: Receives the progress and a warning about missing pictures.
 
     Returns:
-        The result with the folder and the number of missing pictures.
+        The result with the folder and the number of missing pictures; and the memory.
 
     Raises:
         DataError: All pictures of a new folder are missing, a picture is outside the folder, or the output cannot be
@@ -154,7 +159,7 @@ def write_groups(
     if missing:
         text = f"{len(missing)} pictures are not in {display_path(root)} (first: {display_path(missing[0])})"
         reporter.report(Notice(text=text, level="warning"))
-    return result
+    return result, plan
 
 
 def _place_links(
