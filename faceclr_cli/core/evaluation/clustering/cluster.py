@@ -50,14 +50,15 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
         raise ConfigError(store_required_error("cluster"))
     if config.out is not None:
         require_free(config)
-    with open_groups(config.out) as before:
+    with open_groups(config) as before:
         if before is not None and before.summary:
             text = f"{display_path(config.out or '')}: {', '.join(before.summary)} since the last run"
             reporter.report(Notice(text=text))
         found = collect_faces(config, reporter)
         faces = describe_faces(found.rows, found.prepared)
-        names = read_known_names(config, found, faces, reporter)
-        known = recall_groups(GroupMemory() if before is None else before.memory, faces, names)
+        memory = GroupMemory() if before is None else before.memory
+        names = read_known_names(config, found, faces, memory, reporter)
+        known = recall_groups(memory, faces, names)
         grouped = _group_faces(config, found, faces, names, known, reporter)
         if config.out is None:
             return grouped.result

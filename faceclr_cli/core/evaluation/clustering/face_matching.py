@@ -60,7 +60,10 @@ def _match_in_photo(
 
 def _overlap(face: RememberedFace, known: RememberedFace) -> float:
     if face.box is None or known.box is None:
-        return 1.0 if face.sha256 == known.sha256 or face.path == known.path else 0.0
+        if face.sha256 != known.sha256 and face.path != known.path:
+            return 0.0
+        # Of a photograph with several faces, the largest one, as in a gallery.
+        return 1.0 if face.box is None else 1 - 1 / (2 + face.box[2] * face.box[3])
     return box_overlap(face.box, known.box)
 
 

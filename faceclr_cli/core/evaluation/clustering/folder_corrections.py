@@ -58,6 +58,25 @@ def read_corrections(out: Path, memory: GroupMemory) -> Corrected:
     return _Interpreter(memory, places, files).corrected()
 
 
+def adopt_folder(out: Path) -> GroupMemory:
+    """Reads a folder that the user made, with a sub-folder of pictures for each person, as if faceclr had written it.
+
+    Pictures outside of sub-folders and in `_` are ignored.
+    """
+    groups: dict[str, RememberedGroup] = {}
+    faces = []
+    for path in _files(out):
+        folder, _ = group_folder_of(path)
+        if folder:
+            number = len(groups) + 1
+            group = groups.setdefault(folder, RememberedGroup(number=number, folder=folder, confirmed=True))
+            digest = digest_file(out / path)
+            faces.append(RememberedFace(path=path, photo=path, sha256=digest, box=None, group=group.number, link=path))
+    return GroupMemory(
+        groups={group.number: group for group in groups.values()}, faces=tuple(faces), highest=len(groups)
+    )
+
+
 def _files(out: Path) -> Iterator[str]:
     for folder, subfolders, names in os.walk(out):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))

@@ -20,7 +20,7 @@ from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection
-from faceclr_cli.core.evaluation.clustering.folder_corrections import Corrected, read_corrections
+from faceclr_cli.core.evaluation.clustering.folder_corrections import Corrected, adopt_folder, read_corrections
 from faceclr_cli.core.evaluation.clustering.group_memory import MEMORY, GroupMemory, read_memory, write_memory
 from faceclr_cli.core.evaluation.clustering.review_answers import apply_answers
 from faceclr_cli.core.evaluation.clustering.review_questions import QUESTIONS, read_questions
@@ -45,7 +45,7 @@ def require_free(config: ClusterConfig) -> None:
     """
     out, faces, source = config.out or Path(), config.faces, config.source or Path()
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        if not (out / MEMORY).is_file():
+        if not (out / MEMORY).is_file() and not is_own_gallery(config):
             raise ConfigError(f"{display_path(out)}: already exists; choose another -o, or remove it")
         if config.method == "hdbscan":
             text = "has groups, and --method hdbscan cannot update them; choose another -o"
@@ -76,19 +76,26 @@ def _require_same_source(out: Path, config: ClusterConfig) -> None:
             raise ConfigError(f"{display_path(out)}: {text}")
 
 
+def is_own_gallery(config: ClusterConfig) -> bool:
+    """True if the people in the output folder are the gallery."""
+    out, gallery = config.out, config.gallery
+    return out is not None and gallery is not None and gallery.is_dir() and out.resolve() == gallery.resolve()
+
+
 @contextmanager
-def open_groups(out: Path | None) -> Iterator[Corrected | None]:
+def open_groups(config: ClusterConfig) -> Iterator[Corrected | None]:
     """Locks a folder of groups and reads the corrections and answers in it; yields None if there is no such folder yet.
 
     Raises:
         DataError: Its memory is damaged, or an answer is not one of those that its question allows.
         LockedError: Another run is updating it.
     """
-    if out is None or not (out / MEMORY).is_file():
+    out = config.out
+    if out is None or not ((out / MEMORY).is_file() or is_own_gallery(config)):
         yield None
         return
     with exclusive(out):
-        memory = read_memory(out)
+        memory = read_memory(out) if (out / MEMORY).is_file() else adopt_folder(out)
         # The answers are read first, since a wrong one is an error before anything is embedded.
         questions = read_questions(out / QUESTIONS) if (out / QUESTIONS).is_file() else ()
         yield apply_answers(read_corrections(out, memory), [face.link for face in memory.faces], questions)

@@ -20,7 +20,8 @@ from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection, StoredEncoder
 from faceclr_cli.core.evaluation.clustering.face_matching import box_overlap
-from faceclr_cli.core.evaluation.clustering.group_memory import RememberedFace
+from faceclr_cli.core.evaluation.clustering.group_folder import is_own_gallery
+from faceclr_cli.core.evaluation.clustering.group_memory import GroupMemory, RememberedFace
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.sources.archive import is_archive
 from faceclr_cli.core.sources.layouts import photo_reader
@@ -63,7 +64,11 @@ def folder_of(name: str) -> str:
 
 
 def read_known_names(
-    config: ClusterConfig, found: FaceCollection, faces: Sequence[RememberedFace], reporter: Reporter
+    config: ClusterConfig,
+    found: FaceCollection,
+    faces: Sequence[RememberedFace],
+    memory: GroupMemory,
+    reporter: Reporter,
 ) -> KnownNames:
     """Reads the names of `--gallery`, and the named regions of photographs.
 
@@ -87,6 +92,11 @@ def read_known_names(
         raise ConfigError(f"--gallery {origin}: a store has no encoder to embed it; add --model, or give a store")
     rows = read_gallery_rows(config.gallery, None, found.model, found.encoder, reporter)
     rows = select_named_rows(rows, origin, reporter)
+    if is_own_gallery(config):
+        # The links are not people whose names are known from elsewhere; the rest are pictures of the user.
+        here = {face.sha256 for face in faces}
+        links = {face.link for face in memory.faces if face.sha256 in here}
+        rows = rows.take([row for row, path in enumerate(rows.paths) if path not in links])
     people = [folder_of(str(name)) for name in rows.identities]
     by_content: dict[str, list[int]] = {}
     for row, face in enumerate(faces):

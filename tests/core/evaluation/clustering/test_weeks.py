@@ -167,3 +167,24 @@ def test_another_preparation_of_the_same_photographs_is_recognized(drawn: Path, 
     result = cluster(ClusterConfig(**options), Silent())
     assert result.new == 0
     assert "Ann" in {face.name for face in result.faces if "IMG_00" in face.path}
+
+
+def test_a_folder_that_the_user_made_is_completed(drawn: Path, tmp_path: Path) -> None:
+    photos, people = tmp_path / "photos", tmp_path / "people"
+    photos.mkdir()
+    for person in "012":
+        for number in range(2, 6):
+            shutil.copy(drawn / f"IMG_{number}{person}.png", photos / f"IMG_{number}{person}.png")
+    for name, pictures in {"Ann": ("00", "10", "20"), "Ben": ("01", "11")}.items():
+        (people / name).mkdir(parents=True)
+        for picture in pictures:
+            shutil.copy(drawn / f"IMG_{picture}.png", people / name / f"IMG_{picture}.png")
+    options = {"source": photos, "out": people, "gallery": people, "threshold": 0.6}
+    for _ in range(2):
+        result = cluster(ClusterConfig(**options), Silent())
+        assert result.corrections == ()
+        place = _folders(people)
+        assert len(list(people.rglob("*.png"))) == 16, "the picture that was there already has no second link"
+        assert {picture for picture, folder in place.items() if folder == "Ann"} == {f"IMG_{n}0.png" for n in range(6)}
+        assert {picture for picture, folder in place.items() if folder == "Ben"} == {f"IMG_{n}1.png" for n in range(6)}
+        assert place["IMG_22.png"] == place["IMG_52.png"] not in ("Ann", "Ben")
