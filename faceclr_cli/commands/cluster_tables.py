@@ -59,9 +59,10 @@ def _summary(result: ClusterResult) -> dict[str, str]:
         rows["written to"] = str(result.out)
     if result.corrections:
         rows["kept"] = ", ".join(result.corrections)
-    if result.questions:
+    if result.questions is not None:
         text = f"{count(result.questions, 'question')} in review.csv and review.jpg"
-        rows["review"] = f"{text}; for a page, run faceclr review {result.out}"
+        page = f"; for a page, run faceclr review {result.out}"
+        rows["review"] = text + page if result.questions else "no open questions"
     return rows
 
 

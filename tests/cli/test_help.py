@@ -20,7 +20,8 @@ from faceclr_cli.commands.options import command, command_class
 
 COMMANDS = [
     "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne",
-    "pack", "distill", "benchmark", "identify", "cluster", "review", "calibrate", "import", "export", "info", "forget", "doctor",
+    "pack", "distill", "benchmark", "identify", "cluster", "review", "calibrate", "import", "export", "info",
+    "forget", "doctor",
 ]  # fmt: skip
 MODULES = {"import": "import_encoder"}
 HEAVY = [

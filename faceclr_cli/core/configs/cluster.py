@@ -62,9 +62,9 @@ class ClusterConfig(JudgingConfig):
         help="Method; 'agglomerative': average linkage up to the threshold; 'hdbscan': density-based, without a "
         "threshold",
     )
-    review: int = option(
-        0,
-        minimum=0,
+    review: int | None = option(
+        None,
+        minimum=1,
         metavar="N",
         help="Write the N questions whose answers help most to review.csv and review.jpg in the output folder",
     )

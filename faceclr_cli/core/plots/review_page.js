@@ -38,6 +38,13 @@
   }
 
   function show() {
+    element("save").disabled = !tasks.length;
+    if (!tasks.length) {
+      element("question").textContent = "There are no open questions";
+      for (const id of ["back", "skip"]) element(id).disabled = true;
+      document.querySelector("main").hidden = true;
+      return;
+    }
     const task = tasks[place];
     const answered = answers.filter((answer) => answer).length;
     element("progress").textContent = `Question ${place + 1} of ${tasks.length}, ${answered} answered` + (unsaved ? ", not saved" : "");
@@ -94,6 +101,7 @@
   element("save").addEventListener("click", save);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!tasks.length) return;
     const key = event.key.toLowerCase();
     const answer = tasks[place].answers.find((each) => KEYS[each].includes(key));
     if (answer) give(answer);

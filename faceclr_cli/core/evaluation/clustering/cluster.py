@@ -28,6 +28,7 @@ from faceclr_cli.core.evaluation.clustering.group_memory import GroupMemory, Rem
 from faceclr_cli.core.evaluation.clustering.known_names import KnownNames, read_known_names
 from faceclr_cli.core.evaluation.clustering.link_plan import plan_links
 from faceclr_cli.core.evaluation.clustering.review import write_review
+from faceclr_cli.core.evaluation.clustering.review_questions import choose_questions
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.grouping import linkage as grouping
 from faceclr_cli.core.grouping.constraints import Constraints
@@ -68,9 +69,13 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
             new=int((known.matches < 0).sum()),
             corrections=() if before is None else before.summary,
         )
-        result, plan = write_groups(config, found, result, plan, is_update=before is not None, reporter=reporter)
-        review = write_review(config, found.rows.embeddings, grouped.numbers, plan, result)
-        return replace(result, questions=review)
+        questions = None
+        if config.review and result.threshold is not None:
+            questions = choose_questions(found.rows.embeddings, grouped.numbers, plan, result.threshold, config.review)
+            result = replace(result, questions=len(questions))
+        result = write_groups(config, found, result, plan, is_update=before is not None, reporter=reporter)
+        write_review(config.out, questions)
+        return result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -93,7 +93,7 @@ class ClusterResult:
         ignored: Number of faces of people that the user ignores; they have no group.
         new: Number of faces that the folder of links did not have before.
         corrections: What the user had changed in the folder since the last run, such as `2 faces moved`.
-        questions: Number of questions written for `--review`.
+        questions: Number of questions written for `--review`, or None.
     """
 
     source: str
@@ -111,7 +111,7 @@ class ClusterResult:
     ignored: int = 0
     new: int = 0
     corrections: tuple[str, ...] = ()
-    questions: int = 0
+    questions: int | None = None
 
     @property
     def singles(self) -> int:

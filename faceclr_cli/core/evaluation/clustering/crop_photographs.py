@@ -40,7 +40,9 @@ def _photographs(ledger: Path) -> Iterator[tuple[str, tuple[str, Box | None]]]:
     """Yields each crop with the path of its photograph and the box of its face."""
     with Ledger.open_to_read(ledger) as opened:
         for row in opened.rows():
-            others = json.loads(row.more or "[]") if row.output is not None else []
+            if row.output is None:
+                continue
+            others = json.loads(row.more or "[]")
             boxes = [None if row.box is None else json.loads(row.box), *(face.get("box") for face in others)]
             for output, box in zip(row.outputs, boxes, strict=True):
                 yield output, (row.path, None if box is None else tuple(map(float, box)))

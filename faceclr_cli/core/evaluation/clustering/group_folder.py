@@ -109,7 +109,7 @@ def write_groups(
     *,
     is_update: bool,
     reporter: Reporter,
-) -> tuple[ClusterResult, GroupMemory]:
+) -> ClusterResult:
     """Writes links in `OUT/0001/...` for each group and `OUT/_/...` for single faces, the result, and the memory.
 
     Pictures without a face are linked in `OUT/_/no-face`. Damaged crops are not linked, since a folder of prepared
@@ -127,7 +127,7 @@ def write_groups(
         reporter: Receives the progress and a warning about missing pictures.
 
     Returns:
-        The result with the folder and the number of missing pictures; and the memory.
+        The result with the folder and the number of missing pictures.
 
     Raises:
         DataError: All pictures of a new folder are missing, a picture is outside the folder, or the output cannot be
@@ -166,7 +166,7 @@ def write_groups(
     if missing:
         text = f"{len(missing)} pictures are not in {display_path(root)} (first: {display_path(missing[0])})"
         reporter.report(Notice(text=text, level="warning"))
-    return result, plan
+    return result
 
 
 def _place_links(

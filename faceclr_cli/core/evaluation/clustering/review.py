@@ -13,17 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
-from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.review import ReviewConfig
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult
-from faceclr_cli.core.evaluation.clustering.group_memory import MEMORY, GroupMemory
+from faceclr_cli.core.evaluation.clustering.group_memory import MEMORY
 from faceclr_cli.core.evaluation.clustering.review_questions import (
     ANSWERS,
     COLUMNS,
     QUESTIONS,
     Question,
-    choose_questions,
     read_questions,
     write_questions,
 )
@@ -102,34 +99,25 @@ def review(config: ReviewConfig, reporter: Reporter) -> ReviewResult:
     return ReviewResult(page=page, questions=len(tasks), answered=sum(bool(each.answer) for each in questions))
 
 
-def write_review(
-    config: ClusterConfig,
-    embeddings: NDArray[np.float32],
-    numbers: NDArray[np.int64],
-    plan: GroupMemory,
-    result: ClusterResult,
-) -> int:
+def write_review(out: Path, questions: Sequence[Question] | None) -> None:
     """Writes the table and the sheet of questions, and removes those of the last run, whose answers are in the memory.
 
-    Returns:
-        The number of questions.
+    Args:
+        out: The folder of groups.
+        questions: The questions, or None to ask none.
 
     Raises:
         DataError: A file cannot be written.
     """
-    out = config.out or Path()
-    questions: Sequence[Question] = ()
-    if config.review and result.threshold is not None:
-        questions = choose_questions(embeddings, numbers, plan, result.threshold, config.review)
     try:
         for name in (QUESTIONS, SHEET, PAGE):
             (out / name).unlink(missing_ok=True)
-        if questions:
+        if questions is not None:
             write_questions(out, questions)
+        if questions:
             _draw_sheet(out, questions)
     except OSError as error:
         raise DataError(f"{display_path(error.filename or out)}: cannot be written ({error.strerror})") from error
-    return len(questions)
 
 
 def _draw_sheet(out: Path, questions: Sequence[Question]) -> None:

@@ -97,7 +97,7 @@ def test_the_most_helpful_questions_come_first(place: Path) -> None:
     assert result.questions == len(others) + 2
     assert cv2.imread(str(place / "groups/review.jpg")) is not None
     assert _run(place, review=1).questions == len(_questions(place)) == 1
-    assert _run(place).questions == 0
+    assert _run(place).questions is None
     assert not (place / "groups/review.csv").exists()
 
 
@@ -159,6 +159,11 @@ def test_a_page_needs_questions(place: Path) -> None:
     _run(place)
     with pytest.raises(ConfigError, match="--review 20"):
         review(ReviewConfig(groups=place / "groups"), Silent())
+    _run(place, review=2)
+    _answer(place, "yes", "second")
+    _run(place, review=2)
+    page = review(ReviewConfig(groups=place / "groups", out=place / "page.html"), Silent())
+    assert (page.questions, page.page.is_file()) == (0, True)
 
 
 def _page(place: Path) -> Path:
