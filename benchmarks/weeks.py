@@ -2,11 +2,11 @@
 
     python benchmarks/weeks.py celeba-layout lfw-view1/images --scratch SCRATCH
 
-The labeled photographs of all folders are mixed and divided into three parts. `cluster` updates one folder of groups
-with each part. In between, a simulated user names the largest groups, moves faces that are in the wrong one, merges what
-belongs together, takes faces out and ignores people. For each week the script prints B-cubed F (precision, recall) of the
-updated groups, of the same photographs grouped at once in a new folder, and of the groups after the corrections; and how
-many of the corrections are no longer there.
+The labeled photographs of all folders are mixed and divided into three parts; the largest face of each is used.
+`cluster` updates one folder of groups with each part. In between, a simulated user names the largest groups, moves
+faces that are in the wrong one, merges what belongs together, takes faces out and ignores people. For each week the script
+prints B-cubed F (precision, recall) of the updated groups, of the same photographs grouped at once in a new folder, and
+of the groups after the corrections; and how many of the corrections are no longer there.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class User:
             folder: faces for folder, faces in folders(self.out, self.truth).items() if not folder.startswith("_")
         }
         person_of = {
-            folder: Counter(self.truth[p] for p in faces).most_common(1)[0][0] for folder, faces in groups.items()
+            folder: Counter(self.truth[p] for p in sorted(faces)).most_common(1)[0][0]
+            for folder, faces in groups.items()
         }
         by_size = sorted(groups, key=lambda folder: (-len(groups[folder]), folder))
         for folder in [folder for folder in by_size if person_of[folder] not in self.names][:named]:
@@ -79,6 +80,7 @@ class User:
                     made += self._move(photo, path, right)
                 elif self.truth[photo] != person and taken_out:
                     path.unlink()
+                    self.belongs.pop(photo, None)
                     self.apart.append((photo, name))
                     taken_out -= 1
                     made += 1
@@ -181,7 +183,8 @@ def main() -> None:
     given = parser.parse_args()
     photos, out = given.scratch / "photos", given.scratch / "groups"
     truth = collect(given.sources, photos)
-    embed(EmbedConfig(faces=photos, face="all", out=given.scratch / "all.h5"), Silent())
+    if not (given.scratch / "all.h5").is_file():
+        embed(EmbedConfig(faces=photos, out=given.scratch / "all.h5"), Silent())
     if given.embed_only:
         return
     whole = read_store(given.scratch / "all.h5")

@@ -176,7 +176,7 @@ class _Interpreter:
         if other is not None and other.number != number:
             self._merged = {n: other.number if into == number else into for n, into in self._merged.items()}
             self._merged[number] = other.number
-            self._confirm(other.number)
+            self._groups[other.number] = replace(other, confirmed=True, ignored=ignored)
             self._counts["group", "merged"] += 1
             return
         self._groups[number] = replace(group, folder=folder, ignored=ignored)

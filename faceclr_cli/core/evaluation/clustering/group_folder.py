@@ -50,7 +50,7 @@ def require_free(config: ClusterConfig) -> None:
         if config.method == "hdbscan":
             text = "has groups, and --method hdbscan cannot update them; choose another -o"
             raise ConfigError(f"{display_path(out)}: {text}")
-        _require_same_source(out, config)
+        _require_same_pictures(out, faces or source)
     if faces is None and source == STANDARD_INPUT:
         return
     pictures = faces or source
@@ -64,16 +64,14 @@ def require_free(config: ClusterConfig) -> None:
         raise ConfigError(f"{display_path(out)}: is inside the folder of pictures; choose another -o")
 
 
-def _require_same_source(out: Path, config: ClusterConfig) -> None:
-    """Faces of another collection would seem to have been deleted."""
-    former = read_json(out / CLUSTER).get("config", {}) if (out / CLUSTER).is_file() else {}
-    for name, given in (("source", config.source), ("faces", config.faces)):
-        path = former.get(name) if isinstance(former, dict) else None
-        if isinstance(path, str) and given is not None and is_store(given) != is_store(Path(path)):
-            continue
-        if isinstance(path, str) and given is not None and Path(path).name != given.name and Path(path).exists():
-            text = f"has the groups of {display_path(path)}, not of {display_path(given)}; choose another -o"
-            raise ConfigError(f"{display_path(out)}: {text}")
+def _require_same_pictures(out: Path, pictures: Path) -> None:
+    """Checks that the folder has the groups of these pictures. Those of another folder would seem to be gone."""
+    former = read_json(out / CLUSTER).get("config") if (out / CLUSTER).is_file() else None
+    named = (former.get("faces") or former.get("source")) if isinstance(former, dict) else None
+    place = Path(named) if isinstance(named, str) and "\0" not in named else None
+    if place is not None and place.is_dir() and pictures.is_dir() and not place.samefile(pictures):
+        text = f"has the groups of {display_path(place)}, not of {display_path(pictures)}; choose another -o"
+        raise ConfigError(f"{display_path(out)}: {text}")
 
 
 def is_own_gallery(config: ClusterConfig) -> bool:

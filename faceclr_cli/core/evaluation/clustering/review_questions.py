@@ -24,7 +24,7 @@ SAME, WHICH = "same person?", "which person?"
 ANSWERS = {SAME: ("yes", "no"), WHICH: ("first", "second", "neither")}
 """The answers to each kind of question."""
 
-_NEAR = 0.25
+_NEAR = 0.1
 """Similarities that are further below the threshold are hardly ever of one person."""
 _BETWEEN = 0.12
 """A face whose similarity to its group exceeds that to another by more than this is hardly ever in the wrong one."""
@@ -72,7 +72,7 @@ def choose_questions(
     """Chooses questions by the expected gain in B-cubed: how many faces the answer concerns, times its uncertainty.
 
     If two groups of a and b faces are one person, each face gains recall, in total 2ab / (a + b). This is multiplied by
-    1 for groups whose similarity just misses the threshold, and by 0 for those 0.25 below it. A face between two groups
+    1 for groups whose similarity just misses the threshold, and by 0 for those 0.1 below it. A face between two groups
     counts twice, for the group that it leaves and the one that it joins, times the closeness of its two similarities.
 
     Args:
