@@ -4,9 +4,9 @@
 
 The labeled photographs of all folders are mixed and divided into three parts; the largest face of each is used.
 `cluster` updates one folder of groups with each part. In between, a simulated user names the largest groups, moves
-faces that are in the wrong one, merges what belongs together, takes faces out and ignores people. For each week the script
-prints B-cubed F (precision, recall) of the updated groups, of the same photographs grouped at once in a new folder, and
-of the groups after the corrections; and how many of the corrections are no longer there.
+faces that are in the wrong one, merges what belongs together, takes faces out and ignores people. For each week the
+script prints B-cubed F (precision, recall) of the updated groups, of the same photographs grouped at once in a new
+folder, and of the groups after the corrections; and how many of the corrections are no longer there.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class GroupsHolding:
     def _entries(self, rows: Sequence[Mapping[str, Any]], memory: GroupMemory) -> list[_Entry]:
         """The faces of the rows, those that only the memory has, and central pictures without a face."""
         remembered = [_remembered_entry(memory, face) for face in memory.faces]
-        by_link = {entry.link: entry for entry in remembered if entry.link is not None}
+        by_link: dict[Any, _Entry] = {entry.link: entry for entry in remembered if entry.link is not None}
         entries = [by_link.get(row.get("link"), _Entry(str(row["path"]), None, row.get("link"))) for row in rows]
         known = set(entries)
         entries += [entry for entry in remembered if entry not in known]

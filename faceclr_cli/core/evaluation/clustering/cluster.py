@@ -66,7 +66,7 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
         plan = plan_links(faces, grouped.numbers, known.matches, grouped.memory, before, found.faceless)
         result = replace(
             grouped.result,
-            new=int((known.matches < 0).sum()),
+            new=int(np.count_nonzero(known.matches < 0)),
             corrections=() if before is None else before.summary,
         )
         questions = None

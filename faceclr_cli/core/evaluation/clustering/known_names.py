@@ -128,12 +128,12 @@ def _names_by_list(path: Path, faces: Sequence[RememberedFace], reporter: Report
             continue
         if len(cells) != 2 or not all(cell.strip() for cell in cells):
             raise DataError(f"{display_path(path)}:{number}: expected 'face,name'")
-        face, name = (cell.strip() for cell in cells)
-        row = _row_of(face, rows, f"{display_path(path)}:{number}")
-        if row is None:
-            unknown.append(face)
-        elif names.setdefault(row, name) != name:
-            raise DataError(f"{display_path(path)}:{number}: {display_path(face)} is {names[row]!r} above")
+        picture, name = (cell.strip() for cell in cells)
+        place = _row_of(picture, rows, f"{display_path(path)}:{number}")
+        if place is None:
+            unknown.append(picture)
+        elif names.setdefault(place, name) != name:
+            raise DataError(f"{display_path(path)}:{number}: {display_path(picture)} is {names[place]!r} above")
     if unknown:
         text = f"{len(unknown)} of {len(names) + len(unknown)} faces are not in the collection (first: {unknown[0]})"
         reporter.report(Notice(text=f"{display_path(path)}: {text}", level="warning"))

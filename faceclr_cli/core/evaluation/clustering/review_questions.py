@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from faceclr_cli.core.text import decode, display_path
 
 QUESTIONS = "review.csv"
 COLUMNS = ("number", "question", "face", "first", "second", "similarity", "answer")
-SAME, WHICH = "same person?", "which person?"
+SAME: Final = "same person?"
+WHICH: Final = "which person?"
 ANSWERS = {SAME: ("yes", "no"), WHICH: ("first", "second", "neither")}
 """The answers to each kind of question."""
 
