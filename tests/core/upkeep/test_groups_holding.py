@@ -38,7 +38,7 @@ def test_the_faces_the_name_and_the_questions_are_removed(tmp_path: Path) -> Non
     photos.mkdir()
     for path in _store().paths:
         (photos / path).write_text(path)
-    config = ClusterConfig(source=tmp_path / "faces.h5", faces=photos, out=out, threshold=0.2, review=5)
+    config = ClusterConfig(source=tmp_path / "faces.h5", faces=photos, out=out, threshold=0.05, review=5)
     cluster(config, Silent())
     (out / "0002").rename(out / "Zoë")
     (out / "0003/IMG_8.jpg").rename(out / "Zoë/IMG_8.jpg")

@@ -20,8 +20,10 @@ from faceclr_cli.core.text import decode, display_path
 
 QUESTIONS = "review.csv"
 COLUMNS = ("number", "question", "face", "first", "second", "similarity", "answer")
+Kind = Literal["same person?", "which person?"]
 SAME: Final = "same person?"
 WHICH: Final = "which person?"
+_KINDS: dict[str | None, Kind] = {SAME: SAME, WHICH: WHICH}
 ANSWERS = {SAME: ("yes", "no"), WHICH: ("first", "second", "neither")}
 """The answers to each kind of question."""
 
@@ -49,7 +51,7 @@ class Question:
     """
 
     number: int
-    kind: Literal["same person?", "which person?"]
+    kind: Kind
     face: str
     first: str
     second: str
@@ -60,7 +62,7 @@ class Question:
 @dataclass(frozen=True)
 class _Candidate:
     gain: float
-    kind: Literal["same person?", "which person?"]
+    kind: Kind
     row: int
     left: int
     right: int
@@ -242,8 +244,8 @@ def read_questions(path: Path) -> tuple[Question, ...]:
 
 
 def _read_question(row: dict[str, str | None], origin: str) -> Question:
-    kind = row["question"]
-    if kind != SAME and kind != WHICH:
+    kind = _KINDS.get(row["question"])
+    if kind is None:
         raise DataError(f"{origin}: not a question of faceclr cluster --review")
     given = (row["answer"] or "").strip().lower()
     answer = next((each for each in ANSWERS[kind] if given and each.startswith(given)), "")
