@@ -13,7 +13,7 @@ from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.store import store_required_error
 from faceclr_cli.core.encoders.decision_rule import choose_rule
-from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult, Group, GroupedFace
 from faceclr_cli.core.evaluation.clustering.crop_photographs import describe_faces
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection, collect_faces
@@ -49,6 +49,8 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
     """
     if config.source is None:
         raise ConfigError(store_required_error("cluster"))
+    if config.gallery is not None and not config.gallery.exists():
+        raise DataError(f"--gallery {display_path(config.gallery)}: no such file or folder")
     if config.out is not None:
         require_free(config)
     with open_groups(config) as before:

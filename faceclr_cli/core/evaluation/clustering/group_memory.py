@@ -130,12 +130,14 @@ def write_memory(folder: Path, about: Mapping[str, Any], memory: GroupMemory) ->
         "faceless": [{"path": path, "link": link} for path, link in memory.faceless.items()],
     }
     parts = [
-        f" {json.dumps(name)}: [" + ",".join(f"\n  {json.dumps(row)}" for row in rows) + "\n ]"
+        f" {json.dumps(name)}: [" + ",".join(f"\n  {json.dumps(row, ensure_ascii=False)}" for row in rows) + "\n ]"
         for name, rows in lists.items()
     ]
+    text = "{\n" + "\n".join(lines) + "\n" + ",\n".join(parts) + "\n}\n"
     remove_stale(folder)
     with atomic_path(folder / MEMORY) as temporary:
-        temporary.write_text("{\n" + "\n".join(lines) + "\n" + ",\n".join(parts) + "\n}\n", encoding="ascii")
+        # Names are readable; bytes of file names that are not UTF-8 become escapes of JSON.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_memory(folder: Path) -> GroupMemory:

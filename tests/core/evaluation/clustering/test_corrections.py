@@ -345,10 +345,31 @@ def test_the_memory_is_a_readable_file_with_a_line_for_each_face(album: Album) -
     (album.out / album.folder_of("p00/0.jpg")).rename(album.out / "Zoë")
     album.move("p01/0.jpg", "_")
     album.run(first_of(4))
-    text = (album.out / "memory.json").read_text()
+    text = (album.out / "memory.json").read_text(encoding="utf-8")
     content = json.loads(text)
+    assert '"folder": "Zoë"' in text
     assert content["kind"] == "memory"
     assert any(group["folder"] == "Zoë" for group in content["groups"])
     (line,) = [line for line in text.splitlines() if '"p01/0.jpg"' in line]
     face = json.loads(line.rstrip(","))
     assert (face["link"], face["group"], len(face["apart"])) == ("_/0-2.jpg", None, 1)
+
+
+def test_names_that_are_not_unicode_are_remembered(album: Album) -> None:
+    paths = [path.replace("p00/0", "p00/caf\udce9") for path in album.store.paths]
+    old, new = album.place / "photos/p00/0.jpg", album.place / "photos" / paths[0]
+    try:
+        old.rename(new)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system stores names as Unicode")
+    album.store = replace(album.store, paths=tuple(paths))
+    album.run(first_of(4))
+    (album.out / album.folder_of("p00/1.jpg")).rename(album.out / "Ann")
+    assert album.run().corrections == ("1 group renamed",)
+    assert (album.out / "Ann/caf\udce9.jpg").is_file()
+    assert album.run().corrections == ()
+
+
+def test_a_gallery_that_does_not_exist_is_an_error_before_anything_is_embedded(album: Album) -> None:
+    with pytest.raises(DataError, match=r"--gallery .*nobody: no such file or folder"):
+        album.run(gallery=album.place / "nobody")
