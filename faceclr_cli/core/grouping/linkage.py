@@ -80,7 +80,9 @@ def _link_component(
     np.add.at(sums, blocks, embeddings)
     sizes = np.bincount(blocks).astype(np.float64)
     # The product of two sums is the sum of the similarities of all pairs.
-    means = sums @ sums.T / np.outer(sizes, sizes)
+    means = sums @ sums.T
+    means /= sizes[:, None]
+    means /= sizes
     means[forbidden] = -np.inf
     np.fill_diagonal(means, -np.inf)
     return _merge_nearest(means, sizes, threshold)[blocks]
