@@ -38,7 +38,7 @@ def join_by_look(
     if not len(owners) or not len(free):
         return groups
     means = np.stack([embeddings[groups == group].mean(axis=0) for group in free])
-    pairs = []
+    pairs: list[tuple[float, int, int]] = []
     step = max(1, _SIMILARITIES_PER_BLOCK // len(looks))
     for start in range(0, len(free), step):
         similarity = means[start : start + step] @ looks.T

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.evaluation.clustering.group_memory import Box, RememberedFace
@@ -30,7 +31,7 @@ def describe_faces(rows: Rows, folder: Path | None) -> tuple[RememberedFace, ...
     boxes = [None if np.isnan(box).any() else box for box in rows.boxes]
     faces = []
     for path, digest, box in zip(rows.paths, rows.content_hashes, boxes, strict=True):
-        own: Box | None = None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+        own = None if box is None else _box(box)
         photo, place = photographs.get(path, (path, own))
         faces.append(RememberedFace(path=path, photo=photo, sha256=digest, box=place, group=None, link=None))
     return tuple(faces)
@@ -45,4 +46,9 @@ def _photographs(ledger: Path) -> Iterator[tuple[str, tuple[str, Box | None]]]:
             others = json.loads(row.more or "[]")
             boxes = [None if row.box is None else json.loads(row.box), *(face.get("box") for face in others)]
             for output, box in zip(row.outputs, boxes, strict=True):
-                yield output, (row.path, None if box is None else tuple(map(float, box)))
+                yield output, (row.path, None if box is None else _box(box))
+
+
+def _box(sides: Sequence[float] | NDArray[np.float32]) -> Box:
+    left, top, width, height = map(float, sides)
+    return left, top, width, height
