@@ -30,7 +30,7 @@ CACHE_VARIABLE = "FACECLR_CACHE"
 """Environment variable for the cache folder."""
 
 _LAYOUT = 1  # Increment when the format of packed files changes.
-_MAX_FILES = 8  # Maximum number of packed folders in the cache; the least recently used ones are removed.
+_MAX_FILES = 16  # Maximum number of packed folders in the cache; the least recently used ones are removed.
 _BLOCK = 32  # Crops per task of the thread pool; scheduling each crop individually would be slower.
 _DAY = 24 * 60 * 60
 

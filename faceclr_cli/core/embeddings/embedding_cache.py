@@ -85,6 +85,7 @@ def embed_cached(
         out=target,
         face=config.face,
         flip=config.flip,
+        quality=config.quality,
         batch_size=config.batch_size,
         prune=shelf.prune,
     )
@@ -93,6 +94,7 @@ def embed_cached(
         encoder=encoder.name,
         encoder_digest=encoder.digest,
         flip=config.flip,
+        quality_level=config.quality,
         calibration=encoder.calibration,
         config=to_json(config),
     )
@@ -137,7 +139,7 @@ def embed_remembered(
             text = f"{totals.bad} of {len(listing.photos)} pictures gave no face (first: {totals.failures[0]})"
             reporter.report(Notice(text=f"{display_path(root)}: {text}", level="warning"))
         return rows
-    block = embed_listing(listing, config.face, encoder, reporter)
+    block = embed_listing(listing, config.face, encoder, reporter, quality=config.quality)
     if not len(block.rows):
         raise NoFaceError(f"{display_path(root)}: no face found in any picture (first: {block.failures[0]})")
     return block.rows
@@ -154,6 +156,7 @@ def _key(root: Path, fingerprint: object, encoder_digest: str, config: EmbedConf
     """Returns the cache key, which covers all inputs except the pictures: those are compared one by one."""
     parts = [_LAYOUT, os.path.realpath(root), fingerprint, encoder_digest, config.face]
     parts += [config.flip] if config.flip != "none" else []
+    parts += [f"quality {config.quality}"] if config.quality != "none" else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.configs.embed import EmbedConfig, QualityLevel
 from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import list_pictures
 from faceclr_cli.core.embeddings.embedding_cache import embed_gallery
@@ -18,7 +18,15 @@ from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.text import display_path
 
 
-def read_gallery_rows(path: Path, choice: Choice | None, model: str, encoder: Encoder, reporter: Reporter) -> Rows:
+def read_gallery_rows(
+    path: Path,
+    choice: Choice | None,
+    model: str,
+    encoder: Encoder,
+    reporter: Reporter,
+    *,
+    quality: QualityLevel = "none",
+) -> Rows:
     """Reads a gallery from a store, or embeds a folder.
 
     Args:
@@ -28,6 +36,7 @@ def read_gallery_rows(path: Path, choice: Choice | None, model: str, encoder: En
         model: Name of the encoder.
         encoder: The encoder.
         reporter: Receives progress and warnings.
+        quality: The measures of quality to compute.
 
     Raises:
         DataError: The gallery does not exist, or no face was found.
@@ -42,6 +51,6 @@ def read_gallery_rows(path: Path, choice: Choice | None, model: str, encoder: En
         raise DataError(f"{display_path(path)}: no such file or folder")
     if choice is not None and is_face_set(path):
         raise ConfigError(f"--gallery-face: {display_path(path)} contains prepared faces; omit the option")
-    options = EmbedConfig(faces=path, model=model, face=choice or "largest")
+    options = EmbedConfig(faces=path, model=model, face=choice or "largest", quality=quality)
     listing = list_pictures(options, path, encoder.fingerprint, reporter)
     return embed_gallery(path, listing, options, encoder, reporter)

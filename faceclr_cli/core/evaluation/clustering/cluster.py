@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.quality_columns import find_low_quality
 from faceclr_cli.core.embeddings.store import store_required_error
 from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.errors import ConfigError, DataError
@@ -103,8 +104,9 @@ def _group_faces(
     photographs = np.unique([face.photo for face in described], return_inverse=True)[1]
     # The photographs of the gallery are others, even if the same file is among both.
     photographs = np.concatenate([photographs, len(rows) + np.arange(len(gallery))])
+    low = find_low_quality(rows, config.quality_limits, display_path(found.origin))
     # A zero embedding has no similarity to anything, so its face stays single.
-    some = np.flatnonzero(embeddings.any(axis=1) & ~np.append(known.removed, np.zeros(len(gallery), bool)))
+    some = np.flatnonzero(embeddings.any(axis=1) & ~np.append(known.removed | low, np.zeros(len(gallery), bool)))
     reporter.report(Notice(text=f"grouping {len(some):,} faces"))
     labels, probabilities = np.full(len(embeddings), grouping.NONE, np.int64), np.full(len(rows), np.nan)
     threshold, meaning = None, None
@@ -137,6 +139,7 @@ def _group_faces(
         scored=scored,
         scores=scores,
         no_face=len(found.faceless),
+        low_quality=int(low.sum()),
         ignored=ignored + int(known.removed.sum()),
     )
     return _Grouped(result=result, numbers=numbers, memory=memory)

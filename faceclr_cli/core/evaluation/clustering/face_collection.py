@@ -17,6 +17,7 @@ from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures
 from faceclr_cli.core.embeddings.embedding_cache import COLLECTIONS, embed_remembered
 from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.quality_columns import required_level
 from faceclr_cli.core.embeddings.store import Store, is_store, read_store, read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
@@ -115,7 +116,8 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
         choose_rule(encoder, replace(config, model=config.model or BUILT_IN))
     prepared = is_face_set(source)
     choice = config.face or ("largest" if prepared else "all")
-    options = EmbedConfig(faces=source, model=config.model or BUILT_IN, face=choice, null=config.null)
+    quality = required_level(config.quality_limits)
+    options = EmbedConfig(faces=source, model=config.model or BUILT_IN, face=choice, null=config.null, quality=quality)
     listing = list_pictures(options, source, encoder.fingerprint, reporter)
     rows, failures = _embed(config, options, listing, encoder, reporter)
     if not len(rows):
@@ -138,7 +140,7 @@ def _embed(
     """Embeds the pictures; only new ones if a folder of groups is kept."""
     source = config.source or Path()
     if config.out is None or source == STANDARD_INPUT:
-        block = embed_listing(listing, options.face, encoder, reporter)
+        block = embed_listing(listing, options.face, encoder, reporter, quality=options.quality)
         return block.rows, block.failures
     rows = embed_remembered(COLLECTIONS, source, listing, options, encoder, reporter)
     # A store has the rows in the order in which they were embedded.

@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.embeddings.embedding_rows import select_named_rows
+from faceclr_cli.core.embeddings.embedding_rows import Rows, select_named_rows
 from faceclr_cli.core.embeddings.gallery_rows import read_gallery_rows
+from faceclr_cli.core.embeddings.quality_columns import find_low_quality, required_level
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.decision_rule import DEFAULT_FALSE_ALARM_RATE, Rule, choose_rule
-from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.identification.classifier_gallery import ClassifierGallery, load_classifier_gallery
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.people_classifier import is_classifier
 from faceclr_cli.core.evaluation.identification.template_faces import template_gallery
-from faceclr_cli.core.events import Reporter
+from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.gallery_search import PeopleIndex
 from faceclr_cli.core.metrics.open_set import FalseAlarms, bounded_false_alarms, gallery_false_alarms
 from faceclr_cli.core.text import display_path
@@ -142,7 +143,9 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
         layer: ClassifierGallery = load_classifier_gallery(path, encoder, config)
         return layer
     choose_rule(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
-    rows = read_gallery_rows(path, config.gallery_face, config.model, encoder, reporter)
+    quality = required_level(config.quality_limits)
+    rows = read_gallery_rows(path, config.gallery_face, config.model, encoder, reporter, quality=quality)
+    rows = _without_low_quality(rows, config, display_path(path), reporter)
     if config.template is not None:
         index, people, templates, hashes = template_gallery(rows, config, path, reporter)
         rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(templates))
@@ -158,3 +161,13 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
         content_hashes=frozenset(known.content_hashes),
         rule=rule,
     )
+
+
+def _without_low_quality(rows: Rows, config: IdentifyConfig, origin: str, reporter: Reporter) -> Rows:
+    low = find_low_quality(rows, config.quality_limits, origin)
+    if low.all():
+        raise DataError(f"{origin}: all {len(rows)} faces are below --min-quality; lower it")
+    if low.any():
+        text = f"{origin}: {low.sum()} of {len(rows)} faces are below --min-quality and are skipped"
+        reporter.report(Notice(text=text, level="warning"))
+    return rows.take(np.flatnonzero(~low)) if low.any() else rows
