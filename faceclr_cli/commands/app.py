@@ -25,7 +25,8 @@ _PANELS = {
     "Prepare faces": ("prepare", "clean", "split", "pack"),
     "Train an encoder": ("pretrain", "distill", "train-triplet", "train-center"),
     "Use and evaluate an encoder": (
-        "embed", "linear-eval", "verify", "benchmark", "identify", "cluster", "calibrate", "tsne", "import", "export",
+        "embed", "linear-eval", "verify", "benchmark", "identify", "cluster", "review", "calibrate", "tsne", "import",
+        "export",
     ),
     "Manage artifacts": ("info", "forget", "doctor"),
 }  # fmt: skip

@@ -24,13 +24,17 @@ def show_clusters(result: ClusterResult, console: Console) -> None:
         if result.scores is not None:
             console.note("; ".join(f"{name}: {value}" for name, value in _score_rows(result.scores).items()))
         return
-    rows = [(_central_face(group), str(group.number), str(group.faces)) for group in result.groups[:_GROUPS_SHOWN]]
+    rows = [(_central_face(group), _name(group), str(group.faces)) for group in result.groups[:_GROUPS_SHOWN]]
     parts = [table(("most central face of a group", "group", "faces"), rows)] if rows else []
     console.show(result, *parts, facts(_summary(result)))
 
 
 def _central_face(group: Group) -> str:
     return display_path(group.central) + ("" if group.face is None else f" (face {group.face})")
+
+
+def _name(group: Group) -> str:
+    return str(group.number) if group.name is None else display_path(group.name)
 
 
 def _summary(result: ClusterResult) -> dict[str, str]:
@@ -42,6 +46,8 @@ def _summary(result: ClusterResult) -> dict[str, str]:
         "singles": f"{singles:,}" + (f", {result.low_quality:,} of them of low quality" if result.low_quality else ""),
         "method": result.method,
     }
+    if result.ignored:
+        rows["ignored"] = count(result.ignored, "face")
     if result.threshold is not None:
         rows["threshold"] = f"{result.threshold:.3f}, {result.meaning}"
     if result.scores is not None:
@@ -49,7 +55,14 @@ def _summary(result: ClusterResult) -> dict[str, str]:
     if result.no_face:
         rows["no face"] = count(result.no_face, "picture") + ("" if result.out is None else ", in _/no-face")
     if result.out is not None:
+        rows["new faces"] = f"{result.new:,}"
         rows["written to"] = str(result.out)
+    if result.corrections:
+        rows["kept"] = ", ".join(result.corrections)
+    if result.questions is not None:
+        text = f"{count(result.questions, 'question')} in review.csv and review.jpg"
+        page = f"; for a page, run faceclr review {result.out}"
+        rows["review"] = text + page if result.questions else "no open questions"
     return rows
 
 

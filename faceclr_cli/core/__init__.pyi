@@ -15,6 +15,7 @@ from .configs.linear_eval import LinearEvalConfig as LinearEvalConfig
 from .configs.pack import PackConfig as PackConfig
 from .configs.prepare import PrepareConfig as PrepareConfig
 from .configs.pretrain import PretrainConfig as PretrainConfig
+from .configs.review import ReviewConfig as ReviewConfig
 from .configs.split import SplitConfig as SplitConfig
 from .configs.triplet import TripletConfig as TripletConfig
 from .configs.tsne import TsneConfig as TsneConfig
@@ -52,6 +53,8 @@ from .evaluation.calibration.calibrate import CalibrateResult as CalibrateResult
 from .evaluation.calibration.calibrate import calibrate as calibrate
 from .evaluation.clustering.cluster import cluster as cluster
 from .evaluation.clustering.cluster_result import ClusterResult as ClusterResult
+from .evaluation.clustering.review import ReviewResult as ReviewResult
+from .evaluation.clustering.review import review as review
 from .evaluation.identification.identify import IdentifyResult as IdentifyResult
 from .evaluation.identification.identify import identify as identify
 from .evaluation.identification.open_set_protocol import OpenSetResult as OpenSetResult

@@ -45,7 +45,7 @@ def test_json_is_a_line_for_each_face_and_nothing_else(place: Path) -> None:
     done = _faceclr("cluster", place / "faces.h5", "--method", "hdbscan", "--json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 12
-    assert {tuple(row) for row in rows} == {("path", "face", "box", "group", "distance", "probability")}
+    assert {tuple(row) for row in rows} == {("path", "face", "box", "group", "name", "distance", "probability")}
     assert all((row["group"] is None) == (row["probability"] is None) == (row["distance"] is None) for row in rows)
     assert "B-cubed" in done.stderr
     assert _faceclr("cluster", place / "faces.h5", "--quiet").stdout == ""

@@ -20,8 +20,8 @@ from faceclr_cli.commands.options import command, command_class
 
 COMMANDS = [
     "demo", "prepare", "split", "pretrain", "train-triplet", "train-center", "embed", "linear-eval", "verify", "tsne",
-    "pack", "clean", "distill", "benchmark", "identify", "cluster", "calibrate", "import", "export", "info", "forget",
-    "doctor",
+    "pack", "clean", "distill", "benchmark", "identify", "cluster", "review", "calibrate", "import", "export", "info",
+    "forget", "doctor",
 ]  # fmt: skip
 MODULES = {"import": "import_encoder"}
 HEAVY = [

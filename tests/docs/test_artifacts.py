@@ -26,8 +26,11 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.embeddings.store import open_store
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
+from faceclr_cli.core.evaluation.clustering.cluster import cluster
+from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.faces.fingerprint import UNKNOWN
 from faceclr_cli.core.faces.reasons import FILTER_REASONS, TRANSIENT_REASONS, Reason
@@ -131,8 +134,24 @@ def test_runs_and_their_checkpoints() -> None:
 
 def test_every_kind_has_its_place() -> None:
     with h5py.File("faces.h5") as store:
-        kinds = {read(path)["kind"] for path, _, _ in DOCUMENTS} | {"run", "checkpoint", store.attrs["kind"]}
+        kinds = {read(path)["kind"] for path, _, _ in DOCUMENTS} | {"run", "checkpoint", "memory", store.attrs["kind"]}
     assert set(listed("The kinds", "kind")) == kinds
+
+
+def test_the_memory_of_groups() -> None:
+    content = read("groups/memory.json")
+    fields = listed("The stamp", "field") | listed("`memory.json`", "field")
+    # What only a decision of the user, or a killed run, leaves there.
+    rare = {name for name, kind in fields.items() if kind == "true" or name.endswith((".apart", ".was"))}
+    assert content.pop("faceless") == [], "there is none among prepared faces"
+    rare |= {name for name in fields if name.startswith("faceless")}
+    require_listed(content, {name: kind for name, kind in fields.items() if name not in rare})
+
+
+def test_questions() -> None:
+    asked = {"source": Path("faces.h5"), "faces": Path("faces"), "out": Path("asked"), "threshold": 0.9, "review": 3}
+    assert cluster(ClusterConfig(**asked), Silent()).questions
+    assert heading_of("asked", "review.csv") == list(listed("`review.csv`", "column"))
 
 
 @pytest.mark.parametrize("command", TRAINERS)

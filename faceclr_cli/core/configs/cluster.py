@@ -19,7 +19,8 @@ PHOTOGRAPHS = "Photographs"
 class ClusterConfig(JudgingConfig):
     """Cluster the faces of unknown people into one group per person.
 
-    Two faces in the same photograph are never put in the same group.
+    Two faces in the same photograph are never put in the same group. If the output folder already has groups, new faces
+    are added to it, and what was renamed, moved or deleted there stays so.
     """
 
     source: Path | None = argument(
@@ -44,8 +45,15 @@ class ClusterConfig(JudgingConfig):
         help="Use the threshold calibrated for this false accept rate (default: the nearest to 0.001, or a stricter "
         "one if each face would otherwise match more than one other person by chance)",
     )
+    gallery: Path | None = option(
+        None,
+        short="-g",
+        metavar="FACES.h5|DIR|CSV",
+        help="People whose names are known: a store, prepared faces or a folder per person, or a CSV file with the "
+        "columns face,name",
+    )
     out: Path | None = option(
-        None, short="-o", metavar="DIR", help="Write a folder per group with links to its pictures"
+        None, short="-o", metavar="DIR", help="Write a folder per group with links to its pictures, or update it"
     )
     faces: Path | None = option(
         None, metavar="DIR", help="Folder that was embedded to the store; -o links to its pictures"
@@ -54,6 +62,12 @@ class ClusterConfig(JudgingConfig):
         "agglomerative",
         help="Method; 'agglomerative': average linkage up to the threshold; 'hdbscan': density-based, without a "
         "threshold",
+    )
+    review: int | None = option(
+        None,
+        minimum=1,
+        metavar="N",
+        help="Write the N questions whose answers help most to review.csv and review.jpg in the output folder",
     )
     min_size: int = option(2, minimum=2, metavar="N", help="Minimum group size; faces in smaller groups are singles")
 
@@ -78,6 +92,12 @@ class ClusterConfig(JudgingConfig):
             for name in ("threshold", "far", "calibration"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"--{name}: --method hdbscan does not use a threshold; omit --{name}")
+            if self.gallery is not None:
+                raise ValueError("--gallery: --method hdbscan cannot use known people; omit one of them")
+        if self.review and self.out is None:
+            raise ValueError("--review requires -o: the questions are about the groups in that folder")
+        if self.review and self.method == "hdbscan":
+            raise ValueError("--review: --method hdbscan has no threshold to ask about; omit one of them")
         if self.faces is not None and self.out is None:
             raise ValueError("--faces requires -o: it names the pictures that -o links to")
 

@@ -1,4 +1,4 @@
-"""Cache of embeddings in the user's cache folder: galleries of people, and the pictures of benchmarks."""
+"""Cache of embeddings in the user's cache folder: galleries, collections, and the pictures of benchmarks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.store import StoreOrigin, read_store, store_parts_folder
 from faceclr_cli.core.embeddings.store_parts import Totals
 from faceclr_cli.core.embeddings.store_update import update_store
+from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.errors import DataError, NoFaceError
+from faceclr_cli.core.errors import DataError, LockedError, NoFaceError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.text import display_path
 
@@ -45,6 +46,8 @@ GALLERIES = CacheShelf(name="galleries", kept=8, prune=True)
 
 # Sets of pairs can share a folder of pictures, so rows of pictures that only another set names are kept.
 BENCHMARKS = CacheShelf(name="benchmarks", kept=64, prune=False)
+
+COLLECTIONS = CacheShelf(name="collections", kept=4, prune=True)
 
 TEACHERS = CacheShelf(name="teachers", kept=16, prune=True)
 
@@ -113,21 +116,40 @@ def embed_cached(
 
 
 def embed_gallery(root: Path, listing: Listing, config: EmbedConfig, encoder: Encoder, reporter: Reporter) -> Rows:
-    """Embeds a gallery with the cache, and reports pictures without a face; see `embed_cached`.
+    """Embeds a gallery with the cache, and reports pictures without a face; see `embed_remembered`."""
+    return embed_remembered(GALLERIES, root, listing, config, encoder, reporter)
+
+
+def embed_remembered(
+    shelf: CacheShelf, root: Path, listing: Listing, config: EmbedConfig, encoder: Encoder, reporter: Reporter
+) -> Rows:
+    """Embeds pictures with the cache, or without it if it cannot be used, and reports pictures without a face.
 
     Raises:
-        NoFaceError, OSError, LockedError, DataError: As for `embed_cached`.
+        NoFaceError: No picture has a face.
+        ModelError: The photographs cannot be aligned in the way that the encoder needs.
     """
-    rows, totals = embed_cached(GALLERIES, root, listing, config, encoder, reporter)
-    if totals.bad:
-        text = f"{totals.bad} of {len(listing.photos)} pictures gave no face (first: {totals.failures[0]})"
-        reporter.report(Notice(text=f"{display_path(root)}: {text}", level="warning"))
-    return rows
+    try:
+        rows, totals = embed_cached(shelf, root, listing, config, encoder, reporter)
+    except NoFaceError:
+        raise
+    except (OSError, LockedError, DataError) as error:
+        text = f"{display_path(root)}: the cache cannot be used, so all pictures are embedded again: {error}"
+        reporter.report(Notice(text=text, level="warning"))
+    else:
+        if totals.bad:
+            text = f"{totals.bad} of {len(listing.photos)} pictures gave no face (first: {totals.failures[0]})"
+            reporter.report(Notice(text=f"{display_path(root)}: {text}", level="warning"))
+        return rows
+    block = embed_listing(listing, config.face, encoder, reporter, quality=config.quality)
+    if not len(block.rows):
+        raise NoFaceError(f"{display_path(root)}: no face found in any picture (first: {block.failures[0]})")
+    return block.rows
 
 
 def forget_cached_embeddings() -> None:
     """Removes all embeddings from the cache, since they have names. They can be computed again."""
-    for shelf in (GALLERIES, BENCHMARKS, TEACHERS, CLEANING):
+    for shelf in (GALLERIES, BENCHMARKS, COLLECTIONS, TEACHERS, CLEANING):
         with suppress(FileNotFoundError):  # Nothing was ever cached, or the user has no home folder.
             shutil.rmtree(cache_folder() / shelf.name)
 

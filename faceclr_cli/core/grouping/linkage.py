@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from sklearn.cluster import HDBSCAN, AgglomerativeClustering
+from sklearn.cluster import HDBSCAN
 
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
 from faceclr_cli.core.metrics.normalization import normalize_rows
 
@@ -19,7 +20,7 @@ NONE = -1
 """The label of a face without a group."""
 
 MOST_AT_ONCE = 12_000
-"""Maximum number of connected faces for average linkage. Their distance matrix takes about 3 GB."""
+"""Maximum number of connected faces for average linkage. The matrix of their similarities takes about 1.2 GB."""
 
 _SIMILARITIES_PER_BLOCK = 2**24
 _ROUNDING = 1e-5
@@ -30,63 +31,117 @@ class TooManyFacesError(ValueError):
     """More than `MOST_AT_ONCE` faces are connected."""
 
 
-def linkage_groups(embeddings: Vectors, photographs: Labels, threshold: float) -> Labels:
-    """Clusters faces by average linkage on cosine distance, with a constraint on faces of the same photograph.
+def linkage_groups(
+    embeddings: Vectors, photographs: Labels, threshold: float, constraints: Constraints | None = None
+) -> Labels:
+    """Clusters faces by average linkage on cosine similarity, with constraints.
 
-    Two groups are merged while their mean similarity reaches the threshold. Two faces of the same photograph get a
-    distance so large that groups that contain them are never merged.
+    Two groups are merged while their mean similarity reaches the threshold, but not if they contain faces of the same
+    photograph or faces that a constraint keeps apart. Faces that a must-link connects are one group from the beginning.
 
-    Linkage runs separately in each connected component of the graph whose edges are pairs above the threshold. The
-    result is the same as for all faces together: the mean of two groups reaches the threshold only if one of their
-    pairs does, so a group never spans two components.
+    Linkage runs separately in each connected component of the graph whose edges are pairs above the threshold and
+    must-links. The result is the same as for all faces together: the mean of two groups reaches the threshold only if
+    one of their pairs does, so a group never spans two components.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
         threshold: Minimum mean similarity of two groups to merge, -1 to 1.
+        constraints: What is known about the faces, or None.
 
     Returns:
         The group of each face, from 0. A face that is similar to no other forms a group of its own. Shape: (faces,).
 
     Raises:
-        TooManyFacesError: More than `MOST_AT_ONCE` faces are connected.
+        TooManyFacesError: More than `MOST_AT_ONCE` faces are connected. Faces that a must-link connects count as one.
     """
-    parts = _find_components(embeddings, threshold - _ROUNDING)
+    known = Constraints.none(len(embeddings)) if constraints is None else constraints
+    blocks = known.blocks()
+    parts = _find_components(embeddings, threshold - _ROUNDING, blocks)
     order = np.argsort(parts, kind="stable")
     groups, found = np.empty(len(parts), np.int64), 0
     for members in np.split(order, np.flatnonzero(np.diff(parts[order])) + 1):
-        if len(members) > MOST_AT_ONCE:
-            raise TooManyFacesError(f"{len(members):,} faces are connected")
-        groups[members] = found + _link_component(embeddings[members], photographs[members], threshold)
+        own_blocks = np.unique(blocks[members], return_inverse=True)[1]
+        count = int(own_blocks.max(initial=-1)) + 1
+        if count > MOST_AT_ONCE:
+            raise TooManyFacesError(f"{count:,} faces are connected")
+        forbidden = known.take(members).forbidden(own_blocks, photographs[members]) if count > 1 else None
+        groups[members] = found + _link_component(embeddings[members], own_blocks, forbidden, threshold)
         found = int(groups[members].max(initial=found - 1)) + 1
     return groups
 
 
-def _link_component(embeddings: Vectors, photographs: Labels, threshold: float) -> Labels:
-    count = len(embeddings)
-    if count < 2:
-        return np.zeros(count, np.int64)
-    distances = np.clip(1 - embeddings @ embeddings.T, 0, 2)
-    # Two groups have at most count^2 / 4 pairs, so a single pair at this distance makes their mean at least 4.
-    distances[photographs[:, None] == photographs[None, :]] = float(count) ** 2
-    np.fill_diagonal(distances, 0)
-    linkage = AgglomerativeClustering(
-        n_clusters=None,
-        # scikit-learn merges below this distance, not at it.
-        distance_threshold=float(np.nextafter(1 - threshold, 3)),
-        metric="precomputed",
-        linkage="average",
-    )
-    return np.asarray(linkage.fit(distances).labels_, np.int64)
+def _link_component(
+    embeddings: Vectors, blocks: Labels, forbidden: NDArray[np.bool_] | None, threshold: float
+) -> Labels:
+    if forbidden is None:
+        return np.zeros(len(embeddings), np.int64)
+    sums = np.zeros((len(forbidden), embeddings.shape[1]))
+    np.add.at(sums, blocks, embeddings)
+    sizes = np.bincount(blocks).astype(np.float64)
+    # The product of two sums is the sum of the similarities of all pairs.
+    means = sums @ sums.T
+    means /= sizes[:, None]
+    means /= sizes
+    means[forbidden] = -np.inf
+    np.fill_diagonal(means, -np.inf)
+    return _merge_nearest(means, sizes, threshold)[blocks]
 
 
-def _find_components(embeddings: Vectors, threshold: float) -> Labels:
-    """Finds the connected components of the graph whose edges are similar pairs.
+def _merge_nearest(means: NDArray[np.float64], sizes: NDArray[np.float64], threshold: float) -> Labels:
+    """Merges groups by the nearest-neighbor chain algorithm, which gives the dendrogram of average linkage.
+
+    A group whose nearest neighbor is below the threshold is complete: the mean similarity to a merged group is never
+    above that to the nearer of its two halves.
+
+    F. Murtagh, A survey of recent advances in hierarchical clustering algorithms, The Computer Journal, 1983.
+
+    Args:
+        means: Mean similarity of the groups; -inf for pairs that may not be merged. Shape: (groups, groups).
+            Overwritten.
+        sizes: Number of faces of each group. Shape: (groups,). Overwritten.
+        threshold: Minimum mean similarity.
+
+    Returns:
+        The merged group of each group, from 0. Shape: (groups,).
+    """
+    merged_into, chain, start = np.arange(len(sizes)), list[int](), 0
+    while start < len(sizes):
+        if not chain:
+            if not sizes[start]:
+                start += 1
+                continue
+            chain.append(start)
+        top = chain[-1]
+        nearest = int(means[top].argmax())
+        if len(chain) > 1 and means[top, chain[-2]] >= means[top, nearest]:
+            nearest = chain[-2]  # Otherwise, ties would extend the chain forever.
+        if means[top, nearest] < threshold:
+            sizes[top] = 0
+            means[:, top] = -np.inf
+            chain.pop()
+        elif len(chain) > 1 and nearest == chain[-2]:
+            row = (sizes[top] * means[top] + sizes[nearest] * means[nearest]) / (sizes[top] + sizes[nearest])
+            row[[top, nearest]] = -np.inf
+            means[nearest] = means[:, nearest] = row
+            means[:, top] = -np.inf
+            sizes[nearest] += sizes[top]
+            sizes[top], merged_into[top] = 0, nearest
+            del chain[-2:]
+        else:
+            chain.append(nearest)
+    while not np.array_equal(merged_into, merged_into[merged_into]):
+        merged_into = merged_into[merged_into]
+    return np.unique(merged_into, return_inverse=True)[1].astype(np.int64)
+
+
+def _find_components(embeddings: Vectors, threshold: float, blocks: Labels) -> Labels:
+    """Finds the connected components of the graph whose edges are similar pairs, and pairs of the same block.
 
     The similarities are computed in blocks, so memory grows linearly with the number of faces.
     """
     count = len(embeddings)
-    first = np.arange(count)  # The first face of the component of each face.
+    first = np.unique(blocks, return_index=True)[1][blocks]  # The first face of the component of each face.
     step = max(1, _SIMILARITIES_PER_BLOCK // max(1, count))
     for start in range(0, count, step):
         left, right = np.nonzero(embeddings[start : start + step] @ embeddings[start:].T >= threshold)

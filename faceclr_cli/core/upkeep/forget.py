@@ -19,16 +19,15 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import SPLIT, is_face_folder
 from faceclr_cli.core.text import canonical, display_path
 from faceclr_cli.core.upkeep.face_holdings import FacesHolding, SplitHolding
+from faceclr_cli.core.upkeep.groups_holding import GROUPS, GroupsHolding
 from faceclr_cli.core.upkeep.holdings import (
     CLASSIFIER,
     ENCODER_IN_RUN,
     FAILED_BATCH,
     GRAPH,
-    GROUPS,
     ClassifierHolding,
     EncoderHolding,
     FailedBatchHolding,
-    GroupsHolding,
     Holding,
     MapHolding,
     StoreHolding,

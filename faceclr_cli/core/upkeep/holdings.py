@@ -1,12 +1,11 @@
-"""Removal of people from stores, classifiers, encoders, groups and maps."""
+"""Removal of people from stores, classifiers, encoders and maps."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,21 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from faceclr_cli.core.artifacts import atomic_folder, atomic_path, exclusive, former_path, read_json, write_json
-from faceclr_cli.core.datasets.splitting.split import summarize_part
+from faceclr_cli.core.artifacts import atomic_folder, exclusive, former_path, read_json, write_json
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.hdf5_columns import BLOCK, read_people
 from faceclr_cli.core.embeddings.store import new_store, open_store, store_parts_folder
 from faceclr_cli.core.embeddings.store_parts import open_store_parts
 from faceclr_cli.core.encoders.description import DESCRIPTION as ENCODER
-from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
 from faceclr_cli.core.plots.map_page import read_page, remove_from_page
-from faceclr_cli.core.sources.folder_levels import find_person_folders
-from faceclr_cli.core.sources.identities import people_by_file
 from faceclr_cli.core.text import canonical, display_path
 
-GROUPS, GROUPED, CLASSIFIER = "cluster.json", "faces.jsonl", "classifier.json"
+CLASSIFIER = "classifier.json"
 GRAPH, ENCODER_IN_RUN, FAILED_BATCH = ".onnx", "encoder", "not-finite.txt"
 _WEIGHTS, _LEAST_PEOPLE = "weights.safetensors", 2
 
@@ -245,82 +239,6 @@ class FailedBatchHolding:
             return []
         lines = self.path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         return [set(map(displayed, line.split("/")[:-1])) for line in lines if line]
-
-
-class GroupsHolding:
-    """Groups of `cluster -o`: links to pictures, whose paths may contain names, and a line for each face."""
-
-    kind = "groups"
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def people(self) -> set[str]:
-        """The people in the paths of the pictures."""
-        return {name for name in self._people(self._paths()) if name is not None}
-
-    def count(self, identity: str) -> Count:
-        """Counts faces, and central pictures of groups that no longer belong to a face."""
-        people = self._people(self._paths())
-        return Count(people.count(identity), len(people) - people.count(identity))
-
-    def remove(self, identity: str) -> None:
-        """Removes the links first and the lines with their paths last, so that it can be continued."""
-        with exclusive(self.path):
-            rows, content = self._rows(), read_json(self.path / GROUPS)
-            owners = dict(zip(self._paths(), self._people(self._paths()), strict=True))
-            theirs = [row for row in rows if owners[row["path"]] == identity]
-            if any("link" not in row for row in theirs):
-                raise DataError(
-                    f"{display_path(self.path / GROUPED)}: written by an earlier version without links; remove the "
-                    "folder and run cluster again"
-                )
-            for row in theirs:
-                if row["link"] is not None:
-                    (self.path / row["link"]).unlink(missing_ok=True)
-            kept = [row for row in rows if owners[row["path"]] != identity]
-            write_json(self.path / GROUPS, self._summary_without(content, kept, owners, identity))
-            if (self.path / FACES).is_file():
-                self._describe(kept)
-            with atomic_path(self.path / GROUPED) as temporary, open(temporary, "w", encoding="ascii") as file:
-                file.writelines(json.dumps(row) + "\n" for row in kept)
-
-    def _summary_without(
-        self,
-        content: dict[str, Any],
-        kept: Sequence[Mapping[str, Any]],
-        owners: Mapping[str, str | None],
-        identity: str,
-    ) -> dict[str, Any]:
-        """Returns the description without a person. If a group loses its central picture, its first one replaces it."""
-        groups = []
-        for group in content["groups"]:
-            members = [row for row in kept if row["group"] == group["group"]]
-            if members:
-                first = {"central": members[0]["path"], "face": members[0]["face"]}
-                lost = owners.get(group["central"]) == identity
-                groups.append(group | {"faces": len(members)} | (first if lost else {}))
-        singles = sum(row["group"] is None for row in kept)
-        return content | {"groups": groups, "faces": len(kept), "singles": singles}
-
-    def _describe(self, kept: Sequence[Mapping[str, Any]]) -> None:
-        people = (None if row["group"] is None else str(row["group"]) for row in kept)
-        summary = asdict(summarize_part([row["path"] for row in kept], people))
-        write_json(self.path / FACES, read_json(self.path / FACES) | summary)
-
-    def _rows(self) -> list[dict[str, Any]]:
-        with open(self.path / GROUPED, encoding="ascii") as lines:
-            return [json.loads(line) for line in lines]
-
-    def _paths(self) -> list[str]:
-        """Returns the paths of all faces, and of central pictures that no longer belong to a face."""
-        paths = [str(row["path"]) for row in self._rows()]
-        central = [str(group["central"]) for group in read_json(self.path / GROUPS).get("groups", [])]
-        return paths + sorted(set(central) - set(paths))
-
-    def _people(self, paths: Sequence[str]) -> list[str | None]:
-        folders, files = find_person_folders(paths).people, people_by_file(paths)
-        return [folder or file for folder, file in zip(folders, files, strict=True)]
 
 
 class MapHolding:

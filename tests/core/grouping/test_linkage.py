@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.grouping import linkage as groups
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.linkage import (
     NONE,
     TooManyFacesError,
@@ -29,20 +30,65 @@ def _partition(labels: np.ndarray) -> set[frozenset[int]]:
     return {frozenset(np.flatnonzero(labels == label).tolist()) for label in set(labels.tolist()) - {NONE}}
 
 
-def _linked_slowly(rows: np.ndarray, photographs: np.ndarray, threshold: float) -> set[frozenset[int]]:
+def _linked_slowly(
+    rows: np.ndarray, photographs: np.ndarray, threshold: float, known: Constraints | None = None
+) -> set[frozenset[int]]:
     """The definition: join the two groups of the largest mean similarity, as long as it reaches the threshold."""
     similarity = rows.astype(np.float64) @ rows.T.astype(np.float64)
-    found = [frozenset([row]) for row in range(len(rows))]
+    known = known or Constraints.none(len(rows))
+    found, people = _blocks_slowly(known), known.people
+
+    def may_join(a: frozenset[int], b: frozenset[int]) -> bool:
+        named = [{people[row] for row in group} - {-1} for group in (a, b)]
+        return (
+            not set(photographs[sorted(a)]) & set(photographs[sorted(b)])
+            and not any((x in a and y in b) or (x in b and y in a) for x, y in known.apart.tolist())
+            and len(named[0] | named[1]) == max(map(len, named))
+        )
+
     while True:
         allowed = [
-            (similarity[np.ix_(sorted(a), sorted(b))].mean(), a, b)
-            for a, b in combinations(found, 2)
-            if not set(photographs[sorted(a)]) & set(photographs[sorted(b)])
+            (similarity[np.ix_(sorted(a), sorted(b))].mean(), a, b) for a, b in combinations(found, 2) if may_join(a, b)
         ]
         best = max(allowed, key=lambda each: each[0], default=(-2.0, frozenset[int](), frozenset[int]()))
         if best[0] < threshold:
             return set(found)
         found = [group for group in found if group not in best[1:]] + [best[1] | best[2]]
+
+
+def _blocks_slowly(known: Constraints) -> list[frozenset[int]]:
+    found = [{row} for row in range(len(known.people))]
+    for labels in (known.people, known.together):
+        for label in set(labels.tolist()) - {-1}:
+            members = set(np.flatnonzero(labels == label).tolist())
+            touched = [block for block in found if block & members]
+            found = [block for block in found if not block & members] + [set().union(*touched)]
+    return [frozenset(block) for block in found]
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_constraints_do_what_their_definition_says(threshold: float, seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    rows, photographs = _scattered(5, 7, 0.8, seed), rng.integers(0, 20, 35)
+    people, together = np.full(35, -1), np.full(35, -1)
+    people[rng.permutation(35)[:9]] = np.repeat([4, 2, 9], 3)
+    # No label connects two people.
+    free = np.flatnonzero(people == -1)
+    together[rng.permutation(free)[:8]] = np.repeat([0, 3], 4)
+    known = Constraints(people=people, together=together, apart=rng.integers(0, 35, (6, 2)))
+    found = _partition(linkage_groups(rows, photographs, threshold, known))
+    assert found == _linked_slowly(rows, photographs, threshold, known)
+    for label in (4, 2, 9):
+        assert any(set(np.flatnonzero(people == label).tolist()) <= group for group in found)
+
+
+def test_a_must_link_joins_two_faces_of_one_photograph_and_overrides_a_cannot_link() -> None:
+    rows, photographs = _scattered(2, 3, 0.2), np.array([0, 1, 2, 0, 3, 4])
+    together = np.array([7, -1, -1, 7, -1, -1])
+    known = Constraints(people=np.full(6, -1), together=together, apart=np.array([[0, 3]]))
+    groups_found = linkage_groups(rows, photographs, 0.99, known)
+    assert groups_found[0] == groups_found[3]
 
 
 @pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.3, 0.6, 0.9])

@@ -372,7 +372,8 @@ def test_a_classifier_loses_name_weights_and_template(tmp_path: Path) -> None:
 
 
 def test_groups_lose_the_links_and_the_lines(place: Path) -> None:
-    config = ClusterConfig(source=place / "whole.h5", faces=place / "faces", out=place / "groups", threshold=-1.0)
+    options = {"faces": place / "faces", "out": place / "groups", "threshold": -1.0, "review": 3}
+    config = ClusterConfig(source=place / "whole.h5", **options)
     cluster(config, Silent())
     (row,) = forget(place / "groups").rows
     assert (row.kind, row.removed, row.left, row.others) == ("groups", 3, 0, 15)

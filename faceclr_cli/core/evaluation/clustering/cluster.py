@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,64 +14,121 @@ from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.quality_columns import find_low_quality
 from faceclr_cli.core.embeddings.store import store_required_error
 from faceclr_cli.core.encoders.decision_rule import choose_rule
-from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult, Group, GroupedFace
+from faceclr_cli.core.evaluation.clustering.crop_photographs import describe_faces
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection, collect_faces
-from faceclr_cli.core.evaluation.clustering.group_folder import require_free, write_groups
+from faceclr_cli.core.evaluation.clustering.group_assignment import (
+    KnownGroups,
+    Labels,
+    assign_numbers,
+    recall_groups,
+)
+from faceclr_cli.core.evaluation.clustering.group_folder import open_groups, require_free, write_groups
+from faceclr_cli.core.evaluation.clustering.group_memory import GroupMemory, RememberedFace, RememberedGroup
+from faceclr_cli.core.evaluation.clustering.known_names import KnownNames, read_known_names
+from faceclr_cli.core.evaluation.clustering.link_plan import plan_links
+from faceclr_cli.core.evaluation.clustering.review import write_review
+from faceclr_cli.core.evaluation.clustering.review_questions import choose_questions
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.grouping import linkage as grouping
+from faceclr_cli.core.grouping.constraints import Constraints
+from faceclr_cli.core.grouping.looks import join_by_look
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores, cluster_scores
 from faceclr_cli.core.text import display_path
 
 
 def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
-    """Groups the faces of a store or a folder; writes a folder of links for each group if requested.
+    """Groups the faces of a store or a folder; writes or updates a folder of links for each group if requested.
 
     Raises:
-        ConfigError: No source was given, the encoder has no threshold and none was given, the output folder exists, or
-            there are too many faces for the method.
+        ConfigError: No source was given, the encoder has no threshold and none was given, the output folder exists
+            without groups, or there are too many faces for the method.
         DataError: The faces or pictures cannot be read, or the output folder cannot be written.
+        LockedError: Another run is updating the output folder.
         ModelError, FingerprintError: The encoder does not exist, or does not match the store or the faces.
     """
     if config.source is None:
         raise ConfigError(store_required_error("cluster"))
+    if config.gallery is not None and not config.gallery.exists():
+        raise DataError(f"--gallery {display_path(config.gallery)}: no such file or folder")
     if config.out is not None:
-        require_free(config.out, config.faces, config.source)
-    found = collect_faces(config, reporter)
-    result = _group_faces(config, found, reporter)
-    if config.out is None:
+        require_free(config)
+    with open_groups(config) as before:
+        if before is not None and before.summary:
+            text = f"{display_path(config.out or '')}: {', '.join(before.summary)} since the last run"
+            reporter.report(Notice(text=text))
+        found = collect_faces(config, reporter)
+        faces = describe_faces(found.rows, found.prepared)
+        memory = GroupMemory() if before is None else before.memory
+        names = read_known_names(config, found, faces, memory, reporter)
+        known = recall_groups(memory, faces, names)
+        grouped = _group_faces(config, found, faces, names, known, reporter)
+        if config.out is None:
+            return grouped.result
+        plan = plan_links(faces, grouped.numbers, known.matches, grouped.memory, before, found.faceless)
+        result = replace(
+            grouped.result,
+            new=int(np.count_nonzero(known.matches < 0)),
+            corrections=() if before is None else before.summary,
+        )
+        questions = None
+        if config.review and result.threshold is not None:
+            questions = choose_questions(found.rows.embeddings, grouped.numbers, plan, result.threshold, config.review)
+            result = replace(result, questions=len(questions))
+        result = write_groups(config, found, result, plan, is_update=before is not None, reporter=reporter)
+        write_review(config.out, questions)
         return result
-    missing = write_groups(config, found, result, reporter)
-    return replace(result, out=config.out, missing=missing)
 
 
-def _group_faces(config: ClusterConfig, found: FaceCollection, reporter: Reporter) -> ClusterResult:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Grouped:
+    """Groups with their numbers: -1 for single faces."""
+
+    result: ClusterResult
+    numbers: Labels
+    memory: GroupMemory
+
+
+def _group_faces(
+    config: ClusterConfig,
+    found: FaceCollection,
+    described: Sequence[RememberedFace],
+    names: KnownNames,
+    known: KnownGroups,
+    reporter: Reporter,
+) -> _Grouped:
     rows = found.rows
-    probabilities, threshold, meaning = np.full(len(rows), np.nan), None, None
-    groups = np.full(len(rows), grouping.NONE, np.int64)
+    gallery = np.empty((0, rows.dim), np.float32) if names.gallery is None else names.gallery.embeddings
+    embeddings = np.concatenate([rows.embeddings, gallery])
+    photographs = np.unique([face.photo for face in described], return_inverse=True)[1]
+    # The photographs of the gallery are others, even if the same file is among both.
+    photographs = np.concatenate([photographs, len(rows) + np.arange(len(gallery))])
     low = find_low_quality(rows, config.quality_limits, display_path(found.origin))
     # A zero embedding has no similarity to anything, so its face stays single.
-    some = np.flatnonzero(rows.embeddings.any(axis=1) & ~low)
-    embeddings, photographs = rows.embeddings[some], np.unique(rows.paths, return_inverse=True)[1][some]
+    some = np.flatnonzero(embeddings.any(axis=1) & ~np.append(known.removed | low, np.zeros(len(gallery), bool)))
     reporter.report(Notice(text=f"grouping {len(some):,} faces"))
+    labels, probabilities = np.full(len(embeddings), grouping.NONE, np.int64), np.full(len(rows), np.nan)
+    threshold, meaning = None, None
     if config.method == "hdbscan":
-        groups[some], probabilities[some] = grouping.dense_groups(embeddings, photographs, config.min_size)
+        labels[some], probabilities[some] = grouping.dense_groups(embeddings[some], photographs[some], config.min_size)
     else:
         # Each face is compared with all others, so the FAR is limited to one expected false match per face.
         rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=1 / max(1, len(some)))
         threshold, meaning = rule.threshold, rule.meaning
         try:
-            groups[some] = grouping.linkage_groups(embeddings, photographs, threshold)
+            labels[some] = _link(embeddings[some], photographs[some], threshold, known.constraints.take(some))
         except grouping.TooManyFacesError as error:
             raise ConfigError(
                 f"{display_path(found.origin)}: {error} by similarities above {threshold:.3f}, and average linkage is "
                 f"limited to {grouping.MOST_AT_ONCE:,}; use --method hdbscan or a higher --threshold"
             ) from error
-    numbers = grouping.number_groups(groups, config.min_size)
+    numbers, memory = assign_numbers(known, labels, config.min_size)
     distances = grouping.distances_to_groups(rows.embeddings, numbers)
     scored, scores = _scores(rows, numbers)
-    faces = _faces(rows, numbers, distances, probabilities)
-    return ClusterResult(
+    faces = _faces(rows, numbers, distances, probabilities, memory.groups)
+    ignored = sum(number != grouping.NONE and memory.groups[number].ignored for number in numbers.tolist())
+    result = ClusterResult(
         source=found.origin,
         encoder=found.encoder.name,
         method=config.method,
@@ -83,40 +140,55 @@ def _group_faces(config: ClusterConfig, found: FaceCollection, reporter: Reporte
         scores=scores,
         no_face=len(found.faceless),
         low_quality=int(low.sum()),
+        ignored=ignored + int(known.removed.sum()),
     )
+    return _Grouped(result=result, numbers=numbers, memory=memory)
+
+
+def _link(embeddings: NDArray[np.float32], photographs: Labels, threshold: float, known: Constraints) -> Labels:
+    groups = grouping.linkage_groups(embeddings, photographs, threshold, known)
+    return join_by_look(embeddings, photographs, groups, threshold, known)
 
 
 def _faces(
-    rows: Rows, numbers: NDArray[np.int64], distances: NDArray[np.float64], probabilities: NDArray[np.float64]
+    rows: Rows,
+    numbers: Labels,
+    distances: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    groups: Mapping[int, RememberedGroup],
 ) -> tuple[GroupedFace, ...]:
     seen, faces = Counter[str](), []
     for row, path in enumerate(rows.paths):
         seen[path] += 1
         box = rows.boxes[row].tolist()
-        single = numbers[row] == grouping.NONE
+        group = groups.get(int(numbers[row]))
+        single = group is None or group.ignored
         faces.append(
             GroupedFace(
                 path=path,
                 face=seen[path],
                 box=None if np.isnan(box).any() else tuple(box),
-                group=None if single else int(numbers[row]) + 1,
-                distance=None if single else float(distances[row]),
+                group=None if group is None or single else group.number,
+                distance=None if single or np.isnan(distances[row]) else float(distances[row]),
                 probability=None if single or np.isnan(probabilities[row]) else float(probabilities[row]),
+                name=group.folder if group is not None and group.is_named and not single else None,
             )
         )
     return tuple(faces)
 
 
 def _groups(faces: Sequence[GroupedFace]) -> tuple[Group, ...]:
+    """The groups, largest first."""
     members, several = defaultdict[int, list[GroupedFace]](list), Counter(face.path for face in faces)
     for face in faces:
         if face.group is not None:
             members[face.group].append(face)
     found = []
-    for number, those in sorted(members.items()):
+    for number, those in sorted(members.items(), key=lambda item: (-len(item[1]), item[0])):
         central = min(those, key=lambda face: face.distance or 0.0)
         which = central.face if several[central.path] > 1 else None
-        found.append(Group(number=number, faces=len(those), central=central.path, face=which))
+        name = central.name
+        found.append(Group(number=number, name=name, faces=len(those), central=central.path, face=which))
     return tuple(found)
 
 

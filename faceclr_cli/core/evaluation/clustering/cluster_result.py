@@ -17,7 +17,8 @@ class GroupedFace:
         path: Path of the picture, relative to the folder that was embedded.
         face: Number of the face in the photograph, from 1.
         box: x, y, width and height in pixels of the photograph; None for prepared faces.
-        group: Number of the group, from 1 for the largest; None for a single face.
+        group: Number of the group; None for a single face. A new folder of groups is numbered from 1 for the largest.
+        name: Name of the group's folder if it is not its number; None for a group without a name.
         distance: Mean cosine distance to the other faces of the group, 0 to 2; None for a single face.
         probability: HDBSCAN membership probability, 0 to 1; None for a single face and for linkage.
     """
@@ -28,6 +29,7 @@ class GroupedFace:
     group: int | None
     distance: float | None
     probability: float | None
+    name: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The face as a JSON object."""
@@ -36,6 +38,7 @@ class GroupedFace:
             "face": self.face,
             "box": None if self.box is None else [round(side, 1) for side in self.box],
             "group": self.group,
+            "name": self.name,
             "distance": None if self.distance is None else round(self.distance, 6),
             "probability": None if self.probability is None else round(self.probability, 6),
         }
@@ -46,20 +49,28 @@ class Group:
     """A group of faces that are assumed to show one person.
 
     Attributes:
-        number: Number of the group, from 1 for the largest.
+        number: Number of the group.
         faces: Number of faces.
         central: Path of the picture of the most central face.
         face: Number of that face in the photograph, from 1; None if the photograph has no other face.
+        name: Name of its folder if it is not the number.
     """
 
     number: int
     faces: int
     central: str
     face: int | None
+    name: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The group as a JSON object."""
-        return {"group": self.number, "faces": self.faces, "central": self.central, "face": self.face}
+        return {
+            "group": self.number,
+            "name": self.name,
+            "faces": self.faces,
+            "central": self.central,
+            "face": self.face,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +91,10 @@ class ClusterResult:
         low_quality: Number of faces below `--min-quality`, which stay single.
         out: The folder of links, or None.
         missing: Number of pictures that could not be linked because they do not exist.
+        ignored: Number of faces of people that the user ignores; they have no group.
+        new: Number of faces that the folder of links did not have before.
+        corrections: What the user had changed in the folder since the last run, such as `2 faces moved`.
+        questions: Number of questions written for `--review`, or None.
     """
 
     source: str
@@ -95,11 +110,15 @@ class ClusterResult:
     low_quality: int = 0
     out: Path | None = None
     missing: int = 0
+    ignored: int = 0
+    new: int = 0
+    corrections: tuple[str, ...] = ()
+    questions: int | None = None
 
     @property
     def singles(self) -> int:
-        """Number of faces without a group."""
-        return sum(face.group is None for face in self.faces)
+        """Number of faces without a group that are not ignored."""
+        return sum(face.group is None for face in self.faces) - self.ignored
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object, with the number of faces instead of the faces."""
@@ -117,4 +136,8 @@ class ClusterResult:
             "low_quality": self.low_quality,
             "out": None if self.out is None else str(self.out),
             "missing": self.missing,
+            "ignored": self.ignored,
+            "new": self.new,
+            "corrections": list(self.corrections),
+            "questions": self.questions,
         }

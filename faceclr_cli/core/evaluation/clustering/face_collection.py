@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.judging import BUILT_IN
+from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.datasets.face_sets import is_face_set
-from faceclr_cli.core.embeddings.crop_source import list_pictures
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures
+from faceclr_cli.core.embeddings.embedding_cache import COLLECTIONS, embed_remembered
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.quality_columns import required_level
 from faceclr_cli.core.embeddings.store import Store, is_store, read_store, read_store_of
@@ -38,6 +40,7 @@ class FaceCollection:
         model: Name of the encoder in messages.
         origin: The store or folder, as given by the user.
         fingerprint: How the faces were cropped.
+        prepared: The folder of prepared faces that were embedded, or None.
         faceless: Names of the pictures without a face; empty for a store, which does not record them.
     """
 
@@ -46,6 +49,7 @@ class FaceCollection:
     model: str
     origin: str
     fingerprint: Fingerprint
+    prepared: Path | None = None
     faceless: tuple[str, ...] = ()
 
 
@@ -115,18 +119,34 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
     quality = required_level(config.quality_limits)
     options = EmbedConfig(faces=source, model=config.model or BUILT_IN, face=choice, null=config.null, quality=quality)
     listing = list_pictures(options, source, encoder.fingerprint, reporter)
-    block = embed_listing(listing, choice, encoder, reporter, quality=quality)
-    if not len(block.rows):
-        raise DataError(f"{display_path(source)}: no face found in any picture (first: {block.failures[0]})")
-    with_face = set(block.rows.paths)
+    rows, failures = _embed(config, options, listing, encoder, reporter)
+    if not len(rows):
+        raise DataError(f"{display_path(source)}: no face found in any picture (first: {failures[0]})")
+    with_face = set(rows.paths)
     return FaceCollection(
-        rows=block.rows,
+        rows=rows,
         encoder=encoder,
         model=config.model or BUILT_IN,
         origin=str(source),
         fingerprint=listing.crops or encoder.fingerprint,
+        prepared=source if prepared else None,
         faceless=tuple(photo.name for photo in listing.photos if photo.name not in with_face),
     )
+
+
+def _embed(
+    config: ClusterConfig, options: EmbedConfig, listing: Listing, encoder: Encoder, reporter: Reporter
+) -> tuple[Rows, Sequence[str]]:
+    """Embeds the pictures; only new ones if a folder of groups is kept."""
+    source = config.source or Path()
+    if config.out is None or source == STANDARD_INPUT:
+        block = embed_listing(listing, options.face, encoder, reporter, quality=options.quality)
+        return block.rows, block.failures
+    rows = embed_remembered(COLLECTIONS, source, listing, options, encoder, reporter)
+    # A store has the rows in the order in which they were embedded.
+    place = {photo.name: number for number, photo in enumerate(listing.photos)}
+    kept = [row for row, path in enumerate(rows.paths) if path in place]
+    return rows.take(sorted(kept, key=lambda row: place[rows.paths[row]])), ()
 
 
 def _read_collection(path: Path, config: ClusterConfig) -> FaceCollection:
@@ -141,8 +161,11 @@ def _read_collection(path: Path, config: ClusterConfig) -> FaceCollection:
         encoder = StoredEncoder.of(store)
     if not len(store):
         raise DataError(f"{display_path(path)}: contains no faces")
+    named = store.config.get("faces")
+    folder = config.faces or (Path(named) if isinstance(named, str) and "\0" not in named else None)
     return FaceCollection(
         rows=store,
+        prepared=folder if folder is not None and is_face_set(folder) else None,
         encoder=encoder,
         model=config.model or display_path(store.encoder),
         origin=str(path),

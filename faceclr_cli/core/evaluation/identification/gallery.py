@@ -10,25 +10,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.datasets.face_sets import is_face_set
-from faceclr_cli.core.embeddings.crop_source import list_pictures
-from faceclr_cli.core.embeddings.embedding_cache import embed_gallery
 from faceclr_cli.core.embeddings.embedding_rows import Rows, select_named_rows
-from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.gallery_rows import read_gallery_rows
 from faceclr_cli.core.embeddings.quality_columns import find_low_quality, required_level
-from faceclr_cli.core.embeddings.store import is_store, read_store_of
-from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.decision_rule import DEFAULT_FALSE_ALARM_RATE, Rule, choose_rule
-from faceclr_cli.core.errors import ConfigError, DataError, LockedError, NoFaceError
+from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.identification.classifier_gallery import ClassifierGallery, load_classifier_gallery
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.people_classifier import is_classifier
 from faceclr_cli.core.evaluation.identification.template_faces import template_gallery
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.faces.detect import Choice
 from faceclr_cli.core.metrics.gallery_search import PeopleIndex
 from faceclr_cli.core.metrics.open_set import FalseAlarms, bounded_false_alarms, gallery_false_alarms
 from faceclr_cli.core.text import display_path
@@ -150,7 +143,9 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
         layer: ClassifierGallery = load_classifier_gallery(path, encoder, config)
         return layer
     choose_rule(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
-    rows = _without_low_quality(_rows(config, path, encoder, reporter), config, display_path(path), reporter)
+    quality = required_level(config.quality_limits)
+    rows = read_gallery_rows(path, config.gallery_face, config.model, encoder, reporter, quality=quality)
+    rows = _without_low_quality(rows, config, display_path(path), reporter)
     if config.template is not None:
         index, people, templates, hashes = template_gallery(rows, config, path, reporter)
         rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(templates))
@@ -176,32 +171,3 @@ def _without_low_quality(rows: Rows, config: IdentifyConfig, origin: str, report
         text = f"{origin}: {low.sum()} of {len(rows)} faces are below --min-quality and are skipped"
         reporter.report(Notice(text=text, level="warning"))
     return rows.take(np.flatnonzero(~low)) if low.any() else rows
-
-
-def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Reporter) -> Rows:
-    """The faces of a store or a folder.
-
-    One face per photograph by default, since the other people in it would get the same name.
-    """
-    choice: Choice = config.gallery_face or "largest"
-    if is_store(path):
-        store = read_store_of(path, encoder, config.model)
-        return choose_faces(store, choice, display_path(path), reporter, option="--gallery-face")
-    if not path.exists():
-        raise DataError(f"{display_path(path)}: no such file or folder")
-    if config.gallery_face is not None and is_face_set(path):
-        raise ConfigError(f"--gallery-face: {display_path(path)} contains prepared faces; omit the option")
-    quality = required_level(config.quality_limits)
-    options = EmbedConfig(faces=path, model=config.model, face=choice, quality=quality)
-    listing = list_pictures(options, path, encoder.fingerprint, reporter)
-    try:
-        return embed_gallery(path, listing, options, encoder, reporter)
-    except NoFaceError:
-        raise
-    except (OSError, LockedError, DataError) as error:
-        text = f"{display_path(path)}: the cache cannot be used, so all pictures are embedded again: {error}"
-        reporter.report(Notice(text=text, level="warning"))
-    block = embed_listing(listing, choice, encoder, reporter, quality=quality)
-    if not len(block.rows):
-        raise NoFaceError(f"{display_path(path)}: no face found in any picture (first: {block.failures[0]})")
-    return block.rows

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.decode import Picture
+from faceclr_cli.core.plots.face_square import face_square
 from faceclr_cli.core.sources.file_trees import leads_out, read_file
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import cores
@@ -24,8 +24,6 @@ from faceclr_cli.core.workers.capacity import cores
 _LARGE, _SMALL = 64, 48
 _MANY = 5000
 """Number of faces above which thumbnails are smaller, to limit the size of the page."""
-_AROUND = 1.3
-"""Side of the thumbnail's square, as a multiple of the longer side of the detector's box."""
 
 Thumbnail = NDArray[np.uint8] | None
 
@@ -76,21 +74,6 @@ def _thumbnail(rows: Rows, root: Path, side: int, number: int) -> Thumbnail:
         data = read_file(root / name)
         if hashlib.sha256(data).hexdigest() != rows.content_hashes[number]:
             return None
-        return _square(Picture(data, root / name), rows.boxes[number], side)
+        return face_square(Picture(data, root / name), rows.boxes[number], side)
     except (DataError, OSError):
         return None
-
-
-def _square(picture: Picture, box: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
-    """The face with a margin, or the whole picture if there is no box, since it is then a prepared face."""
-    longest = max(picture.header.width, picture.header.height)
-    shown_side = _AROUND * float(max(box[2:])) if np.isfinite(box).all() else longest
-    shrink = picture.shrink_to(round(side * longest / max(shown_side, 1.0)))
-    image = picture.pixels(shrink)
-    if np.isfinite(box).all():
-        middle, reach = (box[:2] + box[2:] / 2) / shrink, max(1, round(shown_side / shrink / 2))
-        # Pad the picture, since the square may extend beyond its edge.
-        framed = cv2.copyMakeBorder(image, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-        left, top = (np.clip(middle, 0, image.shape[1::-1]).round()).astype(int)
-        image = np.asarray(framed[top : top + 2 * reach, left : left + 2 * reach], np.uint8)
-    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,95 @@
+"""What is known about faces before they are grouped: which belong together, and which do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+Labels = NDArray[np.int64]
+
+UNKNOWN = -1
+"""The label of a face of which nothing is known."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Constraints:
+    """Must-links and cannot-links of faces.
+
+    A must-link takes precedence over a cannot-link, and over the rule that a person is in a photograph only once.
+
+    Attributes:
+        people: Faces with the same label are one person, faces with different labels are different people; `UNKNOWN`
+            for all others. Shape: (faces,).
+        together: Faces with the same label belong together, as with `people`, but groups with different labels may
+            still be joined. Shape: (faces,).
+        apart: Pairs of faces of different people. Shape: (pairs, 2).
+    """
+
+    people: Labels
+    together: Labels
+    apart: Labels
+
+    @classmethod
+    def none(cls, faces: int) -> Self:
+        """No constraints."""
+        unknown = np.full(faces, UNKNOWN, np.int64)
+        return cls(people=unknown, together=unknown, apart=np.empty((0, 2), np.int64))
+
+    def blocks(self) -> Labels:
+        """The block of each face: faces that must-links connect have the same. Numbered from 0. Shape: (faces,)."""
+        faces = np.arange(len(self.people))
+        first = faces.copy()
+        sources, targets = [], []
+        for labels in (self.people, self.together):
+            known = np.flatnonzero(labels != UNKNOWN)
+            _, starts, places = np.unique(labels[known], return_index=True, return_inverse=True)
+            sources.append(known)
+            targets.append(first[known[starts]][places])
+        edges = np.concatenate(sources), np.concatenate(targets)
+        graph = coo_matrix((np.ones(len(edges[0]), bool), edges), shape=(len(faces), len(faces)))
+        return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+
+    def take(self, faces: Labels) -> Self:
+        """The constraints between some of the faces, in their order."""
+        place = np.full(len(self.people), UNKNOWN, np.int64)
+        place[faces] = np.arange(len(faces))
+        apart = place[self.apart]
+        return type(self)(
+            people=self.people[faces],
+            together=self.together[faces],
+            apart=apart[(apart != UNKNOWN).all(axis=1)].reshape(-1, 2),
+        )
+
+    def forbidden(self, blocks: Labels, photographs: Labels) -> NDArray[np.bool_]:
+        """Which blocks may not be joined.
+
+        Args:
+            blocks: The block of each face, from 0. Shape: (faces,).
+            photographs: Index of the photograph of each face. Shape: (faces,).
+
+        Returns:
+            A symmetric matrix, False on its diagonal. Shape: (blocks, blocks).
+        """
+        count = int(blocks.max(initial=-1)) + 1
+        photo = np.unique(photographs, return_inverse=True)[1]
+        shows = coo_matrix(
+            (np.ones(len(photo), np.int32), (blocks, photo)), shape=(count, int(photo.max(initial=-1)) + 1)
+        )
+        shows = shows.tocsr()
+        shared = (shows @ shows.T).tocoo()
+        matrix = np.zeros((count, count), bool)
+        matrix[shared.row, shared.col] = True
+        person = np.full(count, UNKNOWN, np.int64)
+        known = self.people != UNKNOWN
+        person[blocks[known]] = self.people[known]
+        named = np.flatnonzero(person != UNKNOWN)
+        matrix[np.ix_(named, named)] |= person[named][:, None] != person[named][None, :]
+        left, right = blocks[self.apart].T
+        matrix[left, right] = matrix[right, left] = True
+        np.fill_diagonal(matrix, False)
+        return matrix

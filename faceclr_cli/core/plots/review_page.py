@@ -1,0 +1,124 @@
+"""Page on which a user answers questions about groups of faces; it saves the answers as a table."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.text import display_path
+
+_HERE = Path(__file__)
+_QUALITY = 82
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReviewSide:
+    """A group of faces.
+
+    Attributes:
+        name: Its name.
+        size: Number of its faces.
+        pictures: Some of its faces, square RGB; None for a picture that cannot be read.
+    """
+
+    name: str
+    size: int
+    pictures: Sequence[NDArray[np.uint8] | None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReviewTask:
+    """A question.
+
+    Attributes:
+        cells: The cells of its row in the table, without the answer. The second is the question.
+        answers: The possible answers, two or three.
+        answer: The answer given so far, or empty.
+        face: The face that the question is about, or None if it is about the two groups.
+        sides: The two groups.
+    """
+
+    cells: Sequence[str]
+    answers: Sequence[str]
+    answer: str
+    face: NDArray[np.uint8] | None
+    sides: Sequence[ReviewSide]
+
+
+def write_review_page(
+    path: Path, tasks: Sequence[ReviewTask], columns: Sequence[str], *, file_name: str, folder: str
+) -> None:
+    """Writes the page; the same arguments give the same bytes.
+
+    Names may contain anything: they are stored as data, not as markup. A content security policy blocks other scripts
+    and all network requests.
+
+    Args:
+        path: Output file.
+        tasks: The questions.
+        columns: The header of the table, the last of which is the answer.
+        file_name: Name of the file that the page saves.
+        folder: The folder that the file must be put into.
+    """
+    data = {
+        "columns": list(columns),
+        "file": file_name,
+        "folder": display_path(folder),
+        "tasks": [
+            {
+                "cells": [_plain(cell) for cell in task.cells],
+                "answers": list(task.answers),
+                "answer": task.answer,
+                "face": None if task.face is None else _encoded(task.face),
+                "sides": [
+                    {
+                        "name": display_path(side.name),
+                        "size": side.size,
+                        "pictures": [None if each is None else _encoded(each) for each in side.pictures],
+                    }
+                    for side in task.sides
+                ],
+            }
+            for task in tasks
+        ],
+    }
+    path.write_text(_filled(data), encoding="utf-8")
+
+
+def _plain(cell: str) -> str:
+    """Names of files that are not UTF-8 cannot be in a page; such a row is not recognized when it comes back."""
+    return cell.encode("utf-8", "replace").decode("utf-8")
+
+
+def _encoded(picture: NDArray[np.uint8]) -> str:
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise ValueError(f"a picture of {picture.shape} cannot be written as JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+
+
+def _filled(data: object) -> str:
+    style, script = (_HERE.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".css", ".js"))
+    # Scripts and styles are allowed by digest, so that injected markup cannot run.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = _HERE.with_suffix(".html").read_text(encoding="utf-8")
+    # Only `<` could end the script element that contains the data. The data is last: it may look like a placeholder.
+    content = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    for name, text in (("policy", policy), ("style", style), ("script", script), ("data", content)):
+        page = page.replace(f"{{{{{name}}}}}", text, 1)
+    return page
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
