@@ -74,7 +74,7 @@ def propose(store: Store, names: Names, min_odds: float) -> tuple[Proposal, ...]
 
 
 def row(
-    title: str, found: Sequence[Proposal], paths: Sequence[str], truth: Names, changed: Changed, rows: Names
+    title: str, found: Sequence[Proposal], paths: Sequence[str], truth: Names, changed: Changed, rows: NDArray[np.int64]
 ) -> str:
     """Precision, recall and the share moved to the right person, of the faces of some rows."""
     intruders = {each.face: each for each in found if each.what == "intruder"}

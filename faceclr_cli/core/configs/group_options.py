@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from faceclr_cli.core.configs.fields import option
 
 
-def groups_option(panel: str) -> Path | None:
-    """The field of `--groups`."""
+def groups_option(panel: str) -> Any:
+    """Declares the option `--groups`."""
     return option(
         None,
         metavar="FILE",
@@ -18,8 +19,8 @@ def groups_option(panel: str) -> Path | None:
     )
 
 
-def groups_plot_option(panel: str) -> Path | None:
-    """The field of `--groups-plot`."""
+def groups_plot_option(panel: str) -> Any:
+    """Declares the option `--groups-plot`."""
     return option(
         None,
         metavar="FILE",

@@ -51,7 +51,8 @@ class LabelOdds:
     @property
     def best(self) -> Rows:
         """The rival with the highest ratio. Shape: (N,)."""
-        return self.rivals[np.arange(len(self.own)), self.ratios.argmax(axis=1)]
+        best: Rows = self.rivals[np.arange(len(self.own)), self.ratios.argmax(axis=1)]
+        return best
 
 
 def log_ratio(match: Logistic, affinities: Floats) -> Floats:

@@ -147,11 +147,11 @@ def _report(figure: Figure, panels: GroupPanels, top: float, height: float) -> N
         (panels.fmr, panels.all_fmr, _FMR_COLOR, "FMR: share of impostor pairs accepted"),
         (panels.fnmr, panels.all_fnmr, _FNMR_COLOR, "FNMR: share of genuine pairs rejected"),
     )
-    for place, (rates, whole, color, label) in enumerate(kinds):
-        start = left + place * (_RATES + _GAP)
+    for number, (rates, whole, rate_color, label) in enumerate(kinds):
+        start = left + number * (_RATES + _GAP)
         axes = figure.add_axes((start / width, box[0], _RATES / width, box[1]), facecolor=PAPER)
-        _rates(axes, rates, whole, color, label)
-        axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names), size=_TYPE, parse_math=False)
+        _rates(axes, rates, whole, rate_color, label)
+        axes.set_yticks(range(len(names)), names if number == 0 else [""] * len(names), size=_TYPE, parse_math=False)
     start = left + 2 * (_RATES + _GAP) + _width(panels)
     _heat_map(figure, panels, names, start, box)
 

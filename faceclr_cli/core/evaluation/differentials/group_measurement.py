@@ -240,7 +240,8 @@ def _usual_far(within: Sequence[Sequence[int]], fars: Collection[float] = USUAL_
 
 def _pairs_within(column: GroupColumn, impostors: NDArray[np.int64]) -> list[int]:
     one, other = column.numbers[impostors]
-    return np.bincount(one[(one == other) & (one >= 0)], minlength=len(column.names)).tolist()
+    pairs: list[int] = np.bincount(one[(one == other) & (one >= 0)], minlength=len(column.names)).tolist()
+    return pairs
 
 
 def _all_pairs_within(column: GroupColumn, people: NDArray[np.int64]) -> list[int]:
