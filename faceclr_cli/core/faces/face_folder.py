@@ -9,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import read_bytes
@@ -30,8 +33,32 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 class CropContainer(Protocol):
     """Reads crops that are not files; see `sources.containers`."""
 
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The names of the people, sorted."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
+        ...
+
+    @property
+    def stamp(self) -> str:
+        """Changes with the path and the content of the container."""
+        ...
+
+    @property
+    def is_random(self) -> bool:
+        """True if any crop is read as fast as the next one."""
+        ...
+
     def read(self, place: int) -> bytes:
         """Returns an encoded crop."""
+        ...
+
+    def number(self, place: int) -> int:
+        """Returns the number by which messages name a crop."""
         ...
 
     def size(self, place: int) -> int:
@@ -91,7 +118,17 @@ class FaceFolder:
     @property
     def people(self) -> tuple[str, ...]:
         """The names of the people, without duplicates, sorted."""
+        if self.container is not None:
+            return self.container.people
         return tuple(sorted({name for name in self.identities if name is not None}))
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
+        if self.container is not None:
+            return self.container.labels
+        position = {name: index for index, name in enumerate(self.people)}
+        return np.array([-1 if name is None else position[name] for name in self.identities], dtype=np.int64)
 
 
 def is_face_folder(root: Path) -> bool:

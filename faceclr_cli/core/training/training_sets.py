@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.distill import DistillConfig
-from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
-from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
-from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
+from faceclr_cli.core.configs.train import LabeledConfig, Pixels, TrainConfig
+from faceclr_cli.core.datasets.face_sets import find_face_set, open_face_set
+from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures, remember
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
-from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
+from faceclr_cli.core.datasets.pixel_choice import open_pixels
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import FaceFolder
@@ -103,7 +103,8 @@ def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -
         DataError: A folder is missing, unreadable or empty, or contains photographs instead of prepared faces.
     """
     lfw = config.lfw if isinstance(config, LabeledConfig) else None
-    if lfw is not None and not is_face_set(lfw):
+    pictures = None if lfw is None else find_face_set(lfw)
+    if lfw is not None and pictures is None:
         raise DataError(
             f"--lfw {display_path(lfw)}: not a folder of prepared faces; prepare it like the training faces: "
             f"faceclr prepare {display_path(lfw)} -o {display_path(lfw.with_name(lfw.name + '-faces'))}"
@@ -111,20 +112,20 @@ def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -
     return FaceListing(
         data=tuple(map(open_face_set, data)),
         val=tuple(map(open_face_set, val)),
-        lfw=None if lfw is None else open_face_set(lfw),
+        lfw=pictures,
     )
 
 
-def decode_listing(listing: FaceListing, reporter: Reporter) -> OpenFaces:
-    """Decodes the listed folders; folders that are already packed are opened.
+def decode_listing(listing: FaceListing, pixels: Pixels, reporter: Reporter) -> OpenFaces:
+    """Decodes the listed folders, or prepares to decode them in step with training; see `open_pixels`.
 
     Raises:
         DataError: A picture is damaged, or the crops of two folders were prepared differently.
     """
     return OpenFaces(
-        data=_pack_and_join(listing.data, reporter),
-        val=_pack_and_join(listing.val, reporter) if listing.val else None,
-        lfw=None if listing.lfw is None else _pack_and_join([listing.lfw], reporter),
+        data=_pack_and_join(listing.data, pixels, reporter),
+        val=_pack_and_join(listing.val, pixels, reporter) if listing.val else None,
+        lfw=None if listing.lfw is None else _pack_and_join([listing.lfw], pixels, reporter),
     )
 
 
@@ -134,11 +135,11 @@ def open_face_folders(folders: Sequence[Path], reporter: Reporter) -> JoinedFace
     Raises:
         DataError: A folder is missing or unreadable, or the crops of two folders were prepared differently.
     """
-    return _pack_and_join([open_face_set(folder) for folder in folders], reporter)
+    return _pack_and_join([open_face_set(folder) for folder in folders], "auto", reporter)
 
 
-def _pack_and_join(folders: Sequence[FaceFolder], reporter: Reporter) -> JoinedFaces:
-    return join([(folder.root, open_packed(folder, reporter)) for folder in folders])
+def _pack_and_join(folders: Sequence[FaceFolder], pixels: Pixels, reporter: Reporter) -> JoinedFaces:
+    return join([(folder.root, open_pixels(folder, pixels, reporter)) for folder in folders])
 
 
 def open_sets(
@@ -159,11 +160,11 @@ def open_sets(
     """
     trained, new_people, known_people, lfw = faces.data, faces.val, None, None
     if new_people is None:
-        kept, held = hold_out(trained, config.hold_out, config.seed)
+        kept, held = remember(hold_out, trained, config.hold_out, config.seed)
         if len(held):
             trained, new_people = trained.take(kept), trained.take(held)
     if isinstance(config, CenterConfig):
-        kept, held = hold_out_pictures(trained, config.hold_out, config.seed)
+        kept, held = remember(hold_out_pictures, trained, config.hold_out, config.seed)
         if len(held):
             # Every person keeps some training pictures, so people and their order do not change.
             labels = trained.labels[held]
