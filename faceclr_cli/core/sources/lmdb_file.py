@@ -155,7 +155,7 @@ def _parse(value: memoryview) -> tuple[int, int, int]:
     size = int.from_bytes(value[2:start], "big")
     at = start + size
     kind = value[at]
-    if kind < 0x80:
+    if kind < 0x80 and len(value) == at + 1:
         return start, size, kind
     width, signed = _NUMBERS.get(kind) or _SIGNED.get(kind) or (0, False)
     if not width or len(value) != at + 1 + width:
