@@ -91,7 +91,7 @@ def hold_out_pictures(faces: JoinedFaces, share: float, seed: int) -> tuple[NDAr
     # Take one picture of each person before a second one of anyone.
     drawn = drawn[np.lexsort((keys[order[drawn]], place[drawn]))][:_MAX_HELD_OUT]
     held = np.sort(order[drawn]).astype(np.int64)
-    return np.delete(np.arange(len(faces)), held), held
+    return _others(len(faces), held), held
 
 
 def remember(
@@ -112,13 +112,19 @@ def remember(
     with suppress(OSError, ValueError):
         held = np.frombuffer((cache_folder() / name).read_bytes(), "<i8").astype(np.int64)
         if not len(held) or (held[0] >= 0 and held[-1] < len(faces)):
-            return np.delete(np.arange(len(faces)), held), held
+            return _others(len(faces), held), held
     kept, held = function(faces, share, seed)
     with suppress(OSError):
         with atomic_path(cache_folder() / name) as temporary:
             temporary.write_bytes(held.astype("<i8").tobytes())
         evict(cache_folder() / name, keep=_MOST_REMEMBERED)
     return kept, held
+
+
+def _others(count: int, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    is_kept = np.ones(count, dtype=bool)
+    is_kept[held] = False
+    return np.flatnonzero(is_kept)
 
 
 def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

@@ -166,13 +166,18 @@ class JoinedFaces:
             IndexError: An index is out of range.
         """
         labels, rows = self.labels[indices], self.rows[indices]
-        left = np.unique(labels[labels >= 0])
+        present = np.zeros(len(self.people) + 1, dtype=bool)
+        present[labels] = True  # The last place is that of unknown people, whose label is -1.
+        left = np.flatnonzero(present[:-1])
+        if len(left) < len(self.people):
+            position = np.append(np.cumsum(present[:-1]) - 1, -1)
+            labels = position[labels]
         sources = _no_sources(len(rows)) if len(self.packed) == 1 else self.sources[indices]
         return replace(
             self,
             sources=sources,
             rows=rows,
-            labels=np.where(labels < 0, -1, np.searchsorted(left, labels)),
+            labels=labels,
             people=tuple(self.people[label] for label in left.tolist()),
             paths=self.paths.take(sources, rows)
             if isinstance(self.paths, JoinedPaths)
@@ -205,7 +210,7 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
     people: list[str] = []
     labels: list[NDArray[np.int64]] = []
     for name, (_, faces) in zip(names, folders, strict=True):
-        labels.append(np.where(faces.labels < 0, -1, faces.labels + len(people)))
+        labels.append(faces.labels if not people else np.where(faces.labels < 0, -1, faces.labels + len(people)))
         people.extend(name + person for person in faces.people)
     sizes = [len(faces) for _, faces in folders]
     sources = _no_sources(sizes[0]) if len(sizes) == 1 else np.repeat(np.arange(len(sizes)), sizes)
@@ -219,7 +224,7 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
         packed=tuple(faces.crops for _, faces in folders),
         sources=sources,
         rows=rows,
-        labels=np.concatenate(labels),
+        labels=labels[0] if len(labels) == 1 else np.concatenate(labels),
         people=tuple(people),
         paths=paths,
         fingerprint=_common_fingerprint([faces.fingerprint for _, faces in folders]),

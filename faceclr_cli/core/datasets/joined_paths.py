@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.sources.container_index import NameTable
 
+_BLOCK = 65536
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class JoinedPaths(Sequence[str]):
@@ -62,7 +64,8 @@ class JoinedPaths(Sequence[str]):
             digest.update(f"{prefix}\n{own}\n".encode(errors="surrogateescape"))
         if len(self.names) > 1:
             digest.update(_bytes(self.sources))
-        digest.update(_bytes(self.rows))
+        for start in range(0, len(self.rows), _BLOCK):
+            digest.update(_bytes(self.rows[start : start + _BLOCK]))
         return digest.hexdigest()
 
 

@@ -21,7 +21,7 @@ _SHARE_OF_DISK = 0.25
 def open_pixels(folder: FaceFolder, pixels: Pixels, reporter: Reporter) -> PackedFaces:
     """Opens faces for training, decoded in the cache or to be decoded in step with training, and says which.
 
-    The pixels are the same. Decoded faces take a hundredth of the computing time and about ten times the space.
+    The pixels are the same. Decoded faces take no computing time during training, and about ten times the space.
 
     Args:
         folder: The faces.

@@ -1,7 +1,7 @@
 """The index of a container: where each picture is, whose it is, and what it is called.
 
-It is made once and kept in the user's cache, so that a container of millions of pictures opens at once. The columns are
-memory-mapped, and names stay in the file until they are asked for.
+It is made once and kept in the user's cache, so that a container of millions of pictures opens at once. The people of the
+pictures are memory-mapped; all else stays in the file until it is asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +34,23 @@ _LENGTH = struct.Struct("<Q")
 _ALIGNED = 64
 _BLOCK = 65536  # Names that are read together.
 
-COLUMNS = {"file": "<u2", "key": "<i8", "offset": "<i8", "size": "<u4", "person": "<i4"}
-"""What is known of a picture: its file in the container, its key, where it is, its size in bytes, its person or -1."""
+_ROW = struct.Struct("<HqqI")
 
-Columns = Mapping[str, NDArray[Any]]
-"""Columns by name, each of length N."""
+
+class Row(NamedTuple):
+    """Where a picture is.
+
+    Attributes:
+        file: Number of its file in the container.
+        key: Its key.
+        offset: Its position in the file.
+        size: Its size in bytes.
+    """
+
+    file: int
+    key: int
+    offset: int
+    size: int
 
 
 class NameTable(Sequence[str]):
@@ -124,25 +136,30 @@ class ContainerIndex:
     """The pictures of a container.
 
     Attributes:
-        columns: The `COLUMNS`, read-only and memory-mapped, so that only those in use take memory.
+        persons: Index into `people` of each picture's person, -1 if unknown, memory-mapped. Shape: (N,).
         people: The names of the people, sorted.
         names: The path of each picture inside the container, `<person>/<file>`.
         flaw: What of the container cannot be read, or None.
         path: The index in the cache; None if it is in a file without a name.
+        file: The file of the index.
+        start: Position of the first row in the file.
     """
 
-    columns: Columns
+    persons: NDArray[np.int32]
     people: tuple[str, ...]
     names: NameTable
     flaw: str | None
     path: Path | None
+    file: BinaryIO
+    start: int
 
     def __len__(self) -> int:
-        return len(self.columns["person"])
+        return len(self.persons)
 
-    def row(self, place: int) -> dict[str, int]:
-        """Returns what is known of a picture."""
-        return {name: int(column[place]) for name, column in self.columns.items()}
+    def row(self, place: int) -> Row:
+        """Returns where a picture is. It is read from the file, since a mapped page of it would stay in memory."""
+        place = range(len(self))[place]
+        return Row._make(_ROW.unpack(read_at(self.file, self.start + place * _ROW.size, _ROW.size)))
 
     def has_mark(self, name: str) -> bool:
         """Returns True if `set_mark` was called for this index, now or by an earlier run."""
@@ -160,13 +177,13 @@ class ContainerListing:
     """What a container says of its pictures, before it is indexed.
 
     Attributes:
-        columns: The `COLUMNS`, except the person; those left out are zero.
+        columns: The fields of a `Row`; those left out are zero.
         identities: The person of each picture, or None.
         names: The path of each picture inside the container.
         flaw: What of the container cannot be read, or None.
     """
 
-    columns: Columns
+    columns: Mapping[str, Sequence[int] | NDArray[Any]]
     identities: Sequence[str | None]
     names: Iterable[str]
     flaw: str | None
@@ -236,7 +253,9 @@ def _write(file: BinaryIO, listing: ContainerListing) -> None:
     place = {name: number for number, name in enumerate(people)}
     count = len(identities)
     persons = np.fromiter((-1 if name is None else place[name] for name in identities), "<i4", count)
-    columns = {"person": persons, **listing.columns}
+    rows = np.zeros(count, [("file", "<u2"), ("key", "<i8"), ("offset", "<i8"), ("size", "<u4")])
+    for name, values in listing.columns.items():
+        rows[name] = values
     digest, ends, blob, total = hashlib.sha256(), np.empty(count, "<i8"), bytearray(), 0
     for number, name in enumerate(listing.names):
         encoded = name.encode("utf-8", "surrogateescape")
@@ -245,9 +264,12 @@ def _write(file: BinaryIO, listing: ContainerListing) -> None:
         total += len(encoded)
         ends[number] = total
     parts: dict[str, bytes | bytearray] = {
-        name: np.asarray(columns.get(name, np.zeros(count)), kind).tobytes() for name, kind in COLUMNS.items()
+        "persons": persons.tobytes(),
+        "rows": rows.tobytes(),
+        "ends": ends.tobytes(),
+        "names": blob,
+        "people": "\0".join(people).encode("utf-8", "surrogateescape"),
     }
-    parts |= {"ends": ends.tobytes(), "names": blob, "people": "\0".join(people).encode("utf-8", "surrogateescape")}
     about = {"count": count, "people": len(people), "flaw": listing.flaw, "digest": digest.hexdigest()}
     start, places = 0, {}
     for name, part in parts.items():
@@ -270,17 +292,16 @@ def _read(file: BinaryIO, path: Path | None) -> ContainerIndex:
     end = max(start + size for start, size in places.values())
     if os.fstat(file.fileno()).st_size < end:
         raise ValueError("the index is damaged")
-    columns = {
-        name: np.memmap(file, kind, "r", places[name][0], (count,)) if count else np.empty(0, kind)
-        for name, kind in COLUMNS.items()
-    }
+    persons = np.memmap(file, "<i4", "r", places["persons"][0], (count,)) if count else np.empty(0, "<i4")
     names = read_at(file, *places["people"]).decode("utf-8", "surrogateescape")
     return ContainerIndex(
-        columns=columns,
+        persons=persons,
         people=tuple(names.split("\0")) if header["people"] else (),
         names=NameTable(file, count, places["ends"][0], places["names"][0], str(header["digest"])),
         flaw=header["flaw"],
         path=path,
+        file=file,
+        start=places["rows"][0],
     )
 
 

@@ -17,6 +17,7 @@ from faceclr_cli.core.sources.container_index import (
     ContainerIndex,
     ContainerListing,
     NameTable,
+    Row,
     container_stamp,
     index_path,
     open_index,
@@ -46,7 +47,7 @@ class _Reader(Protocol):
         """
         ...
 
-    def read(self, row: dict[str, int], place: int) -> bytes:
+    def read(self, row: Row, place: int) -> bytes:
         """Returns the encoded picture, given its row of the index."""
         ...
 
@@ -91,7 +92,7 @@ class Container:
     @property
     def labels(self) -> NDArray[np.int64]:
         """Index into `people` of the person of each picture, -1 if it has no label. Shape: (N,)."""
-        return self.index.columns["person"].astype(np.int64)
+        return self.index.persons.astype(np.int64)
 
     @property
     def names(self) -> NameTable:
@@ -100,7 +101,7 @@ class Container:
 
     def identity(self, place: int) -> str | None:
         """Returns the name of the person, or None if the picture has no label."""
-        person = int(self.index.columns["person"][place])
+        person = int(self.index.persons[place])
         return None if person < 0 else self.index.people[person]
 
     def name(self, place: int) -> str:
@@ -109,11 +110,11 @@ class Container:
 
     def number(self, place: int) -> int:
         """Returns the number by which messages name a picture: its key, or its place if it has none."""
-        return int(self.index.columns["key"][place]) or place
+        return self.index.row(place).key or place
 
     def size(self, place: int) -> int:
         """Returns the size of the encoded picture in bytes; 0 if it is not known before it is read."""
-        return int(self.index.columns["size"][place])
+        return self.index.row(place).size
 
     def read(self, place: int) -> bytes:
         """Returns the encoded picture. May be called from several threads.
@@ -216,7 +217,7 @@ def _list(
         paths: The path that the container gives each picture.
         numbers: The number of each picture in its name.
         flaw: What cannot be read.
-        columns: `COLUMNS`.
+        columns: The fields of a `Row`.
     """
     known: dict[Label, str | None] = {}
     identities = [known[label] if label in known else known.setdefault(label, _identify(label)) for label in labels]
@@ -253,10 +254,10 @@ class _Records:
             key=index.keys, offset=index.offsets, size=_limited(index.sizes),
         )  # fmt: skip
 
-    def read(self, row: dict[str, int], place: int) -> bytes:
+    def read(self, row: Row, place: int) -> bytes:
         """See `_Reader`."""
         del place
-        return self._file.read_record(row["key"], row["offset"])
+        return self._file.read_record(row.key, row.offset)
 
 
 class _Shards:
@@ -274,9 +275,9 @@ class _Shards:
             file=found.shards, offset=found.offsets, size=_limited(found.sizes),
         )  # fmt: skip
 
-    def read(self, row: dict[str, int], place: int) -> bytes:
+    def read(self, row: Row, place: int) -> bytes:
         """See `_Reader`."""
-        return self._shards.read(row["file"], row["offset"], row["size"], place)
+        return self._shards.read(row.file, row.offset, row.size, place)
 
 
 class _Table:
@@ -290,7 +291,7 @@ class _Table:
         """See `_Reader`."""
         return _list(self._table.labels(), self._table.paths(), range(len(self._table)), None)
 
-    def read(self, row: dict[str, int], place: int) -> bytes:
+    def read(self, row: Row, place: int) -> bytes:
         """See `_Reader`."""
         del row
         return self._table.read(place)
@@ -308,13 +309,13 @@ class _Database:
         found = self._file.scan()
         return _list(found.labels, None, found.keys, found.flaw, key=found.keys, size=_limited(found.sizes))
 
-    def read(self, row: dict[str, int], place: int) -> bytes:
+    def read(self, row: Row, place: int) -> bytes:
         """See `_Reader`."""
         del place
-        return self._file.read(row["key"])
+        return self._file.read(row.key)
 
 
 def each_identity(container: Container) -> Iterator[str | None]:
     """Yields the person of each picture."""
     people = container.people
-    return (None if label < 0 else people[label] for label in container.index.columns["person"].tolist())
+    return (None if label < 0 else people[label] for label in container.index.persons.tolist())

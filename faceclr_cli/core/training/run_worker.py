@@ -47,7 +47,7 @@ from faceclr_cli.core.workers.capacity import cores
 from faceclr_cli.core.workers.torchrun import torchrun_place
 
 _MOST_DECODERS = 8
-"""Maximum number of decoding processes for each process of a run: about 50,000 faces a second."""
+"""Maximum number of decoding processes for each process of a run. No GPU trains as fast as these decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
