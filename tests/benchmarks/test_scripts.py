@@ -43,8 +43,8 @@ RUNS = {
     "tsne.py": "--faces 40 --dim 8",
 }
 LONG = {
-    "backbones.py", "cluster.py", "embed.py", "embed.py size", "fine_tuning.py", "input_pipeline.py", "mining.py", "prepare.py",
-    "pretrain.py", "recipe.py", "tsne.py",
+    "backbones.py", "cluster.py", "embed.py", "embed.py size", "fine_tuning.py", "input_pipeline.py", "mining.py",
+    "prepare.py", "pretrain.py", "recipe.py", "tsne.py",
 }  # fmt: skip
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 

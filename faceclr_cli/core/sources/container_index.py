@@ -1,7 +1,7 @@
 """The index of a container: where each picture is, whose it is, and what it is called.
 
-It is made once and kept in the user's cache, so that a container of millions of pictures opens at once. The people of the
-pictures are memory-mapped; all else stays in the file until it is asked for.
+It is made once and kept in the user's cache, so that a container of millions of pictures opens at once. The people of
+the pictures are memory-mapped; all else stays in the file until it is asked for.
 """
 
 from __future__ import annotations
