@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.joined_paths import JoinedPaths, digest_names
 from faceclr_cli.core.datasets.packed_faces import PackedFaces, map_packed
-from faceclr_cli.core.datasets.streamed_crops import DecodedCrops, DecodeRequest, StreamedCrops, decode
+from faceclr_cli.core.datasets.streamed_crops import DecodedCrops, DecodeRequest, StreamedCrops, decode_crops
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.faces.face_folder import CropContainer
 from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN, Fingerprint
@@ -75,7 +75,7 @@ class JoinedFaces:
         Raises:
             IndexError: An index is out of range.
         """
-        decoded = [(places, decode(request, opened)) for places, request, opened in self._requests(indices)]
+        decoded = [(places, decode_crops(request, opened)) for places, request, opened in self._requests(indices)]
         return self.assemble(indices, decoded)
 
     @property
@@ -90,7 +90,7 @@ class JoinedFaces:
             indices: Indices of the crops. Shape: (B,).
 
         Returns:
-            Requests for `decode`, each with the places in `indices` that it is for.
+            Requests for `decode_crops`, each with the places in `indices` that it is for.
         """
         return [(places, request) for places, request, _ in self._requests(indices)]
 
@@ -150,7 +150,7 @@ class JoinedFaces:
             packed, row = self.packed[int(self.sources[index])], self.rows[[index]]
             if not isinstance(packed, StreamedCrops):
                 return np.asarray(packed[int(row[0])])
-            answer = decode(packed.request(row), packed.folder.container)
+            answer = decode_crops(packed.request(row), packed.folder.container)
             if not answer.failures:
                 return np.asarray(answer.crops[0])
             self._note(index, answer.failures[0][1])

@@ -98,7 +98,7 @@ def stream(folder: FaceFolder) -> PackedFaces:
 
 def is_packed(folder: FaceFolder, cache: Path | None = None) -> bool:
     """Returns True if the cache has the decoded crops of a folder."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # There is no cache, or it cannot be read.
         return _map(_target(folder, cache), _shape(folder)) is not None
     return False
 

@@ -80,7 +80,7 @@ class StreamedCrops:
         return len(self.folder), side, side, 3
 
     def request(self, rows: NDArray[Any]) -> DecodeRequest:
-        """Describes crops for `decode`."""
+        """Describes crops for `decode_crops`."""
         folder = self.folder
         paths = None if folder.container is not None else tuple(folder.paths[row] for row in rows.tolist())
         return DecodeRequest(
@@ -110,7 +110,7 @@ def too_many_damaged(folder: FaceFolder, damaged: int, reason: str) -> DataError
     )
 
 
-def decode(request: DecodeRequest, opened: CropContainer | None = None) -> DecodedCrops:
+def decode_crops(request: DecodeRequest, opened: CropContainer | None = None) -> DecodedCrops:
     """Decodes crops in this process. A damaged one is not an error.
 
     Args:

@@ -37,7 +37,7 @@ _BLOCK = 65536  # Names that are read together.
 _ROW = struct.Struct("<HqqI")
 
 
-class Row(NamedTuple):
+class PictureRow(NamedTuple):
     """Where a picture is.
 
     Attributes:
@@ -156,10 +156,10 @@ class ContainerIndex:
     def __len__(self) -> int:
         return len(self.persons)
 
-    def row(self, place: int) -> Row:
+    def row(self, place: int) -> PictureRow:
         """Returns where a picture is. It is read from the file, since a mapped page of it would stay in memory."""
         place = range(len(self))[place]
-        return Row._make(_ROW.unpack(read_at(self.file, self.start + place * _ROW.size, _ROW.size)))
+        return PictureRow._make(_ROW.unpack(read_at(self.file, self.start + place * _ROW.size, _ROW.size)))
 
     def has_mark(self, name: str) -> bool:
         """Returns True if `set_mark` was called for this index, now or by an earlier run."""
@@ -177,7 +177,7 @@ class ContainerListing:
     """What a container says of its pictures, before it is indexed.
 
     Attributes:
-        columns: The fields of a `Row`; those left out are zero.
+        columns: The fields of a `PictureRow`; those left out are zero.
         identities: The person of each picture, or None.
         names: The path of each picture inside the container.
         flaw: What of the container cannot be read, or None.

@@ -17,7 +17,7 @@ from faceclr_cli.core.sources.container_index import (
     ContainerIndex,
     ContainerListing,
     NameTable,
-    Row,
+    PictureRow,
     container_stamp,
     index_path,
     open_index,
@@ -47,7 +47,7 @@ class _Reader(Protocol):
         """
         ...
 
-    def read(self, row: Row, place: int) -> bytes:
+    def read(self, row: PictureRow, place: int) -> bytes:
         """Returns the encoded picture, given its row of the index."""
         ...
 
@@ -217,7 +217,7 @@ def _list(
         paths: The path that the container gives each picture.
         numbers: The number of each picture in its name.
         flaw: What cannot be read.
-        columns: The fields of a `Row`.
+        columns: The fields of a `PictureRow`.
     """
     known: dict[Label, str | None] = {}
     identities = [known[label] if label in known else known.setdefault(label, _identify(label)) for label in labels]
@@ -254,7 +254,7 @@ class _Records:
             key=index.keys, offset=index.offsets, size=_limited(index.sizes),
         )  # fmt: skip
 
-    def read(self, row: Row, place: int) -> bytes:
+    def read(self, row: PictureRow, place: int) -> bytes:
         """See `_Reader`."""
         del place
         return self._file.read_record(row.key, row.offset)
@@ -275,7 +275,7 @@ class _Shards:
             file=found.shards, offset=found.offsets, size=_limited(found.sizes),
         )  # fmt: skip
 
-    def read(self, row: Row, place: int) -> bytes:
+    def read(self, row: PictureRow, place: int) -> bytes:
         """See `_Reader`."""
         return self._shards.read(row.file, row.offset, row.size, place)
 
@@ -291,7 +291,7 @@ class _Table:
         """See `_Reader`."""
         return _list(self._table.labels(), self._table.paths(), range(len(self._table)), None)
 
-    def read(self, row: Row, place: int) -> bytes:
+    def read(self, row: PictureRow, place: int) -> bytes:
         """See `_Reader`."""
         del row
         return self._table.read(place)
@@ -309,7 +309,7 @@ class _Database:
         found = self._file.scan()
         return _list(found.labels, None, found.keys, found.flaw, key=found.keys, size=_limited(found.sizes))
 
-    def read(self, row: Row, place: int) -> bytes:
+    def read(self, row: PictureRow, place: int) -> bytes:
         """See `_Reader`."""
         del place
         return self._file.read(row.key)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
-from faceclr_cli.core.datasets.streamed_crops import DecodedCrops, DecodeRequest, decode
+from faceclr_cli.core.datasets.streamed_crops import DecodedCrops, DecodeRequest, decode_crops
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.pool import Pending, Processes, Team
 
@@ -104,7 +104,7 @@ class BatchSupply:
 
     def _ask(self, team: Team, batch: NDArray[np.int64]) -> _Parts:
         return [
-            (start + places, request, team.submit(decode, [request]))
+            (start + places, request, team.submit(decode_crops, [request]))
             for start in range(0, len(batch), _TOGETHER)
             for places, request in self._faces.requests(batch[start : start + _TOGETHER])
         ]
@@ -127,7 +127,7 @@ class BatchSupply:
 def _retry(team: Team, request: DecodeRequest) -> DecodedCrops:
     """Decodes crops again whose process died: a signal to all processes may have ended it, or one of the crops."""
     try:
-        (crops,) = team.retry(decode, request).result()
+        (crops,) = team.retry(decode_crops, request).result()
     except team.died:
         reason = f"{display_path(request.root)}: a process died while it decoded this crop"
         empty = np.zeros((len(request.rows), request.side, request.side, 3), np.uint8)

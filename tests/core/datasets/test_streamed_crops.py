@@ -24,7 +24,7 @@ from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
 from faceclr_cli.core.datasets.pack import pack
 from faceclr_cli.core.datasets.packed_faces import open_packed, stream
 from faceclr_cli.core.datasets.pixel_choice import open_pixels
-from faceclr_cli.core.datasets.streamed_crops import decode
+from faceclr_cli.core.datasets.streamed_crops import decode_crops
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.sources import container_index, record_file, tar_shards
@@ -140,11 +140,11 @@ def test_too_many_damaged_records_end_the_run(record: Path, tmp_path: Path) -> N
 def test_a_container_that_changes_while_it_is_read_is_noticed(record: Path) -> None:
     """By the processes that decode, which open it again."""
     ((_, request),) = streamed(record).requests(np.arange(30))
-    assert not decode(request).failures
+    assert not decode_crops(request).failures
     with open(record, "ab") as file:
         file.write(bytes(8))
     other = replace(request, stamp="that of the file as it was before")
-    assert all("was changed after it was opened" in reason for _, reason in decode(other).failures)
+    assert all("was changed after it was opened" in reason for _, reason in decode_crops(other).failures)
 
 
 Disk = namedtuple("Disk", "free")

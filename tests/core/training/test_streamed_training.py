@@ -46,7 +46,10 @@ def uninterrupted(record: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [(CenterConfig, {"hold_out": 0.2}), (TripletConfig, {"mining": "bank", "candidates": 4, "hold_out": 0.2})],
+    [
+        (CenterConfig, {"hold_out": 0.2}),
+        pytest.param(TripletConfig, {"mining": "bank", "candidates": 4, "hold_out": 0.2}, marks=pytest.mark.nightly),
+    ],
 )
 def test_streamed_pixels_give_the_weights_of_cached_ones(
     kind: type[CenterConfig], options: dict[str, Any], faces: Path, record: Path, tmp_path: Path
@@ -61,9 +64,7 @@ def test_streamed_pixels_give_the_weights_of_cached_ones(
 
 def test_killed_and_resumed_is_bit_identical(record: Path, uninterrupted: Path, tmp_path: Path) -> None:
     """Killed at once, with its decoding processes left to notice."""
-    running = train_elsewhere(
-        record, tmp_path / "run", pixels="streamed", **OPTIONS
-    )
+    running = train_elsewhere(record, tmp_path / "run", pixels="streamed", **OPTIONS)
     wait_for_step(running, 6)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
@@ -73,6 +74,7 @@ def test_killed_and_resumed_is_bit_identical(record: Path, uninterrupted: Path, 
     assert weights(result.run) == weights(uninterrupted)
 
 
+@pytest.mark.nightly
 def test_a_signal_to_all_processes_stops_with_a_checkpoint(record: Path, uninterrupted: Path, tmp_path: Path) -> None:
     """As service managers send it; the decoding processes end, and the run still finishes its step."""
     running = train_elsewhere(record, tmp_path / "run", pixels="streamed", **OPTIONS)
@@ -96,7 +98,7 @@ def test_a_damaged_record_found_while_training_is_reported(faces: Path, tmp_path
     assert "a.rec#00000020: not a picture" in texts[0]
 
 
-@pytest.mark.parametrize("decoders", [1, 2])
+@pytest.mark.parametrize("decoders", [pytest.param(1, marks=pytest.mark.nightly), 2])
 def test_batches_arrive_in_order_for_any_number_of_processes(decoders: int, record: Path) -> None:
     faces = join([(record, stream(open_face_set(record)))])
     rng = np.random.default_rng(0)
