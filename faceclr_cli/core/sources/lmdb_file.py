@@ -6,9 +6,12 @@ its label, a whole number. Further keys, such as `__keys__` and `__len__`, are n
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from array import array
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.workers.pool import share_out
 
 _SUFFIX = ".lmdb"
 _DATA = "data.mdb"
@@ -63,34 +67,25 @@ class LmdbListing:
 
 
 class LmdbFile:
-    """An open database.
+    """A database.
+
+    LMDB trusts the pages of its file and ends the process at a damaged one. Therefore all of them are read in a process
+    of their own before this one opens the database.
 
     Args:
         path: Its file or folder.
 
     Raises:
-        DataError: lmdb is not installed, or the database is damaged.
+        DataError: lmdb is not installed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            import lmdb
-        except ImportError as error:
-            raise DataError(
-                f"{display_path(path)}: reading LMDB databases needs lmdb; pip install 'faceclr[lmdb]'"
-            ) from error
-        self._error = lmdb.Error
-        try:
-            self._environment: Any = lmdb.open(
-                os.fspath(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, create=False
-            )
-        except (lmdb.Error, OSError) as error:
-            raise DataError(f"{display_path(path)}: not an LMDB database, or damaged ({error})") from error
+        if importlib.util.find_spec("lmdb") is None:
+            raise DataError(f"{display_path(path)}: reading LMDB databases needs lmdb; pip install 'faceclr[lmdb]'")
 
     def close(self) -> None:
-        """Closes the database."""
-        self._environment.close()
+        """Does nothing: a process opens a database once for all that read it."""
 
     def scan(self) -> LmdbListing:
         """Lists the pictures.
@@ -98,32 +93,11 @@ class LmdbFile:
         Raises:
             DataError: The database is damaged, or has no pictures in this form.
         """
-        keys, labels, sizes, others = array("q"), array("q"), array("q"), 0
         try:
-            with self._environment.begin(buffers=True) as transaction:
-                for key, value in transaction.cursor():
-                    if not bytes(key[:20]).isdigit():
-                        continue
-                    try:
-                        start, size, label = _parse(value)
-                    except (ValueError, IndexError):
-                        others += 1
-                        continue
-                    del start
-                    keys.append(int(bytes(key)))
-                    labels.append(label)
-                    sizes.append(size)
-        except (self._error, OverflowError) as error:
-            raise DataError(f"{display_path(self._path)}: damaged ({error})") from error
-        if not keys:
-            raise DataError(
-                f"{display_path(self._path)}: no pictures of the known form in this database: values that are a "
-                "MessagePack array of picture and label, under the numbers of the pictures"
-            )
-        order = np.argsort(np.frombuffer(keys, np.int64), kind="stable")
-        columns = [np.frombuffer(column, np.int64)[order] for column in (keys, labels, sizes)]
-        flaw = f"{others} of {others + len(keys)} values cannot be read" if others else None
-        return LmdbListing(columns[0], columns[1].tolist(), columns[2], flaw)
+            with share_out(_scan, [[self._path]]) as (listing,):
+                return listing.result()[0]
+        except BrokenProcessPool as error:
+            raise DataError(f"{display_path(self._path)}: damaged; LMDB cannot read all of its pages") from error
 
     def read(self, key: int) -> bytes:
         """Returns the picture with a number, as it was encoded. May be called from several threads.
@@ -131,16 +105,64 @@ class LmdbFile:
         Raises:
             DataError: The value is damaged.
         """
+        import lmdb
+
         origin = f"{display_path(self._path)}#{key:08d}"
         try:
-            with self._environment.begin(buffers=True) as transaction:
+            (data,) = data_files(self._path)
+            status = data.stat()
+            with _open(self._path, status.st_size, status.st_mtime_ns).begin(buffers=True) as transaction:
                 value = transaction.get(b"%d" % key)
                 if value is None:
                     raise DataError(f"{origin}: no such picture")
                 start, size, _ = _parse(value)
                 return bytes(value[start : start + min(size, MAX_BYTES + 1)])
-        except (self._error, ValueError, IndexError) as error:
+        except (lmdb.Error, OSError, ValueError, IndexError) as error:
             raise DataError(f"{origin}: damaged value ({error})") from error
+
+
+@lru_cache(maxsize=8)
+def _open(path: Path, size: int, modified: int) -> Any:
+    """Opens a database as it is at a time, once in a process, as LMDB requires."""
+    import lmdb
+
+    del size, modified
+    return lmdb.open(os.fspath(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, create=False)
+
+
+def _scan(path: Path) -> LmdbListing:
+    """Lists the pictures in this process; see `LmdbFile.scan`."""
+    import lmdb
+
+    keys, labels, sizes, others = array("q"), array("q"), array("q"), 0
+    try:
+        with (
+            lmdb.open(os.fspath(path), subdir=path.is_dir(), readonly=True, lock=False, create=False) as environment,
+            environment.begin(buffers=True) as transaction,
+        ):
+            for key, value in transaction.cursor():
+                if not bytes(key[:20]).isdigit():
+                    continue
+                try:
+                    _, size, label = _parse(value)
+                    number = int(bytes(key))
+                except (ValueError, IndexError):
+                    others += 1
+                    continue
+                keys.append(number)
+                labels.append(label)
+                sizes.append(size)
+    except (lmdb.Error, OSError, OverflowError) as error:
+        raise DataError(f"{display_path(path)}: not an LMDB database, or damaged ({error})") from error
+    if not keys:
+        raise DataError(
+            f"{display_path(path)}: no pictures of the known form in this database: values that are a MessagePack "
+            "array of picture and label, under the numbers of the pictures"
+        )
+    order = np.argsort(np.frombuffer(keys, np.int64), kind="stable")
+    columns = [np.frombuffer(column, np.int64)[order] for column in (keys, labels, sizes)]
+    flaw = f"{others} of {others + len(keys)} values cannot be read" if others else None
+    return LmdbListing(columns[0], columns[1].tolist(), columns[2], flaw)
 
 
 def _parse(value: memoryview) -> tuple[int, int, int]:
