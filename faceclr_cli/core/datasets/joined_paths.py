@@ -74,5 +74,5 @@ def digest_names(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
 
 
-def _bytes(numbers: NDArray[Any]) -> memoryview:
-    return memoryview(np.ascontiguousarray(numbers, dtype="<i8")).cast("B")
+def _bytes(numbers: NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(numbers, dtype="<i8").tobytes()

@@ -16,10 +16,9 @@ from faceclr_cli.core.faces.decode import decode_picture, read_bytes
 from faceclr_cli.core.faces.face_folder import CropContainer, FaceFolder
 from faceclr_cli.core.sources.containers import Container, open_container
 from faceclr_cli.core.text import display_path
-from faceclr_cli.core.wording import count
 from faceclr_cli.core.workers.capacity import cores
 
-MOST_DAMAGED = 0.05
+MOST_DAMAGED = 0.05  # Messages and documentation state it.
 """Maximum share of crops that may be damaged. With more, something other than single pictures is wrong."""
 
 _TOGETHER = 32
@@ -105,8 +104,8 @@ class StreamedCrops:
 def too_many_damaged(folder: FaceFolder, damaged: int, reason: str) -> DataError:
     """Returns the error for a folder or a container with too many damaged crops."""
     return DataError(
-        f"{display_path(folder.root)}: {damaged:,} of {count(len(folder), 'face')} are damaged, more than "
-        f"{MOST_DAMAGED:.0%}; the last one: {reason}"
+        f"{display_path(folder.root)}: {damaged:,} of {len(folder):,} faces are damaged, more than 5%; the last one: "
+        f"{reason}"
     )
 
 
