@@ -134,8 +134,14 @@ class TarShards:
                 flaw = str(error).removeprefix(f"{display_path(self._path)}: ")
         if not sizes:
             raise DataError(f"{display_path(self._path)}: {flaw or 'no pictures in these shards'}")
-        columns = (np.frombuffer(column, np.int64) for column in (shards, offsets, sizes))
-        return ShardListing(labels, paths if any(paths) else None, *columns, flaw)
+        return ShardListing(
+            labels=labels,
+            paths=paths if any(paths) else None,
+            shards=np.frombuffer(shards, np.int64),
+            offsets=np.frombuffer(offsets, np.int64),
+            sizes=np.frombuffer(sizes, np.int64),
+            flaw=flaw,
+        )
 
     def close(self) -> None:
         """Closes all shards."""
