@@ -107,7 +107,7 @@ def remember(
     if not isinstance(faces.paths, JoinedPaths):
         return function(faces, share, seed)
     what = json.dumps([function.__name__, faces.digest(), share, seed])
-    digest = hashlib.sha256(what.encode() + memoryview(np.ascontiguousarray(faces.labels)).cast("B"))
+    digest = hashlib.sha256(what.encode() + faces.labels.tobytes())
     name = f"{digest.hexdigest()[:32]}{_SUFFIX}"
     with suppress(OSError, ValueError):
         held = np.frombuffer((cache_folder() / name).read_bytes(), "<i8").astype(np.int64)
