@@ -221,7 +221,8 @@ def measure_sface(arguments: argparse.Namespace) -> None:
 
 def measure_photos(arguments: argparse.Namespace, rates: dict[str, list[float]], place: Path) -> None:
     """Prints the photographs per second of detection alone and of `faceclr embed`."""
-    from faceclr_cli.core.embeddings.crop_source import LoadedPicture, list_pictures, open_source
+    from faceclr_cli.core.embeddings.crop_source import list_pictures, open_source
+    from faceclr_cli.core.embeddings.loaded_pictures import LoadedPicture
     from faceclr_cli.core.encoders.sface_description import sface_fingerprint
 
     config, wanted = EmbedConfig(faces=arguments.photos), sface_fingerprint()

@@ -33,6 +33,8 @@ RECIPES = {
     "untrained": ["--epochs", "0"],
     "simclr-faces": ["--method", "simclr", "--augment", "faces"],
     "simclr-simclr": ["--method", "simclr", "--augment", "simclr"],
+    "simclr-heads": ["--method", "simclr", "--augment", "heads"],
+    "rounds": ["--method", "simclr", "--augment", "faces", "--rounds", "2"],
     "moco-faces": ["--method", "moco", "--augment", "faces"],
     "moco-simclr": ["--method", "moco", "--augment", "simclr"],
 }

@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 import torch
 
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.evaluation.verification.verify import verify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
@@ -30,6 +32,7 @@ def main() -> None:
     sheet()
     views()
     pairs()
+    groups()
 
 
 def people() -> None:
@@ -63,14 +66,14 @@ def sheet() -> None:
 
 
 def views() -> None:
-    """What `pretrain --augment faces` and `--augment simclr` make of drawn faces."""
+    """What the recipes of `pretrain --augment` make of drawn faces."""
     cropper = PhotoCropper(default_fingerprint())
-    photos = [draw_photo(invent_person(who), 1).image for who in (1, 4, 5, 6)]
+    photos = [draw_photo(invent_person(who), 1).image for who in (1, 4, 3, 2, 5, 6)]
     crops = np.stack(
         [cropper.crop_data(cv2.imencode(".png", photo[..., ::-1])[1].tobytes())[0].crop for photo in photos]
     )
     rows = []
-    for augment, some in (("faces", crops[:2]), ("simclr", crops[2:])):
+    for augment, some in (("faces", crops[:2]), ("heads", crops[2:4]), ("simclr", crops[4:])):
         make = build_views(PretrainConfig(augment=augment), 112)
         chance = torch.rand(len(some), 8, make.draws, generator=torch.Generator().manual_seed(0))
         made = make(torch.from_numpy(some), chance).add(1).mul(127.5).round().clamp(0, 255).byte()
@@ -79,8 +82,8 @@ def views() -> None:
         crops,
         np.concatenate(rows),
         Path(__file__).with_name("views.jpg"),
-        title="Random views · faces, simclr",
-        subtitle="Rows 1 and 2: views of the recipe faces; rows 3 and 4: of simclr",
+        title="Random views · faces, heads, simclr",
+        subtitle="Two rows of each recipe: faces, heads, simclr",
     )
 
 
@@ -107,6 +110,25 @@ def pairs() -> None:
             rows.append(np.hstack(small))
         gap = np.full((150, 24, 3), 255, np.uint8)
         cv2.imwrite(str(Path(__file__).with_name("pair.jpg")), np.hstack([rows[0], gap, rows[1]]))
+
+
+def groups() -> None:
+    """What `verify --groups-plot` draws of people of whom some are out of focus and some a little."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos, listed, store = (Path(folder) / name for name in ("photos", "groups.csv", "sface.h5"))
+        write_people(photos, people=120, photos=4, seed=0, reporter=Silent())
+        lines = ["identity,focus\n"]
+        for number, person in enumerate(sorted(photos.iterdir())):
+            focus, scale = (("sharp", 1.0), ("soft", 0.25), ("blurred", 0.18))[number % 3]
+            lines.append(f"{person.name},{focus}\n")
+            for photo in person.iterdir() if scale < 1 else ():
+                pixels = cv2.imread(str(photo))
+                small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                cv2.imwrite(str(photo), cv2.resize(small, pixels.shape[1::-1]))
+        listed.write_text("".join(lines))
+        embed(EmbedConfig(faces=photos, out=store), Silent())
+        plot = Path(__file__).with_name("groups.png")
+        verify(VerifyConfig(embeddings=store, all_pairs=True, groups=listed, groups_plot=plot, far=0.01), Silent())
 
 
 if __name__ == "__main__":

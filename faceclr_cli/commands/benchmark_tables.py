@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, paragraph, table
+from faceclr_cli.commands.group_tables import group_parts
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.text import display_path
@@ -59,7 +60,8 @@ def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Co
             console.show(result, _latex_table(columns, lines))
         case _:
             parts = [_plain_table(columns, lines), paragraph(" ".join(_explain(result)))]
-            console.show(result, *parts, *_comparison_parts(result), *_overlap_parts(result), *_encoder_parts(result))
+            parts += [*_comparison_parts(result), *_overlap_parts(result), *_encoder_parts(result)]
+            console.show(result, *parts, *_group_parts(result))
 
 
 def show_bin(result: WrittenBin, console: Console) -> None:
@@ -262,6 +264,12 @@ def _overlap_parts(result: BenchmarkResult) -> Iterator[str]:
     if rows:
         yield table(("seen in training", "people", "pictures", "pairs left", "accuracy", "AUC"), rows)
         yield paragraph("Accuracy and AUC on the pairs without people and pictures that the encoder was trained on.")
+
+
+def _group_parts(result: BenchmarkResult) -> Iterator[str]:
+    """Yields the error rates of groups, for each set and encoder."""
+    for cell in result.cells:
+        yield from group_parts(cell.group_reports, f"{display_path(cell.encoder)} on {display_path(cell.set)}")
 
 
 def _probability(p_value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.commands.group_tables import group_parts
 from faceclr_cli.core.configs.calibrate import CalibrateConfig
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def run(config: CalibrateConfig, console: Console) -> None:
         (f"{point.far:g}", f"{point.threshold:.4f}", _interval(point), percent(point.tar))
         for point in result.calibration.points
     ]
-    console.show(result, facts(rows), table(("FAR", "threshold", "95% interval", "TAR"), points))
+    thresholds = table(("FAR", "threshold", "95% interval", "TAR"), points)
+    console.show(result, facts(rows), thresholds, *group_parts(result.group_reports))
 
 
 def _interval(point: FarPoint) -> str:

@@ -39,7 +39,7 @@ def _summary(result: ClusterResult) -> dict[str, str]:
         "groups": f"{groups:,}"
         + (f", of which the {_GROUPS_SHOWN} largest are shown" if groups > _GROUPS_SHOWN else ""),
         "faces in groups": f"{len(result.faces) - singles:,} of {len(result.faces):,}",
-        "singles": f"{singles:,}",
+        "singles": f"{singles:,}" + (f", {result.low_quality:,} of them of low quality" if result.low_quality else ""),
         "method": result.method,
     }
     if result.threshold is not None:

@@ -11,11 +11,26 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faceclr_cli.core.evaluation.identification.film_identification import Appearance
     from faceclr_cli.core.evaluation.identification.identify import IdentifyResult
+    from faceclr_cli.core.evaluation.identification.match import Match
     from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult
 
+_FILM_COLUMNS = ("from", "to", "name", "probability")
 _CSV_COLUMNS = ("photo", "face", "name", "probability", "similarity", "closest", "reason")
 _TERMINAL_COLUMNS = ("photo", "face", "answer")
+
+
+@dataclass(frozen=True)
+class _FilmRow:
+    """An appearance with its answer as text."""
+
+    appearance: Appearance
+
+    def to_json(self) -> dict[str, Any]:
+        return self.appearance.to_json() | {"answer": _answer(self.appearance.name, self.appearance.match)}
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,14 @@ class _Row:
     face: IdentifyResult
 
     def to_json(self) -> dict[str, Any]:
-        return self.face.to_json() | {"answer": _answer(self.face)}
+        return self.face.to_json() | {"answer": self._answer()}
+
+    def _answer(self) -> str:
+        if self.face.reason is not None:
+            return self.face.reason
+        if not self.face.matches:
+            return f"not identified ({self.face.notes[0]})"
+        return _answer(self.face.name, self.face.matches[0])
 
 
 def show_faces(config: IdentifyConfig, console: Console) -> int:
@@ -55,6 +77,22 @@ def show_faces(config: IdentifyConfig, console: Console) -> int:
     return known
 
 
+def show_appearances(config: IdentifyConfig, film: Path, console: Console) -> None:
+    """Prints a row for each time that a person is seen in a film."""
+    from faceclr_cli.core.evaluation.identification.film_identification import identify_film
+
+    with console.rows(_FILM_COLUMNS, on_terminal=("from", "to", "answer")) as (write, reporter):
+        appearances = identify_film(config, film, reporter)
+        for appearance in appearances:
+            write(_FilmRow(appearance))
+    people = {appearance.name for appearance in appearances} - {None}
+    unknown = sum(appearance.name is None for appearance in appearances)
+    known = f"{len(appearances) - unknown} of {count(len(people), 'person', 'people')}"
+    console.note(f"{count(len(appearances), 'appearance')}: {known}, {unknown} unknown")
+    if config.webvtt is not None:
+        console.note(f"{config.webvtt}: {count(len(appearances) - unknown, 'subtitle')}")
+
+
 def show_open_set(result: OpenSetResult, console: Console) -> None:
     """Shows the rank-1 and rank-5 rates, the effect of the threshold, and DIR at each FAR."""
     rule = result.rule
@@ -79,10 +117,7 @@ def show_open_set(result: OpenSetResult, console: Console) -> None:
     console.show(result, facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
 
 
-def _answer(face: IdentifyResult) -> str:
+def _answer(name: str | None, best: Match) -> str:
     """`chris_evans 98.7%`, or the closest person if the face is unknown."""
-    if face.reason is not None:
-        return face.reason
-    best = face.matches[0]
     score = f"{best.similarity:.3f}" if best.probability is None else probability_text(best.probability)
-    return f"{face.name} {score}" if face.name is not None else f"unknown (closest: {best.name}, {score})"
+    return f"{name} {score}" if name is not None else f"unknown (closest: {best.name}, {score})"

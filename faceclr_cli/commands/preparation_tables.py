@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, table
+from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
     from faceclr_cli.core.preparing.prepare import PreparePlan, PrepareResult
@@ -24,9 +25,10 @@ def show_plan(plan: PreparePlan, console: Console) -> None:
 
 def show_prepared(result: PrepareResult, console: Console) -> None:
     """Shows the numbers of faces and people, and the reasons for photographs without a crop."""
-    speed = f", {result.photos_per_second:.0f} photographs/s" if result.photos_per_second else ""
+    speed = f", {result.photos_per_second:.0f} photographs/s" if (result.photos_per_second or 0) >= 1 else ""
+    tracks = f", {count(result.tracks, 'track')} in films" if result.tracks else ""
     rows = {
-        "faces": f"{result.faces} of {result.photos} photographs, {result.people} people",
+        "faces": f"{result.faces} of {result.photos} photographs, {result.people} people{tracks}",
         "this run": f"{result.processed} photographs in {result.seconds:.1f} s{speed}",
         "written to": str(result.out),
         "ledger": str(result.ledger),

@@ -209,12 +209,14 @@ class JsonLines(_Throttled):
 
 _WIDTH = 80
 _OMISSION_ORDER = (
+    "cluster_threshold", "cluster_silhouette", "cluster_joined", "cluster_precision",
     "val_pictures", "val_people", "val_genuine", "val_impostor", "val_knn_chance", "val_knn_low", "val_knn_high",
     "val_accuracy_low", "val_accuracy_high", "val_cosine_low",
     "val_cosine_high", "val_neighbors", "val_threshold@1e-2", "val_threshold@1e-3", "cosine",
     "uses_mean", "uses_sd", "never_used", "val_far", "val_tar", "val_tar@1e-1", "val_tar@1e-2", "val_tar@1e-3",
-    "val_threshold", "val_alignment", "val_uniformity", "top5", "val_top3", "val_top5", "lfw_threshold", "lfw_auc",
-    "val_rank", "lr", "center", "val_top1", "val_knn", "seconds", "active", "top1", "accuracy", "val_loss",
+    "val_threshold", "val_alignment", "val_uniformity", "top5", "val_top3", "val_top5",
+    "val_rank", "lr", "center", "clusters", "clustered", "cluster_purity", "cluster_loss",
+    "val_top1", "val_knn", "seconds", "active", "top1", "accuracy", "val_loss",
 )  # fmt: skip
 """Metrics to omit from a line that is too long, the least important first. history.csv has all of them."""
 
@@ -241,7 +243,8 @@ def metrics_line(metrics: Mapping[str, float], width: int) -> str:
     speed = {"pictures_per_second": "{:.0f}/s", "seconds": "{:.0f} s"}
     parts = {name: f"{name} {_number(value)}" for name, value in metrics.items() if name not in speed}
     parts |= {name: text.format(metrics[name]) for name, text in speed.items() if name in metrics}
-    for name in _OMISSION_ORDER:
+    sets = [name for name in parts if name.endswith(("_auc", "_threshold")) and name not in _OMISSION_ORDER]
+    for name in (*sets, *_OMISSION_ORDER):
         if len("  ".join(parts.values())) > width:
             parts.pop(name, None)
     return "  ".join(parts.values())

@@ -39,6 +39,8 @@ def _validation(row: Mapping[str, float]) -> str:
     if "val_knn" in row:
         chance = percent(row["val_knn_chance"]) if "val_knn_chance" in row else "unknown"
         parts.append(f"k-NN {percent(row['val_knn'])} ({_interval(row, 'val_knn')}, chance {chance})")
+    sets = {name.removesuffix("_accuracy"): value for name, value in row.items() if name.endswith("_accuracy")}
+    parts += [f"{name} {percent(value)}" for name, value in sets.items() if name != "val"]
     return ", ".join(parts)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, percent, sentence, table
+from faceclr_cli.commands.group_tables import group_parts
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.wording import count
 
@@ -42,11 +43,11 @@ def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> 
     rows |= {"precision": percent(judged.precision), "recall": percent(judged.recall)}
     rows |= {"AUC": f"{result.auc:.4f}", "EER": percent(result.eer), "threshold": _threshold(result)}
     rows |= dict(_audit(result))
-    for name, path in (("results", config.results), ("plot", config.plot)):
+    for name, path in (("results", config.results), ("plot", config.plot), ("groups plot", config.groups_plot)):
         rows |= {name: str(path)} if path is not None else {}
     columns, points = _points(result)
     reasons = [sentence(f"FAR {point.far:g} {point.reason}") for point in result.tar_at_far if point.reason]
-    console.show(result, facts(rows), table(columns, points), *reasons)
+    console.show(result, facts(rows), table(columns, points), *reasons, *group_parts(result.group_reports))
 
 
 def _points(result: PairsResult) -> tuple[list[str], list[list[str]]]:
@@ -85,6 +86,8 @@ def _audit(result: PairsResult) -> Iterator[tuple[str, str]]:
 
 
 def _show_all(result: AllPairsResult | TemplatesResult, console: Console) -> None:
+    from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
+
     rows = {
         "encoder": result.encoder,
         "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor{_origin(result)}",
@@ -94,7 +97,10 @@ def _show_all(result: AllPairsResult | TemplatesResult, console: Console) -> Non
     points = [(f"{point.far:g}", percent(point.tar), f"{point.threshold:.3f}") for point in result.tar_at_far]
     needed = [f"FAR {far:g} requires {round(1 / far):,} impostor pairs" for far in result.unmeasured]
     reasons = [sentence("; ".join(needed))] if needed else []
-    console.show(result, facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons)
+    parts = [facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons]
+    if isinstance(result, AllPairsResult):
+        parts += group_parts(result.group_reports)
+    console.show(result, *parts)
 
 
 def _origin(result: AllPairsResult | TemplatesResult) -> str:

@@ -41,6 +41,7 @@ RUNS = {
     "search.py": "--faces 200 --dim 8 --rounds 1",
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "tsne.py": "--faces 40 --dim 8",
+    "views.py": "faces --count 3",
 }
 LONG = {
     "backbones.py", "cluster.py", "embed.py", "embed.py size", "fine_tuning.py", "input_pipeline.py", "mining.py",

@@ -38,6 +38,7 @@ CONTRASTS = {
     "decoupled": {"margin": 0.0, "decoupled": True},
 }
 CONTRASTIVE = [f"nt-xent, {kind}, {layers}" for kind in CONTRASTS for layers in (0, 2, 3)]
+CONTRASTIVE += ["nt-xent, plain, 2, groups"]
 CONTRASTIVE += ["queue, plain, 2", "queue, margin, 0", "queue, decoupled, 3"]
 CASES = ["center", *TRIPLETS, *CONTRASTIVE]
 
@@ -54,7 +55,7 @@ class Task(nn.Module):
 
     def forward(self, pictures: Tensor, *others: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if isinstance(self.loss, NTXent):
-            return self.loss(self.network(pictures), self.network(others[0]))
+            return self.loss(self.network(pictures), self.network(others[0]), *others[1:])
         if isinstance(self.loss, QueueContrast):
             return self.loss(self.network(pictures), self.slow_network(others[0]), others[1])
         return self.loss(self.network(pictures), others[0])
@@ -76,7 +77,9 @@ def make(case: str) -> tuple[nn.Module, list[Tensor]]:
         mining, people = case.split(", ")
         return TripletLoss(0.3, mining), [torch.tensor(PEOPLE[people]).repeat(STEPS, 1)]
     views = torch.randn(STEPS, BATCH, INPUTS, dtype=torch.float64)
-    name, kind, _ = case.split(", ")
+    name, kind, _, *groups = case.split(", ")
+    if groups:
+        return NTXent(0.2), [views, torch.tensor(PEOPLE["uneven"]).repeat(STEPS, 1) - 2]
     if name == "nt-xent":
         return NTXent(0.2, **CONTRASTS[kind]), [views]
     # A queue that batches don't divide, and pictures that come again while their older keys are in it.

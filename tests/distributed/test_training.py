@@ -136,6 +136,17 @@ def test_two_processes_distill_what_one_does(preloaded_processes: None, split: P
     assert two == [pytest.approx(row, rel=2e-3, abs=1e-4) for row in one]
 
 
+def test_two_processes_form_and_learn_the_clusters_of_one(preloaded_processes: None, tmp_path: Path) -> None:
+    data = make_split(tmp_path / "people", people=12, pictures=6)
+    options = {"epochs": 4, "rounds": 1, "backbone": "test_convnext", "augment": "simclr", "lr": 3e-3}
+    one = pretrain(data, tmp_path / "one", **options).run
+    two = pretrain(data, tmp_path / "two", processes=2, **options).run
+    assert [row[0] for row in numbers(two, "clusters")] == [row[0] for row in numbers(one, "clusters")]
+    assert numbers(two, "round", "loss", "clustered") == [
+        pytest.approx(row, rel=2e-3) for row in numbers(one, "round", "loss", "clustered")
+    ]
+
+
 def test_torchrun_launches_processes_that_meet_over_loopback(
     trained: tuple[Path, Heard], split: Path, tmp_path: Path
 ) -> None:

@@ -64,7 +64,7 @@ def make_runs() -> None:
 
 def make_results() -> None:
     store, faces = Path("faces.h5"), Path("faces")
-    embed(EmbedConfig(faces=faces, model="run", out=store), Silent())
+    embed(EmbedConfig(faces=faces, model="run", out=store, quality="full"), Silent())
     test = Path("splits/test")
     embed(EmbedConfig(faces=test, model="run", out=Path("parts.h5"), keep_parts=True, half=True), Silent())
     for form in ("jsonl", "csv", "npz", "parquet"):

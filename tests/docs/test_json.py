@@ -21,6 +21,7 @@ from faceclr_cli.core.events import Silent
 from faceclr_cli.core.upkeep import doctor
 from tests.core.evaluation.importing.foreign_files import untrained, write_model
 from tests.docs.running import Printed, typed
+from tests.drawn_film import Actor, Shot, write_film
 
 FOUND = schemas()
 REGISTRY: Registry[Any] = Registry().with_resources(
@@ -58,8 +59,8 @@ CASES = [
     Case("info-container", "info faces.rec"),
     Case("import", "import foreign.onnx -o imported --color rgb --scale 127.5"),
     Case("embed", "embed faces -o faces.h5"),
-    Case("embed-rows", "embed photos/person-01 -o -"),
-    Case("benchmark", "benchmark splits -m sface -m pixels --folds 2"),
+    Case("embed-rows", "embed photos/person-01 -o - --quality full"),
+    Case("benchmark", "benchmark splits -m sface -m pixels --folds 2 --groups groups.csv"),
     Case("benchmark-bin", "benchmark splits --write-bin set.bin"),
     Case("linear-eval", "linear-eval faces.h5 --shots 1 --draws 2 --rounds 100 --save known"),
     Case("linear-eval", "linear-eval faces.h5 --probe knn --identities 3 --rounds 100"),
@@ -67,19 +68,20 @@ CASES = [
     Case("verify", "verify photos/person-01/01.jpg photos/person-02/01.jpg --threshold 1", 1),
     Case("verify-pairs", "verify --pairs pairs.csv --root photos"),
     Case("verify-gallery", "verify photos/person-01/01.jpg --gallery faces.h5 --threshold 0"),
-    Case("verify-measured", "verify --embeddings faces.h5 --pairs splits/pairs.csv"),
+    Case("verify-measured", "verify --embeddings faces.h5 --pairs splits/pairs.csv --groups groups.csv"),
     Case("verify-measured", "verify --protocol lfw --pairs labeled.csv --root photos --folds 2 --max-bad 0.1", 3),
     Case("verify-measured", "verify --protocol scores --pairs scores.csv --calibrate-on scores.csv"),
-    Case("verify-all-pairs", "verify --embeddings faces.h5 --all-pairs"),
+    Case("verify-all-pairs", "verify --embeddings faces.h5 --all-pairs --groups groups.csv --threshold 0.5"),
     Case("verify-templates", "verify --embeddings faces.h5 --all-pairs --template max --template-list templates.csv"),
     Case("identify", "identify photos/person-01 --gallery faces.h5"),
     Case("identify", "identify splits/test --gallery known"),
+    Case("identify-film", "identify film.mp4 --gallery faces.h5"),
     Case("identify-evaluate", "identify photos --gallery splits/test --evaluate"),
     Case("identify-evaluate", "identify splits/test --gallery known --evaluate"),
     Case("identify-evaluate", "identify splits/test --gallery known --evaluate --template mean"),
     Case("cluster", "cluster faces.h5 --threshold 0.4 --faces faces -o groups"),
     Case("cluster", "cluster faces.h5 --method hdbscan"),
-    Case("calibrate", "calibrate --embeddings faces.h5 --all-pairs --rounds 100 -o door.json"),
+    Case("calibrate", "calibrate --embeddings faces.h5 --all-pairs --rounds 100 -o door.json --groups groups.csv"),
     Case("tsne", "tsne faces.h5 -o map.png -o map.html"),
     Case("tsne", "tsne splits/test -o map.png --method pca --identities 1"),
     Case("pretrain-views", "pretrain splits/train --show-views views.png"),
@@ -89,7 +91,11 @@ CASES = [
         "distill",
         "distill splits/train --teacher run -o run-d --epochs 1 --backbone test_resnet --image-size 32 --batch-size 8",
     ),
-    Case("train-triplet", "train-triplet splits/train -o run-t --init run --epochs 1 --image-size 32 --batch-size 8"),
+    Case(
+        "train-triplet",
+        "train-triplet splits/train -o run-t --init run --epochs 1 --image-size 32 --batch-size 8 "
+        "--benchmark splits/test",
+    ),
     Case("train-center", "train-center splits/train -o run-c --init run --epochs 1 --image-size 32 --batch-size 4"),
     Case("export", "export run -o run.onnx"),
     Case("info-faces", "info faces"),
@@ -150,9 +156,12 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
     (desk / "pairs.csv").write_text(f"{genuine}\n{impostor}\nperson-01/01.jpg,person-01/notes.jpg\n")
     failing = "person-01/notes.jpg,person-02/01.jpg,0\n"
     (desk / "labeled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
+    write_film(desk / "film.mp4", (Shot(0, 1, (60, 90, 120), (Actor(1, lambda _: (300, 180)),)),))
     write_model(desk / "foreign.onnx", untrained())
     halves = (f"person-0{who}/0{photo}.jpg,{who}-{photo % 2},p{who}\n" for who in range(1, 7) for photo in range(1, 5))
     (desk / "templates.csv").write_text(f"path,template,person\n{''.join(halves)}")
+    ages = (f"person-{who:02d},{'old' if who % 2 else 'young'}\n" for who in range(1, 7))
+    (desk / "groups.csv").write_text("identity,age\n" + "".join(ages))
     (desk / "scores.csv").write_text("0.9,1\n0.1,0\n" * 10)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(desk)

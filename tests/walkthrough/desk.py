@@ -11,6 +11,7 @@ import tarfile
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import skimage.data
@@ -64,6 +65,9 @@ def set_up(desk: Path) -> None:
     _folders(desk / "people", people[20:25], slice(0, 5))
     _folders(desk / "people-2024", people[20:28], slice(5, 8))
     _heap(desk, people[29:])
+    _film(desk / "holiday.mp4", [desk / "party.jpg", next(people[20].iterdir())])
+    (desk / "films").mkdir()
+    shutil.copy(desk / "holiday.mp4", desk / "films" / "1.mp4")
     _lfw(desk, people[:10])
     _cfp(desk / "cfp-dataset", people[:20])
     _aligned(desk / "crops-112", people[:3])
@@ -124,6 +128,21 @@ def _heap(desk: Path, people: list[Path]) -> None:
     (desk / "pairs.csv").write_text("".join(f"{a},{b}\n" for a, b in pairwise(names)))
 
 
+def _film(path: Path, photos: list[Path]) -> None:
+    """A second of each photograph, as the camera moves to the right."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for photo in photos:
+            whole = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
+            high = cv2.resize(whole, (round(whole.shape[1] * 360 / len(whole)), 360))
+            wide = cv2.copyMakeBorder(high, 0, 0, 100, 640, cv2.BORDER_REPLICATE)
+            for at in range(0, 60, 6):
+                frame = np.ascontiguousarray(wide[:, at : at + 640])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
 def _lfw(desk: Path, people: list[Path]) -> None:
     """Its layout, also as an archive, ten folds of pairs of each kind, and two templates of each person."""
     names = [f"Drawn_Person_{number}" for number in range(len(people))]
@@ -146,6 +165,9 @@ def _lfw(desk: Path, people: list[Path]) -> None:
         f"{name}/{name}_{number:04d}.jpg,{name}-{(number + 1) // 2},{name}" for name in names for number in range(1, 5)
     ]
     (desk / "templates.csv").write_text("path,template,person\n" + "\n".join(rows) + "\n")
+    known = [*names, *(f"person-{number:02d}" for number in range(1, 33)), *map(str, range(1, 21))]
+    listed = [f"{name},{'under 40' if place % 2 else '40 and older'}\n" for place, name in enumerate(known)]
+    (desk / "groups.csv").write_text("identity,age\n" + "".join(listed))
 
 
 def _cfp(root: Path, people: list[Path]) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from faceclr_cli.core.configs.embed import Flip
 from faceclr_cli.core.configs.fields import argument, check_limits, option
+from faceclr_cli.core.configs.group_options import groups_option, groups_plot_option, require_groups
 from faceclr_cli.core.configs.templates import TemplateMethod, template_list_option, template_option
 from faceclr_cli.core.configs.verify import SingleFace
 
@@ -70,6 +71,8 @@ class BenchmarkConfig:
         help="Training faces of the encoders: report people and near-duplicate pictures in the sets, and the result "
         "without them; may be repeated",
     )
+    groups: Path | None = groups_option(MEASURING)
+    groups_plot: Path | None = groups_plot_option(MEASURING)
     max_bad: float = option(
         0.5,
         minimum=0.0,
@@ -95,7 +98,7 @@ class BenchmarkConfig:
             raise ValueError("--write-bin evaluates nothing; omit --model")
         if self.pairs is not None and len(self.sets) > 1:
             raise ValueError(f"--pairs requires a single set, not {len(self.sets)}")
-
+        require_groups(self.groups, self.groups_plot)
         self._check_templates()
 
     def _check_templates(self) -> None:
@@ -105,7 +108,7 @@ class BenchmarkConfig:
             return
         if self.template_list and len(self.sets) > 1:
             raise ValueError(f"--template-list requires a single set, not {len(self.sets)}")
-        for name in ("write_bin", "trained_on"):
+        for name in ("write_bin", "trained_on", "groups"):
             if getattr(self, name):
                 raise ValueError(f"--{name.replace('_', '-')}: cannot be combined with --template; omit it")
         if self.rule != "faceclr":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceclr_cli.core.configs.fields import check_limits, option
+from faceclr_cli.core.configs.group_options import groups_option, groups_plot_option, require_groups
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.configs.verify import SingleFace
 
@@ -50,6 +51,8 @@ class CalibrateConfig:
         1000, minimum=100, panel=MEASURING, help="Bootstrap resamples of the people for the 95% intervals"
     )
     seed: int = option(0, minimum=0, panel=MEASURING, help="Random seed of the bootstrap")
+    groups: Path | None = groups_option(MEASURING)
+    groups_plot: Path | None = groups_plot_option(MEASURING)
     out: Path | None = option(
         None,
         short="-o",
@@ -67,3 +70,4 @@ class CalibrateConfig:
             raise ValueError("--pairs -: the pairs are read more than once; give a file")
         if not all(0 < far < 1 for far in self.far):
             raise ValueError("--far must be between 0 and 1, such as 0.001")
+        require_groups(self.groups, self.groups_plot)

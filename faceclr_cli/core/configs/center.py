@@ -28,10 +28,11 @@ class CenterConfig(LabeledConfig):
         "part",
     )
     # The loss on many pictures ranks encoders more reliably than the accuracy on the few held-out people.
-    best_by: Literal["loss", "accuracy"] = option(
+    best_by: str | None = option(
         "loss",
-        help="Criterion for the best encoder: lowest loss on held-out pictures, or highest verification accuracy on "
-        "validation people",
+        metavar="loss|accuracy|SET|benchmark",
+        help="Criterion for the best encoder: lowest loss on held-out pictures, highest verification accuracy on "
+        "validation people, or accuracy on a set of --benchmark, or the mean over them",
     )
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
     # A few hundred people are soon overfitted; SGD with this number of epochs generalized best to other people.

@@ -8,6 +8,7 @@ from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
+from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
 
 Method = Literal["agglomerative", "hdbscan"]
 
@@ -56,6 +57,13 @@ class ClusterConfig(JudgingConfig):
     )
     min_size: int = option(2, minimum=2, metavar="N", help="Minimum group size; faces in smaller groups are singles")
 
+    min_quality: tuple[str, ...] = option(
+        (),
+        metavar=MIN_QUALITY_METAVAR,
+        panel=PHOTOGRAPHS,
+        help="Leave faces below a quality single, such as sharpness=20: of detection_score, norm, "
+        "sharpness, eye_distance, frontality, stability; may be repeated",
+    )
     face: Literal["largest", "center", "best", "all", "only"] | None = option(
         None, panel=PHOTOGRAPHS, help="Which face to use when a photograph has several (default: all)"
     )
@@ -65,9 +73,15 @@ class ClusterConfig(JudgingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        parse_quality_limits(self.min_quality)
         if self.method == "hdbscan":
             for name in ("threshold", "far", "calibration"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"--{name}: --method hdbscan does not use a threshold; omit --{name}")
         if self.faces is not None and self.out is None:
             raise ValueError("--faces requires -o: it names the pictures that -o links to")
+
+    @property
+    def quality_limits(self) -> dict[str, float]:
+        """The limits in `min_quality`."""
+        return parse_quality_limits(self.min_quality)

@@ -13,6 +13,7 @@ STANDARD_OUTPUT = Path("-")
 Device = Literal["auto", "cpu", "cuda", "mps", "openvino", "coreml"]
 ComputePrecision = Literal["float32", "bf16"]
 Flip = Literal["none", "mean", "sum"]
+QualityLevel = Literal["none", "basic", "full"]
 Format = Literal["h5", "jsonl", "csv", "npz", "parquet"]
 _FORMATS: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".npz": "npz", ".parquet": "parquet"}
 _TEXT_SUFFIXES = frozenset(
@@ -63,6 +64,13 @@ class EmbedConfig:
         metavar="[mean|sum|none]",
         help="Combine each face with its mirror image, at twice the cost; 'mean': of normalized embeddings; 'sum': of "
         "unnormalized ones, as in insightface's published figures (default: none)",
+    )
+    quality: QualityLevel = option(
+        "none",
+        bare="basic",
+        metavar="[basic|full|none]",
+        help="Measure the quality of each face; 'basic': sharpness, size and pose; 'full': also the stability of its "
+        "embedding under mirroring and small shifts, at four times the cost (default: none)",
     )
 
     face: Literal["largest", "center", "best", "all", "only"] = option(

@@ -8,7 +8,8 @@ from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
-from faceclr_cli.core.configs.prepare import STANDARD_INPUT
+from faceclr_cli.core.configs.prepare import DEFAULT_FPS, STANDARD_INPUT
+from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
 from faceclr_cli.core.configs.templates import TEMPLATES, TemplateMethod, template_list_option, template_option
 
 FaceChoice = Literal["largest", "center", "best", "all", "only"]
@@ -22,9 +23,9 @@ class IdentifyConfig(JudgingConfig):
 
     photos: Path | None = argument(
         None,
-        help="Photographs: a file, a folder, a .zip or .tar, or - to read paths from standard input; or a store of "
-        "their embeddings",
-        metavar="PHOTOS|FACES.h5",
+        help="Photographs: a file, a folder, a .zip or .tar, or - to read paths from standard input; a store of "
+        "their embeddings; or a film",
+        metavar="PHOTOS|FACES.h5|FILM",
     )
     gallery: Path | None = option(
         None,
@@ -51,6 +52,13 @@ class IdentifyConfig(JudgingConfig):
         panel=PHOTOGRAPHS,
         help="Which face to use when a photograph of the gallery has several (default: largest)",
     )
+    min_quality: tuple[str, ...] = option(
+        (),
+        metavar=MIN_QUALITY_METAVAR,
+        panel=PHOTOGRAPHS,
+        help="Ignore faces below a quality, such as sharpness=20: of detection_score, norm, "
+        "sharpness, eye_distance, frontality, stability; may be repeated",
+    )
     matches: int = option(
         3, minimum=1, metavar="N", panel=ANSWERS, help="Number of most similar people that --json lists"
     )
@@ -60,11 +68,27 @@ class IdentifyConfig(JudgingConfig):
         panel=ANSWERS,
         help="Write copies of the photographs to DIR, with a box and a name on each face",
     )
+    xmp: bool = option(
+        False,
+        panel=ANSWERS,
+        help="Write the named faces to an XMP file beside each photograph, for digiKam, Lightroom and photoprism",
+    )
+    webvtt: Path | None = option(
+        None, metavar="FILE", panel=ANSWERS, help="Write the names of the people in a film as subtitles (.vtt)"
+    )
     evaluate: bool = option(
         False,
         panel=ANSWERS,
         help="Evaluate open-set identification: PHOTOS has a folder per person; _ and people outside the gallery are "
         "unknown",
+    )
+    fps: float = option(
+        DEFAULT_FPS,
+        minimum=0.1,
+        maximum=100.0,
+        metavar="RATE",
+        panel=PHOTOGRAPHS,
+        help="Number of frames per second in which the faces of a film are detected",
     )
     null: bool = option(
         False, panel=PHOTOGRAPHS, help="Paths on standard input are separated by NUL, as by find -print0"
@@ -104,9 +128,19 @@ class IdentifyConfig(JudgingConfig):
             raise ValueError("--evaluate requires a folder per person; it does not accept a list of paths")
         if self.evaluate and self.annotate is not None:
             raise ValueError("--annotate and --evaluate cannot be combined; --evaluate only computes rates")
+        if self.evaluate and self.xmp:
+            raise ValueError("--xmp and --evaluate cannot be combined; --evaluate only computes rates")
+        if self.template is not None and self.xmp:
+            raise ValueError("--xmp and --template cannot be combined; a template has several photographs")
+        parse_quality_limits(self.min_quality)
         if self.evaluate and self.face == "all":
             raise ValueError("--face all: --evaluate uses one face per photograph; choose another value")
         self._check_templates()
+
+    @property
+    def quality_limits(self) -> dict[str, float]:
+        """The limits in `min_quality`."""
+        return parse_quality_limits(self.min_quality)
 
     @property
     def face_choice(self) -> FaceChoice:

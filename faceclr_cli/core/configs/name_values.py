@@ -9,12 +9,13 @@ NameValues = tuple[tuple[str, bool | int | float | str], ...]
 _WORDS: dict[str, bool] = {"true": True, "false": False}
 
 
-def parse_name_values(texts: Sequence[str], option: str) -> NameValues:
+def parse_name_values(texts: Sequence[str], option: str, example: str = "patch_size=2") -> NameValues:
     """Parses NAME=VALUE pairs. A text may hold several, separated by commas.
 
     Args:
         texts: The values of a repeatable option.
         option: Name of the option, for the error message.
+        example: A pair, for the error message.
 
     Returns:
         Names and values, sorted by name. A value is a truth value (`true`, `false`), a number or a word.
@@ -26,7 +27,7 @@ def parse_name_values(texts: Sequence[str], option: str) -> NameValues:
     for pair in ",".join(texts).split(",") if texts else ():
         name, _, text = (part.strip() for part in pair.partition("="))
         if not name.isidentifier() or not text:
-            raise ValueError(f"{option} {pair!r}: must be NAME=VALUE, such as patch_size=2")
+            raise ValueError(f"{option} {pair!r}: must be NAME=VALUE, such as {example}")
         if name in values:
             raise ValueError(f"{option}: {name} is given twice")
         values[name] = _parse_value(text)

@@ -10,14 +10,17 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 
 STANDARD_INPUT = Path("-")
 
+DEFAULT_FPS = 5.0
+DEFAULT_PER_TRACK = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """Detect, align and crop the faces in photographs."""
 
     source: Path = argument(
-        help="Photographs: a folder (a folder per person, CelebA, LFW, ...), a .zip or .tar, a file, or - to read "
-        "paths from standard input",
+        help="Photographs and films: a folder (a folder per person, CelebA, LFW, ...), a .zip or .tar, a file, or - to "
+        "read paths from standard input",
         metavar="PHOTOS",
     )
     out: Path | None = option(
@@ -105,6 +108,23 @@ class PrepareConfig:
     )
     max_per_identity: int | None = option(
         None, minimum=1, panel="Filtering", metavar="N", help="Maximum number of photographs per person"
+    )
+
+    fps: float = option(
+        DEFAULT_FPS,
+        minimum=0.1,
+        maximum=100.0,
+        panel="Films",
+        metavar="RATE",
+        help="Number of frames per second in which faces are detected",
+    )
+    per_track: int = option(
+        DEFAULT_PER_TRACK,
+        minimum=1,
+        maximum=100,
+        panel="Films",
+        metavar="N",
+        help="Maximum number of faces of each track: a person from one sighting to the last, without a cut",
     )
 
     sheet: Path | None = option(

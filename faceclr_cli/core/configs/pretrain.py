@@ -10,7 +10,7 @@ from typing import Literal
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.train import AUGMENT, MODEL, TrainConfig
 
-CONTRAST = "Contrastive loss"
+CONTRAST, ROUNDS = "Contrastive loss", "Rounds of clustering"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +55,65 @@ class PretrainConfig(TrainConfig):
         panel=CONTRAST,
         help="moco: momentum of the key encoder, which rises to this value from 0.1",
     )
+    rounds: int = option(
+        0,
+        minimum=0,
+        panel=ROUNDS,
+        metavar="N",
+        help="Divide the run into N + 1 parts; each but the first clusters the faces anew and learns to tell the "
+        "clusters apart",
+    )
+    cluster_weight: float = option(
+        1.0, minimum=0.0, panel=ROUNDS, metavar="WEIGHT", help="Weight of the loss on the clusters"
+    )
+    cluster_margin: float = option(
+        0.2,
+        minimum=0.0,
+        maximum=1.0,
+        panel=ROUNDS,
+        metavar="COSINE",
+        help="Margin of the loss on the clusters (CosFace)",
+    )
     head: Literal["1", "2", "3", "none"] = option(
         "1", panel=MODEL, help="Layers of the projection head; 'none': apply the loss to the embeddings"
     )
     projection_dim: int = option(128, minimum=2, panel=MODEL, help="Output dimension of the projection head")
 
-    augment: Literal["faces", "simclr"] = option(
+    augment: Literal["faces", "heads", "simclr"] = option(
         "faces",
         panel=AUGMENT,
-        help="Recipe; 'faces': flip and random operations (RandAugment); 'simclr': crop, flip, color jitter, blur",
+        help="Recipe; 'faces': flip and random operations (RandAugment); 'heads': also other poses, light and cameras; "
+        "'simclr': crop, flip, color jitter, blur",
     )
-    operations: int = option(4, minimum=0, maximum=16, panel=AUGMENT, help="faces: operations per view")
+    operations: int = option(4, minimum=0, maximum=16, panel=AUGMENT, help="faces, heads: operations per view")
     magnitude: float = option(
-        16, minimum=0.0, maximum=30.0, panel=AUGMENT, help="faces: maximum magnitude of an operation, from 0 to 30"
+        16,
+        minimum=0.0,
+        maximum=30.0,
+        panel=AUGMENT,
+        help="faces, heads: maximum magnitude of an operation, from 0 to 30",
+    )
+    turn: float = option(
+        30.0,
+        minimum=0.0,
+        maximum=45.0,
+        panel=AUGMENT,
+        metavar="DEGREES",
+        help="heads: maximum turn of the head to either side, and twice the maximum nod",
+    )
+    relight: float = option(
+        0.6, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: maximum share of light from a random direction"
+    )
+    cast: float = option(0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: strength of the color cast")
+    occlude: float = option(
+        0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: probability of a shape in front of the face"
+    )
+    degrade: float = option(
+        0.2,
+        minimum=0.0,
+        maximum=1.0,
+        panel=AUGMENT,
+        help="heads: probability of a loss of resolution, and of JPEG compression",
     )
     crop_scale: float = option(
         0.5, minimum=0.05, maximum=1.0, panel=AUGMENT, help="simclr: minimum area of a crop, as a share of the picture"
@@ -114,6 +160,10 @@ class PretrainConfig(TrainConfig):
             raise ValueError(
                 f"--weights {self.weights}: {len(self.shares)} weights for {len(self.data)} folders of faces"
             )
+        if self.rounds and self.method == "moco":
+            raise ValueError("--rounds needs --method simclr")
+        if 0 < self.epochs <= self.rounds:
+            raise ValueError(f"--rounds {self.rounds}: needs more epochs than rounds, but --epochs is {self.epochs}")
         if self.loss == "dcl" and self.margin:
             raise ValueError("--margin has no effect with --loss dcl; omit it")
         if self.method == "moco" and self.batch_size > self.queue:

@@ -36,6 +36,19 @@ class TrainConfig:
         metavar="SHARE",
         help="Share of FACES to hold out for validation if there is no val part",
     )
+    benchmark: tuple[Path, ...] = option(
+        (),
+        metavar="SET",
+        help="Sets of pairs to verify during training, of other people: what faceclr benchmark reads, except stores; "
+        "may be repeated",
+    )
+    benchmark_every: int = option(1, minimum=1, metavar="EPOCHS", help="Interval at which to verify --benchmark")
+    best_by: str | None = option(
+        None,
+        metavar="SET|benchmark",
+        help="Choose the best encoder by its accuracy on this set of --benchmark, or by the mean over the sets "
+        "(default: by the validation faces)",
+    )
 
     resume: Literal["never", "yes", "auto"] = option(
         "never",
@@ -149,6 +162,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_limits(self)
         parse_name_values(self.backbone_args, "--backbone-args")
+        if self.benchmark_name is not None and not self.has_benchmark:
+            raise ValueError(f"--best-by {self.best_by}: names a set of pairs; give it with --benchmark")
         if self.tune != "all" and self.init == "random":
             raise ValueError(f"--tune {self.tune} needs trained weights; name them with --init")
         for name in ("time_budget", "checkpoint_every"):
@@ -166,6 +181,16 @@ class TrainConfig:
             raise ValueError(f"--batch-size {self.batch_size} is not divisible by the number of processes")
         if self.elastic and self.resume == "never":
             raise ValueError("--elastic requires --resume")
+
+    @property
+    def benchmark_name(self) -> str | None:
+        """The set of pairs in `best_by`, or None if the validation faces choose the best encoder."""
+        return self.best_by
+
+    @property
+    def has_benchmark(self) -> bool:
+        """True if pairs are verified during training."""
+        return bool(self.benchmark)
 
     @property
     def input_size(self) -> int:
@@ -194,8 +219,11 @@ class LabeledConfig(TrainConfig):
         metavar="SHARE",
         help="Share of FACES to hold out for validation, as whole people, if there is no val part",
     )
-    best_by: Literal["loss", "accuracy"] = option(
-        "loss", help="Criterion for the best encoder: lowest loss or highest verification accuracy on validation people"
+    best_by: str | None = option(
+        "loss",
+        metavar="loss|accuracy|SET|benchmark",
+        help="Criterion for the best encoder: lowest loss or highest verification accuracy on validation people, or "
+        "accuracy on a set of --benchmark, or the mean over them",
     )
     dropout: float = option(
         0.4,
@@ -206,7 +234,9 @@ class LabeledConfig(TrainConfig):
         help="Dropout rate before the embedding layer",
     )
     lfw: Path | None = option(None, metavar="DIR", help="Prepared faces that --pairs refers to")
-    pairs: Path | None = option(None, metavar="FILE", help="Pairs to verify during training: LFW's lists, CSV or TSV")
+    pairs: Path | None = option(
+        None, metavar="FILE", help="Pairs of --lfw, a set like those of --benchmark: LFW's lists, CSV or TSV"
+    )
     lfw_every: int = option(1, minimum=1, metavar="EPOCHS", help="Interval at which to verify --pairs")
 
     def __post_init__(self) -> None:
@@ -218,6 +248,16 @@ class LabeledConfig(TrainConfig):
             )
         if (self.lfw is None) != (self.pairs is None):
             raise ValueError("--lfw and --pairs must be given together")
+
+    @property
+    def benchmark_name(self) -> str | None:
+        """The set of pairs in `best_by`, or None if the validation faces choose the best encoder."""
+        return None if self.best_by in ("loss", "accuracy") else self.best_by
+
+    @property
+    def has_benchmark(self) -> bool:
+        """True if pairs are verified during training."""
+        return bool(self.benchmark) or self.lfw is not None
 
 
 def _require_time(name: str, text: str | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.group_options import groups_option, groups_plot_option, require_groups
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.judging import BUILT_IN, JudgingConfig
 from faceclr_cli.core.configs.templates import TemplateMethod, template_list_option, template_option
@@ -83,6 +84,8 @@ class VerifyConfig(JudgingConfig):
     )
     template: TemplateMethod | None = template_option()
     template_list: tuple[Path, ...] = template_list_option()
+    groups: Path | None = groups_option(MEASURE)
+    groups_plot: Path | None = groups_plot_option(MEASURE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,9 +113,13 @@ class VerifyConfig(JudgingConfig):
             if self.model != BUILT_IN:
                 raise ValueError("--model: cannot be combined with --embeddings; omit it")
         if self.is_evaluation:
-            self._refuse("an evaluation chooses its own thresholds", "threshold", "far", "calibration")
+            own = ("calibration",) if self.groups is not None else ("threshold", "far", "calibration")
+            self._refuse("an evaluation chooses its own thresholds", *own)
         else:
-            self._refuse("requires --protocol or --embeddings", "calibrate_on", "results", "plot")
+            self._refuse("requires --protocol or --embeddings", "calibrate_on", "results", "plot", "groups")
+        if self.protocol == "scores":
+            self._refuse("requires the names of the pictures, which --protocol scores has not", "groups")
+        require_groups(self.groups, self.groups_plot)
 
     def _check_templates(self) -> None:
         if self.template is None:
@@ -125,7 +132,9 @@ class VerifyConfig(JudgingConfig):
                 "--template: give two folders, or --embeddings STORE.h5 with --pairs or --all-pairs; for a folder of "
                 "pictures with pairs, use faceclr benchmark"
             )
-        self._refuse("cannot be combined with --template", "gallery", "protocol", "calibrate_on", "results", "plot")
+        self._refuse(
+            "cannot be combined with --template", "gallery", "protocol", "calibrate_on", "results", "plot", "groups"
+        )
 
     @property
     def is_evaluation(self) -> bool:

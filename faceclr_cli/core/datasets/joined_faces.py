@@ -15,7 +15,7 @@ from faceclr_cli.core.datasets.joined_paths import JoinedPaths, digest_names
 from faceclr_cli.core.datasets.packed_faces import PackedFaces, map_packed
 from faceclr_cli.core.datasets.streamed_crops import DecodedCrops, DecodeRequest, StreamedCrops, decode_crops
 from faceclr_cli.core.errors import ConfigError
-from faceclr_cli.core.faces.face_folder import CropContainer
+from faceclr_cli.core.faces.face_folder import IndexedContainer
 from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN, Fingerprint
 from faceclr_cli.core.sources.container_index import NameTable
 from faceclr_cli.core.text import display_path
@@ -96,13 +96,13 @@ class JoinedFaces:
 
     def _requests(
         self, indices: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.intp], DecodeRequest, CropContainer | None]]:
+    ) -> Iterator[tuple[NDArray[np.intp], DecodeRequest, IndexedContainer | None]]:
         sources, rows = self.sources[indices], self.rows[indices]
         for source, packed in enumerate(self.packed):
             if isinstance(packed, StreamedCrops):
                 places = np.flatnonzero(sources == source)
                 if len(places):
-                    yield places, packed.request(rows[places]), packed.folder.container
+                    yield places, packed.request(rows[places]), packed.folder.indexed
 
     def assemble(
         self, indices: NDArray[np.int64], decoded: Sequence[tuple[NDArray[np.intp], DecodedCrops]]
@@ -150,7 +150,7 @@ class JoinedFaces:
             packed, row = self.packed[int(self.sources[index])], self.rows[[index]]
             if not isinstance(packed, StreamedCrops):
                 return np.asarray(packed[int(row[0])])
-            answer = decode_crops(packed.request(row), packed.folder.container)
+            answer = decode_crops(packed.request(row), packed.folder.indexed)
             if not answer.failures:
                 return np.asarray(answer.crops[0])
             self._note(index, answer.failures[0][1])

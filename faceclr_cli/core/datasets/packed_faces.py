@@ -26,7 +26,7 @@ from faceclr_cli.core.sources.container_index import SUFFIX as INDEX_SUFFIX
 from faceclr_cli.core.workers.capacity import cores
 
 _LAYOUT = 1  # Increment when the format of packed files changes.
-_MAX_FILES = 8  # Maximum number of packed folders in the cache; the least recently used ones are removed.
+_MAX_FILES = 16  # Maximum number of packed folders in the cache; the least recently used ones are removed.
 _Damaged = tuple[tuple[int, str], ...]
 _BLOCK = 32  # Crops per task of the thread pool; scheduling each crop individually would be slower.
 
@@ -183,9 +183,12 @@ def _key(folder: FaceFolder) -> str:
     start. Replacing, adding or removing a crop changes the key.
     """
     digest = hashlib.sha256(json.dumps([_LAYOUT, folder.fingerprint.to_json()]).encode())
-    if folder.container is not None:
-        digest.update(folder.container.stamp.encode())
+    if folder.indexed is not None:
+        digest.update(folder.indexed.stamp.encode())
         return digest.hexdigest()[:32]
+    if folder.container is not None:
+        status = folder.root.stat()
+        digest.update(os.fsencode(f"{status.st_size}\0{status.st_mtime_ns}\n"))
     for place, path in enumerate(folder.paths):
         try:
             size, modified = folder.stamp(place)
@@ -265,7 +268,7 @@ def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None],
             try:
                 block[row] = _read(folder, place)
             except DataError as error:
-                if folder.container is None:
+                if folder.indexed is None:
                     raise
                 block[row] = 0
                 damaged[place] = str(error)

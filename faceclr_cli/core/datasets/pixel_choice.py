@@ -42,7 +42,7 @@ def open_pixels(folder: FaceFolder, pixels: Pixels, reporter: Reporter) -> Packe
             text = f"{origin}: {left_out} left out; the first: {packed.damaged[0][1]}"
             reporter.report(Notice(text=text, level="warning"))
         return packed
-    if folder.container is not None and not folder.container.is_random:
+    if folder.indexed is not None and not folder.indexed.is_random:
         raise ConfigError(
             f"{origin}: a Parquet file is read in groups of rows, so its faces cannot be decoded in step with training "
             f"({reason}); first run: faceclr pack {origin} -o {folder.root.with_suffix('.rec').name}, "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import decode_picture, read_bytes
-from faceclr_cli.core.faces.face_folder import CropContainer, FaceFolder
+from faceclr_cli.core.faces.face_folder import FaceFolder, IndexedContainer
 from faceclr_cli.core.sources.containers import Container, open_container
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import cores
@@ -81,13 +81,13 @@ class StreamedCrops:
     def request(self, rows: NDArray[Any]) -> DecodeRequest:
         """Describes crops for `decode_crops`."""
         folder = self.folder
-        paths = None if folder.container is not None else tuple(folder.paths[row] for row in rows.tolist())
+        paths = None if folder.indexed is not None else tuple(folder.paths[row] for row in rows.tolist())
         return DecodeRequest(
             root=folder.root.absolute(),
             side=folder.fingerprint.size,
             rows=rows.astype(np.int64),
             paths=paths,
-            stamp="" if folder.container is None else folder.container.stamp,
+            stamp="" if folder.indexed is None else folder.indexed.stamp,
         )
 
     def note(self, row: int, reason: str) -> None:
@@ -109,7 +109,7 @@ def too_many_damaged(folder: FaceFolder, damaged: int, reason: str) -> DataError
     )
 
 
-def decode_crops(request: DecodeRequest, opened: CropContainer | None = None) -> DecodedCrops:
+def decode_crops(request: DecodeRequest, opened: IndexedContainer | None = None) -> DecodedCrops:
     """Decodes crops in this process. A damaged one is not an error.
 
     Args:
@@ -150,7 +150,7 @@ def read_crop(content: bytes, origin: Path | str, side: int) -> NDArray[np.uint8
     return picture
 
 
-def _decode_one(request: DecodeRequest, place: int, opened: CropContainer | None) -> NDArray[np.uint8]:
+def _decode_one(request: DecodeRequest, place: int, opened: IndexedContainer | None) -> NDArray[np.uint8]:
     if request.paths is not None:
         path = request.root / request.paths[place]
         return read_crop(read_bytes(path), path, request.side)

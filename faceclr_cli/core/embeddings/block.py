@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.configs.embed import Flip
-from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, LoadedPicture
+from faceclr_cli.core.configs.embed import Flip, QualityLevel
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
-from faceclr_cli.core.embeddings.mirrored_crops import Vectors, embed_crops
+from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture, LoadedPicture
+from faceclr_cli.core.embeddings.mirrored_crops import Vectors, embed_crops, embedding_stability
 from faceclr_cli.core.encoders.base import Encoder
 
 
@@ -49,11 +49,12 @@ class PictureEmbedder:
         encoder: The encoder.
         batch_size: Number of crops in a batch.
         flip: How to combine each face with its mirror image; see `embed_crops`.
+        quality: `full` measures the stability of embeddings; the other measures are those of the loaded pictures.
     """
 
-    def __init__(self, encoder: Encoder, *, batch_size: int, flip: Flip) -> None:
+    def __init__(self, encoder: Encoder, *, batch_size: int, flip: Flip, quality: QualityLevel = "none") -> None:
         self.dim = encoder.dim
-        self._encoder, self._batch_size, self._flip = encoder, batch_size, flip
+        self._encoder, self._batch_size, self._flip, self._quality = encoder, batch_size, flip, quality
 
     def block(
         self, items: Iterable[LoadedPicture | FailedPicture], previous: PreviousEmbeddings | None = None
@@ -68,7 +69,8 @@ class PictureEmbedder:
             ModelError: The encoder produced NaN or infinite embeddings.
         """
         pictures, failures = list[LoadedPicture](), list[str]()
-        waiting, vectors = list[FaceCrop](), [(np.empty((0, self._encoder.dim), np.float32), np.empty(0, np.float32))]
+        none = np.empty(0, np.float32)
+        waiting, vectors = list[FaceCrop](), [(np.empty((0, self._encoder.dim), np.float32), none, none)]
         for item in items:
             if isinstance(item, FailedPicture):
                 failures.append(item.reason)
@@ -80,8 +82,8 @@ class PictureEmbedder:
                 del waiting[: self._batch_size]
         if waiting:
             vectors.append(self._embed(waiting))
-        directions, norms = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
-        fresh = _fresh_rows([picture for picture in pictures if picture.faces], directions, norms)
+        directions, norms, stability = (np.concatenate(parts) for parts in zip(*vectors, strict=True))
+        fresh = _fresh_rows([picture for picture in pictures if picture.faces], directions, norms, stability)
         old = [picture for picture in pictures if not picture.faces]
         if previous is None or not old:
             return Block(rows=fresh, kept=0, failures=tuple(failures))
@@ -90,8 +92,13 @@ class PictureEmbedder:
         counted = [(picture, len(picture.faces) or next(each)) for picture in pictures]
         return Block(rows=_merge_rows(counted, fresh, known), kept=len(known), failures=tuple(failures))
 
-    def _embed(self, faces: Sequence[FaceCrop]) -> tuple[Vectors, Vectors]:
-        return embed_crops(self._encoder, np.stack([face.crop for face in faces]), self._flip)
+    def _embed(self, faces: Sequence[FaceCrop]) -> tuple[Vectors, Vectors, Vectors]:
+        """Returns the embeddings, their norms and their stability."""
+        crops = np.stack([face.crop for face in faces])
+        vectors, norms = embed_crops(self._encoder, crops, self._flip)
+        if self._quality != "full":
+            return vectors, norms, np.full(len(crops), np.nan, np.float32)
+        return vectors, norms, embedding_stability(self._encoder, crops, vectors if self._flip == "none" else None)
 
 
 _NO_CROP = np.empty((0, 0, 3), np.uint8)
@@ -102,7 +109,7 @@ def _without_crops(picture: LoadedPicture) -> LoadedPicture:
     return replace(picture, faces=tuple(replace(face, crop=_NO_CROP) for face in picture.faces))
 
 
-def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors, norms: Vectors) -> Rows:
+def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors, norms: Vectors, stability: Vectors) -> Rows:
     each = [(picture, face) for picture in pictures for face in picture.faces]
     return Rows(
         embeddings=vectors,
@@ -112,6 +119,7 @@ def _fresh_rows(pictures: Sequence[LoadedPicture], vectors: Vectors, norms: Vect
         detection_scores=np.array([face.score for _, face in each], np.float32),
         boxes=np.array([face.box for _, face in each], np.float32).reshape(-1, 4),
         norms=norms,
+        quality=np.column_stack([np.array([face.quality for _, face in each], np.float32).reshape(-1, 3), stability]),
     )
 
 

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, overload
-
-import numpy as np
-from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.face_sets import find_face_set, open_face_set
 from faceclr_cli.core.embeddings.exported_rows import refuse_exported
+from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture, LoadedPicture
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
 from faceclr_cli.core.events import Notice, Reporter
-from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper
+from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.decode import decode_picture
-from faceclr_cli.core.faces.detect import Choice, Face, Selection
+from faceclr_cli.core.faces.detect import Choice, Selection
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
-from faceclr_cli.core.faces.quality import doubts
+from faceclr_cli.core.faces.quality import measure_quality
+from faceclr_cli.core.preparing.recorded_faces import RecordedFace, read_recorded_faces
 from faceclr_cli.core.sources.archive import Archive, is_archive
 from faceclr_cli.core.sources.file_trees import read_file
 from faceclr_cli.core.sources.insightface_bin import SUFFIX as BIN_SUFFIX
@@ -38,72 +37,6 @@ from faceclr_cli.core.workers.capacity import cores
 
 _TOGETHER = 8
 """Crops for each thread task: passing a task to a thread takes as long as reading a crop. Photographs take longer."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FaceCrop:
-    """An aligned face crop.
-
-    Attributes:
-        crop: RGB, 0-255. Shape: (size, size, 3).
-        face: The detected face, or None if the crop was prepared by an earlier run.
-        faces_found: Number of faces in the photograph.
-    """
-
-    crop: NDArray[np.uint8]
-    face: Face | None = None
-    faces_found: int = 1
-
-    @property
-    def score(self) -> float:
-        """Detection score, 0 to 1; NaN for prepared faces."""
-        return math.nan if self.face is None else self.face.score
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """x, y, width and height in pixels of the photograph; NaN for prepared faces."""
-        return (math.nan,) * 4 if self.face is None else self.face.box
-
-    @property
-    def face_notes(self) -> tuple[str, ...]:
-        """Notes on the quality of the face; none for prepared faces."""
-        if self.face is None:
-            return ()
-        return doubts(AlignedFace(crop=self.crop, face=self.face, faces_found=self.faces_found))
-
-    @property
-    def photo_notes(self) -> tuple[str, ...]:
-        """Notes on the quality of the face, and on other faces in the photograph; none for prepared faces."""
-        several = (f"{self.faces_found} faces found",) if self.face is not None and self.faces_found > 1 else ()
-        return (*several, *self.face_notes)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LoadedPicture:
-    """A picture with the crops to embed.
-
-    Attributes:
-        name: Path relative to the root folder, with forward slashes.
-        identity: The person, or None if unknown.
-        content_hash: SHA-256 of the file.
-        faces: The crops; empty if the picture is already embedded.
-    """
-
-    name: str
-    identity: str | None
-    content_hash: str
-    faces: tuple[FaceCrop, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailedPicture:
-    """A file without a face.
-
-    Attributes:
-        reason: One line with the path and the reason.
-    """
-
-    reason: str
 
 
 class _CropFunction(Protocol):
@@ -128,14 +61,23 @@ class Source:
         cut: Function that crops the faces of a file.
         fingerprint: Fingerprint of the crops, with the normalization of the encoder.
         together: Number of pictures in each thread task.
+        measures: True to measure the quality of each face.
+        recorded: What is recorded of prepared faces, by name.
     """
 
     def __init__(
-        self, photos: Sequence[Photo], cut: _CropFunction, fingerprint: Fingerprint, *, together: int = 1
+        self,
+        photos: Sequence[Photo],
+        cut: _CropFunction,
+        fingerprint: Fingerprint,
+        *,
+        together: int = 1,
+        measures: bool = True,
+        recorded: Mapping[str, RecordedFace] = MappingProxyType({}),
     ) -> None:
         self.photos = photos
         self.fingerprint = fingerprint
-        self._cut, self._together = cut, together
+        self._cut, self._together, self._measures, self._recorded = cut, together, measures, recorded
 
     def load(
         self,
@@ -206,9 +148,18 @@ class Source:
             digest = hashlib.sha256(data).hexdigest()
             path = photo.path if photo.member is None else photo.path / photo.member
             faces = () if known(digest) else self._cut(data, path)
+            if self._measures:
+                faces = tuple(self._measure(face, self._recorded.get(photo.name)) for face in faces)
         except DataError as error:
             return FailedPicture(reason=str(error))
         return LoadedPicture(name=photo.name, identity=photo.identity, content_hash=digest, faces=faces)
+
+    def _measure(self, face: FaceCrop, recorded: RecordedFace | None) -> FaceCrop:
+        measured = measure_quality(face.crop, face.face)
+        if recorded is None:
+            return replace(face, measured=measured)
+        measured = replace(measured, eye_distance=recorded.eye_distance, yaw=recorded.yaw)
+        return replace(face, measured=measured, recorded_score=recorded.score)
 
 
 def _read_member(archive: Archive | InsightfaceBin | None, photo: Photo) -> bytes | FailedPicture | None:
@@ -228,10 +179,12 @@ class Listing:
     Attributes:
         photos: The pictures, in an order that depends only on their names, or in the order of their archive.
         crops: Fingerprint of prepared faces; None for photographs.
+        recorded: What is recorded of prepared faces, by name; empty if their quality is not asked for.
     """
 
     photos: Sequence[Photo]
     crops: Fingerprint | None
+    recorded: Mapping[str, RecordedFace] = field(default_factory=dict)
 
 
 def list_pictures(
@@ -268,7 +221,8 @@ def list_pictures(
     if given:
         raise ConfigError(f"{display_path(root)}: contains prepared faces; omit {given}, which is only for photographs")
     _require_fitting(faces, config.model, wanted, reporter)
-    return Listing(photos=_PreparedPhotos(faces), crops=faces.fingerprint)
+    recorded = {} if config.quality == "none" else read_recorded_faces(faces)
+    return Listing(photos=_PreparedPhotos(faces), crops=faces.fingerprint, recorded=recorded)
 
 
 def require_faces(root: Path, model: str, wanted: Fingerprint, reporter: Reporter) -> FaceFolder:
@@ -300,22 +254,24 @@ def _require_fitting(faces: FaceFolder, model: str, wanted: Fingerprint, reporte
         reporter.report(Notice(text=f"{display_path(root)}: {text}; results may be slightly worse"))
 
 
-def open_source(choice: Choice, listing: Listing, wanted: Fingerprint) -> Source:
+def open_source(choice: Choice, listing: Listing, wanted: Fingerprint, *, measures: bool = True) -> Source:
     """Opens the pictures of a listing.
 
     Args:
         choice: Which face to use if a photograph shows several.
         listing: The pictures.
         wanted: Fingerprint of the encoder.
+        measures: True to measure the quality of each face.
 
     Raises:
         ModelError: Photographs cannot be aligned in the way that the encoder needs.
     """
     if listing.crops is not None:
         made = replace(listing.crops, channels=wanted.channels, normalization=wanted.normalization)
-        return Source(listing.photos, _CropReader(wanted.size), made, together=_TOGETHER)
+        cut = _CropReader(wanted.size)
+        return Source(listing.photos, cut, made, together=_TOGETHER, measures=measures, recorded=listing.recorded)
     aligned = _FaceAligner(wanted, Selection(choice=choice))
-    return Source(listing.photos, aligned, aligned.fingerprint)
+    return Source(listing.photos, aligned, aligned.fingerprint, measures=measures)
 
 
 class _PreparedPhotos(Sequence[Photo]):

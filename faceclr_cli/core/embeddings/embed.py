@@ -125,6 +125,7 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
         encoder_digest=encoder.digest,
         precision=config.precision,
         flip=config.flip,
+        quality_level=config.quality,
         calibration=encoder.calibration,
         config=to_json(config),
     )
@@ -179,8 +180,8 @@ def _write_rows(
     faces = bad = 0
     people, failures = set[str | None](), list[str]()
     total = len(listing.photos)
-    embedding = PictureEmbedder(encoder, batch_size=config.batch_size, flip=config.flip)
-    source = open_source(config.face, listing, encoder.fingerprint)
+    embedding = PictureEmbedder(encoder, batch_size=config.batch_size, flip=config.flip, quality=config.quality)
+    source = open_source(config.face, listing, encoder.fingerprint, measures=config.quality != "none")
     items = report_progress(
         source.load(AHEAD * config.batch_size, in_bursts=encoder.fills_cores), total, config.batch_size, reporter
     )

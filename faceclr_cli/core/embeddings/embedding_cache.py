@@ -82,6 +82,7 @@ def embed_cached(
         out=target,
         face=config.face,
         flip=config.flip,
+        quality=config.quality,
         batch_size=config.batch_size,
         prune=shelf.prune,
     )
@@ -90,6 +91,7 @@ def embed_cached(
         encoder=encoder.name,
         encoder_digest=encoder.digest,
         flip=config.flip,
+        quality_level=config.quality,
         calibration=encoder.calibration,
         config=to_json(config),
     )
@@ -132,6 +134,7 @@ def _key(root: Path, fingerprint: object, encoder_digest: str, config: EmbedConf
     """Returns the cache key, which covers all inputs except the pictures: those are compared one by one."""
     parts = [_LAYOUT, os.path.realpath(root), fingerprint, encoder_digest, config.face]
     parts += [config.flip] if config.flip != "none" else []
+    parts += [f"quality {config.quality}"] if config.quality != "none" else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
 
+QUALITY = ("sharpness", "eye_distance", "frontality", "stability")
+"""Columns of `Rows.quality`, and their datasets in a store. Higher values are better; see `quality_columns.py`."""
+
 _FARTHEST_FROM_ONE = 0.01
 """Tolerance of the norm of embeddings, which stores may hold as float16."""
 
@@ -30,6 +33,7 @@ class Rows:
         detection_scores: Detection scores, 0 to 1; NaN if unknown. Shape: (faces,).
         boxes: Face boxes in pixels of the photographs: x, y, width and height; NaN if unknown. Shape: (faces, 4).
         norms: L2 norms of the embeddings before normalization; NaN if unknown, as by default. Shape: (faces,).
+        quality: One column for each name in `QUALITY`; NaN if unknown, as by default. Shape: (faces, 4).
     """
 
     embeddings: NDArray[np.float32]
@@ -39,12 +43,15 @@ class Rows:
     detection_scores: NDArray[np.float32]
     boxes: NDArray[np.float32]
     norms: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    quality: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, len(QUALITY)), np.float32))
 
     def __post_init__(self) -> None:
         if not len(self.norms):
             object.__setattr__(self, "norms", np.full(len(self.embeddings), np.nan, np.float32))
+        if not len(self.quality):
+            object.__setattr__(self, "quality", np.full((len(self.embeddings), len(QUALITY)), np.nan, np.float32))
         texts = (self.paths, self.identities, self.content_hashes)
-        columns = (*texts, self.detection_scores, self.boxes, self.norms)
+        columns = (*texts, self.detection_scores, self.boxes, self.norms, self.quality)
         if self.embeddings.ndim != 2 or any(len(column) != len(self) for column in columns):
             raise ValueError("its columns differ in length")
         if self.boxes.shape != (len(self), 4):
@@ -79,6 +86,7 @@ class Rows:
             detection_scores=self.detection_scores[rows],
             boxes=self.boxes[rows],
             norms=self.norms[rows],
+            quality=self.quality[rows],
         )
 
 
@@ -92,6 +100,7 @@ def concatenate_rows(parts: Sequence[Rows]) -> Rows:
         detection_scores=np.concatenate([part.detection_scores for part in parts]),
         boxes=np.concatenate([part.boxes for part in parts]),
         norms=np.concatenate([part.norms for part in parts]),
+        quality=np.concatenate([part.quality for part in parts]),
     )
 
 

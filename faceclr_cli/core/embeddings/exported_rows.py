@@ -8,7 +8,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.text import display_path
 
 _BEGINNING, _END = 65_536, 1 << 20
-_CSV = b"path,identity,content_hash,detection_score,x,y,width,height,e0"
+_CSV = b"path,identity,content_hash,detection_score,x,y,width,height,"
 _JSON_LINES = (b'{"path": ', b'"embedding": [')
 _NPZ = (b"PK\x03\x04", b"embedding.npy")
 _PARQUET = (b"PAR1", b"encoder_digest")

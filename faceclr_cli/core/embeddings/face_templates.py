@@ -9,9 +9,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.configs.quality import MEASURES
 from faceclr_cli.core.configs.templates import TemplateMethod
 from faceclr_cli.core.datasets.pairs.template_lists import TemplateList, read_template_lists
 from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.quality_columns import quality_measure
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import UNNAMED
@@ -182,12 +184,12 @@ def _person(rows: Rows, given: TemplateList, number: int, members: NDArray[np.in
 
 
 def _weights(rows: Rows, places: NDArray[np.int64], origin: str) -> NDArray[np.float64]:
-    """Returns the weights of pictures: the norm of the embedding, otherwise the detection score."""
-    for measure in (rows.norms, rows.detection_scores):
-        weights = np.maximum(measure[places].astype(np.float64), 0)
+    """Returns the weights of pictures: the first quality measure that is known."""
+    for name in MEASURES:
+        weights = np.maximum(quality_measure(rows, name)[places].astype(np.float64), 0)
         if not np.isnan(weights).all():
             return np.where(np.isnan(weights), np.nanmean(weights), weights)
     raise DataError(
         f"{origin}: has neither norms nor detection scores to weight pictures by; use --template mean, or embed again "
-        "with an encoder that does not normalize embeddings itself"
+        "with --quality"
     )

@@ -11,13 +11,13 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.embedding_rows import QUALITY, Rows
 from faceclr_cli.core.text import canonical
 
 DATASETS = ("embedding", "path", "identity", "content_hash", "detection_score", "box")
 TEXTS = ("path", "identity", "content_hash")
-OPTIONAL = ("norm",)
-"""Datasets that stores of earlier releases lack."""
+OPTIONAL = ("norm", *QUALITY)
+"""Datasets that some stores lack: those of earlier releases, and without `--quality`."""
 
 BLOCK = 4096
 """Rows in each read or write."""
@@ -36,20 +36,23 @@ class Shape:
         dim: Length of an embedding.
         half: True if embeddings are float16.
         widths: Maximum length of paths, identities and content hashes in bytes.
+        quality: Names of the quality measures.
     """
 
     rows: int
     dim: int
     half: bool
     widths: tuple[int, int, int]
+    quality: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rows: Rows, *, half: bool = False) -> Shape:
+    def of(cls, rows: Rows, *, half: bool = False, quality: tuple[str, ...] = ()) -> Shape:
         """Returns the shape of rows in memory."""
         columns = (rows.paths, [name or "" for name in rows.identities], rows.content_hashes)
-        widths = (max((len(_encode(text)) for text in column), default=1) for column in columns)
-        path, identity, content_hash = (max(1, width) for width in widths)
-        return cls(rows=len(rows), dim=rows.dim, half=half, widths=(path, identity, content_hash))
+        longest = (max((len(_encode(text)) for text in column), default=1) for column in columns)
+        path, identity, content_hash = (max(1, width) for width in longest)
+        widths = (path, identity, content_hash)
+        return cls(rows=len(rows), dim=rows.dim, half=half, widths=widths, quality=quality)
 
 
 def create_datasets(file: h5py.File, shape: Shape) -> None:
@@ -63,7 +66,8 @@ def create_datasets(file: h5py.File, shape: Shape) -> None:
         _create_compressed(file, name, (shape.rows,), h5py.string_dtype("utf-8", width))
     _create_compressed(file, "detection_score", (shape.rows,), np.float32)
     _create_compressed(file, "box", (shape.rows, 4), np.float32)
-    _create_compressed(file, "norm", (shape.rows,), np.float32)
+    for name in ("norm", *shape.quality):
+        _create_compressed(file, name, (shape.rows,), np.float32)
 
 
 def write_rows(file: h5py.File, start: int, rows: Rows) -> None:
@@ -82,6 +86,9 @@ def write_rows(file: h5py.File, start: int, rows: Rows) -> None:
     file["detection_score"][where] = rows.detection_scores
     file["box"][where] = rows.boxes
     file["norm"][where] = rows.norms
+    for place, name in enumerate(QUALITY):
+        if name in file:
+            file[name][where] = rows.quality[:, place]
 
 
 def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Rows:
@@ -95,7 +102,8 @@ def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Ro
         ValueError: The content is not valid.
     """
     paths, hashes = (read_texts(file[name], where) for name in ("path", "content_hash"))
-    norms = file["norm"][where] if "norm" in file else np.full(len(paths), np.nan)
+    unknown = np.full(len(paths), np.nan, np.float32)
+    norms, *quality = (file[name][where] if name in file else unknown for name in ("norm", *QUALITY))
     return Rows(
         embeddings=file["embedding"][where].astype(np.float32, copy=False),
         paths=tuple(paths),
@@ -104,6 +112,7 @@ def read_rows(file: h5py.File, where: slice | NDArray[np.int_] = np.s_[:]) -> Ro
         detection_scores=file["detection_score"][where].astype(np.float32, copy=False),
         boxes=file["box"][where].astype(np.float32, copy=False),
         norms=norms.astype(np.float32, copy=False),
+        quality=np.stack(quality, axis=1).astype(np.float32, copy=False),
     )
 
 
@@ -147,7 +156,7 @@ def link_parts(file: h5py.File, shape: Shape, parts: Sequence[tuple[str, int]]) 
     """
     kinds = dict(zip(TEXTS, (h5py.string_dtype("utf-8", width) for width in shape.widths), strict=True))
     kinds |= {"embedding": np.dtype(np.float16 if shape.half else np.float32)}
-    for name in (*DATASETS, *OPTIONAL):
+    for name in (*DATASETS, "norm", *shape.quality):
         tail = {"embedding": (shape.dim,), "box": (4,)}.get(name, ())
         kind = kinds.get(name, np.dtype(np.float32))
         layout = h5py.VirtualLayout((shape.rows, *tail), kind)
@@ -194,6 +203,7 @@ def require_valid_datasets(file: h5py.File, parts: Path) -> Shape:
         dim=embedding.shape[1],
         half=embedding.dtype == np.float16,
         widths=(path, identity, content_hash),
+        quality=tuple(name for name in QUALITY if name in optional),
     )
 
 

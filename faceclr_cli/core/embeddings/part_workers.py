@@ -12,8 +12,9 @@ from pathlib import Path
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.embeddings.block import PictureEmbedder
-from faceclr_cli.core.embeddings.crop_source import FailedPicture, Listing, LoadedPicture, open_source
+from faceclr_cli.core.embeddings.crop_source import Listing, open_source
 from faceclr_cli.core.embeddings.hdf5_columns import Shape
+from faceclr_cli.core.embeddings.loaded_pictures import FailedPicture, LoadedPicture
 from faceclr_cli.core.embeddings.previous_rows import find_previous_rows
 from faceclr_cli.core.embeddings.store import StoreOrigin
 from faceclr_cli.core.embeddings.store_parts import StoreParts
@@ -68,8 +69,11 @@ class PartBuilder:
 
     def __init__(self, job: EmbeddingJob, encoder: Encoder) -> None:
         self._job = job
-        self._source = open_source(job.config.face, job.listing, encoder.fingerprint)
-        self._embedding = PictureEmbedder(encoder, batch_size=job.config.batch_size, flip=job.config.flip)
+        config = job.config
+        self._source = open_source(config.face, job.listing, encoder.fingerprint, measures=config.quality != "none")
+        self._embedding = PictureEmbedder(
+            encoder, batch_size=config.batch_size, flip=config.flip, quality=config.quality
+        )
         self._in_bursts = encoder.fills_cores
         self._previous = find_previous_rows(job.out, job.origin, half=job.config.half)
         self._parts = StoreParts(job.out, job.run)

@@ -118,6 +118,9 @@ def _require_same_settings(store: OpenStore, origin: StoreOrigin, name: str, *, 
     if there.flip != origin.flip:
         method = "without --flip" if there.flip == "none" else f"with --flip {there.flip}"
         raise DataError(f"{name}: was made {method}; do the same, or {advice}")
+    if there.quality_level != origin.quality_level:
+        method = "without --quality" if there.quality_level == "none" else f"with --quality {there.quality_level}"
+        raise DataError(f"{name}: was made {method}; do the same, or {advice}")
     if store.shape.half is not half:
         raise DataError(
             f"{name}: was made {'with' if store.shape.half else 'without'} --half; do the same, or {advice}"

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ import numpy as np
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, Format
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
+from faceclr_cli.core.embeddings.quality_columns import quality_measure, stored_measures
 from faceclr_cli.core.embeddings.store import StoreOrigin
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.text import display_path
@@ -52,35 +53,37 @@ def open_row_writer(form: Format, out: Path, origin: StoreOrigin) -> Iterator[Wr
 
 @contextmanager
 def _json_lines(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
-    del origin
+    measures = stored_measures(origin.quality_level)
 
     def write(rows: Rows) -> None:
-        lines = (json.dumps(row, allow_nan=False) + "\n" for row in _objects(rows))
+        lines = (json.dumps(row, allow_nan=False) + "\n" for row in _objects(rows, measures))
         file.write("".join(lines).encode("ascii"))
         file.flush()  # Pipelines can process rows as they are written.
 
     yield write
 
 
-def _objects(rows: Rows) -> Iterator[dict[str, Any]]:
+def _objects(rows: Rows, measures: Sequence[str]) -> Iterator[dict[str, Any]]:
     scores, boxes = rows.detection_scores.tolist(), rows.boxes.tolist()
     # The shortest decimals that round-trip as float32.
     vectors = [[float(str(number)) for number in vector] for vector in rows.embeddings]
     columns = (rows.paths, rows.identities, rows.content_hashes, scores, boxes, vectors)
-    for path, identity, content_hash, score, box, vector in zip(*columns, strict=True):
+    quality = {name: quality_measure(rows, name).tolist() for name in measures}
+    for row, (path, identity, content_hash, score, box, vector) in enumerate(zip(*columns, strict=True)):
         yield {
             "path": path,
             "identity": identity,
             "content_hash": content_hash,
             "detection_score": None if math.isnan(score) else score,
             "box": None if math.isnan(box[0]) else box,
+            **{name: None if math.isnan(column[row]) else column[row] for name, column in quality.items()},
             "embedding": vector,
         }
 
 
 @contextmanager
 def _csv(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
-    del origin
+    measures = stored_measures(origin.quality_level)
     # File names need not be UTF-8; surrogate escapes are written as the original bytes.
     text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
     writer, begun = csv.writer(text, lineterminator="\n"), False
@@ -89,13 +92,13 @@ def _csv(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
         nonlocal begun
         if not begun:
             numbers = [f"e{place}" for place in range(rows.dim)]
-            writer.writerow(
-                ["path", "identity", "content_hash", "detection_score", "x", "y", "width", "height", *numbers]
-            )
+            names = ["path", "identity", "content_hash", "detection_score", "x", "y", "width", "height", *measures]
+            writer.writerow([*names, *numbers])
             begun = True
-        for row in _objects(rows):
+        for row in _objects(rows, measures):
             box = row["box"] or [None] * 4
             known = [row["path"], row["identity"], row["content_hash"], row["detection_score"], *box]
+            known += [row[name] for name in measures]
             writer.writerow(["" if value is None else value for value in (*known, *row["embedding"])])
         text.flush()
 
@@ -112,6 +115,7 @@ def _npz(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
     if not parts:
         return
     rows = concatenate_rows(parts)
+    measures: dict[str, Any] = {name: quality_measure(rows, name) for name in stored_measures(origin.quality_level)}
     np.savez(
         file,
         embedding=rows.embeddings,
@@ -120,6 +124,7 @@ def _npz(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
         content_hash=np.array(rows.content_hashes),
         detection_score=rows.detection_scores,
         box=rows.boxes,
+        **measures,
         about=np.array(json.dumps(origin.to_attributes())),
     )
 
@@ -132,6 +137,7 @@ def _parquet(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
     except ImportError:
         raise ConfigError("--format parquet needs pyarrow; type: pip install 'faceclr[parquet]'") from None
     writer: Any = None
+    measures = stored_measures(origin.quality_level)
 
     def write(rows: Rows) -> None:
         nonlocal writer
@@ -144,6 +150,7 @@ def _parquet(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
                 "content_hash": list(rows.content_hashes),
                 "detection_score": pyarrow.array(rows.detection_scores, from_pandas=True),
                 "box": boxes,
+                **{name: pyarrow.array(quality_measure(rows, name), from_pandas=True) for name in measures},
                 "embedding": vectors,
             }
         )

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path, shared, stamp
-from faceclr_cli.core.configs.embed import Flip
+from faceclr_cli.core.configs.embed import Flip, QualityLevel
 from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.checksums import CheckedFile, append_checksums, read_checksums
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.exported_rows import refuse_exported
+from faceclr_cli.core.embeddings.quality_columns import stored_measures
 from faceclr_cli.core.embeddings.store_probe import require_harmless
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.calibration_record import Calibration
@@ -44,6 +45,7 @@ class StoreOrigin:
         encoder_digest: SHA-256 of its weights.
         precision: Precision of the computation: `float32` or `bf16`.
         flip: How each face was combined with its mirror image; see `embed_crops`.
+        quality_level: Which quality measures the rows have; see `stored_measures`.
         calibration: Calibration of the encoder, or None.
         config: The resolved config of the run.
     """
@@ -53,6 +55,7 @@ class StoreOrigin:
     encoder_digest: str
     precision: str = "float32"
     flip: Flip = "none"
+    quality_level: QualityLevel = "none"
     calibration: Calibration | None
     config: Mapping[str, Any]
 
@@ -65,6 +68,7 @@ class StoreOrigin:
             "precision": self.precision,
             "flip": self.flip != "none",
             "flip_method": self.flip,
+            "quality": self.quality_level,
             "fingerprint": self.fingerprint.to_json(),
         }
         if self.calibration:
@@ -89,6 +93,7 @@ class StoreOrigin:
             encoder_digest=str(attributes["encoder_digest"]),
             precision=str(attributes.get("precision", "float32")),
             flip=_flip(attributes),
+            quality_level=_quality_level(attributes),
             calibration=None if calibration is None else Calibration.from_json(json.loads(calibration)),
             config=json.loads(attributes["config"]),
         )
@@ -100,6 +105,14 @@ def _flip(attributes: Mapping[str, Any]) -> Flip:
     if method not in get_args(Flip):
         raise ValueError(f"its flip method {method!r} is unknown")
     return cast(Flip, method)
+
+
+def _quality_level(attributes: Mapping[str, Any]) -> QualityLevel:
+    """Reads which quality measures the rows have. Stores of earlier releases have none."""
+    level = str(attributes.get("quality", "none"))
+    if level not in get_args(QualityLevel):
+        raise ValueError(f"its level of quality measures {level!r} is unknown")
+    return cast(QualityLevel, level)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -288,7 +301,7 @@ def write_store(path: Path, store: Store) -> None:
         ('ann', 'bob')
     """
     with new_store(path, store) as file:
-        columns.create_datasets(file, columns.Shape.of(store))
+        columns.create_datasets(file, columns.Shape.of(store, quality=stored_measures(store.quality_level)))
         columns.write_rows(file, 0, store)
 
 

@@ -16,6 +16,7 @@ from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_texts
 from faceclr_cli.core.embeddings.part_workers import EmbeddingJob, PartBuilder, build_in_processes
 from faceclr_cli.core.embeddings.previous_rows import require_compatible_store
 from faceclr_cli.core.embeddings.process_group import ProcessGroup
+from faceclr_cli.core.embeddings.quality_columns import stored_measures
 from faceclr_cli.core.embeddings.store import StoreOrigin, open_store
 from faceclr_cli.core.embeddings.store_parts import StoreParts, Totals, open_store_parts, part_size
 from faceclr_cli.core.encoders.base import Encoder
@@ -58,7 +59,7 @@ def update_store(
         require_compatible_store(out, origin, half=config.half)
         processes = place.world if place else config.gpus or config.processes
         size = part_size(len(listing.photos), processes)
-        shape = _shape(listing, out, encoder.dim, half=config.half)
+        shape = _shape(config, listing, out, encoder.dim)
         job = EmbeddingJob(
             config=config, out=out, listing=listing, origin=origin, shape=shape, size=size, run=parts.run
         )
@@ -106,7 +107,7 @@ def _join(job: EmbeddingJob, parts: StoreParts) -> Totals:
     return replace(totals, gone=len(gone))
 
 
-def _shape(listing: Listing, out: Path, dim: int, *, half: bool) -> Shape:
+def _shape(config: EmbedConfig, listing: Listing, out: Path, dim: int) -> Shape:
     """Returns the shape of each part, with string widths for the whole store."""
     path, identity, content_hash = 1, 1, 64
     for photo in listing.photos:
@@ -116,7 +117,8 @@ def _shape(listing: Listing, out: Path, dim: int, *, half: bool) -> Shape:
         with open_store(out) as store:
             before = store.shape.widths
         path, identity, content_hash = map(max, (path, identity, content_hash), before)
-    return Shape(rows=0, dim=dim, half=half, widths=(path, identity, content_hash))
+    widths = (path, identity, content_hash)
+    return Shape(rows=0, dim=dim, half=config.half, widths=widths, quality=stored_measures(config.quality))
 
 
 def _rows_without_picture(job: EmbeddingJob, parts: StoreParts) -> NDArray[np.int_]:

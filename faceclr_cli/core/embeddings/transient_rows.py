@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faceclr_cli.core.configs.embed import EmbedConfig, Flip
+from faceclr_cli.core.configs.embed import EmbedConfig, Flip, QualityLevel
 from faceclr_cli.core.embeddings.block import Block, PictureEmbedder
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
@@ -34,17 +34,24 @@ def embed_folder(root: Path, encoder: Encoder, model: str, reporter: Reporter) -
     return block.rows
 
 
-def embed_listing(listing: Listing, choice: Choice, encoder: Encoder, reporter: Reporter, flip: Flip = "none") -> Block:
+def embed_listing(
+    listing: Listing,
+    choice: Choice,
+    encoder: Encoder,
+    reporter: Reporter,
+    flip: Flip = "none",
+    quality: QualityLevel = "none",
+) -> Block:
     """Embeds pictures and reports the number without a face.
 
     Raises:
         ModelError: Photographs cannot be aligned in the way that the encoder needs, or it does not support `flip`.
     """
-    source = open_source(choice, listing, encoder.fingerprint)
+    source = open_source(choice, listing, encoder.fingerprint, measures=quality != "none")
     items = report_progress(
         source.load(AHEAD * _BATCH, in_bursts=encoder.fills_cores), len(listing.photos), _BATCH, reporter
     )
-    block = PictureEmbedder(encoder, batch_size=_BATCH, flip=flip).block(items)
+    block = PictureEmbedder(encoder, batch_size=_BATCH, flip=flip, quality=quality).block(items)
     if block.failures:
         text = f"{len(block.failures)} of {len(listing.photos)} pictures gave no face (first: {block.failures[0]})"
         reporter.report(Notice(text=text, level="warning"))

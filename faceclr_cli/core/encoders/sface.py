@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.sface_description import DIM, NAME, SIZE, sface_calibration, sface_fingerprint
-from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.faces.sface_opencv import read_sface, run_sface
 from faceclr_cli.core.faces.weights import SFACE
 from faceclr_cli.core.metrics.normalization import normalize_rows
 
@@ -36,7 +36,7 @@ class SFaceEncoder:
     def __init__(self) -> None:
         self.fingerprint: Fingerprint = sface_fingerprint()
         thread = ThreadPoolExecutor(1, thread_name_prefix="sface")
-        self._network: Future[cv2.dnn.Net] = thread.submit(_load)
+        self._network: Future[cv2.dnn.Net] = thread.submit(read_sface)
         thread.shutdown(wait=False)
 
     @cached_property
@@ -60,23 +60,4 @@ class SFaceEncoder:
         """
         if crops.ndim != 4 or crops.shape[1:] != (SIZE, SIZE, 3) or crops.dtype != np.uint8:
             raise ValueError(f"sface takes 8-bit crops of (batch_size, {SIZE}, {SIZE}, 3), not {crops.shape}")
-        network = self._network.result()
-        embeddings = np.empty((len(crops), self.dim), np.float32)
-        # One crop at a time: OpenCV returns garbage for batches of this network.
-        for row, crop in zip(embeddings, crops, strict=True):
-            row[:] = _forward(network, crop)
-        return embeddings
-
-
-def _load() -> cv2.dnn.Net:
-    weights = SFACE.read()
-    try:
-        return cv2.dnn.readNetFromONNX(np.frombuffer(weights, np.uint8))
-    except cv2.error as error:
-        raise ModelError(f"OpenCV {cv2.__version__} cannot load SFace ({error.err}); install 4.13 or later") from error
-
-
-def _forward(network: cv2.dnn.Net, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    # The same as cv2.FaceRecognizerSF, which cannot load weights from memory in all builds.
-    network.setInput(cv2.dnn.blobFromImage(crop))
-    return np.asarray(network.forward()[0], np.float32)
+        return run_sface(self._network.result(), crops)

@@ -166,6 +166,27 @@ class PhotoCropper:
             for face in taken
         ]
 
+    def crop_frame(self, frame: NDArray[np.uint8], selection: Selection) -> list[AlignedFace]:
+        """Detects faces in a picture that is already decoded, such as a frame of a film, and crops them.
+
+        Args:
+            frame: RGB, upright. Shape: (height, width, 3).
+            selection: Which faces to use.
+
+        Returns:
+            One crop or more; none if the picture shows no face that passes the selection.
+        """
+        if self._detector is None:
+            return []
+        found = self._detector.detect(frame)
+        try:
+            return [
+                AlignedFace(crop=self._alignment.cut(frame, face), face=face, faces_found=len(found))
+                for face in selection.take(found, frame.shape, "frame")
+            ]
+        except (UnfitError, ValueError):
+            return []
+
     def crop_file(self, path: Path) -> AlignedFace:
         """Crops the first face of a file; see `crop_data`.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,19 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 class CropContainer(Protocol):
     """Reads crops that are not files; see `sources.containers`."""
 
+    def read(self, place: int) -> bytes:
+        """Returns an encoded crop."""
+        ...
+
+    def size(self, place: int) -> int:
+        """Returns the size of an encoded crop in bytes."""
+        ...
+
+
+@runtime_checkable
+class IndexedContainer(CropContainer, Protocol):
+    """Crops of a training set, possibly millions, whose people and places are in an index."""
+
     @property
     def people(self) -> tuple[str, ...]:
         """The names of the people, sorted."""
@@ -53,16 +66,8 @@ class CropContainer(Protocol):
         """True if any crop is read as fast as the next one."""
         ...
 
-    def read(self, place: int) -> bytes:
-        """Returns an encoded crop."""
-        ...
-
     def number(self, place: int) -> int:
         """Returns the number by which messages name a crop."""
-        ...
-
-    def size(self, place: int) -> int:
-        """Returns the size of an encoded crop in bytes."""
         ...
 
 
@@ -118,15 +123,20 @@ class FaceFolder:
     @property
     def people(self) -> tuple[str, ...]:
         """The names of the people, without duplicates, sorted."""
-        if self.container is not None:
-            return self.container.people
+        if self.indexed is not None:
+            return self.indexed.people
         return tuple(sorted({name for name in self.identities if name is not None}))
+
+    @property
+    def indexed(self) -> IndexedContainer | None:
+        """The container of a training set; None for a folder, and for other pictures that are not files."""
+        return self.container if isinstance(self.container, IndexedContainer) else None
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
-        if self.container is not None:
-            return self.container.labels
+        if self.indexed is not None:
+            return self.indexed.labels
         position = {name: index for index, name in enumerate(self.people)}
         return np.array([-1 if name is None else position[name] for name in self.identities], dtype=np.int64)
 

@@ -1,8 +1,9 @@
-"""Face quality: notes on faces that are uncertain, small, blurred or turned."""
+"""Face quality: measures of a face, and notes on faces that are uncertain, small, blurred or turned."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from faceclr_cli.core.faces.crop import AlignedFace
 from faceclr_cli.core.faces.detect import Face
 
 _LEAST_SURE = 0.8
-"""Detector score; YuNet gives 99.8% of 710 faces in LFW and press photographs a higher score."""
+"""Detection score; YuNet gives 99.8% of 710 faces in LFW and press photographs a higher score."""
 _FEWEST_PIXELS = 20.0
 """Distance between the eyes; above it, shrinking does not change SFace's scores of genuine pairs."""
 _LEAST_SHARP = 20.0
@@ -27,6 +28,46 @@ MediaPipe's canonical face model. The depth of an eye is that of its corners and
 159), its position is midway between the corners, and the nose tip is vertex 4."""
 _BOX_TO_EYES = 2.6
 """Ratio of the width of a Haar box to the distance between the eyes; median of 100 photographs of LFW."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceQuality:
+    """Measures of the quality of one face.
+
+    Attributes:
+        sharpness: Sharpness of the crop at the size of the template; see `sharpness`.
+        eye_distance: Pixels of the photograph between the eyes in a frontal view; estimated from the width of the box
+            without landmarks. NaN if the photograph is unknown.
+        yaw: Rotation of the head to either side in degrees, 0-90; NaN without landmarks.
+    """
+
+    sharpness: float
+    eye_distance: float = math.nan
+    yaw: float = math.nan
+
+    @property
+    def frontality(self) -> float:
+        """Cosine of the yaw: 1 for a frontal face, 0 for a profile; NaN without landmarks."""
+        return math.cos(math.radians(self.yaw))
+
+
+def measure_quality(crop: NDArray[np.uint8], face: Face | None) -> FaceQuality:
+    """Measures the quality of a face.
+
+    Args:
+        crop: The aligned face, RGB. Shape: (size, size, 3).
+        face: The face in its photograph, or None if only the crop is known.
+    """
+    # The sharpness of a large crop is low even for a sharp photograph, so it is measured at the template size.
+    if len(crop) > TEMPLATE_SIZE:
+        crop = np.asarray(cv2.resize(crop, (TEMPLATE_SIZE, TEMPLATE_SIZE), interpolation=cv2.INTER_AREA), np.uint8)
+    distance, yaw = (math.nan, math.nan) if face is None else measure_pose(face)
+    return FaceQuality(sharpness=sharpness(crop), eye_distance=distance, yaw=yaw)
+
+
+def measure_pose(face: Face) -> tuple[float, float]:
+    """Returns the `eye_distance` and the `yaw` of a face; see `FaceQuality`."""
+    return (face.box[2] / _BOX_TO_EYES, math.nan) if face.landmarks is None else _frontal_view(face.landmarks)
 
 
 def doubts(face: AlignedFace) -> tuple[str, ...]:
@@ -45,12 +86,14 @@ def doubts(face: AlignedFace) -> tuple[str, ...]:
         Notes such as `small: 12 pixels between the eyes`, `blurred (sharpness 9)`, or
         `turned sideways (40 degrees or more)`.
     """
+    measured = measure_quality(face.crop, face.face)
     notes = [
         _unsure(face.face),
         _found_otherwise(face.face),
-        _small(face.face, len(face.crop)),
-        _blurred(face.crop),
-        _turned(face.face),
+        _small(face.face, measured.eye_distance, len(face.crop)),
+        f"blurred (sharpness {measured.sharpness:.0f})" if measured.sharpness < _LEAST_SHARP else None,
+        # Detectors place a hidden eye too far out, so the estimate for a profile is about 40 degrees.
+        f"turned sideways ({5 * (measured.yaw // 5):.0f} degrees or more)" if measured.yaw > _MOST_TURNED else None,
     ]
     return tuple(note for note in notes if note)
 
@@ -76,30 +119,13 @@ def _found_otherwise(face: Face) -> str | None:
     return f"found only after {' and '.join(ways)}" if ways else None
 
 
-def _small(face: Face, size: int) -> str | None:
+def _small(face: Face, distance: float, size: int) -> str | None:
     # A small crop needs fewer pixels.
     needed = min(_FEWEST_PIXELS, float(np.hypot(*(ARCFACE[1] - ARCFACE[0]))) * size / TEMPLATE_SIZE)
-    if face.landmarks is None:
-        width = face.box[2]
-        return f"small: {width:.0f} pixels wide" if width < needed * _BOX_TO_EYES else None
-    distance, _ = _frontal_view(face.landmarks)
-    return f"small: {distance:.0f} pixels between the eyes" if distance < needed else None
-
-
-def _blurred(crop: NDArray[np.uint8]) -> str | None:
-    # The sharpness of a large crop is low even for a sharp photograph, so it is measured at the template size.
-    if len(crop) > TEMPLATE_SIZE:
-        crop = np.asarray(cv2.resize(crop, (TEMPLATE_SIZE, TEMPLATE_SIZE), interpolation=cv2.INTER_AREA), np.uint8)
-    grade = sharpness(crop)
-    return f"blurred (sharpness {grade:.0f})" if grade < _LEAST_SHARP else None
-
-
-def _turned(face: Face) -> str | None:
-    if face.landmarks is None:
+    if distance >= needed:
         return None
-    _, degrees = _frontal_view(face.landmarks)
-    # Detectors place a hidden eye too far out, so the estimate for a profile is about 40 degrees.
-    return f"turned sideways ({5 * (degrees // 5):.0f} degrees or more)" if degrees > _MOST_TURNED else None
+    seen = f"{face.box[2]:.0f} pixels wide" if face.landmarks is None else f"{distance:.0f} pixels between the eyes"
+    return f"small: {seen}"
 
 
 def _frontal_view(landmarks: NDArray[np.float32]) -> tuple[float, float]:

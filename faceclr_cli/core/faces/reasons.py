@@ -22,6 +22,7 @@ class Reason(StrEnum):
     UNSAFE = "unsafe archive member"
     EMPTY = "empty file"
     NOT_A_PICTURE = "not a picture"
+    NOT_A_FILM = "not a film"
     UNSUPPORTED = "format not supported"
     TRUNCATED = "truncated"
     DAMAGED = "damaged"

@@ -85,7 +85,9 @@ class Classifier(nn.Module):
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             features = embeddings.to(self.weight.dtype)
-            all_labels = all_gather_labels(labels)
+            # Processes without a share or shards may have different numbers of embeddings.
+            is_joint = self.sharded or self.share < 1
+            all_labels = all_gather_labels(labels) if is_joint else labels
             quality = None if self.quality is None else self.quality(features)
             if self.sharded:
                 features, labels = all_gather(features), all_labels
@@ -102,6 +104,16 @@ class Classifier(nn.Module):
             if not self.sharded:
                 return F.cross_entropy(scores, columns), {"accuracy": accuracy}
             return self._sharded_loss(scores, local, columns[local]), {"accuracy": accuracy}
+
+    @torch.no_grad()
+    def restart(self, weights: Tensor) -> None:
+        """Replaces the people by others, no more than the number of rows. Only if the head is not sharded.
+
+        Args:
+            weights: The first weight vectors of the new people. Shape: (people, D).
+        """
+        self.people = len(weights)
+        self.weight[: self.people] = weights.to(self.weight)
 
     @torch.no_grad()
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +158,7 @@ class Classifier(nn.Module):
         """Returns the local rows of the people in the softmax of this step, sorted."""
         count = len(self.weight)
         if self.share >= 1:
-            return torch.arange(count, device=labels.device)
+            return torch.arange(min(count, self.people), device=labels.device)
         # The people in the batch, then others in random order. The order is drawn for all people, so that the sample
         # does not depend on the sharding.
         own = torch.unique(labels)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faceclr_cli.core.losses.global_batch import all_gather, world_size
+from faceclr_cli.core.losses.global_batch import all_gather, all_gather_labels, world_size
 
 
 def contrastive_loss(
@@ -68,12 +68,14 @@ class NTXent(nn.Module):
         self.margin = margin
         self.decoupled = decoupled
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, first: Tensor, second: Tensor, groups: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Compares the two views of each picture with those of all others.
 
         Args:
             first: Projections of the first views, not normalized. Shape: (N, D), the same on all processes.
             second: Projections of the second views, in the same order. Shape: (N, D).
+            groups: The group of each picture, below 0 for none. Pictures of a group are not negatives of each other.
+                Shape: (N,).
 
         Returns:
             The loss, a scalar in float32 or higher precision even under autocast, and the metrics `top1` and `top5`:
@@ -92,6 +94,10 @@ class NTXent(nn.Module):
             # One gather for both views: the columns are (first, second) of rank 0, (first, second) of rank 1, ...
             logits = (anchors / self.temperature) @ all_gather(anchors).T
             own = torch.arange(len(views), device=views.device) + world_size()[0] * len(views)
-            logits.scatter_(1, own[:, None], -torch.inf)
             positives = own.roll(len(first))
+            if groups is not None:
+                rows = groups.repeat(2)[:, None]
+                alike = (rows == all_gather_labels(rows[:, 0])) & (rows >= 0)
+                logits = logits.masked_fill(alike.scatter(1, positives[:, None], False), -torch.inf)
+            logits.scatter_(1, own[:, None], -torch.inf)
             return contrastive_loss(logits, positives, margin=self.margin / self.temperature, decoupled=self.decoupled)

@@ -64,6 +64,7 @@ class Pairs:
         # Sorted by person, so that few blocks contain genuine pairs.
         order = np.argsort(people, kind="stable")
         self._rows, self._people = np.ascontiguousarray(normalize_rows(rows)[order]), people[order]
+        self._order = order
 
     def blocks(self) -> Iterator[tuple[Scores, Scores]]:
         """Iterates over the genuine and impostor scores of blocks of pairs, in the same order at every call."""
@@ -83,6 +84,16 @@ class Pairs:
             scores.append(block[rows, columns])
             people.append(np.stack([self._people[start + rows], self._people[start + columns]], axis=1))
         return np.concatenate(scores), np.concatenate(people), np.bincount(self._people)
+
+    def accepted(self, threshold: float) -> Iterator[tuple[Counts, NDArray[np.bool_]]]:
+        """Iterates over the pairs with scores of at least `threshold`, in blocks.
+
+        Yields:
+            The two rows of each pair as in the embeddings, and True for genuine pairs. Shapes: (2, pairs), (pairs,).
+        """
+        for start, block, same, above in self._blocks():
+            rows, columns = np.nonzero(above & (block.astype(np.float64) >= threshold))
+            yield np.stack([self._order[start + rows], self._order[start + columns]]), same[rows, columns]
 
     def _blocks(self) -> Iterator[tuple[int, Scores, NDArray[np.bool_], NDArray[np.bool_]]]:
         """Iterates over (first row, scores, genuine mask, upper triangle mask) of blocks of rows.

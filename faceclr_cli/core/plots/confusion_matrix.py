@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from faceclr_cli.core.plots.figure_style import (
-    ACCENT,
     INK,
     PAPER,
     QUIET,
+    SHARE_COLORS,
     blank_figure,
     drawable_text,
     fit_text,
@@ -43,9 +42,6 @@ _NAMES, _LEAST_WIDTH, _BAR = 2.0, 7.0, 0.16
 _DARK = 0.45
 """Share above which a cell is dark and its number is drawn in a light color."""
 _RULE, _MISTAKE = "#DDE2E7", "#D55E00"
-
-# One hue from light to dark, so that the order is visible to color-blind readers and in grayscale.
-_SCALE = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#D9D6EF", "#9A92CE", "#5B4FA8", ACCENT, "#1B1147"])
 
 
 def draw_confusion(target: Path, matrix: Counts, names: Sequence[str], title: str) -> None:
@@ -164,7 +160,7 @@ def _matrix(figure: Figure, matrix: Counts, left: float, side: float) -> Any:
     top = _MARGIN + _HEAD + 0.1
     low = 1 - (top + side) / height
     axes = figure.add_axes((left / width, low, side / width, side / height), facecolor=PAPER)
-    image = axes.imshow(_shares(matrix), cmap=_SCALE, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    image = axes.imshow(_shares(matrix), cmap=SHARE_COLORS, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     axes.tick_params(length=0)
     axes.set_xlabel("predicted person", size=_TYPE, color=QUIET)
     axes.set_ylabel("true person", size=_TYPE, color=QUIET)

@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
@@ -22,6 +23,10 @@ from faceclr_cli.core.plots.fonts import OWN, families_for, font_file
 from faceclr_cli.core.text import display_path
 
 INK, QUIET, PAPER, GROUND, ACCENT = "#1F2933", "#5F6C7B", "#FFFFFF", "#F5F6F8", "#332288"
+SHARE_COLORS = LinearSegmentedColormap.from_list(
+    "share", ["#FFFFFF", "#D9D6EF", "#9A92CE", "#5B4FA8", ACCENT, "#1B1147"]
+)
+"""One hue from light to dark, so that the order is visible to color-blind readers and in grayscale."""
 UNKNOWN_COLOR = "#7A8794"
 DOTS = 160
 """Pixels per inch."""

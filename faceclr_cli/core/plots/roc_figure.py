@@ -1,4 +1,4 @@
-"""Plot of an ROC curve and the distribution of the scores."""
+"""Plot of a verification result: ROC and DET curve, score distributions, and errors versus discarded pictures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from faceclr_cli.core.plots.curves import DiscardCurves, RocCurve
+from faceclr_cli.core.plots.error_panels import draw_det, draw_discards
 from faceclr_cli.core.plots.figure_style import (
     INK,
     PAPER,
@@ -23,52 +25,16 @@ from faceclr_cli.core.plots.figure_style import (
     require_drawable,
     save_whole,
 )
+from faceclr_cli.core.plots.plain_axes import TYPE, format_rate, label_axes, plain_axes
 
 # From Okabe and Ito's color-blind safe scheme; in grayscale, one is dark and one light.
 _GENUINE, _IMPOSTOR = "#0072B2", "#E69F00"
-_RULE = "#DDE2E7"
 
-_WIDTH, _HEIGHT, _MARGIN, _TYPE = 11.0, 4.9, 0.3, 9.0
-"""The size of the picture and its margin in inches, and the font size in points."""
-_TOP, _LOW = 1.35, 0.75
-"""Inches: the space above the axes for titles and legends, and below for labels."""
+_WIDTH, _HEIGHT, _MARGIN = 11.0, 8.7, 0.3
+"""The size of the picture and its margin in inches."""
+_SIDE, _HIGH, _LOWER, _UPPER = 4.35, 2.8, 0.75, 4.55
+"""Inches: width and height of the axes, and the lower edges of the two rows."""
 _FEWEST_BINS, _MOST_BINS = 8, 60
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Band:
-    """The 95% interval of the true accept rate at some false accept rates.
-
-    Attributes:
-        far: False accept rates, increasing. Shape: (points,).
-        low: Lower bounds of the true accept rate. Shape: (points,).
-        high: Upper bounds of the true accept rate. Shape: (points,).
-    """
-
-    far: NDArray[np.floating[Any]]
-    low: NDArray[np.floating[Any]]
-    high: NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RocCurve:
-    """A measured ROC.
-
-    Attributes:
-        far: False accept rates, non-decreasing, from 0 to 1. Shape: (thresholds,).
-        tar: True accept rates. Shape: (thresholds,).
-        auc: Area under the curve, 0-1.
-        eer: Equal error rate, 0-1.
-        points: FAR and TAR of points to mark. Points with a FAR of less than one impostor pair are not drawn.
-        band: Confidence band, drawn as a shaded area.
-    """
-
-    far: NDArray[np.floating[Any]]
-    tar: NDArray[np.floating[Any]]
-    auc: float
-    eer: float
-    points: tuple[tuple[float, float], ...] = ()
-    band: Band | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,8 +52,10 @@ class PairScores:
     threshold: float | None = None
 
 
-def draw_verification(path: Path, curve: RocCurve, scores: PairScores, title: str) -> None:
-    """Draws the ROC on a logarithmic axis, next to histograms of the genuine and impostor scores.
+def draw_verification(
+    path: Path, curve: RocCurve, scores: PairScores, title: str, discards: DiscardCurves | None = None
+) -> None:
+    """Draws four plots: the ROC, histograms of the scores, the DET curve, and errors versus discarded pictures.
 
     The same arguments give the same bytes.
 
@@ -96,6 +64,7 @@ def draw_verification(path: Path, curve: RocCurve, scores: PairScores, title: st
         curve: The ROC, drawn from the FAR of a single impostor pair up to 1.
         scores: The scores, drawn as two histograms with common bins, each with area 1.
         title: One line.
+        discards: The errors versus discarded pictures, or None if the quality of the pictures is unknown.
 
     Raises:
         ConfigError: The suffix is not a supported picture format.
@@ -104,11 +73,11 @@ def draw_verification(path: Path, curve: RocCurve, scores: PairScores, title: st
     """
     require_drawable(path)
     with plain_style():
-        save_whole(compose_roc(curve, scores, title), path)
+        save_whole(compose_roc(curve, scores, title, discards), path)
 
 
-def compose_roc(curve: RocCurve, scores: PairScores, title: str) -> Figure:
-    """Returns the figure; its first axes show the ROC, the second the histograms.
+def compose_roc(curve: RocCurve, scores: PairScores, title: str, discards: DiscardCurves | None = None) -> Figure:
+    """Returns the figure; its axes show the ROC, the histograms, the DET curve and the discarded pictures.
 
     Raises:
         ValueError: See `draw_verification`.
@@ -116,9 +85,11 @@ def compose_roc(curve: RocCurve, scores: PairScores, title: str) -> Figure:
     _check(curve, scores)
     figure = blank_figure(_WIDTH, _HEIGHT)
     _titles(figure, curve, scores, title)
-    room = _WIDTH / 2 - 2 * _MARGIN - 0.5
-    _roc(_axes(figure, _MARGIN + 0.55, room), curve, 1 / len(scores.impostor))
-    _histograms(_axes(figure, _WIDTH / 2 + _MARGIN + 0.45, room), scores)
+    left, right = _MARGIN + 0.55, _WIDTH / 2 + _MARGIN + 0.45
+    _roc(plain_axes(figure, left, _UPPER, _SIDE, _HIGH), curve, 1 / len(scores.impostor))
+    _histograms(plain_axes(figure, right, _UPPER, _SIDE, _HIGH), scores)
+    draw_det(plain_axes(figure, left, _LOWER, _SIDE, _HIGH), curve, 1 / len(scores.impostor), 1 / len(scores.genuine))
+    draw_discards(plain_axes(figure, right, _LOWER, _SIDE, _HIGH), discards)
     return figure
 
 
@@ -142,35 +113,6 @@ def _titles(figure: Figure, curve: RocCurve, scores: PairScores, title: str) -> 
         figure.text(*place, text, size=size, color=color, weight=weight, parse_math=False)
 
 
-def _axes(figure: Figure, left: float, wide: float) -> Any:
-    high = _HEIGHT - _TOP - _LOW
-    axes = figure.add_axes((left / _WIDTH, _LOW / _HEIGHT, wide / _WIDTH, high / _HEIGHT), facecolor=PAPER)
-    for name, side in axes.spines.items():
-        side.set(visible=name in ("left", "bottom"), color=QUIET)
-    axes.tick_params(labelsize=_TYPE, color=QUIET, labelcolor=QUIET)
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=_RULE, linewidth=0.7)
-    return axes
-
-
-def _finish(axes: Any, across: str, up: str) -> None:
-    """Labels the axes and adds a legend above them."""
-    axes.set_xlabel(across, size=_TYPE, color=QUIET)
-    axes.set_ylabel(up, size=_TYPE, color=QUIET)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.02),
-        borderaxespad=0,
-        borderpad=0,
-        ncols=3,
-        frameon=False,
-        fontsize=_TYPE,
-        labelcolor=INK,
-        handlelength=1.6,
-        columnspacing=1.6,
-    )
-
-
 def _roc(axes: Any, curve: RocCurve, least: float) -> None:
     """`least` is the false accept rate of a single pair."""
     # The curve starts at the lowest threshold that accepts at most one impostor pair.
@@ -188,12 +130,12 @@ def _roc(axes: Any, curve: RocCurve, least: float) -> None:
         lowest.extend(band.low[seen].tolist())
     _scale_roc(axes, least, min(lowest))
     if points:
-        label = "TAR at FAR " + ", ".join(_rate(rate) for rate, _ in points)
+        label = "TAR at FAR " + ", ".join(format_rate(rate) for rate, _ in points)
         style = {"marker": "o", "markersize": 6.5, "markeredgecolor": PAPER, "linestyle": "none", "zorder": 3}
         axes.plot(*zip(*points, strict=True), color=INK, label=label, clip_on=False, **style)
     for rate, height in points:
         _number(axes, rate, height)
-    _finish(axes, "false accept rate (FAR)", "true accept rate (TAR)")
+    label_axes(axes, "false accept rate (FAR)", "true accept rate (TAR)")
 
 
 def _scale_roc(axes: Any, least: float, lowest: float) -> None:
@@ -205,7 +147,7 @@ def _scale_roc(axes: Any, least: float, lowest: float) -> None:
     rates = [step / 10**power for power in range(12) for step in steps]
     ticks = sorted(rate for rate in rates if left**1.02 <= rate <= 1)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(ticks, [_rate(rate) for rate in ticks])
+    axes.set_xticks(ticks, [format_rate(rate) for rate in ticks])
 
 
 def _number(axes: Any, rate: float, height: float) -> None:
@@ -219,7 +161,7 @@ def _number(axes: Any, rate: float, height: float) -> None:
         textcoords="offset points",
         ha="left",
         va="top" if has_room else "bottom",
-        size=_TYPE,
+        size=TYPE,
         color=INK,
         path_effects=[withStroke(linewidth=2.5, foreground=PAPER)],
     )
@@ -241,9 +183,4 @@ def _histograms(axes: Any, scores: PairScores) -> None:
         label = f"threshold {scores.threshold:.3f}"
         axes.axvline(scores.threshold, color=INK, linewidth=1.3, linestyle=(0, (4, 2)), label=label)
     axes.set_ylim(bottom=0)
-    _finish(axes, "score", "density")
-
-
-def _rate(rate: float) -> str:
-    """Formats a rate such as `0.01`, or `1e-5` below 1e-4."""
-    return f"{rate:g}" if rate >= 1e-4 else f"{rate:.0e}".replace("e-0", "e-")
+    label_axes(axes, "score", "density")

@@ -60,6 +60,7 @@ def _crop_job(photo: Photo, output: str, archives: dict[Path, int]) -> CropJob:
         position=photo.position,
         refused=photo.refused,
         stamp=stamp,
+        piece=photo.piece,
     )
 
 

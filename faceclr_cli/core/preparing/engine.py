@@ -17,8 +17,9 @@ from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN
 from faceclr_cli.core.faces.reasons import TRANSIENT_REASONS, Reason
+from faceclr_cli.core.preparing.film_worker import make_crops
 from faceclr_cli.core.preparing.ledger import Ledger, Row, RowState
-from faceclr_cli.core.preparing.photo_worker import PART, WRITING, CropJob, Recipe, extra_crop_mark, make_face, stamp_of
+from faceclr_cli.core.preparing.photo_worker import PART, WRITING, CropJob, Recipe, extra_crop_mark, stamp_of
 from faceclr_cli.core.preparing.picture_limits import PictureLimits, select_needed
 from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.workers.pool import Crew, Processes, map_ordered
@@ -64,7 +65,7 @@ class LedgerState:
 
     def is_finished(self, row: Row) -> bool:
         """Returns True if all crops of a photo exist."""
-        return row.state is RowState.DONE and self.present.issuperset(row.outputs)
+        return row.state is RowState.DONE and self.present.issuperset(row.crops)
 
 
 def check_sources(
@@ -188,12 +189,27 @@ def _run_round(
     todo: Sequence[CropJob], recipe: Recipe, reporter: Reporter, crew: Crew | None
 ) -> Generator[Row, None, None]:
     todo = sorted(todo, key=lambda item: (item.position, item.path))
-    crew = (crew or Processes()).at_most(-(-len(todo) // _PHOTOS_PER_PROCESS))
-    with ExitStack() as open_archives:
-        items = _read_members(todo, open_archives)
-        with closing(map_ordered(partial(make_face, recipe), items, crew, _crash_row)) as rows:
-            label = "aligning faces" if recipe.fingerprint.detector == LANDMARKS else "detecting faces"
-            yield from track(rows, reporter, label, total=len(todo), unit="photos")
+    films = [item for item in todo if item.piece is not None]
+    photos = [item for item in todo if item.piece is None]
+    label = "aligning faces" if recipe.fingerprint.detector == LANDMARKS else "detecting faces"
+    with closing(_map_jobs(photos, films, recipe, crew or Processes())) as rows:
+        yield from track(rows, reporter, label, total=len(todo), unit="photos")
+
+
+def _map_jobs(
+    photos: Sequence[CropJob], films: Sequence[CropJob], recipe: Recipe, crew: Crew
+) -> Generator[Row, None, None]:
+    if photos:
+        few = crew.at_most(-(-len(photos) // _PHOTOS_PER_PROCESS))
+        with ExitStack() as open_archives:
+            items = _read_members(photos, open_archives)
+            with closing(map_ordered(partial(make_crops, recipe), items, few, _crash_row)) as rows:
+                yield from rows
+    if films:
+        few = crew.at_most(len(films))
+        # Each piece of a film takes minutes, so its result must not wait for others.
+        with closing(map_ordered(partial(make_crops, recipe), films, few, _crash_row, chunk_size=1)) as rows:
+            yield from rows
 
 
 def _read_members(todo: Iterable[CropJob], open_archives: ExitStack) -> Iterator[CropJob]:
@@ -222,7 +238,7 @@ def _given_digest(item: CropJob) -> str | None:
 def _is_current(item: CropJob, row: Row, present: set[str]) -> bool:
     if (row.identity, row.part) != (item.identity, item.part) or row.reason in TRANSIENT_REASONS:
         return False
-    if row.state is RowState.DONE and (row.output != item.output or not present.issuperset(row.outputs)):
+    if row.state is RowState.DONE and (row.output != item.output or not present.issuperset(row.crops)):
         return False
     return (row.size, row.mtime_ns) == stamp_of(item)
 
@@ -244,12 +260,12 @@ def _classify_paths(rows: Iterable[Row], state: LedgerState) -> tuple[set[str], 
 
 def _remove_stale(work: Sequence[CropJob], out: Path, ledger: Ledger, state: LedgerState) -> None:
     """Removes stale crops and rows, and crops that a killed run wrote without recording them."""
-    stale = {output for row in state.stale for output in row.outputs}
+    stale = {output for row in state.stale for output in row.crops}
     unrecorded = [item for item in work if item.path not in state.rows]
     stale.update(item.output for item in unrecorded)
     marks = {extra_crop_mark(item) for item in unrecorded}
     stale.update(name for name in state.present if (found := _EXTRA_CROP.search(name)) and found[1] in marks)
-    kept = {output for row in state.rows.values() for output in row.outputs}
+    kept = {output for row in state.rows.values() for output in row.crops}
     _unlink(out, (stale & state.present) - kept)
     for path in state.unfinished:
         path.unlink(missing_ok=True)
@@ -267,7 +283,7 @@ def _record_left_out(
         if row is not None and row.reason is reason:
             continue
         if row is not None:
-            _unlink(out, row.outputs)
+            _unlink(out, row.crops)
         if row is None or reason is Reason.SURPLUS:
             # The photo need not be processed, and the row must not depend on whether an earlier run did so.
             size, mtime_ns = stamp_of(item) or (None, None)
@@ -279,7 +295,9 @@ def _record_left_out(
                 size=size,
                 mtime_ns=mtime_ns,
             )
-        ledger.add(replace(row, state=RowState.SKIPPED, reason=reason, output=None, more=None), _given_digest(item))
+        ledger.add(
+            replace(row, state=RowState.SKIPPED, reason=reason, output=None, more=None, tracks=()), _given_digest(item)
+        )
 
 
 def _scan(out: Path) -> tuple[set[str], list[Path]]:

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -16,8 +17,16 @@ from time import monotonic
 from typing import Any, Self
 from urllib.parse import quote
 
+from faceclr_cli.core.configs.prepare import DEFAULT_FPS, DEFAULT_PER_TRACK
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, LockedError
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.preparing.track_table import (
+    TrackRow,
+    create_track_table,
+    has_tracks,
+    read_tracks,
+    replace_tracks,
+)
 from faceclr_cli.core.text import canonical, display_path
 
 LEDGER = "manifest.sqlite"
@@ -70,7 +79,11 @@ class RowState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One source file. The fields are the columns of the table `photos`, described in its definition."""
+    """One source file. The fields are the columns of the table `photos`, described in its definition.
+
+    Attributes:
+        tracks: Of a film, its rows of the table `tracks`.
+    """
 
     path: str
     state: RowState
@@ -89,19 +102,28 @@ class Row:
     turn: int | None = None
     bordered: int | None = None
     more: str | None = None
+    tracks: tuple[TrackRow, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The crops of this file, relative to the folder; empty unless the state is `done`."""
+        """The crops of a photo, which show different people; of a film, the first one. Empty unless it is `done`."""
         others = (str(face["output"]) for face in json.loads(self.more or "[]"))
         return () if self.output is None else (self.output, *others)
+
+    @property
+    def crops(self) -> tuple[str, ...]:
+        """All crops of a photo or a film, relative to the folder; empty unless it is `done`."""
+        return tuple(crop for track in self.tracks for crop in track.outputs) or self.outputs
 
 
 _LONGEST_REASON = 200
 _ADDED = ("turn", "bordered")
 """Columns that ledgers of release 0.1.0 lack. They are added when such a ledger is written."""
 
-_COLUMNS = tuple(field.name for field in fields(Row))
+_DEFAULTS: dict[str, Any] = {"fps": DEFAULT_FPS, "per_track": DEFAULT_PER_TRACK}
+"""Settings that ledgers of release 0.2.0 and before lack, with their values there."""
+
+_COLUMNS = tuple(field.name for field in fields(Row) if field.name != "tracks")
 _values = attrgetter(*_COLUMNS)
 _INSERT = f"INSERT OR REPLACE INTO photos ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 
@@ -194,7 +216,7 @@ class Ledger:
     def _require(self, asked: Mapping[str, Any]) -> bool:
         """Returns True if any setting differs, which is an error as soon as the folder contains faces."""
         found = self.terms()
-        different = [name for name in asked if asked[name] != found.get(name)]
+        different = [name for name in asked if asked[name] != found.get(name, _DEFAULTS.get(name))]
         if found and different and self.counts().get(RowState.DONE):
             name = different[0]
             raise ConfigError(
@@ -220,7 +242,9 @@ class Ledger:
 
     def rows(self) -> Iterator[Row]:
         """Yields all rows, ordered by path."""
-        missing = self._missing()
+        missing, tracks = self._missing(), defaultdict[str, list[TrackRow]](list)
+        for track in self.tracks():
+            tracks[track.path].append(track)
         wanted = ", ".join("NULL" if name in missing else name for name in _COLUMNS)
         for values in self._database.execute(f"SELECT {wanted} FROM photos"):
             named = dict(zip(_COLUMNS, values, strict=True))
@@ -229,7 +253,9 @@ class Ledger:
                     named[name] = os.fsdecode(named[name])
             with _damaged_values():
                 reason = Reason(named.pop("reason")) if named["reason"] else named.pop("reason")
-                row = Row(state=RowState(named.pop("state")), reason=reason, **named)
+                row = Row(
+                    state=RowState(named.pop("state")), reason=reason, tracks=(*tracks.get(named["path"], ()),), **named
+                )
             yield row
 
     def given_digests(self) -> dict[str, str]:
@@ -238,6 +264,11 @@ class Ledger:
             return {}
         found = self._database.execute("SELECT path, digest FROM given_faces").fetchall()
         return {os.fsdecode(path): digest for path, digest in found}
+
+    def tracks(self) -> Iterator[TrackRow]:
+        """Yields the tracks of all films, ordered by path and number."""
+        with _damaged_values():
+            yield from read_tracks(self._database)
 
     def add(self, row: Row, given_digest: str | None = None) -> None:
         """Records the result for a file and replaces an earlier row. Commits about once per second.
@@ -284,6 +315,8 @@ class Ledger:
 
     def commit(self) -> None:
         """Writes pending rows. If a signal interrupts it, nothing is lost, and it can be called again."""
+        if any(row.tracks for row in self._pending) and not has_tracks(self._database):
+            create_track_table(self._database)
         with self._database as database:
             database.executemany(_INSERT, (tuple(map(_storable, _values(row))) for row in self._pending))
             if self._pending_digests:
@@ -291,6 +324,9 @@ class Ledger:
                     "INSERT OR REPLACE INTO given_faces VALUES (?, ?)",
                     ((_storable(path), digest) for path, digest in self._pending_digests.items()),
                 )
+            if has_tracks(database):
+                for row in self._pending:
+                    replace_tracks(database, _storable(row.path), row.tracks)
         self._pending.clear()
         self._pending_digests.clear()
         self._committed = monotonic()
@@ -311,7 +347,7 @@ class Ledger:
 
     def faces(self) -> int:
         """Returns the number of crops."""
-        return sum(len(row.outputs) for row in self.rows())
+        return sum(len(row.crops) for row in self.rows())
 
     def people(self) -> int:
         """Returns the number of people with at least one face."""
@@ -319,7 +355,7 @@ class Ledger:
         return int(found[0])
 
 
-def _storable(value: object) -> object:
+def _storable(value: Any) -> Any:
     """Converts strings with lone surrogates (bytes that are not UTF-8) to bytes, because SQLite's TEXT rejects them."""
     if isinstance(value, str) and not value.isascii():
         try:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.configs.prepare import DEFAULT_FPS, DEFAULT_PER_TRACK
 from faceclr_cli.core.faces.align import Alignment
 from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper
 from faceclr_cli.core.faces.decode import MAX_BYTES, BadPictureError, Picture
@@ -24,6 +25,7 @@ from faceclr_cli.core.faces.detect import Face, Selection, UnfitError
 from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.quality import sharpness
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.films.film_file import Piece
 from faceclr_cli.core.preparing.ledger import Row, RowState
 from faceclr_cli.core.sources.landmark_file import GivenFaces
 
@@ -52,6 +54,7 @@ class CropJob:
         stamp: Size and modification time by which a later run detects a change; None for those of the file.
         data: Content of the file, if workers cannot read it themselves.
         given: The faces, if a landmark file has them.
+        piece: The part of the film, if this is one.
     """
 
     source: Path
@@ -65,6 +68,7 @@ class CropJob:
     stamp: tuple[int, int] | None = None
     data: bytes | None = None
     given: GivenFaces | None = None
+    piece: Piece | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,8 @@ class Recipe:
         suffix: `.jpg` or `.png`.
         quality: JPEG quality, 0-100.
         min_sharpness: Minimum variance of the Laplacian of a crop's gray values.
+        fps: Number of frames per second in which faces of films are detected.
+        per_track: Maximum number of faces of each track in a film.
     """
 
     out: Path
@@ -86,6 +92,8 @@ class Recipe:
     suffix: str
     quality: int
     min_sharpness: float
+    fps: float = DEFAULT_FPS
+    per_track: int = DEFAULT_PER_TRACK
 
 
 def make_face(recipe: Recipe, work: CropJob) -> Row:
@@ -115,8 +123,8 @@ def make_face(recipe: Recipe, work: CropJob) -> Row:
     whole = data if _is_final(recipe, data, work) else None
     outputs = [work.output if rank == 0 else extra_crop_path(work, rank) for rank in range(len(sharp))]
     for (aligned, _), output in zip(sharp, outputs, strict=True):
-        _write(whole or _encode(aligned.crop, recipe), recipe.out, output)
-    first, *others = [_face_record(aligned, grade, recipe) for aligned, grade in sharp]
+        write_crop(whole or encode_crop(aligned.crop, recipe), recipe.out, output)
+    first, *others = [face_record(aligned, grade, recipe) for aligned, grade in sharp]
     more = [{"output": output, **about} for output, about in zip(outputs[1:], others, strict=True)]
     return replace(
         row,
@@ -219,7 +227,8 @@ def _is_final(recipe: Recipe, data: bytes, work: CropJob) -> bool:
     return header.kind == kind and (header.width, header.height) == (side, side) and b"Exif" not in data
 
 
-def _face_record(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str, Any]:
+def face_record(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str, Any]:
+    """Returns what the ledger records about a crop with the sharpness `grade`."""
     face = aligned.face
     if recipe.fingerprint.detector == UNKNOWN:
         return {"box": None, "landmarks": None, "score": None, "sharpness": grade, "turn": None, "bordered": None}
@@ -232,7 +241,8 @@ def _face_record(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str
     return {"box": box, "landmarks": landmarks, "score": score, "sharpness": grade, **seen}
 
 
-def _encode(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
+def encode_crop(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
+    """Returns the content of the file of a crop."""
     options = [cv2.IMWRITE_JPEG_QUALITY, recipe.quality] if recipe.suffix == ".jpg" else []
     fine, packed = cv2.imencode(recipe.suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), options)
     if not fine:
@@ -243,7 +253,12 @@ def _encode(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
 _TOKEN = secrets.token_hex(4)  # processes on several machines may have the same id and share the folder
 
 
-def _write(content: bytes, out: Path, output: str) -> None:
+def write_crop(content: bytes, out: Path, output: str) -> None:
+    """Writes a crop atomically.
+
+    Raises:
+        OSError: The crop cannot be written.
+    """
     # Not in the folder of the crop, where a killed worker would leave the partial file.
     part, target = out / WRITING / f"{_TOKEN}{threading.get_ident():x}{PART}", out / output
     try:

@@ -22,6 +22,7 @@ from faceclr_cli.core.faces.heif_decoder import has_heif_decoder
 from faceclr_cli.core.faces.reasons import FILTER_REASONS, Reason
 from faceclr_cli.core.preparing.crop_paths import default_faces_folder, plan_crops
 from faceclr_cli.core.preparing.engine import EngineRun, LedgerState, check_sources, make_faces, plan_first_round
+from faceclr_cli.core.preparing.film_pieces import find_photos_and_films
 from faceclr_cli.core.preparing.given_faces import attach_given_faces, report_outside
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger, Row, RowState
 from faceclr_cli.core.preparing.photo_worker import CropJob, Recipe
@@ -29,7 +30,7 @@ from faceclr_cli.core.preparing.picture_limits import PictureLimits
 from faceclr_cli.core.preparing.relocation import SOURCE, find_relocation, with_former_source
 from faceclr_cli.core.preparing.template_check import read_sample_picture, require_arcface
 from faceclr_cli.core.sources.file_trees import is_picture
-from faceclr_cli.core.sources.layouts import Layout, Photos, find_photos
+from faceclr_cli.core.sources.layouts import Layout, Photos
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 from faceclr_cli.core.workers.capacity import require_processes
@@ -52,6 +53,7 @@ class PrepareResult:
         photos: Number of photos in the ledger.
         faces: Number of crops: one per photo that is `done`, or more with `--face all`.
         people: Number of people with at least one face.
+        tracks: Number of tracks of people in films.
         states: Number of photos by state; the three states add up to `photos`.
         reasons: Number of photos without a crop by reason, most frequent first.
         processed: Number of photos processed by this run; the others were done before.
@@ -65,6 +67,7 @@ class PrepareResult:
     photos: int
     faces: int
     people: int
+    tracks: int
     states: dict[str, int]
     reasons: dict[str, int]
     processed: int
@@ -141,9 +144,7 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
     """
     out = config.out or default_faces_folder(config.source)
     require_processes("--workers", config.workers or 1, WORKER_BYTES)
-    found = find_photos(config.source, config.layout, null=config.null, depth=config.depth)
-    for text in found.notices:
-        reporter.report(Notice(text=text, level="warning"))
+    found = find_photos_and_films(config, reporter)
     if not found.is_complete:
         found = _remove_own_output(found, out, reporter)
     if config.face == "all" and any(photo.identity for photo in found.photos):
@@ -241,13 +242,15 @@ def _recipe(config: PrepareConfig, out: Path) -> Recipe:
         suffix=f".{config.format}",
         quality=config.quality,
         min_sharpness=config.min_sharpness,
+        fps=config.fps,
+        per_track=config.per_track,
     )
 
 
 def _terms(config: PrepareConfig, fingerprint: Fingerprint) -> dict[str, Any]:
     """Returns the settings that all faces of a folder have in common."""
     is_list = config.source == STANDARD_INPUT
-    names = ("face", "min_size", "min_score", "min_sharpness", "format", "quality")
+    names = ("face", "min_size", "min_score", "min_sharpness", "format", "quality", "fps", "per_track")
     return {
         # Listed paths are kept as given, so they refer to the working directory.
         SOURCE: "standard input" if is_list else str(config.source.resolve()),
@@ -350,6 +353,7 @@ def _summarize(out: Path, found: Photos, ledger: Ledger, run: EngineRun) -> Prep
         photos=sum(counts.values()),
         faces=ledger.faces(),
         people=ledger.people(),
+        tracks=sum(1 for _ in ledger.tracks()),
         states={state.value: counts.get(state, 0) for state in RowState},
         reasons={reason.value: count for reason, count in ledger.reasons().items()},
         processed=run.processed,

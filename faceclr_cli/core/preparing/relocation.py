@@ -71,7 +71,13 @@ def _updated_rows(source: Path, here: Iterable[tuple[Row, CropJob]]) -> Iterator
     with photo_reader(source) as read:
         for row, item in sorted(here, key=lambda pair: (pair[1].position, pair[1].path)):
             stamp = stamp_of(item)
-            if stamp is None or stamp[0] != row.size or stamp[1] == row.mtime_ns or item.refused is not None:
+            if (
+                stamp is None
+                or stamp[0] != row.size
+                or stamp[1] == row.mtime_ns
+                or item.refused is not None
+                or item.piece is not None
+            ):
                 continue
             try:
                 digest = hashlib.sha256(read(item.path)).hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import read_bytes
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.films.film_file import is_film
 from faceclr_cli.core.sources.archive import Archive, Member
 from faceclr_cli.core.sources.containers import is_container
 from faceclr_cli.core.sources.output_folders import MARKS
@@ -42,7 +43,7 @@ _COMPANIONS = frozenset(
         ".log",
     }
     | {".html", ".htm", ".pdf", ".xmp", ".aae", ".mat", ".npy", ".npz", ".pkl", ".db", ".lnk", ".url", ".py", ".sh"}
-    | {".m", ".ipynb", ".md5", ".sha1", ".sha256", ".pts", ".h5", ".sqlite"}
+    | {".m", ".ipynb", ".vtt", ".srt", ".md5", ".sha1", ".sha256", ".pts", ".h5", ".sqlite"}
 )
 """Suffixes of files that usually accompany photos, such as lists and notes."""
 
@@ -69,7 +70,8 @@ class Tree:
 
     Attributes:
         root: The folder or archive.
-        pictures: Sorted names of files with an image suffix, including pipes, devices and broken links in a folder.
+        pictures: Sorted names of files with an image suffix, or that of a film if films are wanted; including pipes,
+            devices and broken links in a folder.
         unsafe: Sorted names of archive members with an image suffix that must not be read.
         texts: Names of regular files that end in `.txt` or `.csv`.
         members: Members of an archive by name; empty for a folder.
@@ -95,17 +97,21 @@ class Tree:
 
 
 @contextmanager
-def open_tree(root: Path) -> Iterator[Tree]:
+def open_tree(root: Path, *, films: bool = False) -> Iterator[Tree]:
     """Lists a folder or an archive, without hidden files and without folders for thumbnails and deleted files.
 
     Folders below it that faceclr wrote, such as prepared faces, are skipped too. A folder that is reached a second time
     through a symbolic link is listed once.
 
+    Args:
+        root: The folder or archive.
+        films: Whether to list the films of a folder with its pictures.
+
     Raises:
         DataError: The archive cannot be read.
     """
     if root.is_dir() and not is_container(root):
-        yield _list_folder(root)
+        yield _list_folder(root, films=films)
         return
     with Archive(root) as archive:
         yield _list_archive(root, archive)
@@ -154,7 +160,7 @@ def leads_out(name: str) -> bool:
     return not path.parts or path.is_absolute() or ".." in path.parts or not all(map(is_file_name, path.parts))
 
 
-def _list_folder(root: Path) -> Tree:
+def _list_folder(root: Path, *, films: bool) -> Tree:
     pictures: list[str] = []
     texts: list[str] = []
     others: list[str] = []
@@ -191,7 +197,7 @@ def _list_folder(root: Path) -> Tree:
                     real.append(name)
                 else:
                     waiting.append(name)  # after all real folders, so that a folder keeps its own name
-            elif is_picture(name):
+            elif is_picture(name) or (films and is_film(name)):
                 pictures.append(name)
             elif not is_companion(name):
                 others.append(name)

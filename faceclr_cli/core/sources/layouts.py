@@ -14,6 +14,7 @@ from faceclr_cli.core.configs.prepare import STANDARD_INPUT
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.face_folder import require_no_split
 from faceclr_cli.core.faces.reasons import Reason
+from faceclr_cli.core.films.film_file import Piece
 from faceclr_cli.core.sources import layout_signs as signs
 from faceclr_cli.core.sources.archive import Archive, is_archive
 from faceclr_cli.core.sources.file_trees import Tree, count_suffixes, is_companion, open_tree, read_file, service_folder
@@ -36,9 +37,10 @@ class Photo:
             the member's name, and for standard input the path as given.
         part: `train`, `val` or `test` if the source comes with a split.
         member: Name in the archive, if any.
-        position: Rank in the archive. Reading photos in this order is fastest.
-        size: Size in bytes according to the archive's directory, if any.
+        position: Rank in the archive, in which reading is fastest.
+        size: Size in bytes according to the archive's directory.
         refused: Why the photo must not be opened, or None.
+        piece: The part of the film, if this is one.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Photo:
     position: int = 0
     size: int | None = None
     refused: Reason | None = None
+    piece: Piece | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def find_photos(
     null: bool = False,
     depth: int | None = None,
     lenient: bool = False,
+    films: bool = False,
 ) -> Photos:
     """Lists the photos of a folder, a zip or tar archive, a list of files, or a single file.
 
@@ -109,8 +113,8 @@ def find_photos(
     - `lfw`: `<person>_0001.jpg`.
     - `flat`: pictures without identities.
 
-    Skipped are hidden files, files without an image suffix, folders for thumbnails and deleted files (`@eaDir`,
-    `#recycle`), folders that faceclr wrote, and folders that a symbolic link reaches a second time.
+    Skipped are hidden files, other files, folders for thumbnails and deleted files, folders that faceclr wrote, and
+    folders that a symbolic link reaches a second time.
 
     Args:
         source: A folder, an archive, an identity list, a picture, or `-` for paths on standard input.
@@ -118,6 +122,7 @@ def find_photos(
         null: Whether paths on standard input end with NUL.
         depth: The depth of the folders that are people, if known; 1 is the outermost.
         lenient: Whether `auto` lists pictures without identities if there is not exactly one identity list.
+        films: Whether to list the films of a folder with its pictures.
 
     Raises:
         DataError: The source does not exist, has no pictures, or is a split, or its identity list is malformed.
@@ -134,7 +139,7 @@ def find_photos(
     if source.is_dir():
         require_no_split(source)
     if source.is_dir() or is_archive(source):
-        with open_tree(source) as tree:
+        with open_tree(source, films=films) as tree:
             return _from_tree(tree, layout, depth, lenient=lenient)
     if source.is_file() and (layout in ("celeba", "list") or (layout == "auto" and signs.is_list(source.name))):
         root = signs.root_of(source)
@@ -255,14 +260,11 @@ def _from_tree(tree: Tree, layout: Layout | Literal["auto"], depth: int | None, 
             )
         )
     identities = dict(zip(tree.pictures, people, strict=True))
-    parts = _parts(tree, identities)
-    if found == "flat":
-        parts |= _listed_parts(tree, tree.pictures, "")
+    parts = _parts(tree, identities) | (_listed_parts(tree, tree.pictures, "") if found == "flat" else {})
     return _build_photos(tree, found, identities, parts, remarks)
 
 
 def _folder_remarks(folders: PersonFolders, *, is_flat: bool, is_certain: bool) -> list[Remark]:
-    """Describes what is ambiguous about the folders of people."""
     if is_flat:
         example = display_path(folders.names[folders.depth - 1][0])
         return [
@@ -327,7 +329,6 @@ def _from_list(tree: Tree, layout: Layout | Literal["auto"], listing: str) -> Ph
 
 
 def _listed_parts(tree: Tree, names: Sequence[str], folder: str) -> dict[str, str]:
-    """Returns the parts that CelebA's list names, if the list exists."""
     listing = signs.celeba_parts(tree)
     if listing is None:
         return {}
@@ -347,7 +348,6 @@ def _detect_layout(tree: Tree) -> Layout:
 
 
 def _names_for_folders(tree: Tree) -> Sequence[str]:
-    """Returns the names of the pictures, relative to where folders of people may begin."""
     around = len(signs.wrapper(tree))
     inside = [name[around:] for name in tree.pictures]
     for names in (inside, tree.pictures):

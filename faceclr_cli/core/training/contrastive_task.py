@@ -19,6 +19,7 @@ from faceclr_cli.core.losses.moco_queue import QueueContrast
 from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.training.task import LossAndMetrics, TaskModule, make_views
 from faceclr_cli.core.views.augmentation import FaceViews, SimCLRViews, Views
+from faceclr_cli.core.views.head_views import HeadViews
 
 _LAYERS = {"none": 0, "1": 1, "2": 2, "3": 3}
 
@@ -27,6 +28,17 @@ def build_views(config: PretrainConfig, size: int) -> Views:
     """Builds the augmentation that a config asks for, with views of `size` pixels."""
     if config.augment == "faces":
         return FaceViews(size=size, operations=config.operations, magnitude=config.magnitude)
+    if config.augment == "heads":
+        return HeadViews(
+            size=size,
+            operations=config.operations,
+            magnitude=config.magnitude,
+            turn=config.turn,
+            relight=config.relight,
+            cast=config.cast,
+            occlude=config.occlude,
+            degrade=config.degrade,
+        )
     return SimCLRViews(
         size=size,
         crop_scale=config.crop_scale,

@@ -160,6 +160,7 @@ def _train(
     epoch, device = len(state.rows), context.fabric.device
     first = state.step - schedule.batches_before(epoch)
     if first == 0:
+        context.task.progress = schedule.progress(state.step, clock.agreed)
         yield from _begin_epoch(context, state, run_folder)
     batches = context.task.batches(epoch)
     size, label = len(batches[0]), f"epoch {epoch + 1}/{schedule.epochs}"

@@ -35,7 +35,7 @@ _MAY_DIFFER = frozenset(
     {"epochs", "out", "resume", "elastic", "time_budget", "checkpoint_every", "keep", "show_views", "compile", "pixels"}
 )
 # Options that name files and folders, which may have been moved.
-_PLACES = frozenset({"data", "val", "lfw", "pairs", "triplets"})
+_PLACES = frozenset({"data", "val", "benchmark", "lfw", "pairs", "triplets"})
 _ELASTIC = frozenset({"processes", "gpus", "device"})
 
 
@@ -144,6 +144,7 @@ def _absolute(paths: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def _absolute_files(config: TrainConfig) -> TrainConfig:
+    config = replace(config, benchmark=_absolute(config.benchmark))
     if isinstance(config, LabeledConfig) and config.lfw is not None and config.pairs is not None:
         config = replace(config, lfw=config.lfw.resolve(), pairs=config.pairs.resolve())
     if isinstance(config, TripletConfig) and config.triplets is not None:

@@ -29,7 +29,7 @@ from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.stop_signals import max_over_processes
 from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.tuning import merged_state
-from faceclr_cli.core.training.validation import ACCURACY, KNN, LOSS, calibration_of
+from faceclr_cli.core.training.validation import ACCURACY, KNN, LOSS, accuracy_column, calibration_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +152,10 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
         rows: The metrics of all epochs, and of epoch 0 if training starts from an encoder.
         config: The resolved options; `--best-by` is preferred, and other columns are used if it is missing.
     """
+    if config.benchmark_name is not None:
+        # Not in every epoch, if the interval of `--benchmark` is longer.
+        column = accuracy_column(config.benchmark_name)
+        return column if any(column in row for row in rows) else None
     wanted = [LOSS, KNN] if isinstance(config, DistillConfig) else [KNN]
     if isinstance(config, LabeledConfig):
         wanted = [LOSS, ACCURACY, KNN] if config.best_by == "loss" else [ACCURACY, KNN, LOSS]

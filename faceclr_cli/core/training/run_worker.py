@@ -152,7 +152,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         optimizer=optimizer,
         faces=faces,
         supply=supply,
-        validation=Validation(sets, job.config.lfw_every if isinstance(job.config, LabeledConfig) else 1),
+        validation=Validation(sets),
         stop=stop,
     )
     writes = fabric.global_rank == 0

@@ -13,6 +13,7 @@ from faceclr_cli.core.training.center_task import CenterTask
 from faceclr_cli.core.training.contrastive_task import MoCoTask, SimCLRTask
 from faceclr_cli.core.training.distill_task import DistillTask
 from faceclr_cli.core.training.resolved_options import COMMANDS
+from faceclr_cli.core.training.rounds_task import RoundsTask
 from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.training_sets import TrainingSets
 from faceclr_cli.core.training.triplet_task import BatchTripletTask, ListedTripletTask
@@ -35,6 +36,8 @@ def build_task(config: TrainConfig, encoder: EncoderNetwork, sets: TrainingSets)
         if sets.teacher is None:
             raise ValueError("a distillation needs the embeddings of its teacher")
         return DistillTask(config, encoder, _strong_views(encoder.architecture.image_size), sets.teacher)
+    if isinstance(config, PretrainConfig) and sets.photographs is not None:
+        return RoundsTask(config, encoder, faces, sets.photographs)
     if isinstance(config, PretrainConfig):
         method = MoCoTask if config.method == "moco" else SimCLRTask
         return method(config, encoder, faces.sources)

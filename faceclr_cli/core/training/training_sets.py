@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,18 +11,29 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.distill import DistillConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import LabeledConfig, Pixels, TrainConfig
 from faceclr_cli.core.datasets.face_sets import find_face_set, open_face_set
 from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures, remember
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
-from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
+from faceclr_cli.core.datasets.packed_faces import open_packed
+from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, read_pairs
+from faceclr_cli.core.datasets.photo_mates import find_photographs
 from faceclr_cli.core.datasets.pixel_choice import open_pixels
-from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.embeddings.benchmark_sets import find_benchmark_sets
+from faceclr_cli.core.embeddings.store import is_store
+from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import FaceFolder
+from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.sources.picture_names import PictureNames
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.training.benchmark_faces import find_black, list_benchmark_faces
 from faceclr_cli.core.training.teacher import TeacherEmbeddings, embed_with_teachers
+
+BENCHMARK = "benchmark"
+"""Name of the mean over all sets of pairs."""
+_LFW = "lfw"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,12 +41,16 @@ class ListedPairs:
     """Pairs of a list and the pictures that it names.
 
     Attributes:
+        name: Name of the list in the columns of the history.
+        every: Epochs between verifications.
         faces: The pictures.
         left: Index of the first picture of each pair, -1 if it is missing. Shape: (pairs,).
         right: Index of the second picture, -1 if it is missing. Shape: (pairs,).
         same: True if both pictures show the same person. Shape: (pairs,).
     """
 
+    name: str
+    every: int
     faces: JoinedFaces
     left: NDArray[np.int64]
     right: NDArray[np.int64]
@@ -55,15 +70,36 @@ class TrainingSets:
         train: The training faces.
         new_people: Validation faces of people who are not in the training set: the val folders, or held-out people.
         known_people: Held-out pictures of people in the training set, with the labels of `train`. Only for classifiers.
-        lfw: Listed pairs to verify.
+        benchmarks: Listed pairs to verify.
         teacher: The teacher's embeddings of `train` and `new_people`; only for a distillation.
+        photographs: Index of the photograph of each face of `train`; only for rounds of clustering. Shape: (N,).
     """
 
     train: JoinedFaces
     new_people: JoinedFaces | None
     known_people: JoinedFaces | None
-    lfw: ListedPairs | None
+    benchmarks: tuple[ListedPairs, ...] = ()
     teacher: TeacherEmbeddings | None = None
+    photographs: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairList:
+    """A list of pairs to verify during training.
+
+    Attributes:
+        name: Name of the list in the columns of the history.
+        every: Epochs between verifications.
+        file: The list, or the folder or file that contains it.
+        folder: The folder or file of the pictures.
+        pairs: The pairs.
+    """
+
+    name: str
+    every: int
+    file: Path
+    folder: Path
+    pairs: Sequence[Pair]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +109,12 @@ class FaceListing:
     Attributes:
         data: The training faces.
         val: The validation faces; if empty, some of `data` are held out.
-        lfw: The pictures of the listed pairs.
+        benchmarks: The sets of pairs, and their pictures.
     """
 
     data: tuple[FaceFolder, ...]
     val: tuple[FaceFolder, ...]
-    lfw: FaceFolder | None
+    benchmarks: tuple[tuple[PairList, FaceFolder], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,12 +124,12 @@ class OpenFaces:
     Attributes:
         data: The training faces, including those to hold out if there is no `val`.
         val: The validation faces.
-        lfw: The pictures of the listed pairs.
+        benchmarks: The sets of pairs, and their pictures.
     """
 
     data: JoinedFaces
     val: JoinedFaces | None
-    lfw: JoinedFaces | None
+    benchmarks: tuple[tuple[PairList, JoinedFaces], ...]
 
 
 def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -> FaceListing:
@@ -102,18 +138,42 @@ def list_faces(config: TrainConfig, data: Sequence[Path], val: Sequence[Path]) -
     Raises:
         DataError: A folder is missing, unreadable or empty, or contains photographs instead of prepared faces.
     """
-    lfw = config.lfw if isinstance(config, LabeledConfig) else None
-    pictures = None if lfw is None else find_face_set(lfw)
-    if lfw is not None and pictures is None:
-        raise DataError(
-            f"--lfw {display_path(lfw)}: not a folder of prepared faces; prepare it like the training faces: "
-            f"faceclr prepare {display_path(lfw)} -o {display_path(lfw.with_name(lfw.name + '-faces'))}"
-        )
+    faces = tuple(map(open_face_set, data))
     return FaceListing(
-        data=tuple(map(open_face_set, data)),
+        data=faces,
         val=tuple(map(open_face_set, val)),
-        lfw=pictures,
+        benchmarks=tuple(_list_benchmarks(config, faces[0].fingerprint)),
     )
+
+
+def _list_benchmarks(config: TrainConfig, wanted: Fingerprint) -> Iterator[tuple[PairList, FaceFolder]]:
+    names = set[str]()
+    if isinstance(config, LabeledConfig) and config.lfw is not None and config.pairs is not None:
+        lfw = config.lfw
+        pictures = find_face_set(lfw)
+        if pictures is None:
+            raise DataError(
+                f"--lfw {display_path(lfw)}: not a folder of prepared faces; prepare it like the training faces: "
+                f"faceclr prepare {display_path(lfw)} -o {display_path(lfw.with_name(lfw.name + '-faces'))}"
+            )
+        pairs = read_pairs(config.pairs)
+        names.add(_LFW)
+        listed = PairList(name=_LFW, every=config.lfw_every, file=config.pairs, folder=lfw, pairs=pairs)
+        yield listed, pictures
+    store = next((path for path in config.benchmark if is_store(path)), None)
+    if store is not None:
+        raise ConfigError(f"--benchmark {display_path(store)}: a store has no pictures to embed; give the pictures")
+    for found in find_benchmark_sets(config.benchmark, None) if config.benchmark else ():
+        # The columns of the history must be unique.
+        name = display_path(found.source) if found.name in names | {"val", BENCHMARK} else found.name
+        names.add(name)
+        every, place = config.benchmark_every, found.place
+        listed = PairList(name=name, every=every, file=found.source, folder=place, pairs=found.pairs)
+        yield listed, list_benchmark_faces(found, wanted)
+    choices = names | ({BENCHMARK} if len(names) > 1 else set())
+    if config.benchmark_name is not None and config.benchmark_name not in choices:
+        text = f"there is no such set of pairs; choose {' or '.join(sorted(choices))}"
+        raise ConfigError(f"--best-by {config.benchmark_name}: {text}")
 
 
 def decode_listing(listing: FaceListing, pixels: Pixels, reporter: Reporter) -> OpenFaces:
@@ -125,7 +185,9 @@ def decode_listing(listing: FaceListing, pixels: Pixels, reporter: Reporter) -> 
     return OpenFaces(
         data=_pack_and_join(listing.data, pixels, reporter),
         val=_pack_and_join(listing.val, pixels, reporter) if listing.val else None,
-        lfw=None if listing.lfw is None else _pack_and_join([listing.lfw], pixels, reporter),
+        benchmarks=tuple(
+            (listed, join([(folder.root, open_packed(folder, reporter))])) for listed, folder in listing.benchmarks
+        ),
     )
 
 
@@ -158,7 +220,7 @@ def open_sets(
         DataError: See `open_pairs`.
         ModelError: There is no such teacher.
     """
-    trained, new_people, known_people, lfw = faces.data, faces.val, None, None
+    trained, new_people, known_people = faces.data, faces.val, None
     if new_people is None:
         kept, held = remember(hold_out, trained, config.hold_out, config.seed)
         if len(held):
@@ -170,38 +232,50 @@ def open_sets(
             labels = trained.labels[held]
             known_people = replace(trained.take(held), labels=labels, people=trained.people)
             trained = trained.take(kept)
-    if isinstance(config, LabeledConfig) and config.lfw is not None and config.pairs is not None and faces.lfw:
-        lfw = open_pairs(faces.lfw, config.lfw, config.pairs, trained, str(config.data[0]), reporter)
+    benchmarks = tuple(
+        open_pairs(pictures, listed, trained, str(config.data[0]), reporter) for listed, pictures in faces.benchmarks
+    )
     teacher = None
     if isinstance(config, DistillConfig):
         teacher = embed_with_teachers(config.teacher, data, val, trained, new_people, reporter)
-    return TrainingSets(train=trained, new_people=new_people, known_people=known_people, lfw=lfw, teacher=teacher)
+    photographs = None
+    if isinstance(config, PretrainConfig) and config.rounds:
+        photographs = find_photographs(trained, data)
+    return TrainingSets(
+        train=trained,
+        new_people=new_people,
+        known_people=known_people,
+        benchmarks=benchmarks,
+        teacher=teacher,
+        photographs=photographs,
+    )
 
 
 def open_pairs(
-    faces: JoinedFaces, folder: Path, file: Path, trained: JoinedFaces, name: str, reporter: Reporter
+    faces: JoinedFaces, listed: PairList, trained: JoinedFaces, name: str, reporter: Reporter
 ) -> ListedPairs:
     """Finds the pictures of listed pairs.
 
     Args:
         faces: The pictures.
-        folder: Folder of the pictures.
-        file: The list of pairs.
+        listed: The list of pairs.
         trained: The training faces; their crops must have the same fingerprint.
         name: Name of the training faces in error messages.
         reporter: Receives warnings.
 
     Raises:
-        DataError: The list is missing or damaged, a pair has no label, or pictures of almost all genuine or impostor
-            pairs are missing.
+        DataError: A pair has no label, or pictures of almost all genuine or impostor pairs are missing.
         FingerprintError: The faces were prepared differently from the training faces.
     """
+    pairs, file, folder = listed.pairs, listed.file, listed.folder
     faces.fingerprint.require_same_crops(trained.fingerprint, display_path(folder), name)
-    pairs = read_pairs(file)
     if any(pair.same is None for pair in pairs):
         raise DataError(f"{display_path(file)}: a pair has no label; each pair needs 'same' as 1 or 0")
     rows = {path: row for row, path in enumerate(faces.paths)}
     pairs, _ = locate_pairs(pairs, PictureNames(rows))
+    used = sorted({rows[name] for pair in pairs for name in (pair.a, pair.b) if name in rows})
+    for name in find_black(faces.take(np.array(used, np.int64))):
+        del rows[name]
     sides = np.array([[rows.get(pair.a, -1), rows.get(pair.b, -1)] for pair in pairs], dtype=np.int64)
     same = np.array([bool(pair.same) for pair in pairs])
     there = (sides >= 0).min(axis=1)
@@ -212,9 +286,9 @@ def open_pairs(
     if not there.all():
         text = (
             f"{display_path(file)}: {(~there).sum()} of {len(pairs)} pairs have a picture that is missing from "
-            f"{display_path(folder)}"
+            f"{display_path(folder)}, or without a face"
         )
         reporter.report(Notice(level="warning", text=f"{text}; these pairs count as errors"))
     named = np.unique(sides[there])
     left, right = np.where(there[:, None], np.searchsorted(named, sides), -1).T
-    return ListedPairs(faces=faces.take(named), left=left, right=right, same=same)
+    return ListedPairs(name=listed.name, every=listed.every, faces=faces.take(named), left=left, right=right, same=same)

@@ -22,7 +22,7 @@ from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes
 from faceclr_cli.core.training.task import TaskModule, ValidationEmbeddings, make_views, random_uniform
-from faceclr_cli.core.training.training_sets import ListedPairs, TrainingSets
+from faceclr_cli.core.training.training_sets import BENCHMARK, ListedPairs, TrainingSets
 
 KNN, RANK, TOP1, ACCURACY, LOSS = "val_knn", "val_rank", "val_top1", "val_accuracy", "val_loss"
 COSINE = "cosine"
@@ -47,12 +47,10 @@ class Validation:
 
     Args:
         sets: The data sets of the run. Metrics of recognition need new people with two or more pictures.
-        lfw_every: Epochs between verifications of the listed pairs.
     """
 
-    def __init__(self, sets: TrainingSets, lfw_every: int) -> None:
+    def __init__(self, sets: TrainingSets) -> None:
         self._sets = sets
-        self._lfw_every = lfw_every
         self._measurable = (
             find_measurable_rows(sets.new_people) if sets.new_people is not None else np.empty(0, np.int64)
         )
@@ -95,13 +93,14 @@ class Validation:
             - `val_rank`: effective rank of the embeddings, from 1 to the smaller of their number and dimension.
             - `val_alignment`, `val_uniformity` and `val_top1`, the share of random views whose nearest view is of the
               same picture; only if the task makes two views.
-            - `lfw_accuracy` (k-fold), `lfw_auc` and `lfw_threshold`, the best threshold, of the listed pairs.
+            - For each list of pairs that is due, such as `lfw`: `lfw_accuracy` (k-fold), `lfw_auc` and `lfw_threshold`,
+              the best threshold; `benchmark_accuracy`, the mean over several lists if all are due.
         """
         sets = self._sets
-        due = sets.lfw is not None and epoch % self._lfw_every == 0
-        new_people, known_people, listed = (
+        due = [pairs for pairs in sets.benchmarks if epoch % pairs.every == 0]
+        new_people, known_people, *listed = (
             self._embed(faces, task, device, stop)
-            for faces in (sets.new_people, sets.known_people, sets.lfw.faces if sets.lfw is not None and due else None)
+            for faces in (sets.new_people, sets.known_people, *(pairs.faces for pairs in due))
         )
         watched = new_people or known_people or self._embed(_sample_faces(sets.train), task, device, stop)
         if any(max_over_processes(device, stop.flag.value)):
@@ -121,8 +120,10 @@ class Validation:
             row["val_alignment"] = alignment(first, second)
             row["val_uniformity"] = uniformity(first)
             row[TOP1] = views_top1(first, second)
-        if sets.lfw is not None and listed is not None:
-            row |= _measure_pairs(sets.lfw, listed)
+        for pairs, seen in zip(due, listed, strict=True):
+            row |= _measure_pairs(pairs, seen) if seen is not None else {}
+        if 1 < len(due) == len(sets.benchmarks):
+            row[accuracy_column(BENCHMARK)] = float(np.mean([row[accuracy_column(pairs.name)] for pairs in due]))
         return row
 
     def _to_measure(self, task: TaskModule, new_people: ValidationEmbeddings | None) -> ValidationEmbeddings | None:
@@ -225,10 +226,15 @@ def _measure_pairs(pairs: ListedPairs, seen: ValidationEmbeddings) -> Row:
     scores[~missing] = cosine_scores(embeddings[pairs.left[~missing]], embeddings[pairs.right[~missing]])
     folds = min(_FOLDS, int(pairs.same.sum()), int((~pairs.same).sum()))
     return {
-        "lfw_accuracy": k_fold_accuracy(scores, pairs.same, folds, missing).mean,
-        "lfw_auc": auc(scores[~missing], pairs.same[~missing]),
-        "lfw_threshold": best_threshold(scores[~missing], pairs.same[~missing]),
+        accuracy_column(pairs.name): k_fold_accuracy(scores, pairs.same, folds, missing).mean,
+        f"{pairs.name}_auc": auc(scores[~missing], pairs.same[~missing]),
+        f"{pairs.name}_threshold": best_threshold(scores[~missing], pairs.same[~missing]),
     }
+
+
+def accuracy_column(name: str) -> str:
+    """Returns the column of the history with the accuracy on a list of pairs."""
+    return f"{name}_accuracy"
 
 
 def find_measurable_rows(faces: JoinedFaces) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ _OPTIONAL = {
     "search": "faiss-cpu",
     "cluster": "distributed",
     "heif": "pi-heif",
+    "video": "av",
 }
 """The main package of each extra."""
 

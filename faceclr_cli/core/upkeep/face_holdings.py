@@ -48,7 +48,7 @@ class FacesHolding:
             with Ledger.open_to_read(self._ledger) as ledger:
                 for row in ledger.rows():
                     if row.identity is not None and canonical(row.identity) == identity:
-                        theirs |= {*row.outputs} or {row.path}
+                        theirs |= {*row.crops} or {row.path}
             content = self._ledger.read_bytes() if self._traces else b""
             theirs |= {digest for digest in self._traces if digest.encode() in content}
         faces = open_faces(self.path).identities if self._has_faces() else ()

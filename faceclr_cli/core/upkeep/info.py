@@ -236,6 +236,7 @@ def _embeddings(path: Path) -> dict[str, Any]:
             "encoder_digest": origin.encoder_digest,
             "flip": origin.flip != "none",
             "flip_method": None if origin.flip == "none" else origin.flip,
+            "quality": list(shape.quality),
             "calibration": None if origin.calibration is None else origin.calibration.to_json(),
             "fingerprint": origin.fingerprint.to_json(),
             "bytes": path.stat().st_size,

@@ -102,7 +102,7 @@ class SimCLRViews:
     @torch.no_grad()
     def __call__(self, crops: Tensor, drawn: Tensor) -> Tensor:
         """See `Views`."""
-        drawn = _flatten_views(drawn)
+        drawn = flatten_views(drawn)
         # Decided on the CPU, so that selecting the views to blur does not synchronize with the GPU.
         blurred = torch.split(drawn, self._draws, dim=1)[-3][:, 0] < self.blur
         drawn = drawn.to(crops.device, non_blocking=True)
@@ -126,7 +126,7 @@ class SimCLRViews:
             if self.erase:
                 result.masked_fill_(_erasing_masks(erased[rows], self.erase, self.size), 0)
 
-        return _make_in_blocks(crops, len(drawn), self.size, write)
+        return make_in_blocks(crops, len(drawn), self.size, write)
 
     def _colors(self, jittered: Tensor, factors: Tensor, order: Tensor, gray: Tensor) -> Tensor:
         """Builds the color matrix of each view from random numbers."""
@@ -167,7 +167,7 @@ class FaceViews:
     @torch.no_grad()
     def __call__(self, crops: Tensor, drawn: Tensor) -> Tensor:
         """See `Views`."""
-        drawn = _flatten_views(drawn)
+        drawn = flatten_views(drawn)
         flipped = (drawn[:, 0] < self.flip).to(crops.device, non_blocking=True)
         uniform = drawn[:, 1:].reshape(len(drawn), self.operations, 3)
         chains = OperationChains.from_uniform(uniform, self.magnitude, crops.device)
@@ -177,7 +177,7 @@ class FaceViews:
             views = geometry.sample(source, maps[rows], self.size)
             result.copy_(chains.select(rows).recolor(views))
 
-        return _make_in_blocks(crops, len(drawn), self.size, write)
+        return make_in_blocks(crops, len(drawn), self.size, write)
 
 
 def _erasing_masks(drawn: Tensor, probability: float, size: int) -> Tensor:
@@ -190,12 +190,12 @@ def _erasing_masks(drawn: Tensor, probability: float, size: int) -> Tensor:
     return (which & inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
 
 
-def _flatten_views(drawn: Tensor) -> Tensor:
+def flatten_views(drawn: Tensor) -> Tensor:
     """Reorders random numbers like the views. Shapes: (B, V, draws) -> (V * B, draws)."""
     return drawn.transpose(0, 1).flatten(0, 1)
 
 
-def _make_in_blocks(crops: Tensor, count: int, size: int, write: Callable[[Tensor, slice, Tensor], None]) -> Tensor:
+def make_in_blocks(crops: Tensor, count: int, size: int, write: Callable[[Tensor, slice, Tensor], None]) -> Tensor:
     """Makes all views, a block of pictures at a time.
 
     Args:

@@ -45,9 +45,21 @@ def blur(pictures: Tensor, sigmas: Tensor) -> Tensor:
     Returns:
         The blurred pictures, channels_last. Shape: (B, 3, S, S).
     """
+    return apply_to_lines(gaussian_matrices(sigmas, pictures.shape[2]), pictures)
+
+
+def apply_to_lines(matrices: Tensor, pictures: Tensor) -> Tensor:
+    """Multiplies all columns and all rows of each picture by its matrix.
+
+    Args:
+        matrices: One matrix for each picture. Shape: (B, S, S).
+        pictures: Any values. Shape: (B, 3, S, S).
+
+    Returns:
+        The results, channels_last. Shape: (B, 3, S, S).
+    """
     size = pictures.shape[2]
-    matrices = gaussian_matrices(sigmas, size)
-    # Each product moves the last axis to the front and blurs along it: from (color, y, x) to (x, color, y), and
+    # Each product moves the last axis to the front and works along it: from (color, y, x) to (x, color, y), and
     # then to (y, x, color), which is channels_last. This avoids copies.
     lines = torch.bmm(matrices, pictures.reshape(-1, 3 * size, size).transpose(1, 2))
     lines = torch.bmm(matrices, lines.view(-1, 3 * size, size).transpose(1, 2))

@@ -155,11 +155,31 @@ def sample(pictures: Tensor, maps: Tensor, size: int, *, inside: bool = False) -
     places = (2 * torch.arange(size, device=maps.device) + 1) / size - 1
     across = places * maps[:, :2, 0, None]
     down = places * maps[:, :2, 1, None] + maps[:, :2, 2, None]
-    # The same as affine_grid, but without a matrix product as large as the picture, and with all x before all y,
-    # which takes a quarter of the time of interleaved coordinates.
-    grid = (down[:, :, :, None] + across[:, :, None]).permute(0, 2, 3, 1)
+    # The same as affine_grid, but without a matrix product as large as the picture.
+    return sample_at(pictures, down[:, :, :, None] + across[:, :, None], inside=inside)
+
+
+def sample_at(pictures: Tensor, places: Tensor, *, inside: bool = False) -> Tensor:
+    """Samples views bilinearly at the given places. Places outside the picture are reflected.
+
+    Args:
+        pictures: From `prepare_source`. Shape: (B, 3, H, H).
+        places: x and y, from -1 to 1 inside the picture; all x before all y, which takes a quarter of the time of
+            interleaved coordinates. Shape: (B, 2, size, size).
+        inside: See `sample`.
+
+    Returns:
+        The views, contiguous. Shape: (B, 3, size, size).
+    """
     padding = "border" if inside else "reflection"
-    return F.grid_sample(pictures, grid, padding_mode=padding, align_corners=False).contiguous()
+    return F.grid_sample(pictures, places.permute(0, 2, 3, 1), padding_mode=padding, align_corners=False).contiguous()
+
+
+def move(places: Tensor, maps: Tensor) -> Tensor:
+    """Applies the map of each picture to places. Shapes: (B, 2, S, S) and (B, 3, 3) -> (B, 2, S, S)."""
+    x, y = places[:, None, 0], places[:, None, 1]
+    factors = maps[:, :2, :, None, None]
+    return factors[:, :, 0] * x + factors[:, :, 1] * y + factors[:, :, 2]
 
 
 def _identity(like: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ class Processes:
 
 
 def map_ordered(
-    function: Callable[[T], R], items: Iterable[T], crew: Crew, on_crash: Callable[[T], R]
+    function: Callable[[T], R], items: Iterable[T], crew: Crew, on_crash: Callable[[T], R], *, chunk_size: int = _CHUNK
 ) -> Generator[R, None, None]:
     """Applies a function to items in parallel and yields the results in the order of the items.
 
@@ -135,6 +135,7 @@ def map_ordered(
         items: The items. They are consumed lazily, never far ahead of the results.
         crew: The workers. They end when the generator is closed.
         on_crash: Returns the result for an item that crashed a process, for instance in a decoder.
+        chunk_size: Number of items sent to a worker at once; results arrive together.
 
     Raises:
         DataError: The processes die with any item.
@@ -147,7 +148,7 @@ def map_ordered(
     in_flight: deque[tuple[list[T], Pending[list[R]]]] = deque()
     with crew.start() as team:
         while True:
-            while len(in_flight) < team.room() and (chunk := list(islice(source, _CHUNK))):
+            while len(in_flight) < team.room() and (chunk := list(islice(source, chunk_size))):
                 in_flight.append((chunk, team.submit(function, chunk)))
             if not in_flight:
                 return
@@ -267,6 +268,11 @@ def _block_ctrl_c() -> Iterator[None]:
 
 _CANCELED = threading.Event()
 """Set in a worker when its results are no longer needed."""
+
+
+def is_canceled() -> bool:
+    """Returns True in a worker whose results are no longer needed, so that long work can end early."""
+    return _CANCELED.is_set()
 
 
 def _call_each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -14,14 +14,8 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.crop_source import (
-    FaceCrop,
-    FailedPicture,
-    LoadedPicture,
-    Source,
-    list_pictures,
-    open_source,
-)
+from faceclr_cli.core.embeddings.crop_source import Source, list_pictures, open_source
+from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture, LoadedPicture
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.crop import default_fingerprint

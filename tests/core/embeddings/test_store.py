@@ -45,7 +45,7 @@ def make_store(identities: list[str | None], dim: int = 4) -> Store:
 
 
 def _same(one: Store, other: Store) -> bool:
-    arrays = {"embeddings", "detection_scores", "boxes", "norms"}
+    arrays = {"embeddings", "detection_scores", "boxes", "norms", "quality"}
     for name in arrays:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     ours, theirs = (vars(store) for store in (one, other))

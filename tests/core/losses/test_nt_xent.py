@@ -14,11 +14,19 @@ def similarity(a: Tensor, b: Tensor) -> Tensor:
     return a @ b / (a.norm() * b.norm())
 
 
-def slow(first: Tensor, second: Tensor, temperature: float, *, margin: float = 0.0, decoupled: bool = False) -> Tensor:
+def slow(
+    first: Tensor,
+    second: Tensor,
+    temperature: float,
+    *,
+    margin: float = 0.0,
+    decoupled: bool = False,
+    groups: list[int] | None = None,
+) -> Tensor:
     """SimCLR's algorithm 1, number by number: z_2k-1 and z_2k are the views of picture k.
 
     With the margin of USynthFace, equation 2, on the positive; or with DCL's equation 6, where the positive is not
-    in the denominator.
+    in the denominator. Other pictures of a group are not in the denominator either.
     """
     z = [view for pair in zip(first, second, strict=True) for view in pair]
 
@@ -26,8 +34,12 @@ def slow(first: Tensor, second: Tensor, temperature: float, *, margin: float = 0
         is_positive = i // 2 == j // 2
         return ((similarity(z[i], z[j]) - (margin if is_positive else 0)) / temperature).exp()
 
+    def is_alike(i: int, k: int) -> bool:
+        return groups is not None and groups[i // 2] == groups[k // 2] >= 0
+
     def loss(i: int, j: int) -> Tensor:
-        others = [exponential(i, k) for k in range(len(z)) if k != i and not (decoupled and k == j)]
+        chosen = [k for k in range(len(z)) if k != i and (k == j or not is_alike(i, k))]
+        others = [exponential(i, k) for k in chosen if not (decoupled and k == j)]
         return -(exponential(i, j) / sum(others)).log()
 
     terms = [loss(2 * k, 2 * k + 1) + loss(2 * k + 1, 2 * k) for k in range(len(first))]
@@ -51,6 +63,18 @@ def test_loss_and_gradients_are_those_of_the_paper_and_of_another_library(temper
     for other in (slow(first, second, temperature), library):
         torch.testing.assert_close(loss, other)
         torch.testing.assert_close(ours, torch.autograd.grad(other, (first, second)))
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_pictures_of_a_group_are_not_negatives_of_each_other(decoupled: bool) -> None:
+    first, second = views()
+    groups = [0, -1, 4, 0, -1, 4, 0]
+    loss, metrics = NTXent(0.2, decoupled=decoupled)(first, second, torch.tensor(groups))
+    other = slow(first, second, 0.2, decoupled=decoupled, groups=groups)
+    torch.testing.assert_close(loss, other)
+    torch.testing.assert_close(torch.autograd.grad(loss, (first, second)), torch.autograd.grad(other, (first, second)))
+    plain, before = NTXent(0.2, decoupled=decoupled)(first, second)
+    assert loss < plain and metrics["top1"] >= before["top1"]
 
 
 @pytest.mark.parametrize("decoupled", [False, True])

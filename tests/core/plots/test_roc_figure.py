@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from sklearn.metrics import roc_auc_score, roc_curve
+from scipy.stats import norm
+from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.plots.roc_figure import Band, PairScores, RocCurve, compose_roc, draw_verification
+from faceclr_cli.core.plots.curves import Band, DiscardCurves, RocCurve
+from faceclr_cli.core.plots.roc_figure import PairScores, compose_roc, draw_verification
 
 
 def measured(genuine: np.ndarray, impostor: np.ndarray) -> tuple[RocCurve, PairScores]:
@@ -117,6 +119,36 @@ def test_histograms_share_bins_and_have_area_one() -> None:
     assert list(axes.lines[0].get_xdata()) == [0.3, 0.3]
 
 
+def test_the_det_curve_has_the_rates_of_scikit_learn_on_normal_deviate_axes() -> None:
+    curve, scores = example(400)
+    axes = compose_roc(curve, scores, "title").axes[2]
+    values = np.concatenate([scores.genuine, scores.impostor])
+    fmr, fnmr, _ = det_curve(np.repeat([True, False], 400), values, drop_intermediate=False)
+    drawn = np.transpose(axes.lines[0].get_data())
+    inside = (fmr > 0) & (fnmr > 0)
+    expected = np.transpose([norm.ppf(fmr[inside]), norm.ppf(fnmr[inside])])
+    assert len(expected) > 100
+    for point in expected:
+        assert np.abs(drawn - point).max(axis=1).min() < 1e-6
+    labels = dict(zip((text.get_text() for text in axes.get_xticklabels()), axes.get_xticks(), strict=True))
+    assert labels["0.01"] == pytest.approx(norm.ppf(0.01))
+    # One pair of each kind is still visible.
+    assert axes.get_xlim()[0] < norm.ppf(1 / 400) and axes.get_ylim()[0] < norm.ppf(1 / 400)
+
+
+def test_discarded_pictures_are_drawn_for_each_measure() -> None:
+    curve, scores = example(50)
+    shares = np.array([0, 0.2, 0.4, 0.8])
+    curves = {"norm": (shares, np.array([0.1, 0.05, 0, 0])), "eye_distance": (shares, shares)}
+    discards = DiscardCurves(far=1e-2, curves=curves)
+    axes = compose_roc(curve, scores, "title", discards).axes[3]
+    np.testing.assert_array_equal(np.transpose(axes.lines[0].get_data()), [(0, 0.1), (0.2, 0.05), (0.4, 0)])
+    assert axes.get_ylabel() == "FNMR at FMR 0.01"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["norm", "eye distance"]
+    [note] = compose_roc(curve, scores, "title").axes[3].texts
+    assert "embed --quality" in note.get_text()
+
+
 def test_no_threshold_is_drawn_where_none_was_chosen(tmp_path: Path) -> None:
     curve, scores = example(20)
     assert "threshold 0.300" in words(curve, scores, tmp_path)
@@ -153,7 +185,8 @@ def test_no_two_texts_overlap() -> None:
     figure.canvas.draw()
     texts = [*figure.texts]
     for axes in figure.axes:
-        texts += [*axes.texts, axes.xaxis.label, axes.yaxis.label, *axes.get_legend().get_texts()]
+        legend = axes.get_legend()
+        texts += [*axes.texts, axes.xaxis.label, axes.yaxis.label, *(legend.get_texts() if legend else ())]
         for axis in (axes.xaxis, axes.yaxis):
             low, high = axis.get_view_interval()
             # Labels beyond the axis exist, but are not drawn.

@@ -176,7 +176,7 @@ def test_processes_share_whole_triplets_of_the_same_batches(mining: Mining, proc
     faces = join([(split, open_packed(open_faces(split), Silent()))])
     config = TripletConfig(**{**SMALL, "mining": mining, "batch_size": 100})
     architecture = Architecture(backbone="test_convnext", embedding_dim=8, image_size=32)
-    sets = TrainingSets(train=faces, new_people=None, known_people=None, lfw=None)
+    sets = TrainingSets(train=faces, new_people=None, known_people=None)
     task = build_task(config, EncoderNetwork(architecture), sets)
     (batch,) = task.batches(0)
     assert len(batch) == 99

@@ -14,11 +14,15 @@ from torchvision.transforms.v2.functional import resize
 from faceclr_cli.core.encoders.network import normalize_pixels
 from faceclr_cli.core.views.augmentation import FaceViews, SimCLRViews, Views
 from faceclr_cli.core.views.blur import kernel_size
+from faceclr_cli.core.views.head_views import HeadViews
 from tests.core.views.pixels import crops, generator, pictures
 
 OFF = SimCLRViews(size=48, crop_scale=1.0, jitter=0.0, hue=0.0, gray=0.0, blur=0.0, rotate=0.0, flip=0.0)
 ALL = SimCLRViews(size=40, crop_scale=0.3, jitter=1.0, hue=0.2, gray=0.2, blur=0.5, rotate=20.0, light=0.3, erase=0.5)
-KINDS = pytest.mark.parametrize("views", [ALL, replace(ALL, rotate=0.0), FaceViews(size=40)], ids=lambda v: repr(v)[:9])
+HEADS = HeadViews(size=40, operations=4, magnitude=16, turn=30.0, relight=0.6, cast=0.2, occlude=0.3, degrade=0.3)
+KINDS = pytest.mark.parametrize(
+    "views", [ALL, replace(ALL, rotate=0.0), FaceViews(size=40), HEADS], ids=lambda v: repr(v)[:9]
+)
 
 
 def draw(views: Views, count: int, each: int = 1, seed: int = 0) -> Tensor:
@@ -218,3 +222,49 @@ def test_a_square_is_erased_anywhere_of_as_many_views_as_asked_for() -> None:
         first = lines.int().argmax(dim=1)
         assert set(first.tolist()) == set(range(27))  # all places at which it lies within the view
     assert torch.equal(erased, rows[:, :, None] & columns[:, None, :])
+
+
+# Those of heads
+
+STILL = replace(HEADS, size=48, turn=0.0, relight=0.0, cast=0.0, occlude=0.0, degrade=0.0)
+
+
+def test_without_head_and_camera_they_are_the_views_of_faces() -> None:
+    batch, drawn = crops(16), draw(STILL, 16, 2)
+    faces = FaceViews(size=48)
+    torch.testing.assert_close(STILL(batch, drawn), faces(batch, drawn[..., : faces.draws]))
+
+
+@pytest.mark.parametrize(
+    ("field", "strength", "least", "most"),
+    [
+        ("turn", 30.0, 32, 32),
+        ("relight", 0.6, 32, 32),
+        ("cast", 0.3, 32, 32),
+        ("occlude", 0.5, 8, 24),
+        ("degrade", 0.3, 8, 24),  # About half: 1 - 0.7 * 0.7.
+    ],
+)
+def test_each_change_has_its_own_strength_and_probability(field: str, strength: float, least: int, most: int) -> None:
+    batch, drawn = crops(1).expand(32, -1, -1, -1), draw(STILL, 32)
+    plain = replace(STILL, operations=4, magnitude=0.0, flip=0.0)
+    drawn[..., 1:13] = 0.99  # Twelve numbers of the chain: the last operation, which does nothing.
+    changed = replace(plain, **{field: strength})(batch, drawn)
+    different = (changed - plain(batch, drawn)).abs().amax(dim=(1, 2, 3)) > 0.02
+    assert least <= int(different.sum()) <= most
+
+
+def test_a_color_cast_changes_the_ratio_of_channels_alone() -> None:
+    gray = torch.full((8, 48, 48, 3), 100, dtype=torch.uint8)
+    drawn = draw(STILL, 8)
+    drawn[..., 1:13] = 0.99
+    views = (replace(STILL, cast=0.2)(gray, drawn) + 1) * 127.5
+    assert (views.amax(dim=(2, 3)) - views.amin(dim=(2, 3))).max() < 1e-2
+    gains = views[:, :, 0, 0] / 100
+    assert gains.min() > 0.81 and gains.max() < 1.23
+    assert len({tuple(each) for each in gains.mul(1000).round().int().tolist()}) == 8
+
+
+def test_a_head_is_not_turned_further_than_its_tables_reach() -> None:
+    with pytest.raises(ValueError, match="at most 45 degrees"):
+        replace(STILL, turn=50.0)

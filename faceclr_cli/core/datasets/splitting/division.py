@@ -85,7 +85,7 @@ def official_parts(faces: FaceFolder) -> dict[str, str]:
         raise ConfigError(f"{display_path(faces.root)}: has no {LEDGER}, so the official parts are unknown; {wanted}")
     try:
         with Ledger.open_to_read(path) as ledger:
-            found = {output: row.part for row in ledger.rows() if row.part in PARTS for output in row.outputs}
+            found = {output: row.part for row in ledger.rows() if row.part in PARTS for output in row.crops}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{display_path(path)}: damaged or of another version ({error})") from error
     if not found:

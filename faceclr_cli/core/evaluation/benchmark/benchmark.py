@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
+from faceclr_cli.core.datasets.group_lists import GroupList, read_groups
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
+from faceclr_cli.core.embeddings.benchmark_sets import BenchmarkSet, find_benchmark_sets
 from faceclr_cli.core.embeddings.crop_source import Listing
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
-from faceclr_cli.core.embeddings.mirrored_crops import require_unnormalized
 from faceclr_cli.core.embeddings.store import read_store
-from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.description import Description
-from faceclr_cli.core.encoders.loader import load_encoder
-from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark_result import (
     BenchmarkCell,
-    BenchmarkedEncoder,
     BenchmarkedSet,
     BenchmarkMean,
     BenchmarkResult,
     TrainingOverlap,
 )
-from faceclr_cli.core.evaluation.benchmark.benchmark_sets import BenchmarkSet, find_benchmark_sets
+from faceclr_cli.core.evaluation.benchmark.contestants import Contestant, describe_contestant, load_contestants
 from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison, compare_encoders
+from faceclr_cli.core.evaluation.benchmark.group_cells import draw_group_cells, measure_set_groups, require_grouped_set
 from faceclr_cli.core.evaluation.benchmark.recipe_groups import (
-    count_parameters,
-    describe_run,
-    expand_models,
     find_recipes,
     measure_group,
-    training_seconds,
 )
 from faceclr_cli.core.evaluation.benchmark.set_embeddings import SetEmbeddings, embed_pictures
 from faceclr_cli.core.evaluation.benchmark.template_sets import TemplateSet, find_template_sets, measure_template_set
 from faceclr_cli.core.evaluation.benchmark.training_overlap import (
-    TrainingFaces,
     embed_training_faces,
     find_near_duplicates,
     find_shared_people,
     seen_pairs,
     select_pairs,
 )
+from faceclr_cli.core.evaluation.differentials.group_plot import require_group_plot
 from faceclr_cli.core.evaluation.verification.all_pairs_protocol import FARS as TEMPLATE_FARS
 from faceclr_cli.core.evaluation.verification.pair_evidence import Evidence, ScoredPairs, score_pairs
 from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_evidence
@@ -59,30 +52,6 @@ from faceclr_cli.core.wording import count
 
 FARS = (1e-2, 1e-3, 1e-4)
 _NAMED_FAILURES = 5
-
-
-@dataclass(kw_only=True, eq=False)
-class _Contestant:
-    """An encoder and what this run did with it.
-
-    `encoder` is None if a store contains its embeddings. `right_on` tells for each set which verdicts are correct, and
-    `pairs_of` the number of genuine and impostor pairs of each set of templates.
-    """
-
-    name: str
-    model: str
-    digest: str
-    dim: int
-    flip: str
-    encoder: Encoder | None
-    pattern: str | None = None
-    about: Description | None = None
-    embedded: int = 0
-    seconds: float = 0.0
-    cells: list[BenchmarkCell] = field(default_factory=list)
-    training: TrainingFaces | None = None
-    right_on: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
-    pairs_of: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
@@ -98,58 +67,33 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
     for folder in config.trained_on:
         if not folder.exists():
             raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
+    require_group_plot(config.groups_plot)
+    groups = None if config.groups is None else read_groups(config.groups)
     sets: Sequence[BenchmarkSet] = (
         find_benchmark_sets(config.sets, config.pairs)
         if config.template is None
         else find_template_sets(config.sets, config.pairs, config.template_list)
     )
+    require_grouped_set(groups, sets)
     if config.rule == "insightface":
         _report_uniform_folds(sets, config.folds, reporter)
-    contestants = _load_contestants(config, has_pictures=any(found.listing is not None for found in sets))
+    contestants = load_contestants(config, has_pictures=any(found.listing is not None for found in sets))
     for each in contestants:
         for found in sets:
             if found.listing is not None:
-                each.cells.append(_measure_set(found, found.listing, each, config, reporter))
+                each.cells.append(_measure_set(found, found.listing, each, config, groups, reporter))
         each.training = None  # They may fill the memory.
-    contestants += [_measure_store(found, config, reporter) for found in sets if found.listing is None]
+    contestants += [_measure_store(found, config, groups, reporter) for found in sets if found.listing is None]
     result = _collect(sets, contestants, config)
     if all(cell.reason for cell in result.cells):
         raise DataError(f"no encoder could be measured on any set (first: {result.cells[0].reason})")
     _report_failures(result, reporter)
+    draw_group_cells(config.groups_plot, result.cells)
     return result
 
 
-def _load_contestants(config: BenchmarkConfig, *, has_pictures: bool) -> list[_Contestant]:
-    if not has_pictures:
-        if config.model or config.flip != "none":
-            raise ConfigError(
-                f"--{'model' if config.model else 'flip'}: cannot be combined with a store, which contains embeddings"
-            )
-        return []
-    # All of them before the first picture, so that a mistyped name is not found after hours.
-    models = expand_models(config.models)
-    encoders = [load_encoder(model, config.device, unnormalized=config.flip == "sum") for model, _ in models]
-    if config.flip == "sum":
-        for encoder in encoders:
-            require_unnormalized(encoder)
-    names = Counter(encoder.name for encoder in encoders)
-    return [
-        _Contestant(
-            name=encoder.name if names[encoder.name] == 1 else display_path(model),
-            model=model,
-            pattern=pattern,
-            about=describe_run(model),
-            digest=encoder.digest,
-            dim=encoder.dim,
-            flip=config.flip,
-            encoder=encoder,
-        )
-        for encoder, (model, pattern) in zip(encoders, models, strict=True)
-    ]
-
-
 def _collect(
-    sets: Sequence[BenchmarkSet], contestants: Sequence[_Contestant], config: BenchmarkConfig
+    sets: Sequence[BenchmarkSet], contestants: Sequence[Contestant], config: BenchmarkConfig
 ) -> BenchmarkResult:
     fars = FARS if config.template is None else TEMPLATE_FARS
     cells = [cell for found in sets for each in contestants for cell in each.cells if cell.set == found.name]
@@ -169,7 +113,7 @@ def _collect(
         template=config.template,
         fars=fars,
         sets=tuple(_describe_set(found, contestants) for found in sets),
-        encoders=tuple(_describe_encoder(each) for each in contestants),
+        encoders=tuple(describe_contestant(each) for each in contestants),
         cells=tuple(cells),
         means=tuple(means),
         comparisons=tuple(comparison for found in sets for comparison in _compare(found, contestants)),
@@ -177,11 +121,13 @@ def _collect(
     )
 
 
-def _measure_store(found: BenchmarkSet, config: BenchmarkConfig, reporter: Reporter) -> _Contestant:
+def _measure_store(
+    found: BenchmarkSet, config: BenchmarkConfig, groups: GroupList | None, reporter: Reporter
+) -> Contestant:
     """Measures the encoder of a store."""
     place = display_path(found.place)
     store = choose_faces(read_store(found.place), config.face or "largest", str(found.place), reporter)
-    contestant = _Contestant(
+    contestant = Contestant(
         name=store.encoder,
         model=str(found.place),
         digest=store.encoder_digest,
@@ -194,12 +140,18 @@ def _measure_store(found: BenchmarkSet, config: BenchmarkConfig, reporter: Repor
         return contestant
     scored = score_pairs(store, found.name, found.pairs, place, lambda name: f"{display_path(name)}: not in {place}")
     given = Evidence(judged=scored, other=None, encoder=store.encoder, content_hashes=_hashes(store))
-    contestant.cells.append(_measure(found, store.encoder, given, config)[0])
+    cell, _ = _measure(found, store.encoder, given, config)
+    contestant.cells.append(replace(cell, group_reports=measure_set_groups(scored, store.encoder, groups, reporter)))
     return contestant
 
 
 def _measure_set(
-    found: BenchmarkSet, listing: Listing, contestant: _Contestant, config: BenchmarkConfig, reporter: Reporter
+    found: BenchmarkSet,
+    listing: Listing,
+    contestant: Contestant,
+    config: BenchmarkConfig,
+    groups: GroupList | None,
+    reporter: Reporter,
 ) -> BenchmarkCell:
     """Embeds the pictures of a set and measures an encoder. An error that concerns only the two is part of the cell."""
     encoder, name = contestant.encoder, contestant.name
@@ -223,11 +175,12 @@ def _measure_set(
     except DataError as error:
         return BenchmarkCell(set=found.name, encoder=name, reason=str(error))
     overlap = _find_overlap(found, listing, contestant, embedded.rows, given, config, reporter)
-    return replace(cell, not_enrolled=embedded.not_enrolled, overlap=overlap)
+    reports = measure_set_groups(given.judged, name, groups, reporter)
+    return replace(cell, not_enrolled=embedded.not_enrolled, overlap=overlap, group_reports=reports)
 
 
 def _measure_templates(
-    found: TemplateSet, rows: Rows, contestant: _Contestant, config: BenchmarkConfig, reporter: Reporter
+    found: TemplateSet, rows: Rows, contestant: Contestant, config: BenchmarkConfig, reporter: Reporter
 ) -> BenchmarkCell:
     cell, result = measure_template_set(found, rows, contestant.name, config.template or "mean", reporter)
     contestant.pairs_of[found.name] = result.genuine, result.impostor
@@ -237,7 +190,7 @@ def _measure_templates(
 def _find_overlap(
     found: BenchmarkSet,
     listing: Listing,
-    contestant: _Contestant,
+    contestant: Contestant,
     rows: Rows,
     given: Evidence,
     config: BenchmarkConfig,
@@ -271,7 +224,7 @@ def _find_overlap(
     return replace(overlap, accuracy=cell.accuracy, spread=cell.spread, auc=cell.auc)
 
 
-def _compare(found: BenchmarkSet, contestants: Sequence[_Contestant]) -> Iterator[EncoderComparison]:
+def _compare(found: BenchmarkSet, contestants: Sequence[Contestant]) -> Iterator[EncoderComparison]:
     right_of = {each.name: each.right_on[found.name] for each in contestants if found.name in each.right_on}
     return compare_encoders(found.name, found.pairs, right_of)
 
@@ -325,7 +278,7 @@ def _accuracy(scored: ScoredPairs, config: BenchmarkConfig) -> FoldAccuracy:
     return rule(scores, scored.same, config.folds, scored.missing)
 
 
-def _describe_set(found: BenchmarkSet, contestants: Sequence[_Contestant]) -> BenchmarkedSet:
+def _describe_set(found: BenchmarkSet, contestants: Sequence[Contestant]) -> BenchmarkedSet:
     people = people_in_pairs(found.pairs)
     genuine = sum(bool(pair.same) for pair in found.pairs)
     impostor = len(found.pairs) - genuine
@@ -340,20 +293,6 @@ def _describe_set(found: BenchmarkSet, contestants: Sequence[_Contestant]) -> Be
         genuine=genuine,
         impostor=impostor,
         people=None if people is None else len(people[2]),
-    )
-
-
-def _describe_encoder(each: _Contestant) -> BenchmarkedEncoder:
-    return BenchmarkedEncoder(
-        name=each.name,
-        model=each.model,
-        digest=each.digest,
-        dim=each.dim,
-        parameters=None if each.about is None else count_parameters(each.about),
-        training_seconds=None if each.about is None else training_seconds(each.about),
-        flip=each.flip,
-        embedded=each.embedded,
-        faces_per_second=round(each.embedded / each.seconds, 1) if each.embedded else None,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from faceclr_cli.core.configs.templates import TemplateMethod
 from faceclr_cli.core.evaluation.benchmark.encoder_comparisons import EncoderComparison
+from faceclr_cli.core.evaluation.differentials.group_report import GroupReport
 from faceclr_cli.core.evaluation.verification.pairs_result import TarAtFar
 
 Spread = Literal["folds", "people", "pairs", "deviation"]
@@ -119,6 +120,7 @@ class BenchmarkCell:
         missing: Number of pairs that could not be compared.
         failures: The first reasons why, without repetitions.
         overlap: What the encoder has seen of the set in training; None if its training set is unknown.
+        group_reports: The error rates of groups of people, one report for each attribute.
         reason: Why the encoder could not be measured on the set, or None.
     """
 
@@ -136,6 +138,7 @@ class BenchmarkCell:
     missing: int = 0
     failures: tuple[str, ...] = ()
     overlap: TrainingOverlap | None = None
+    group_reports: tuple[GroupReport, ...] = ()
     reason: str | None = None
 
     def tar(self, far: float) -> float | None:
@@ -150,6 +153,7 @@ class BenchmarkCell:
             "tar_at_far": [asdict(point) for point in self.tar_at_far],
             "failures": list(self.failures),
             "overlap": None if self.overlap is None else self.overlap.to_json(),
+            "group_reports": [report.to_json() for report in self.group_reports],
         }
 
 

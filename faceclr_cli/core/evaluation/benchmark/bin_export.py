@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 import cv2
 
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
-from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, open_source
+from faceclr_cli.core.embeddings.benchmark_sets import find_benchmark_sets
+from faceclr_cli.core.embeddings.crop_source import Listing, open_source
+from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.evaluation.benchmark.benchmark_sets import find_benchmark_sets
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.crop import default_fingerprint
 from faceclr_cli.core.sources.file_trees import read_file

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from faceclr_cli.core.configs.templates import TemplateMethod
 from faceclr_cli.core.datasets.pairs.template_lists import read_template_lists
+from faceclr_cli.core.embeddings.benchmark_sets import BenchmarkSet
 from faceclr_cli.core.embeddings.crop_source import Listing
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_templates import find_pictures, group_faces
 from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.benchmark.benchmark_result import BenchmarkCell
-from faceclr_cli.core.evaluation.benchmark.benchmark_sets import BenchmarkSet
 from faceclr_cli.core.evaluation.verification.all_pairs_protocol import FARS
 from faceclr_cli.core.evaluation.verification.pairs_result import TarAtFar
 from faceclr_cli.core.evaluation.verification.template_protocol import TemplatesResult, measure_template_pairs

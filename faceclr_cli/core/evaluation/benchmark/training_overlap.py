@@ -15,8 +15,9 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.datasets.pairs.pair_files import Pair
 from faceclr_cli.core.datasets.splitting.duplicates import SAME, SIDE, correlation
-from faceclr_cli.core.embeddings.crop_source import FailedPicture, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.loaded_pictures import FailedPicture
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.evaluation.benchmark.set_embeddings import embed_pictures
 from faceclr_cli.core.evaluation.verification.pair_evidence import ScoredPairs

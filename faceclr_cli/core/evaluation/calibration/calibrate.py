@@ -14,13 +14,21 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import exclusive, read_json, write_json
 from faceclr_cli.core.configs.calibrate import USUAL_FARS, CalibrateConfig
 from faceclr_cli.core.configs.fields import to_json
+from faceclr_cli.core.datasets.group_lists import GroupList, read_groups
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
-from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_labeled_pairs
+from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, read_labeled_pairs
 from faceclr_cli.core.encoders.calibration_record import Calibration, FarPoint, write_calibration
 from faceclr_cli.core.encoders.description import DESCRIPTION, read_description
 from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.calibration.labeled_faces import LabeledFaces, load_labeled_faces
+from faceclr_cli.core.evaluation.differentials.group_measurement import (
+    GroupRequest,
+    measure_groups_of_faces,
+    measure_groups_of_pairs,
+)
+from faceclr_cli.core.evaluation.differentials.group_plot import draw_group_reports, require_group_plot
+from faceclr_cli.core.evaluation.differentials.group_report import GroupReport
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.all_pairs import count_scores
 from faceclr_cli.core.metrics.far_thresholds import (
@@ -50,6 +58,7 @@ class CalibrateResult:
         impostor: Pairs of two people.
         failures: Why no face was found, one line for each such picture.
         calibration: The thresholds.
+        group_reports: The error rates of groups of people, one report for each attribute.
     """
 
     encoder: str
@@ -60,11 +69,12 @@ class CalibrateResult:
     impostor: int
     failures: tuple[str, ...]
     calibration: Calibration
+    group_reports: tuple[GroupReport, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
         plain = {"out": str(self.out), "failures": list(self.failures), "calibration": self.calibration.to_json()}
-        return asdict(self) | plain
+        return asdict(self) | plain | {"group_reports": [report.to_json() for report in self.group_reports]}
 
 
 def calibrate(config: CalibrateConfig, reporter: Reporter) -> CalibrateResult:
@@ -83,6 +93,8 @@ def calibrate(config: CalibrateConfig, reporter: Reporter) -> CalibrateResult:
 
 
 def _run(config: CalibrateConfig, out: Path, reporter: Reporter) -> CalibrateResult:
+    require_group_plot(config.groups_plot, config.root)
+    groups = None if config.groups is None else read_groups(config.groups)
     encoder = load_encoder(config.model)
     faces = load_labeled_faces(config, encoder, reporter)
     try:
@@ -90,6 +102,9 @@ def _run(config: CalibrateConfig, out: Path, reporter: Reporter) -> CalibrateRes
         measured = measure(config, faces, reporter)
     except ValueError as error:
         raise DataError(f"{faces.origin}: {error}") from error
+    reports = () if groups is None else _measure_groups(config, groups, faces, measured.calibration, reporter)
+    if config.groups_plot is not None:
+        draw_group_reports(config.groups_plot, {encoder.name: reports})
     if config.out is not None:
         write_calibration(config.out, measured.calibration, encoder, to_json(config))
     else:
@@ -103,7 +118,23 @@ def _run(config: CalibrateConfig, out: Path, reporter: Reporter) -> CalibrateRes
         impostor=measured.impostor,
         failures=faces.failures,
         calibration=measured.calibration,
+        group_reports=reports,
     )
+
+
+def _measure_groups(
+    config: CalibrateConfig, groups: GroupList, faces: LabeledFaces, measured: Calibration, reporter: Reporter
+) -> tuple[GroupReport, ...]:
+    """Measures groups at the threshold that `verify` uses by default."""
+    point = measured.default_point_at_most(1.0)
+    request = GroupRequest(groups=groups, far=point.far, rounds=config.rounds, seed=config.seed)
+    if config.all_pairs:
+        thresholds = {point.far: point.threshold}
+        return measure_groups_of_faces(request, faces.rows, thresholds, faces.failed, faces.origin, reporter)
+    pairs, scores = _score_listed_pairs(config, faces)
+    there = set(faces.rows.paths)
+    failed = {name for pair in pairs for name in (pair.a, pair.b) if name not in there}
+    return measure_groups_of_pairs(request, pairs, scores, failed, faces.origin, reporter)
 
 
 def _description_path(model: str) -> Path:
@@ -182,26 +213,38 @@ def measure_thresholds(
 
 
 def _measure_listed_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter: Reporter) -> MeasuredThresholds:
-    if config.pairs is None:
-        raise ConfigError("--pairs names the pairs to measure on")
-    row_of = {name: row for row, name in enumerate(faces.rows.paths)}
-    given = read_labeled_pairs(config.pairs)
-    located, absent = locate_pairs(given, PictureNames(row_of))
-    found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
+    given, every = _score_listed_pairs(config, faces)
+    found = [pair for pair, score in zip(given, every.tolist(), strict=True) if not np.isnan(score)]
     if len(found) < len(given):
         text = f"{len(given) - len(found)} of {len(given)} pairs have a picture without a face and are skipped"
         reporter.report(Notice(text=text, level="warning"))
-    same = np.array([bool(pair.same) for pair in found], bool)
-    left, right = ([row_of[name] for name in names] for names in ([p.a for p in found], [p.b for p in found]))
-    scores = cosine_scores(faces.rows.embeddings[left], faces.rows.embeddings[right])
+    same, scores = np.array([bool(pair.same) for pair in found], bool), every[~np.isnan(every)]
     people = people_in_pairs(found)
-    # If the people are unknown, each picture counts as a person, and the intervals are slightly too narrow.
-    first, second = (np.array(left), np.array(right)) if people is None else people[:2]
+    if people is None:
+        # If the people are unknown, each picture counts as a person, and the intervals are slightly too narrow.
+        names = np.unique([name for pair in found for name in (pair.a, pair.b)], return_inverse=True)[1]
+        first, second = names.reshape(-1, 2).T
+    else:
+        first, second = people[:2]
     pairs = int(same.sum()), int((~same).sum())
     rates = _rates(config.far, pairs[1], count_people_pairs(first, second), reporter)
     points = listed_far_thresholds(scores, same, first, second, rates, rounds=config.rounds, seed=config.seed)
     source = f"{pairs[0]:,} pairs of one and {pairs[1]:,} of two people, {faces.origin}"
     return _summarize(pairs, points, fit_logistic(scores, same), source)
+
+
+def _score_listed_pairs(config: CalibrateConfig, faces: LabeledFaces) -> tuple[list[Pair], NDArray[np.float64]]:
+    """Returns the pairs of `--pairs` with the actual names of their pictures, and their scores; NaN without a face."""
+    if config.pairs is None:
+        raise ConfigError("--pairs names the pairs to measure on")
+    row_of = {name: row for row, name in enumerate(faces.rows.paths)}
+    located, absent = locate_pairs(read_labeled_pairs(config.pairs), PictureNames(row_of))
+    is_found = np.array([name is None for name in absent], bool)
+    found = [pair for pair, name in zip(located, absent, strict=True) if name is None]
+    left, right = [row_of[pair.a] for pair in found], [row_of[pair.b] for pair in found]
+    scores = np.full(len(located), np.nan)
+    scores[is_found] = cosine_scores(faces.rows.embeddings[left], faces.rows.embeddings[right])
+    return located, scores
 
 
 def _rates(fars: Sequence[float], impostors: int, people_pairs: int, reporter: Reporter) -> Sequence[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from faceclr_cli.core.configs.calibrate import CalibrateConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.face_sets import is_face_set
+from faceclr_cli.core.datasets.group_lists import read_groups
 from faceclr_cli.core.datasets.pairs.pair_audit import people_in_pairs
 from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, require_faces
@@ -33,11 +34,13 @@ class LabeledFaces:
         rows: The faces; with all pairs, every face has a name.
         origin: A description of their source.
         failures: Why no face was found, one line for each such picture.
+        failed: Path and person of each of these pictures; None for a store, which does not list them.
     """
 
     rows: Rows
     origin: str
     failures: tuple[str, ...] = ()
+    failed: tuple[tuple[str, str | None], ...] | None = None
 
 
 def load_labeled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
@@ -56,7 +59,7 @@ def load_labeled_faces(config: CalibrateConfig, encoder: Encoder, reporter: Repo
     if not config.all_pairs:
         return found
     rows = select_named_rows(found.rows, found.origin, reporter)
-    return LabeledFaces(rows=rows, origin=found.origin, failures=found.failures)
+    return replace(found, rows=rows)
 
 
 def _read_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
@@ -84,10 +87,19 @@ def _embed_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) 
             for name, person in sorted(_pictures(config.pairs, FolderPictures(root)).items())
         ]
         listing = Listing(photos=photos, crops=prepared.fingerprint if prepared else None)
+    if config.groups is not None:  # A misspelled list is reported before hours of embedding.
+        names = [photo.name for photo in listing.photos], [photo.identity for photo in listing.photos]
+        read_groups(config.groups).assign(*names)
     block = embed_listing(listing, config.face, encoder, reporter)
     if not len(block.rows):
         raise DataError(f"{_origin(config, root)}: no face found in any picture (first: {block.failures[0]})")
-    return LabeledFaces(rows=block.rows, origin=_origin(config, root), failures=block.failures)
+    embedded = set(block.rows.paths)
+    return LabeledFaces(
+        rows=block.rows,
+        origin=_origin(config, root),
+        failures=block.failures,
+        failed=tuple((photo.name, photo.identity) for photo in listing.photos if photo.name not in embedded),
+    )
 
 
 def _pictures(pairs: Path, there: PictureNames | FolderPictures) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.quality_columns import find_low_quality
 from faceclr_cli.core.embeddings.store import store_required_error
 from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.errors import ConfigError
@@ -48,8 +49,9 @@ def _group_faces(config: ClusterConfig, found: FaceCollection, reporter: Reporte
     rows = found.rows
     probabilities, threshold, meaning = np.full(len(rows), np.nan), None, None
     groups = np.full(len(rows), grouping.NONE, np.int64)
+    low = find_low_quality(rows, config.quality_limits, display_path(found.origin))
     # A zero embedding has no similarity to anything, so its face stays single.
-    some = np.flatnonzero(rows.embeddings.any(axis=1))
+    some = np.flatnonzero(rows.embeddings.any(axis=1) & ~low)
     embeddings, photographs = rows.embeddings[some], np.unique(rows.paths, return_inverse=True)[1][some]
     reporter.report(Notice(text=f"grouping {len(some):,} faces"))
     if config.method == "hdbscan":
@@ -80,6 +82,7 @@ def _group_faces(config: ClusterConfig, found: FaceCollection, reporter: Reporte
         scored=scored,
         scores=scores,
         no_face=len(found.faceless),
+        low_quality=int(low.sum()),
     )
 
 

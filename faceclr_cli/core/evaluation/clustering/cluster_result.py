@@ -77,6 +77,7 @@ class ClusterResult:
         scored: Number of scored faces: those with a name that are alone in their photograph.
         scores: Agreement between the groups and the people; None if no face is scored.
         no_face: Number of pictures without a face; 0 for a store, which does not record them.
+        low_quality: Number of faces below `--min-quality`, which stay single.
         out: The folder of links, or None.
         missing: Number of pictures that could not be linked because they do not exist.
     """
@@ -91,6 +92,7 @@ class ClusterResult:
     scored: int
     scores: ClusterScores | None
     no_face: int = 0
+    low_quality: int = 0
     out: Path | None = None
     missing: int = 0
 
@@ -112,6 +114,7 @@ class ClusterResult:
             "scored": self.scored,
             "scores": None if self.scores is None else self.scores.to_json(),
             "no_face": self.no_face,
+            "low_quality": self.low_quality,
             "out": None if self.out is None else str(self.out),
             "missing": self.missing,
         }

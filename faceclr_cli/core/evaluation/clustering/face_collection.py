@@ -15,6 +15,7 @@ from faceclr_cli.core.configs.judging import BUILT_IN
 from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import list_pictures
 from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.quality_columns import required_level
 from faceclr_cli.core.embeddings.store import Store, is_store, read_store, read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
@@ -111,9 +112,10 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
         choose_rule(encoder, replace(config, model=config.model or BUILT_IN))
     prepared = is_face_set(source)
     choice = config.face or ("largest" if prepared else "all")
-    options = EmbedConfig(faces=source, model=config.model or BUILT_IN, face=choice, null=config.null)
+    quality = required_level(config.quality_limits)
+    options = EmbedConfig(faces=source, model=config.model or BUILT_IN, face=choice, null=config.null, quality=quality)
     listing = list_pictures(options, source, encoder.fingerprint, reporter)
-    block = embed_listing(listing, choice, encoder, reporter)
+    block = embed_listing(listing, choice, encoder, reporter, quality=quality)
     if not len(block.rows):
         raise DataError(f"{display_path(source)}: no face found in any picture (first: {block.failures[0]})")
     with_face = set(block.rows.paths)

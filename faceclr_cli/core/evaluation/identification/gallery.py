@@ -17,6 +17,7 @@ from faceclr_cli.core.embeddings.crop_source import list_pictures
 from faceclr_cli.core.embeddings.embedding_cache import embed_gallery
 from faceclr_cli.core.embeddings.embedding_rows import Rows, select_named_rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.quality_columns import find_low_quality, required_level
 from faceclr_cli.core.embeddings.store import is_store, read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
@@ -149,7 +150,7 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
         layer: ClassifierGallery = load_classifier_gallery(path, encoder, config)
         return layer
     choose_rule(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
-    rows = _rows(config, path, encoder, reporter)
+    rows = _without_low_quality(_rows(config, path, encoder, reporter), config, display_path(path), reporter)
     if config.template is not None:
         index, people, templates, hashes = template_gallery(rows, config, path, reporter)
         rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(templates))
@@ -167,6 +168,16 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
     )
 
 
+def _without_low_quality(rows: Rows, config: IdentifyConfig, origin: str, reporter: Reporter) -> Rows:
+    low = find_low_quality(rows, config.quality_limits, origin)
+    if low.all():
+        raise DataError(f"{origin}: all {len(rows)} faces are below --min-quality; lower it")
+    if low.any():
+        text = f"{origin}: {low.sum()} of {len(rows)} faces are below --min-quality and are skipped"
+        reporter.report(Notice(text=text, level="warning"))
+    return rows.take(np.flatnonzero(~low)) if low.any() else rows
+
+
 def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Reporter) -> Rows:
     """The faces of a store or a folder.
 
@@ -180,7 +191,8 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
         raise DataError(f"{display_path(path)}: no such file or folder")
     if config.gallery_face is not None and is_face_set(path):
         raise ConfigError(f"--gallery-face: {display_path(path)} contains prepared faces; omit the option")
-    options = EmbedConfig(faces=path, model=config.model, face=choice)
+    quality = required_level(config.quality_limits)
+    options = EmbedConfig(faces=path, model=config.model, face=choice, quality=quality)
     listing = list_pictures(options, path, encoder.fingerprint, reporter)
     try:
         return embed_gallery(path, listing, options, encoder, reporter)
@@ -189,7 +201,7 @@ def _rows(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Report
     except (OSError, LockedError, DataError) as error:
         text = f"{display_path(path)}: the cache cannot be used, so all pictures are embedded again: {error}"
         reporter.report(Notice(text=text, level="warning"))
-    block = embed_listing(listing, choice, encoder, reporter)
+    block = embed_listing(listing, choice, encoder, reporter, quality=quality)
     if not len(block.rows):
         raise NoFaceError(f"{display_path(path)}: no face found in any picture (first: {block.failures[0]})")
     return block.rows

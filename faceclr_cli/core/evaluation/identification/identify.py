@@ -18,12 +18,14 @@ from faceclr_cli.core.evaluation.identification.annotation import Annotator
 from faceclr_cli.core.evaluation.identification.gallery import KnownPeople, load_gallery
 from faceclr_cli.core.evaluation.identification.match import Match, merge_matches
 from faceclr_cli.core.evaluation.identification.probe_faces import Probe, Probes, open_probes
+from faceclr_cli.core.evaluation.identification.sidecar_files import SidecarFiles
 from faceclr_cli.core.evaluation.identification.template_faces import open_template_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.metrics.open_set import FalseAlarms
 from faceclr_cli.core.plots.fonts import warn_about_missing_letters
 from faceclr_cli.core.plots.labeled_photo import Label
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.wording import count
 
 _TASK = "identifying"
 
@@ -37,9 +39,10 @@ class IdentifyResult:
         face: Number of the face in the photograph, from 1; 0 if no face was found.
         box: x, y, width and height in pixels of the photograph; None for prepared faces.
         name: Name of the person, or None if the face matches no one in the gallery.
-        matches: The most similar people, or the most probable ones with a classifier; best first.
+        matches: The most similar people, or the most probable ones with a classifier; best first. Empty for a face
+            below `--min-quality`.
         reason: Why there is no face, in one line that names the photograph; or None.
-        notes: Quality warnings.
+        notes: Quality warnings; the first one names the measure below `--min-quality`.
     """
 
     photo: str
@@ -73,7 +76,7 @@ class AnsweredPhoto:
 
     Attributes:
         probe: The photograph and its faces.
-        found: The matches of each face, best first; empty if the photograph has no face.
+        found: The matches of each face, best first. A face below `--min-quality` has none.
     """
 
     probe: Probe
@@ -98,7 +101,7 @@ class IdentifyJob:
 
 
 def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[IdentifyResult]:
-    """Names the faces of photographs in order, and writes annotated copies if requested.
+    """Names the faces of photographs in order, and writes annotated copies and XMP files if requested.
 
     Raises:
         DataError: The photographs or the gallery cannot be read, or a copy cannot be written.
@@ -109,12 +112,18 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[IdentifyRes
     photos = () if config.annotate is None else job.probes.photos
     if config.annotate is not None:
         warn_about_missing_letters(job.people.names, reporter)
+    sidecars = SidecarFiles(job.probes.photos, reporter) if config.xmp else None
     with Annotator.opened(config.photos, photos, config.annotate) as annotator:
         for asked in ask(job, config.matches, reporter):
             answers = _answers(asked, job.people.rule.threshold)
             if annotator is not None and asked.probe.failure is None:
                 annotator.write(asked.probe.photo, [_label(answer) for answer in answers if answer.box is not None])
+            named = [(answer.name, answer.box) for answer in answers if answer.name and answer.box]
+            if sidecars is not None and named:
+                sidecars.write(asked.probe.photo, named)
             yield from answers
+    if sidecars is not None:
+        reporter.report(Notice(text=f"wrote {count(sidecars.written, 'XMP file')}"))
 
 
 def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> IdentifyJob:
@@ -125,12 +134,10 @@ def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> Identi
     """
     if config.photos is None or config.gallery is None:
         raise ConfigError("give photographs, and --gallery with pictures of known people")
+    if config.webvtt is not None:
+        raise ConfigError(f"--webvtt: {display_path(config.photos)} is not a film")
     _require_apart(config.annotate, config.gallery)
-    encoder = load_encoder(config.model)
-    people = load_gallery(config, config.gallery, encoder, reporter)
-    alarms = people.false_alarms
-    if alarms is not None:
-        reporter.report(Notice(text=_describe_false_alarms(alarms, people)))
+    encoder, people = load_people(config, reporter)
     probes: Probes
     if config.template is None:
         probes = open_probes(config, config.photos, encoder, reporter, flip=people.flip)
@@ -139,18 +146,34 @@ def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> Identi
     return IdentifyJob(config=config, encoder=encoder, people=people, probes=probes)
 
 
+def load_people(config: IdentifyConfig, reporter: Reporter) -> tuple[Encoder, KnownPeople]:
+    """Loads the encoder and the gallery, and reports the share of strangers that would be given a name.
+
+    Raises:
+        DataError, ModelError, FingerprintError, ConfigError: As `identify`.
+    """
+    if config.gallery is None:
+        raise ConfigError("give --gallery with pictures of known people")
+    encoder = load_encoder(config.model)
+    people = load_gallery(config, config.gallery, encoder, reporter)
+    alarms = people.false_alarms
+    if alarms is not None:
+        reporter.report(Notice(text=_describe_false_alarms(alarms, people)))
+    return encoder, people
+
+
 def _require_apart(annotate: Path | None, gallery: Path) -> None:
     if annotate is not None and gallery.is_dir() and annotate.resolve().is_relative_to(gallery.resolve()):
         text = f"is inside the gallery {display_path(gallery)}, where copies would be read as pictures; choose another"
         raise ConfigError(f"--annotate {display_path(annotate)}: {text}")
 
 
-def ask(job: IdentifyJob, count: int, reporter: Reporter) -> Iterator[AnsweredPhoto]:
+def ask(job: IdentifyJob, most: int, reporter: Reporter) -> Iterator[AnsweredPhoto]:
     """Searches the gallery for the faces of each photograph.
 
     Args:
         job: The inputs from `prepare_identification`.
-        count: Maximum number of matches per face.
+        most: Maximum number of matches per face.
         reporter: Receives the progress.
 
     Raises:
@@ -160,11 +183,12 @@ def ask(job: IdentifyJob, count: int, reporter: Reporter) -> Iterator[AnsweredPh
     done = 0
     try:
         for probes in job.probes.batches():
-            vectors = [face.vectors for probe in probes for face in probe.faces]
-            each = iter(job.people.find(np.concatenate(vectors), count) if vectors else ())
-            found = iter([merge_matches(list(islice(each, len(rows))), count) for rows in vectors])
+            vectors = [face.vectors for probe in probes for face in probe.faces if face.rejection is None]
+            each = iter(job.people.find(np.concatenate(vectors), most) if vectors else ())
+            found = iter([merge_matches(list(islice(each, len(rows))), most) for rows in vectors])
             for probe in probes:
-                yield AnsweredPhoto(probe=probe, found=list(islice(found, len(probe.faces))))
+                matches = [() if face.rejection is not None else next(found) for face in probe.faces]
+                yield AnsweredPhoto(probe=probe, found=matches)
             done += len(probes)
             reporter.report(TaskAdvanced(task=_TASK, done=done))
     finally:
@@ -190,15 +214,15 @@ def _answers(asked: AnsweredPhoto, threshold: float) -> list[IdentifyResult]:
             photo=name,
             face=number,
             box=face.box,
-            name=matches[0].name if matches[0].similarity >= threshold else None,
+            name=matches[0].name if matches and matches[0].similarity >= threshold else None,
             matches=matches,
             reason=None,
-            notes=face.notes,
+            notes=face.notes if face.rejection is None else (face.rejection, *face.notes),
         )
         for number, (face, matches) in enumerate(zip(probe.faces, asked.found, strict=True), start=1)
     ]
 
 
 def _label(answer: IdentifyResult) -> Label:
-    chance = answer.matches[0].probability
+    chance = answer.matches[0].probability if answer.matches else None
     return Label(box=answer.box or (0, 0, 0, 0), name=answer.name, probability=chance, number=answer.face)

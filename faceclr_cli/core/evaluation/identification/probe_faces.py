@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -14,10 +15,17 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.datasets.face_sets import is_face_set
-from faceclr_cli.core.embeddings.crop_source import FaceCrop, FailedPicture, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
-from faceclr_cli.core.embeddings.mirrored_crops import embed_crops
+from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture
+from faceclr_cli.core.embeddings.mirrored_crops import embed_crops, embedding_stability
+from faceclr_cli.core.embeddings.quality_columns import (
+    find_low_quality,
+    known_measures,
+    quality_shortfall,
+    required_level,
+)
 from faceclr_cli.core.embeddings.store import is_store, read_store_of
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
@@ -39,11 +47,13 @@ class ProbeFace:
             dim).
         box: x, y, width and height in pixels of the photograph; None if unknown.
         notes: Quality warnings.
+        rejection: The quality measure below `--min-quality`, as a note; None if the quality suffices.
     """
 
     vectors: NDArray[np.float32]
     box: tuple[float, float, float, float] | None
     notes: tuple[str, ...] = ()
+    rejection: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,6 +102,8 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
         FingerprintError: The faces were prepared differently from what the encoder needs.
         ConfigError: An option for photographs was given for prepared faces or a store.
     """
+    if config.xmp and (is_store(root) or is_face_set(root)):
+        raise ConfigError(f"--xmp: {display_path(root)} has no photographs; give the original ones")
     if is_store(root):
         return _stored(config, root, encoder, reporter, flip=flip)
     cut_out = is_face_set(root)
@@ -99,7 +111,8 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
         raise ConfigError("--annotate: the input is prepared faces; give the original photographs")
     # Prepared faces have one face per file; without an explicit --face, use "largest" to avoid a warning.
     choice = "largest" if cut_out and config.face is None else config.face_choice
-    options = EmbedConfig(faces=root, model=config.model, face=choice, null=config.null)
+    quality = required_level(config.quality_limits)
+    options = EmbedConfig(faces=root, model=config.model, face=choice, null=config.null, quality=quality)
     listing = list_pictures(options, root, encoder.fingerprint, reporter)
     return Photographs(listing, config, encoder, flip=flip)
 
@@ -112,7 +125,9 @@ def _stored(config: IdentifyConfig, path: Path, encoder: Encoder, reporter: Repo
     store = read_store_of(path, encoder, config.model, flip=flip)
     if not len(store):
         raise DataError(f"{display_path(path)}: contains no faces")
-    return StoredProbes(choose_faces(store, config.face_choice, str(path), reporter), path)
+    limits = config.quality_limits
+    find_low_quality(store, limits, display_path(path))  # A measure that is unknown for all faces is an error.
+    return StoredProbes(choose_faces(store, config.face_choice, str(path), reporter), path, limits)
 
 
 class Photographs:
@@ -131,7 +146,7 @@ class Photographs:
     def __init__(self, listing: Listing, config: IdentifyConfig, encoder: Encoder, *, flip: bool) -> None:
         self.photos = listing.photos
         self._source = open_source(config.face_choice, listing, encoder.fingerprint)
-        self._encoder, self._flip = encoder, flip
+        self._encoder, self._flip, self._limits = encoder, flip, config.quality_limits
         # With --face all, every face gets a result, so several faces are not a reason for a warning.
         self._only_face_notes = config.face_choice == "all"
 
@@ -150,17 +165,23 @@ class Photographs:
                     vectors=embedding[None],
                     box=None if cut.face is None else cut.box,
                     notes=cut.face_notes if self._only_face_notes else cut.photo_notes,
+                    rejection=quality_shortfall(cut.measures | measures, self._limits),
                 )
-                for cut, embedding in zip(item.faces, self._embed(item.faces), strict=True)
+                for cut, embedding, measures in zip(item.faces, *self._embed(item.faces), strict=True)
             )
             yield (Probe(photo=photo, content_hashes=(item.content_hash,), faces=faces),)
 
-    def _embed(self, faces: Sequence[FaceCrop]) -> NDArray[np.float32]:
+    def _embed(self, faces: Sequence[FaceCrop]) -> tuple[NDArray[np.float32], list[dict[str, float]]]:
+        """Returns the embeddings, and the quality measures of each that an encoder computes."""
         crops = np.stack([cut.crop for cut in faces])
-        vectors, _ = embed_crops(self._encoder, crops, "mean" if self._flip else "none")
+        vectors, norms = embed_crops(self._encoder, crops, "mean" if self._flip else "none")
         if not np.isfinite(vectors).all():
             raise ModelError(f"{self._encoder.name}: produced NaN or infinite embeddings; training probably diverged")
-        return vectors
+        measures: list[dict[str, float]] = [{} if np.isnan(norm) else {"norm": norm} for norm in norms.tolist()]
+        if "stability" in self._limits:
+            stable = embedding_stability(self._encoder, crops, None if self._flip else vectors).tolist()
+            measures = [{**each, "stability": value} for each, value in zip(measures, stable, strict=True)]
+        return vectors, measures
 
 
 class StoredProbes:
@@ -172,13 +193,15 @@ class StoredProbes:
     Args:
         rows: The faces to identify; rows with the same path belong to one photograph.
         path: The store.
+        limits: The minimum of each quality measure.
     """
 
-    def __init__(self, rows: Rows, path: Path) -> None:
+    def __init__(self, rows: Rows, path: Path, limits: Mapping[str, float] = MappingProxyType({})) -> None:
         places = defaultdict[str, list[int]](list)
         for row, name in enumerate(rows.paths):
             places[name].append(row)
-        self._rows, self._places = rows, list(places.values())
+        self._rows, self._places, self._limits = rows, list(places.values()), limits
+        self._measures = known_measures(rows) if limits else [{}] * len(rows)
         self.photos: Sequence[Photo] = [
             Photo(path=path, identity=rows.identities[first], name=rows.paths[first]) for first, *_ in self._places
         ]
@@ -191,10 +214,17 @@ class StoredProbes:
                 Probe(
                     photo=photo,
                     content_hashes=(self._rows.content_hashes[rows[0]],),
-                    faces=tuple(ProbeFace(vectors=self._rows.embeddings[[row]], box=self._box(row)) for row in rows),
+                    faces=tuple(map(self._face, rows)),
                 )
                 for photo, rows in zip(self.photos[start:], places, strict=False)
             ]
+
+    def _face(self, row: int) -> ProbeFace:
+        return ProbeFace(
+            vectors=self._rows.embeddings[[row]],
+            box=self._box(row),
+            rejection=quality_shortfall(self._measures[row], self._limits),
+        )
 
     def _box(self, row: int) -> tuple[float, float, float, float] | None:
         x, y, width, height = self._rows.boxes[row].tolist()

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.embeddings.crop_source import FailedPicture, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.loaded_pictures import FailedPicture
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Reporter, track
 from faceclr_cli.core.faces.crop import default_fingerprint, fingerprint_for_foreign_crops

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.verify import VerifyConfig
+from faceclr_cli.core.datasets.group_lists import GroupList
 from faceclr_cli.core.datasets.pairs.cfp import read_cfp
 from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, pair_name, read_labeled_pairs
 from faceclr_cli.core.datasets.pairs.score_files import read_scores
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.quality_columns import known_measures
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.differentials.group_measurement import require_groups_of_pairs
 from faceclr_cli.core.evaluation.verification.photographs import (
     PhotoReader,
     open_photo_reader,
@@ -45,6 +48,7 @@ class ScoredPairs:
         scores: NaN if a pair could not be compared. Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
         reasons: Why each pair could not be compared; None if it was. Shape: (pairs,).
+        failed: Actual names of the pictures without an embedding.
     """
 
     origin: str
@@ -53,6 +57,7 @@ class ScoredPairs:
     scores: NDArray[np.float64]
     same: NDArray[np.bool_]
     reasons: Sequence[str | None]
+    failed: frozenset[str] = frozenset()
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -72,6 +77,7 @@ class Evidence:
         fingerprint: How the faces were prepared; None for a score file.
         trained_on: The people in the encoder's training set, or None if unknown.
         content_hashes: SHA-256 of each picture, by name.
+        quality: The known quality measures of each picture, by name.
     """
 
     judged: ScoredPairs
@@ -81,10 +87,13 @@ class Evidence:
     fingerprint: Fingerprint | None = None
     trained_on: Collection[str] | None = None
     content_hashes: Mapping[str, str]
+    quality: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
-def collect_evidence(config: VerifyConfig, reporter: Reporter) -> Evidence:
+def collect_evidence(config: VerifyConfig, reporter: Reporter, groups: GroupList | None = None) -> Evidence:
     """Reads and scores the pairs that the options of `faceclr verify` select.
+
+    Groups of people are checked before a picture is embedded.
 
     Raises:
         DataError: A file cannot be read, a pair has no label, or no pair could be compared.
@@ -97,6 +106,8 @@ def collect_evidence(config: VerifyConfig, reporter: Reporter) -> Evidence:
             content_hashes={},
         )
     lists = [_read_config_pairs(config)]
+    if groups is not None:
+        require_groups_of_pairs(groups, lists[0][1], lists[0][0])
     if config.calibrate_on is not None:
         lists.append((pair_name(config.calibrate_on), read_labeled_pairs(config.calibrate_on)))
     if config.embeddings is not None:
@@ -141,6 +152,7 @@ def _score_from_store(path: Path, choice: Choice, lists: Sequence[_List], report
         encoder=store.encoder,
         fingerprint=store.fingerprint,
         content_hashes=dict(zip(store.paths, store.content_hashes, strict=True)),
+        quality=dict(zip(store.paths, known_measures(store), strict=True)),
     )
 
 
@@ -172,8 +184,15 @@ def score_pairs(
     scores = np.full(len(pairs), np.nan)
     left, right = [row_of[pair.a] for pair in found], [row_of[pair.b] for pair in found]
     scores[is_found] = cosine_scores(rows.embeddings[left], rows.embeddings[right])
-    reasons = [None if name is None else absence(name) for name in absent]
-    return ScoredPairs(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
+    return ScoredPairs(
+        origin=origin,
+        pairs=pairs,
+        located=located,
+        scores=scores,
+        same=_labels(pairs),
+        reasons=[None if name is None else absence(name) for name in absent],
+        failed=frozenset(name for pair in located for name in (pair.a, pair.b) if name not in row_of),
+    )
 
 
 def _score_from_photographs(config: VerifyConfig, lists: Sequence[_List], reporter: Reporter) -> Evidence:
@@ -197,22 +216,31 @@ def _score_from_photographs(config: VerifyConfig, lists: Sequence[_List], report
         fingerprint=pictures.fingerprint,
         trained_on=encoder.trained_on,
         content_hashes=pictures.content_hashes,
+        quality=pictures.quality,
     )
 
 
 def _compare_pairs(
     origin: str, pairs: Sequence[Pair], pictures: PhotoReader, before: int, reporter: Reporter
 ) -> ScoredPairs:
-    scores, reasons = np.full(len(pairs), np.nan), list[str | None]()
-    for row, (_, a, b) in enumerate(walk_pairs(pairs, pictures)):
+    scores, reasons, failed = np.full(len(pairs), np.nan), list[str | None](), set[str]()
+    for row, (pair, a, b) in enumerate(walk_pairs(pairs, pictures)):
         similarity = similarity_of(a, b)
         scores[row] = np.nan if similarity is None else similarity
         reasons.append(a.failure or b.failure)
+        failed |= {pictures.name_of(name) for name, end in ((pair.a, a), (pair.b, b)) if end.embedding is None}
         reporter.report(TaskAdvanced(task=_TASK, done=before + row + 1))
     if np.isnan(scores).all():
         raise DataError(f"{origin}: none of the {len(pairs)} pairs could be compared (first: {reasons[0]})")
-    located = [Pair(pictures.name_of(pair.a), pictures.name_of(pair.b), pair.same) for pair in pairs]
-    return ScoredPairs(origin=origin, pairs=pairs, located=located, scores=scores, same=_labels(pairs), reasons=reasons)
+    return ScoredPairs(
+        origin=origin,
+        pairs=pairs,
+        located=[Pair(pictures.name_of(pair.a), pictures.name_of(pair.b), pair.same) for pair in pairs],
+        scores=scores,
+        same=_labels(pairs),
+        reasons=reasons,
+        failed=frozenset(failed),
+    )
 
 
 def _labels(pairs: Sequence[Pair]) -> NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.verify import VerifyConfig
+from faceclr_cli.core.datasets.group_lists import read_groups
 from faceclr_cli.core.datasets.pairs.pair_audit import audit_pairs, people_in_pairs
 from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.evaluation.differentials.group_measurement import GroupRequest, measure_groups_of_pairs
+from faceclr_cli.core.evaluation.differentials.group_plot import draw_group_reports, require_group_plot
 from faceclr_cli.core.evaluation.verification.pair_evidence import Evidence, ScoredPairs, collect_evidence
 from faceclr_cli.core.evaluation.verification.pairs_result import PairsAccuracy, PairsResult, TarAtFar
 from faceclr_cli.core.evaluation.verification.roc_plot import draw_pairs
@@ -52,7 +56,9 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         # Fail before the measurement, which may take hours.
         require_drawable(config.plot)
         require_outside("--plot", config.plot, config.root)
-    given = collect_evidence(config, reporter)
+    require_group_plot(config.groups_plot, config.root)
+    groups = None if config.groups is None else read_groups(config.groups)
+    given = collect_evidence(config, reporter, groups)
     judged, missing = given.judged, given.judged.missing
     reasons = tuple(dict.fromkeys(reason for reason in judged.reasons if reason))
     if missing.any():
@@ -62,6 +68,12 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         result, accepted = measure_evidence(given, config.folds, reasons[:_NAMED_FAILURES])
     except ValueError as error:
         raise DataError(f"{judged.origin}: {error}") from error
+    if groups is not None:
+        request = GroupRequest(groups=groups, far=config.far, threshold=config.threshold)
+        reports = measure_groups_of_pairs(
+            request, judged.located, judged.scores, judged.failed, judged.origin, reporter
+        )
+        result = replace(result, group_reports=reports)
     if result.auc < _REVERSED:
         text = (
             f"AUC {result.auc:.4f} is far below 0.5: genuine pairs score lower than impostor pairs. If the scores are "
@@ -71,7 +83,9 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
     if config.results is not None:
         _write_results(config.results, judged, accepted)
     if config.plot is not None:
-        draw_pairs(config.plot, result, judged)
+        draw_pairs(config.plot, result, judged, given.quality)
+    if config.groups_plot is not None:
+        draw_group_reports(config.groups_plot, {result.encoder or result.pairs: result.group_reports})
     return result
 
 

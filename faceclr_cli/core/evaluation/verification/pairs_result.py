@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from faceclr_cli.core.datasets.pairs.pair_audit import PairAudit
+from faceclr_cli.core.evaluation.differentials.group_report import GroupReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ class PairsResult:
         audit: Pairs that should not be in the list; None for a score file.
         people: Number of people, from the names of the folders; None if the folders are not people.
         shared: The people among them who are also in the encoder's training set; None if unknown.
+        group_reports: The error rates of groups of people, one report for each attribute.
     """
 
     pairs: str
@@ -101,6 +103,7 @@ class PairsResult:
     audit: PairAudit | None
     people: int | None
     shared: tuple[str, ...] | None
+    group_reports: tuple[GroupReport, ...] = ()
 
     @property
     def found(self) -> int:
@@ -114,6 +117,7 @@ class PairsResult:
             "failures": list(self.failures),
             "tar_at_far": [asdict(point) for point in self.tar_at_far],
             "shared": None if self.shared is None else list(self.shared),
+            "group_reports": [report.to_json() for report in self.group_reports],
         }
         fields = asdict(self)
         del fields["judged"]

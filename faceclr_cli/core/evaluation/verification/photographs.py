@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from queue import Empty, Queue
 
@@ -19,15 +19,9 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.datasets.pairs.pair_files import Pair
-from faceclr_cli.core.embeddings.crop_source import (
-    FaceCrop,
-    FailedPicture,
-    Listing,
-    LoadedPicture,
-    Source,
-    open_source,
-    require_faces,
-)
+from faceclr_cli.core.embeddings.crop_source import Listing, Source, open_source, require_faces
+from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture, LoadedPicture
+from faceclr_cli.core.embeddings.mirrored_crops import embed_crops
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter
@@ -55,12 +49,14 @@ class EmbeddedPhoto:
         failure: Why there is no embedding, in one line that names the photograph; or None.
         content_hash: SHA-256 of the file, or None if it could not be read.
         notes: Quality warnings: a small, blurred or turned face, or several faces.
+        quality: The known quality measures by name.
     """
 
     embedding: NDArray[np.float32] | None = None
     failure: str | None = None
     content_hash: str | None = None
     notes: tuple[str, ...] = ()
+    quality: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +102,11 @@ class PhotoReader:
         """SHA-256 of each picture fetched so far, by its actual file name."""
         done = self._done.items()
         return {asked.name: picture.content_hash for asked, picture in done if picture.content_hash is not None}
+
+    @property
+    def quality(self) -> Mapping[str, Mapping[str, float]]:
+        """The quality measures of each picture with a face fetched so far, by its actual file name."""
+        return {asked.name: picture.quality for asked, picture in self._done.items() if picture.quality}
 
     def name_of(self, name: str) -> str:
         """The actual file name of a picture."""
@@ -167,12 +168,15 @@ class PhotoReader:
                 batch.append((asked, loaded, loaded.faces[0]))
         if not batch:
             return
-        embeddings = self._encoder.embed(np.stack([cut.crop for *_, cut in batch]))
-        for (asked, loaded, cut), embedding in zip(batch, embeddings, strict=True):
+        embeddings, norms = embed_crops(self._encoder, np.stack([cut.crop for *_, cut in batch]), "none")
+        for (asked, loaded, cut), embedding, norm in zip(batch, embeddings, norms.tolist(), strict=True):
             if self._crops is not None:
                 save_crop(self._crops, asked.name, cut.crop)
             self._done[asked] = EmbeddedPhoto(
-                embedding=embedding, content_hash=loaded.content_hash, notes=cut.photo_notes
+                embedding=embedding,
+                content_hash=loaded.content_hash,
+                notes=cut.photo_notes,
+                quality=cut.measures if np.isnan(norm) else {**cut.measures, "norm": norm},
             )
 
     def _read(self, name: str) -> LoadedPicture | FailedPicture:

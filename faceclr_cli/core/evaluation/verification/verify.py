@@ -83,7 +83,7 @@ def verify(config: VerifyConfig, reporter: Reporter) -> VerifyResult | PairsResu
     if config.all_pairs and config.embeddings is not None:
         from faceclr_cli.core.evaluation.verification.all_pairs_protocol import measure_store
 
-        return measure_store(config.embeddings, config.face or "largest", reporter)
+        return measure_store(config, config.embeddings, reporter)
     if config.is_evaluation:
         from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_pairs
 

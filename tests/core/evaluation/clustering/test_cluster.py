@@ -328,3 +328,29 @@ def test_real_people_are_told_apart(real_data: Path, tmp_path: Path, count: int)
     assert dense.scores is not None and dense.scores.bcubed.f > 0.90
     assert linked.threshold == SFaceEncoder().calibration.at(1e-3).threshold
     assert _cluster(tmp_path / "x.h5", model="sface").groups == linked.groups
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_faces_of_low_quality_stay_single(crowd: Crowd, tmp_path: Path, method: str) -> None:
+    store = crowd(5, 6, 0.2, 64)
+    scores = np.where(np.arange(len(store)) % 6 == 0, 0.5, 0.9).astype(np.float32)
+    write_store(tmp_path / "people.h5", replace(store, detection_scores=scores))
+    options = {"threshold": 0.4} if method == "agglomerative" else {}
+    result = _cluster(tmp_path / "people.h5", method=method, min_quality=("detection_score=0.8",), **options)
+    assert [face.group is None for face in result.faces] == [score < 0.8 for score in scores]
+    assert (len(result.groups), result.low_quality, result.to_json()["low_quality"]) == (5, 5, 5)
+    with pytest.raises(ConfigError, match=r"people.h5: --min-quality norm: unknown for these faces"):
+        _cluster(tmp_path / "people.h5", method=method, min_quality=("norm=1",), **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("beauty=1", "beauty: unknown measure; choose one of"),
+        ("norm", "must be NAME=VALUE"),
+        ("norm=a", "must be a num"),
+    ],
+)
+def test_a_limit_that_is_not_one_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"--min-quality.*{complaint}"):
+        ClusterConfig(source=Path("people.h5"), min_quality=(text,))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -288,3 +289,42 @@ def test_false_alarms_are_measured_on_the_gallery_with_all_pictures_of_a_person(
         f"about {share:.1%} of strangers would be mistaken for one of 30 people at the threshold 0.300 (95% interval "
     )
     assert text.endswith("; measured on the gallery, each person against the others)")
+
+
+def test_faces_of_low_quality_are_not_identified(album: Path, tmp_path: Path) -> None:
+    plain = _identify(album)
+    soft = cv2.GaussianBlur(cv2.imread(str(album / "photos" / "bob.jpg")), (0, 0), 6)
+    shutil.copytree(album / "photos", tmp_path / "photos")
+    cv2.imwrite(str(tmp_path / "photos" / "bob.jpg"), soft)
+    embed(EmbedConfig(faces=tmp_path / "photos", out=tmp_path / "probes.h5", face="all", quality="basic"), Silent())
+    sharpness = read_store(tmp_path / "probes.h5").quality[:, 0]
+    limit = f"sharpness={float(np.sort(sharpness)[0]) + 1}"
+    for source in (tmp_path / "photos", tmp_path / "probes.h5"):
+        found = _identify(album, photos=source, min_quality=(limit,))
+        low = found["bob.jpg", 1]
+        assert (low.name, low.matches, low.reason) == (None, (), None)
+        assert low.notes[0].startswith("low quality: sharpness ")
+        assert {key: answer.name for key, answer in found.items() if key[0] in ("ann.jpg", "two.jpg")} == {
+            key: answer.name for key, answer in plain.items() if key[0] in ("ann.jpg", "two.jpg")
+        }
+
+
+def test_pictures_of_low_quality_are_not_in_the_gallery(album: Path) -> None:
+    notices = _Notices()
+    config = IdentifyConfig(photos=album / "photos", gallery=album / "gallery", min_quality=("eye_distance=1000",))
+    with pytest.raises(DataError, match="all 9 faces are below --min-quality"):
+        prepare_identification(config, notices)
+    embed(EmbedConfig(faces=album / "gallery", out=album / "gallery.h5", quality="full"), Silent())
+    store = read_store(album / "gallery.h5")
+    limit = float(np.sort(store.quality[:, 3])[4])
+    job = prepare_identification(replace(config, min_quality=(f"stability={limit}",)), notices)
+    assert len(job.people.paths) == 5
+    assert notices.texts[0].endswith("4 of 9 faces are below --min-quality and are skipped")
+
+
+class _Notices:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def report(self, event: Event) -> None:
+        self.texts += [event.text] if isinstance(event, Notice) else []

@@ -15,6 +15,7 @@ from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.pair_audit import PairAudit
 from faceclr_cli.core.embeddings.store import Store, write_store
 from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.verification import roc_plot
 from faceclr_cli.core.evaluation.verification.all_pairs_protocol import AllPairsResult
 from faceclr_cli.core.evaluation.verification.pairs_result import PairsResult
 from faceclr_cli.core.evaluation.verification.verify import verify as run
@@ -296,3 +297,27 @@ def test_folds_that_no_two_people_share_are_as_lfw_reports_them(tmp_path: Path, 
         app, ["verify", "--embeddings", str(tmp_path / "faces.h5"), "--pairs", str(tmp_path / "pairs.csv")]
     )
     assert "over 10 folds that share people" in done.stdout
+
+
+def test_the_plot_shows_errors_without_the_worst_pictures(
+    tmp_path: Path, crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = crowd()
+    rng = np.random.default_rng(0)
+    scores, norms = rng.random((2, len(store))).astype(np.float32)
+    norms[0] = np.nan  # A measure that is unknown for one picture is not drawn.
+    lines = [*_lines(store), ("p00/0.jpg", "gone.jpg", 1)]
+    drawn = []
+    monkeypatch.setattr(roc_plot, "draw_verification", lambda *arguments: drawn.append(arguments[-1]))
+    result = _measure(tmp_path, replace(store, detection_scores=scores, norms=norms), lines, plot=tmp_path / "plot.png")
+    [discards] = drawn
+    assert list(discards.curves) == ["detection_score"]
+    assert discards.far == 0.01
+    discarded, fnmr = discards.curves["detection_score"]
+    row = {path: number for number, path in enumerate(store.paths)}
+    used = {name for a, b, _ in lines[:-1] for name in (a, b)}
+    worst = sorted(used, key=lambda name: scores[row[name]])[: len(used) // 2]
+    left = [(a, b) for a, b, same in lines[:-1] if same and not {a, b} & set(worst)]
+    values = [store.embeddings[row[a]] @ store.embeddings[row[b]] for a, b in left]
+    expected = np.mean(np.array(values) < result.tar_at_far[1].threshold)
+    assert fnmr[np.searchsorted(discarded, len(worst) / len(used))] == pytest.approx(expected)

@@ -1,0 +1,1 @@
+"""Differentials: error rates of groups of people at a common threshold."""

@@ -1,0 +1,1 @@
+"""From a film to tracks of aligned crops. Does not import torch."""
