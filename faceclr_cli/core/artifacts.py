@@ -26,8 +26,50 @@ _TEMPORARY = re.compile(r"\.(?P<pid>\d+)(-(?P<space>[0-9a-f]{8})-[0-9a-f]{8})?\.
 """Prefix of temporary names. In faceclr 0.1 it consisted of the process id only."""
 _MAX_NAME_BYTES = 200
 _DAY = 24 * 60 * 60
+CACHE_VARIABLE = "FACECLR_CACHE"
+"""Environment variable for the cache folder."""
 _LOCKS_UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """Errors of `flock` on file systems without locks."""
+
+
+def cache_folder(cache: Path | None = None) -> Path:
+    """Returns the folder for what can be computed again: decoded faces, indexes of containers, embeddings of teachers.
+
+    Args:
+        cache: An explicit folder, which overrides $FACECLR_CACHE and the user's cache folder.
+
+    Raises:
+        FileNotFoundError: No folder is set, and the user has no home folder.
+    """
+    named = cache or os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    import platformdirs
+
+    usual = platformdirs.user_cache_path("faceclr")
+    if not usual.is_absolute():  # "~/.cache" is not expanded if the user has no home folder.
+        raise FileNotFoundError(f"this user has no home folder; set {CACHE_VARIABLE}")
+    return usual
+
+
+def evict(target: Path, *, keep: int, group: str | None = None) -> None:
+    """Removes the least recently used files of the cache with the suffix of `target`, and leftovers of killed runs.
+
+    Args:
+        target: The file that was just written; it is kept.
+        keep: Number of files to keep.
+        group: Start of the names of files that `target` replaces.
+    """
+    with suppress(OSError):
+        found = target.parent.glob(f"*{target.suffix}")
+        entries = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+        finished = [path for path in entries if not path.name.startswith(".") and path != target]
+        for rank, path in enumerate(finished, start=1):
+            if rank >= keep or (group is not None and path.name.startswith(group)):
+                path.unlink(missing_ok=True)
+        for path in entries:
+            if path.name.startswith(".") and path.stat().st_mtime < time.time() - _DAY:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ RUNS = {
     "embed.py sface": "faces --photos lfw/images --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
     "fine_tuning.py": "faces faces -o tuned --people 2 --pictures 2 --held-out 3 --epochs 1 --only last",
+    "input_pipeline.py": "faces --records 300 --scratch scratch --pictures 64 --rounds 1 --workers 1",
     "mining.py": "--pictures 60 --dim 8 --people 10 --anchors 10 --loop-anchors 5 --candidates 5 --rounds 1",
     "open_set.py": "lfw/images",
     "precision.py": "lfw/images",
@@ -45,8 +46,8 @@ RUNS = {
     "views.py": "faces --count 3",
 }
 LONG = {
-    "backbones.py", "clean.py", "cluster.py", "embed.py", "embed.py size", "fine_tuning.py", "mining.py", "prepare.py",
-    "pretrain.py", "recipe.py", "tsne.py",
+    "backbones.py", "clean.py", "cluster.py", "embed.py", "embed.py size", "fine_tuning.py", "input_pipeline.py",
+    "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py",
 }  # fmt: skip
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 

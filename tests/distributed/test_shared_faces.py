@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def _opened(config: PretrainConfig, data: Path) -> TrainingSets:
-    return open_sets(config, decode_listing(list_faces(config, (data,), ()), Silent()), (data,), (), Silent())
+    return open_sets(config, decode_listing(list_faces(config, (data,), ()), "auto", Silent()), (data,), (), Silent())
 
 
 def _work(rank: int, nodes: int, root: Path) -> None:

@@ -71,6 +71,12 @@ def test_both_processes_end_with_the_same_weights(trained: tuple[Path, Heard]) -
     assert (folder / "rank_0").read_text() == (folder / "rank_1").read_text()
 
 
+def test_streamed_pixels_give_the_same_weights(trained: tuple[Path, Heard], split: Path, tmp_path: Path) -> None:
+    """Each process has its own processes that decode, and they end with it."""
+    result = pretrain(split, tmp_path / "run", pixels="streamed", **OPTIONS)
+    assert weights(result.run) == weights(trained[0] / "run")
+
+
 def test_what_happens_is_told_once(trained: tuple[Path, Heard]) -> None:
     folder, heard = trained
     assert [event.epoch for event in heard.of(EpochFinished)] == [1, 2]

@@ -111,6 +111,27 @@ def test_mutated_containers_are_refused_or_read_in_part(forms: dict[str, Path], 
     assert sum(text.startswith("bad") for text in texts) >= 10
 
 
+def test_mutated_databases_are_refused_or_read_in_part(tmp_path: Path) -> None:
+    """LMDB itself ends the process at a damaged page, or at one that is missing."""
+    lmdb = pytest.importorskip("lmdb")
+    picture = (make_faces(tmp_path / "faces", 1, 1) / "person_000" / "0.png").read_bytes()
+    whole = tmp_path / "whole.lmdb"
+    with (
+        lmdb.open(str(whole), subdir=False, map_size=2**22) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for number in range(100):
+            transaction.put(b"%d" % number, b"\x92\xc5" + struct.pack(">H", len(picture)) + picture + b"\x01")
+    paths = []
+    for number in (0, 2, 4, 7, 19):
+        paths.append(tmp_path / f"{number:02d}.lmdb")
+        paths[-1].write_bytes(mutated(whole.read_bytes(), number))
+    growth, ends = outcomes(*paths)
+    assert len(ends) == 5 and growth < 1024
+    assert all("\n" not in text for each in ends.values() for text in each)
+    assert all(text.startswith("refused") for number in (2, 7) for text in ends[str(tmp_path / f"{number:02d}.lmdb")])
+
+
 def test_a_record_of_a_billion_bytes_does_not_take_a_billion(tmp_path: Path) -> None:
     """The file is as long as it says, but sparse; with and without an index, whole and in parts."""
     paths = []

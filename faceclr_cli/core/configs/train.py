@@ -14,6 +14,7 @@ MODEL, TUNING, OPTIM, MACHINE = "Model", "Fine-tuning", "Optimization", "Machine
 AUGMENT, RUN = "Augmentation", "Run and checkpoints"
 
 Tune = Literal["all", "last", "lora"]
+Pixels = Literal["auto", "cached", "streamed"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
 DEFAULT_EMBEDDING_DIM = 512
@@ -142,6 +143,12 @@ class TrainConfig:
     processes: int = option(1, minimum=1, panel=MACHINE, help="Number of processes on the CPU (DDP with gloo)")
     precision: Literal["auto", "32", "bf16"] = option(
         "auto", panel=MACHINE, help="Floating-point precision; 'auto': bf16 if the GPU supports it, otherwise 32"
+    )
+    pixels: Pixels = option(
+        "auto",
+        panel=MACHINE,
+        help="Decode all faces once into the cache, or each batch in worker processes; 'auto': cached if the decoded "
+        "faces take at most a quarter of the free disk space",
     )
     compile: bool = option(
         False, panel=MACHINE, help="Compile the backbone, which takes minutes and makes steps faster"

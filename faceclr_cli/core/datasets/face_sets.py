@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import FaceFolder, is_face_folder, open_faces
 from faceclr_cli.core.preparing.template_check import require_arcface
-from faceclr_cli.core.sources.containers import Container, is_container, open_container
+from faceclr_cli.core.sources.containers import Container, each_identity, is_container, open_container
 from faceclr_cli.core.text import display_path
 
 _TEMPLATE = "arcface"
-
-T = TypeVar("T")
+_CHECKED = "arcface"
+"""Mark of an index in the cache whose crops were checked."""
 
 
 def is_face_set(path: Path) -> bool:
@@ -39,6 +39,25 @@ def is_face_set(path: Path) -> bool:
         container.close()
 
 
+def find_face_set(path: Path) -> FaceFolder | None:
+    """Opens prepared faces or the crops of a container; returns None where `is_face_set` returns False.
+
+    Raises:
+        DataError, ConfigError: See `open_face_set`.
+    """
+    if not is_container(path):
+        return open_faces(path) if is_face_folder(path) else None
+    try:
+        container = open_container(path)
+    except DataError:
+        return None
+    side = _side(container)
+    if side is None:
+        container.close()
+        return None
+    return _open(container, side)
+
+
 def open_face_set(path: Path) -> FaceFolder:
     """Lists prepared faces, or the crops of a container.
 
@@ -51,20 +70,28 @@ def open_face_set(path: Path) -> FaceFolder:
     """
     if not is_container(path):
         return open_faces(path)
-    container, origin = open_container(path), display_path(path)
+    container = open_container(path)
+    return _open(container, _side(container))
+
+
+def _open(container: Container, side: int | None) -> FaceFolder:
+    origin = display_path(container.path)
     if not len(container):
         raise DataError(f"{origin}: contains no faces")
     if container.flaw is not None:
         raise DataError(f"{origin}: {container.flaw}")
-    side = _side(container)
     if side is None:
         raise DataError(f"{origin}: contains photographs, not aligned crops; first run: faceclr prepare {origin}")
-    require_arcface(range(len(container)), partial(_decode, container), origin, f"first run: faceclr prepare {origin}")
+    index = container.index
+    if not index.has_mark(_CHECKED):
+        advice = f"first run: faceclr prepare {origin}"
+        require_arcface(range(len(container)), partial(_decode, container), origin, advice)
+        index.set_mark(_CHECKED)
     return FaceFolder(
-        root=path,
+        root=container.path,
         fingerprint=fingerprint_for_foreign_crops(_TEMPLATE, side),
-        paths=_Lazy(len(container), container.name),
-        identities=_Lazy(len(container), container.identity),
+        paths=container.names,
+        identities=_Identities(container),
         container=container,
     )
 
@@ -87,22 +114,25 @@ def _side(container: Container) -> int | None:
     return int(height) if height == width else None
 
 
-class _Lazy(Sequence[T], Generic[T]):
-    """Values that are computed when they are asked for, because there may be millions."""
+class _Identities(Sequence[str | None]):
+    """The person of each picture, found when it is asked for, because there may be millions."""
 
-    def __init__(self, count: int, compute: Callable[[int], T]) -> None:
-        self._places, self._compute = range(count), compute
+    def __init__(self, container: Container) -> None:
+        self._container, self._places = container, range(len(container))
 
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, place: int) -> T: ...
+    def __iter__(self) -> Iterator[str | None]:
+        return each_identity(self._container)
 
     @overload
-    def __getitem__(self, place: slice) -> list[T]: ...
+    def __getitem__(self, place: int) -> str | None: ...
 
-    def __getitem__(self, place: int | slice) -> T | list[T]:
+    @overload
+    def __getitem__(self, place: slice) -> list[str | None]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str | None] | None:
         if isinstance(place, slice):
-            return [self._compute(each) for each in self._places[place]]
-        return self._compute(self._places[place])
+            return [self._container.identity(each) for each in self._places[place]]
+        return self._container.identity(self._places[place])

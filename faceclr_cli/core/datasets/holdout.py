@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
+from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.artifacts import atomic_path, cache_folder, evict
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
+from faceclr_cli.core.datasets.joined_paths import JoinedPaths
 from faceclr_cli.core.datasets.samplers import apportion
 
+_SUFFIX = ".held-out"
+_MOST_REMEMBERED = 64
 _MAX_HELD_OUT = 2000  # More pictures would reduce the uncertainty little, but slow validation down.
 _MIN_HELD_OUT = 32  # With fewer pictures, the measurements would be noise.
 _MIN_PER_PERSON = 5  # People with fewer pictures need all of them for training.
@@ -74,7 +81,7 @@ def hold_out_pictures(faces: JoinedFaces, share: float, seed: int) -> tuple[NDAr
     Returns:
         Indices of the training pictures and of the held-out pictures, each sorted.
     """
-    keys = np.array([_hash(path, seed) for path in faces.paths], dtype=np.uint64)
+    keys = np.fromiter((_hash(path, seed) for path in faces.paths), dtype=np.uint64, count=len(faces))
     order = np.lexsort((keys, faces.labels))
     labels = faces.labels[order]
     own, counts = np.unique(labels, return_inverse=True, return_counts=True)[1:]
@@ -84,7 +91,40 @@ def hold_out_pictures(faces: JoinedFaces, share: float, seed: int) -> tuple[NDAr
     # Take one picture of each person before a second one of anyone.
     drawn = drawn[np.lexsort((keys[order[drawn]], place[drawn]))][:_MAX_HELD_OUT]
     held = np.sort(order[drawn]).astype(np.int64)
-    return np.setdiff1d(np.arange(len(faces)), held), held
+    return _others(len(faces), held), held
+
+
+def remember(
+    function: Callable[[JoinedFaces, float, int], tuple[NDArray[np.int64], NDArray[np.int64]]],
+    faces: JoinedFaces,
+    share: float,
+    seed: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Calls `hold_out` or `hold_out_pictures`, and keeps the result for containers in the user's cache.
+
+    To select a few pictures of a container takes a hash of the name of each of its pictures.
+    """
+    if not isinstance(faces.paths, JoinedPaths):
+        return function(faces, share, seed)
+    what = json.dumps([function.__name__, faces.digest(), share, seed])
+    digest = hashlib.sha256(what.encode() + faces.labels.tobytes())
+    name = f"{digest.hexdigest()[:32]}{_SUFFIX}"
+    with suppress(OSError, ValueError):
+        held = np.frombuffer((cache_folder() / name).read_bytes(), "<i8").astype(np.int64)
+        if not len(held) or (held[0] >= 0 and held[-1] < len(faces)):
+            return _others(len(faces), held), held
+    kept, held = function(faces, share, seed)
+    with suppress(OSError):
+        with atomic_path(cache_folder() / name) as temporary:
+            temporary.write_bytes(held.astype("<i8").tobytes())
+        evict(cache_folder() / name, keep=_MOST_REMEMBERED)
+    return kept, held
+
+
+def _others(count: int, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    is_kept = np.ones(count, dtype=bool)
+    is_kept[held] = False
+    return np.flatnonzero(is_kept)
 
 
 def _units(faces: JoinedFaces) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

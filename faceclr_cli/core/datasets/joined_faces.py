@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -12,10 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.datasets.joined_paths import JoinedPaths, digest_names
 from faceclr_cli.core.datasets.packed_faces import PackedFaces, map_packed
+from faceclr_cli.core.datasets.streamed_crops import DecodedCrops, DecodeRequest, StreamedCrops, decode_crops
 from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.faces.face_folder import IndexedContainer
 from faceclr_cli.core.faces.fingerprint import LANDMARKS, UNKNOWN, Fingerprint
+from faceclr_cli.core.sources.container_index import NameTable
 from faceclr_cli.core.text import display_path
+
+_GRAY = 128
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,7 +30,8 @@ class JoinedFaces:
     When sent to another process, crops from `pack` are memory-mapped there and share the memory; others are copied.
 
     Attributes:
-        packed: All crops of each folder, memory-mapped. Shape of each: (n, size, size, 3).
+        packed: All crops of each folder, memory-mapped or decoded when they are asked for. Shape of each:
+            (n, size, size, 3).
         sources: Index into `packed` of each crop. Shape: (N,).
         rows: Row of each crop in its array. Shape: (N,).
         labels: Index into `people` of each crop's person, -1 if unknown. Shape: (N,).
@@ -34,16 +40,16 @@ class JoinedFaces:
         fingerprint: How the crops were made, with fields unknown that are unknown in any folder.
     """
 
-    packed: tuple[NDArray[np.uint8], ...]
+    packed: tuple[NDArray[np.uint8] | StreamedCrops, ...]
     sources: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int32]
     labels: NDArray[np.int64]
     people: tuple[str, ...]
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     fingerprint: Fingerprint
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.labels)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "packed": tuple(map(_file_of, self.packed))}
@@ -54,7 +60,7 @@ class JoinedFaces:
 
     @property
     def nbytes(self) -> int:
-        """Memory that all crops would take, in bytes."""
+        """Memory that all decoded crops would take, in bytes."""
         return len(self) * int(np.prod(self.packed[0].shape[1:]))
 
     def crops(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -69,15 +75,86 @@ class JoinedFaces:
         Raises:
             IndexError: An index is out of range.
         """
+        decoded = [(places, decode_crops(request, opened)) for places, request, opened in self._requests(indices)]
+        return self.assemble(indices, decoded)
+
+    @property
+    def streamed(self) -> tuple[StreamedCrops, ...]:
+        """The folders whose crops are decoded when they are asked for."""
+        return tuple(packed for packed in self.packed if isinstance(packed, StreamedCrops))
+
+    def requests(self, indices: NDArray[np.int64]) -> list[tuple[NDArray[np.intp], DecodeRequest]]:
+        """Describes the crops that must be decoded for `assemble`.
+
+        Args:
+            indices: Indices of the crops. Shape: (B,).
+
+        Returns:
+            Requests for `decode_crops`, each with the places in `indices` that it is for.
+        """
+        return [(places, request) for places, request, _ in self._requests(indices)]
+
+    def _requests(
+        self, indices: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.intp], DecodeRequest, IndexedContainer | None]]:
+        sources, rows = self.sources[indices], self.rows[indices]
+        for source, packed in enumerate(self.packed):
+            if isinstance(packed, StreamedCrops):
+                places = np.flatnonzero(sources == source)
+                if len(places):
+                    yield places, packed.request(rows[places]), packed.folder.indexed
+
+    def assemble(
+        self, indices: NDArray[np.int64], decoded: Sequence[tuple[NDArray[np.intp], DecodedCrops]]
+    ) -> NDArray[np.uint8]:
+        """Copies crops into a new array, given those that had to be decoded.
+
+        A damaged crop is replaced by the next readable one of the same person.
+
+        Args:
+            indices: Indices of the crops. Shape: (B,).
+            decoded: The answers to `requests`.
+
+        Returns:
+            RGB, 0-255. Shape: (B, size, size, 3).
+
+        Raises:
+            DataError: Too many crops are damaged.
+        """
         sources, rows = self.sources[indices], self.rows[indices]
         out = np.empty((len(rows), *self.packed[0].shape[1:]), dtype=np.uint8)
-        if len(self.packed) == 1:
-            # All rows exist, so "clip" changes nothing; with the default mode, NumPy would buffer `out`.
-            return np.take(self.packed[0], rows, axis=0, out=out, mode="clip")
         for source, packed in enumerate(self.packed):
+            if isinstance(packed, StreamedCrops):
+                continue
+            if len(self.packed) == 1:
+                # All rows exist, so "clip" changes nothing; with the default mode, NumPy would buffer `out`.
+                return np.take(packed, rows, axis=0, out=out, mode="clip")
             places = np.flatnonzero(sources == source)
             out[places] = np.take(packed, rows[places], axis=0)
+        for places, answer in decoded:
+            out[places] = answer.crops
+            for place, reason in answer.failures:
+                self._note(int(indices[places[place]]), reason)
+                out[places[place]] = self._replacement(int(indices[places[place]]))
         return out
+
+    def _note(self, index: int, reason: str) -> None:
+        packed = self.packed[int(self.sources[index])]
+        if isinstance(packed, StreamedCrops):
+            packed.note(int(self.rows[index]), reason)
+
+    def _replacement(self, damaged: int) -> NDArray[np.uint8] | int:
+        """Decodes the next crop of the same person, or returns gray if no other crop of the person is readable."""
+        own = np.flatnonzero(self.labels == self.labels[damaged])
+        for index in np.roll(own, -int(np.searchsorted(own, damaged)))[1:].tolist():
+            packed, row = self.packed[int(self.sources[index])], self.rows[[index]]
+            if not isinstance(packed, StreamedCrops):
+                return np.asarray(packed[int(row[0])])
+            answer = decode_crops(packed.request(row), packed.folder.indexed)
+            if not answer.failures:
+                return np.asarray(answer.crops[0])
+            self._note(index, answer.failures[0][1])
+        return _GRAY
 
     def take(self, indices: NDArray[np.int64]) -> JoinedFaces:
         """Selects crops in the order of `indices`. People without crops in the selection are removed.
@@ -88,20 +165,28 @@ class JoinedFaces:
         Raises:
             IndexError: An index is out of range.
         """
-        labels = self.labels[indices]
-        left = np.unique(labels[labels >= 0])
+        labels, rows = self.labels[indices], self.rows[indices]
+        present = np.zeros(len(self.people) + 1, dtype=bool)
+        present[labels] = True  # The last place is that of unknown people, whose label is -1.
+        left = np.flatnonzero(present[:-1])
+        if len(left) < len(self.people):
+            position = np.append(np.cumsum(present[:-1]) - 1, -1)
+            labels = position[labels]
+        sources = _no_sources(len(rows)) if len(self.packed) == 1 else self.sources[indices]
         return replace(
             self,
-            sources=self.sources[indices],
-            rows=self.rows[indices],
-            labels=np.where(labels < 0, -1, np.searchsorted(left, labels)),
+            sources=sources,
+            rows=rows,
+            labels=labels,
             people=tuple(self.people[label] for label in left.tolist()),
-            paths=tuple(self.paths[index] for index in indices.tolist()),
+            paths=self.paths.take(sources, rows)
+            if isinstance(self.paths, JoinedPaths)
+            else tuple(self.paths[index] for index in indices.tolist()),
         )
 
     def digest(self) -> str:
         """Returns the SHA-256 of the paths, including their order, which determines the batches."""
-        return hashlib.sha256("\n".join(self.paths).encode(errors="surrogateescape")).hexdigest()
+        return self.paths.digest() if isinstance(self.paths, JoinedPaths) else digest_names(self.paths)
 
 
 def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
@@ -125,21 +210,39 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
     people: list[str] = []
     labels: list[NDArray[np.int64]] = []
     for name, (_, faces) in zip(names, folders, strict=True):
-        labels.append(np.where(faces.labels < 0, -1, faces.labels + len(people)))
+        labels.append(faces.labels if not people else np.where(faces.labels < 0, -1, faces.labels + len(people)))
         people.extend(name + person for person in faces.people)
-    return JoinedFaces(
+    sizes = [len(faces) for _, faces in folders]
+    sources = _no_sources(sizes[0]) if len(sizes) == 1 else np.repeat(np.arange(len(sizes)), sizes)
+    rows = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+    paths: Sequence[str] = JoinedPaths(
+        prefixes=tuple(names), names=tuple(faces.paths for _, faces in folders), sources=sources, rows=rows
+    )
+    if not any(isinstance(faces.paths, NameTable) for _, faces in folders):
+        paths = tuple(paths)
+    joined = JoinedFaces(
         packed=tuple(faces.crops for _, faces in folders),
-        sources=np.repeat(np.arange(len(folders)), [len(faces) for _, faces in folders]),
-        rows=np.concatenate([np.arange(len(faces)) for _, faces in folders]),
-        labels=np.concatenate(labels),
+        sources=sources,
+        rows=rows,
+        labels=labels[0] if len(labels) == 1 else np.concatenate(labels),
         people=tuple(people),
-        paths=tuple(name + path for name, (_, faces) in zip(names, folders, strict=True) for path in faces.paths),
+        paths=paths,
         fingerprint=_common_fingerprint([faces.fingerprint for _, faces in folders]),
     )
+    starts = np.cumsum([0, *sizes])
+    damaged = [start + place for start, (_, faces) in zip(starts, folders, strict=False) for place, _ in faces.damaged]
+    return joined.take(np.delete(np.arange(len(joined)), damaged)) if damaged else joined
 
 
-def _file_of(packed: NDArray[np.uint8]) -> NDArray[np.uint8] | Path:
+def _no_sources(count: int) -> NDArray[np.int64]:
+    """Returns the sources of faces of a single folder, without memory for each."""
+    return np.broadcast_to(np.int64(0), count)
+
+
+def _file_of(packed: NDArray[np.uint8] | StreamedCrops) -> NDArray[np.uint8] | StreamedCrops | Path:
     """Returns the file that a whole array is mapped from, or the array itself."""
+    if isinstance(packed, StreamedCrops):
+        return packed
     mapped = packed.base
     if isinstance(mapped, np.memmap) and mapped.shape == packed.shape and mapped.filename is not None:
         return Path(mapped.filename)

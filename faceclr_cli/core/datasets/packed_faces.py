@@ -6,52 +6,51 @@ import hashlib
 import json
 import os
 import sys
-import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from faceclr_cli.core.artifacts import atomic_path
+from faceclr_cli.core.artifacts import atomic_path, cache_folder, evict
+from faceclr_cli.core.datasets.streamed_crops import MOST_DAMAGED, StreamedCrops, read_crop, too_many_damaged
 from faceclr_cli.core.errors import DataError, UnreadableImageError
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
-from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.sources.container_index import SUFFIX as INDEX_SUFFIX
 from faceclr_cli.core.workers.capacity import cores
-
-CACHE_VARIABLE = "FACECLR_CACHE"
-"""Environment variable for the cache folder."""
 
 _LAYOUT = 1  # Increment when the format of packed files changes.
 _MAX_FILES = 16  # Maximum number of packed folders in the cache; the least recently used ones are removed.
+_Damaged = tuple[tuple[int, str], ...]
 _BLOCK = 32  # Crops per task of the thread pool; scheduling each crop individually would be slower.
-_DAY = 24 * 60 * 60
 
 
 @dataclass(frozen=True, eq=False)
 class PackedFaces:
-    """The decoded crops of a folder, in the order of its paths.
+    """The crops of a folder, in the order of its paths.
 
     Attributes:
-        crops: RGB, 0-255, read-only, memory-mapped if the cache is available. Shape: (N, size, size, 3).
+        crops: RGB, 0-255, read-only, memory-mapped if the cache is available. Shape: (N, size, size, 3). Or crops that
+            are decoded when they are asked for.
         labels: Index into `people` of each crop's person, -1 if unknown. Shape: (N,).
         people: Names of the people, sorted.
         paths: Path of each crop relative to the folder.
         fingerprint: How the crops were made.
+        damaged: Place of each damaged crop of a container, whose pixels are zeros, and the reason.
     """
 
-    crops: NDArray[np.uint8]
+    crops: NDArray[np.uint8] | StreamedCrops
     labels: NDArray[np.int64]
     people: tuple[str, ...]
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     fingerprint: Fingerprint
+    damaged: tuple[tuple[int, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -70,22 +69,42 @@ def open_packed(folder: FaceFolder, reporter: Reporter, cache: Path | None = Non
         cache: Folder for packed files; by default $FACECLR_CACHE, or `faceclr` in the user's cache folder.
 
     Raises:
-        UnreadableImageError: A crop is missing or damaged; the message names it.
-        DataError: The size of a crop differs from the folder's fingerprint.
+        UnreadableImageError: A crop of a folder is missing or damaged; the message names it. In a container, damaged
+            crops are left out.
+        DataError: The size of a crop differs from the folder's fingerprint, or too many crops of a container are
+            damaged.
     """
-    position = {name: index for index, name in enumerate(folder.people)}
-    labels = [-1 if name is None else position[name] for name in folder.identities]
+    crops, damaged = _crops(folder, reporter, cache)
     return PackedFaces(
-        crops=_crops(folder, reporter, cache),
-        labels=np.array(labels, dtype=np.int64),
+        crops=crops,
+        labels=folder.labels,
         people=folder.people,
-        paths=tuple(folder.paths),
+        paths=folder.paths,
+        fingerprint=folder.fingerprint,
+        damaged=damaged,
+    )
+
+
+def stream(folder: FaceFolder) -> PackedFaces:
+    """Opens the crops of a folder without decoding them."""
+    return PackedFaces(
+        crops=StreamedCrops(folder),
+        labels=folder.labels,
+        people=folder.people,
+        paths=folder.paths,
         fingerprint=folder.fingerprint,
     )
 
 
+def is_packed(folder: FaceFolder, cache: Path | None = None) -> bool:
+    """Returns True if the cache has the decoded crops of a folder."""
+    with suppress(OSError):  # There is no cache, or it cannot be read.
+        return _map(_target(folder, cache), _shape(folder)) is not None
+    return False
+
+
 def forget_packed(cache: Path | None = None) -> None:
-    """Removes all packed files from the cache, which will be decoded again.
+    """Removes all packed files and indexes of containers from the cache, which will be made again.
 
     Those of one folder cannot be told from those of others: it may have been moved or copied since it was decoded.
 
@@ -96,27 +115,30 @@ def forget_packed(cache: Path | None = None) -> None:
         OSError: A file cannot be removed.
     """
     with suppress(FileNotFoundError):  # The user has no home folder, so nothing was ever cached.
-        for path in cache_folder(cache).glob("*.npy"):
-            path.unlink(missing_ok=True)
+        for pattern in ("*.npy", f"*{INDEX_SUFFIX}"):
+            for path in cache_folder(cache).glob(pattern):
+                path.unlink(missing_ok=True)
 
 
 def _root_key(root: Path) -> str:
     return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
 
 
-def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArray[np.uint8]:
-    root = _root_key(folder.root)
-    key = _key(folder)
+def _target(folder: FaceFolder, cache: Path | None) -> Path:
+    return cache_folder(cache) / f"{_root_key(folder.root)}-{_key(folder)}.npy"
+
+
+def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> tuple[NDArray[np.uint8], _Damaged]:
     try:
-        target = cache_folder(cache) / f"{root}-{key}.npy"
+        target = _target(folder, cache)
         crops = _map(target, _shape(folder))
         if crops is None:
             with atomic_path(target) as temporary:
                 _write(temporary, folder, reporter)
             crops = _map(target, _shape(folder))
-            _evict(target)
+            evict(target, keep=_MAX_FILES, group=f"{_root_key(folder.root)}-")
         if crops is not None:
-            return crops
+            return crops, _damaged_in(crops)
         reason = f"{target} was changed in the meantime"
     except OSError as error:
         reason = str(error)
@@ -124,18 +146,19 @@ def _crops(folder: FaceFolder, reporter: Reporter, cache: Path | None) -> NDArra
     return _decode_to_memory(folder, reporter)
 
 
-def _decode_to_memory(folder: FaceFolder, reporter: Reporter) -> NDArray[np.uint8]:
+def _decode_to_memory(folder: FaceFolder, reporter: Reporter) -> tuple[NDArray[np.uint8], _Damaged]:
     if sys.platform == "linux":
         with suppress(OSError):  # Files of this size are not allowed (`ulimit -f`).
-            return _decode_to_unnamed_file(folder, reporter)
+            crops = _decode_to_unnamed_file(folder, reporter)
+            return crops, _damaged_in(crops)
     decoded = np.empty(_shape(folder), dtype=np.uint8)
 
     def store(start: int, block: NDArray[np.uint8]) -> None:
         decoded[start : start + len(block)] = block
 
-    _decode(folder, store, reporter)
+    damaged = _decode(folder, store, reporter)
     decoded.flags.writeable = False
-    return decoded
+    return decoded, damaged
 
 
 def _decode_to_unnamed_file(folder: FaceFolder, reporter: Reporter) -> NDArray[np.uint8]:
@@ -153,24 +176,6 @@ def _decode_to_unnamed_file(folder: FaceFolder, reporter: Reporter) -> NDArray[n
     return crops
 
 
-def cache_folder(cache: Path | None = None) -> Path:
-    """Returns the folder for packed files.
-
-    Args:
-        cache: An explicit folder, which overrides $FACECLR_CACHE and the user's cache folder.
-
-    Raises:
-        FileNotFoundError: No folder is set, and the user has no home folder.
-    """
-    named = cache or os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    usual = platformdirs.user_cache_path("faceclr")
-    if not usual.is_absolute():  # "~/.cache" is not expanded if the user has no home folder.
-        raise FileNotFoundError(f"this user has no home folder; set {CACHE_VARIABLE}")
-    return usual
-
-
 def _key(folder: FaceFolder) -> str:
     """Returns a digest of the fingerprint and of the name, size and modification time of each file.
 
@@ -178,6 +183,9 @@ def _key(folder: FaceFolder) -> str:
     start. Replacing, adding or removing a crop changes the key.
     """
     digest = hashlib.sha256(json.dumps([_LAYOUT, folder.fingerprint.to_json()]).encode())
+    if folder.indexed is not None:
+        digest.update(folder.indexed.stamp.encode())
+        return digest.hexdigest()[:32]
     if folder.container is not None:
         status = folder.root.stat()
         digest.update(os.fsencode(f"{status.st_size}\0{status.st_mtime_ns}\n"))
@@ -215,7 +223,10 @@ def _map(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | No
 
 
 def _write(path: Path, folder: FaceFolder, reporter: Reporter) -> None:
-    """Writes an .npy file with ordinary writes, which fail on a full disk, where a memory map would crash."""
+    """Writes an .npy file with ordinary writes, which fail on a full disk, where a memory map would crash.
+
+    The list of damaged crops follows the array.
+    """
     header = {"descr": "|u1", "fortran_order": False, "shape": _shape(folder)}
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -226,17 +237,43 @@ def _write(path: Path, folder: FaceFolder, reporter: Reporter) -> None:
             file.seek(begin + start * block[0].nbytes)
             file.write(block.data)
 
-    _decode(folder, store, reporter)
+    damaged = _decode(folder, store, reporter)
+    with open(path, "ab") as file:
+        file.write(json.dumps(damaged).encode())
 
 
-def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None], reporter: Reporter) -> None:
-    """Decodes all crops in threads and passes them to `store` in blocks, with the index of each block's first crop."""
+def _damaged_in(crops: NDArray[np.uint8]) -> _Damaged:
+    """Reads the list of damaged crops from a packed file; files of earlier versions have none."""
+    mapped = crops.base
+    if not isinstance(mapped, np.memmap) or mapped.filename is None:
+        return ()
+    with open(str(mapped.filename), "rb") as file, suppress(ValueError):
+        file.seek(mapped.offset + mapped.nbytes)
+        return tuple((int(place), str(reason)) for place, reason in json.loads(file.read()))
+    return ()
+
+
+def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None], reporter: Reporter) -> _Damaged:
+    """Decodes all crops in threads and passes them to `store` in blocks, with the index of each block's first crop.
+
+    Returns:
+        The damaged crops of a container, with the reasons.
+    """
+    damaged: dict[int, str] = {}
 
     def work(start: int) -> int:
         places = range(start, min(start + _BLOCK, len(folder)))
         block = np.empty((len(places), *_shape(folder)[1:]), dtype=np.uint8)
         for row, place in enumerate(places):
-            block[row] = _read(folder, place)
+            try:
+                block[row] = _read(folder, place)
+            except DataError as error:
+                if folder.indexed is None:
+                    raise
+                block[row] = 0
+                damaged[place] = str(error)
+                if len(damaged) > max(1, MOST_DAMAGED * len(folder)):
+                    raise too_many_damaged(folder, len(damaged), str(error)) from error
         store(start, block)
         return places.stop
 
@@ -250,29 +287,13 @@ def _decode(folder: FaceFolder, store: Callable[[int, NDArray[np.uint8]], None],
     finally:
         pool.shutdown(cancel_futures=True)
         reporter.report(TaskFinished(task=task))
+    return tuple(sorted(damaged.items()))
 
 
 def _read(folder: FaceFolder, place: int) -> NDArray[np.uint8]:
     path, size = folder.root / folder.paths[place], folder.fingerprint.size
     try:
-        picture = decode_picture(folder.read(place), path)
+        return read_crop(folder.read(place), path, size)
     except UnreadableImageError as error:
-        raise UnreadableImageError(f"{error}; prepare the faces again or delete this one") from error
-    if picture.shape != (size, size, 3):
-        height, width = picture.shape[:2]
-        raise DataError(f"{path}: is {width}x{height}, but the folder's faceclr.json says {size}x{size}")
-    return picture
-
-
-def _evict(target: Path) -> None:
-    """Removes older files of the same folder, the least recently used files, and leftovers of killed runs."""
-    root = target.name.split("-")[0]
-    with suppress(OSError):
-        entries = sorted(target.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
-        finished = [path for path in entries if not path.name.startswith(".") and path != target]
-        for rank, path in enumerate(finished, start=1):
-            if path.name.startswith(f"{root}-") or rank >= _MAX_FILES:
-                path.unlink(missing_ok=True)
-        for path in entries:
-            if path.name.startswith(".") and path.stat().st_mtime < time.time() - _DAY:
-                path.unlink(missing_ok=True)
+        advice = "" if folder.container is not None else "; prepare the faces again or delete this one"
+        raise UnreadableImageError(f"{error}{advice}") from error

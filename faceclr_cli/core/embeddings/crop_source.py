@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Protocol, overload
 
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
+from faceclr_cli.core.datasets.face_sets import find_face_set, open_face_set
 from faceclr_cli.core.embeddings.exported_rows import refuse_exported
 from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture, LoadedPicture
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError
@@ -204,7 +204,8 @@ def list_pictures(
         FingerprintError: The fingerprint of the faces differs from the encoder's.
         ConfigError: Options for photographs were given for prepared faces.
     """
-    if not is_face_set(root):
+    faces = find_face_set(root)
+    if faces is None:
         refuse_exported(root)
         found = find_photos(root, config.layout, null=config.null, depth=config.depth, lenient=not has_layout)
         for text in found.notices if has_layout else found.plain_notices:
@@ -219,7 +220,7 @@ def list_pictures(
     given = " and ".join(option for option, is_given in values.items() if is_given)
     if given:
         raise ConfigError(f"{display_path(root)}: contains prepared faces; omit {given}, which is only for photographs")
-    faces = require_faces(root, config.model, wanted, reporter)
+    _require_fitting(faces, config.model, wanted, reporter)
     recorded = {} if config.quality == "none" else read_recorded_faces(faces)
     return Listing(photos=_PreparedPhotos(faces), crops=faces.fingerprint, recorded=recorded)
 
@@ -238,6 +239,12 @@ def require_faces(root: Path, model: str, wanted: Fingerprint, reporter: Reporte
         FingerprintError: The fingerprint of the faces differs from the encoder's.
     """
     faces = open_face_set(root)
+    _require_fitting(faces, model, wanted, reporter)
+    return faces
+
+
+def _require_fitting(faces: FaceFolder, model: str, wanted: Fingerprint, reporter: Reporter) -> None:
+    root = faces.root
     faces.fingerprint.require_same_crops(wanted, display_path(root), f"the encoder {model}")
     detectors = faces.fingerprint.detector, wanted.detector
     if not (faces.fingerprint.has_known_detector and wanted.has_known_detector) and detectors[0] != detectors[1]:
@@ -245,7 +252,6 @@ def require_faces(root: Path, model: str, wanted: Fingerprint, reporter: Reporte
         if UNKNOWN not in detectors:
             text = "these faces and the encoder's training faces were aligned by the landmarks of different detectors"
         reporter.report(Notice(text=f"{display_path(root)}: {text}; results may be slightly worse"))
-    return faces
 
 
 def open_source(choice: Choice, listing: Listing, wanted: Fingerprint, *, measures: bool = True) -> Source:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from faceclr_cli.core.artifacts import cache_folder
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.fields import to_json
-from faceclr_cli.core.datasets.packed_faces import cache_folder
 from faceclr_cli.core.embeddings.crop_source import Listing, open_source
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.store import StoreOrigin, read_store, store_parts_folder

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.errors import DataError
@@ -36,6 +39,35 @@ class CropContainer(Protocol):
 
     def size(self, place: int) -> int:
         """Returns the size of an encoded crop in bytes."""
+        ...
+
+
+@runtime_checkable
+class IndexedContainer(CropContainer, Protocol):
+    """Crops of a training set, possibly millions, whose people and places are in an index."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The names of the people, sorted."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
+        ...
+
+    @property
+    def stamp(self) -> str:
+        """Changes with the path and the content of the container."""
+        ...
+
+    @property
+    def is_random(self) -> bool:
+        """True if any crop is read as fast as the next one."""
+        ...
+
+    def number(self, place: int) -> int:
+        """Returns the number by which messages name a crop."""
         ...
 
 
@@ -91,7 +123,22 @@ class FaceFolder:
     @property
     def people(self) -> tuple[str, ...]:
         """The names of the people, without duplicates, sorted."""
+        if self.indexed is not None:
+            return self.indexed.people
         return tuple(sorted({name for name in self.identities if name is not None}))
+
+    @property
+    def indexed(self) -> IndexedContainer | None:
+        """The container of a training set; None for a folder, and for other pictures that are not files."""
+        return self.container if isinstance(self.container, IndexedContainer) else None
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
+        if self.indexed is not None:
+            return self.indexed.labels
+        position = {name: index for index, name in enumerate(self.people)}
+        return np.array([-1 if name is None else position[name] for name in self.identities], dtype=np.int64)
 
 
 def is_face_folder(root: Path) -> bool:

@@ -1,57 +1,54 @@
-"""Containers of data sets: record files, Parquet files and folders of tar shards, read in place.
+"""Containers of data sets: record files, Parquet files, LMDB databases and tar shards, read in place.
 
 Unlike archives of photographs they state a label for each picture, and hold millions of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
-from faceclr_cli.core.sources import parquet_file, record_file
+import numpy as np
+from numpy.typing import NDArray
+
+from faceclr_cli.core.sources import lmdb_file, parquet_file, record_file
+from faceclr_cli.core.sources.container_index import (
+    ContainerIndex,
+    ContainerListing,
+    NameTable,
+    PictureRow,
+    container_stamp,
+    index_path,
+    open_index,
+    write_index,
+)
+from faceclr_cli.core.sources.lmdb_file import LmdbFile, is_lmdb_file
 from faceclr_cli.core.sources.parquet_file import ParquetFile
 from faceclr_cli.core.sources.record_file import RecordFile, is_record_file
-from faceclr_cli.core.sources.tar_shards import TarShards, is_shard_folder
+from faceclr_cli.core.sources.tar_shards import TarShards, find_shards, is_shards
 from faceclr_cli.core.text import canonical
 
 _UNNAMED = "_"
 _HEAD = 8
+_LARGEST_SIZE = 2**32 - 1
+
+Label = int | str | None
 
 
-class Container(Protocol):
-    """Pictures with labels, in a fixed order.
+class _Reader(Protocol):
+    """An open container of some form."""
 
-    Attributes:
-        path: The file or folder.
-        flaw: What of it cannot be read, or None.
-    """
-
-    path: Path
-    flaw: str | None
-
-    def __len__(self) -> int:
-        """The number of pictures."""
-        ...
-
-    def identity(self, place: int) -> str | None:
-        """Returns the name of the person, or None if the picture has no label."""
-        ...
-
-    def name(self, place: int) -> str:
-        """Returns the path of a picture inside the container: `<person>/<number>.jpg`, the same on any machine."""
-        ...
-
-    def size(self, place: int) -> int:
-        """Returns the size of the encoded picture in bytes."""
-        ...
-
-    def read(self, place: int) -> bytes:
-        """Returns the encoded picture. May be called from several threads.
+    def listing(self) -> ContainerListing:
+        """Lists its pictures.
 
         Raises:
-            DataError: The container is damaged there.
+            DataError: It is damaged.
         """
+        ...
+
+    def read(self, row: PictureRow, place: int) -> bytes:
+        """Returns the encoded picture, given its row of the index."""
         ...
 
     def close(self) -> None:
@@ -59,10 +56,86 @@ class Container(Protocol):
         ...
 
 
+class Container:
+    """Pictures with labels, in a fixed order. It can be sent to another process, which opens it again.
+
+    Attributes:
+        path: The file, the folder, or the pattern of the names of files.
+        index: Its pictures.
+        stamp: Changes with the path and the content.
+        is_random: True if any picture is read as fast as the next one.
+    """
+
+    def __init__(self, path: Path, index: ContainerIndex, reader: _Reader, stamp: str) -> None:
+        self.path, self.index = path, index
+        self.stamp = stamp
+        self.is_random = not isinstance(reader, _Table)
+        self._reader = reader
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return open_container, (self.path,)
+
+    def __len__(self) -> int:
+        """The number of pictures."""
+        return len(self.index)
+
+    @property
+    def flaw(self) -> str | None:
+        """What of it cannot be read, or None."""
+        return self.index.flaw
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The names of the people, sorted."""
+        return self.index.people
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into `people` of the person of each picture, -1 if it has no label. Shape: (N,)."""
+        return self.index.persons.astype(np.int64)
+
+    @property
+    def names(self) -> NameTable:
+        """The path of each picture inside the container: `<person>/<number>.jpg`, the same on any machine."""
+        return self.index.names
+
+    def identity(self, place: int) -> str | None:
+        """Returns the name of the person, or None if the picture has no label."""
+        person = int(self.index.persons[place])
+        return None if person < 0 else self.index.people[person]
+
+    def name(self, place: int) -> str:
+        """Returns the path of a picture; see `names`."""
+        return self.index.names[place]
+
+    def number(self, place: int) -> int:
+        """Returns the number by which messages name a picture: its key, or its place if it has none."""
+        return self.index.row(place).key or place
+
+    def size(self, place: int) -> int:
+        """Returns the size of the encoded picture in bytes; 0 if it is not known before it is read."""
+        return self.index.row(place).size
+
+    def read(self, place: int) -> bytes:
+        """Returns the encoded picture. May be called from several threads.
+
+        Raises:
+            DataError: The container is damaged there.
+        """
+        return self._reader.read(self.index.row(place), place)
+
+    def close(self) -> None:
+        """Closes all files."""
+        self._reader.close()
+
+
 def is_container(path: Path) -> bool:
-    """Returns True if a file or folder is a container, by its first bytes or by its name."""
-    if path.is_dir():
-        return is_shard_folder(path)
+    """Returns True if a file or folder is a container, by its first bytes or by its name.
+
+    A pattern of the names of shards, such as `shards-*.tar` or `shards-{000..012}.tar`, is a container too.
+    """
+    if is_shards(path) or is_lmdb_file(path):
+        return True
     try:
         if not path.is_file():
             return False
@@ -79,20 +152,36 @@ def is_container(path: Path) -> bool:
 
 
 def open_container(path: Path) -> Container:
-    """Opens a container; see `is_container`.
+    """Opens a container; see `is_container`. Its index is kept in the user's cache.
 
     Raises:
         DataError: It is damaged, or a package that reads it is missing.
     """
-    if path.is_dir():
-        shards = TarShards(path)
-        return _Labeled(path, shards.labels, shards.paths, shards.read, shards.close, shards.flaw, shards.sizes)
+    reader, files = _open(path)
+    try:
+        stamp = container_stamp(path, files)
+        target = index_path(stamp)
+        index = open_index(target)
+        if index is None:
+            index = write_index(target, reader.listing())
+    except BaseException:
+        reader.close()
+        raise
+    return Container(path, index, reader, stamp)
+
+
+def _open(path: Path) -> tuple[_Reader, list[Path]]:
+    """Returns the reader of a container, and all files that it consists of."""
+    if is_lmdb_file(path):
+        return _Database(LmdbFile(path)), lmdb_file.data_files(path)
+    if not path.is_file():
+        return _Shards(TarShards(path)), find_shards(path)
     with open(path, "rb") as file:
         head = file.read(_HEAD)
     if head.startswith(parquet_file.MAGIC) or (path.suffix.lower() == parquet_file.SUFFIX and not is_record_file(head)):
-        table = ParquetFile(path)
-        return _Labeled(path, table.labels, table.paths, table.read, table.close, None, None)
-    return _Records(path)
+        return _Table(ParquetFile(path)), [path]
+    beside = [path.with_suffix(suffix) for suffix in (".idx", ".lst")]
+    return _Records(RecordFile(path)), [path, *(each for each in beside if each.is_file())]
 
 
 def _listed_names(paths: Sequence[str | None]) -> list[str] | None:
@@ -106,73 +195,127 @@ def _listed_names(paths: Sequence[str | None]) -> list[str] | None:
     return names if len(set(names)) == len(names) else None
 
 
-class _Records:
-    """A record file as a container. Names are made when they are asked for, because there may be millions."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = RecordFile(path)
-        listed = self._file.names()
-        self._names = _listed_names([listed.get(key) for key in self._file.index.keys.tolist()]) if listed else None
-        self.flaw = self._file.flaw
-
-    def __len__(self) -> int:
-        return len(self._file.index)
-
-    def identity(self, place: int) -> str | None:
-        if self._names is not None:
-            person = self._names[place].partition("/")[0]
-            return None if person == _UNNAMED else person
-        label = int(self._file.index.labels[place])
+def _identify(label: Label) -> str | None:
+    """Returns the name of the person with a label."""
+    if isinstance(label, int):
         return None if label < 0 else f"{label:07d}"
-
-    def name(self, place: int) -> str:
-        if self._names is not None:
-            return self._names[place]
-        return f"{self.identity(place) or _UNNAMED}/{int(self._file.index.keys[place]):08d}.jpg"
-
-    def size(self, place: int) -> int:
-        return int(self._file.index.sizes[place])
-
-    def read(self, place: int) -> bytes:
-        return self._file.read(place)
-
-    def close(self) -> None:
-        self._file.close()
+    safe = (label or "").replace("/", "_").replace("\0", "").strip().lstrip(".")
+    return canonical(safe) if safe else None
 
 
-class _Labeled:
-    """Pictures with a list of labels as a container."""
+def _list(
+    labels: Iterable[Label],
+    paths: Sequence[str | None] | None,
+    numbers: Iterable[int],
+    flaw: str | None,
+    **columns: Any,
+) -> ContainerListing:
+    """Lists pictures with their names, which are made of label and number unless their paths are names.
 
-    def __init__(
-        self,
-        path: Path,
-        labels: Sequence[int | str | None],
-        paths: Sequence[str | None],
-        read: Callable[[int], bytes],
-        close: Callable[[], None],
-        flaw: str | None,
-        sizes: Sequence[int] | None,
-    ) -> None:
-        self.path, self.flaw = path, flaw
-        self._labels, self._names, self._sizes = labels, _listed_names(paths), sizes
-        self.read, self.close = read, close
+    Args:
+        labels: The label of each picture.
+        paths: The path that the container gives each picture.
+        numbers: The number of each picture in its name.
+        flaw: What cannot be read.
+        columns: The fields of a `PictureRow`.
+    """
+    known: dict[Label, str | None] = {}
+    identities = [known[label] if label in known else known.setdefault(label, _identify(label)) for label in labels]
+    listed = None if paths is None else _listed_names(paths)
+    if listed is not None:
+        people = (name.partition("/")[0] for name in listed)
+        own = {person: None if person == _UNNAMED else person for person in set(map(_person, listed))}
+        return ContainerListing(columns=columns, identities=[own[person] for person in people], names=listed, flaw=flaw)
+    names = (f"{who or _UNNAMED}/{number:08d}.jpg" for who, number in zip(identities, numbers, strict=True))
+    return ContainerListing(columns=columns, identities=identities, names=names, flaw=flaw)
 
-    def __len__(self) -> int:
-        return len(self._labels)
 
-    def identity(self, place: int) -> str | None:
-        if self._names is not None:
-            person = self._names[place].partition("/")[0]
-            return None if person == _UNNAMED else person
-        label = self._labels[place]
-        if isinstance(label, int):
-            return None if label < 0 else f"{label:07d}"
-        safe = (label or "").replace("/", "_").replace("\0", "").strip().lstrip(".")
-        return canonical(safe) if safe else None
+def _person(name: str) -> str:
+    return name.partition("/")[0]
 
-    def name(self, place: int) -> str:
-        return f"{self.identity(place) or _UNNAMED}/{place:08d}.jpg" if self._names is None else self._names[place]
 
-    def size(self, place: int) -> int:
-        return 0 if self._sizes is None else int(self._sizes[place])
+def _limited(sizes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.minimum(np.asarray(sizes, dtype=np.int64), _LARGEST_SIZE)
+
+
+class _Records:
+    """A record file."""
+
+    def __init__(self, file: RecordFile) -> None:
+        self._file = file
+        self.close = file.close
+
+    def listing(self) -> ContainerListing:
+        """See `_Reader`."""
+        index, listed = self._file.index, self._file.names()
+        keys = index.keys.tolist()
+        return _list(
+            index.labels.tolist(), [listed.get(key) for key in keys] if listed else None, keys, self._file.flaw,
+            key=index.keys, offset=index.offsets, size=_limited(index.sizes),
+        )  # fmt: skip
+
+    def read(self, row: PictureRow, place: int) -> bytes:
+        """See `_Reader`."""
+        del place
+        return self._file.read_record(row.key, row.offset)
+
+
+class _Shards:
+    """Tar shards."""
+
+    def __init__(self, shards: TarShards) -> None:
+        self._shards = shards
+        self.close = shards.close
+
+    def listing(self) -> ContainerListing:
+        """See `_Reader`."""
+        found = self._shards.scan()
+        return _list(
+            found.labels, found.paths, range(len(found.labels)), found.flaw,
+            file=found.shards, offset=found.offsets, size=_limited(found.sizes),
+        )  # fmt: skip
+
+    def read(self, row: PictureRow, place: int) -> bytes:
+        """See `_Reader`."""
+        return self._shards.read(row.file, row.offset, row.size, place)
+
+
+class _Table:
+    """A Parquet file. Its pictures are read in groups of rows."""
+
+    def __init__(self, table: ParquetFile) -> None:
+        self._table = table
+        self.close = table.close
+
+    def listing(self) -> ContainerListing:
+        """See `_Reader`."""
+        return _list(self._table.labels(), self._table.paths(), range(len(self._table)), None)
+
+    def read(self, row: PictureRow, place: int) -> bytes:
+        """See `_Reader`."""
+        del row
+        return self._table.read(place)
+
+
+class _Database:
+    """An LMDB database."""
+
+    def __init__(self, file: LmdbFile) -> None:
+        self._file = file
+        self.close = file.close
+
+    def listing(self) -> ContainerListing:
+        """See `_Reader`."""
+        found = self._file.scan()
+        return _list(found.labels, None, found.keys, found.flaw, key=found.keys, size=_limited(found.sizes))
+
+    def read(self, row: PictureRow, place: int) -> bytes:
+        """See `_Reader`."""
+        del place
+        return self._file.read(row.key)
+
+
+def each_identity(container: Container) -> Iterator[str | None]:
+    """Yields the person of each picture."""
+    people = container.people
+    return (None if label < 0 else people[label] for label in container.index.persons.tolist())

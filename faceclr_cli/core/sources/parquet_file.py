@@ -29,10 +29,6 @@ _LARGEST_GROUP = 2**30
 class ParquetFile:
     """An open Parquet file of pictures.
 
-    Attributes:
-        labels: Label of each picture: a whole number, a name, or None. Length: N.
-        paths: Path of each picture, or None. Length: N.
-
     Args:
         path: The file.
 
@@ -55,8 +51,7 @@ class ParquetFile:
             self._file = pyarrow.parquet.ParquetFile(path)
             schema = self._file.schema_arrow
             self._column, self._is_struct = _picture_column(schema)
-            self.labels = self._read_labels(schema)
-            self.paths = self._read_paths(schema)
+            self._schema = schema
         except self._errors as error:
             raise DataError(f"{display_path(path)}: {_reason(error)}") from error
         metadata = self._file.metadata
@@ -71,6 +66,28 @@ class ParquetFile:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+    def labels(self) -> Sequence[int | str | None]:
+        """Returns the label of each picture: a whole number, a name, or None.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        try:
+            return self._read_labels(self._schema)
+        except self._errors as error:
+            raise DataError(f"{display_path(self._path)}: {_reason(error)}") from error
+
+    def paths(self) -> Sequence[str | None]:
+        """Returns the path of each picture, or None.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        try:
+            return self._read_paths(self._schema)
+        except self._errors as error:
+            raise DataError(f"{display_path(self._path)}: {_reason(error)}") from error
 
     def read(self, place: int) -> bytes:
         """Returns a picture as it was encoded. Neighbors are read together, so ascending places are the fastest.

@@ -8,10 +8,12 @@ follow it. Beside the file are `.idx`, the positions of the records by key, and 
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +35,7 @@ _LENGTH = (1 << _FLAG_SHIFT) - 1
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _MAX_LABELS = 4096
 _LARGEST_TEXT = 2**31
+_BLOCK = 2**15  # Records whose headers are read together.
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 
 
@@ -65,14 +68,14 @@ class RecordFile:
     """An open record file.
 
     Attributes:
-        index: Its pictures.
-        flaw: What of it cannot be read, or None.
+        flaw: What of it cannot be read, or None; known after `index`.
 
     Args:
         path: The file. Without an `.idx` beside it, its records are searched once and numbered from 0.
 
     Raises:
-        DataError: The file is empty or unreadable, not a record file, or its `.idx` belongs to another file.
+        DataError: The file is empty or unreadable, or not a record file; with `index`, its `.idx` belongs to another
+            file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,15 +84,27 @@ class RecordFile:
         try:
             self._file = open(path, "rb")  # noqa: SIM115
             size = os.fstat(self._file.fileno()).st_size
-            self._words = np.memmap(path, "<u4", "r", shape=(size // 4,)) if size >= 4 else np.empty(0, "<u4")
+            self._mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if size >= 4 else b""
+            self._words = np.frombuffer(self._mapped, "<u4", size // 4)
         except OSError as error:
             raise DataError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
         if not len(self._words) or self._words[0] != MAGIC:
             self._file.close()
             raise DataError(f"{display_path(path)}: not a record file")
-        beside = path.with_suffix(".idx")
+
+    @cached_property
+    def index(self) -> RecordIndex:
+        """Its pictures, found when they are asked for."""
+        beside = self._path.with_suffix(".idx")
         keys, offsets = self._read_positions(beside) if beside.is_file() else self._find_positions()
-        self.index = self._read_headers(keys, offsets)
+        parts = [
+            self._read_headers(keys[start : start + _BLOCK], offsets[start : start + _BLOCK])
+            for start in range(0, max(1, len(keys)), _BLOCK)
+        ]
+        lost = sum(lost for _, lost in parts)
+        self._note_lost(lost, len(keys))
+        columns = zip(*((part.keys, part.offsets, part.labels, part.sizes) for part, _ in parts), strict=True)
+        return RecordIndex(*map(np.concatenate, columns))
 
     def close(self) -> None:
         """Closes the file."""
@@ -101,7 +116,10 @@ class RecordFile:
         Raises:
             DataError: The record is damaged.
         """
-        key, offset = int(self.index.keys[place]), int(self.index.offsets[place])
+        return self.read_record(int(self.index.keys[place]), int(self.index.offsets[place]))
+
+    def read_record(self, key: int, offset: int) -> bytes:
+        """Returns the picture of the record at a position; see `read`."""
         try:
             record = b"".join(self._parts(offset))
             flag, _, _, _ = _HEADER.unpack_from(record)
@@ -145,7 +163,9 @@ class RecordFile:
             raise DataError(f"{display_path(path)}: not an index of records (a key is repeated or negative)")
         inside = (offsets >= 0) & (offsets % 4 == 0) & (offsets // 4 + 2 + _HEADER_WORDS <= len(self._words))
         starts = inside.copy()
-        starts[inside] = self._words[offsets[inside] // 4] == MAGIC
+        for block in np.array_split(np.flatnonzero(inside), max(1, len(keys) // _BLOCK)):
+            starts[block] = self._words[offsets[block] // 4] == MAGIC
+            self._drop_pages()
         if starts.mean() < 0.5:
             raise DataError(
                 f"{display_path(path)}: not the index of {display_path(self._path)}; {int((~starts).sum())} of its "
@@ -170,7 +190,8 @@ class RecordFile:
         whole = [offset for offset in found if offset // 4 + 2 + _HEADER_WORDS <= end]
         return np.arange(len(whole), dtype=np.int64), np.array(whole, dtype=np.int64)
 
-    def _read_headers(self, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> RecordIndex:
+    def _read_headers(self, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> tuple[RecordIndex, int]:
+        """Reads the headers of some records. Returns those with a picture, and the number of damaged ones."""
         words, start = self._words, offsets // 4
         flags = words[start + 2].astype(np.int64)
         sound = flags <= _MAX_LABELS
@@ -184,14 +205,20 @@ class RecordFile:
                 sizes[row] = sum(map(len, self._parts(int(offsets[row])))) - _HEADER.size - 4 * int(flags[row])
             except (ValueError, OSError):
                 sizes[row] = max(1, sizes[row])  # Reading it gives the reason.
-        self._note_lost(int((~sound).sum()), len(keys))
+        self._drop_pages()
         kept = sound & (sizes > 0)
-        return RecordIndex(
+        index = RecordIndex(
             keys=keys[kept],
             offsets=offsets[kept],
             labels=np.where(whole, labels, -1)[kept].astype(np.int64),
             sizes=sizes[kept],
         )
+        return index, int((~sound).sum())
+
+    def _drop_pages(self) -> None:
+        """Returns the memory of the mapped file, nearly all of which the headers of small pictures touch."""
+        if isinstance(self._mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def _note_lost(self, lost: int, total: int) -> None:
         if lost and self.flaw is None:

@@ -1,14 +1,18 @@
-"""Folders of tar shards in the form of WebDataset: pictures and their labels under a common key."""
+"""Tar shards in the form of WebDataset: pictures and their labels under a common key."""
 
 from __future__ import annotations
 
+import glob
 import json
+import re
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
@@ -20,17 +24,47 @@ _PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
 _LABELS = ("json", "cls", "txt")
 _KEYS = ("identity", "person", "name", "label", "cls", "class", "id")
 _LONGEST_LABEL = 2**16
+_SUFFIX = ".tar"
+_RANGE = re.compile(r"\{(?P<first>\d{1,9})\.\.(?P<last>\d{1,9})\}")
+_MOST_SHARDS = 65_536
 
 
-def is_shard_folder(path: Path) -> bool:
-    """Returns True if a folder contains tar files whose pictures have labels beside them, as WebDataset writes them."""
+def is_shards(path: Path) -> bool:
+    """Returns True for a folder or a pattern of tar files whose pictures have labels beside them, as WebDataset has."""
     try:
-        shards = _shards(path)
+        shards = find_shards(path)
         return bool(shards) and any(
             group.label is not None for _, group in zip(range(4), _groups(shards[0]), strict=False)
         )
     except (OSError, DataError):
         return False
+
+
+def find_shards(path: Path) -> list[Path]:
+    """Returns the shards in a folder, or those that a pattern names, sorted; none for other paths.
+
+    Patterns have `*`, `?` and `[...]`, or a range in braces as WebDataset writes them: `faces-{000000..000012}.tar`.
+
+    Raises:
+        OSError: The folder cannot be read.
+        DataError: A shard of a range is missing.
+    """
+    if path.is_dir():
+        return sorted(child for child in path.iterdir() if child.suffix == _SUFFIX and child.is_file())
+    if path.suffix != _SUFFIX or path.exists():
+        return []
+    if found := _RANGE.search(path.name):
+        first, last = found["first"], found["last"]
+        if int(last) - int(first) >= _MOST_SHARDS:
+            return []
+        numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
+        shards = [path.with_name(path.name[: found.start()] + each + path.name[found.end() :]) for each in numbers]
+        if missing := next((shard for shard in shards if not shard.is_file()), None):
+            raise DataError(f"{display_path(path)}: {display_path(missing.name)} is missing")
+        return shards
+    if not glob.has_magic(path.name):
+        return []
+    return sorted(child for child in path.parent.glob(path.name) if child.is_file())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,50 +76,72 @@ class _Group:
     path: str | None
 
 
-class TarShards:
-    """The pictures of a folder of shards, in the order of the shards' names and of their contents.
+@dataclass(frozen=True)
+class ShardListing:
+    """The pictures of shards, in the order of the shards' names and of their contents.
 
     Attributes:
         labels: Label of each picture: a whole number, a name, or None. Length: N.
-        keys: Key of each picture. Length: N.
         paths: Path that the JSON beside each picture gives it, or None. Length: N.
-        sizes: Size of each picture in bytes. Length: N.
+        shards: Number of the shard of each picture. Shape: (N,).
+        offsets: Position of each picture in its shard. Shape: (N,).
+        sizes: Size of each picture in bytes. Shape: (N,).
         flaw: What cannot be read, or None.
+    """
+
+    labels: list[int | str | None]
+    paths: list[str | None] | None
+    shards: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    flaw: str | None
+
+
+class TarShards:
+    """Open tar shards.
 
     Args:
-        path: The folder.
+        path: A folder or a pattern; see `find_shards`.
 
     Raises:
-        DataError: A shard cannot be read or is compressed, or there is no picture.
+        DataError: A shard of a range is missing.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.flaw: str | None = None
-        self.labels: list[int | str | None] = []
-        self.keys: list[str] = []
-        self.paths: list[str | None] = []
-        self._paths = _shards(path)
-        shards, offsets, sizes = list[int](), list[int](), list[int]()
+        self._paths = find_shards(path)
+        self._files: dict[int, BinaryIO] = {}
+
+    def scan(self) -> ShardListing:
+        """Lists the pictures.
+
+        Raises:
+            DataError: No shard can be read, or there is no picture.
+        """
+        flaw: str | None = None
+        labels, paths = list[int | str | None](), list[str | None]()
+        shards, offsets, sizes = array("q"), array("q"), array("q")
+        known: dict[int | str | None, int | str | None] = {}  # one object for each label
         for number, shard in enumerate(self._paths):
             try:
                 for group in _groups(shard):
                     shards.append(number)
                     offsets.append(group.offset)
                     sizes.append(group.size)
-                    self.labels.append(group.label)
-                    self.keys.append(group.key)
-                    self.paths.append(group.path)
+                    labels.append(known.setdefault(group.label, group.label))
+                    paths.append(group.path)
             except DataError as error:
-                self.flaw = str(error).removeprefix(f"{display_path(path)}: ")
+                flaw = str(error).removeprefix(f"{display_path(self._path)}: ")
         if not sizes:
-            raise DataError(f"{display_path(path)}: {self.flaw or 'no pictures in these shards'}")
-        self._shards, self._offsets = np.array(shards, np.int32), np.array(offsets, np.int64)
-        self.sizes: list[int] = sizes
-        self._files: dict[int, BinaryIO] = {}
-
-    def __len__(self) -> int:
-        return len(self.sizes)
+            raise DataError(f"{display_path(self._path)}: {flaw or 'no pictures in these shards'}")
+        return ShardListing(
+            labels=labels,
+            paths=paths if any(paths) else None,
+            shards=np.frombuffer(shards, np.int64),
+            offsets=np.frombuffer(offsets, np.int64),
+            sizes=np.frombuffer(sizes, np.int64),
+            flaw=flaw,
+        )
 
     def close(self) -> None:
         """Closes all shards."""
@@ -93,26 +149,28 @@ class TarShards:
             file.close()
         self._files.clear()
 
-    def read(self, place: int) -> bytes:
+    def read(self, number: int, offset: int, size: int, place: int) -> bytes:
         """Returns a picture as it was encoded. May be called from several threads.
+
+        Args:
+            number: Number of its shard.
+            offset: Its position in the shard.
+            size: Its size in bytes.
+            place: Its number in the container, for errors.
 
         Raises:
             DataError: The shard is damaged there.
         """
-        number, size = int(self._shards[place]), self.sizes[place]
+        origin = f"{display_path(self._paths[number])}#{place:08d}"
         try:
             if number not in self._files:
                 self._files[number] = open(self._paths[number], "rb")  # noqa: SIM115
-            data = read_at(self._files[number], int(self._offsets[place]), min(size, MAX_BYTES + 1))
+            data = read_at(self._files[number], offset, min(size, MAX_BYTES + 1))
         except OSError as error:
-            raise DataError(f"{display_path(self._paths[number])}: cannot be read ({error.strerror})") from error
+            raise DataError(f"{origin}: cannot be read ({error.strerror})") from error
         if len(data) < min(size, MAX_BYTES + 1):
-            raise DataError(f"{display_path(self._paths[number])}: {self.keys[place]}: the end is missing")
+            raise DataError(f"{origin}: the end is missing")
         return data
-
-
-def _shards(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.suffix == ".tar" and child.is_file())
 
 
 def _groups(shard: Path) -> Iterator[_Group]:

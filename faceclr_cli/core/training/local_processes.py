@@ -77,7 +77,8 @@ def spawn(body: Callable[[Reporter], R], machine: Machine, reporter: Reporter) -
             for rank in range(machine.world):
                 ours, theirs = context.Pipe()
                 arguments = (rank, place, theirs, machine, body)
-                process = context.Process(target=_run_child, args=arguments, daemon=True, name=f"faceclr-{rank}")
+                # Not as a daemon, which could not start processes that decode faces.
+                process = context.Process(target=_run_child, args=arguments, name=f"faceclr-{rank}")
                 process.start()
                 # Closing this copy lets the end of the child close the pipe.
                 theirs.close()

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class TrainingContext:
         supply: Loads the crops of the training set batch by batch.
         validation: Measures the encoder on held-out pictures after each epoch.
         stop: Tells whether a signal requested a stop.
+        known_damage: Number of damaged faces of each folder that were reported.
     """
 
     config: TrainConfig
@@ -67,6 +68,7 @@ class TrainingContext:
     supply: BatchSupply
     validation: Validation
     stop: StopRequest
+    known_damage: dict[int, int] = field(default_factory=dict)
 
     def is_check_due(self, place: int, schedule: Schedule) -> bool:
         """Returns True if signals and NaN are checked after batch `place` of an epoch.
@@ -115,6 +117,8 @@ def fit(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -
         state.sums, state.seconds, state.elapsed = {}, 0.0, clock.now()
         run_folder.close_epoch(state, is_complete)
         yield EpochFinished(epoch=epoch + 1, epochs=schedule.epochs, metrics=without_position(row))
+        for text in _damage_notices(context, epoch):
+            yield Notice(level="warning", text=text)
         for text in find_alarms(state.rows, context.task.collapsed_loss(size), schedule):
             yield Notice(level="warning", text=text)
         # All processes must agree on when the time budget is used up.
@@ -282,6 +286,18 @@ def _diverged(
         f"the pictures of the batch are listed in {names}\n"
         f"Lower --lr or use --precision 32; last good checkpoint: {run_folder.last_checkpoint() or 'none yet'}"
     )
+
+
+def _damage_notices(context: TrainingContext, epoch: int) -> Iterator[str]:
+    """Describes the damaged faces of all processes that were found so far, if there are any new ones."""
+    for number, (origin, damaged) in enumerate(context.supply.damaged()):
+        if len(damaged) > context.known_damage.get(number, 0):
+            context.known_damage[number] = len(damaged)
+            faces = "1 damaged face was" if len(damaged) == 1 else f"{len(damaged):,} damaged faces were"
+            yield (
+                f"epoch {epoch + 1}: {origin}: {faces} replaced by other faces of the same people; "
+                f"the first: {damaged[min(damaged)]}"
+            )
 
 
 class EpochSums:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceclr_cli.core.artifacts import digest_file
-from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
+from faceclr_cli.core.datasets.face_sets import find_face_set
 from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.faces.face_folder import FaceFolder
 
 
 def may_have_moved(now: object, previous: object) -> bool:
@@ -34,13 +35,13 @@ def _may_be_same(now: Path, previous: Path) -> bool:
     if now == previous or not previous.exists():
         return True
     try:
-        if is_face_set(now) and is_face_set(previous):
-            return _names_and_sizes(now) == _names_and_sizes(previous)
+        one, other = find_face_set(now), find_face_set(previous)
+        if one is not None and other is not None:
+            return one.fingerprint == other.fingerprint and _names_and_sizes(one) == _names_and_sizes(other)
         return now.is_file() and previous.is_file() and digest_file(now) == digest_file(previous)
     except (OSError, DataError):
         return False
 
 
-def _names_and_sizes(root: Path) -> tuple[object, Sequence[tuple[str, int]]]:
-    faces = open_face_set(root)
-    return faces.fingerprint, [(path, faces.stamp(place)[0]) for place, path in enumerate(faces.paths)]
+def _names_and_sizes(faces: FaceFolder) -> Sequence[tuple[str, int]]:
+    return [(path, faces.stamp(place)[0]) for place, path in enumerate(faces.paths)]

@@ -32,7 +32,7 @@ COMMANDS: dict[type[TrainConfig], str] = {
 
 # Options that may change when a run is resumed.
 _MAY_DIFFER = frozenset(
-    {"epochs", "out", "resume", "elastic", "time_budget", "checkpoint_every", "keep", "show_views", "compile"}
+    {"epochs", "out", "resume", "elastic", "time_budget", "checkpoint_every", "keep", "show_views", "compile", "pixels"}
 )
 # Options that name files and folders, which may have been moved.
 _PLACES = frozenset({"data", "val", "benchmark", "lfw", "pairs", "triplets"})

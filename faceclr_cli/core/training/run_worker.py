@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +43,11 @@ from faceclr_cli.core.training.training_sets import TrainingSets, decode_listing
 from faceclr_cli.core.training.tuning import learning_rate_scales, select_weights
 from faceclr_cli.core.training.validation import Validation
 from faceclr_cli.core.wording import count
+from faceclr_cli.core.workers.capacity import cores
 from faceclr_cli.core.workers.torchrun import torchrun_place
+
+_MOST_DECODERS = 8
+"""Maximum number of decoding processes for each process of a run. No GPU trains as fast as these decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +143,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
     state = (
         _restore_state(job, origin, task, optimizer, reporter) if is_resuming(job.config, job.out) else TrainingState()
     )
+    supply = BatchSupply(faces, fabric.device, _decoders(fabric))
     context = TrainingContext(
         config=job.config,
         fabric=fabric,
@@ -145,7 +151,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         module=module,
         optimizer=optimizer,
         faces=faces,
-        supply=BatchSupply(faces, fabric.device),
+        supply=supply,
         validation=Validation(sets),
         stop=stop,
     )
@@ -167,8 +173,15 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         outcome: RunOutcome = fabric.broadcast(_train(context, state, run_folder, reporter))
         return outcome
     finally:
+        supply.close()
         if run_folder.history is not None:
             run_folder.history.close()
+
+
+def _decoders(fabric: Fabric) -> int:
+    """Returns the number of processes that decode faces for this process of the run."""
+    here = min(fabric.world_size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, min(_MOST_DECODERS, cores() // here))
 
 
 def share_sets(job: TrainingJob) -> TrainingSets:
@@ -182,7 +195,7 @@ def share_sets(job: TrainingJob) -> TrainingSets:
     sets, place = job.sets, torchrun_place()
     if sets is None and (place is None or place.local_rank == 0):
         listing = list_faces(job.config, job.data, job.val)
-        sets = open_sets(job.config, decode_listing(listing, Silent()), job.data, job.val, Silent())
+        sets = open_sets(job.config, decode_listing(listing, job.config.pixels, Silent()), job.data, job.val, Silent())
     if place is not None and place.world > 1:
         machine, _ = dist.new_subgroups(place.local_world)
         box = [sets]

@@ -159,7 +159,7 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
     from faceclr_cli.core.training.run_worker import initial_network
     from faceclr_cli.core.training.task_registry import build_task
 
-    config, faces = resolved.config, decode_listing(listing, reporter)
+    config, faces = resolved.config, decode_listing(listing, resolved.config.pixels, reporter)
     if resolved.origin is not None:
         resolved.origin.fingerprint.require_same_crops(faces.data.fingerprint, config.init, str(resolved.data[0]))
     if faces.val is not None:

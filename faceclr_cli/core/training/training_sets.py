@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.center import CenterConfig
 from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
-from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
-from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures
+from faceclr_cli.core.configs.train import LabeledConfig, Pixels, TrainConfig
+from faceclr_cli.core.datasets.face_sets import find_face_set, open_face_set
+from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures, remember
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
 from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, read_pairs
 from faceclr_cli.core.datasets.photo_mates import find_photographs
+from faceclr_cli.core.datasets.pixel_choice import open_pixels
 from faceclr_cli.core.embeddings.benchmark_sets import find_benchmark_sets
 from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
@@ -149,7 +150,8 @@ def _list_benchmarks(config: TrainConfig, wanted: Fingerprint) -> Iterator[tuple
     names = set[str]()
     if isinstance(config, LabeledConfig) and config.lfw is not None and config.pairs is not None:
         lfw = config.lfw
-        if not is_face_set(lfw):
+        pictures = find_face_set(lfw)
+        if pictures is None:
             raise DataError(
                 f"--lfw {display_path(lfw)}: not a folder of prepared faces; prepare it like the training faces: "
                 f"faceclr prepare {display_path(lfw)} -o {display_path(lfw.with_name(lfw.name + '-faces'))}"
@@ -157,7 +159,7 @@ def _list_benchmarks(config: TrainConfig, wanted: Fingerprint) -> Iterator[tuple
         pairs = read_pairs(config.pairs)
         names.add(_LFW)
         listed = PairList(name=_LFW, every=config.lfw_every, file=config.pairs, folder=lfw, pairs=pairs)
-        yield listed, open_face_set(lfw)
+        yield listed, pictures
     store = next((path for path in config.benchmark if is_store(path)), None)
     if store is not None:
         raise ConfigError(f"--benchmark {display_path(store)}: a store has no pictures to embed; give the pictures")
@@ -174,16 +176,18 @@ def _list_benchmarks(config: TrainConfig, wanted: Fingerprint) -> Iterator[tuple
         raise ConfigError(f"--best-by {config.benchmark_name}: {text}")
 
 
-def decode_listing(listing: FaceListing, reporter: Reporter) -> OpenFaces:
-    """Decodes the listed folders; folders that are already packed are opened.
+def decode_listing(listing: FaceListing, pixels: Pixels, reporter: Reporter) -> OpenFaces:
+    """Decodes the listed folders, or prepares to decode them in step with training; see `open_pixels`.
 
     Raises:
         DataError: A picture is damaged, or the crops of two folders were prepared differently.
     """
     return OpenFaces(
-        data=_pack_and_join(listing.data, reporter),
-        val=_pack_and_join(listing.val, reporter) if listing.val else None,
-        benchmarks=tuple((listed, _pack_and_join([folder], reporter)) for listed, folder in listing.benchmarks),
+        data=_pack_and_join(listing.data, pixels, reporter),
+        val=_pack_and_join(listing.val, pixels, reporter) if listing.val else None,
+        benchmarks=tuple(
+            (listed, join([(folder.root, open_packed(folder, reporter))])) for listed, folder in listing.benchmarks
+        ),
     )
 
 
@@ -193,11 +197,11 @@ def open_face_folders(folders: Sequence[Path], reporter: Reporter) -> JoinedFace
     Raises:
         DataError: A folder is missing or unreadable, or the crops of two folders were prepared differently.
     """
-    return _pack_and_join([open_face_set(folder) for folder in folders], reporter)
+    return _pack_and_join([open_face_set(folder) for folder in folders], "auto", reporter)
 
 
-def _pack_and_join(folders: Sequence[FaceFolder], reporter: Reporter) -> JoinedFaces:
-    return join([(folder.root, open_packed(folder, reporter)) for folder in folders])
+def _pack_and_join(folders: Sequence[FaceFolder], pixels: Pixels, reporter: Reporter) -> JoinedFaces:
+    return join([(folder.root, open_pixels(folder, pixels, reporter)) for folder in folders])
 
 
 def open_sets(
@@ -218,11 +222,11 @@ def open_sets(
     """
     trained, new_people, known_people = faces.data, faces.val, None
     if new_people is None:
-        kept, held = hold_out(trained, config.hold_out, config.seed)
+        kept, held = remember(hold_out, trained, config.hold_out, config.seed)
         if len(held):
             trained, new_people = trained.take(kept), trained.take(held)
     if isinstance(config, CenterConfig):
-        kept, held = hold_out_pictures(trained, config.hold_out, config.seed)
+        kept, held = remember(hold_out_pictures, trained, config.hold_out, config.seed)
         if len(held):
             # Every person keeps some training pictures, so people and their order do not change.
             labels = trained.labels[held]

@@ -229,7 +229,7 @@ def _sample_photograph() -> Path:
 
 def _cache() -> str:
     """Checks that the cache of packed crops is writable; otherwise each training run packs them again."""
-    from faceclr_cli.core.datasets.packed_faces import CACHE_VARIABLE, cache_folder
+    from faceclr_cli.core.artifacts import CACHE_VARIABLE, cache_folder
 
     try:
         folder = cache_folder()

@@ -21,7 +21,7 @@ from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
 from faceclr_cli.core.faces.face_folder import SPLIT, open_faces
-from faceclr_cli.core.sources.containers import Container, is_container, open_container
+from faceclr_cli.core.sources.containers import Container, each_identity, is_container, open_container
 from faceclr_cli.core.text import display_path
 
 _SAMPLE, _SIZES = 64, 6  # Pictures that are decoded, and sizes that are listed.
@@ -61,7 +61,7 @@ def info(config: InfoConfig, reporter: Reporter) -> InfoResult:
 
 
 def _detect_kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
-    if not path.exists():
+    if not path.exists() and not is_container(path):
         raise DataError(f"{display_path(path)}: no such file or folder")
     if path.is_dir():
         for name, (kind, describe) in _FOLDERS.items():
@@ -79,7 +79,7 @@ def _detect_kind(path: Path) -> tuple[str, Callable[[Path], dict[str, Any]]]:
         return "calibration", _calibration
     raise DataError(
         f"{display_path(path)}: not faces, a split, a run, an encoder, a store, a classifier, groups, a calibration or "
-        "a container of pictures (.rec, .parquet, tar shards)"
+        "a container of pictures (.rec, .parquet, LMDB, tar shards)"
     )
 
 
@@ -102,7 +102,7 @@ def _faces(path: Path) -> dict[str, Any]:
 def _container(path: Path) -> dict[str, Any]:
     container = open_container(path)
     try:
-        counts = Counter(container.identity(place) for place in range(len(container)))
+        counts = Counter(each_identity(container))
         unnamed = counts.pop(None, 0)
         return {
             "pictures": len(container),

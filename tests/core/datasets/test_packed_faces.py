@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import platformdirs
 import pytest
 
 from faceclr_cli.core.artifacts import write_json
@@ -209,7 +210,7 @@ def test_a_user_without_a_home_gets_no_folder_named_tilde(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FACECLR_CACHE", raising=False)
-    monkeypatch.setattr(packed.platformdirs, "user_cache_path", lambda _: Path("~/.cache/faceclr"))
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: Path("~/.cache/faceclr"))
     listener = Listener()
     assert_holds(open_packed(faces, listener), faces)
     assert "FACECLR_CACHE" in listener.notices[0]

@@ -218,3 +218,60 @@ def test_parquet_files_without_pictures_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.parquet").write_bytes(b"PAR1" + bytes(40))
     with pytest.raises(DataError, match=r"b\.parquet: "):
         open_container(tmp_path / "b.parquet")
+
+
+def packed_value(picture: bytes, label: int, *, form: int = 0xC6) -> bytes:
+    """What MessagePack's reference encoder gives for `(picture, label)`."""
+    width = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xDA: 2, 0xDB: 4}[form]
+    number = struct.pack("B", label) if label < 128 else b"\xcd" + struct.pack(">H", label)
+    return bytes([0x92, form]) + len(picture).to_bytes(width, "big") + picture + number
+
+
+def write_database(path: Path, values: dict[bytes, bytes], *, subdir: bool) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    with (
+        lmdb.open(str(path), subdir=subdir, map_size=2**24) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for key, value in values.items():
+            transaction.put(key, value)
+
+
+@pytest.mark.parametrize("subdir", [False, True])
+@pytest.mark.parametrize("form", [0xC4, 0xC5, 0xC6, 0xDA, 0xDB])
+def test_databases_of_hsface_are_read(form: int, subdir: bool, tmp_path: Path) -> None:
+    """The pictures are in the order of their numbers, not of their keys as texts."""
+    pictures = {number: b"picture %d" % number for number in range(12)}
+    values = {b"%d" % number: packed_value(each, 100 * number, form=form) for number, each in pictures.items()}
+    values |= {b"__keys__": b"\x9c", b"__len__": b"\x0c"}
+    write_database(tmp_path / "hsface.lmdb", values, subdir=subdir)
+    assert is_container(tmp_path / "hsface.lmdb")
+    container = open_container(tmp_path / "hsface.lmdb")
+    assert everything(container) == [
+        (f"{100 * number:07d}", f"{100 * number:07d}/{number:08d}.jpg", each) for number, each in pictures.items()
+    ]
+    assert [container.size(n) for n in range(12)] == [len(each) for each in pictures.values()]
+
+
+def test_values_are_what_msgpack_writes() -> None:
+    msgpack = pytest.importorskip("msgpack")
+    for size, form in ((5, 0xC4), (300, 0xC5), (70_000, 0xC6)):
+        for label in (0, 127, 300):
+            assert msgpack.dumps((bytes(size), label)) == packed_value(bytes(size), label, form=form)
+
+
+def test_databases_of_other_things_are_refused(tmp_path: Path) -> None:
+    write_database(tmp_path / "a.lmdb", {b"0": b"\x92\xc4\xff", b"1": b"", b"name": b"x"}, subdir=False)
+    with pytest.raises(DataError, match=r"a\.lmdb: no pictures of the known form in this database"):
+        open_container(tmp_path / "a.lmdb")
+    content = bytearray((tmp_path / "a.lmdb").read_bytes())
+    (tmp_path / "b.lmdb").write_bytes(content[:100])
+    with pytest.raises(DataError, match=r"b\.lmdb: "):
+        open_container(tmp_path / "b.lmdb")
+
+
+def test_values_that_are_cut_are_a_flaw(tmp_path: Path) -> None:
+    whole = packed_value(b"a picture", 3)
+    write_database(tmp_path / "a.lmdb", {b"0": whole, b"1": whole[:-3], b"2": b"\x92\xc6\xff"}, subdir=False)
+    container = open_container(tmp_path / "a.lmdb")
+    assert container.flaw == "2 of 3 values cannot be read" and container.read(0) == b"a picture"

@@ -220,7 +220,7 @@ def test_pictures_are_held_out_without_validation_faces(tmp_path: Path) -> None:
     heard = Heard()
     result = pretrain(faces, tmp_path / "run", heard, epochs=1, hold_out=0.25)
     assert result.metrics["val_knn"] > 0.1
-    text = heard.of(Notice)[0].text
+    text = "\n".join(notice.text for notice in heard.of(Notice))
     assert "on 96 pictures" in text and "validating on 32 held-out pictures" in text
     none = pretrain(faces, tmp_path / "none", epochs=1, hold_out=0.0)
     assert "val_rank" not in none.metrics

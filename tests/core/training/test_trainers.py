@@ -112,7 +112,7 @@ def test_people_are_classified(split: Path, tmp_path: Path) -> None:
     table = rows(run(config, heard).run)
     assert table[-1]["accuracy"] > 0.9
     assert table[-1]["loss"] < 0.5 * table[0]["loss"]
-    opening = heard.of(Notice)[0].text
+    opening = "\n".join(notice.text for notice in heard.of(Notice))
     assert "on 56 pictures of 8 people in batches" in opening
     # One picture of each person, and five people who are not in the training set.
     assert "validating on 28 held-out pictures of 13 people" in opening
@@ -324,7 +324,7 @@ def test_bad_folders_are_reported_before_torch_is_imported(
 
 def test_faces_are_listed_and_decoded_once(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("open_face_set", "open_packed"):
+    for name in ("open_face_set", "open_pixels"):
         original = getattr(sets_module, name)
         monkeypatch.setattr(
             sets_module, name, lambda *given, name=name, original=original: [calls.append(name), original(*given)][1]
@@ -333,8 +333,8 @@ def test_faces_are_listed_and_decoded_once(split: Path, tmp_path: Path, monkeypa
     assert sorted(calls) == [
         "open_face_set",
         "open_face_set",
-        "open_packed",
-        "open_packed",
+        "open_pixels",
+        "open_pixels",
     ]  # Once each for train and val.
 
 

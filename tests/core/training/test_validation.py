@@ -102,7 +102,7 @@ def test_held_out_pictures_of_trained_people_are_recognized(tmp_path: Path) -> N
     config = CenterConfig(data=(split,), out=tmp_path / "run", epochs=8, lr=3e-3, hold_out=0.2, **SMALL)
     heard = Heard()
     result = run(config, heard)
-    assert "on 64 pictures" in heard.of(Notice)[0].text
+    assert "on 64 pictures" in "\n".join(notice.text for notice in heard.of(Notice))
     # Sixteen pictures of eight people; chance is one in eight.
     assert result.metrics["val_top1"] > 0.5
     assert result.metrics["val_top1"] <= result.metrics["val_top3"] <= result.metrics["val_top5"] <= 1

@@ -14,7 +14,7 @@ from faceclr_cli.core.artifacts import atomic_path, exclusive, read_json, stamp,
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
-from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
+from faceclr_cli.core.datasets.face_sets import find_face_set
 from faceclr_cli.core.datasets.splitting.split import summarize_part
 from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
@@ -132,7 +132,7 @@ def write_groups(
             written.
     """
     out, root = config.out or Path(), config.faces or config.source or Path()
-    faces = open_face_set(root) if is_face_set(root) else None
+    faces = find_face_set(root)
     if config.faces is None and root == STANDARD_INPUT:
         root = Path()  # Paths on standard input are relative to the working directory.
     else:
