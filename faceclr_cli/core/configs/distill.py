@@ -27,11 +27,11 @@ class DistillConfig(TrainConfig):
         help="The teacher embeds the same augmented views as the student, instead of each face once; slower per step",
     )
     relation: float = option(
-        1.0,
+        0.0,
         minimum=0.0,
         panel=TEACHER,
         metavar="WEIGHT",
-        help="Weight of the loss on similarities between the faces of a batch; 0 disables it",
+        help="Weight of a second loss, the mean squared error of the similarities between the faces of a batch",
     )
     backbone: str = option(
         "resnet10t", panel=MODEL, metavar="NAME", help="A timm model, nn4_small2, or a network for faces"

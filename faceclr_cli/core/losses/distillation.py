@@ -9,10 +9,12 @@ from faceclr_cli.core.losses.global_batch import all_gather, all_gather_labels
 
 
 class DistillationLoss(nn.Module):
-    """Cosine distance to the teacher's embeddings, and the squared error of the similarities between faces.
+    """Cosine distance to the teacher's embeddings, and the mean squared error of the similarities between faces.
 
     The second term is relational knowledge distillation (Park et al. 2019, arXiv 1904.05068) on cosines: what
-    verification compares are similarities, not directions. It sees the global batch.
+    verification compares are similarities, not directions. It sees the global batch. It is the same for all rotations of
+    the student's embeddings, so a large weight lets the student settle in a space that is rotated against the teacher's,
+    which the first term can hardly turn back.
 
     Args:
         relation: Weight of the second term.
@@ -38,5 +40,5 @@ class DistillationLoss(nn.Module):
         if self.relation:
             similar = student @ all_gather(student).T
             wanted = teacher @ all_gather_labels(teacher).T
-            loss = loss + self.relation * (similar - wanted).square().sum(dim=1).mean()
+            loss = loss + self.relation * (similar - wanted).square().mean()
         return loss, {"teacher_cosine": cosine.detach()}

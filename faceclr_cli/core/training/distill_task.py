@@ -94,7 +94,7 @@ class DistillTask(TaskModule):
         """See `TaskModule.collapsed_loss`. The best single embedding is the mean of the teacher's."""
         some = self.targets[:batch].float()
         similar = some @ some.T
-        return float(1 - some.mean(dim=0).norm() + self.config.relation * (1 - similar).square().sum(dim=1).mean())
+        return float(1 - some.mean(dim=0).norm() + self.config.relation * (1 - similar).square().mean())
 
     @torch.no_grad()
     def measure(self, new_people: ValidationEmbeddings | None, known_people: ValidationEmbeddings | None) -> Row:
