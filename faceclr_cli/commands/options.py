@@ -26,7 +26,7 @@ CONFIG_FILE = Path("faceclr.toml")
 
 AMBIGUOUS = frozenset(
     ("batch_size", "face", "faces", "far", "format", "half", "head", "identities", "margin", "method", "min_images",
-     "min_size", "out", "pairs", "photos", "plot", "precision", "source", "test", "train", "val")
+     "min_size", "out", "pairs", "photos", "plot", "precision", "quality", "source", "test", "train", "val")
 )  # fmt: skip
 """Options whose meaning depends on the command. Only variables that contain the command name set them."""
 

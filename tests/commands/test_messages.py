@@ -53,6 +53,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "core/sources": ("prepare", *READERS),
     "core/sources/lists.py": ("prepare", "embed", "identify", "cluster"),
     "core/embeddings": READERS,
+    "core/embeddings/benchmark_sets.py": ("benchmark",),
+    "core/embeddings/face_templates.py": ("verify", "identify", "benchmark"),
+    "core/embeddings/gallery_rows.py": ("identify",),
+    "core/embeddings/quality_columns.py": ("identify", "cluster"),
     "core/embeddings/embed.py": ("embed",),
     "core/embeddings/previous_rows.py": ("embed",),
     "core/embeddings/row_formats.py": ("embed",),
@@ -73,6 +77,7 @@ SHOWN_ELSEWHERE = {
     ("core/embeddings/face_choice.py", "--face"),
     # The option of an earlier command that is the reason.
     ("core/evaluation/identification/gallery.py", "--flip"),
+    ("core/embeddings/quality_columns.py", "--flip"),
     # Options that only the trainers with labels have.
     ("core/configs/train.py", "--lfw"),
     ("core/configs/train.py", "--pairs"),

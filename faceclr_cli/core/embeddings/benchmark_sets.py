@@ -114,7 +114,7 @@ def _find_in_folder(folder: Path) -> Iterator[BenchmarkSet]:
     else:
         raise DataError(
             f"{display_path(folder)}: contains neither .bin files nor pairs (looked for pairs*.txt, pairs*.csv, "
-            "Protocol); give --pairs FILE"
+            "Protocol); add a list of pairs"
         )
 
 
