@@ -28,6 +28,8 @@ from faceclr_cli.core.events import Reporter, TaskFinished, TaskStarted, track
 from faceclr_cli.core.text import display_path
 
 if TYPE_CHECKING:
+    import onnx
+
     from faceclr_cli.core.encoders.onnx_file import Precision
 
 TIMM_CONFIG = "config.json"
@@ -74,11 +76,13 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     Raises:
         ModelError: There is no encoder, it is damaged, a package is missing, the export fails, or the embeddings
             differ.
-        ConfigError: The output path is a folder.
+        ConfigError: The output path is a folder, or the options ask for 8-bit numbers; see `export_int8`.
         DataError: The file cannot be written.
     """
     from faceclr_cli.core.encoders.graph_copy import find_graph_only
 
+    if config.int8:
+        raise ConfigError("--int8 measures on faces, which export_int8 does")
     imported = find_graph_only(config.run)
     if imported is not None:
         return _export_imported(config, imported)
@@ -109,6 +113,32 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     return ExportResult(
         out=out, bytes=size, crop_size=side, dim=encoder.dim, precision=precision, crops=CROPS, cosine=cosine
     )
+
+
+def trace_source(run: Path, reporter: Reporter) -> tuple[onnx.ModelProto, Description]:
+    """Returns the float32 graph of an encoder, without metadata, and its description.
+
+    Args:
+        run: As for `ExportConfig.run`.
+        reporter: Receives the progress.
+
+    Raises:
+        ModelError: As for `export`.
+    """
+    from faceclr_cli.core.encoders.graph_copy import find_graph_only, read_imported_graph
+
+    imported = find_graph_only(run)
+    if imported is not None:
+        return read_imported_graph(imported), imported
+    _require_exporter()
+    from faceclr_cli.core.encoders.export_graph import ExportedNetwork, trace
+
+    network, description = _load_source(run)
+    side = description.fingerprint.size
+    reporter.report(TaskStarted(task=_TRACING))
+    model = trace(ExportedNetwork(network.eval(), side, half=False), side)
+    reporter.report(TaskFinished(task=_TRACING))
+    return model, description
 
 
 def _export_imported(config: ExportConfig, description: Description) -> ExportResult:

@@ -78,7 +78,7 @@ def trace(network: ExportedNetwork, side: int) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="faceclr-") as folder:
         path = Path(folder) / "graph.onnx"
         try:
-            with _quiet():
+            with silence_library():
                 torch.onnx.export(
                     network.eval(),
                     (example,),
@@ -108,8 +108,8 @@ def trace(network: ExportedNetwork, side: int) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppresses the exporter's warnings, logs and output, which include entire programs if it fails."""
+def silence_library() -> Iterator[None]:
+    """Suppresses the warnings, logs and output of a library; the exporter prints entire programs if it fails."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     sink = io.StringIO()

@@ -39,11 +39,21 @@ def copy_graph(description: Description, out: Path) -> int:
         ModelError: The graph is missing, damaged or of another encoder.
         OSError: The file cannot be written.
     """
+    model = read_imported_graph(description)
+    with atomic_path(out) as temporary:
+        write_onnx(temporary, model, description.content, "float32")
+        return temporary.stat().st_size
+
+
+def read_imported_graph(description: Description) -> onnx.ModelProto:
+    """Reads the graph of an encoder that was imported as one, without its description.
+
+    Raises:
+        ModelError: The graph is missing, damaged or of another encoder.
+    """
     file = read_onnx(description.folder / GRAPH)
-    if not file.matches(description):
+    if not file.matches(description) or file.precision != "float32":
         raise ModelError(f"{display_path(file.path)}: not the graph that {DESCRIPTION} describes; import it again")
     model = onnx.ModelProto.FromString(file.content)
     del model.metadata_props[:]
-    with atomic_path(out) as temporary:
-        write_onnx(temporary, model, description.content, file.precision)
-        return temporary.stat().st_size
+    return model

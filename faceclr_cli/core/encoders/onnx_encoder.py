@@ -32,6 +32,7 @@ _RUNTIME_ERRORS = (
     MemoryError,
 )
 _ONLY_FATAL = 4
+_SUFFIXES = {"float32": "", "float16": "-half", "int8": "-int8"}
 
 
 class OnnxEncoder:
@@ -59,12 +60,12 @@ class OnnxEncoder:
         chunk: int | None = None,
     ) -> None:
         description = folder_description or file.description
-        suffix = "-half" if file.precision == "float16" else ""
-        self.name = folder_description.name + suffix if folder_description else file.path.stem
+        self.name = folder_description.name + _SUFFIXES[file.precision] if folder_description else file.path.stem
         self.dim = description.architecture.embedding_dim
         self.fingerprint = description.fingerprint
         self.digest = file.digest
-        self.calibration = description.calibration
+        # Thresholds of the float encoder do not apply to 8-bit embeddings, so an 8-bit file has its own.
+        self.calibration = (file.description if file.precision == "int8" else description).calibration
         self.card = description.card
         self.trained_on = description.card.people.keys() or None
         self._path = display_path(file.path)

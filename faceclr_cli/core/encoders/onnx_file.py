@@ -21,8 +21,11 @@ INPUT, OUTPUT = "crops", "embeddings"
 LARGEST = 2**31 - 1
 """Maximum size of a file in bytes, the limit of protobuf."""
 
-Precision = Literal["float32", "float16"]
-_PRECISIONS: dict[str, Precision] = {"float32": "float32", "float16": "float16"}
+Precision = Literal["float32", "float16", "int8"]
+_PRECISIONS: dict[str, Precision] = {"float32": "float32", "float16": "float16", "int8": "int8"}
+QUANTIZATION = "quantization"
+"""Field of the description that an 8-bit graph adds: its digest, and what was measured."""
+
 _KEY = "faceclr"
 _SEAL = "faceclr.sha256"
 
@@ -45,10 +48,15 @@ class OnnxFile:
 
     @property
     def digest(self) -> str:
-        """Digest of the trained weights for float32; another digest for float16, whose embeddings are rounded."""
+        """Digest of the trained weights for float32; another for float16 and int8, whose embeddings are rounded.
+
+        That of int8 depends on the faces that the graph was quantized with, as its embeddings do.
+        """
         trained = self.description.digest
         if self.precision == "float32":
             return trained
+        if self.precision == "int8":
+            return rounded_digest(trained, f"int8 {self.description.content[QUANTIZATION]['sha256']}")
         return rounded_digest(trained, self.precision)
 
     def matches(self, description: Description) -> bool:
@@ -129,6 +137,8 @@ def read_onnx(path: Path) -> OnnxFile:
             parse_description(said, display_path(path), path.parent),
             _PRECISIONS[said["precision"]],
         )
+        if precision == "int8":
+            str(said[QUANTIZATION]["sha256"])
     except (DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(
             f"{display_path(path)}: does not describe an encoder ({type(error).__name__}: {error})"

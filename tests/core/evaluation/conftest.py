@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from faceclr_cli.core.embeddings.store import Store
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from tests.core.evaluation.importing.foreign_files import Trained, train
 
 
 def _crowd(people: int, pictures: int, noise: float, dim: int = 16) -> Store:
@@ -40,3 +42,13 @@ def _crowd(people: int, pictures: int, noise: float, dim: int = 16) -> Store:
 def crowd() -> Callable[..., Store]:
     """Makes a store of `people` with `pictures` each, scattered by `noise`: `crowd(people, pictures, noise[, dim])`."""
     return _crowd
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A small encoder of drawn people, with their crops."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    made = train(tmp_path_factory.mktemp("drawn"))
+    torch.set_num_threads(threads)
+    return made

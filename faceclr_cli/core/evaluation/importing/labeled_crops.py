@@ -13,18 +13,13 @@ from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
 from faceclr_cli.core.embeddings.loaded_pictures import FailedPicture
 from faceclr_cli.core.errors import ConfigError, DataError
+from faceclr_cli.core.evaluation.calibration.face_order import FEWEST_PEOPLE, order_by_person
 from faceclr_cli.core.events import Reporter, track
 from faceclr_cli.core.faces.crop import default_fingerprint, fingerprint_for_foreign_crops
 from faceclr_cli.core.faces.face_folder import is_face_folder, open_faces
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.text import display_path
-
-FEWEST_PEOPLE = 10
-"""People with two faces that a measurement needs."""
-
-_AT_A_TIME = 4
-"""Faces of a person that are added at a time, so that the first faces are of many people."""
 
 _AHEAD = 64
 _SAMPLE = 16
@@ -130,7 +125,7 @@ def open_labeled_crops(
     else:
         wanted = default_fingerprint(side)
     listing = list_pictures(EmbedConfig(faces=folder), folder, wanted, reporter)
-    photos, labels = _in_order(list(listing.photos), seed)
+    photos, labels = order_by_person(list(listing.photos), seed)
     if len(np.unique(labels)) < FEWEST_PEOPLE:
         raise DataError(
             f"{name}: has {len(np.unique(labels))} people with two pictures; measuring needs {FEWEST_PEOPLE} or more"
@@ -141,23 +136,6 @@ def open_labeled_crops(
     return LabeledCrops(
         photos=photos, labels=labels, crops=crops, side=side, origin=display_path(folder.resolve().name)
     )
-
-
-def _in_order(photos: list[Photo], seed: int) -> tuple[list[Photo], NDArray[np.int64]]:
-    """Returns the pictures of people who have two or more: a few of each person, then more of each."""
-    by_person = defaultdict[str, list[Photo]](list)
-    for photo in photos:
-        if photo.identity is not None:
-            by_person[photo.identity].append(photo)
-    people = sorted(name for name, own in by_person.items() if len(own) > 1)
-    generator = np.random.default_rng(seed)
-    ranked = list[tuple[int, int, Photo]]()
-    for place, number in enumerate(generator.permutation(len(people)).tolist()):
-        own = by_person[people[number]]
-        order = generator.permutation(len(own)).tolist()
-        ranked += [(rank // _AT_A_TIME, place, own[each]) for rank, each in enumerate(order)]
-    ranked.sort(key=lambda entry: entry[:2])
-    return [photo for _, _, photo in ranked], np.array([place for _, place, _ in ranked], np.int64)
 
 
 def _are_crops(photos: list[Photo], side: int) -> bool:
