@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
 from faceclr_cli.core.encoders.checkpoints.mobilefacenet_names import (
@@ -63,6 +63,11 @@ def recognize(weights: Weights) -> Recognized | None:
 
 def _shape(weights: Weights, name: str) -> tuple[int, ...]:
     return tuple(weights[name].shape) if name in weights else ()
+
+
+def _pooled_architecture(backbone: str, layer: tuple[int, ...], size: int) -> Architecture:
+    """Returns the architecture whose embedding layer, of this shape, takes averaged features."""
+    return Architecture(backbone=backbone, embedding_dim=_dim(layer), image_size=size, pool="mean")
 
 
 def _size(features: tuple[int, ...], channels: int, halvings: int) -> int:
@@ -224,12 +229,7 @@ _FACENET_STEM = ("conv2d_1a", "conv2d_2a", "conv2d_2b", "", "conv2d_3b", "conv2d
 def _read_inception(weights: Weights) -> Recognized:
     return Recognized(
         source="facenet-pytorch",
-        architecture=Architecture(
-            backbone="inception_resnet_v1",
-            embedding_dim=_dim(_shape(weights, "last_linear.weight")),
-            image_size=160,
-            pool="mean",
-        ),
+        architecture=_pooled_architecture("inception_resnet_v1", _shape(weights, "last_linear.weight"), 160),
         key_map=_inception_key,
         weights=weights,
         normalization=_DIVIDED_BY_128,
@@ -263,11 +263,8 @@ _OPENFACE_BLOCKS = {
 def _read_openface(weights: Weights) -> Recognized:
     return Recognized(
         source="OpenFacePytorch",
-        architecture=Architecture(
-            backbone="nn4_small2",
-            embedding_dim=_dim(_shape(weights, "layer25.weight")),
-            image_size=96,
-            pool="mean",
+        architecture=replace(
+            _pooled_architecture("nn4_small2", _shape(weights, "layer25.weight"), 96),
             backbone_args=(("pooling", "openface"),),
             head="linear",
         ),

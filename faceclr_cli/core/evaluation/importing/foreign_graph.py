@@ -102,18 +102,7 @@ class GraphRunner:
         self._session = open_session(graph.model.SerializeToString(), self._path)
 
     def embed(self, crops: NDArray[np.uint8], normalization: InputNormalization) -> NDArray[np.float32]:
-        """Embeds crops, normalized by NumPy.
-
-        Args:
-            crops: RGB, 0-255. Shape: (N, side, side, 3).
-            normalization: The pixels that the network takes.
-
-        Returns:
-            L2-normalized embeddings. Shape: (N, dim).
-
-        Raises:
-            ModelError: The graph fails.
-        """
+        """Embeds crops, normalized by NumPy; see `ForeignModel.embed`."""
         graph, step = self._graph, _BATCH if self._graph.batched else 1
         parts = [np.empty((0, graph.dim), np.float32)]
         for start in range(0, len(crops), step):

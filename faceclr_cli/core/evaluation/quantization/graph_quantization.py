@@ -31,8 +31,10 @@ def quantize_graph(model: onnx.ModelProto, batches: Iterable[NDArray[np.uint8]])
         batches: Crops whose values determine the scales. Shape of each: (batch_size, side, side, 3).
 
     Raises:
-        ModelError: ONNX Runtime cannot quantize the graph, or it has no layer to quantize.
+        ModelError: ONNX Runtime cannot quantize the graph, it has no layer to quantize, or it is quantized already.
     """
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+        raise ModelError("its graph is quantized already")
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

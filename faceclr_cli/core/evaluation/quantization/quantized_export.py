@@ -117,7 +117,7 @@ def export_int8(config: ExportConfig, reporter: Reporter) -> Int8ExportResult:
             OnnxEncoder(read_onnx(temporary)).embed(faces.crops[:1])
             size = temporary.stat().st_size
     except ModelError as error:
-        raise ModelError(f"{name}: not exported: {error}") from error
+        raise ModelError(f"{name}: not exported: {str(error).removeprefix(f'{name}: ')}") from error
     except ValueError as error:
         raise DataError(f"{origin}: {error}") from error
     except OSError as error:

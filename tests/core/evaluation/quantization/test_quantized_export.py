@@ -129,6 +129,14 @@ def test_foreign_graphs_of_every_form_are_quantized(form: dict[str, Any], traine
     assert np.sum(rows * trained.embed(trained.crops[:9]), axis=1).min() > 0.95
 
 
+def test_a_graph_that_is_quantized_already_is_refused(desk: Path, trained: Trained, tmp_path: Path) -> None:
+    source = desk / "ours" / "encoder-int8.onnx"
+    import_encoder(ImportConfig(source=str(source), out=tmp_path / "again", color="rgb"), Silent())
+    with pytest.raises(ModelError, match=r"again: not exported: its graph is quantized already"):
+        export_int8(ExportConfig(run=tmp_path / "again", int8=True, faces=trained.faces), Silent())
+    assert not (tmp_path / "again" / "encoder-int8.onnx").exists()
+
+
 def rounded_to(bits: int, model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with the weights of its layers rounded to so few bits that it is hardly the same encoder."""
     made = onnx.ModelProto()
