@@ -65,6 +65,8 @@ from .evaluation.mapping.tsne import MapResult as MapResult
 from .evaluation.mapping.tsne import tsne as tsne
 from .evaluation.probing.linear_eval import LinearEvalResult as LinearEvalResult
 from .evaluation.probing.linear_eval import linear_eval as linear_eval
+from .evaluation.quantization.quantized_export import Int8ExportResult as Int8ExportResult
+from .evaluation.quantization.quantized_export import export_int8 as export_int8
 from .evaluation.verification.all_pairs_protocol import AllPairsResult as AllPairsResult
 from .evaluation.verification.pair_verdicts import PairVerdict as PairVerdict
 from .evaluation.verification.pair_verdicts import verdicts as verdicts

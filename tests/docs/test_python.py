@@ -58,7 +58,7 @@ def test_every_function_is_called_in_an_example() -> None:
     for name in core.__all__:
         if isinstance(value := getattr(core, name), FunctionType):
             shown = ">>> " in (value.__doc__ or "") or any(f"{name}(" in line for line in examples)
-            assert shown or name in ("export", "import_encoder"), name
+            assert shown or name in ("export", "export_int8", "import_encoder"), name
 
 
 def test_the_script_of_the_page_has_configs_that_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:

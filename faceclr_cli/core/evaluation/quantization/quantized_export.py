@@ -111,7 +111,7 @@ def export_int8(config: ExportConfig, reporter: Reporter) -> Int8ExportResult:
         _require_small_loss(report)
         speed = compare_speed(before, after, faces.crops, reporter)
         content |= {"calibration": calibration.to_json()}
-        content[QUANTIZATION] |= {"faces": origin, "scaling_faces": len(faces.scaling), **report.to_json()}
+        content[QUANTIZATION] |= {"source": origin, "scaling_faces": len(faces.scaling), **report.to_json()}
         with atomic_path(out) as temporary:
             write_onnx(temporary, made, content, "int8")
             OnnxEncoder(read_onnx(temporary)).embed(faces.crops[:1])

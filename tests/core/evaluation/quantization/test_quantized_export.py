@@ -96,6 +96,9 @@ def test_the_report_is_what_both_files_give_on_faces_of_other_people(desk: Path,
     assert after.calibration is not None
     assert [point.threshold for point in after.calibration.points] == [rate["threshold"] for rate in report["rates"]]
     assert said["calibration"] == after.calibration.to_json()
+    stored = read_onnx(folder / "encoder-int8.onnx").description.content["quantization"]
+    assert report.items() <= stored.items()
+    assert (stored["source"], stored["scaling_faces"]) == ("faces", said["scaling_faces"])
 
 
 def test_it_is_another_encoder_with_thresholds_of_its_own(desk: Path) -> None:
