@@ -34,13 +34,13 @@ def run(config: ExportConfig, console: Console) -> None:
 
 def _show_quantized(result: Int8ExportResult, console: Console) -> None:
     report = result.report
-    speed = ", ".join(f"{each.ratio:.2f} times at a batch size of {each.batch_size}" for each in result.speed)
+    speed = " and ".join(f"{each.ratio:.2f} times at a batch size of {each.batch_size}" for each in result.speed)
     rows = {
         "graph": f"crops of {result.crop_size} x {result.crop_size} pixels to {result.dim} dimensions, int8",
         "quantized": f"with {result.scaling_faces:,} faces",
         "measured": f"{report.faces:,} faces of {report.people:,} other people",
         "cosine": f"to float32 {report.cosine:.4f} on average, {report.least_cosine:.4f} at least",
-        "speed": f"that of float32 {speed}",
+        "speed": f"compared with float32, {speed}",
         "written to": f"{result.out} ({result.bytes / 1e6:.1f} MB, float32 {result.bytes_before / 1e6:.1f} MB)",
     }
     columns = ("FAR", "TAR float32", "TAR int8", "threshold float32", "threshold int8")

@@ -209,7 +209,7 @@ def _exported(path: Path) -> dict[str, Any]:
     from faceclr_cli.core.encoders.onnx_file import read_onnx
 
     file = read_onnx(path)
-    return _describe_encoder(file.description) | {"precision": file.precision}
+    return _describe_encoder(file.description) | {"precision": file.precision, "digest": file.digest}
 
 
 def _describe_encoder(description: Description) -> dict[str, Any]:

@@ -223,5 +223,5 @@ def _warn_of_speed(speed: Sequence[SpeedRatio], reporter: Reporter) -> None:
     slow = [each for each in speed if each.ratio < LEAST_RATIO]
     if slow:
         ratios = " and ".join(f"{each.ratio:.2f} times at a batch size of {each.batch_size}" for each in slow)
-        text = f"8-bit numbers are not faster on this processor: the speed is {ratios} that of float32"
+        text = f"8-bit numbers are not clearly faster than float32 on this machine: {ratios}"
         reporter.report(Notice(text=text, level="warning"))
