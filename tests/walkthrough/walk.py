@@ -56,6 +56,7 @@ LEFT_OUT = {
     r"^pip uninstall": "would change the environment of the walk",
     r"--landmarks points.csv": "there is no other detector; tests/core/preparing has its points",
     r"^faceclr demo$": "CI runs it by itself",
+    r" --int8 ": "an encoder of a minute's training may lose too much; tests/core/evaluation/quantization has another",
     r"^sqlite3 ": "is not on every machine; tests read the ledger",
     r"--cluster tcp://": "there is no cluster; tests/distributed has one",
 }
