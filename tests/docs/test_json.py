@@ -10,24 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
 
-from docs.json_page import PARTS, command_of, commands, schemas
+from docs.json_page import PARTS, command_of, commands
 from faceclr_cli.commands import progress
 from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.upkeep import doctor
 from tests.core.evaluation.importing.foreign_files import untrained, write_model
+from tests.docs.json_schemas import FOUND, VALIDATORS
 from tests.docs.running import Printed, typed
 from tests.drawn_film import Actor, Shot, write_film
-
-FOUND = schemas()
-REGISTRY: Registry[Any] = Registry().with_resources(
-    (f"{name}.json", Resource.from_contents(schema)) for name, schema in FOUND.items()
-)
-VALIDATORS = {name: Draft202012Validator(schema, registry=REGISTRY) for name, schema in FOUND.items()}
 
 
 @dataclass(frozen=True)
@@ -121,7 +114,7 @@ ABSENT_IN_SOME = {
     "embed-rows": {"sharpness", "eye_distance", "frontality", "stability"},
 }
 """Fields that other command lines print a schema's document without."""
-SEEN_ELSEWHERE = {"demo", "doctor", "events"}
+SEEN_ELSEWHERE = {"demo", "doctor", "events", "export-int8"}
 WITHOUT_JSON: dict[str, str] = {}
 """Commands that print none, and why: there are no such."""
 

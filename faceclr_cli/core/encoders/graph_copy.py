@@ -54,6 +54,6 @@ def read_imported_graph(description: Description) -> onnx.ModelProto:
     file = read_onnx(description.folder / GRAPH)
     if not file.matches(description) or file.precision != "float32":
         raise ModelError(f"{display_path(file.path)}: not the graph that {DESCRIPTION} describes; import it again")
-    model = onnx.ModelProto.FromString(file.content)
+    model: onnx.ModelProto = onnx.ModelProto.FromString(file.content)
     del model.metadata_props[:]
     return model

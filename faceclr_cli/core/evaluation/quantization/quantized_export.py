@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.export import ExportConfig
-from faceclr_cli.core.embeddings.crop_source import FailedPicture, Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open_source
+from faceclr_cli.core.embeddings.loaded_pictures import FailedPicture
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.description import GRAPH, Description
 from faceclr_cli.core.encoders.export import trace_source

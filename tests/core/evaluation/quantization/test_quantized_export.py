@@ -25,6 +25,7 @@ from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.metrics.roc import every_pair, tar_at_far
 from faceclr_cli.core.upkeep.info import info
 from tests.core.evaluation.importing.foreign_files import EACH, PEOPLE, Trained, write_model
+from tests.docs.json_schemas import VALIDATORS
 
 
 class Listening:
@@ -51,6 +52,7 @@ def desk(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     line = ["export", str(folder / "ours"), "--int8", "--faces", str(trained.faces), "--json"]
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 0, done.stderr
+    VALIDATORS["export-int8"].validate(json.loads(done.stdout))
     (folder / "said.json").write_text(done.stdout)
     return folder
 
