@@ -114,8 +114,12 @@ def compose_group_rates(panels: Sequence[GroupPanels]) -> Figure:
 
 
 def _foot(panels: GroupPanels) -> float:
-    """Inches below the axes: the names of more than two groups are upright below the heat map."""
-    return _FOOT if len(panels.groups) <= 2 else max(_FOOT, 0.35 + _width(panels))
+    """Inches below the axes: names that do not fit side by side are upright below the heat map."""
+    return max(_FOOT, 0.35 + _width(panels)) if _is_upright(panels) else _FOOT
+
+
+def _is_upright(panels: GroupPanels) -> bool:
+    return len(panels.groups) > 2 or _width(panels) > _side(panels) / len(panels.groups)
 
 
 def _side(panels: GroupPanels) -> float:
@@ -194,9 +198,8 @@ def _heat_map(figure: Figure, panels: GroupPanels, names: Sequence[str], left: f
     norm = LogNorm(vmin=low / 1.5, vmax=max(top, low * 1.01) * 1.1, clip=True)
     image = axes.imshow(np.where(matrix == 0, low / 2, matrix), cmap=SHARE_COLORS, norm=norm, interpolation="nearest")
     axes.set_yticks(range(len(names)), names, size=_TYPE, color=INK, parse_math=False)
-    axes.set_xticks(
-        range(len(names)), names, size=_TYPE, color=INK, rotation=90 if len(names) > 2 else 0, parse_math=False
-    )
+    rotation = 90 if _is_upright(panels) else 0
+    axes.set_xticks(range(len(names)), names, size=_TYPE, color=INK, rotation=rotation, parse_math=False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_color(_RULE)
@@ -204,14 +207,21 @@ def _heat_map(figure: Figure, panels: GroupPanels, names: Sequence[str], left: f
     if len(names) <= _NUMBERED:
         for row, column in np.argwhere(~np.isnan(matrix)):
             dark = norm(matrix[row, column] or low / 2) >= 0.5
-            axes.text(column, row, f"{matrix[row, column]:.1g}", **_note(PAPER if dark else INK, "center"))
+            text = _cell_text(matrix[row, column], side / len(names))
+            axes.text(column, row, text, **_note(PAPER if dark else INK, "center"))
     scale = figure.add_axes(((left + side + 0.15) / width, bottom, _BAR / width, high))
     ends = sorted({low, float(np.sqrt(low * top)), top})
     bar = figure.colorbar(image, cax=scale, ticks=ends)
     bar.outline.set(visible=False)
     scale.minorticks_off()
-    scale.set_yticklabels([f"{end:.1g}" for end in ends], size=_TYPE, color=QUIET)
+    scale.set_yticklabels([f"{end:.2g}" for end in ends], size=_TYPE, color=QUIET)
     scale.tick_params(length=0)
+
+
+def _cell_text(rate: float, width: float) -> str:
+    """Formats a rate with two significant digits, or with one if a cell of this width in inches has no room for two."""
+    text = f"{rate:.2g}"
+    return text if text_width(text, _TYPE - 1) < 0.9 * width else f"{rate:.1g}"
 
 
 def _note(color: str = QUIET, across: str = "left") -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_the_heat_map_has_the_rates_of_pairs_of_groups() -> None:
     heat = compose(PANELS).axes[2]
     shown = {(round(text.get_position()[1]), round(text.get_position()[0])): text.get_text() for text in heat.texts}
     expected = {
-        (row, column): f"{rate:.1g}"
+        (row, column): f"{rate:.2g}"
         for row, rates in enumerate(PANELS.cross_fmr)
         for column, rate in enumerate(rates)
         if rate is not None
@@ -62,6 +62,25 @@ def test_the_heat_map_has_the_rates_of_pairs_of_groups() -> None:
     assert shown == expected
     colors = np.ma.getdata(heat.images[0].to_rgba(heat.images[0].get_array())).mean(axis=2)
     assert colors[0, 0] < colors[0, 1] < colors[1, 2] < colors[1, 1]  # The higher, the darker.
+
+
+def test_numbers_are_exact_to_two_digits_where_there_is_room() -> None:
+    close = ((0.125, 0.098), (0.098, 0.073))
+    *_, heat, scale = compose(replace(PANELS, groups=("a", "b"), cross_fmr=close)).axes
+    assert [text.get_text() for text in heat.texts] == ["0.12", "0.098", "0.098", "0.073"]
+    assert [label.get_text() for label in scale.get_yticklabels()] == ["0.073", "0.096", "0.12"]
+    many = compose(replace(PANELS, groups=tuple("abcdefgh"), cross_fmr=((0.00123,) * 8,) * 8)).axes[2]
+    assert {text.get_text() for text in many.texts} == {"0.001"}
+
+
+def test_two_long_names_below_the_heat_map_do_not_overlap() -> None:
+    names = ("sixty years and older", "twenty to thirty-nine")
+    figure = compose(replace(PANELS, groups=names, cross_fmr=((0.1, 0.2), (0.2, 0.3))))
+    figure.canvas.draw()
+    one, other = (label.get_window_extent() for label in figure.axes[2].get_xticklabels())
+    assert one.x1 < other.x0
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
 def test_several_reports_are_below_each_other_and_no_text_leaves_the_picture(tmp_path: Path) -> None:

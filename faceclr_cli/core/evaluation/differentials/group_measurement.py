@@ -85,6 +85,7 @@ def measure_groups_of_pairs(
     far, threshold, reports = None, request.threshold, []
     try:
         if threshold is None:
+            _require_measurable(request.far, int((~genuine).sum()), origin)
             far = request.far or _usual_far([_pairs_within(column, rows[:, ~genuine]) for column in columns])
             threshold = tar_at_far(values, genuine, far).threshold
         for column in columns:
@@ -145,6 +146,8 @@ def measure_groups_of_faces(
     far, threshold, reports = None, request.threshold, []
     if threshold is None:
         within = [_all_pairs_within(column, people) for column in columns]
+        sizes = np.bincount(people).astype(np.int64)
+        _require_measurable(request.far, int(sizes.sum() ** 2 - (sizes**2).sum()) // 2, origin)
         far = request.far or _usual_far(within, thresholds, origin)
         threshold = thresholds[far]
     for column in columns:
@@ -213,9 +216,22 @@ def _assign(
     for column in columns:
         without = int((column.numbers < 0).sum())
         if without:
-            text = f"{origin}: {without:,} of {len(paths):,} pictures have no {column.attribute} in {groups.origin}"
-            reporter.report(Notice(text=f"{text} and are in no group", level="warning"))
+            text = (
+                f"{origin}: {without:,} of {len(paths):,} pictures have no value of {column.attribute} in "
+                f"{groups.origin} and are in no group"
+            )
+            reporter.report(Notice(text=text, level="warning"))
     return columns
+
+
+def _require_measurable(far: float | None, impostors: int, origin: str) -> None:
+    """Raises a DataError if a rate that was asked for is below that of a single impostor pair."""
+    # 1000 * 1e-3 is 1, but not all such products are.
+    if far is not None and far * impostors < 1 - 1e-9:
+        raise DataError(
+            f"{origin}: a FAR of {far:g} needs {1 / far:,.0f} or more impostor pairs, but there are {impostors:,}; "
+            "choose a higher --far"
+        )
 
 
 def _usual_far(within: Sequence[Sequence[int]], fars: Collection[float] = USUAL_GROUP_FARS, origin: str = "") -> float:

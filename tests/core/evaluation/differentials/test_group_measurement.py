@@ -172,7 +172,7 @@ def test_pictures_without_a_group_count_in_no_group(crowd_desk: Path, tmp_path: 
     done = run("verify", "--embeddings", crowd_desk / "faces.h5", "--all-pairs", "--groups", groups, "--json")
     names = read_store(crowd_desk / "faces.h5").identities
     without = sum(name is not None and int(name[7:]) > 40 for name in names)
-    assert f"faces.h5: {without} of {len(names)} pictures have no focus in" in done.stderr
+    assert f"faces.h5: {without} of {len(names)} pictures have no value of focus in" in done.stderr
     report = json.loads(done.stdout)["group_reports"][0]
     assert report["ungrouped"] == without
     assert [group["people"] for group in report["groups"]] == [20, 20]
@@ -190,6 +190,7 @@ def test_groups_that_cannot_be_measured_are_errors_in_one_line(crowd_desk: Path,
         ((*every, "--groups", tmp_path / "none.csv"), 3, "none.csv: cannot be read"),
         ((*every, "--groups", groups, "--groups-plot", plot), 2, "plot.gif: unsupported picture format"),
         ((*every, "--groups-plot", "plot.png"), 2, "--groups-plot: requires --groups FILE"),
+        ((*every, "--groups", groups, "--far", "1e-9"), 3, "faces.h5: a FAR of 1e-09 needs 1,000,000,000 or more"),
         ((*every, "--far", "0.01"), 2, "--far: an evaluation chooses its own thresholds"),
         (("verify", "a.jpg", "b.jpg", "--groups", groups), 2, "--groups: requires --protocol or --embeddings"),
         (("verify", "--protocol", "scores", "--pairs", flat, "--groups", groups), 2, "--groups: requires the names"),
