@@ -69,7 +69,10 @@ def show_faces(config: IdentifyConfig, console: Console) -> int:
             failed += found.reason is not None
             faces += found.reason is None
             known += found.name is not None
-    console.note(f"{count(len(photos), 'photograph')}, {count(faces, 'face')}: {known} known, {faces - known} unknown")
+    subject = f"{count(len(photos), 'photograph')}, {count(faces, 'face')}"
+    if config.template is not None:
+        subject = count(len(photos), "template")
+    console.note(f"{subject}: {known} known, {faces - known} unknown")
     if config.annotate is not None:
         console.note(f"{config.annotate}: {count(len(photos) - failed, 'photograph')} with boxes and names")
     if failed > config.max_bad * len(photos):

@@ -81,7 +81,7 @@ def group_faces(
     known = np.flatnonzero(places >= 0)
     if not len(known):
         raise DataError(
-            f"{origin}: contains none of the {len(places)} pictures of {given.origin}; the first one is "
+            f"{origin}: contains none of the {count(len(places), 'picture')} of {given.origin}; the first one is "
             f"{display_path(given.paths[0])}, the store contains {display_path(rows.paths[0]) if len(rows) else 'none'}"
         )
     owners = np.array(given.templates, np.int64)
@@ -94,6 +94,9 @@ def group_faces(
         reporter.report(Notice(text=text, level="warning"))
     codes: dict[str, int] = {}
     media = np.array([codes.setdefault(medium, len(codes)) for medium in given.media], np.int64)
+    # A line that is listed twice counts once.
+    lines = np.stack([owners[known], media[known], places[known]])
+    known = known[np.sort(np.unique(lines, axis=1, return_index=True)[1])]
     vectors = pool_templates(
         rows.embeddings,
         owners[known],
@@ -110,7 +113,7 @@ def group_faces(
         people=[_person(rows, given, number, own) for number, own in enumerate(members)],
         vectors=vectors,
         rows=members,
-        absent=len(places) - len(known),
+        absent=int((places < 0).sum()),
     )
 
 

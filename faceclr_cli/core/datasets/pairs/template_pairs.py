@@ -19,6 +19,8 @@ from faceclr_cli.core.errors import DataError
 _HEADINGS = frozenset({"template", "tid", "enroll", "verif", "reference", "probe", "a", "b"})
 _BYTES_AT_ONCE = 1 << 22
 _LINES_AT_ONCE = 1 << 16
+_LONGEST_NUMBERS = 1 << 12
+"""Maximum number of bytes of the first line, if it consists of numbers."""
 _SEPARATORS = bytes.maketrans(b",;\t\r\n", b"     ")
 
 Block = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
@@ -63,12 +65,18 @@ class TemplatePairs:
             yield from self._text_blocks()
 
     def _width(self) -> int | None:
-        """Returns the number of columns if the first line consists of numbers, otherwise None."""
-        for line in text_lines(self._file):
-            cells = line.encode("utf-8", "replace").translate(_SEPARATORS).split()
-            if cells:
-                return len(cells) if len(cells) in (2, 3) and all(map(bytes.isdigit, cells)) else None
-        raise DataError(f"{self.origin}: contains no pairs")
+        """Returns the number of columns if the first line consists of numbers, otherwise None.
+
+        Lines that begin with a byte order mark, or end with a carriage return alone, are not such lines.
+        """
+        try:
+            with open(self._file, "rb") as file:
+                while line := file.readline(_LONGEST_NUMBERS):
+                    if cells := line.translate(_SEPARATORS).split():
+                        return len(cells) if len(cells) in (2, 3) and all(map(bytes.isdigit, cells)) else None
+        except OSError as error:
+            raise DataError(f"{self.origin}: cannot be read ({error.strerror})") from error
+        return None
 
     def _number_blocks(self, ids: NDArray[np.int64], width: int) -> Iterator[Block]:
         order = np.argsort(ids)

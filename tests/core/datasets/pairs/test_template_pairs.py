@@ -31,6 +31,8 @@ def expected(names: list[str]) -> list[tuple[int, int, bool]]:
 FORMS = {
     "ijbc_template_pair_label.txt": "".join(f"{a} {b} {same}\n" for a, b, same in ROWS),
     "windows.txt": "".join(f"{a} {b} {same}\r\n" for a, b, same in ROWS),
+    "mac.txt": "".join(f"{a} {b} {same}\r" for a, b, same in ROWS),
+    "byte-order-mark.txt": "\ufeff" + "".join(f"{a} {b} {same}\n" for a, b, same in ROWS),
     "no-last-line-end.csv": "\n".join(f"{a},{b},{same}" for a, b, same in ROWS),
     "empty-lines.tsv": "\n\n".join(f"{a}\t{b}\t{same}" for a, b, same in ROWS) + "\n\n",
     "heading.csv": "template1,template2,same\n" + "".join(f"{a},{b},{same}\n" for a, b, same in ROWS),
@@ -46,6 +48,12 @@ def test_every_form_gives_the_same_pairs(name: str, size: int, tmp_path: Path, m
     pairs = TemplatePairs(write(tmp_path / name, FORMS[name]), NAMES, [None] * 4)
     assert read(pairs) == expected(NAMES)
     assert read(pairs) == expected(NAMES), "they are read as often as needed"
+
+
+def test_utf_16_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "powershell.txt"
+    file.write_bytes("".join(f"{a} {b} {same}\r\n" for a, b, same in ROWS).encode("utf-16"))
+    assert read(TemplatePairs(file, NAMES, [None] * 4)) == expected(NAMES)
 
 
 def test_names_may_be_words_or_numbers_with_zeros(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_each_template_has_one_answer(ijb: IjbSet, method: str) -> None:
     assert done.exit_code == 0, done.output
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     scores, people, gallery = similarities(ijb, method)
+    assert f"{len(people)} templates: " in done.stderr
     assert len(answers) == len(people)
     for answer, row in zip(answers, scores, strict=True):
         best = sorted(range(len(gallery)), key=lambda place: -row[place])[:3]

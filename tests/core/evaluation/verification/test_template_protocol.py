@@ -73,6 +73,14 @@ def test_pooling_media_first_and_weighting_both_matter(ijb: IjbSet) -> None:
     assert figures["mean"] > figures["without media"], "frames of a scene are alike, and count as one medium"
 
 
+def test_a_line_that_is_listed_twice_counts_once(ijb: IjbSet, tmp_path: Path) -> None:
+    lines = ijb.pictures.read_text().splitlines()
+    (tmp_path / "twice.txt").write_text("\n".join([*lines, *lines[::3]]))
+    for method in ("mean", "quality", "max"):
+        twice = measure(ijb, method, "--pairs", ijb.pairs, "--template-list", tmp_path / "twice.txt")
+        assert twice == measure(ijb, method)
+
+
 def test_all_pairs_with_people_are_the_listed_pairs(ijb: IjbSet) -> None:
     people = ijb.pictures.parent / "people.csv"
     people.write_text("template,person\n" + "".join(f"{t},p{who}\n" for t, who in ijb.people.items()))
