@@ -15,24 +15,25 @@ def show_plan(plan: PreparePlan, console: Console) -> None:
     """Shows what `faceclr prepare` would do."""
     rows = {
         "photographs": f"{plan.photos}, {plan.people} people (layout: {plan.layout})",
-        "to process": f"{plan.todo}; {plan.finished} are already done",
+        "to process": f"{plan.todo}; already done: {plan.finished}",
     }
     if plan.removed:
-        rows["to remove"] = f"faces of {plan.removed} photographs that no longer exist"
+        rows["to remove"] = f"faces of {count(plan.removed, 'deleted photograph')}"
     rows["output"] = str(plan.out)
     console.show(plan, facts(rows))
 
 
 def show_prepared(result: PrepareResult, console: Console) -> None:
     """Shows the numbers of faces and people, and the reasons for photographs without a crop."""
-    speed = f", {result.photos_per_second:.0f} photographs/s" if (result.photos_per_second or 0) >= 1 else ""
+    noun = "file" if result.tracks else "photograph"
+    speed = f", {result.photos_per_second:.0f} {noun}s/s" if (result.photos_per_second or 0) >= 1 else ""
     tracks = f", {count(result.tracks, 'track')} in films" if result.tracks else ""
     rows = {
-        "faces": f"{result.faces} of {result.photos} photographs, {result.people} people{tracks}",
-        "this run": f"{result.processed} photographs in {result.seconds:.1f} s{speed}",
+        "faces": f"{result.faces} of {count(result.photos, noun)}, {count(result.people, 'person', 'people')}{tracks}",
+        "this run": f"{count(result.processed, noun)} in {result.seconds:.1f} s{speed}",
         "written to": str(result.out),
         "ledger": str(result.ledger),
     }
-    reasons = [(reason, str(count)) for reason, count in result.reasons.items()]
-    parts = [table(("without a crop", "photographs"), reasons)] if reasons else []
+    reasons = [(reason, str(number)) for reason, number in result.reasons.items()]
+    parts = [table(("without a crop", f"{noun}s"), reasons)] if reasons else []
     console.show(result, facts(rows), *parts)

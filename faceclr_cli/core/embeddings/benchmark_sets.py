@@ -27,6 +27,7 @@ from faceclr_cli.core.sources.insightface_bin import InsightfaceBin, picture_nam
 from faceclr_cli.core.sources.layouts import Photo
 from faceclr_cli.core.sources.picture_names import FolderPictures
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.wording import count
 
 _BIN_SIZE = 112
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv")
@@ -144,7 +145,7 @@ def _locate(name: str, source: Path, root: Path, pairs: Sequence[Pair], origin: 
     located, missing = locate_pairs(pairs, FolderPictures(root))
     if all(picture is not None for picture in missing):
         raise DataError(
-            f"{origin}: {display_path(root)} contains none of the {len(pairs)} pairs; the first one names "
+            f"{origin}: {display_path(root)} contains none of the {count(len(pairs), 'pair')}; the first one names "
             f"{display_path(missing[0] or '')}"
         )
     found, absent = list[str](), dict[str, str]()

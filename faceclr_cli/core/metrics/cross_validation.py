@@ -57,7 +57,8 @@ def fold_numbers(same: ArrayLike, folds: int) -> NDArray[np.int64]:
         raise ValueError(f"cross-validation needs 2 or more folds, not {folds}")
     if folds > fewest:
         rare = "genuine" if genuine.sum() == fewest else "impostor"
-        raise ValueError(f"{folds} folds need {folds} or more pairs of each kind, but there are {fewest} {rare} pairs")
+        exist = f"there is 1 {rare} pair" if fewest == 1 else f"there are {fewest} {rare} pairs"
+        raise ValueError(f"{folds} folds need {folds} or more pairs of each kind, but {exist}")
     fold_of = np.empty(len(genuine), np.int64)
     for kind in (genuine, ~genuine):
         for number, members in enumerate(np.array_split(np.flatnonzero(kind), folds)):

@@ -37,7 +37,7 @@ def test_each_kind_of_pair_is_divided_evenly_and_in_order() -> None:
         assert (np.diff(numbers[kind]) >= 0).all()
         sizes = np.bincount(numbers[kind], minlength=7)
         assert sizes.max() - sizes.min() <= 1
-    with pytest.raises(ValueError, match="there are 1"):
+    with pytest.raises(ValueError, match="there is 1 genuine pair"):
         fold_numbers([True, False, False], 2)
 
 

@@ -33,6 +33,7 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 from faceclr_cli.core.metrics.roc import cosine_scores
 from faceclr_cli.core.sources.picture_names import PictureNames
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.wording import count
 
 _TASK = "comparing pairs"
 
@@ -176,7 +177,7 @@ def score_pairs(
     if all(name is not None for name in absent):
         first = rows.paths[0] if len(rows) else "nothing"
         raise DataError(
-            f"{place}: contains none of the {len(pairs)} pairs of {origin}; the first pair names "
+            f"{place}: contains none of the {count(len(pairs), 'pair')} of {origin}; the first pair names "
             f"{absent[0]}, the store contains {first}"
         )
     is_found = np.array([name is None for name in absent])
@@ -231,7 +232,7 @@ def _compare_pairs(
         failed |= {pictures.name_of(name) for name, end in ((pair.a, a), (pair.b, b)) if end.embedding is None}
         reporter.report(TaskAdvanced(task=_TASK, done=before + row + 1))
     if np.isnan(scores).all():
-        raise DataError(f"{origin}: none of the {len(pairs)} pairs could be compared (first: {reasons[0]})")
+        raise DataError(f"{origin}: none of the {count(len(pairs), 'pair')} could be compared (first: {reasons[0]})")
     return ScoredPairs(
         origin=origin,
         pairs=pairs,
