@@ -105,6 +105,8 @@ def identify_film(config: IdentifyConfig, film: Path, reporter: Reporter) -> lis
         raise ConfigError(describe_missing_decoder(film))
     if config.webvtt is not None and config.webvtt.resolve() == film.resolve():
         raise ConfigError("--webvtt: would overwrite the film; choose another path")
+    if config.webvtt is not None and config.webvtt.is_dir():
+        raise ConfigError(f"--webvtt: {display_path(config.webvtt)} is a folder; give the name of a file")
     length = film_length(film)
     encoder, people = load_people(config, reporter)
     found = list(_find_appearances(config, film, length, encoder, people, reporter))

@@ -88,6 +88,15 @@ def test_subtitles_need_a_film_and_a_film_needs_its_decoder(album: Path, monkeyp
         identify_film(config, album / "film.mp4", Silent())
 
 
+def test_a_folder_for_subtitles_is_refused_before_the_film_is_read(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film_identification, "film_length", lambda film: pytest.fail("the film was read"))
+    result = _run(album, "--webvtt", tmp_path)
+    assert result.exit_code == 2
+    assert "is a folder; give the name of a file" in " ".join(result.output.split())
+
+
 def test_a_file_that_is_not_a_film_is_named(album: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no film")
     result = CliRunner().invoke(app, ["identify", str(tmp_path / "text.mp4"), "-g", str(album / "people")])
