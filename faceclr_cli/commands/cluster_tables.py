@@ -50,6 +50,10 @@ def _summary(result: ClusterResult) -> dict[str, str]:
         rows["ignored"] = count(result.ignored, "face")
     if result.threshold is not None:
         rows["threshold"] = f"{result.threshold:.3f}, {result.meaning}"
+    if result.search == "neighbors":
+        rows["compared"] = "groups that nearest neighbors connect"
+    if result.search == "approximate" and result.recall is not None:
+        rows["compared"] = f"groups that nearest neighbors connect; FAISS found {percent(result.recall)} of them"
     if result.scores is not None:
         rows |= _score_rows(result.scores) | {"scored on": f"{count(result.scored, 'face')} of people with names"}
     if result.no_face:

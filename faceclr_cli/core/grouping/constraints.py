@@ -7,8 +7,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
+
+from faceclr_cli.core.grouping.neighbor_graph import symmetric_matrix
 
 Labels = NDArray[np.int64]
 
@@ -65,31 +67,52 @@ class Constraints:
             apart=apart[(apart != UNKNOWN).all(axis=1)].reshape(-1, 2),
         )
 
-    def forbidden(self, blocks: Labels, photographs: Labels) -> NDArray[np.bool_]:
+    def separation(self, blocks: Labels, photographs: Labels) -> Separation:
         """Which blocks may not be joined.
 
         Args:
             blocks: The block of each face, from 0. Shape: (faces,).
             photographs: Index of the photograph of each face. Shape: (faces,).
-
-        Returns:
-            A symmetric matrix, False on its diagonal. Shape: (blocks, blocks).
         """
         count = int(blocks.max(initial=-1)) + 1
         photo = np.unique(photographs, return_inverse=True)[1]
+        # Only photographs with several faces separate any.
+        several = np.flatnonzero(np.bincount(photo, minlength=1)[photo] > 1)
         shows = coo_matrix(
-            (np.ones(len(photo), np.int32), (blocks, photo)), shape=(count, int(photo.max(initial=-1)) + 1)
-        )
-        shows = shows.tocsr()
+            (np.ones(len(several), bool), (blocks[several], photo[several])),
+            shape=(count, int(photo.max(initial=-1)) + 1),
+        ).tocsr()
         shared = (shows @ shows.T).tocoo()
-        matrix = np.zeros((count, count), bool)
-        matrix[shared.row, shared.col] = True
-        person = np.full(count, UNKNOWN, np.int64)
+        left = np.concatenate([shared.row, *blocks[self.apart].T])
+        right = np.concatenate([shared.col, *blocks[self.apart].T[::-1]])
+        different = left != right
+        pairs = symmetric_matrix(left[different], right[different], count)
+        people = np.full(count, UNKNOWN, np.int64)
         known = self.people != UNKNOWN
-        person[blocks[known]] = self.people[known]
-        named = np.flatnonzero(person != UNKNOWN)
-        matrix[np.ix_(named, named)] |= person[named][:, None] != person[named][None, :]
-        left, right = blocks[self.apart].T
-        matrix[left, right] = matrix[right, left] = True
-        np.fill_diagonal(matrix, False)
+        people[blocks[known]] = self.people[known]
+        return Separation(pairs=pairs, people=people)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Separation:
+    """Which blocks may not be joined.
+
+    Attributes:
+        pairs: Blocks that show one photograph or that a cannot-link separates. Symmetric, False on its diagonal.
+            Shape: (blocks, blocks).
+        people: Blocks with different labels are different people; `UNKNOWN` for all others. Shape: (blocks,).
+    """
+
+    pairs: csr_matrix
+    people: Labels
+
+    def between(self, part: slice) -> Self:
+        """The separation of consecutive blocks."""
+        return type(self)(pairs=self.pairs[part, part], people=self.people[part])
+
+    def to_matrix(self) -> NDArray[np.bool_]:
+        """A symmetric matrix, False on its diagonal. Shape: (blocks, blocks)."""
+        matrix = self.pairs.toarray()
+        named = np.flatnonzero(self.people != UNKNOWN)
+        matrix[np.ix_(named, named)] |= self.people[named][:, None] != self.people[named][None, :]
         return matrix

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import HDBSCAN
 
-from faceclr_cli.core.grouping.constraints import Constraints
+from faceclr_cli.core.grouping.constraints import Constraints, Separation
+from faceclr_cli.core.grouping.graph_linkage import link_neighbors
+from faceclr_cli.core.grouping.neighbor_graph import (
+    approximate_neighbors,
+    contract,
+    find_components,
+    find_neighbors,
+    is_search_approximate,
+)
 from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
 from faceclr_cli.core.metrics.normalization import normalize_rows
 
@@ -20,20 +30,44 @@ NONE = -1
 """The label of a face without a group."""
 
 MOST_AT_ONCE = 12_000
-"""Maximum number of connected faces for average linkage. The matrix of their similarities takes about 1.2 GB."""
+"""Maximum number of connected faces for average linkage without a graph. The matrix of their similarities takes about
+1.2 GB."""
 
-_SIMILARITIES_PER_BLOCK = 2**24
 _ROUNDING = 1e-5
 _PASSES = 20
 
 
-class TooManyFacesError(ValueError):
-    """More than `MOST_AT_ONCE` faces are connected."""
+Search = Literal["exact", "neighbors", "approximate"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linkage:
+    """The result of average linkage.
+
+    Attributes:
+        groups: The group of each face, from 0. A face that is similar to no other forms a group of its own.
+            Shape: (faces,).
+        search: Which groups were compared. `exact`: all; `neighbors`: if more than `MOST_AT_ONCE` faces are connected,
+            groups with a face that is among the nearest neighbors of a face of the other; `approximate`: the same, and
+            the neighbors were searched approximately.
+        recall: Share of the neighbors that the approximate search has found, measured on a sample; None for others.
+    """
+
+    groups: Labels
+    search: Search
+    recall: float | None = None
 
 
 def linkage_groups(
     embeddings: Vectors, photographs: Labels, threshold: float, constraints: Constraints | None = None
 ) -> Labels:
+    """Clusters faces as `link_faces` does, and returns the group of each face, from 0. Shape: (faces,)."""
+    return link_faces(embeddings, photographs, threshold, constraints).groups
+
+
+def link_faces(
+    embeddings: Vectors, photographs: Labels, threshold: float, constraints: Constraints | None = None
+) -> Linkage:
     """Clusters faces by average linkage on cosine similarity, with constraints.
 
     Two groups are merged while their mean similarity reaches the threshold, but not if they contain faces of the same
@@ -41,7 +75,8 @@ def linkage_groups(
 
     Linkage runs separately in each connected component of the graph whose edges are pairs above the threshold and
     must-links. The result is the same as for all faces together: the mean of two groups reaches the threshold only if
-    one of their pairs does, so a group never spans two components.
+    one of their pairs does, so a group never spans two components. In components of more than `MOST_AT_ONCE` faces,
+    only groups that nearest neighbors connect are merged.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
@@ -49,43 +84,54 @@ def linkage_groups(
         threshold: Minimum mean similarity of two groups to merge, -1 to 1.
         constraints: What is known about the faces, or None.
 
-    Returns:
-        The group of each face, from 0. A face that is similar to no other forms a group of its own. Shape: (faces,).
-
-    Raises:
-        TooManyFacesError: More than `MOST_AT_ONCE` faces are connected. Faces that a must-link connects count as one.
+    See Also:
+        neighbor_graph.is_search_approximate: When FAISS searches.
     """
     known = Constraints.none(len(embeddings)) if constraints is None else constraints
-    blocks = known.blocks()
-    parts = _find_components(embeddings, threshold - _ROUNDING, blocks)
+    blocks, least = known.blocks(), threshold - _ROUNDING
+    graph, recall = None, None
+    search: Search = "exact"
+    if is_search_approximate(len(embeddings)):
+        neighbors = approximate_neighbors(embeddings, least)
+        graph, recall, search = contract(neighbors.matrix, blocks), neighbors.recall, "approximate"
+        parts = np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    else:
+        parts = find_components(embeddings, least, blocks)
+    # The blocks of a component get consecutive numbers, and so do their faces.
     order = np.argsort(parts, kind="stable")
-    groups, found = np.empty(len(parts), np.int64), 0
-    for members in np.split(order, np.flatnonzero(np.diff(parts[order])) + 1):
-        own_blocks = np.unique(blocks[members], return_inverse=True)[1]
-        count = int(own_blocks.max(initial=-1)) + 1
-        if count > MOST_AT_ONCE:
-            raise TooManyFacesError(f"{count:,} faces are connected")
-        forbidden = known.take(members).forbidden(own_blocks, photographs[members]) if count > 1 else None
-        groups[members] = found + _link_component(embeddings[members], own_blocks, forbidden, threshold)
-        found = int(groups[members].max(initial=found - 1)) + 1
-    return groups
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    blocks, graph = place[blocks], None if graph is None else graph[order][:, order]
+    separation, faces = known.separation(blocks, photographs), np.argsort(blocks, kind="stable")
+    firsts = np.append(0, np.cumsum(np.bincount(blocks, minlength=len(order))))
+    bounds = np.append(np.flatnonzero(np.diff(parts[order], prepend=-1)), len(order))
+    groups = np.arange(len(order))
+    for start in np.flatnonzero(np.diff(bounds) > 1):
+        part = slice(int(bounds[start]), int(bounds[start + 1]))
+        count = part.stop - part.start
+        rows = embeddings[faces[firsts[part.start] : firsts[part.stop]]]
+        sizes, apart = np.diff(firsts[part.start : part.stop + 1]), separation.between(part)
+        if count <= MOST_AT_ONCE:
+            found = _link_all(rows, sizes, apart, threshold)
+        elif graph is not None:
+            found = link_neighbors(rows, sizes, graph[part, part], apart, threshold)
+        else:
+            search = "neighbors"
+            near = contract(find_neighbors(rows, least).matrix, np.repeat(np.arange(count), sizes))
+            found = link_neighbors(rows, sizes, near, apart, threshold)
+        groups[part] = part.start + found
+    return Linkage(groups=np.unique(groups[blocks], return_inverse=True)[1], search=search, recall=recall)
 
 
-def _link_component(
-    embeddings: Vectors, blocks: Labels, forbidden: NDArray[np.bool_] | None, threshold: float
-) -> Labels:
-    if forbidden is None:
-        return np.zeros(len(embeddings), np.int64)
-    sums = np.zeros((len(forbidden), embeddings.shape[1]))
-    np.add.at(sums, blocks, embeddings)
-    sizes = np.bincount(blocks).astype(np.float64)
+def _link_all(rows: Vectors, sizes: Labels, separation: Separation, threshold: float) -> Labels:
+    sums = np.add.reduceat(rows, np.cumsum(sizes) - sizes, axis=0, dtype=np.float64)
     # The product of two sums is the sum of the similarities of all pairs.
     means = sums @ sums.T
     means /= sizes[:, None]
     means /= sizes
-    means[forbidden] = -np.inf
+    means[separation.to_matrix()] = -np.inf
     np.fill_diagonal(means, -np.inf)
-    return _merge_nearest(means, sizes, threshold)[blocks]
+    return _merge_nearest(means, sizes.astype(np.float64), threshold)
 
 
 def _merge_nearest(means: NDArray[np.float64], sizes: NDArray[np.float64], threshold: float) -> Labels:
@@ -133,23 +179,6 @@ def _merge_nearest(means: NDArray[np.float64], sizes: NDArray[np.float64], thres
     while not np.array_equal(merged_into, merged_into[merged_into]):
         merged_into = merged_into[merged_into]
     return np.unique(merged_into, return_inverse=True)[1].astype(np.int64)
-
-
-def _find_components(embeddings: Vectors, threshold: float, blocks: Labels) -> Labels:
-    """Finds the connected components of the graph whose edges are similar pairs, and pairs of the same block.
-
-    The similarities are computed in blocks, so memory grows linearly with the number of faces.
-    """
-    count = len(embeddings)
-    first = np.unique(blocks, return_index=True)[1][blocks]  # The first face of the component of each face.
-    step = max(1, _SIMILARITIES_PER_BLOCK // max(1, count))
-    for start in range(0, count, step):
-        left, right = np.nonzero(embeddings[start : start + step] @ embeddings[start:].T >= threshold)
-        sources, targets = np.concatenate([left + start, np.arange(count)]), np.concatenate([right + start, first])
-        graph = coo_matrix((np.ones(len(sources), bool), (sources, targets)), shape=(count, count))
-        parts = connected_components(graph, directed=False)[1]
-        first = np.unique(parts, return_index=True)[1][parts]
-    return np.unique(first, return_inverse=True)[1].astype(np.int64)
 
 
 def dense_groups(embeddings: Vectors, photographs: Labels, min_size: int) -> tuple[Labels, NDArray[np.float64]]:

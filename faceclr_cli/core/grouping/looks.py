@@ -37,7 +37,10 @@ def join_by_look(
     free = np.setdiff1d(groups, known)
     if not len(owners) or not len(free):
         return groups
-    means = np.stack([embeddings[groups == group].mean(axis=0) for group in free])
+    order = np.argsort(groups, kind="stable")
+    firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    # Every group has a face, and they are numbered from 0.
+    means = np.add.reduceat(embeddings[order], firsts, axis=0)[free] / np.bincount(groups)[free, None]
     pairs: list[tuple[float, int, int]] = []
     step = max(1, _SIMILARITIES_PER_BLOCK // len(looks))
     for start in range(0, len(free), step):

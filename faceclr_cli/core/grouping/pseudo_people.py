@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from faceclr_cli.core.grouping.linkage import (
     NONE,
     Labels,
-    TooManyFacesError,
     Vectors,
     distances_to_groups,
     linkage_groups,
@@ -88,13 +87,10 @@ def find_pseudo_people(embeddings: Vectors, photographs: Labels, shares: Sequenc
     nearest = np.sort(nearest_similarities(embeddings))[::-1]
     for share in shares:
         threshold = float(nearest[max(0, round(share * len(nearest)) - 1)])
-        try:
-            joined, precision = _judge(embeddings, pairs, threshold)
-            if precision is not None and precision < LEAST_PRECISION:
-                continue
-            groups = number_groups(linkage_groups(embeddings, photographs, threshold), _MIN_SIZE)
-        except TooManyFacesError:
+        joined, precision = _judge(embeddings, pairs, threshold)
+        if precision is not None and precision < LEAST_PRECISION:
             continue
+        groups = number_groups(linkage_groups(embeddings, photographs, threshold), _MIN_SIZE)
         if groups.max(initial=NONE) < 1:
             continue
         silhouette = mean_silhouette(embeddings, groups)

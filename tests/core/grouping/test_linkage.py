@@ -7,17 +7,18 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from faceclr_cli.core.grouping import linkage as groups
+from faceclr_cli.core.grouping import linkage, neighbor_graph
 from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.linkage import (
     NONE,
-    TooManyFacesError,
     dense_groups,
     distances_to_groups,
+    link_faces,
     linkage_groups,
     number_groups,
     separate_photo_mates,
 )
+from faceclr_cli.core.metrics.cluster_agreement import cluster_scores
 
 
 def _scattered(people: int, faces: int, noise: float, seed: int = 0, dim: int = 16) -> np.ndarray:
@@ -31,9 +32,16 @@ def _partition(labels: np.ndarray) -> set[frozenset[int]]:
 
 
 def _linked_slowly(
-    rows: np.ndarray, photographs: np.ndarray, threshold: float, known: Constraints | None = None
+    rows: np.ndarray,
+    photographs: np.ndarray,
+    threshold: float,
+    known: Constraints | None = None,
+    edges: np.ndarray | None = None,
 ) -> set[frozenset[int]]:
-    """The definition: join the two groups of the largest mean similarity, as long as it reaches the threshold."""
+    """The definition: join the two groups of the largest mean similarity, as long as it reaches the threshold.
+
+    With a matrix of edges, only groups that one of them connects.
+    """
     similarity = rows.astype(np.float64) @ rows.T.astype(np.float64)
     known = known or Constraints.none(len(rows))
     found, people = _blocks_slowly(known), known.people
@@ -44,6 +52,7 @@ def _linked_slowly(
             not set(photographs[sorted(a)]) & set(photographs[sorted(b)])
             and not any((x in a and y in b) or (x in b and y in a) for x, y in known.apart.tolist())
             and len(named[0] | named[1]) == max(map(len, named))
+            and (edges is None or edges[np.ix_(sorted(a), sorted(b))].any())
         )
 
     while True:
@@ -66,9 +75,7 @@ def _blocks_slowly(known: Constraints) -> list[frozenset[int]]:
     return [frozenset(block) for block in found]
 
 
-@pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.3, 0.6, 0.9])
-@pytest.mark.parametrize("seed", range(3))
-def test_constraints_do_what_their_definition_says(threshold: float, seed: int) -> None:
+def _constrained(seed: int) -> tuple[np.ndarray, np.ndarray, Constraints]:
     rng = np.random.default_rng(100 + seed)
     rows, photographs = _scattered(5, 7, 0.8, seed), rng.integers(0, 20, 35)
     people, together = np.full(35, -1), np.full(35, -1)
@@ -76,11 +83,83 @@ def test_constraints_do_what_their_definition_says(threshold: float, seed: int) 
     # No label connects two people.
     free = np.flatnonzero(people == -1)
     together[rng.permutation(free)[:8]] = np.repeat([0, 3], 4)
-    known = Constraints(people=people, together=together, apart=rng.integers(0, 35, (6, 2)))
+    return rows, photographs, Constraints(people=people, together=together, apart=rng.integers(0, 35, (6, 2)))
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_constraints_do_what_their_definition_says(threshold: float, seed: int) -> None:
+    rows, photographs, known = _constrained(seed)
     found = _partition(linkage_groups(rows, photographs, threshold, known))
     assert found == _linked_slowly(rows, photographs, threshold, known)
     for label in (4, 2, 9):
-        assert any(set(np.flatnonzero(people == label).tolist()) <= group for group in found)
+        assert any(set(np.flatnonzero(known.people == label).tolist()) <= group for group in found)
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_linkage_on_the_graph_of_all_neighbors_is_the_same(
+    threshold: float, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, photographs, known = _constrained(seed)
+    whole = link_faces(rows, photographs, threshold, known)
+    monkeypatch.setattr(linkage, "MOST_AT_ONCE", 1)
+    found = link_faces(rows, photographs, threshold, known)
+    assert _partition(found.groups) == _partition(whole.groups)
+    assert whole.search == "exact"
+    assert found.search == ("neighbors" if threshold < 0.9 else "exact"), "no other face is similar at 0.9"
+
+
+@pytest.mark.parametrize("neighbors", [1, 3, 6])
+@pytest.mark.parametrize("seed", range(4))
+def test_linkage_on_the_graph_of_nearest_neighbors_does_what_its_definition_says(
+    neighbors: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linkage, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(neighbor_graph, "NEIGHBORS", neighbors)
+    rows, photographs, known = _constrained(seed)
+    for threshold in (-0.5, 0.0, 0.3, 0.6):
+        similarity = rows @ rows.T - 3 * np.eye(len(rows))
+        edges = similarity >= np.maximum(np.sort(similarity)[:, -neighbors, None], threshold)
+        found = _partition(linkage_groups(rows, photographs, threshold, known))
+        assert found == _linked_slowly(rows, photographs, threshold, known, edges | edges.T)
+
+
+@pytest.mark.parametrize("most", [1, 12_000])
+def test_linkage_with_the_approximate_search_finds_the_same_groups(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    rows, rng = _scattered(150, 10, 0.5, dim=32), np.random.default_rng(3)
+    shuffled = rng.permutation(len(rows))
+    rows, photographs = rows[shuffled], rng.integers(0, 1000, len(rows))
+    whole = link_faces(rows, photographs, 0.5)
+    monkeypatch.setattr(neighbor_graph, "MOST_EXACT", 1000)
+    monkeypatch.setattr(linkage, "MOST_AT_ONCE", most)
+    found = link_faces(rows, photographs, 0.5)
+    assert (whole.search, whole.recall, found.search) == ("exact", None, "approximate")
+    assert found.recall is not None and found.recall >= 0.98
+    people = (shuffled // 10).tolist()
+    quality, best = cluster_scores(people, found.groups).bcubed.f, cluster_scores(people, whole.groups).bcubed.f
+    assert quality == pytest.approx(best, abs=0.005)
+    for group in _partition(found.groups):
+        assert len(set(photographs[sorted(group)])) == len(group)
+
+
+def test_faces_of_known_people_are_one_group_in_the_approximate_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    rows = _scattered(200, 10, 0.2, dim=32)
+    people = np.full(len(rows), -1)
+    # Two people who do not look alike, and one whose faces the user divided.
+    people[[0, 10]], people[20:25], people[25:30] = 5, 6, 7
+    known = Constraints(people=people, together=np.full(len(rows), -1), apart=np.array([[30, 31]]))
+    monkeypatch.setattr(neighbor_graph, "MOST_EXACT", 100)
+    for most in (1, 12_000):
+        monkeypatch.setattr(linkage, "MOST_AT_ONCE", most)
+        found = linkage_groups(rows, np.arange(len(rows)), 0.6, known)
+        assert found[0] == found[10]
+        assert len(set(found[20:25])) == len(set(found[25:30])) == 1
+        assert found[20] != found[25]
+        assert found[30] != found[31]
+        assert len(set(found[40:50])) == 1
 
 
 def test_a_must_link_joins_two_faces_of_one_photograph_and_overrides_a_cannot_link() -> None:
@@ -102,16 +181,10 @@ def test_linkage_does_what_its_definition_says(threshold: float, seed: int) -> N
 def test_parts_that_are_searched_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, photographs = _scattered(20, 5, 0.6), np.arange(100)
     whole = linkage_groups(rows, photographs, 0.4)
-    monkeypatch.setattr(groups, "_SIMILARITIES_PER_BLOCK", 700)
-    assert np.array_equal(linkage_groups(rows, photographs, 0.4), whole)
-
-
-def test_more_connected_faces_than_fit_are_refused_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "MOST_AT_ONCE", 10)
-    rows, photographs = _scattered(4, 8, 0.1), np.arange(32)
-    assert len(_partition(linkage_groups(rows, photographs, 0.8))) == 4
-    with pytest.raises(TooManyFacesError, match="32 faces are connected"):
-        linkage_groups(rows, photographs, -1)
+    monkeypatch.setattr(neighbor_graph, "_SIMILARITIES_PER_BLOCK", 700)
+    for edges in (1, 50):
+        monkeypatch.setattr(neighbor_graph, "_EDGES_AT_ONCE", edges)
+        assert np.array_equal(linkage_groups(rows, photographs, 0.4), whole)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import silhouette_score
 
 from faceclr_cli.core.grouping import pseudo_people as module
-from faceclr_cli.core.grouping.linkage import TooManyFacesError
 from faceclr_cli.core.grouping.pseudo_people import (
     LEAST_PRECISION,
     PseudoPeople,
@@ -129,20 +128,3 @@ def test_rounds_stop_when_clusters_are_less_distinct_or_smaller() -> None:
     assert should_stop(before, replace(before, share=0.8 * before.share)) == (
         f"fewer faces are in clusters ({0.8 * before.share:.0%}, {before.share:.0%} before)"
     )
-
-
-def test_too_many_connected_faces_are_as_impure_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, _ = people(40, 8, 0.5)
-    link = module.linkage_groups
-
-    def limited(embeddings: Rows, photographs: NDArray[np.int64], threshold: float) -> NDArray[np.int64]:
-        if threshold < limit:
-            raise TooManyFacesError("too many")
-        return link(embeddings, photographs, threshold)
-
-    whole = find_pseudo_people(rows, np.arange(len(rows)), SHARES)
-    assert whole is not None
-    limit = whole.threshold + 1e-6
-    monkeypatch.setattr(module, "linkage_groups", limited)
-    part = find_pseudo_people(rows, np.arange(len(rows)), SHARES)
-    assert part is not None and part.target < whole.target

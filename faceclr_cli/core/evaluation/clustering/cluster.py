@@ -32,8 +32,8 @@ from faceclr_cli.core.evaluation.clustering.review import write_review
 from faceclr_cli.core.evaluation.clustering.review_questions import choose_questions
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.grouping import linkage as grouping
-from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.looks import join_by_look
+from faceclr_cli.core.grouping.neighbor_graph import is_search_approximate, is_search_long
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores, cluster_scores
 from faceclr_cli.core.text import display_path
 
@@ -43,7 +43,7 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
 
     Raises:
         ConfigError: No source was given, the encoder has no threshold and none was given, the output folder exists
-            without groups, or there are too many faces for the method.
+            without groups.
         DataError: The faces or pictures cannot be read, or the output folder cannot be written.
         LockedError: Another run is updating the output folder.
         ModelError, FingerprintError: The encoder does not exist, or does not match the store or the faces.
@@ -100,29 +100,27 @@ def _group_faces(
 ) -> _Grouped:
     rows = found.rows
     gallery = np.empty((0, rows.dim), np.float32) if names.gallery is None else names.gallery.embeddings
-    embeddings = np.concatenate([rows.embeddings, gallery])
+    # A million embeddings are large: they are only copied if it is needed.
+    embeddings = np.concatenate([rows.embeddings, gallery]) if len(gallery) else rows.embeddings
     photographs = np.unique([face.photo for face in described], return_inverse=True)[1]
     # The photographs of the gallery are others, even if the same file is among both.
     photographs = np.concatenate([photographs, len(rows) + np.arange(len(gallery))])
     low = find_low_quality(rows, config.quality_limits, display_path(found.origin))
     # A zero embedding has no similarity to anything, so its face stays single.
     some = np.flatnonzero(embeddings.any(axis=1) & ~np.append(known.removed | low, np.zeros(len(gallery), bool)))
-    reporter.report(Notice(text=f"grouping {len(some):,} faces"))
+    used = embeddings[some] if len(some) < len(embeddings) else embeddings
     labels, probabilities = np.full(len(embeddings), grouping.NONE, np.int64), np.full(len(rows), np.nan)
-    threshold, meaning = None, None
+    threshold, meaning, linked = None, None, None
+    reporter.report(Notice(text=f"grouping {len(some):,} faces{_how(config, len(some))}"))
     if config.method == "hdbscan":
-        labels[some], probabilities[some] = grouping.dense_groups(embeddings[some], photographs[some], config.min_size)
+        labels[some], probabilities[some] = grouping.dense_groups(used, photographs[some], config.min_size)
     else:
         # Each face is compared with all others, so the FAR is limited to one expected false match per face.
         rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=1 / max(1, len(some)))
         threshold, meaning = rule.threshold, rule.meaning
-        try:
-            labels[some] = _link(embeddings[some], photographs[some], threshold, known.constraints.take(some))
-        except grouping.TooManyFacesError as error:
-            raise ConfigError(
-                f"{display_path(found.origin)}: {error} by similarities above {threshold:.3f}, and average linkage is "
-                f"limited to {grouping.MOST_AT_ONCE:,}; use --method hdbscan or a higher --threshold"
-            ) from error
+        constraints = known.constraints.take(some)
+        linked = grouping.link_faces(used, photographs[some], threshold, constraints)
+        labels[some] = join_by_look(used, photographs[some], linked.groups, threshold, constraints)
     numbers, memory = assign_numbers(known, labels, config.min_size)
     distances = grouping.distances_to_groups(rows.embeddings, numbers)
     scored, scores = _scores(rows, numbers)
@@ -134,6 +132,8 @@ def _group_faces(
         method=config.method,
         threshold=threshold,
         meaning=meaning,
+        search=None if linked is None else linked.search,
+        recall=None if linked is None else linked.recall,
         faces=faces,
         groups=_groups(faces),
         scored=scored,
@@ -145,9 +145,13 @@ def _group_faces(
     return _Grouped(result=result, numbers=numbers, memory=memory)
 
 
-def _link(embeddings: NDArray[np.float32], photographs: Labels, threshold: float, known: Constraints) -> Labels:
-    groups = grouping.linkage_groups(embeddings, photographs, threshold, known)
-    return join_by_look(embeddings, photographs, groups, threshold, known)
+def _how(config: ClusterConfig, faces: int) -> str:
+    """How the neighbors of many faces are searched."""
+    if config.method == "agglomerative" and is_search_approximate(faces):
+        return "; their neighbors are searched approximately, with FAISS"
+    if config.method == "agglomerative" and is_search_long(faces):
+        return "; all pairs are compared, which takes long: the extra faceclr[search] searches approximately"
+    return ""
 
 
 def _faces(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faceclr_cli.core.grouping.linkage import Search
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores
 
 
@@ -83,6 +84,8 @@ class ClusterResult:
         method: `agglomerative` or `hdbscan`.
         threshold: Minimum mean similarity within a group; None for HDBSCAN.
         meaning: A description of the threshold; None for HDBSCAN.
+        search: Which groups were compared: `exact`, `neighbors` or `approximate`, as in `Linkage`; None for HDBSCAN.
+        recall: Share of the neighbors that the approximate search has found, measured on a sample; None for others.
         faces: All faces, in the order of the store or the pictures.
         groups: The groups, largest first.
         scored: Number of scored faces: those with a name that are alone in their photograph.
@@ -102,6 +105,8 @@ class ClusterResult:
     method: str
     threshold: float | None
     meaning: str | None
+    search: Search | None
+    recall: float | None
     faces: tuple[GroupedFace, ...]
     groups: tuple[Group, ...]
     scored: int
@@ -127,6 +132,8 @@ class ClusterResult:
             "encoder": self.encoder,
             "method": self.method,
             "threshold": self.threshold,
+            "search": self.search,
+            "recall": self.recall,
             "faces": len(self.faces),
             "singles": self.singles,
             "groups": [group.to_json() for group in self.groups],

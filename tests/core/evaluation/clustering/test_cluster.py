@@ -31,9 +31,9 @@ from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelE
 from faceclr_cli.core.evaluation.clustering.cluster import cluster as run
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult
 from faceclr_cli.core.evaluation.clustering.face_collection import StoredEncoder
-from faceclr_cli.core.events import Silent
+from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, open_faces
-from faceclr_cli.core.grouping import linkage as groups
+from faceclr_cli.core.grouping import linkage, neighbor_graph
 from faceclr_cli.core.sources.layouts import find_photos
 
 Crowd = Callable[..., Store]
@@ -154,11 +154,43 @@ def test_what_cannot_be_read_or_is_not_the_encoders_is_refused(people: Path, tmp
         _cluster(people, face="all")
 
 
-def test_more_faces_than_fit_name_the_way_out(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "MOST_AT_ONCE", 20)
-    with pytest.raises(ConfigError, match=r"30 faces are connected .* --method hdbscan"):
-        _cluster(people, threshold=-1.0)
-    assert len(_cluster(people, method="hdbscan").groups) == 5
+def test_connected_faces_that_do_not_fit_are_grouped_by_their_neighbors(
+    people: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _cluster(people, threshold=0.5)
+    monkeypatch.setattr(linkage, "MOST_AT_ONCE", 4)
+    part = _cluster(people, threshold=0.5)
+    assert (whole.search, part.search) == ("exact", "neighbors")
+    assert part.faces == whole.faces
+    assert part.to_json()["search"] == "neighbors"
+    assert _cluster(people, method="hdbscan").search is None
+
+
+def test_many_faces_are_searched_with_faiss_and_it_says_so(people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    whole = _cluster(people, threshold=0.5)
+    monkeypatch.setattr(neighbor_graph, "MOST_EXACT", 20)
+    found, notices = _heard(people)
+    assert found.faces == whole.faces
+    assert found.search == "approximate" and found.recall is not None and found.recall >= 0.98
+    assert notices == ["grouping 30 faces; their neighbors are searched approximately, with FAISS"]
+    monkeypatch.setattr(neighbor_graph, "find_spec", lambda _: None)
+    found, notices = _heard(people)
+    assert found.faces == whole.faces
+    assert found.search == "exact" and "takes long: the extra faceclr[search]" in notices[0]
+    monkeypatch.undo()
+    assert _heard(people)[1] == ["grouping 30 faces"]
+
+
+def _heard(people: Path) -> tuple[ClusterResult, list[str]]:
+    notices: list[str] = []
+
+    class Listener:
+        def report(self, event: Event) -> None:
+            if isinstance(event, Notice):
+                notices.append(event.text)
+
+    return run(ClusterConfig(source=people, threshold=0.5), Listener()), notices
 
 
 def test_each_group_is_a_folder_of_links(people: Path, crowd: Crowd, tmp_path: Path) -> None:
