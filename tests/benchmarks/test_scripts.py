@@ -27,7 +27,9 @@ RUNS = {
     "backbones.py": "lfw faces -o backbones --budget 1s --seeds 0 --only mobilefacenet --batch-size 4",
     "benchmark.py": "faces --pairs 24 --sets 2 --model pixels --scratch scratch",
     "clean.py": "faces -o cleaning --rates 0.2 --merged 1",
-    "cluster.py": "--faces 40 --dim 8 --rounds 1",
+    "cluster.py": "command --faces 40 --dim 8 --rounds 1",
+    "cluster.py methods": "--faces 300 --dim 8",
+    "cluster.py random": "--faces 400 --dim 8",
     "embed.py": "rate faces --pictures 8 --batch-size 4 --rounds 1",
     "embed.py sface": "faces --photos lfw/images --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
@@ -46,8 +48,8 @@ RUNS = {
     "views.py": "faces --count 3",
 }
 LONG = {
-    "backbones.py", "clean.py", "cluster.py", "embed.py", "embed.py size", "fine_tuning.py", "input_pipeline.py",
-    "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py",
+    "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size", "fine_tuning.py",
+    "input_pipeline.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py",
 }  # fmt: skip
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
