@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,14 +87,15 @@ def whisper(rows: Vectors, threshold: float) -> Labels:
     """Chinese Whispers (Biemann 2006), as dlib does it: a face drawn by lot takes the most frequent label around it."""
     with mock.patch.object(neighbor_graph, "NEIGHBORS", len(rows)):
         graph = find_neighbors(rows, threshold).matrix
-    labels, rng = np.arange(len(rows)), np.random.default_rng(0)
+    # A face is its own neighbor, too.
+    near = [[face, *graph.indices[graph.indptr[face] : graph.indptr[face + 1]].tolist()] for face in range(len(rows))]
+    labels, rng = list(range(len(rows))), np.random.default_rng(0)
     for _ in range(_ITERATIONS):
         for face in rng.integers(len(rows), size=len(rows)).tolist():
-            # A face is its own neighbor, too.
-            near = np.append(graph.indices[graph.indptr[face] : graph.indptr[face + 1]], face)
-            found, counts = np.unique(labels[near], return_counts=True)
-            labels[face] = found[counts.argmax()]
-    return labels
+            counts = Counter([labels[other] for other in near[face]])
+            most = max(counts.values())
+            labels[face] = min(label for label, count in counts.items() if count == most)
+    return np.array(labels)
 
 
 def compare_methods(options: argparse.Namespace) -> None:
@@ -106,11 +108,11 @@ def compare_methods(options: argparse.Namespace) -> None:
     ways: dict[str, Callable[[], Labels]] = {
         "average linkage, all pairs": lambda: link(rows, limit, most_at_once=count, most_exact=count),
         "average linkage, exact neighbors": lambda: link(rows, limit, most_at_once=1, most_exact=count),
-        "HDBSCAN": lambda: dense_groups(rows, np.arange(count), 2)[0],
-        "Chinese Whispers": lambda: whisper(rows, limit),
     }
     if find_spec("faiss") is not None:
         ways["average linkage, FAISS"] = lambda: link(rows, limit, most_at_once=1, most_exact=0)
+    ways["Chinese Whispers"] = lambda: whisper(rows, limit)
+    ways["HDBSCAN"] = lambda: dense_groups(rows, np.arange(count), 2)[0]
     print(f"{count:,} faces of {len(set(people)):,} people, threshold {limit}")
     for name, way in ways.items():
         began, used = time.perf_counter(), time.process_time()
