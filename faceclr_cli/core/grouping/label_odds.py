@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.grouping.linkage import TooManyFacesError, linkage_groups
+from faceclr_cli.core.grouping.linkage import linkage_groups
 from faceclr_cli.core.grouping.person_albums import PersonAlbums, Rows
 from faceclr_cli.core.metrics.probability import Logistic, fit_logistic_counts
 
@@ -245,10 +245,7 @@ def _divide(albums: PersonAlbums, rows: Rows, match: Logistic) -> tuple[Rows, Ro
     """Returns the faces that match the largest group of some faces, and those that match the second largest better."""
     if match.slope <= 0:
         return rows, rows[:0]  # The affinities say nothing.
-    try:
-        groups = linkage_groups(albums.embeddings[rows], np.arange(len(rows)), -match.offset / match.slope)
-    except TooManyFacesError:
-        return rows, rows[:0]
+    groups = linkage_groups(albums.embeddings[rows], np.arange(len(rows)), -match.offset / match.slope)
     sizes = np.bincount(groups, minlength=2)
     one, other = np.argsort(-sizes, kind="stable")[:2]
     if sizes[other] < _FEWEST:
