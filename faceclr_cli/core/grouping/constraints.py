@@ -112,7 +112,7 @@ class Separation:
 
     def to_matrix(self) -> NDArray[np.bool_]:
         """A symmetric matrix, False on its diagonal. Shape: (blocks, blocks)."""
-        matrix = self.pairs.toarray()
+        matrix: NDArray[np.bool_] = self.pairs.toarray()
         named = np.flatnonzero(self.people != UNKNOWN)
         matrix[np.ix_(named, named)] |= self.people[named][:, None] != self.people[named][None, :]
         return matrix

@@ -104,7 +104,7 @@ class _Groups:
         listed = lists.get(group)
         if not len(listed):
             return listed
-        current = self._current(listed)
+        current: Ids = self._current(listed)
         if group >= self._count:
             current = np.unique(current)
         current = current[current != group]
@@ -112,7 +112,7 @@ class _Groups:
         return current
 
     def _current(self, groups: Ids) -> Ids:
-        current = self._into[groups]
+        current: Ids = self._into[groups]
         while (current != (further := self._into[current])).any():
             current = further
         self._into[groups] = current  # Shortens the way of the next search.
@@ -123,7 +123,8 @@ class _Lists:
     """A list of groups for each group: rows of a sparse matrix until they are replaced."""
 
     def __init__(self, matrix: csr_matrix) -> None:
-        self._indices, self._starts = matrix.indices.astype(np.int32, copy=False), matrix.indptr
+        self._indices: Ids = matrix.indices.astype(np.int32, copy=False)
+        self._starts = matrix.indptr
         self._count = matrix.shape[0]
         self._replaced: dict[int, Ids] = {}
 
