@@ -54,6 +54,12 @@ def find_orientation(data: bytes) -> tuple[int, tuple[int, int]]:
     return next(turned, 1), size
 
 
+def to_upright(box: Box, orientation: int) -> Box:
+    """Returns a box in the upright picture. The inverse of `to_stored`."""
+    # Quarter turns are the only orientations that are not their own inverse.
+    return to_stored(box, {6: 8, 8: 6}.get(orientation, orientation))
+
+
 def to_stored(box: Box, orientation: int) -> Box:
     """Returns a box in the stored picture.
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from faceclr_cli.core.faces.decode import decode_picture
-from faceclr_cli.core.sources.named_regions import read_named_regions, read_orientation
+from faceclr_cli.core.sources.named_regions import read_named_regions
+from faceclr_cli.core.sources.xmp_regions import Region, add_regions
 
 AREA = {"x": 0.25, "y": 0.7, "w": 0.2, "h": 0.3}
 FORMS = ["attributes", "elements", "description"]
@@ -73,8 +74,10 @@ def stored_picture() -> np.ndarray:
 @pytest.mark.parametrize("orientation", [None, *range(1, 9)])
 def test_a_region_is_where_its_pixels_are_in_the_upright_picture(orientation: int | None, order: str) -> None:
     photo = jpeg(stored_picture(), orientation, xmp("Ann"), order)
-    assert read_orientation(photo) == (orientation or 1)
+    box = (AREA["x"] - AREA["w"] / 2, AREA["y"] - AREA["h"] / 2, AREA["w"], AREA["h"])
     (region,) = read_named_regions(photo)
+    (written,) = read_named_regions(photo, add_regions(None, [Region(name="Bob & Co", box=box)], (320, 200)))
+    assert written.name == "Bob & Co" and written.box == pytest.approx(region.box, abs=0.01)
     bright = decode_picture(photo, "photo").mean(axis=2) > 128
     rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
     shown = columns[0], rows[0], len(columns), len(rows)
@@ -106,4 +109,4 @@ def test_what_is_not_a_named_face_is_not_read(packet: bytes) -> None:
 def test_damaged_pictures_have_no_regions() -> None:
     assert read_named_regions(b"") == read_named_regions(b"text", xmp("Ann")) == ()
     photo = jpeg(stored_picture(), 6, xmp("Ann"))
-    assert [read_orientation(photo[:size]) for size in (3, 20, 30)] == [1, 1, 1]
+    assert [read_named_regions(photo[:size], xmp("Ann")) for size in (3, 20, 30, len(photo) // 2)] == [()] * 4

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import ConfigError, DataError
-from faceclr_cli.core.evaluation.identification.xmp_regions import Region, add_regions
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.decode import read_bytes
 from faceclr_cli.core.faces.orientation import Box, find_orientation, to_stored
 from faceclr_cli.core.sources.layouts import Photo
+from faceclr_cli.core.sources.xmp_regions import Region, add_regions
 from faceclr_cli.core.text import display_path
 
 

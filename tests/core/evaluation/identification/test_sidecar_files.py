@@ -9,14 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
+from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.errors import ConfigError
+from faceclr_cli.core.evaluation.clustering.cluster import cluster
 from faceclr_cli.core.evaluation.identification.identify import identify
-from faceclr_cli.core.evaluation.identification.xmp_regions import Region, add_regions
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.orientation import find_orientation, to_stored
+from faceclr_cli.core.sources.xmp_regions import Region, add_regions
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 MWG = "{http://www.metadataworkinggroup.com/schemas/regions/}"
@@ -94,14 +96,18 @@ def test_files_that_are_not_xmp_are_refused(content: bytes) -> None:
         add_regions(content, [Region(name="ann", box=(0, 0, 1, 1))], (10, 10))
 
 
+def _with_exif(stored: np.ndarray, orientation: int) -> bytes:
+    data = cv2.imencode(".jpg", stored)[1].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0) + b"\0\0\0\0"
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+
+
 def _turned(orientation: int) -> bytes:
     """Returns a JPEG with an EXIF orientation and a white spot."""
     rng = np.random.default_rng(1)
     stored = cv2.resize(rng.integers(0, 256, (6, 9, 3), np.uint8), (270, 180), interpolation=cv2.INTER_NEAREST)
     stored[30:60, 200:240] = 255
-    data = cv2.imencode(".jpg", stored)[1].tobytes()
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0) + b"\0\0\0\0"
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+    return _with_exif(stored, orientation)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -164,6 +170,29 @@ def test_sidecars_are_written_beside_photographs_and_say_where_the_named_faces_a
     assert "bob" in [name for name, _ in _regions((album / "photos" / "b.xmp").read_bytes())]
     _, notices = _identify(album)
     assert "wrote 0 XMP files" in notices
+
+
+def test_names_are_read_by_cluster_where_identify_wrote_them_however_a_photograph_is_stored(album: Path) -> None:
+    """Ann on the left and Bob on the right, in photographs that are stored in each orientation."""
+    shown = [draw_photo(invent_person(person), 1).image[..., ::-1] for person in (1, 2)]
+    height = min(len(image) for image in shown)
+    upright = np.concatenate([cv2.resize(image, (height, height)) for image in shown], axis=1)
+    gallery = [cv2.resize(image, (height, height)) for image in shown]
+    for name, image in zip(("ann", "bob"), gallery, strict=True):
+        cv2.imwrite(str(album / "gallery" / name / "3.png"), image)
+    half, right = np.flipud(np.fliplr(upright)), np.rot90(upright, -1)
+    stored = [upright, np.fliplr(upright), half, np.flipud(upright)]
+    stored += [upright.swapaxes(0, 1), np.rot90(upright), half.swapaxes(0, 1), right]
+    (album / "turned").mkdir()
+    for orientation, image in enumerate(stored, start=1):
+        photo = _with_exif(np.ascontiguousarray(image), orientation)
+        (album / "turned" / f"{orientation}.jpg").write_bytes(photo)
+        # The photograph that a viewer shows is the upright one.
+        assert np.abs(decode_picture(photo, "photo").astype(int) - upright[..., ::-1]).mean() < 8
+    _identify(album, "turned", threshold=0.7)
+    found = cluster(ClusterConfig(source=album / "turned", threshold=1.0), Silent())
+    names = [(face.path, face.name) for face in sorted(found.faces, key=lambda face: (face.path, face.box or ()))]
+    assert names == [(f"{number}.jpg", name) for number in range(1, 9) for name in ("ann", "bob")]
 
 
 def test_a_damaged_sidecar_is_left_alone(album: Path) -> None:

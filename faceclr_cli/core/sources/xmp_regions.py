@@ -35,6 +35,33 @@ class Region:
     box: tuple[float, float, float, float]
 
 
+def read_regions(content: bytes) -> Iterator[Region]:
+    """Yields the regions of faces with a name.
+
+    Args:
+        content: An XMP file, or a file that contains an XMP packet, such as a photograph.
+
+    Raises:
+        ValueError: The XMP is damaged or declares a document type.
+    """
+    packet = _between(content, b"<x:xmpmeta", b"</x:xmpmeta>") or _between(content, b"<rdf:RDF", b"</rdf:RDF>")
+    if packet is None:
+        return
+    for item in _items(_parse(packet)):
+        name, kind, box = _value(item, _REGIONS, "Name"), _value(item, _REGIONS, "Type"), _box_of(item)
+        if name is None or kind not in (None, "Face") or box is None:
+            continue
+        left, top, width, height = box
+        if 0 < width <= 1 and 0 < height <= 1 and 0 <= left + width / 2 <= 1 and 0 <= top + height / 2 <= 1:
+            yield Region(name=name, box=box)
+
+
+def _between(content: bytes, begin: bytes, end: bytes) -> bytes | None:
+    start = content.find(begin)
+    stop = content.find(end, start)
+    return content[start : stop + len(end)] if 0 <= start < stop else None
+
+
 def add_regions(content: bytes | None, regions: Sequence[Region], size: tuple[int, int]) -> bytes:
     """Adds regions to an XMP file. Everything else in it is kept.
 
