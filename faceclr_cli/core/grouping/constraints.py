@@ -29,25 +29,28 @@ class Constraints:
             for all others. Shape: (faces,).
         together: Faces with the same label belong together, as with `people`, but groups with different labels may
             still be joined. Shape: (faces,).
+        tracks: Faces with the same label are of one track of a film, and belong together like those of `together`;
+            nothing more is known about the person. Shape: (faces,).
         apart: Pairs of faces of different people. Shape: (pairs, 2).
     """
 
     people: Labels
     together: Labels
+    tracks: Labels
     apart: Labels
 
     @classmethod
     def none(cls, faces: int) -> Self:
         """No constraints."""
         unknown = np.full(faces, UNKNOWN, np.int64)
-        return cls(people=unknown, together=unknown, apart=np.empty((0, 2), np.int64))
+        return cls(people=unknown, together=unknown, tracks=unknown, apart=np.empty((0, 2), np.int64))
 
     def blocks(self) -> Labels:
         """The block of each face: faces that must-links connect have the same. Numbered from 0. Shape: (faces,)."""
         faces = np.arange(len(self.people))
         first = faces.copy()
         sources, targets = [], []
-        for labels in (self.people, self.together):
+        for labels in (self.people, self.together, self.tracks):
             known = np.flatnonzero(labels != UNKNOWN)
             _, starts, places = np.unique(labels[known], return_index=True, return_inverse=True)
             sources.append(known)
@@ -64,6 +67,7 @@ class Constraints:
         return type(self)(
             people=self.people[faces],
             together=self.together[faces],
+            tracks=self.tracks[faces],
             apart=apart[(apart != UNKNOWN).all(axis=1)].reshape(-1, 2),
         )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.linkage import (
     NONE,
     Labels,
@@ -49,7 +50,8 @@ class PseudoPeople:
             are too few to tell.
         precision: Share of the pairs of faces in one group that show one person, estimated from certain negatives; None
             if there are too few.
-        silhouette: Mean silhouette of the faces in groups, -1 to 1.
+        silhouette: Mean silhouette of the faces in groups, -1 to 1. Must-links join faces that are not alike, so it is
+            that of the groups without them.
     """
 
     groups: Labels
@@ -66,34 +68,47 @@ class PseudoPeople:
         return int(self.groups.max(initial=NONE)) + 1
 
 
-def find_pseudo_people(embeddings: Vectors, photographs: Labels, shares: Sequence[float]) -> PseudoPeople | None:
+def find_pseudo_people(
+    embeddings: Vectors, photographs: Labels, shares: Sequence[float], constraints: Constraints | None = None
+) -> PseudoPeople | None:
     """Groups the most similar faces by average linkage.
 
     A share of the faces decides the threshold: it is the similarity that this share of the faces reach with their
-    nearest neighbor. The largest share whose groups are pure enough is used. Certain negatives, the pairs of faces of
-    one photograph, show how pure groups are: their precision must be at least `LEAST_PRECISION`. If there are too few
-    certain negatives to tell, the mean silhouette must be at least `LEAST_SILHOUETTE`. Faces of one photograph never
-    share a group of the result.
+    nearest neighbor, apart from faces that must-links connect with them. The largest share whose groups are pure enough
+    is used. Certain negatives, the pairs of faces of one photograph and the cannot-links, show how pure groups are:
+    their precision must be at least `LEAST_PRECISION`. If there are too few certain negatives to tell, the mean
+    silhouette must be at least `LEAST_SILHOUETTE`. Certain negatives never share a group of the result, and faces that
+    must-links connect always do.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
         shares: Shares of the faces, above 0 to 1, the largest first.
+        constraints: What is known about the faces, or None.
 
     Returns:
         The groups; None if no share gives groups that are pure enough, or any group at all.
     """
-    pairs = certain_negatives(photographs)
-    nearest = np.sort(nearest_similarities(embeddings))[::-1]
+    known = Constraints.none(len(embeddings)) if constraints is None else constraints
+    blocks = known.blocks()
+    unlinked = replace(Constraints.none(len(embeddings)), apart=known.apart)
+    # Faces of one block fall into one group together, so two blocks are one piece of evidence.
+    linked = np.unique(np.sort(blocks[known.apart], axis=1), axis=0)
+    first = np.unique(blocks, return_index=True)[1]
+    pairs = np.concatenate([certain_negatives(photographs), first[linked]])
+    nearest = np.sort(nearest_similarities(embeddings, blocks))[::-1]
     for share in shares:
-        threshold = float(nearest[max(0, round(share * len(nearest)) - 1)])
-        joined, precision = _judge(embeddings, pairs, threshold)
+        threshold = max(-1.0, float(nearest[max(0, round(share * len(nearest)) - 1)]))
+        joined, precision = _judge(embeddings, pairs, threshold, blocks)
         if precision is not None and precision < LEAST_PRECISION:
             continue
-        groups = number_groups(linkage_groups(embeddings, photographs, threshold), _MIN_SIZE)
-        if groups.max(initial=NONE) < 1:
+        groups = number_groups(linkage_groups(embeddings, photographs, threshold, known), _MIN_SIZE)
+        alike = groups
+        if len(first) < len(blocks):
+            alike = number_groups(linkage_groups(embeddings, photographs, threshold, unlinked), _MIN_SIZE)
+        if min(groups.max(initial=NONE), alike.max(initial=NONE)) < 1:
             continue
-        silhouette = mean_silhouette(embeddings, groups)
+        silhouette = mean_silhouette(embeddings, alike)
         if precision is not None or silhouette >= LEAST_SILHOUETTE:
             return PseudoPeople(
                 groups=groups,
@@ -107,22 +122,31 @@ def find_pseudo_people(embeddings: Vectors, photographs: Labels, shares: Sequenc
     return None
 
 
-def _judge(embeddings: Vectors, pairs: NDArray[np.int64], threshold: float) -> tuple[float, float] | tuple[None, None]:
+def _judge(
+    embeddings: Vectors, pairs: NDArray[np.int64], threshold: float, blocks: Labels
+) -> tuple[float, float] | tuple[None, None]:
     """Returns the share of certain negatives in one group, and the precision that follows from it.
 
     Nearly all pairs of a collection show different people. If certain negatives are like all of them, the share of the
     pairs in one group that are wrong is the share of certain negatives in one group, divided by the share of all pairs
-    in one group.
+    in one group. Pairs of faces that must-links connect are in one group with any encoder, and do not count.
     """
     if len(pairs) < FEWEST_EXPECTED:
         return None, None
-    groups = linkage_groups(embeddings, np.arange(len(embeddings)), threshold)
-    sizes = np.bincount(groups).astype(np.float64)
-    of_all = float((sizes * (sizes - 1)).sum() / (len(groups) * (len(groups) - 1)))
+    linked = replace(Constraints.none(len(blocks)), tracks=blocks)
+    groups = linkage_groups(embeddings, np.arange(len(embeddings)), threshold, linked)
+    inside = _count_pairs(blocks)
+    of_all = (_count_pairs(groups) - inside) / max(1.0, len(groups) * (len(groups) - 1) / 2 - inside)
     if of_all * len(pairs) < FEWEST_EXPECTED:
         return None, None
     joined = float((groups[pairs[:, 0]] == groups[pairs[:, 1]]).mean())
     return joined, max(0.0, 1 - joined / of_all)
+
+
+def _count_pairs(labels: Labels) -> float:
+    """Returns the number of pairs with the same label."""
+    sizes = np.bincount(labels).astype(np.float64)
+    return float((sizes * (sizes - 1)).sum() / 2)
 
 
 def certain_negatives(photographs: Labels) -> NDArray[np.int64]:
@@ -136,15 +160,22 @@ def certain_negatives(photographs: Labels) -> NDArray[np.int64]:
     return np.concatenate(pairs)
 
 
-def nearest_similarities(embeddings: Vectors) -> NDArray[np.float32]:
-    """Returns the similarity of each face to the most similar other face. Shape: (faces,)."""
+def nearest_similarities(embeddings: Vectors, blocks: Labels) -> NDArray[np.float32]:
+    """Returns the similarity of each face to the most similar face of another block.
+
+    Args:
+        embeddings: L2-normalized. Shape: (faces, dim).
+        blocks: The block of each face, as `Constraints.blocks` returns it. Shape: (faces,).
+
+    Returns:
+        The similarities; -inf if there is no other block. Shape: (faces,).
+    """
     count = len(embeddings)
     found = np.empty(count, np.float32)
     step = max(1, _SIMILARITIES_PER_BLOCK // max(1, count))
     for start in range(0, count, step):
         similar = embeddings[start : start + step] @ embeddings.T
-        rows = np.arange(len(similar))
-        similar[rows, start + rows] = -np.inf
+        similar[blocks[start : start + step, None] == blocks] = -np.inf
         found[start : start + step] = similar.max(axis=1)
     return found
 

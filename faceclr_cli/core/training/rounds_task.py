@@ -15,6 +15,7 @@ from torch import Tensor
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.linkage import NONE
 from faceclr_cli.core.grouping.pseudo_people import PseudoPeople, find_pseudo_people, should_stop
 from faceclr_cli.core.losses.classification_head import Classifier
@@ -85,13 +86,19 @@ class RoundsTask(SimCLRTask):
         encoder: The network to train.
         faces: The training faces. Names are used to report the purity of clusters, and for nothing else.
         photographs: Index of the photograph of each face. Shape: (N,).
+        tracks: What the tracks of films tell about the faces.
     """
 
     def __init__(
-        self, config: PretrainConfig, encoder: EncoderNetwork, faces: JoinedFaces, photographs: NDArray[np.int64]
+        self,
+        config: PretrainConfig,
+        encoder: EncoderNetwork,
+        faces: JoinedFaces,
+        photographs: NDArray[np.int64],
+        tracks: Constraints,
     ) -> None:
         super().__init__(config, encoder, faces.sources)
-        self.labels, self.photographs = faces.labels, photographs
+        self.labels, self.photographs, self.tracks = faces.labels, photographs, tracks
         self.now = RoundState()
         self.clusters = torch.full((len(faces),), NONE)
         most = max(2, min(_MOST_CLUSTERS, len(faces) // 2))
@@ -176,7 +183,7 @@ class RoundsTask(SimCLRTask):
     ) -> tuple[RoundState, NDArray[np.int64] | None, str]:
         """Clusters the faces. Returns the new state, the new clusters, if any, and a notice."""
         shares = [share for share in SHARES if share >= self.now.target]
-        now = find_pseudo_people(embeddings, self.photographs, shares)
+        now = find_pseudo_people(embeddings, self.photographs, shares, self.tracks)
         if before is None and now is None:
             return RoundState(round=due), None, f"round {due}: no clusters are pure enough"
         reason = None if before is None else should_stop(before, now)

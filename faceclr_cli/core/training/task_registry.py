@@ -36,8 +36,8 @@ def build_task(config: TrainConfig, encoder: EncoderNetwork, sets: TrainingSets)
         if sets.teacher is None:
             raise ValueError("a distillation needs the embeddings of its teacher")
         return DistillTask(config, encoder, _strong_views(encoder.architecture.image_size), sets.teacher)
-    if isinstance(config, PretrainConfig) and sets.photographs is not None:
-        return RoundsTask(config, encoder, faces, sets.photographs)
+    if isinstance(config, PretrainConfig) and sets.photographs is not None and sets.tracks is not None:
+        return RoundsTask(config, encoder, faces, sets.photographs, sets.tracks)
     if isinstance(config, PretrainConfig):
         method = MoCoTask if config.method == "moco" else SimCLRTask
         return method(config, encoder, faces.sources)

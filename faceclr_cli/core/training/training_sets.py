@@ -18,7 +18,7 @@ from faceclr_cli.core.datasets.holdout import hold_out, hold_out_pictures, remem
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, join
 from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, read_pairs
-from faceclr_cli.core.datasets.photo_mates import find_photographs
+from faceclr_cli.core.datasets.photo_mates import find_photographs, find_track_links
 from faceclr_cli.core.datasets.pixel_choice import open_pixels
 from faceclr_cli.core.embeddings.benchmark_sets import find_benchmark_sets
 from faceclr_cli.core.embeddings.store import is_store
@@ -26,6 +26,7 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import Fingerprint
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.sources.picture_names import PictureNames
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.training.benchmark_faces import find_black, list_benchmark_faces
@@ -73,6 +74,7 @@ class TrainingSets:
         benchmarks: Listed pairs to verify.
         teacher: The teacher's embeddings of `train` and `new_people`; only for a distillation.
         photographs: Index of the photograph of each face of `train`; only for rounds of clustering. Shape: (N,).
+        tracks: What the tracks of films tell about the faces of `train`; only for rounds of clustering.
     """
 
     train: JoinedFaces
@@ -81,6 +83,7 @@ class TrainingSets:
     benchmarks: tuple[ListedPairs, ...] = ()
     teacher: TeacherEmbeddings | None = None
     photographs: NDArray[np.int64] | None = None
+    tracks: Constraints | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,9 +241,9 @@ def open_sets(
     teacher = None
     if isinstance(config, DistillConfig):
         teacher = embed_with_teachers(config.teacher, data, val, trained, new_people, reporter)
-    photographs = None
+    photographs, tracks = None, None
     if isinstance(config, PretrainConfig) and config.rounds:
-        photographs = find_photographs(trained, data)
+        photographs, tracks = find_photographs(trained, data), find_track_links(trained, data)
     return TrainingSets(
         train=trained,
         new_people=new_people,
@@ -248,6 +251,7 @@ def open_sets(
         benchmarks=benchmarks,
         teacher=teacher,
         photographs=photographs,
+        tracks=tracks,
     )
 
 

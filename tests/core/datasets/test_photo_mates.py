@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, folder_prefixes
-from faceclr_cli.core.datasets.photo_mates import find_photographs
+from faceclr_cli.core.datasets.photo_mates import find_photographs, find_track_links
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger, Row, RowState
+from faceclr_cli.core.preparing.track_table import TrackRow
 from tests.core.training.toy import FINGERPRINT
 
 
@@ -63,3 +64,32 @@ def test_the_rows_follow_the_faces(tmp_path: Path) -> None:
     part = replace(there, paths=there.paths[1:])
     numbers = find_photographs(part, [folder]).tolist()
     assert numbers[1] == numbers[2] != numbers[0]
+
+
+def write_film_ledger(folder: Path) -> Path:
+    """A film in which two people talk, and after a cut somebody who may be one of them."""
+    tracks = [
+        TrackRow(path="a.mp4", track=number, start="", end="", frames=9, outputs=outputs, together=together)
+        for number, outputs, together in (
+            (1, ("_/a-1-1.jpg", "_/a-1-2.jpg"), (2,)),
+            (2, ("_/a-2-1.jpg", "_/a-2-2.jpg", "_/a-2-3.jpg"), (1,)),
+            (3, ("_/a-3-1.jpg", "_/a-3-2.jpg"), ()),
+        )
+    ]
+    folder.mkdir(parents=True)
+    with Ledger.open(folder / LEDGER, {}) as ledger:
+        ledger.add(Row(path="a.mp4", state=RowState.DONE, output="_/a-1-1.jpg", faces=3, tracks=tuple(tracks)))
+    return folder
+
+
+def test_crops_of_a_track_are_linked_and_those_of_tracks_in_one_frame_are_kept_apart(tmp_path: Path) -> None:
+    one, two = write_film_ledger(tmp_path / "one"), write_film_ledger(tmp_path / "two")
+    # One crop of the second track is held out.
+    own = ["_/a-1-1.jpg", "_/a-1-2.jpg", "_/a-2-1.jpg", "_/a-2-3.jpg", "_/a-3-1.jpg", "_/a-3-2.jpg", "_/other.jpg"]
+    there = faces((one, own), (two, own))
+    known = find_track_links(there, [one, two])
+    blocks = known.blocks().tolist()
+    assert [blocks.index(block) for block in blocks] == [0, 0, 2, 2, 4, 4, 6, 7, 7, 9, 9, 11, 11, 13]
+    apart = {tuple(sorted(pair)) for pair in known.apart.tolist()}
+    assert apart == {(a + shift, b + shift) for a in (0, 1) for b in (2, 3) for shift in (0, 7)}
+    assert len(set(find_photographs(there, [one, two]).tolist())) == 14

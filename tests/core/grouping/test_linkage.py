@@ -67,7 +67,7 @@ def _linked_slowly(
 
 def _blocks_slowly(known: Constraints) -> list[frozenset[int]]:
     found = [{row} for row in range(len(known.people))]
-    for labels in (known.people, known.together):
+    for labels in (known.people, known.together, known.tracks):
         for label in set(labels.tolist()) - {-1}:
             members = set(np.flatnonzero(labels == label).tolist())
             touched = [block for block in found if block & members]
@@ -83,7 +83,10 @@ def _constrained(seed: int) -> tuple[np.ndarray, np.ndarray, Constraints]:
     # No label connects two people.
     free = np.flatnonzero(people == -1)
     together[rng.permutation(free)[:8]] = np.repeat([0, 3], 4)
-    return rows, photographs, Constraints(people=people, together=together, apart=rng.integers(0, 35, (6, 2)))
+    tracks = np.full(35, -1)
+    tracks[rng.permutation(free)[:6]] = np.repeat([1, 5], 3)
+    apart = rng.integers(0, 35, (6, 2))
+    return rows, photographs, Constraints(people=people, together=together, tracks=tracks, apart=apart)
 
 
 @pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.3, 0.6, 0.9])
@@ -165,7 +168,7 @@ def test_faces_of_known_people_are_one_group_in_the_approximate_search(monkeypat
 def test_a_must_link_joins_two_faces_of_one_photograph_and_overrides_a_cannot_link() -> None:
     rows, photographs = _scattered(2, 3, 0.2), np.array([0, 1, 2, 0, 3, 4])
     together = np.array([7, -1, -1, 7, -1, -1])
-    known = Constraints(people=np.full(6, -1), together=together, apart=np.array([[0, 3]]))
+    known = Constraints(people=np.full(6, -1), together=together, tracks=np.full(6, -1), apart=np.array([[0, 3]]))
     groups_found = linkage_groups(rows, photographs, 0.99, known)
     assert groups_found[0] == groups_found[3]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import silhouette_score
 
 from faceclr_cli.core.grouping import pseudo_people as module
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.pseudo_people import (
     LEAST_PRECISION,
     PseudoPeople,
@@ -58,9 +59,12 @@ def test_certain_negatives_are_all_pairs_of_one_photograph() -> None:
 
 def test_nearest_similarity_is_that_of_the_nearest_other_face(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SIMILARITIES_PER_BLOCK", 100)
-    rows, _ = people(5, 6, 1.0)
+    rows, labels = people(5, 6, 1.0)
     expected = [max(float(a @ b) for j, b in enumerate(rows) if j != i) for i, a in enumerate(rows)]
-    np.testing.assert_allclose(nearest_similarities(rows), expected, rtol=1e-5)
+    np.testing.assert_allclose(nearest_similarities(rows, np.arange(len(rows))), expected, rtol=1e-5)
+    blocks = labels // 2
+    expected = [max(float(a @ b) for j, b in enumerate(rows) if blocks[j] != blocks[i]) for i, a in enumerate(rows)]
+    np.testing.assert_allclose(nearest_similarities(rows, blocks), expected, rtol=1e-5)
 
 
 def test_the_silhouette_is_that_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +103,44 @@ def test_precision_is_estimated_from_certain_negatives() -> None:
     assert found.precision == pytest.approx((same & pairs).sum() / pairs.sum(), abs=0.1)
     groups = found.groups[certain_negatives(photographs)]
     assert not ((groups[:, 0] == groups[:, 1]) & (groups[:, 0] >= 0)).any()
+
+
+def test_tracks_join_looks_that_are_not_alike_and_never_those_of_two_people_in_one_frame() -> None:
+    rows, labels = people(40, 8, 0.5)
+    # Each person has another look in half of the faces, and half of the people are filmed from one to the other.
+    other_looks, _ = people(40, 8, 0.5, seed=7)
+    rows = np.where((np.arange(len(rows)) % 8 < 4)[:, None], rows, other_looks).astype(np.float32)
+    tracks = np.where(np.isin(np.arange(len(rows)) % 8, (3, 4)) & (labels < 20), labels, -1)
+    # The first two people look the same, but are in one frame.
+    rows[8:16] = rows[:8]
+    first, second = (np.flatnonzero(tracks == person) for person in (0, 1))
+    apart = np.array([(a, b) for a in first for b in second])
+    known = replace(Constraints.none(len(rows)), tracks=tracks, apart=apart)
+    photographs = np.arange(len(rows))
+    found = find_pseudo_people(rows, photographs, SHARES, known)
+    plain = find_pseudo_people(rows, photographs, SHARES)
+    assert found is not None and plain is not None
+    for person in range(20):
+        own = np.unique(found.groups[tracks == person])
+        assert len(own) == 1 and own[0] != -1
+        without = np.unique(plain.groups[tracks == person])
+        assert len(without) > 1 or without[0] == -1
+    assert found.groups[first[0]] != found.groups[second[0]]
+
+
+def test_tracks_seen_in_one_frame_tell_the_precision() -> None:
+    """The crops of a track are one piece of evidence, and their pairs are no merit of the encoder."""
+    rows, labels = people(40, 8, 0.9)
+    tracks = np.arange(len(rows)) // 2  # Four tracks of each person, and two crops of each track.
+    frames = group_photographs(labels[::2], 6, 25)
+    pairs = certain_negatives(frames)
+    apart = np.concatenate([2 * pairs, 2 * pairs + 1, 2 * pairs + [0, 1], 2 * pairs + [1, 0]])
+    known = replace(Constraints.none(len(rows)), tracks=tracks, apart=apart)
+    found = find_pseudo_people(rows, np.arange(len(rows)), [1.0, 0.8], known)
+    assert found is not None and found.precision is not None
+    same, joined, own = (each[:, None] == each for each in (labels, found.groups, tracks))
+    counted = np.triu(joined & ~own, 1)
+    assert found.precision == pytest.approx((same & counted).sum() / counted.sum(), abs=0.1)
 
 
 def test_rounds_stop_when_certain_negatives_begin_to_share_clusters() -> None:

@@ -16,6 +16,7 @@ import torch
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.events import Event, Notice, TaskAdvanced
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.pseudo_people import PseudoPeople
 from faceclr_cli.core.training import rounds_task as module
 from tests.core.training.toy import Heard, make_split, pretrain, weights
@@ -145,7 +146,7 @@ def test_only_clustered_faces_have_a_loss_of_clusters(whole: Path, people: Path)
     network = EncoderNetwork(Architecture(backbone="test_resnet", embedding_dim=16, image_size=SIZE))
     config = PretrainConfig(cluster_margin=0.3, rounds=1)
     faces = type("Faces", (), {"sources": np.zeros(12, np.int64), "labels": np.full(12, -1), "__len__": lambda _: 12})()
-    task = module.RoundsTask(config, network, faces, np.arange(12)).eval()
+    task = module.RoundsTask(config, network, faces, np.arange(12), Constraints.none(12)).eval()
     clusters = torch.tensor([0, 1, -1, 0, 2, -1, 1, -1, 2, 0, 1, 2])
     directions = torch.nn.functional.normalize(torch.randn(3, 16), dim=1)
     state = torch.cat(

@@ -16,7 +16,7 @@ from faceclr_cli.core.embeddings.store import store_required_error
 from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult, Group, GroupedFace
-from faceclr_cli.core.evaluation.clustering.crop_photographs import describe_faces
+from faceclr_cli.core.evaluation.clustering.crop_photographs import describe_faces, read_track_links
 from faceclr_cli.core.evaluation.clustering.face_collection import FaceCollection, collect_faces
 from faceclr_cli.core.evaluation.clustering.group_assignment import (
     KnownGroups,
@@ -62,7 +62,7 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
         faces = describe_faces(found.rows, found.prepared)
         memory = GroupMemory() if before is None else before.memory
         names = read_known_names(config, found, faces, memory, reporter)
-        known = recall_groups(memory, faces, names)
+        known = recall_groups(memory, faces, names, read_track_links(found.rows, found.prepared))
         grouped = _group_faces(config, found, faces, names, known, reporter)
         if config.out is None:
             return grouped.result

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.datasets.track_links import link_tracks
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.evaluation.clustering.group_memory import Box, RememberedFace
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 
 
@@ -37,11 +39,28 @@ def describe_faces(rows: Rows, folder: Path | None) -> tuple[RememberedFace, ...
     return tuple(faces)
 
 
+def read_track_links(rows: Rows, folder: Path | None) -> Constraints:
+    """Returns what the tracks of films tell about faces. The arguments and errors are those of `describe_faces`."""
+    if folder is None or not (folder / LEDGER).is_file():
+        return Constraints.none(len(rows))
+    with Ledger.open_to_read(folder / LEDGER) as opened:
+        return link_tracks(rows.paths, opened.tracks())
+
+
 def _photographs(ledger: Path) -> Iterator[tuple[str, tuple[str, Box | None]]]:
-    """Yields each crop with the path of its photograph and the box of its face."""
+    """Yields each crop with the path of its photograph and the box of its face.
+
+    The photograph of a crop from a film is the frame: `film.mp4#12.4`, with the time in seconds.
+    """
     with Ledger.open_to_read(ledger) as opened:
         for row in opened.rows():
             if row.output is None:
+                continue
+            for track in row.tracks:
+                for output, face in zip(track.outputs, track.faces, strict=True):
+                    box = face.get("box")
+                    yield output, (f"{row.path}#{face.get('seconds')}", None if box is None else _box(box))
+            if row.tracks:
                 continue
             others = json.loads(row.more or "[]")
             boxes = [None if row.box is None else json.loads(row.box), *(face.get("box") for face in others)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -40,10 +40,19 @@ class KnownGroups:
     constraints: Constraints
 
 
-def recall_groups(memory: GroupMemory, faces: Sequence[RememberedFace], names: KnownNames) -> KnownGroups:
+def recall_groups(
+    memory: GroupMemory, faces: Sequence[RememberedFace], names: KnownNames, tracks: Constraints
+) -> KnownGroups:
     """Finds the faces in the memory, and derives the constraints.
 
-    The decisions of the user in the folder of groups take precedence over names from elsewhere.
+    The decisions of the user in the folder of groups take precedence over names from elsewhere, and both over the
+    tracks of films.
+
+    Args:
+        memory: The groups of the last run.
+        faces: The faces of this run.
+        names: The names of faces that are known from elsewhere.
+        tracks: What the tracks of films tell about the faces.
     """
     memory = _with_names(memory, [*(name for name in names.folders if name is not None), *names.gallery_folders])
     number_of = {group.folder: group.number for group in memory.groups.values()}
@@ -70,7 +79,8 @@ def recall_groups(memory: GroupMemory, faces: Sequence[RememberedFace], names: K
     constraints = Constraints(
         people=np.where(certain, fixed, UNKNOWN),
         together=np.where(certain, UNKNOWN, fixed),
-        apart=_apart(memory, apart, former, fixed),
+        tracks=_undivided_tracks(tracks.tracks, fixed, apart),
+        apart=np.concatenate([_apart(memory, apart, former, fixed), tracks.apart]),
     )
     return KnownGroups(
         memory=memory, matches=matches, former=former, fixed=fixed, removed=removed, constraints=constraints
@@ -92,6 +102,22 @@ def _with_names(memory: GroupMemory, folders: Iterable[str]) -> GroupMemory:
             groups[highest] = RememberedGroup(number=highest, folder=folder, confirmed=True)
             present.add(folder)
     return replace(memory, groups=groups, highest=highest)
+
+
+def _undivided_tracks(tracks: Labels, fixed: Labels, apart: Mapping[int, set[str]]) -> Labels:
+    """Takes faces that the user separated from others out of their tracks, and drops tracks that have several groups.
+
+    Returns:
+        The track of each face and of each face of the gallery, or -1.
+    """
+    found = np.full(len(fixed), UNKNOWN, np.int64)
+    found[: len(tracks)] = tracks
+    found[[row for row, folders in apart.items() if folders]] = UNKNOWN
+    numbers = defaultdict[int, set[int]](set)
+    for label, number in zip(found.tolist(), fixed.tolist(), strict=True):
+        if UNKNOWN not in (label, number):
+            numbers[label].add(number)
+    return np.where(np.isin(found, [label for label, those in numbers.items() if len(those) > 1]), UNKNOWN, found)
 
 
 def _apart(memory: GroupMemory, apart: dict[int, set[str]], former: Labels, fixed: Labels) -> Labels:
