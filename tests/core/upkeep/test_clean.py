@@ -14,12 +14,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from faceclr_cli.commands.app import app
+from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.forget import ForgetConfig
+from faceclr_cli.core.configs.pack import PackConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
+from faceclr_cli.core.datasets.pack import pack
 from faceclr_cli.core.drawn.portraits import write_people
+from faceclr_cli.core.embeddings.embed import embed
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.face_folder import open_faces
 from faceclr_cli.core.preparing.prepare import prepare
+from faceclr_cli.core.sources.insightface_bin import write_bin
 from faceclr_cli.core.upkeep.forget import forget
 
 HEADING = "face,what,odds,other,action\n"
@@ -174,6 +179,75 @@ def test_a_person_is_forgotten_in_the_ledger_too(place: Path) -> None:
     left = [path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()]
     assert not any(b"person-02" in content for content in left)
     assert [row["source"] for row in table(place / "out" / "changes.csv")] == ["person-03/01.jpg"]
+
+
+@pytest.fixture(scope="module")
+def real_people(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces of five real people in `faces`; other pictures of the last two, and a stranger, in `test`."""
+    root = tmp_path_factory.mktemp("real")
+    people = [folder for folder in sorted((real_data / "faces-train").iterdir()) if len(list(folder.iterdir())) == 14]
+    for folder in people[:5]:
+        for number, path in enumerate(sorted(folder.iterdir())[:11]):
+            if number >= 8 and folder not in people[3:5]:
+                continue
+            part = "test" if number >= 8 else "faces"
+            (root / "photos" / part / folder.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, root / "photos" / part / folder.name)
+    (root / "photos" / "test" / people[20].name).mkdir()
+    for path in sorted(people[20].iterdir())[:4]:
+        shutil.copy(path, root / "photos" / "test" / people[20].name)
+    for part in ("faces", "test"):
+        source = root / "photos" / part
+        options = PrepareConfig(source=source, out=root / part, detector="none", assume="arcface", workers=1)
+        prepare(options, Silent())
+    (root / "shared").write_text("\n".join(folder.name for folder in people[3:5]))
+    return root
+
+
+@pytest.mark.parametrize("form", ["store", "bin"])
+def test_people_of_a_test_set_are_found_in_each_form(
+    real_people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if form == "store":
+        embed(EmbedConfig(faces=real_people / "test", out=Path("test.h5")), Silent())
+    else:
+        pictures = [path.read_bytes() for path in sorted((real_people / "test").rglob("*.jpg"))]
+        write_bin(Path("test.bin"), [(a, b, True) for a, b in zip(pictures[::2], pictures[1::2], strict=True)])
+    against = "test.h5" if form == "store" else "test.bin"
+    typed(str(real_people / "faces"), "-o", "c.csv", "--against", against)
+    rows = [row for row in table(tmp_path / "c.csv") if row["what"] == "test-set"]
+    assert {row["face"] for row in rows} == set((real_people / "shared").read_text().split())
+    assert all(row["other"].startswith(f"{against}/") and row["action"] == "remove" for row in rows)
+
+
+@pytest.mark.parametrize("name", [pytest.param("faces.parquet", marks=pytest.mark.nightly), "shards/faces-%02d.tar"])
+def test_containers_are_cleaned_like_folders(
+    real_people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(real_people / "faces", "faces")
+    one, other = sorted(path for path in Path("faces").iterdir() if path.is_dir())[:2]
+    wrong = sorted(one.iterdir())[5]
+    wrong.rename(other / wrong.name)
+    Path("shards").mkdir()
+    pack(PackConfig(faces=Path("faces"), out=Path(name)), Silent())
+    source = "shards" if name.startswith("shards") else name
+    typed("faces", "-o", "of-folder.csv")
+    typed(source, "-o", "of-container.csv")
+    expected = table(Path("of-folder.csv"))
+    assert (f"{other.name}/{wrong.name}", "intruder") in {(row["face"], row["what"]) for row in expected}
+    assert table(Path("of-container.csv")) == expected
+    for faces, out in (("faces", "clean-folder"), (source, "clean-container")):
+        typed(faces, "--apply", "of-container.csv", "-o", out)
+    cleaned = [
+        {(path.relative_to(out), path.read_bytes()) for path in Path(out).rglob("*.jpg")}
+        for out in ("clean-folder", "clean-container")
+    ]
+    assert cleaned[0] == cleaned[1] and len(cleaned[0]) >= 39
+    assert Path(other.name, wrong.name) not in {path for path, _ in cleaned[0]}
 
 
 def test_wrong_names_of_real_people_are_found(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
