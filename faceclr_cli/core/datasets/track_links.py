@@ -23,15 +23,18 @@ def link_tracks(paths: Sequence[str], tracks: Iterable[TrackRow]) -> Constraints
         A must-link of the faces of each track, and a cannot-link of each pair of faces of two tracks that were seen in
         one frame. Nothing is known about two other tracks of a film: a person may appear again after a cut.
     """
+    found, known = list(tracks), Constraints.none(len(paths))
+    if not found:
+        return known
     places = {path: place for place, path in enumerate(paths)}
-    known = Constraints.none(len(paths))
+    labels = known.tracks.copy()
     members: dict[tuple[str, int], list[int]] = {}
     pairs: list[tuple[int, int]] = []
-    for label, track in enumerate(tracks):
+    for label, track in enumerate(found):
         own = [places[path] for path in track.outputs if path in places]
-        known.tracks[own] = label
+        labels[own] = label
         members[track.path, track.track] = own
         # Each pair of tracks is listed with both of them, and the one with the lower number comes first.
         for other in track.together:
             pairs += product(members.get((track.path, other), ()), own)
-    return replace(known, apart=np.array(pairs, np.int64).reshape(-1, 2))
+    return replace(known, tracks=labels, apart=np.array(pairs, np.int64).reshape(-1, 2))
