@@ -100,9 +100,9 @@ def found(now: PseudoPeople | None, monkeypatch: pytest.MonkeyPatch, calls: list
     """Lets the second round find other clusters than it would."""
     real = module.find_pseudo_people
 
-    def find(embeddings: Any, photographs: Any, shares: list[float]) -> PseudoPeople | None:
+    def find(embeddings: Any, photographs: Any, shares: list[float], known: Any) -> PseudoPeople | None:
         calls.append(list(shares))
-        return real(embeddings, photographs, shares) if len(calls) == 1 else now
+        return real(embeddings, photographs, shares, known) if len(calls) == 1 else now
 
     monkeypatch.setattr(module, "find_pseudo_people", find)
 
