@@ -153,7 +153,8 @@ def test_faces_of_known_people_are_one_group_in_the_approximate_search(monkeypat
     people = np.full(len(rows), -1)
     # Two people who do not look alike, and one whose faces the user divided.
     people[[0, 10]], people[20:25], people[25:30] = 5, 6, 7
-    known = Constraints(people=people, together=np.full(len(rows), -1), apart=np.array([[30, 31]]))
+    free = np.full(len(rows), -1)
+    known = Constraints(people=people, together=free, tracks=free, apart=np.array([[30, 31]]))
     monkeypatch.setattr(neighbor_graph, "MOST_EXACT", 100)
     for most in (1, 12_000):
         monkeypatch.setattr(linkage, "MOST_AT_ONCE", most)
