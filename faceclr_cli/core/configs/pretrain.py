@@ -11,6 +11,7 @@ from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.train import AUGMENT, MODEL, TrainConfig
 
 CONTRAST, ROUNDS = "Contrastive loss", "Rounds of clustering"
+HEADS, SIMCLR = "Augmentation by heads", "Augmentation by simclr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,54 +98,54 @@ class PretrainConfig(TrainConfig):
         30.0,
         minimum=0.0,
         maximum=45.0,
-        panel=AUGMENT,
+        panel=HEADS,
         metavar="DEGREES",
-        help="heads: maximum turn of the head to either side, and twice the maximum nod",
+        help="Maximum turn of the head to either side, and twice the maximum nod",
     )
     relight: float = option(
-        0.6, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: maximum share of light from a random direction"
+        0.6, minimum=0.0, maximum=1.0, panel=HEADS, help="Maximum share of light from a random direction"
     )
-    cast: float = option(0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: strength of the color cast")
+    cast: float = option(0.2, minimum=0.0, maximum=1.0, panel=HEADS, help="Strength of the color cast")
     occlude: float = option(
-        0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="heads: probability of a shape in front of the face"
+        0.2, minimum=0.0, maximum=1.0, panel=HEADS, help="Probability of a shape in front of the face"
     )
     degrade: float = option(
         0.2,
         minimum=0.0,
         maximum=1.0,
-        panel=AUGMENT,
-        help="heads: probability of a loss of resolution, and of JPEG compression",
+        panel=HEADS,
+        help="Probability of a loss of resolution, and of JPEG compression",
     )
     crop_scale: float = option(
-        0.5, minimum=0.05, maximum=1.0, panel=AUGMENT, help="simclr: minimum area of a crop, as a share of the picture"
+        0.5, minimum=0.05, maximum=1.0, panel=SIMCLR, help="Minimum area of a crop, as a share of the picture"
     )
     jitter: float = option(
         0.5,
         minimum=0.0,
         maximum=1.0,
-        panel=AUGMENT,
-        help="simclr: strength of brightness, contrast and saturation jitter",
+        panel=SIMCLR,
+        help="Strength of brightness, contrast and saturation jitter",
     )
     hue: float = option(
         0.1,
         minimum=0.0,
         maximum=0.5,
-        panel=AUGMENT,
+        panel=SIMCLR,
         metavar="TURNS",
-        help="simclr: maximum hue shift in either direction",
+        help="Maximum hue shift in either direction",
     )
-    gray: float = option(0.2, minimum=0.0, maximum=1.0, panel=AUGMENT, help="simclr: probability of grayscale")
-    blur: float = option(0.5, minimum=0.0, maximum=1.0, panel=AUGMENT, help="simclr: probability of Gaussian blur")
+    gray: float = option(0.2, minimum=0.0, maximum=1.0, panel=SIMCLR, help="Probability of grayscale")
+    blur: float = option(0.5, minimum=0.0, maximum=1.0, panel=SIMCLR, help="Probability of Gaussian blur")
     light: float = option(
-        0.0, minimum=0.0, maximum=2.0, panel=AUGMENT, help="simclr: strength of directional light from a random side"
+        0.0, minimum=0.0, maximum=2.0, panel=SIMCLR, help="Strength of directional light from a random side"
     )
     rotate: float = option(
         0.0,
         minimum=0.0,
         maximum=45.0,
-        panel=AUGMENT,
+        panel=SIMCLR,
         metavar="DEGREES",
-        help="simclr: maximum rotation in either direction",
+        help="Maximum rotation in either direction",
     )
 
     @property
