@@ -10,7 +10,7 @@ import typer
 
 from faceclr_cli.commands.app import _PANEL_OF, app
 
-_OPTION = re.compile(r"(?<![\w\-/])--[a-z][a-z-]*[a-z]")
+_OPTION = re.compile(r"(?<![\w\-/])--[a-z][a-z0-9-]*[a-z0-9]")
 _COMMAND = re.compile(rf"(?<![\w\-])({'|'.join(sorted(_PANEL_OF, key=len, reverse=True))})(?![\w\-])")
 _OTHER_PROGRAM = re.compile(r"pip install\b.*")
 
