@@ -76,7 +76,8 @@ def is_written(text: str, least: int = _LEAST_LETTERS) -> bool:
 
 
 def _fills(part: str) -> bool:
-    if re.fullmatch(f"{_CAPITALS}|[A-Z]+ [A-Z]+|", part):
+    # "N pairs" is what `count` of core/wording.py writes.
+    if re.fullmatch(f"{_CAPITALS}|[A-Z]+ [A-Z]+|N [a-z]+|", part):
         return True
     return is_written(part, least=3) or (" and " in part and all(map(_fills, part.split(" and "))))
 
