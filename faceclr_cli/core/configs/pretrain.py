@@ -33,7 +33,8 @@ class PretrainConfig(TrainConfig):
         minimum=32,
         panel=MODEL,
         metavar="PIXELS",
-        help="Side length that crops are resized to, independent of an encoder in --init (default: 64; 112 for sface)",
+        help="Side length that crops are resized to, independent of a run in --init (default: that of any other "
+        "encoder in --init, otherwise 64)",
     )
 
     method: Literal["simclr", "moco"] = option(

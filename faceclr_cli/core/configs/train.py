@@ -76,7 +76,12 @@ class TrainConfig:
     backbone_args: tuple[str, ...] = option(
         (), panel=MODEL, metavar="NAME=VALUE,...", help="Arguments of the backbone, such as patch_size=2"
     )
-    init: str = option("random", panel=MODEL, metavar="random|imagenet|sface|RUN", help="Initial weights")
+    init: str = option(
+        "random",
+        panel=MODEL,
+        metavar="random|imagenet|sface|ENCODER|FILE|hf-hub:USER/MODEL",
+        help="Initial weights; ENCODER: a run or an encoder folder; FILE: a checkpoint of another project",
+    )
     pool: Literal["none", "mean"] = option(
         "none",
         panel=MODEL,
@@ -90,7 +95,8 @@ class TrainConfig:
         minimum=32,
         panel=MODEL,
         metavar="PIXELS",
-        help="Side length that crops are resized to, independent of an encoder in --init (default: 112)",
+        help="Side length that crops are resized to, independent of a run in --init (default: that of any other "
+        "encoder in --init, otherwise 112)",
     )
 
     tune: Tune = option(
@@ -116,7 +122,7 @@ class TrainConfig:
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.001, rmsprop 0.0001, adagrad 0.05; for 256 pictures per step: "
-        "sgd 0.1, lars 0.3)",
+        "sgd 0.1, lars 0.3; with --tune all a tenth of that, if the encoder in --init knows people)",
     )
     weight_decay: float | None = option(
         None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Pool = Literal["none", "mean"]
@@ -93,6 +93,17 @@ class Architecture:
     backbone_args: BackboneArgs = ()
     normalization: InputNormalization = InputNormalization()
     head: Head = "default"
+
+    def resized(self, image_size: int, embedding_dim: int | None = None) -> Architecture:
+        """Returns this architecture for another input size or another length of embeddings.
+
+        Args:
+            image_size: Side of the input in pixels.
+            embedding_dim: Length of an embedding; None for that of this architecture.
+        """
+        dim = embedding_dim or self.embedding_dim
+        head: Head = "default" if self.head == "none" and dim != self.embedding_dim else self.head
+        return replace(self, image_size=image_size, embedding_dim=dim, head=head)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""

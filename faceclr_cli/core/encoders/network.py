@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Self
 
 import torch
@@ -93,7 +92,7 @@ class EncoderNetwork(nn.Module):
             ConfigError: The backbone supports only the size that it was trained at.
         """
         own = self.architecture
-        changed = replace(own, image_size=image_size, embedding_dim=embedding_dim or own.embedding_dim)
+        changed = own.resized(image_size, embedding_dim)
         if changed == own:
             return self
         other = EncoderNetwork(changed)

@@ -56,6 +56,7 @@ class TrainingContext:
         supply: Loads the crops of the training set batch by batch.
         validation: Measures the encoder on held-out pictures after each epoch.
         stop: Tells whether a signal requested a stop.
+        lr_factor: Factor of the default learning rate.
         known_damage: Number of damaged faces of each folder that were reported.
     """
 
@@ -68,6 +69,7 @@ class TrainingContext:
     supply: BatchSupply
     validation: Validation
     stop: StopRequest
+    lr_factor: float = 1.0
     known_damage: dict[int, int] = field(default_factory=dict)
 
     def is_check_due(self, place: int, schedule: Schedule) -> bool:
@@ -97,7 +99,8 @@ def fit(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -
     """
     first = context.task.batches(0)
     size = len(first[0])
-    schedule, clock = Schedule.of(context.config, len(first), size), Clock(state.elapsed, state.closing)
+    schedule = Schedule.of(context.config, len(first), size, context.lr_factor)
+    clock = Clock(state.elapsed, state.closing)
     _require_same_epoch_length(state, schedule)
     total = None if schedule.budget else schedule.epochs * schedule.batches * size
     yield TaskStarted(task=_WHOLE, total=total, unit="pictures", done=state.step * size)

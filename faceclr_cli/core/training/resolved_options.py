@@ -16,11 +16,16 @@ from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.input_discovery import find_faces, no_faces_error
-from faceclr_cli.core.encoders.description import Description, read_description
+from faceclr_cli.core.encoders.description import Description
 from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
-from faceclr_cli.core.encoders.sface_description import describe_sface
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.faces.face_folder import is_face_folder
+from faceclr_cli.core.training.initial_encoder import (
+    InitialEncoder,
+    absolute_init,
+    describe_initial_encoder,
+    record_initial_encoder,
+)
 from faceclr_cli.core.training.moved_data import may_have_moved
 
 COMMANDS: dict[type[TrainConfig], str] = {
@@ -50,6 +55,8 @@ class ResolvedOptions:
         val: Folders of the validation faces; if empty, some of `data` are held out.
         out: The run folder; None for the next free folder, see `claim_run_folder`.
         origin: The encoder in `init`; None if training starts from random or ImageNet weights, or is resumed.
+        initial: The record of that encoder, also of a resumed run; None for runs of releases that kept none.
+        notices: What the user should know about that encoder.
     """
 
     config: TrainConfig
@@ -57,6 +64,8 @@ class ResolvedOptions:
     val: tuple[Path, ...]
     out: Path | None
     origin: Description | None
+    initial: InitialEncoder | None
+    notices: tuple[str, ...] = ()
 
 
 def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
@@ -73,23 +82,23 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     if config.resume != "never" and config.out is None:
         raise ConfigError("--resume: name the run to resume with -o RUN")
     out = config.out
-    previous = _read_previous_options(out, command) if out is not None and is_resuming(config, out) else None
+    previous, initial = (
+        _read_previous_run(out, command) if out is not None and is_resuming(config, out) else (None, None)
+    )
     data = config.data or tuple(Path(path) for path in (previous or {}).get("data", ()))
     if not data:
         raise no_faces_error(command, find_faces(Path()))
     val = config.val or tuple(path for path in map(val_beside, data) if path is not None)
     resolved = _absolute_files(replace(config, data=_absolute(data), out=out, val=_absolute(val)))
-    origin = None
+    origin, notices = None, tuple[str, ...]()
     if config.starts_from_encoder:
-        is_built_in = config.init == "sface"
-        _require_own_form(config.init)
-        if not is_built_in:
-            resolved = replace(resolved, init=str(Path(config.init).resolve()))
+        resolved = replace(resolved, init=absolute_init(config.init))
         if previous is None:
-            origin = describe_sface() if is_built_in else read_description(Path(config.init))
-            # Everything except the image size, which may differ from the size that the encoder was trained at.
+            origin, notices = describe_initial_encoder(config.init)
+            # Everything except the image size of encoders that were trained here, which are trained on at any size.
             architecture = origin.architecture
-            own_size = architecture.image_size if is_built_in else config.input_size
+            is_trained_here = origin.card.command not in ("built-in", "import")
+            own_size = config.input_size if is_trained_here else architecture.image_size
             resolved = replace(
                 resolved,
                 image_size=config.image_size or own_size,
@@ -113,15 +122,11 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     resolved = replace(resolved, embedding_dim=resolved.embedding_length, image_size=resolved.input_size)
     if previous is not None and out is not None:
         _require_same(resolved, previous, out)
-    return ResolvedOptions(config=resolved, data=data, val=val, out=out, origin=origin)
-
-
-def _require_own_form(init: str) -> None:
-    """Rejects files and hub models of other projects: `import` measures which pixels and which alignment they need."""
-    if init.startswith("hf-hub:") or Path(init).is_file():
-        raise ModelError(
-            f"--init {init}: made by another project; first run: faceclr import {init} -o ENCODER, then --init ENCODER"
-        )
+    if origin is not None:
+        initial = record_initial_encoder(origin, resolved)
+    return ResolvedOptions(
+        config=resolved, data=data, val=val, out=out, origin=origin, initial=initial, notices=notices
+    )
 
 
 def is_resuming(config: TrainConfig, out: Path) -> bool:
@@ -172,7 +177,7 @@ def val_beside(data: Path) -> Path | None:
     return val if data.resolve().name == "train" and (split / "split.json").is_file() and is_face_folder(val) else None
 
 
-def _read_previous_options(out: Path, command: str) -> Mapping[str, Any]:
+def _read_previous_run(out: Path, command: str) -> tuple[Mapping[str, Any], InitialEncoder | None]:
     try:
         content = read_json(out / "config.json")
     except DataError as error:
@@ -182,7 +187,10 @@ def _read_previous_options(out: Path, command: str) -> Mapping[str, Any]:
     if content.get("command") != command:
         raise ConfigError(f"{out}: a run of {content.get('command')}, which {command} cannot resume")
     previous: dict[str, Any] = content["config"]
-    return previous
+    try:
+        return previous, InitialEncoder.from_json(content["init"]) if content.get("init") else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{out}: config.json is damaged ({error!r})") from error
 
 
 def _require_same(config: TrainConfig, previous: Mapping[str, Any], out: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -45,6 +46,7 @@ class RunFolder:
         origin: The run and the data that checkpoints belong to.
         fingerprint: The preprocessing fingerprint of the crops.
         card: How the encoder was made.
+        source: Where the encoder comes from that training started from, if another project trained it.
         keep: Number of checkpoints to keep.
         history: Writes the table and the events; None in processes that do not write.
     """
@@ -57,6 +59,7 @@ class RunFolder:
     origin: CheckpointOrigin
     fingerprint: Fingerprint
     card: Card
+    source: Mapping[str, Any] | None
     keep: int
     history: History | None
 
@@ -110,6 +113,7 @@ class RunFolder:
                 card=self.card,
                 calibration=calibration_of(row),
                 weights=merged_state(self.task.encoder),
+                source=self.source,
             )
 
     def last_checkpoint(self) -> Path | None:

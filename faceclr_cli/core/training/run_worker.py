@@ -18,6 +18,7 @@ from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.built_in_network import load_sface_network
+from faceclr_cli.core.encoders.checkpoints.network_source import find_network_source, is_foreign_source
 from faceclr_cli.core.encoders.description import Card
 from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork
@@ -32,6 +33,7 @@ from faceclr_cli.core.training.checkpoint import (
     load_checkpoint,
 )
 from faceclr_cli.core.training.history import History, Row, without_position
+from faceclr_cli.core.training.initial_encoder import SFACE, InitialEncoder
 from faceclr_cli.core.training.loop import TrainingContext, fit
 from faceclr_cli.core.training.optimizer import build_optimizer, default_weight_decay
 from faceclr_cli.core.training.resolved_options import is_resuming
@@ -60,6 +62,7 @@ class TrainingJob:
         val: Folders of the validation faces.
         out: The run folder.
         command: Name of the command.
+        initial: The record of the encoder in `init`; None if there is none.
         sets: The opened data sets. Processes started by faceclr receive them from the parent. Under torchrun, only
             rank 0 has them at first; see `share_sets`.
     """
@@ -69,6 +72,7 @@ class TrainingJob:
     val: tuple[Path, ...]
     out: Path
     command: str
+    initial: InitialEncoder | None = None
     sets: TrainingSets | None = None
 
 
@@ -92,8 +96,14 @@ class RunOutcome:
     metrics: dict[str, float]
 
 
-def initial_network(config: TrainConfig) -> EncoderNetwork:
+def initial_network(config: TrainConfig, initial: InitialEncoder | None) -> EncoderNetwork:
     """Builds the network before the first step: random, from ImageNet weights or from an encoder.
+
+    A run that resumes from a checkpoint does not need the encoder: all weights are in the checkpoint.
+
+    Args:
+        config: The resolved options, with the run folder.
+        initial: The record of the encoder in `init`; None if there is none.
 
     Raises:
         ConfigError: The backbone is unknown or does not support the image size.
@@ -101,8 +111,9 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
     """
     torch.manual_seed(config.seed)
     if config.starts_from_encoder:
-        source = load_sface_network() if config.init == "sface" else load_network(Path(config.init))[0]
-        return source.train().at_size(config.input_size, config.embedding_dim)
+        if initial is not None and config.out is not None and has_checkpoint(config, config.out):
+            return EncoderNetwork(initial.architecture, initialize_head=False).train()
+        return _load_initial_network(config.init).train().at_size(config.input_size, config.embedding_dim)
     architecture = Architecture(
         backbone=config.backbone,
         embedding_dim=config.embedding_length,
@@ -111,6 +122,17 @@ def initial_network(config: TrainConfig) -> EncoderNetwork:
         backbone_args=config.backbone_arguments,
     )
     return EncoderNetwork(architecture, pretrained=config.init == "imagenet")
+
+
+def has_checkpoint(config: TrainConfig, out: Path) -> bool:
+    """Returns True if a run resumes from a checkpoint."""
+    return is_resuming(config, out) and bool(list_checkpoints(out))
+
+
+def _load_initial_network(init: str) -> EncoderNetwork:
+    if init == SFACE:
+        return load_sface_network()
+    return find_network_source(init).load().network if is_foreign_source(init) else load_network(Path(init))[0]
 
 
 def run_worker(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
@@ -154,6 +176,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         supply=supply,
         validation=Validation(sets),
         stop=stop,
+        lr_factor=1.0 if job.initial is None else job.initial.lr_factor,
     )
     writes = fabric.global_rank == 0
     run_folder = RunFolder(
@@ -165,6 +188,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         origin=origin,
         fingerprint=faces.fingerprint,
         card=_build_card(job, task, sets, origin.config),
+        source=None if job.initial is None else job.initial.source,
         keep=job.config.keep,
         history=History(job.out, state.history) if writes and job.config.epochs else None,
     )
@@ -235,7 +259,7 @@ def _build_modules(
 ) -> tuple[TaskModule, Any, torch.optim.Optimizer]:
     """Builds the task on its device, the task as wrapped for distributed training, and the optimizer."""
     config = job.config
-    network = initial_network(config)
+    network = initial_network(config, job.initial)
     select_weights(network, config.tune)
     task = build_task(config, network, sets)
     task = task.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -35,15 +35,18 @@ class Schedule:
     checkpoint_every: float
 
     @classmethod
-    def of(cls, config: TrainConfig, batches: int, batch_size: int) -> Self:
+    def of(cls, config: TrainConfig, batches: int, batch_size: int, lr_factor: float = 1.0) -> Self:
         """Builds the schedule from the options and the size of the training set.
 
         Args:
             config: The resolved options.
             batches: Batches per epoch.
             batch_size: Pictures per batch, over all processes.
+            lr_factor: Factor of the default learning rate; see `InitialEncoder`.
         """
-        peak = default_lr(config.optimizer, batch_size * config.accumulate) if config.lr is None else config.lr
+        peak = config.lr
+        if peak is None:
+            peak = lr_factor * default_lr(config.optimizer, batch_size * config.accumulate)
         updates = math.ceil(batches / config.accumulate)
         return cls(
             epochs=config.epochs,

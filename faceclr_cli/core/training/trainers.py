@@ -18,6 +18,7 @@ from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.events import Notice, Reporter
+from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.training.resolved_options import (
     COMMANDS,
     ResolvedOptions,
@@ -98,6 +99,8 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     from faceclr_cli.core.training.run_folder import clean_run_folder
     from faceclr_cli.core.training.run_worker import TrainingJob, run_worker
 
+    for text in resolved.notices if is_first else ():
+        reporter.report(Notice(text=text))
     machine = find_machine(resolved.config)
     sets = None if listing is None else _check_and_decode(resolved, listing, machine.world, reporter)
     # Other processes of torchrun wait in `launch` for rank 0, which sends them the run folder.
@@ -108,12 +111,14 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
         val=resolved.val,
         out=out,
         command=command,
+        initial=resolved.initial,
         sets=sets,
     )
     with exclusive(job.out) if is_first else nullcontext():
         if is_first:
             clean_run_folder(job.out)
-            write_json(job.out / "config.json", {**stamp("run", to_json(job.config)), "command": command})
+            record = {} if job.initial is None else {"init": job.initial.to_json()}
+            write_json(job.out / "config.json", {**stamp("run", to_json(job.config)), "command": command, **record})
         outcome = launch(run_worker, machine, job, reporter)
     seconds = sum(row["seconds"] for row in outcome.rows)
     pictures = sum(row["seconds"] * row["pictures_per_second"] for row in outcome.rows)
@@ -161,16 +166,27 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
 
     config, faces = resolved.config, decode_listing(listing, resolved.config.pixels, reporter)
     if resolved.origin is not None:
-        resolved.origin.fingerprint.require_same_crops(faces.data.fingerprint, config.init, str(resolved.data[0]))
+        _check_crops(resolved.origin.fingerprint, faces.data.fingerprint, resolved, reporter)
     if faces.val is not None:
         _check_val(faces.val, resolved, faces.data, reporter)
     sets = open_sets(config, faces, resolved.data, resolved.val, reporter)
     with torch.random.fork_rng(devices=[]):
-        task = build_task(config, initial_network(config), sets)
+        task = build_task(config, initial_network(config, resolved.initial), sets)
     task.share(task.batches(0)[0], 0, world)
     for text in task.notices():
         reporter.report(Notice(text=text))
     return sets
+
+
+def _check_crops(wanted: Fingerprint, crops: Fingerprint, resolved: ResolvedOptions, reporter: Reporter) -> None:
+    if wanted.template != UNKNOWN:
+        wanted.require_same_crops(crops, resolved.config.init, str(resolved.data[0]))
+        return
+    text = (
+        f"{resolved.config.init}: does not say how its faces are aligned; it is trained on faces as they are here: "
+        f"{crops.template}, {crops.size} pixels, resized to {resolved.config.input_size}"
+    )
+    reporter.report(Notice(text=text))
 
 
 def _check_val(val: JoinedFaces, resolved: ResolvedOptions, faces: JoinedFaces, reporter: Reporter) -> None:

@@ -19,7 +19,7 @@ from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork
-from faceclr_cli.core.errors import ModelError, TerminatedRunError
+from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Notice
 from faceclr_cli.core.training.trainers import TrainResult, train
 from faceclr_cli.core.training.tuning import LORA_RANK, learning_rate_scales, merged_state, select_weights
@@ -164,12 +164,16 @@ def test_tuning_without_trained_weights_is_refused(config: type, split: Path) ->
         config(data=(split,), tune="lora")
 
 
-@pytest.mark.parametrize("name", ["weights.pth", "hf-hub:someone/model"])
-def test_encoders_of_others_are_imported_first(name: str, split: Path, tmp_path: Path) -> None:
-    (tmp_path / "weights.pth").touch()
-    init = name if name.startswith("hf-hub:") else str(tmp_path / name)
-    with pytest.raises(ModelError, match=r"made by another project; first run: faceclr import .* -o ENCODER"):
-        train(CenterConfig(data=(split,), out=tmp_path / "run", init=init, **OPTIONS), Heard())
+@pytest.mark.parametrize("method", ["all", "lora"])
+def test_the_default_rate_is_lower_where_all_weights_of_an_encoder_that_knows_people_are_trained(
+    method: Tune, split: Path, trained: Path, tmp_path: Path
+) -> None:
+    people = tune(split, trained, tmp_path / "people", epochs=0).run
+    rates = {}
+    for init in (trained, people):
+        result = tune(split, init, tmp_path / f"from-{init.name}", tune=method, epochs=1)
+        rates[init] = result.metrics["lr"]
+    assert rates[people] == pytest.approx(rates[trained] * (0.1 if method == "all" else 1.0))
 
 
 def test_what_contradicts_tuning_is_refused(split: Path, trained: Path) -> None:

@@ -78,7 +78,7 @@ def load_checkpoint_network(
         if backbone is None:
             raise ModelError(
                 f"{path}: the network is not recognized by the names of its weights ({_names(choices[0][0])})\n"
-                "Name it with --backbone NAME if it is a timm model."
+                f"If it is a timm model, name it: faceclr import {path} --backbone NAME -o ENCODER"
             )
         raise ModelError(
             f"{path}: not the weights of {backbone}: no known form of that network has these names "

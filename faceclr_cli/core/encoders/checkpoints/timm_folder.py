@@ -16,11 +16,11 @@ from faceclr_cli.core.encoders.checkpoints.foreign_network import (
     timm_key_map,
     timm_network,
 )
+from faceclr_cli.core.encoders.checkpoints.network_source import CONFIG
 from faceclr_cli.core.encoders.checkpoints.state_dicts import read_weights
 from faceclr_cli.core.encoders.hub_files import find_hub_file, is_hub_source
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 
-CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _WHITE = 255.0
 # The encoder network determines these itself.

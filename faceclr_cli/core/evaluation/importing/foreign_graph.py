@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,7 +47,6 @@ class ForeignGraph:
 
     Attributes:
         path: Its file.
-        digest: SHA-256 of the file.
         model: The graph; its names start with `PREFIX`.
         metadata: The metadata of the file.
         input: Name of the input.
@@ -61,7 +59,6 @@ class ForeignGraph:
     """
 
     path: Path
-    digest: str
     model: onnx.ModelProto
     metadata: Mapping[str, str]
     input: str
@@ -149,7 +146,7 @@ def read_foreign_graph(path: Path, *, output: str | None = None, size: int | Non
         ConfigError: `output` or `size` is missing, or the file says otherwise.
     """
     name = display_path(path)
-    model, digest = _parse(path)
+    model = _parse(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     source = _picture_input(model, name)
     layouts, side, batch = _geometry(source, size, name)
@@ -161,7 +158,6 @@ def read_foreign_graph(path: Path, *, output: str | None = None, size: int | Non
     for layout in layouts:
         graph = ForeignGraph(
             path=path,
-            digest=digest,
             model=model,
             metadata=metadata,
             input=PREFIX + source.name,
@@ -182,7 +178,7 @@ def read_foreign_graph(path: Path, *, output: str | None = None, size: int | Non
     raise problem or ModelError(f"{name}: ONNX Runtime cannot run it")
 
 
-def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
+def _parse(path: Path) -> onnx.ModelProto:
     name = display_path(path)
     if not path.is_file():
         raise ModelError(f"{name}: {'not a file' if path.exists() else 'no such file'}")
@@ -205,7 +201,7 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, str]:
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     if opset < _OLDEST_OPSET:
         raise ModelError(f"{name}: opset {opset} is too old; convert it to {_OLDEST_OPSET} or later")
-    return model, hashlib.sha256(content).hexdigest()
+    return model
 
 
 def _picture_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:

@@ -45,11 +45,6 @@ class ForeignModel(Protocol):
         ...
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of its file."""
-        ...
-
-    @property
     def side(self) -> int:
         """Side of its input in pixels."""
         ...

@@ -13,11 +13,12 @@ from faceclr_cli.core.configs.calibrate import USUAL_FARS
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.import_encoder import ImportConfig
 from faceclr_cli.core.encoders.calibration_record import Calibration
+from faceclr_cli.core.encoders.checkpoints.network_source import NetworkSource
 from faceclr_cli.core.encoders.description import DESCRIPTION, Card
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.calibration.calibrate import measure_thresholds
 from faceclr_cli.core.evaluation.importing.foreign_model import ForeignModel, ImportedEncoder
-from faceclr_cli.core.evaluation.importing.import_source import ImportSource, open_import_source
+from faceclr_cli.core.evaluation.importing.import_source import open_import_source
 from faceclr_cli.core.evaluation.importing.labeled_crops import LabeledCrops, open_labeled_crops
 from faceclr_cli.core.evaluation.importing.preprocessing_candidates import (
     ARCFACE,
@@ -94,8 +95,8 @@ def import_encoder(config: ImportConfig, reporter: Reporter) -> ImportResult:
     """
     out = _require_writable(config.out)
     template = _require_template(config.template)
-    opened = open_import_source(config)
-    model, name = opened.model, opened.name
+    opened, model = open_import_source(config)
+    name = opened.name
     for text in model.notices:
         reporter.report(Notice(text=f"{name}: {text}"))
     stated = KnownPreprocessing(color=config.color, scale=config.scale, template=template)
@@ -260,13 +261,12 @@ def _calibrate(
     return measured.calibration
 
 
-def _source(config: ImportConfig, opened: ImportSource, evidence: Mapping[str, Evidence]) -> dict[str, Any]:
+def _source(config: ImportConfig, opened: NetworkSource, evidence: Mapping[str, Evidence]) -> dict[str, Any]:
+    found = opened.to_json()
     return {
-        "file": opened.file,
-        "sha256": opened.model.digest,
-        "url": config.url or opened.url,
-        "revision": opened.revision,
-        "license": config.license if config.license != "unknown" else opened.license or "unknown",
+        **found,
+        "url": config.url or found["url"],
+        "license": config.license if config.license != "unknown" else found["license"],
         "evidence": dict(evidence),
     }
 

@@ -47,7 +47,6 @@ class OnnxModel:
 
     def __init__(self, path: Path, *, output: str | None, size: int | None) -> None:
         self._graph: ForeignGraph = read_foreign_graph(path, output=output, size=size)
-        self.digest = self._graph.digest
         self.side, self.dim, self.takes_bytes = self._graph.side, self._graph.dim, self._graph.takes_bytes
         self.declared: KnownPreprocessing = known_from_metadata(self._graph.metadata)
         if self.takes_bytes:

@@ -25,15 +25,14 @@ class TorchModel:
 
     Args:
         foreign: The network.
-        digest: SHA-256 of its file.
     """
 
     takes_bytes = False
 
-    def __init__(self, foreign: ForeignNetwork, digest: str) -> None:
+    def __init__(self, foreign: ForeignNetwork) -> None:
         self._network: EncoderNetwork = foreign.network.eval()
         architecture, normalization = foreign.network.architecture, foreign.normalization
-        self.form, self.digest, self.notices = architecture.backbone, digest, foreign.notices
+        self.form, self.notices = architecture.backbone, foreign.notices
         self.side, self.dim = architecture.image_size, architecture.embedding_dim
         self.declared = KnownPreprocessing(
             color=normalization.channels if normalization else None,

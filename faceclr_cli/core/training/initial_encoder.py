@@ -1,0 +1,131 @@
+"""The encoder in `--init`: its description, and what a run records of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from faceclr_cli.core.configs.train import TrainConfig, Tune
+from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.description import Card, Description, read_description
+from faceclr_cli.core.encoders.sface_description import describe_sface
+from faceclr_cli.core.errors import ModelError
+from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
+
+SFACE = "sface"
+
+LR_FACTORS: dict[Tune, float] = {"all": 0.1, "last": 1.0, "lora": 1.0}
+"""Factors of the default learning rates for an encoder that knows people: with those of training from scratch, training
+of all weights soon destroys what it knows. docs/benchmarks.md has the measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialEncoder:
+    """The encoder that a run starts from, as the run folder records it. With a checkpoint, a run resumes without it.
+
+    Attributes:
+        digest: SHA-256 of its weights.
+        architecture: The network of the run, which may have another input size or embedding layer than the encoder.
+        source: Where the encoder comes from, if another project trained it.
+        lr_factor: Factor of the default learning rate.
+    """
+
+    digest: str
+    architecture: Architecture
+    source: Mapping[str, Any] | None
+    lr_factor: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return {
+            "digest": self.digest,
+            "architecture": self.architecture.to_json(),
+            "source": None if self.source is None else dict(self.source),
+            "lr_factor": self.lr_factor,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> InitialEncoder:
+        """Reads the result of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: A field is missing or of the wrong type.
+        """
+        return cls(
+            digest=str(content["digest"]),
+            architecture=Architecture.from_json(content["architecture"]),
+            source=None if content["source"] is None else dict(content["source"]),
+            lr_factor=float(content["lr_factor"]),
+        )
+
+
+def absolute_init(init: str) -> str:
+    """Returns `init` with an absolute path, if it is a path."""
+    if init == SFACE:
+        return init
+    # Imports the client of the hub, which other runs do not need.
+    from faceclr_cli.core.encoders.hub_files import is_hub_source
+
+    return init if is_hub_source(init) else str(Path(init).resolve())
+
+
+def describe_initial_encoder(init: str) -> tuple[Description, tuple[str, ...]]:
+    """Describes the encoder in `init`, and returns what the user should know about it.
+
+    Raises:
+        ModelError: It is missing, damaged or cannot be trained, or does not state which pixels it takes.
+    """
+    if init == SFACE:
+        return describe_sface(), ()
+    from faceclr_cli.core.encoders.checkpoints.network_source import find_network_source, is_foreign_source
+
+    if not is_foreign_source(init):
+        return read_description(Path(init)), ()
+    source = find_network_source(init)
+    foreign = source.load()
+    if foreign.normalization is None:
+        raise ModelError(
+            f"--init {source.name}: does not say which pixels it takes\n"
+            f"Measure that: faceclr import {source.name} --faces DIR -o ENCODER, then --init ENCODER"
+        )
+    architecture = foreign.network.architecture
+    record = source.to_json()
+    fingerprint = replace(
+        fingerprint_for_foreign_crops(foreign.template, architecture.image_size),
+        channels=architecture.normalization.channels,
+        normalization=architecture.normalization.text,
+    )
+    evidence = {"color": "file", "scale": "file", "template": "file" if foreign.template else "faces"}
+    described = Description(
+        folder=source.path,
+        architecture=architecture,
+        fingerprint=fingerprint,
+        calibration=None,
+        card=Card(command="import", config={}, data=source.file, pictures=0, people={}),
+        digest=record["sha256"],
+        content={"source": record | {"evidence": evidence}},
+    )
+    return described, tuple(f"{source.name}: {text}" for text in foreign.notices)
+
+
+def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialEncoder:
+    """Returns the record of the encoder that a run starts from.
+
+    Args:
+        origin: Its description.
+        config: The resolved options.
+    """
+    return InitialEncoder(
+        digest=origin.digest,
+        architecture=origin.architecture.resized(config.input_size, config.embedding_dim),
+        source=origin.content.get("source"),
+        lr_factor=LR_FACTORS[config.tune] if _knows_people(origin) else 1.0,
+    )
+
+
+def _knows_people(origin: Description) -> bool:
+    """Returns False for an encoder that was trained without labels alone, which training with labels improves a lot."""
+    is_label_free = origin.card.command == "pretrain" and origin.card.config.get("init") != SFACE
+    return not is_label_free or "source" in origin.content
