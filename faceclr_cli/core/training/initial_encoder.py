@@ -17,8 +17,8 @@ from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 SFACE = "sface"
 
 LR_FACTORS: dict[Tune, float] = {"all": 0.1, "last": 1.0, "lora": 1.0}
-"""Factors of the default learning rates for an encoder that knows people: with those of training from scratch, training
-of all weights soon destroys what it knows. docs/benchmarks.md has the measurement."""
+"""Factors of the default learning rates for an encoder that knows people, which training of all weights at the rate of
+training from scratch soon destroys. docs/benchmarks.md has figures for AdamW at these rates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +126,6 @@ def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialE
 
 
 def _knows_people(origin: Description) -> bool:
-    """Returns False for an encoder that was trained without labels alone, which training with labels improves a lot."""
+    """Returns False for an encoder of `pretrain` from scratch; the full rate was the best for it."""
     is_label_free = origin.card.command == "pretrain" and origin.card.config.get("init") != SFACE
     return not is_label_free or "source" in origin.content
