@@ -82,9 +82,10 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     if config.resume != "never" and config.out is None:
         raise ConfigError("--resume: name the run to resume with -o RUN")
     out = config.out
-    previous, initial = (
-        _read_previous_run(out, command) if out is not None and is_resuming(config, out) else (None, None)
-    )
+    previous: Mapping[str, Any] | None = None
+    initial: InitialEncoder | None = None
+    if out is not None and is_resuming(config, out):
+        previous, initial = _read_previous_run(out, command)
     data = config.data or tuple(Path(path) for path in (previous or {}).get("data", ()))
     if not data:
         raise no_faces_error(command, find_faces(Path()))
