@@ -186,7 +186,7 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{name}: larger than 2 GiB, the limit of an ONNX file")
     try:
         content = path.read_bytes()
-        model = onnx.ModelProto.FromString(content)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except OSError as error:
         raise ModelError(f"{name}: cannot be read ({error.strerror})") from error
     except (DecodeError, RecursionError) as error:
