@@ -38,10 +38,13 @@ def test_where_all_is_well_it_says_what_is_there_and_exits_0() -> None:
         "onnxruntime",
         "torch",
         "devices",
+        "precision",
         "weights",
         "face",
         "cache",
     ]
+    rates = r"pretrain .*: \d+ pictures/s in float32, \d+ in bf16; (float32|bf16) is chosen"
+    assert re.fullmatch(f"{rates}|the CPU does not support bf16; training uses float32", found["precision"])
     assert "opencv-python-headless 4." in found["packages"]
     assert re.search(r"similarity 0\.[6-9]\d+ to a small, dark copy", found["face"])
     assert "SFace fb143eea07838aa5 (Apache-2.0" in found["weights"]

@@ -25,6 +25,7 @@ from faceclr_cli.core.configs.pretrain import PretrainConfig
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     """Commands that only print their resolved config, run in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FACECLR_PRETRAIN_PRECISION")
 
     def pretrain(config: PretrainConfig, console: Console) -> None:
         typer.echo(json.dumps(to_json(config)))

@@ -36,7 +36,10 @@ from tests.preload import PRELOADED
 pytestmark = pytest.mark.slow
 
 PEOPLE = 9  # Four for one process, five for the other.
-SMALL = {"backbone": "test_convnext", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "epochs": 3}
+SMALL = {
+    "backbone": "test_convnext", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "epochs": 3,
+    "precision": "32",
+}  # fmt: skip
 LIKE_ONE = {"head": "cosface", "sample_classes": 0.5, "optimizer": "sgd", "lr": 0.1, "clip": 0.5, "accumulate": 2}
 RESUMED = {"head": "softmax", "optimizer": "adamw", "checkpoint_every": "0.001s", "resume": "auto"}
 

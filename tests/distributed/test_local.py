@@ -28,6 +28,7 @@ _WORK = work.run_worker
 
 SMALL: dict[str, Any] = {
     "backbone": "test_resnet", "image_size": 32, "embedding_dim": 16, "batch_size": 16, "hold_out": 0.0,
+    "precision": "32",
 }  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def test_two_processes_distill_what_one_does(preloaded_processes: None, split: P
     for processes in (1, 2):
         config = DistillConfig(
             data=(split,), out=tmp_path / f"run-{processes}", teacher=(str(teacher),), processes=processes, epochs=2,
-            backbone="test_convnext", image_size=32, batch_size=16,
+            backbone="test_convnext", image_size=32, batch_size=16, precision="32",
         )  # fmt: skip
         runs.append(train(config, Heard()).run)
     one, two = (numbers(run, "step", "loss", "teacher_cosine") for run in runs)

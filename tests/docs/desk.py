@@ -29,7 +29,10 @@ from faceclr_cli.core.preparing.prepare import prepare
 from faceclr_cli.core.training.trainers import train
 from tests.core.encoders.toy_graph import write_toy
 
-SMALL = {"backbone": "test_convnext", "image_size": 32, "embedding_dim": 16, "batch_size": 12, "epochs": 1}
+SMALL = {
+    "backbone": "test_convnext", "image_size": 32, "embedding_dim": 16, "batch_size": 12, "epochs": 1,
+    "precision": "32",
+}  # fmt: skip
 
 
 def make_desk() -> None:

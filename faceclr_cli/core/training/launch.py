@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -58,11 +59,9 @@ def launch(work: Work[A, R], machine: Machine, argument: A, reporter: Reporter) 
 
 def run_here(work: Work[A, R], machine: Machine, stop: StopRequest, argument: A, reporter: Reporter) -> R:
     """Runs `work` in this process, after connecting to the other processes of the run."""
-    # Otherwise Fabric announces each process on standard error.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if machine.device == "cpu":
         keep_memory(*NETWORK)
-    fabric = _fabric(machine)
+    fabric = build_fabric(_agree_on_precision(machine))
     fabric.launch()
     result = work(fabric, stop, argument, reporter)
     # Not in a `finally` block: after an error, this would make the other processes fail first and hide the cause.
@@ -71,7 +70,20 @@ def run_here(work: Work[A, R], machine: Machine, stop: StopRequest, argument: A,
     return result
 
 
-def _fabric(machine: Machine) -> Fabric:
+def _agree_on_precision(machine: Machine) -> Machine:
+    """Returns the machine with the precision that rank 0 has chosen, which only torchrun's other processes lack."""
+    if not machine.launched or machine.world == 1 or machine.device != "cpu":
+        return machine
+    dist.init_process_group("gloo")  # Fabric uses the group that exists.
+    box = [machine.precision]
+    dist.broadcast_object_list(box)
+    return replace(machine, precision=box[0])
+
+
+def build_fabric(machine: Machine) -> Fabric:
+    """Connects this process to the device and to the other processes of the run, as far as they exist."""
+    # Otherwise Fabric announces each process and its precision on standard error.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = machine.device
     if machine.world == 1:
         # Explicit, because Fabric would treat a single process in a SLURM job as one of several.

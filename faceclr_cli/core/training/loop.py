@@ -174,7 +174,7 @@ def _train(
     rank, world = context.fabric.global_rank, context.fabric.world_size
     with closing(context.supply(context.task.share(batch, rank, world) for batch in coming)) as supply:
         for place, crops in enumerate(supply, start=first):
-            sums.add(state.step, *_step(context, schedule, clock, state.step, crops, batches[place]))
+            sums.add(state.step, *train_on_batch(context, schedule, clock, state.step, crops, batches[place]))
             state.step += 1
             if context.is_check_due(place, schedule):
                 signal, bad, milliseconds = max_over_processes(
@@ -215,7 +215,7 @@ def _begin_epoch(context: TrainingContext, state: TrainingState, run_folder: Run
         yield Notice(text=note)
 
 
-def _step(
+def train_on_batch(
     context: TrainingContext, schedule: Schedule, clock: Clock, step: int, crops: Tensor, batch: NDArray[np.int64]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Trains on one batch. Returns the norm of the gradient and the metrics, on the device."""

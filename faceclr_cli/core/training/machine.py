@@ -35,6 +35,7 @@ class Machine:
         launched: True if torchrun started the processes; otherwise faceclr starts them.
         rank: Rank of this process if torchrun started it, otherwise 0.
         precision: Precision in Fabric's terms.
+        is_precision_open: True if timing decides whether `bf16-mixed` takes the place of `precision`.
     """
 
     device: MachineDevice
@@ -43,6 +44,12 @@ class Machine:
     launched: bool = False
     rank: int = 0
     precision: Precision = "32-true"
+    is_precision_open: bool = False
+
+    @property
+    def precision_option(self) -> Literal["32", "bf16"]:
+        """The precision as a value of `--precision`."""
+        return "bf16" if self.precision == "bf16-mixed" else "32"
 
 
 def find_machine(config: TrainConfig) -> Machine:
@@ -58,12 +65,15 @@ def find_machine(config: TrainConfig) -> Machine:
     if config.device == "cuda" and not gpus:
         raise ConfigError("--device cuda: torch found no GPU; omit the option to use the CPU")
     device = _find_device(config, gpus)
-    precision = _precision(config, device)
+    able = supports_bf16(device)
+    precision = _precision(config, device, able)
+    is_open = config.precision == "auto" and device == "cpu" and able
     if device == "cpu":
         _require_fit(config)
     place = torchrun_place()
     if place is None:
-        return Machine(device=device, world=config.gpus or config.processes, precision=precision)
+        world = config.gpus or config.processes
+        return Machine(device=device, world=world, precision=precision, is_precision_open=is_open)
     machine = Machine(
         device=device,
         world=place.world,
@@ -71,6 +81,7 @@ def find_machine(config: TrainConfig) -> Machine:
         launched=True,
         rank=place.rank,
         precision=precision,
+        is_precision_open=is_open,
     )
     _check_launched(config, machine, gpus)
     return machine
@@ -93,16 +104,18 @@ def _require_fit(config: TrainConfig) -> None:
     require_memory(f"--image-size {config.input_size} with --batch-size {config.batch_size}", needed)
 
 
-def _precision(config: TrainConfig, device: MachineDevice) -> Precision:
+def supports_bf16(device: MachineDevice) -> bool:
+    """Returns True if the processor or the GPU has instructions for bf16."""
     if device == "mps":
-        able = False
-    elif device == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return False
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _precision(config: TrainConfig, device: MachineDevice, able: bool) -> Precision:
     if config.precision == "bf16" and not able:
         raise ConfigError(f"--precision bf16: this {'CPU' if device == 'cpu' else 'GPU'} does not support bf16")
-    # On CPUs with bf16 instructions, autocast was measured to be slower than float32 for these networks.
     wanted = config.precision == "bf16" or (config.precision == "auto" and device == "cuda" and able)
     return "bf16-mixed" if wanted else "32-true"
 

@@ -57,6 +57,7 @@ class ResolvedOptions:
         origin: The encoder in `init`; None if training starts from random or ImageNet weights, or is resumed.
         initial: The record of that encoder, also of a resumed run; None for runs of releases that kept none.
         notices: What the user should know about that encoder.
+        precision_rates: The rates by which the precision of a resumed run was chosen; None if it was not.
     """
 
     config: TrainConfig
@@ -65,6 +66,7 @@ class ResolvedOptions:
     out: Path | None
     origin: Description | None
     initial: InitialEncoder | None
+    precision_rates: Mapping[str, float] | None
     notices: tuple[str, ...] = ()
 
 
@@ -84,8 +86,10 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     out = config.out
     previous: Mapping[str, Any] | None = None
     initial: InitialEncoder | None = None
+    rates: Mapping[str, float] | None = None
     if out is not None and is_resuming(config, out):
-        previous, initial = _read_previous_run(out, command)
+        run = _read_previous_run(out, command)
+        previous, initial, rates = run["config"], _read_initial(run, out), run.get("precision_rates")
     data = config.data or tuple(Path(path) for path in (previous or {}).get("data", ()))
     if not data:
         raise no_faces_error(command, find_faces(Path()))
@@ -122,11 +126,20 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         resolved = replace(resolved, teacher=teachers, embedding_dim=dim)
     resolved = replace(resolved, embedding_dim=resolved.embedding_length, image_size=resolved.input_size)
     if previous is not None and out is not None:
+        if resolved.precision == "auto":
+            resolved = replace(resolved, precision=previous.get("precision", "auto"))
         _require_same(resolved, previous, out)
     if origin is not None:
         initial = record_initial_encoder(origin, resolved)
     return ResolvedOptions(
-        config=resolved, data=data, val=val, out=out, origin=origin, initial=initial, notices=notices
+        config=resolved,
+        data=data,
+        val=val,
+        out=out,
+        origin=origin,
+        initial=initial,
+        precision_rates=rates,
+        notices=notices,
     )
 
 
@@ -178,7 +191,7 @@ def val_beside(data: Path) -> Path | None:
     return val if data.resolve().name == "train" and (split / "split.json").is_file() and is_face_folder(val) else None
 
 
-def _read_previous_run(out: Path, command: str) -> tuple[Mapping[str, Any], InitialEncoder | None]:
+def _read_previous_run(out: Path, command: str) -> Mapping[str, Any]:
     try:
         content = read_json(out / "config.json")
     except DataError as error:
@@ -187,9 +200,13 @@ def _read_previous_run(out: Path, command: str) -> tuple[Mapping[str, Any], Init
         raise ModelError(f"{out}: config.json does not describe a run")
     if content.get("command") != command:
         raise ConfigError(f"{out}: a run of {content.get('command')}, which {command} cannot resume")
-    previous: dict[str, Any] = content["config"]
+    run: Mapping[str, Any] = content
+    return run
+
+
+def _read_initial(run: Mapping[str, Any], out: Path) -> InitialEncoder | None:
     try:
-        return previous, InitialEncoder.from_json(content["init"]) if content.get("init") else None
+        return InitialEncoder.from_json(run["init"]) if run.get("init") else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{out}: config.json is damaged ({error!r})") from error
 

@@ -160,7 +160,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
     job = replace(job, out=out, config=replace(job.config, out=out))
     sets = share_sets(job)
     faces = sets.train
-    task, module, optimizer = _build_modules(fabric, job, sets)
+    task, module, optimizer = build_modules(fabric, job.config, initial_network(job.config, job.initial), sets)
     origin = CheckpointOrigin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
     state = (
         _restore_state(job, origin, task, optimizer, reporter) if is_resuming(job.config, job.out) else TrainingState()
@@ -254,12 +254,10 @@ def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder
     )
 
 
-def _build_modules(
-    fabric: Fabric, job: TrainingJob, sets: TrainingSets
+def build_modules(
+    fabric: Fabric, config: TrainConfig, network: EncoderNetwork, sets: TrainingSets
 ) -> tuple[TaskModule, Any, torch.optim.Optimizer]:
     """Builds the task on its device, the task as wrapped for distributed training, and the optimizer."""
-    config = job.config
-    network = initial_network(config, job.initial)
     select_weights(network, config.tune)
     task = build_task(config, network, sets)
     task = task.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -318,7 +316,8 @@ def opening_notice(context: TrainingContext, state: TrainingState) -> str:
     text = (
         f"{context.task.command}: {config.backbone} ({millions:.1f} M parameters) on "
         f"{_pictures_of(len(pictures), people)} in batches of {len(context.task.batches(0)[0])}, "
-        f"{fabric.world_size} process{'es' if fabric.world_size > 1 else ''} on {fabric.device.type}"
+        f"{fabric.world_size} process{'es' if fabric.world_size > 1 else ''} on {fabric.device.type} in "
+        f"{'bf16' if config.precision == 'bf16' else 'float32'}"
     )
     if config.time_budget is not None:
         text += f", for at most {config.time_budget}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
 from faceclr_cli.core.configs.center import CenterConfig
@@ -46,6 +47,9 @@ class TrainResult:
         best_by: The column of the history that determines the best epoch: `val_knn`, `val_loss` or `val_accuracy`.
         best: The metrics of the best epoch.
         metrics: The metrics of the last epoch or of the untrained network, by column of the history.
+        precision: `32` or `bf16`.
+        precision_rates: Pictures per second of the steps that were timed to choose the precision, in `float32` and in
+            `bf16`; None if the precision was not chosen by timing.
         pictures_per_second: Throughput of training over all epochs and processes, without validation.
         seconds: Wall time from the call to the result.
     """
@@ -59,6 +63,8 @@ class TrainResult:
     best_by: str | None
     best: dict[str, float] | None
     metrics: dict[str, float]
+    precision: Literal["32", "bf16"]
+    precision_rates: Mapping[str, float] | None
     pictures_per_second: float | None
     seconds: float
 
@@ -88,7 +94,8 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     resolved = resolve_options(config, command)
     place = torchrun_place()
     is_first = place is None or place.rank == 0
-    if is_first and resolved.out is not None and not is_resuming(resolved.config, resolved.out):
+    is_new = resolved.out is None or not is_resuming(resolved.config, resolved.out)
+    if is_first and is_new and resolved.out is not None:
         require_unused(resolved.out)
     listing = list_faces(resolved.config, resolved.data, resolved.val) if is_first else None
     if "torch" not in sys.modules:
@@ -96,6 +103,7 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     # Importing torch takes seconds, so the faces are listed first to report a misspelled folder quickly.
     from faceclr_cli.core.training.launch import launch
     from faceclr_cli.core.training.machine import find_machine
+    from faceclr_cli.core.training.precision_choice import choose_precision
     from faceclr_cli.core.training.run_folder import clean_run_folder
     from faceclr_cli.core.training.run_worker import TrainingJob, run_worker
 
@@ -103,10 +111,14 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
         reporter.report(Notice(text=text))
     machine = find_machine(resolved.config)
     sets = None if listing is None else _check_and_decode(resolved, listing, machine.world, reporter)
-    # Other processes of torchrun wait in `launch` for rank 0, which sends them the run folder.
+    rates = resolved.precision_rates
+    if is_new and sets is not None:
+        machine, measured = choose_precision(resolved.config, machine, sets, reporter)
+        rates = None if measured is None else measured.to_json()
+    # Other processes of torchrun wait in `launch` for rank 0, which sends them the precision and the run folder.
     out = resolved.out or (claim_run_folder(command) if is_first else Path())
     job = TrainingJob(
-        config=replace(resolved.config, out=out),
+        config=replace(resolved.config, out=out, precision=machine.precision_option),
         data=resolved.data,
         val=resolved.val,
         out=out,
@@ -117,8 +129,9 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     with exclusive(job.out) if is_first else nullcontext():
         if is_first:
             clean_run_folder(job.out)
+            content = {**stamp("run", to_json(job.config)), "command": command, "precision_rates": rates}
             record = {} if job.initial is None else {"init": job.initial.to_json()}
-            write_json(job.out / "config.json", {**stamp("run", to_json(job.config)), "command": command, **record})
+            write_json(job.out / "config.json", content | record)
         outcome = launch(run_worker, machine, job, reporter)
     seconds = sum(row["seconds"] for row in outcome.rows)
     pictures = sum(row["seconds"] * row["pictures_per_second"] for row in outcome.rows)
@@ -132,6 +145,8 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
         best_by=outcome.best_by,
         best=None if outcome.best_epoch is None else [outcome.before, *outcome.rows][outcome.best_epoch],
         metrics=outcome.metrics,
+        precision=machine.precision_option,
+        precision_rates=rates,
         pictures_per_second=pictures / seconds if seconds else None,
         seconds=time.perf_counter() - began,
     )

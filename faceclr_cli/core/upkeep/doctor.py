@@ -29,6 +29,9 @@ _OPTIONAL = {
 _RUNTIMES = ("onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu")
 """Builds of ONNX Runtime that share a folder, the plain one first."""
 
+_TIMED_PICTURES = 8
+"""Pictures in each step of training that is timed."""
+
 _PHOTOGRAPH = "mpl-data/sample_data/grace_hopper.jpg"
 """A public-domain portrait by the US Navy that is part of matplotlib."""
 
@@ -160,11 +163,12 @@ def _torch() -> str:
 def _devices() -> str:
     import torch
 
-    bf16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    found = [f"cpu ({'float32, bf16' if bf16 else 'float32'})"]
+    from faceclr_cli.core.training.machine import supports_bf16
+
+    found = [f"cpu ({'float32, bf16' if supports_bf16('cpu') else 'float32'})"]
     for number in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(number)
-        able = "float32, bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        able = "float32, bf16" if supports_bf16("cuda") else "float32"
         found.append(f"cuda:{number} {about.name}, {about.total_memory / 2**30:.0f} GiB ({able})")
         ones = torch.ones(64, 64, device=f"cuda:{number}")
         if float((ones @ ones).sum()) != 64.0**3:
@@ -172,6 +176,38 @@ def _devices() -> str:
     if torch.backends.mps.is_available():
         found.append("mps")
     return ", ".join(found)
+
+
+def _precision() -> str:
+    """Times training steps of the default network on the CPU, in both precisions."""
+    import numpy as np
+
+    from faceclr_cli.core.configs.pretrain import PretrainConfig
+    from faceclr_cli.core.datasets.joined_faces import JoinedFaces
+    from faceclr_cli.core.faces.crop import default_fingerprint
+    from faceclr_cli.core.training.machine import supports_bf16
+    from faceclr_cli.core.training.precision_choice import time_precisions
+    from faceclr_cli.core.training.training_sets import TrainingSets
+
+    if not supports_bf16("cpu"):
+        return "the CPU does not support bf16; training uses float32"
+    config, count = PretrainConfig(batch_size=_TIMED_PICTURES), _TIMED_PICTURES
+    side = config.input_size
+    noise = JoinedFaces(
+        packed=(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8),),
+        sources=np.zeros(count, np.int64),
+        rows=np.arange(count, dtype=np.int32),
+        labels=np.full(count, -1),
+        people=(),
+        paths=tuple(map(str, range(count))),
+        fingerprint=default_fingerprint(side),
+    )
+    rates = time_precisions(config, TrainingSets(train=noise, new_people=None, known_people=None))
+    used = "bf16" if rates.favor_bf16 else "float32"
+    return (
+        f"pretrain with the default network on the CPU: {rates.float32:.0f} pictures/s in float32, "
+        f"{rates.bf16:.0f} in bf16; {used} is chosen"
+    )
 
 
 def _weights() -> str:
@@ -249,6 +285,7 @@ _CHECKS: dict[str, Callable[[], str]] = {
     "onnxruntime": _runtime,
     "torch": _torch,
     "devices": _devices,
+    "precision": _precision,
     "weights": _weights,
     "face": _face,
     "cache": _cache,

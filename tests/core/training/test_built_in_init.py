@@ -59,8 +59,9 @@ def test_all_trainers_start_from_the_built_in_encoder(config: type[TrainConfig],
 
 def test_training_changes_it_and_a_resumed_run_goes_on(faces: Path, tmp_path: Path) -> None:
     config = CenterConfig(
-        data=(faces,), out=tmp_path / "run", init="sface", epochs=1, batch_size=8, embedding_dim=16, hold_out=0.0
-    )
+        data=(faces,), out=tmp_path / "run", init="sface", epochs=1, batch_size=8, embedding_dim=16, hold_out=0.0,
+        precision="32",
+    )  # fmt: skip
     first = train(config, Silent())
     before = load_encoder_folder(first.encoder, "cpu")
     assert before.dim == 16

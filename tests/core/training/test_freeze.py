@@ -21,7 +21,7 @@ from tests.core.training.toy import Heard, make_faces, weights
 # There is no validation, so the last encoder is kept.
 OPTIONS: dict[str, Any] = {
     "freeze": "backbone", "backbone": "test_resnet", "image_size": 32, "embedding_dim": 32, "batch_size": 8,
-    "hold_out": 0.0, "lr": 0.01, "weight_decay": 0.1,
+    "hold_out": 0.0, "lr": 0.01, "weight_decay": 0.1, "precision": "32",
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from faceclr_cli.core.training import triplet_task as triplet_module
 from faceclr_cli.core.training.trainers import train as run
 from tests.core.training.toy import Heard, make_faces, make_split, pretrain, train_elsewhere, wait_for_step, weights
 
-OPTIONS: dict[str, Any] = {"epochs": 3, "backbone": "test_resnet", "batch_size": 16}
+OPTIONS: dict[str, Any] = {"epochs": 3, "backbone": "test_resnet", "batch_size": 16, "precision": "32"}
 
 
 class Stopper(Heard):

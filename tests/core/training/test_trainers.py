@@ -193,7 +193,14 @@ def test_random_numbers_of_the_caller_stay(split: Path, tmp_path: Path) -> None:
 def test_face_networks_and_arguments_of_backbones_reach_the_encoder(
     config: type[TrainConfig], split: Path, tmp_path: Path
 ) -> None:
-    options = {"data": (split,), "epochs": 1, "image_size": 32, "embedding_dim": 16, "batch_size": 16}
+    options = {
+        "data": (split,),
+        "epochs": 1,
+        "image_size": 32,
+        "embedding_dim": 16,
+        "batch_size": 16,
+        "precision": "32",
+    }
     wide = {"backbone": "mobilefacenet", "backbone_args": ("width=128", "activation=relu6"), "pool": "mean"}
     first = run(config(out=tmp_path / "first", **options, **wide), Heard())
     architecture = load_network(first.encoder)[0].architecture

@@ -26,7 +26,7 @@ from faceclr_cli.core.training.tuning import LORA_RANK, learning_rate_scales, me
 from tests.core.training.test_resume import Stopper
 from tests.core.training.toy import Heard, make_faces, make_split, weights
 
-OPTIONS: dict[str, Any] = {"image_size": 32, "batch_size": 16, "epochs": 2}
+OPTIONS: dict[str, Any] = {"image_size": 32, "batch_size": 16, "epochs": 2, "precision": "32"}
 NETWORK: dict[str, Any] = {"backbone": "test_resnet", "embedding_dim": 32}
 
 

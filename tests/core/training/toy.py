@@ -34,7 +34,7 @@ FINGERPRINT = Fingerprint(
     detector="none", detector_digest="0" * 16, template="toy", size=SIZE, interpolation="none", padding="none"
 )
 _WORK = work.run_worker  # Tests put `spied` in its place.
-SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "batch_size": 16}
+SMALL = {"backbone": "test_convnext", "image_size": SIZE, "embedding_dim": 32, "batch_size": 16, "precision": "32"}
 
 
 class Heard:
