@@ -125,7 +125,7 @@ def test_the_example_of_an_encoder() -> None:
 def test_runs_and_their_checkpoints() -> None:
     for command, run in TRAINERS.items():
         said = read(f"{run}/config.json")
-        assert (said["kind"], said["command"], set(said)) == ("run", command, STAMP | {"command"})
+        assert (said["kind"], said["command"], set(said)) == ("run", command, STAMP | {"command", "precision_rates"})
         note = note_of(run)
         assert note["kind"] == "checkpoint"
         require_listed(note, listed("The stamp", "field") | listed("Checkpoints", "field"))

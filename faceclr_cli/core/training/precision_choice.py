@@ -1,7 +1,7 @@
 """The choice between float32 and bf16 on a CPU, by timing a few steps of training.
 
 Whether bf16 is faster depends on the processor and on the network, and no flag of the processor tells: with AMX, some
-networks train twice as fast and others slower; without it, bf16 is as fast as float32 or many times slower.
+networks train twice as fast and others slower; without it, bf16 can be faster, as fast or many times slower.
 """
 
 from __future__ import annotations
