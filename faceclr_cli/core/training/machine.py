@@ -109,7 +109,7 @@ def supports_bf16(device: MachineDevice) -> bool:
     if device == "mps":
         return False
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

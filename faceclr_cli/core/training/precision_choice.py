@@ -95,7 +95,8 @@ def choose_precision(
     reporter.report(TaskStarted(task=_TASK))
     rates = time_precisions(config, sets, processes=machine.world)
     reporter.report(TaskFinished(task=_TASK))
-    used, precision = ("bf16", "bf16-mixed") if rates.favor_bf16 else ("float32", "32-true")
+    precision: Precision = "bf16-mixed" if rates.favor_bf16 else "32-true"
+    used = "bf16" if rates.favor_bf16 else "float32"
     text = f"precision: {used}; a few steps ran at {rates.float32:.0f} pictures/s in float32, {rates.bf16:.0f} in bf16"
     reporter.report(Notice(text=text))
     return replace(machine, precision=precision), rates
