@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from faceclr_cli.core.configs.prepare import PrepareConfig
-from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
+from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.preparing.prepare import prepare
 
@@ -35,6 +35,7 @@ RUNS = {
     "embed.py size": "--rows 64 --scratch scratch",
     "fine_tuning.py": "faces faces -o tuned --people 2 --pictures 2 --held-out 3 --epochs 1 --only last",
     "input_pipeline.py": "faces --records 300 --scratch scratch --pictures 64 --rounds 1 --workers 1",
+    "linear_faces.py": "album -o linear --people 2 --epochs 1 --backbone test_resnet --image-size 32",
     "mining.py": "--pictures 60 --dim 8 --people 10 --anchors 10 --loop-anchors 5 --candidates 5 --rounds 1",
     "open_set.py": "lfw/images",
     "precision.py": "lfw/images",
@@ -45,18 +46,20 @@ RUNS = {
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "tsne.py": "--faces 40 --dim 8",
     "weeks.py": "lfw/images --scratch weeks --named 1",
+    "transfer.py": "album -o transfer --people 2 --epochs 1 --backbone test_resnet --image-size 32",
     "views.py": "faces --count 3",
 }
 LONG = {
     "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size", "fine_tuning.py",
-    "input_pipeline.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "tsne.py",
+    "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "transfer.py",
+    "tsne.py",
 }  # fmt: skip
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn people as LFW has them, with lists of pairs, and the faces in their photographs."""
+    """Drawn people as LFW has them, with lists of pairs and their faces, and four people with ten pictures each."""
     place = tmp_path_factory.mktemp("place")
     for person in range(6):
         folder = place / "lfw" / "images" / f"person_{person}"
@@ -72,6 +75,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         (place / "lfw" / name).write_text("\n".join(lines) + "\n")
     prepare(PrepareConfig(source=place / "lfw" / "images", out=place / "faces", workers=1), Silent())
+    write_people(place / "portraits", people=4, photos=10, seed=1, reporter=Silent())
+    prepare(PrepareConfig(source=place / "portraits", out=place / "album", workers=1), Silent())
     (place / "scratch").mkdir()
     return place
 

@@ -1,0 +1,123 @@
+"""A linear layer on frozen embeddings of the ten people with the most pictures, after FaceCLR's protocol.
+
+    python benchmarks/linear_faces.py FACES -o runs --budget 20m
+    python benchmarks/linear_faces.py lfw-faces -o lfw-runs --label-free runs/label-free --distilled runs/distilled
+
+FACES is a folder of labeled prepared faces. The pictures of the ten people are split 60/20/20 with seed 42, and
+`faceclr linear-eval` measures the raw pixels, an encoder trained without labels, a student of sface, sface itself, and
+a ResNet-18 trained on ImageNet if timm's weights are in the cache of the Hugging Face hub. The first two encoders are
+given, or trained without names on all other people of FACES (--train: on other folders). A run that was interrupted is
+continued, and what exists in the output folder is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+from fine_tuning import embedded, select
+from recipe import faceclr
+
+from faceclr_cli.core.faces.face_folder import DESCRIPTION
+
+SEED = 42
+IMAGENET = "timm/resnet18.a1_in1k"
+LFW = """
+LFW was not measured above. The same figures for all of LFW, with encoders that were trained on other people:
+  faceclr prepare lfw -o lfw-faces --face center
+  python benchmarks/linear_faces.py lfw-faces -o lfw-runs --label-free {label_free} --distilled {distilled}"""
+
+
+def most_pictured(faces: Path, count: int) -> list[str]:
+    """Returns the people with the most pictures; ties are resolved by name, as in `linear-eval --identities`."""
+    pictures = {folder.name: len(list(folder.iterdir())) for folder in faces.iterdir() if folder.is_dir()}
+    pictures.pop("_", None)
+    return sorted(pictures, key=lambda name: (-pictures[name], name))[:count]
+
+
+def others(folders: Sequence[Path], known: Sequence[str], pictures: int | None, out: Path) -> Path:
+    """Links the faces of all other people, or a random sample of them, into one folder without names."""
+    if not (out / DESCRIPTION).exists():
+        found = [path for faces in folders for path in sorted(faces.glob("*/*.*g")) if path.parent.name not in known]
+        if not found:
+            raise SystemExit(f"{folders[0]}: contains no other people to train on; give a trained encoder")
+        drawn = np.random.default_rng(SEED).permutation(len(found))[:pictures]
+        (out / "_").mkdir(parents=True, exist_ok=True)
+        for number in sorted(drawn):
+            link = out / "_" / f"{number:07d}{found[number].suffix}"
+            link.unlink(missing_ok=True)
+            os.link(found[number], link)
+        shutil.copy(folders[0] / DESCRIPTION, out)
+    return out
+
+
+def imagenet(out: Path) -> Path | None:
+    """Imports ResNet-18 with ImageNet weights; None if they are not in the cache."""
+    files = [huggingface_hub.try_to_load_from_cache(IMAGENET, name) for name in ("config.json", "model.safetensors")]
+    if not all(isinstance(file, str) for file in files):
+        return None
+    if not out.exists():
+        faceclr("import", f"hf-hub:{IMAGENET}", "-o", out, "--template", "arcface", "--quiet")
+    return out
+
+
+def train(run: Path, command: Sequence[str | Path], options: argparse.Namespace) -> None:
+    """Trains an encoder, or continues its training."""
+    faceclr(
+        *command, "-o", run, "--resume", "auto", "--backbone", options.backbone, "--image-size", options.image_size,
+        "--precision", options.precision, "--epochs", options.epochs, "--time-budget", options.budget,
+    )  # fmt: skip
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that all trainings share."""
+    parser.add_argument("--pictures", type=int, help="number of random pictures of other people (default: all)")
+    parser.add_argument("--budget", default="20m", help="maximum time of each training (default: 20m)")
+    parser.add_argument("--epochs", type=int, default=50, help="maximum epochs of each training (default: 50)")
+    parser.add_argument("--backbone", default="resnet18", help="network of the trained encoders (default: resnet18)")
+    parser.add_argument("--image-size", type=int, default=64, help="input size of the trained encoders (default: 64)")
+    parser.add_argument("--precision", default="auto", help="precision of training (default: auto)")
+
+
+def main() -> None:
+    """Trains what was not given, embeds the faces with each encoder, and prints the table of linear-eval."""
+    parser = argparse.ArgumentParser(description="A linear layer on the people with the most pictures")
+    parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")
+    parser.add_argument("--label-free", help="encoder trained without labels (default: train one)")
+    parser.add_argument("--distilled", help="encoder trained by distillation (default: train one)")
+    parser.add_argument("--train", type=Path, nargs="+", help="folders to train on (default: other people of FACES)")
+    parser.add_argument("--people", type=int, default=10, help="number of people (default: 10)")
+    add_training_options(parser)
+    options = parser.parse_args()
+    out: Path = options.out
+    people = most_pictured(options.faces, options.people)
+    faces = select(options.faces, out / "faces", people, None)
+    commands = {"label-free": ["pretrain"], "distilled": ["distill", "--relation", "0"]}
+    models = {"pixels": "pixels", "label-free": options.label_free, "distilled": options.distilled, "sface": "sface"}
+    if (found := imagenet(out / "imagenet")) is not None:
+        models["imagenet"] = str(found)
+    else:
+        print(f"imagenet: left out, since {IMAGENET} is not in the cache", file=sys.stderr)
+    stores = {name: str(out / f"{name}.h5") for name in models}
+    for name, model in models.items():
+        if model is None and not Path(stores[name]).exists():
+            strangers = others(options.train or [options.faces], people, options.pictures, out / "others")
+            train(out / name, [*commands[name], strangers], options)
+        embedded(faces, model or str(out / name), Path(stores[name]))
+    print(f"{len(people)} people: {', '.join(people)}", flush=True)
+    command = ["linear-eval", *stores.values(), "--seed", str(SEED)]
+    subprocess.run([sys.executable, "-m", "faceclr_cli", *command], check=True)
+    given = {name: models[name] or out / name for name in commands}
+    print(LFW.format(label_free=given["label-free"], distilled=given["distilled"]))
+
+
+if __name__ == "__main__":
+    main()
