@@ -37,6 +37,11 @@ def probe(parts: Path, model: str, out: Path) -> dict[str, Any]:
     return row
 
 
+def share(value: float | None) -> str:
+    """Formats a share, which is missing where there are fewer people than places."""
+    return "-" if value is None else f"{value:.1%}"
+
+
 def main() -> None:
     """Trains what is not there yet, measures all, and prints a table."""
     parser = argparse.ArgumentParser(description="Label-free and transfer learning on a few people")
@@ -70,8 +75,8 @@ def main() -> None:
             train(out / name, commands[name], options)
         row = probe(parts, model, result)
         low, high = row["intervals"]["top1"]
-        interval = f"{row['top1']:.1%} ({low:.1%} to {high:.1%})"
-        print(f"{name:18}{interval:>24}{row['top3']:8.1%}{row['top5']:8.1%}", flush=True)
+        interval = f"{share(row['top1'])} ({share(low)} to {share(high)})"
+        print(f"{name:18}{interval:>24}{share(row['top3']):>8}{share(row['top5']):>8}", flush=True)
 
 
 if __name__ == "__main__":
