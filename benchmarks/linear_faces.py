@@ -35,6 +35,21 @@ LFW was not measured above. The same figures for all of LFW, with encoders that 
   python benchmarks/linear_faces.py lfw-faces -o lfw-runs --label-free {label_free} --distilled {distilled}"""
 
 
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Adds the options that all trainings share, parses, and checks that FACES is a folder of prepared faces."""
+    parser.add_argument("--pictures", type=int, help="number of random pictures of other people (default: all)")
+    parser.add_argument("--budget", default="20m", help="maximum time of each training (default: 20m)")
+    parser.add_argument("--epochs", type=int, default=50, help="maximum epochs of each training (default: 50)")
+    parser.add_argument("--backbone", default="resnet18", help="network of the trained encoders (default: resnet18)")
+    parser.add_argument("--image-size", type=int, default=64, help="input size of the trained encoders (default: 64)")
+    parser.add_argument("--precision", default="auto", help="precision of training (default: auto)")
+    options = parser.parse_args()
+    for folder in (options.faces, *(getattr(options, "train", None) or [])):
+        if not (folder / DESCRIPTION).is_file():
+            parser.error(f"{folder}: not a folder of prepared faces; make one with faceclr prepare")
+    return options
+
+
 def most_pictured(faces: Path, count: int) -> list[str]:
     """Returns the people with the most pictures; ties are resolved by name, as in `linear-eval --identities`."""
     pictures = {folder.name: len(list(folder.iterdir())) for folder in faces.iterdir() if folder.is_dir()}
@@ -76,16 +91,6 @@ def train(run: Path, command: Sequence[str | Path], options: argparse.Namespace)
     )  # fmt: skip
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that all trainings share."""
-    parser.add_argument("--pictures", type=int, help="number of random pictures of other people (default: all)")
-    parser.add_argument("--budget", default="20m", help="maximum time of each training (default: 20m)")
-    parser.add_argument("--epochs", type=int, default=50, help="maximum epochs of each training (default: 50)")
-    parser.add_argument("--backbone", default="resnet18", help="network of the trained encoders (default: resnet18)")
-    parser.add_argument("--image-size", type=int, default=64, help="input size of the trained encoders (default: 64)")
-    parser.add_argument("--precision", default="auto", help="precision of training (default: auto)")
-
-
 def main() -> None:
     """Trains what was not given, embeds the faces with each encoder, and prints the table of linear-eval."""
     parser = argparse.ArgumentParser(description="A linear layer on the people with the most pictures")
@@ -95,8 +100,7 @@ def main() -> None:
     parser.add_argument("--distilled", help="encoder trained by distillation (default: train one)")
     parser.add_argument("--train", type=Path, nargs="+", help="folders to train on (default: other people of FACES)")
     parser.add_argument("--people", type=int, default=10, help="number of people (default: 10)")
-    add_training_options(parser)
-    options = parser.parse_args()
+    options = parse(parser)
     out: Path = options.out
     people = most_pictured(options.faces, options.people)
     faces = select(options.faces, out / "faces", people, None)

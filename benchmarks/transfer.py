@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fine_tuning import select
-from linear_faces import add_training_options, most_pictured, others, train
+from linear_faces import most_pictured, others, parse, train
 from recipe import faceclr
 
 PARTS = ("train", "val", "test")
@@ -49,8 +49,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and results")
     parser.add_argument("--people", type=int, default=6, help="number of people (default: 6)")
     parser.add_argument("--label-free", help="encoder trained without labels on other people (default: train one)")
-    add_training_options(parser)
-    options = parser.parse_args()
+    options = parse(parser)
     out: Path = options.out
     people = most_pictured(options.faces, options.people)
     faces, parts = select(options.faces, out / "faces", people, None), out / "parts"
