@@ -104,7 +104,7 @@ def main() -> None:
     out: Path = options.out
     people = most_pictured(options.faces, options.people)
     faces = select(options.faces, out / "faces", people, None)
-    commands = {"label-free": ["pretrain"], "distilled": ["distill", "--relation", "0"]}
+    commands = {"label-free": ["pretrain"], "distilled": ["distill"]}
     models = {"pixels": "pixels", "label-free": options.label_free, "distilled": options.distilled, "sface": "sface"}
     if (found := imagenet(out / "imagenet")) is not None:
         models["imagenet"] = str(found)
