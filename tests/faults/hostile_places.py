@@ -59,7 +59,7 @@ def places() -> Iterator[Hostile]:
 def put_what_is_left_out(folder: Path) -> None:
     """What must have no row: hidden files, other files, and folders that are there already."""
     data = encoded(portrait(), "JPEG")
-    for name in (".hidden.jpg", ".hidden/inside.jpg", "notes.docx", "no suffix", "clip.mp4", "Thumbs.db"):
+    for name in (".hidden.jpg", ".hidden/inside.jpg", "notes.docx", "no suffix", "clip.mp3", "Thumbs.db"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
     (folder / "round.jpg").symlink_to(".")

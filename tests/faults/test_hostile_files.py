@@ -73,7 +73,7 @@ def test_every_hostile_file_is_in_the_ledger_under_its_reason(
     assert (tolerant.code, tolerant.complaints) == (0, [])
     above = sum("/" not in name for name in corpus)
     assert tolerant.notices == [
-        "../photos: skipped 3 files without an image suffix: 1 .mp4, 1 without a suffix, 1 .docx",
+        "../photos: skipped 3 files without an image suffix: 1 .mp3, 1 without a suffix, 1 .docx",
         f"{above} pictures above the folders of people have no identity: --help.jpg",
     ]
     require_all_noted(place / "tolerant", corpus)

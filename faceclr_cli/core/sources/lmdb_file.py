@@ -36,8 +36,11 @@ _SIGNED = {0xD0: (1, True), 0xD1: (2, True), 0xD2: (4, True), 0xD3: (8, True)}
 
 def is_lmdb_file(path: Path) -> bool:
     """Returns True if a path is an LMDB database: a file, or a folder that holds `data.mdb`."""
+    place = path / _DATA if path.is_dir() else path
     try:
-        with open(path / _DATA if path.is_dir() else path, "rb") as file:
+        if not place.is_file():  # Opening a named pipe would wait for its other end.
+            return False
+        with open(place, "rb") as file:
             head = file.read(_MAGIC_AT + len(_MAGIC))
     except OSError:
         return False

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faceclr_cli.core.artifacts import stamp, write_json
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.embeddings.crop_source import Source, list_pictures, open_source
 from faceclr_cli.core.embeddings.loaded_pictures import FaceCrop, FailedPicture, LoadedPicture
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.faces.crop import default_fingerprint
+from faceclr_cli.core.faces.face_folder import DESCRIPTION
 from faceclr_cli.core.sources.layouts import Photo, find_photos
 
 FINGERPRINT = default_fingerprint()
@@ -172,7 +174,9 @@ def test_only_commands_with_layout_options_need_one_identity_list(
 
 
 def test_options_for_photographs_are_refused_by_the_name_that_was_typed(tmp_path: Path) -> None:
-    (tmp_path / "faceclr.json").write_text("{}")
+    write_json(tmp_path / DESCRIPTION, {**stamp("faces", {}), "fingerprint": FINGERPRINT.to_json()})
+    (tmp_path / "Ann").mkdir()
+    (tmp_path / "Ann" / "1.jpg").touch()
     for config, typed in (
         (EmbedConfig(face="all"), "--face,"),
         (EmbedConfig(face="best", depth=1), "--face and --depth,"),

@@ -124,7 +124,7 @@ def test_nonsense_is_refused(measure) -> None:
 
 
 def test_more_folds_than_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are 1"):
+    with pytest.raises(ValueError, match=r"there is 1 genuine pair$"):
         k_fold_accuracy([0.1, 0.2, 0.3], [True, False, False], 2)
 
 
