@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.datasets.samplers import shuffled_batches
-from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.heads import embedding_layer
-from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.losses.distillation import DistillationLoss
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task import LossAndMetrics, TaskModule, ValidationEmbeddings, make_views
-from faceclr_cli.core.training.teacher import TeacherEmbeddings, join_embeddings
+from faceclr_cli.core.training.teacher import TeacherEmbeddings, ViewTeacher
 from faceclr_cli.core.views.augmentation import Views
 
 _NEIGHBORS = 5
@@ -58,7 +56,7 @@ class DistillTask(TaskModule):
         held_out = None if teacher.held_out is None else torch.from_numpy(teacher.held_out)
         self.register_buffer("targets", torch.from_numpy(teacher.train), persistent=False)
         self.register_buffer("held_out", held_out, persistent=False)
-        self._teachers: Sequence[Encoder] = [load_encoder(model) for model in config.teacher * config.teacher_views]
+        self._view_teachers: Sequence[ViewTeacher] | None = None
 
     def local_names(self) -> set[str]:
         """Returns the teacher's embeddings, which are the same on all processes."""
@@ -73,22 +71,16 @@ class DistillTask(TaskModule):
         """See `TaskModule.forward`."""
         del labels
         views = make_views(self.augment, crops, chance)
-        wanted = self._embed_views(views) if self._teachers else self.targets[pictures]
+        wanted = self._embed_views(views) if self.config.teacher_views else self.targets[pictures]
         outcome: LossAndMetrics = self.loss(self.projection(self.encoder(views)), wanted)
         return outcome
 
-    @torch.no_grad()
     def _embed_views(self, views: Tensor) -> Tensor:
         """Lets the teachers embed the views that the student sees. Shape: (B, 3, S, S) -> (B, D)."""
-        parts = []
-        for teacher in self._teachers:
-            side = teacher.fingerprint.size
-            sized = views.float()
-            if side != views.shape[-1]:
-                sized = F.interpolate(sized, (side, side), mode="bilinear", antialias=True, align_corners=False)
-            pixels = ((sized + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-            parts.append(teacher.embed(np.ascontiguousarray(pixels.cpu().numpy())))
-        return torch.from_numpy(join_embeddings(parts)).to(views.device)
+        if self._view_teachers is None:  # Only now is the device of the task known.
+            self._view_teachers = [ViewTeacher(model, views.device) for model in self.config.teacher]
+        parts = [teacher.embed(views) for teacher in self._view_teachers]
+        return torch.cat(parts, dim=1) / len(parts) ** 0.5
 
     def collapsed_loss(self, batch: int) -> float:
         """See `TaskModule.collapsed_loss`. The best single embedding is the mean of the teacher's."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, folder_prefixes
@@ -16,7 +19,9 @@ from faceclr_cli.core.embeddings.embedding_cache import TEACHERS, embed_cached
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.description import Teacher
+from faceclr_cli.core.encoders.encoder_folder import TorchEncoder
 from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.errors import DataError, LockedError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.normalization import normalize_rows
@@ -36,6 +41,43 @@ class TeacherEmbeddings:
     train: NDArray[np.float32]
     held_out: NDArray[np.float32] | None
     teachers: tuple[Teacher, ...]
+
+
+class ViewTeacher:
+    """A teacher of augmented views, which stay on the device if PyTorch runs the teacher there.
+
+    Args:
+        model: The teacher, as for `load_encoder`.
+        device: The device of the views.
+    """
+
+    def __init__(self, model: str, device: torch.device) -> None:
+        self._encoder = load_encoder(model, device.type)
+        inner = self._encoder.encoder
+        self._network: EncoderNetwork | None = None
+        if device.type != "cpu" and isinstance(inner, TorchEncoder):
+            # A process of several has a GPU of its own.
+            self._network = inner.network.to(device).requires_grad_(False)
+
+    @torch.no_grad()
+    def embed(self, views: Tensor) -> Tensor:
+        """Embeds views as if they were stored as 8-bit pictures.
+
+        Args:
+            views: Values in [-1, 1]. Shape: (B, 3, S, S).
+
+        Returns:
+            L2-normalized, float32. Shape: (B, D).
+        """
+        side = self._encoder.fingerprint.size
+        sized = views.float()
+        if side != views.shape[-1]:
+            sized = F.interpolate(sized, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        pixels = ((sized + 1) * 127.5).round().clamp(0, 255)
+        if self._network is not None:
+            return F.normalize(self._network(pixels / 127.5 - 1).float(), dim=1)
+        crops = pixels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return torch.from_numpy(self._encoder.embed(np.ascontiguousarray(crops))).to(views.device)
 
 
 def embed_with_teachers(

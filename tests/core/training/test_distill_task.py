@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.encoders.description import read_description
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
 from faceclr_cli.core.encoders.loader import load_encoder
+from faceclr_cli.core.encoders.network import normalize_pixels
 from faceclr_cli.core.errors import ModelError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished
 from faceclr_cli.core.faces.decode import decode_picture
@@ -121,6 +123,19 @@ def test_names_are_not_needed(teacher: Path, tmp_path: Path) -> None:
     (faces / "faceclr.json").rename(tmp_path / "faces" / "faceclr.json")
     result = distill(tmp_path / "faces", teacher, tmp_path / "run", epochs=1, hold_out=0.4)
     assert result.best is not None and "val_cosine" in result.best
+
+
+def test_a_teacher_of_views_embeds_them_on_the_device_as_it_embeds_pictures(teacher: Path) -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype(np.uint8)
+    views = normalize_pixels(torch.from_numpy(crops), 32)
+    through_pictures = teacher_module.ViewTeacher(str(teacher), torch.device("cpu"))
+    on_device = teacher_module.ViewTeacher(str(teacher), torch.device("cpu"))
+    on_device._network = load_encoder_folder(teacher).network
+    wanted = load_encoder_folder(teacher).embed(crops)
+    for each in (through_pictures, on_device):
+        np.testing.assert_allclose(each.embed(views).numpy(), wanted, atol=1e-5)
+    smaller = normalize_pixels(torch.from_numpy(crops), 24)
+    np.testing.assert_allclose(on_device.embed(smaller), through_pictures.embed(smaller), atol=1e-5)
 
 
 @pytest.mark.parametrize("views", [False, True])
