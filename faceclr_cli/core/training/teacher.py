@@ -14,6 +14,7 @@ from torch import Tensor
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, folder_prefixes
+from faceclr_cli.core.datasets.streamed_crops import MOST_DAMAGED
 from faceclr_cli.core.embeddings.crop_source import list_pictures
 from faceclr_cli.core.embeddings.embedding_cache import TEACHERS, embed_cached
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
@@ -26,6 +27,9 @@ from faceclr_cli.core.errors import DataError, LockedError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.normalization import normalize_rows
 from faceclr_cli.core.text import display_path
+from faceclr_cli.core.wording import count
+
+_Embeddings = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,14 +84,56 @@ class ViewTeacher:
         return torch.from_numpy(self._encoder.embed(np.ascontiguousarray(crops))).to(views.device)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TeacherRows:
+    """What each teacher says of all readable faces of the folders of a run, by path.
+
+    Attributes:
+        data: Embeddings of the faces in the training folders, by teacher.
+        val: Embeddings of the faces in the validation folders, by teacher; empty without such folders.
+        teachers: Name and digest of each teacher.
+        reasons: Why faces could not be read.
+    """
+
+    data: tuple[_Embeddings, ...]
+    val: tuple[_Embeddings, ...]
+    teachers: tuple[Teacher, ...]
+    reasons: tuple[str, ...] = ()
+
+    def leave_out_damaged(self, faces: JoinedFaces, reporter: Reporter, *, is_val: bool = False) -> JoinedFaces:
+        """Returns the faces that every teacher could read, which are all of them unless faces are streamed.
+
+        Args:
+            faces: All faces of the training folders, or of the validation folders.
+            reporter: Receives the number of damaged faces.
+            is_val: True for the validation folders.
+
+        Raises:
+            DataError: Too many faces are damaged.
+        """
+        every = self.val if is_val else self.data
+        missing = [row for row, path in enumerate(faces.paths) if not all(path in rows for rows in every)]
+        if not missing:
+            return faces
+        first = self.reasons[0] if self.reasons else display_path(faces.paths[missing[0]])
+        if len(missing) > max(1, MOST_DAMAGED * len(faces)):
+            raise DataError(
+                f"the teacher cannot read {len(missing):,} of {len(faces):,} faces, more than 5%; the first: {first}"
+            )
+        text = f"{count(len(missing), 'damaged face')} left out, which the teacher cannot read; the first: {first}"
+        reporter.report(Notice(text=text, level="warning"))
+        return faces.take(np.delete(np.arange(len(faces)), missing))
+
+    def of(self, train: JoinedFaces, held_out: JoinedFaces | None) -> TeacherEmbeddings:
+        """Returns the embeddings of training faces and held-out faces, all of which every teacher could read."""
+        held = None if held_out is None else join_embeddings([_take(rows, held_out) for rows in self.val or self.data])
+        trained = join_embeddings([_take(rows, train) for rows in self.data])
+        return TeacherEmbeddings(train=trained, held_out=held, teachers=self.teachers)
+
+
 def embed_with_teachers(
-    models: Sequence[str],
-    folders: Sequence[Path],
-    val: Sequence[Path],
-    train: JoinedFaces,
-    held_out: JoinedFaces | None,
-    reporter: Reporter,
-) -> TeacherEmbeddings:
+    models: Sequence[str], folders: Sequence[Path], val: Sequence[Path], reporter: Reporter
+) -> TeacherRows:
     """Embeds the faces of a run with each teacher, as the mean of a face and its mirror image.
 
     The embeddings are kept in the user's cache by the content of the pictures, so that later runs reuse them.
@@ -95,27 +141,21 @@ def embed_with_teachers(
     Args:
         models: The teachers, as for `load_encoder`.
         folders: The folders of the training faces.
-        val: The folders of the validation faces; empty if `held_out` is a part of `folders`.
-        train: The training faces.
-        held_out: The held-out faces.
+        val: The folders of the validation faces; empty if some of `folders` are held out.
         reporter: Receives the progress.
 
     Raises:
         ModelError: There is no such teacher.
         DataError: The faces cannot be read, or were not made as the teacher needs them.
     """
-    trained, held, teachers = [], [], []
+    trained, held, teachers, reasons = [], [], [], list[str]()
     for model in models:
         encoder = load_encoder(model)
-        rows = _embed_folders(folders, model, encoder, reporter)
-        trained.append(_take(rows, train.paths, model))
-        if held_out is not None:
-            others = _embed_folders(val, model, encoder, reporter) if val else rows
-            held.append(_take(others, held_out.paths, model))
+        trained.append(_embed_folders(folders, model, encoder, reasons, reporter))
+        if val:
+            held.append(_embed_folders(val, model, encoder, reasons, reporter))
         teachers.append(Teacher(encoder.name, encoder.digest))
-    return TeacherEmbeddings(
-        train=join_embeddings(trained), held_out=join_embeddings(held) if held else None, teachers=tuple(teachers)
-    )
+    return TeacherRows(data=tuple(trained), val=tuple(held), teachers=tuple(teachers), reasons=tuple(reasons))
 
 
 def join_embeddings(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -124,25 +164,25 @@ def join_embeddings(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]
 
 
 def _embed_folders(
-    folders: Sequence[Path], model: str, encoder: Encoder, reporter: Reporter
-) -> dict[str, NDArray[np.float32]]:
-    """Returns the embedding of each face by its path in the joined folders."""
-    found: dict[str, NDArray[np.float32]] = {}
+    folders: Sequence[Path], model: str, encoder: Encoder, reasons: list[str], reporter: Reporter
+) -> _Embeddings:
+    """Returns the embedding of each readable face by its path in the joined folders; adds to `reasons`."""
+    found: _Embeddings = {}
     for prefix, folder in zip(folder_prefixes(folders), folders, strict=True):
         config = EmbedConfig(faces=folder, model=model, flip="mean")
         listing = list_pictures(config, folder, encoder.fingerprint, reporter)
         try:
-            rows, _ = embed_cached(TEACHERS, folder, listing, config, encoder, reporter)
+            rows, totals = embed_cached(TEACHERS, folder, listing, config, encoder, reporter)
+            reasons += totals.failures
         except (OSError, LockedError, DataError) as error:
             text = f"{display_path(folder)}: the teacher's embeddings are not kept in the cache: {error}"
             reporter.report(Notice(text=text, level="warning"))
-            rows = embed_listing(listing, "largest", encoder, reporter, flip="mean").rows
+            block = embed_listing(listing, "largest", encoder, reporter, flip="mean")
+            rows = block.rows
+            reasons += block.failures
         found |= {prefix + path: row for path, row in zip(rows.paths, rows.embeddings, strict=True)}
     return found
 
 
-def _take(rows: dict[str, NDArray[np.float32]], paths: Sequence[str], model: str) -> NDArray[np.float32]:
-    missing = next((path for path in paths if path not in rows), None)
-    if missing is not None:
-        raise DataError(f"{display_path(missing)}: the teacher {model} has no embedding of this face")
-    return normalize_rows(np.stack([rows[path] for path in paths]))
+def _take(rows: _Embeddings, faces: JoinedFaces) -> NDArray[np.float32]:
+    return normalize_rows(np.stack([rows[path] for path in faces.paths]))

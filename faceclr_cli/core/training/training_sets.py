@@ -224,6 +224,13 @@ def open_sets(
         ModelError: There is no such teacher.
     """
     trained, new_people, known_people = faces.data, faces.val, None
+    teachers = None
+    if isinstance(config, DistillConfig):
+        # Before faces are held out, so that the same ones are held out whether damaged faces are found now or earlier.
+        teachers = embed_with_teachers(config.teacher, data, val, reporter)
+        trained = teachers.leave_out_damaged(trained, reporter)
+        if new_people is not None:
+            new_people = teachers.leave_out_damaged(new_people, reporter, is_val=True)
     if new_people is None:
         kept, held = remember(hold_out, trained, config.hold_out, config.seed)
         if len(held):
@@ -238,9 +245,6 @@ def open_sets(
     benchmarks = tuple(
         open_pairs(pictures, listed, trained, str(config.data[0]), reporter) for listed, pictures in faces.benchmarks
     )
-    teacher = None
-    if isinstance(config, DistillConfig):
-        teacher = embed_with_teachers(config.teacher, data, val, trained, new_people, reporter)
     photographs, tracks = None, None
     if isinstance(config, PretrainConfig) and config.rounds:
         photographs, tracks = find_photographs(trained, data), find_track_links(trained, data)
@@ -249,7 +253,7 @@ def open_sets(
         new_people=new_people,
         known_people=known_people,
         benchmarks=benchmarks,
-        teacher=teacher,
+        teacher=None if teachers is None else teachers.of(trained, new_people),
         photographs=photographs,
         tracks=tracks,
     )

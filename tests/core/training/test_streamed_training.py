@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.pack import PackConfig
+from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.face_sets import open_face_set
 from faceclr_cli.core.datasets.joined_faces import join
 from faceclr_cli.core.datasets.pack import pack
 from faceclr_cli.core.datasets.packed_faces import stream
+from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Silent
 from faceclr_cli.core.training.batch_supply import BatchSupply
 from faceclr_cli.core.training.trainers import train
@@ -96,6 +99,61 @@ def test_a_damaged_record_found_while_training_is_reported(faces: Path, tmp_path
     assert len(texts) == 1
     assert texts[0].startswith("epoch 1: ") and "1 damaged face was replaced by other faces of the same" in texts[0]
     assert "a.rec#00000020: not a picture" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (CenterConfig, {"hold_out": 0.2}),
+        (TripletConfig, {"mining": "random", "hold_out": 0.2}),
+        (PretrainConfig, {}),
+        (DistillConfig, {}),
+    ],
+)
+@pytest.mark.parametrize("pixels", ["streamed", "cached"])
+def test_no_trainer_stops_at_a_damaged_record(
+    pixels: str, kind: type[CenterConfig], options: dict[str, Any], faces: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    pack(PackConfig(faces=faces, out=tmp_path / "a.rec"), Silent())
+    damage(tmp_path / "a.rec", 20)
+    heard = Heard()
+    config = kind(
+        data=(tmp_path / "a.rec",), out=tmp_path / "run", pixels=pixels,
+        **{**SMALL, **options, "epochs": 1, **({"teacher": (str(uninterrupted),)} if kind is DistillConfig else {})},
+    )  # fmt: skip
+    assert train(config, heard).epochs == 1
+    assert [text for text in (notice.text for notice in heard.of(Notice)) if "1 damaged face" in text]
+
+
+def test_distillation_leaves_out_a_damaged_record_whether_streamed_or_cached(
+    faces: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    pack(PackConfig(faces=faces, out=tmp_path / "a.rec"), Silent())
+    damage(tmp_path / "a.rec", 20)
+    digests = set()
+    for pixels in ("streamed", "cached"):
+        config = DistillConfig(
+            data=(tmp_path / "a.rec",), out=tmp_path / pixels, pixels=pixels, teacher=(str(uninterrupted),),
+            **{**SMALL, "epochs": 2, "hold_out": 0.5},
+        )  # fmt: skip
+        heard = Heard()
+        digests.add(weights(train(config, heard).run))
+        (text,) = (notice.text for notice in heard.of(Notice) if "1 damaged face left out" in notice.text)
+        assert "not a picture" in text
+    assert len(digests) == 1
+
+
+def test_a_teacher_that_cannot_read_many_records_ends_the_run(faces: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    pack(PackConfig(faces=faces, out=tmp_path / "a.rec"), Silent())
+    damage(tmp_path / "a.rec", *range(20, 26))
+    config = DistillConfig(
+        data=(tmp_path / "a.rec",), out=tmp_path / "run", pixels="streamed", teacher=(str(uninterrupted),), **SMALL
+    )
+    with pytest.raises(
+        DataError, match=r"the teacher cannot read 6 of 64 faces, more than 5%; the first: .*not a pict"
+    ):
+        train(config, Silent())
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("decoders", [pytest.param(1, marks=pytest.mark.nightly), 2])
