@@ -76,14 +76,22 @@ def _paint_brow(canvas: Canvas, person: Person, pose: Pose, look: Look, s: float
 
 def paint_nose(canvas: Canvas, person: Person, pose: Pose, side: float) -> NDArray[np.float64]:
     """Paints the nose and returns its tip in pixels. Shape: (1, 2)."""
+    _shade_nose(canvas, person, pose, side)
+    _paint_nostrils(canvas, person, pose)
+    _light_nose(canvas, person, pose)
+    return _place_on_nose(person, pose, [(0.0, person.nose_y, person.nose_out)])
+
+
+def _place_on_nose(person: Person, pose: Pose, points: ArrayLike) -> NDArray[np.float64]:
+    """Returns points in pixels, given their height over the surface of the head as the third coordinate."""
+    x, ys, z = np.asarray(points, np.float64).T
+    return pose.place(surface(person, x, ys) + np.stack([0 * z, 0 * z, z], axis=1))
+
+
+def _shade_nose(canvas: Canvas, person: Person, pose: Pose, side: float) -> None:
+    """Darkens the flank away from the light, which shows how far the nose protrudes, and the underside."""
     w, y, out = person.nose_width, person.nose_y, person.nose_out
     top = person.eye_y + 0.02
-
-    def at(points: ArrayLike) -> Points:
-        x, ys, z = np.asarray(points, np.float64).T
-        return pose.place(surface(person, x, ys) + np.stack([0 * z, 0 * z, z], axis=1))
-
-    # The flank away from the light shows how far the nose protrudes.
     dark = -1.0 if side > 0 else 1.0
     flank = [
         (0.0, top, 0.06),
@@ -93,58 +101,53 @@ def paint_nose(canvas: Canvas, person: Person, pose: Pose, side: float) -> NDArr
         (dark * 0.10, top, 0.0),
     ]
     deep = 0.10 + 0.22 * abs(side)
-    canvas.soften(at(flank), (1 - deep, 1 - 1.15 * deep, 1 - 1.2 * deep), 0.025 * pose.scale)
+    color = (1 - deep, 1 - 1.15 * deep, 1 - 1.2 * deep)
+    canvas.soften(_place_on_nose(person, pose, flank), color, 0.025 * pose.scale)
     under = [
         (-0.75 * w, y + 0.05, 0.3 * out),
         (0.0, y + 0.03, out),
         (0.75 * w, y + 0.05, 0.3 * out),
         (0.0, y + 0.15, 0.0),
     ]
-    canvas.soften(at(under), (0.78, 0.72, 0.70), 0.03 * pose.scale)
+    canvas.soften(_place_on_nose(person, pose, under), (0.78, 0.72, 0.70), 0.03 * pose.scale)
+
+
+def _paint_nostrils(canvas: Canvas, person: Person, pose: Pose) -> None:
+    """Paints the wings and the nostrils, and the line between them."""
+    w, y, out = person.nose_width, person.nose_y, person.nose_out
     line = shade(person.skin, 0.66, (1.0, 0.90, 0.87))
     for s in SIDES:
-        wing = curve(
-            [
-                (s * 0.82 * w, y - 0.07, 0.05),
-                (s * 1.02 * w, y + 0.01, 0.05),
-                (s * 0.80 * w, y + 0.065, 0.25 * out),
-            ]
-        )
-        canvas.line(at(wing), line, 0.013 * pose.scale)
-        nostril = curve(
-            [
-                (s * 0.25 * w, y + 0.062, 0.6 * out),
-                (s * 0.50 * w, y + 0.040, 0.55 * out),
-                (s * 0.68 * w, y + 0.060, 0.4 * out),
-                (s * 0.45 * w, y + 0.075, 0.5 * out),
-            ],
-            closed=True,
-            steps=3,
-        )
-        canvas.fill(at(nostril), shade(person.skin, 0.36, (1.0, 0.8, 0.78)))
-    canvas.line(
-        at(
-            curve(
-                [
-                    (-0.22 * w, y + 0.075, 0.75 * out),
-                    (0.0, y + 0.095, 0.75 * out),
-                    (0.22 * w, y + 0.075, 0.75 * out),
-                ]
-            )
-        ),
-        line,
-        0.010 * pose.scale,
-    )
-    tip = at([(0.0, y, out)])
-    glow = curve(
-        np.array([(-0.3 * w, y - 0.03, out), (0.0, y - 0.09, out), (0.3 * w, y - 0.03, out), (0.0, y + 0.03, out)]),
-        closed=True,
-        steps=3,
-    )
-    canvas.soften(at(glow), (1.12, 1.11, 1.10), 0.03 * pose.scale)
+        wing = [
+            (s * 0.82 * w, y - 0.07, 0.05),
+            (s * 1.02 * w, y + 0.01, 0.05),
+            (s * 0.80 * w, y + 0.065, 0.25 * out),
+        ]
+        canvas.line(_place_on_nose(person, pose, curve(wing)), line, 0.013 * pose.scale)
+        nostril = [
+            (s * 0.25 * w, y + 0.062, 0.6 * out),
+            (s * 0.50 * w, y + 0.040, 0.55 * out),
+            (s * 0.68 * w, y + 0.060, 0.4 * out),
+            (s * 0.45 * w, y + 0.075, 0.5 * out),
+        ]
+        hole = _place_on_nose(person, pose, curve(nostril, closed=True, steps=3))
+        canvas.fill(hole, shade(person.skin, 0.36, (1.0, 0.8, 0.78)))
+    base = [
+        (-0.22 * w, y + 0.075, 0.75 * out),
+        (0.0, y + 0.095, 0.75 * out),
+        (0.22 * w, y + 0.075, 0.75 * out),
+    ]
+    canvas.line(_place_on_nose(person, pose, curve(base)), line, 0.010 * pose.scale)
+
+
+def _light_nose(canvas: Canvas, person: Person, pose: Pose) -> None:
+    """Brightens the tip and the bridge."""
+    w, y, out = person.nose_width, person.nose_y, person.nose_out
+    top = person.eye_y + 0.02
+    tip = [(-0.3 * w, y - 0.03, out), (0.0, y - 0.09, out), (0.3 * w, y - 0.03, out), (0.0, y + 0.03, out)]
+    glow = curve(np.array(tip), closed=True, steps=3)
+    canvas.soften(_place_on_nose(person, pose, glow), (1.12, 1.11, 1.10), 0.03 * pose.scale)
     bridge = [(-0.03, top, 0.05), (0.03, top, 0.05), (0.045, y - 0.1, out), (-0.045, y - 0.1, out)]
-    canvas.soften(at(bridge), (1.08, 1.07, 1.06), 0.025 * pose.scale)
-    return tip
+    canvas.soften(_place_on_nose(person, pose, bridge), (1.08, 1.07, 1.06), 0.025 * pose.scale)
 
 
 def paint_mouth(canvas: Canvas, person: Person, pose: Pose, look: Look) -> Points:

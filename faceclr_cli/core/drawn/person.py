@@ -153,6 +153,26 @@ def _invent_hair(rng: np.random.Generator, style: str, skin: Color) -> Hair:
     )
 
 
+def _invent_lip_color(rng: np.random.Generator, skin: Color) -> Color:
+    """Lips are a redder shade of the skin; some people wear lipstick."""
+    color = _tint(skin, (176, 58, 62), rng.uniform(0.28, 0.55))
+    return _tint(color, (172, 20, 48), rng.uniform(0.4, 0.7)) if rng.random() < 0.15 else color
+
+
+def _invent_freckles(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
+    """Many small freckles below the eyes, or at most two larger spots anywhere."""
+    freckled = rng.random() < 0.22
+    spots = int(rng.integers(14, 36)) if freckled else int(rng.integers(0, 3))
+    return tuple(
+        (
+            float(rng.uniform(-0.5, 0.5)),
+            float(rng.uniform(0.08, 0.36) if freckled else rng.uniform(-0.3, 0.8)),
+            float(rng.uniform(0.008, 0.017) if freckled else rng.uniform(0.016, 0.03)),
+        )
+        for _ in range(spots)
+    )
+
+
 def invent_person(seed: int) -> Person:
     """Invents a person.
 
@@ -164,21 +184,9 @@ def invent_person(seed: int) -> Person:
     styles = ("short", "swept", "bob", "long", "fringe", "curly", "bun", "bald")
     style = str(rng.choice(styles, p=(0.22, 0.12, 0.13, 0.17, 0.12, 0.11, 0.07, 0.06)))
     hair = _invent_hair(rng, style, skin)
-    # Lips are a redder shade of the skin; some people wear lipstick.
-    lip = _tint(skin, (176, 58, 62), rng.uniform(0.28, 0.55))
-    if rng.random() < 0.15:
-        lip = _tint(lip, (172, 20, 48), rng.uniform(0.4, 0.7))
+    lip = _invent_lip_color(rng, skin)
     bearded = style in ("short", "swept", "bald") and rng.random() < 0.45
-    freckled = rng.random() < 0.22
-    spots = int(rng.integers(14, 36)) if freckled else int(rng.integers(0, 3))
-    freckles = tuple(
-        (
-            float(rng.uniform(-0.5, 0.5)),
-            float(rng.uniform(0.08, 0.36) if freckled else rng.uniform(-0.3, 0.8)),
-            float(rng.uniform(0.008, 0.017) if freckled else rng.uniform(0.016, 0.03)),
-        )
-        for _ in range(spots)
-    )
+    freckles = _invent_freckles(rng)
     head_width = rng.uniform(0.70, 0.84)
     cheek = head_width * rng.uniform(0.92, 1.03)
     return Person(

@@ -44,17 +44,15 @@ _TRACING = "tracing the network"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportResult:
-    """The exported file.
+class ExportedFile:
+    """What every export reports.
 
     Attributes:
         out: The file.
         bytes: Size of the file.
         crop_size: Side of the input crops in pixels.
         dim: Length of an embedding.
-        precision: Precision of weights and computation: `float32` or `float16`.
-        crops: Number of random crops in the comparison with PyTorch.
-        cosine: Minimum cosine between the exported embeddings of these crops and PyTorch's.
+        precision: Precision of weights and computation: `float32`, `float16` or `int8`.
     """
 
     out: Path
@@ -62,12 +60,23 @@ class ExportResult:
     crop_size: int
     dim: int
     precision: str
-    crops: int
-    cosine: float
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
         return asdict(self) | {"out": str(self.out)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult(ExportedFile):
+    """The exported file, compared with PyTorch.
+
+    Attributes:
+        crops: Number of random crops in the comparison with PyTorch.
+        cosine: Minimum cosine between the exported embeddings of these crops and PyTorch's.
+    """
+
+    crops: int
+    cosine: float
 
 
 def export(config: ExportConfig, reporter: Reporter) -> ExportResult:

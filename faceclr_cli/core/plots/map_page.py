@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.plots.map_marks import DISTINCT, UNKNOWN_MARK, mark_of
+from faceclr_cli.core.plots.page_document import embed_json, fill_page
 from faceclr_cli.core.text import display_path
 
-_HERE = Path(__file__)
 _COLUMNS = 32
 _QUALITY = 78
 _BEGIN, _END = '<script id="data" type="application/json">', "</script>"
@@ -76,7 +75,7 @@ def write_page(
         "columns": _COLUMNS,
         "sheets": [base64.b64encode(sheet).decode() for sheet in _sheets(pictured)],
     }
-    path.write_text(_filled(data), encoding="utf-8")
+    path.write_text(fill_page(Path(__file__), "Map of faces", data), encoding="utf-8")
 
 
 def read_page(path: Path) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def remove_from_page(path: Path, is_theirs: Callable[[str], bool]) -> None:
     if _COUNTED.fullmatch(data["subtitle"]):
         data["subtitle"] = f"{len(faces):,} faces of {len(data['names']):,} people"
     with atomic_path(path) as temporary:
-        temporary.write_text(before + _script(data) + after, encoding="utf-8")
+        temporary.write_text(before + embed_json(data) + after, encoding="utf-8")
 
 
 def _found(path: Path) -> tuple[tuple[str, str], dict[str, Any]]:
@@ -140,29 +139,6 @@ def _without(sheet: str, number: int, places: Set[int], data: dict[str, Any]) ->
         top, left = place // columns * side, place % columns * side
         picture[top : top + side, left : left + side] = 0
     return base64.b64encode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()).decode()
-
-
-def _script(data: dict[str, Any]) -> str:
-    # Only `<` could end the script element that contains the data.
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def _filled(data: dict[str, Any]) -> str:
-    style, script = (_HERE.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".css", ".js"))
-    # Scripts and styles are allowed by digest, so that injected markup cannot run.
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    page = _HERE.with_suffix(".html").read_text(encoding="utf-8")
-    # The data is last, because it may contain text that looks like a placeholder.
-    for name, text in (("policy", policy), ("style", style), ("script", script), ("data", _script(data))):
-        page = page.replace(f"{{{{{name}}}}}", text, 1)
-    return page
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _short(number: np.floating[Any]) -> float:

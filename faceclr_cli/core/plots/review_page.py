@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from faceclr_cli.core.plots.page_document import fill_page
 from faceclr_cli.core.text import display_path
 
-_HERE = Path(__file__)
 _QUALITY = 82
 
 
@@ -90,7 +88,7 @@ def write_review_page(
             for task in tasks
         ],
     }
-    path.write_text(_filled(data), encoding="utf-8")
+    path.write_text(fill_page(Path(__file__), "Questions about groups", data), encoding="utf-8")
 
 
 def _plain(cell: str) -> str:
@@ -103,22 +101,3 @@ def _encoded(picture: NDArray[np.uint8]) -> str:
     if not done:
         raise ValueError(f"a picture of {picture.shape} cannot be written as JPEG")
     return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
-
-
-def _filled(data: object) -> str:
-    style, script = (_HERE.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".css", ".js"))
-    # Scripts and styles are allowed by digest, so that injected markup cannot run.
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    page = _HERE.with_suffix(".html").read_text(encoding="utf-8")
-    # Only `<` could end the script element that contains the data. The data is last: it may look like a placeholder.
-    content = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    for name, text in (("policy", policy), ("style", style), ("script", script), ("data", content)):
-        page = page.replace(f"{{{{{name}}}}}", text, 1)
-    return page
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -19,7 +19,7 @@ from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, open
 from faceclr_cli.core.embeddings.loaded_pictures import FailedPicture
 from faceclr_cli.core.encoders.calibration_record import Calibration
 from faceclr_cli.core.encoders.description import GRAPH, Description
-from faceclr_cli.core.encoders.export import trace_source
+from faceclr_cli.core.encoders.export import ExportedFile, trace_source
 from faceclr_cli.core.encoders.onnx_encoder import OnnxEncoder
 from faceclr_cli.core.encoders.onnx_file import QUANTIZATION, OnnxFile, Precision, read_onnx, write_onnx
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
@@ -51,28 +51,18 @@ _TASK = "quantizing"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8ExportResult:
-    """The exported file.
+class Int8ExportResult(ExportedFile):
+    """The exported file, of precision `int8`.
 
     Attributes:
-        out: The file.
-        bytes: Size of the file.
         bytes_before: Size of the same graph in float32.
-        crop_size: Side of the input crops in pixels.
-        dim: Length of an embedding.
-        precision: `int8`.
         scaling_faces: Number of faces that the scales of the activations were chosen with.
         report: The comparison with float32, on faces of other people.
         speed: The speed compared with float32 at each batch size, on this machine.
         calibration: The thresholds of the 8-bit encoder, which the file contains.
     """
 
-    out: Path
-    bytes: int
     bytes_before: int
-    crop_size: int
-    dim: int
-    precision: str
     scaling_faces: int
     report: QuantizationReport
     speed: tuple[SpeedRatio, ...]
@@ -80,8 +70,8 @@ class Int8ExportResult:
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object."""
-        plain = {"out": str(self.out), "report": self.report.to_json(), "calibration": self.calibration.to_json()}
-        return asdict(self) | plain | {"speed": [asdict(each) for each in self.speed]}
+        plain = {"report": self.report.to_json(), "calibration": self.calibration.to_json()}
+        return super().to_json() | plain | {"speed": [asdict(each) for each in self.speed]}
 
 
 def export_int8(config: ExportConfig, reporter: Reporter) -> Int8ExportResult:

@@ -24,7 +24,7 @@ from faceclr_cli.core.encoders.decision_rule import choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, NoFaceError
 from faceclr_cli.core.evaluation.verification.all_pairs_protocol import FARS, OperatingRow
-from faceclr_cli.core.evaluation.verification.verify import VerifyResult
+from faceclr_cli.core.evaluation.verification.verify import VerifyResult, decide
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.all_pairs import AllPairs, Blocks, Scores, measure_blocks
 from faceclr_cli.core.text import display_path
@@ -214,20 +214,8 @@ def compare_folders(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         pool_faces(rows, config.template, display_path(path))
         for rows, path in zip((one, other), config.photos, strict=True)
     ]
-    similarity = float(np.clip((sides[0].astype(np.float64) @ sides[1].astype(np.float64).T).max(), -1, 1))
-    return VerifyResult(
-        a=str(config.photos[0]),
-        b=str(config.photos[1]),
-        encoder=encoder.name,
-        similarity=similarity,
-        threshold=rule.threshold,
-        far=rule.far,
-        meaning=rule.meaning,
-        source=rule.source,
-        same=similarity >= rule.threshold,
-        probability=rule.probability(similarity),
-        notes=tuple(notes),
-    )
+    similarity = float((sides[0].astype(np.float64) @ sides[1].astype(np.float64).T).max())
+    return decide(config.photos, similarity, encoder, rule, notes)
 
 
 def _embed(folder: Path, config: VerifyConfig, encoder: Encoder, reporter: Reporter) -> Rows:

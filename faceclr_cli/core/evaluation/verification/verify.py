@@ -6,6 +6,7 @@ Two photographs are compared interactively, so this path imports nothing slower 
 from __future__ import annotations
 
 import filecmp
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from faceclr_cli.core.configs.verify import VerifyConfig
-from faceclr_cli.core.encoders.decision_rule import choose_rule
+from faceclr_cli.core.encoders.base import Encoder
+from faceclr_cli.core.encoders.decision_rule import Rule, choose_rule
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter
@@ -125,8 +127,23 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
     if filecmp.cmp(one, other, shallow=False):
         notes.insert(0, same_file_note(one, other))
     first, second = encoder.embed(np.stack(crops)).astype(np.float64)
-    similarity = float(np.clip(first @ second, -1, 1))
-    a, b = (str(photo) for photo in config.photos)
+    return decide((one, other), float(first @ second), encoder, rule, notes)
+
+
+def decide(
+    photos: tuple[Path, ...], similarity: float, encoder: Encoder, rule: Rule, notes: Sequence[str]
+) -> VerifyResult:
+    """Applies a decision rule to the similarity of two photographs, or of two folders of photographs of one person.
+
+    Args:
+        photos: The two paths.
+        similarity: Cosine of the embeddings, which rounding may put just outside -1 to 1.
+        encoder: The encoder that computed the embeddings.
+        rule: The decision rule.
+        notes: Warnings about the quality of the verdict.
+    """
+    similarity = float(np.clip(similarity, -1, 1))
+    a, b = map(str, photos)
     return VerifyResult(
         a=a,
         b=b,
