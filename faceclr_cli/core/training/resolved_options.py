@@ -100,26 +100,9 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         resolved = replace(resolved, init=absolute_init(config.init))
         if previous is None:
             origin, notices = describe_initial_encoder(config.init)
-            # Everything except the image size of encoders that were trained here, which are trained on at any size.
-            architecture = origin.architecture
-            is_trained_here = origin.card.command not in ("built-in", "import")
-            own_size = config.input_size if is_trained_here else architecture.image_size
-            resolved = replace(
-                resolved,
-                image_size=config.image_size or own_size,
-                backbone=architecture.backbone,
-                embedding_dim=config.embedding_dim or architecture.embedding_dim,
-                pool=architecture.pool,
-                backbone_args=format_name_values(architecture.backbone_args),
-            )
+            resolved = _with_architecture(resolved, origin)
         else:
-            architecture_options = ("backbone", "image_size", "pool")
-            resolved = replace(
-                resolved,
-                **{name: previous[name] for name in architecture_options},
-                embedding_dim=config.embedding_dim or previous["embedding_dim"],
-                backbone_args=tuple(previous.get("backbone_args", ())),
-            )
+            resolved = _with_previous_architecture(resolved, previous)
     if isinstance(resolved, DistillConfig):
         teachers = tuple(model if model in BUILT_IN else str(Path(model).resolve()) for model in resolved.teacher)
         dim = resolved.embedding_dim or max(load_encoder(model).dim for model in teachers)
@@ -140,6 +123,34 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         initial=initial,
         precision_rates=rates,
         notices=notices,
+    )
+
+
+def _with_architecture(config: TrainConfig, origin: Description) -> TrainConfig:
+    """Takes the architecture of the encoder that training starts from.
+
+    The exception is the image size of an encoder that was trained here, which is trained on at any size.
+    """
+    architecture = origin.architecture
+    is_trained_here = origin.card.command not in ("built-in", "import")
+    own_size = config.input_size if is_trained_here else architecture.image_size
+    return replace(
+        config,
+        image_size=config.image_size or own_size,
+        backbone=architecture.backbone,
+        embedding_dim=config.embedding_dim or architecture.embedding_dim,
+        pool=architecture.pool,
+        backbone_args=format_name_values(architecture.backbone_args),
+    )
+
+
+def _with_previous_architecture(config: TrainConfig, previous: Mapping[str, Any]) -> TrainConfig:
+    """Takes the architecture of the run to resume, which started from an encoder."""
+    return replace(
+        config,
+        **{name: previous[name] for name in ("backbone", "image_size", "pool")},
+        embedding_dim=config.embedding_dim or previous["embedding_dim"],
+        backbone_args=tuple(previous.get("backbone_args", ())),
     )
 
 

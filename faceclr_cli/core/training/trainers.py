@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
 from faceclr_cli.core.configs.center import CenterConfig
@@ -30,6 +30,10 @@ from faceclr_cli.core.training.resolved_options import (
 )
 from faceclr_cli.core.training.training_sets import FaceListing, TrainingSets, decode_listing, list_faces, open_sets
 from faceclr_cli.core.workers.torchrun import torchrun_place
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.training.machine import Machine
+    from faceclr_cli.core.training.run_worker import RunOutcome, TrainingJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,14 +133,24 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
     with exclusive(job.out) if is_first else nullcontext():
         if is_first:
             clean_run_folder(job.out)
-            content = {**stamp("run", to_json(job.config)), "command": command, "precision_rates": rates}
-            record = {} if job.initial is None else {"init": job.initial.to_json()}
-            write_json(job.out / "config.json", content | record)
+            _write_run_config(job, rates)
         outcome = launch(run_worker, machine, job, reporter)
-    seconds = sum(row["seconds"] for row in outcome.rows)
+    return _summarize(job, machine, outcome, rates, time.perf_counter() - began)
+
+
+def _write_run_config(job: TrainingJob, rates: Mapping[str, float] | None) -> None:
+    content = {**stamp("run", to_json(job.config)), "command": job.command, "precision_rates": rates}
+    record = {} if job.initial is None else {"init": job.initial.to_json()}
+    write_json(job.out / "config.json", content | record)
+
+
+def _summarize(
+    job: TrainingJob, machine: Machine, outcome: RunOutcome, rates: Mapping[str, float] | None, seconds: float
+) -> TrainResult:
+    trained = sum(row["seconds"] for row in outcome.rows)
     pictures = sum(row["seconds"] * row["pictures_per_second"] for row in outcome.rows)
     return TrainResult(
-        command=command,
+        command=job.command,
         run=job.out,
         encoder=job.out / "encoder",
         epochs=len(outcome.rows),
@@ -147,8 +161,8 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
         metrics=outcome.metrics,
         precision=machine.precision_option,
         precision_rates=rates,
-        pictures_per_second=pictures / seconds if seconds else None,
-        seconds=time.perf_counter() - began,
+        pictures_per_second=pictures / trained if trained else None,
+        seconds=seconds,
     )
 
 
