@@ -18,6 +18,7 @@ from faceclr_cli.core.grouping.neighbor_graph import (
     contract,
     find_components,
     find_neighbors,
+    is_large,
     is_search_approximate,
 )
 from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
@@ -48,9 +49,10 @@ class Linkage:
         groups: The group of each face, from 0. A face that is similar to no other forms a group of its own.
             Shape: (faces,).
         search: Which groups were compared. `exact`: all; `neighbors`: if more than `MOST_AT_ONCE` faces are connected,
-            groups with a face that is among the nearest neighbors of a face of the other; `approximate`: the same, and
-            the neighbors were searched approximately.
-        recall: Share of the neighbors that the approximate search has found, measured on a sample; None for others.
+            or there are more than `neighbor_graph.MOST_EXACT`, groups with a face that is among the nearest neighbors of a face of the
+            other; `approximate`: the same, and the neighbors were searched approximately.
+        recall: Share of the pairs of neighbors that the approximate search has found, measured on a sample; None for
+            others.
     """
 
     groups: Labels
@@ -76,7 +78,8 @@ def link_faces(
     Linkage runs separately in each connected component of the graph whose edges are pairs above the threshold and
     must-links. The result is the same as for all faces together: the mean of two groups reaches the threshold only if
     one of their pairs does, so a group never spans two components. In components of more than `MOST_AT_ONCE` faces,
-    only groups that nearest neighbors connect are merged.
+    only groups that nearest neighbors connect are merged. Of more than `neighbor_graph.MOST_EXACT` faces, only pairs of
+    nearest neighbors are edges of the graph.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
@@ -91,9 +94,11 @@ def link_faces(
     blocks, least = known.blocks(), threshold - _ROUNDING
     graph, recall = None, None
     search: Search = "exact"
-    if is_search_approximate(len(embeddings)):
-        neighbors = approximate_neighbors(embeddings, least)
-        graph, recall, search = contract(neighbors.matrix, blocks), neighbors.recall, "approximate"
+    if is_large(len(embeddings)):
+        is_approximate = is_search_approximate(len(embeddings))
+        neighbors = (approximate_neighbors if is_approximate else find_neighbors)(embeddings, least)
+        search = "approximate" if is_approximate else "neighbors"
+        graph, recall = contract(neighbors.matrix, blocks), neighbors.recall
         parts = np.asarray(connected_components(graph, directed=False)[1], np.int64)
     else:
         parts = find_components(embeddings, least, blocks)

@@ -27,10 +27,12 @@ def _neighbors(rows: np.ndarray, count: int, least: float) -> np.ndarray:
 @pytest.mark.parametrize(("count", "least"), [(5, -1.0), (5, 0.4), (50, 0.2)])
 def test_the_neighbors_are_those_of_scikit_learn(count: int, least: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbor_graph, "NEIGHBORS", count)
-    monkeypatch.setattr(neighbor_graph, "_SIMILARITIES_PER_BLOCK", 7000)
+    monkeypatch.setattr(neighbor_graph, "_TILE", (17, 30))
     rows = _rows(400, 12)
-    found = find_neighbors(rows, least).matrix.toarray()
-    assert np.array_equal(found, _neighbors(rows, count, least))
+    for at_once in (100, 2**22):
+        monkeypatch.setattr(neighbor_graph, "_EDGES_AT_ONCE", at_once)
+        found = find_neighbors(rows, least).matrix.toarray()
+        assert np.array_equal(found, _neighbors(rows, count, least))
 
 
 def test_a_face_with_many_copies_has_only_as_many_neighbors_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,11 +42,12 @@ def test_a_face_with_many_copies_has_only_as_many_neighbors_as_others(monkeypatc
     assert graph.diagonal().sum() == 0
 
 
+@pytest.mark.parametrize(("faces", "dim"), [(2500, 16), (2500, 15), (900, 16), (2500, 64)])
 @pytest.mark.parametrize("least", [-1.0, 0.3])
-def test_the_approximate_search_finds_nearly_all_neighbors(least: float) -> None:
+def test_the_approximate_search_finds_nearly_all_neighbors(least: float, faces: int, dim: int) -> None:
     pytest.importorskip("faiss")
     # Without any groups, the neighbors of a face are in many cells.
-    rows = _rows(2500, 16)
+    rows = _rows(faces, dim)
     graph = approximate_neighbors(rows, least)
     true = _neighbors(rows, neighbor_graph.NEIGHBORS, least)
     found = graph.matrix.toarray()

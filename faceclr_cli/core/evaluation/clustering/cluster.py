@@ -74,7 +74,14 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
         )
         questions = None
         if config.review and result.threshold is not None:
-            questions = choose_questions(found.rows.embeddings, grouped.numbers, plan, result.threshold, config.review)
+            questions = choose_questions(
+                found.rows.embeddings,
+                grouped.numbers,
+                plan,
+                known.constraints.apart,
+                result.threshold,
+                config.review,
+            )
             result = replace(result, questions=len(questions))
         result = write_groups(config, found, result, plan, is_update=before is not None, reporter=reporter)
         write_review(config.out, questions)

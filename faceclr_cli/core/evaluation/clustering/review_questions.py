@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,12 @@ class _Candidate:
 
 
 def choose_questions(
-    embeddings: NDArray[np.float32], numbers: Labels, plan: GroupMemory, threshold: float, count: int
+    embeddings: NDArray[np.float32],
+    numbers: Labels,
+    plan: GroupMemory,
+    apart: NDArray[np.int64],
+    threshold: float,
+    count: int,
 ) -> tuple[Question, ...]:
     """Chooses questions by the expected gain in B-cubed: how many faces the answer concerns, times its uncertainty.
 
@@ -82,14 +88,15 @@ def choose_questions(
         embeddings: L2-normalized. Shape: (faces, dim).
         numbers: Number of each face's group, or -1. Shape: (faces,).
         plan: The memory, whose first faces are these.
+        apart: Pairs of faces of different people, as in `Constraints`; faces beyond `numbers` are of a gallery.
         threshold: Minimum mean similarity within a group.
         count: Maximum number of questions.
 
     Returns:
         The questions, the most helpful first. No question is about two named people, about what the user has answered
-        already, or about two faces of the same photograph.
+        already, about two faces of the same photograph, or about two tracks that were seen in one frame of a film.
     """
-    sides = _Sides(embeddings, numbers, plan)
+    sides = _Sides(embeddings, numbers, plan, apart)
     found = [*_near_pairs(sides, threshold, 4 * count), *_faces_between(sides, 4 * count)]
     chosen: list[_Candidate] = []
     used = set[int]()
@@ -114,7 +121,9 @@ def choose_questions(
 class _Sides:
     """Groups and single faces as sides of questions: first the groups, then the single faces."""
 
-    def __init__(self, embeddings: NDArray[np.float32], numbers: Labels, plan: GroupMemory) -> None:
+    def __init__(
+        self, embeddings: NDArray[np.float32], numbers: Labels, plan: GroupMemory, apart: NDArray[np.int64]
+    ) -> None:
         self.plan, self.embeddings = plan, embeddings
         asked = np.array([face.link is not None and not face.removed for face in plan.faces[: len(numbers)]], bool)
         asked &= embeddings.any(axis=1)
@@ -133,6 +142,11 @@ class _Sides:
             self.sums[side] = embeddings[rows].sum(axis=0)
             self.side_of[rows] = side
         self._photographs = [{plan.faces[row].photo for row in rows.tolist()} for rows in self.members]
+        # Photographs do not tell this: the faces that were kept of two tracks may be of different frames.
+        self._apart = defaultdict[int, set[int]](set)
+        for row, other in apart[(apart < len(numbers)).all(axis=1)].tolist():
+            self._apart[row].add(int(self.side_of[other]))
+            self._apart[other].add(int(self.side_of[row]))
 
     def name(self, side: int) -> str:
         return self.folders[side] or str(self.plan.faces[int(self.members[side][0])].link)
@@ -140,6 +154,8 @@ class _Sides:
     def may_ask(self, left: int, right: int) -> bool:
         """True unless it is known that the two are different people."""
         if right >= len(self.groups) or self._photographs[left] & self._photographs[right]:
+            return False
+        if any(right in self._apart[row] for row in self.members[left].tolist()):
             return False
         other = self.groups[right]
         if left < len(self.groups):
@@ -155,7 +171,8 @@ class _Sides:
 
     def may_be_in(self, row: int, side: int) -> bool:
         face = self.plan.faces[row]
-        return face.photo not in self._photographs[side] and self.groups[side].folder not in face.apart
+        is_apart = side in self._apart[row] or self.groups[side].folder in face.apart
+        return not is_apart and face.photo not in self._photographs[side]
 
 
 def _near_pairs(sides: _Sides, threshold: float, count: int) -> list[_Candidate]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
+from faceclr_cli.core.evaluation.clustering import cluster as cluster_module
 from faceclr_cli.core.evaluation.clustering.cluster import cluster
+from faceclr_cli.core.evaluation.clustering.group_memory import GroupMemory
+from faceclr_cli.core.evaluation.clustering.review_questions import Question, choose_questions
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.preparing.ledger import LEDGER, Ledger
 from faceclr_cli.core.preparing.prepare import prepare
@@ -35,6 +39,29 @@ def tracks(faces: Path) -> list[set[str]]:
     """The crops of each track: two people, and a third one after a cut."""
     with Ledger.open_to_read(faces / LEDGER) as ledger:
         return [set(track.outputs) for track in ledger.tracks()]
+
+
+def test_tracks_seen_together_are_not_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = write_film(tmp_path / "party.mp4", SHOTS)
+    # One face of each track: the best ones of the two people who were seen together are of different frames.
+    prepare(PrepareConfig(source=film, out=tmp_path / "faces", workers=1, fps=5.0, per_track=1), Silent())
+    with Ledger.open_to_read(tmp_path / "faces" / LEDGER) as ledger:
+        first, second, _ = ledger.tracks()
+    assert first.together == (second.track,)
+    assert first.faces[0]["seconds"] != second.faces[0]["seconds"]
+    # At this threshold, the third person joins one of the two, and the other one is alone.
+    config = ClusterConfig(source=tmp_path / "faces", threshold=-1.0, out=tmp_path / "groups", review=5)
+    assert [group.faces for group in cluster(config, Silent()).groups] == [2]
+    assert len((tmp_path / "groups/review.csv").read_text().splitlines()) == 1
+    # Without what the film tells, the two would be asked about.
+    monkeypatch.setattr(cluster_module, "choose_questions", _choose_without_tracks)
+    assert cluster(config, Silent()).questions == 1
+
+
+def _choose_without_tracks(
+    embeddings: np.ndarray, numbers: np.ndarray, plan: GroupMemory, _: np.ndarray, threshold: float, count: int
+) -> tuple[Question, ...]:
+    return choose_questions(embeddings, numbers, plan, np.empty((0, 2), np.int64), threshold, count)
 
 
 def _groups(faces: Path, threshold: float, out: Path | None = None) -> list[set[str]]:
