@@ -49,8 +49,8 @@ class Linkage:
         groups: The group of each face, from 0. A face that is similar to no other forms a group of its own.
             Shape: (faces,).
         search: Which groups were compared. `exact`: all; `neighbors`: if more than `MOST_AT_ONCE` faces are connected,
-            or there are more than `neighbor_graph.MOST_EXACT`, groups with a face that is among the nearest neighbors of a face of the
-            other; `approximate`: the same, and the neighbors were searched approximately.
+            or there are more than `neighbor_graph.MOST_EXACT`, groups with a face that is among the nearest neighbors
+            of a face of the other; `approximate`: the same, and the neighbors were searched approximately.
         recall: Share of the pairs of neighbors that the approximate search has found, measured on a sample; None for
             others.
     """

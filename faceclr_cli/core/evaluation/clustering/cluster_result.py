@@ -85,7 +85,7 @@ class ClusterResult:
         threshold: Minimum mean similarity within a group; None for HDBSCAN.
         meaning: A description of the threshold; None for HDBSCAN.
         search: Which groups were compared: `exact`, `neighbors` or `approximate`, as in `Linkage`; None for HDBSCAN.
-        recall: Share of the pairs of neighbors that the approximate search found, measured on a sample; None for others.
+        recall: Share of the pairs of neighbors that the approximate search found, by a sample; None for others.
         faces: All faces, in the order of the store or the pictures.
         groups: The groups, largest first.
         scored: Number of scored faces: those with a name that are alone in their photograph.
