@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,9 @@ from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.sources.picture_names import PictureNames
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.training.benchmark_faces import find_black, list_benchmark_faces
-from faceclr_cli.core.training.teacher import TeacherEmbeddings, embed_with_teachers
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.training.teacher import TeacherEmbeddings
 
 BENCHMARK = "benchmark"
 """Name of the mean over all sets of pairs."""
@@ -226,6 +229,9 @@ def open_sets(
     trained, new_people, known_people = faces.data, faces.val, None
     teachers = None
     if isinstance(config, DistillConfig):
+        # PyTorch, which it imports, must not delay the errors of `list_faces`.
+        from faceclr_cli.core.training.teacher import embed_with_teachers
+
         # Before faces are held out, so that the same ones are held out whether damaged faces are found now or earlier.
         teachers = embed_with_teachers(config.teacher, data, val, reporter)
         trained = teachers.leave_out_damaged(trained, reporter)
