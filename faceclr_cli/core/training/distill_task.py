@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -80,7 +81,7 @@ class DistillTask(TaskModule):
         if self._view_teachers is None:  # Only now is the device of the task known.
             self._view_teachers = [ViewTeacher(model, views.device) for model in self.config.teacher]
         parts = [teacher.embed(views) for teacher in self._view_teachers]
-        return torch.cat(parts, dim=1) / len(parts) ** 0.5
+        return torch.cat(parts, dim=1) / math.sqrt(len(parts))
 
     def collapsed_loss(self, batch: int) -> float:
         """See `TaskModule.collapsed_loss`. The best single embedding is the mean of the teacher's."""
