@@ -209,6 +209,7 @@ class JsonLines(_Throttled):
 
 _WIDTH = 80
 _OMISSION_ORDER = (
+    "teacher_threshold", "teacher_tar@1e-2", "teacher_tar@1e-3", "teacher_accuracy", "teacher_knn",
     "cluster_threshold", "cluster_silhouette", "cluster_joined", "cluster_precision",
     "val_pictures", "val_people", "val_genuine", "val_impostor", "val_knn_chance", "val_knn_low", "val_knn_high",
     "val_accuracy_low", "val_accuracy_high", "val_cosine_low",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, facts, percent, room
 from faceclr_cli.commands.progress import metrics_line
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.wording import count
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.training.student_report import StudentReport
 
 
 def train(config: TrainConfig, console: Console) -> None:
@@ -26,6 +30,8 @@ def train(config: TrainConfig, console: Console) -> None:
     measured = result.best or result.metrics
     if "val_people" in measured:
         rows |= _calibration(measured)
+    if result.student is not None:
+        rows |= _beside_teacher(measured, result.student)
     console.show(result, facts(rows | {"encoder": str(result.encoder)}))
 
 
@@ -67,6 +73,28 @@ def _calibration(row: Mapping[str, float]) -> dict[str, str]:
     rows["threshold"] = f"{point.threshold:.3f}, stored in the encoder: {point.meaning}"
     if point.is_lax:
         rows["threshold"] += "; too lax for verify; run faceclr calibrate for a stricter one"
+    return rows
+
+
+def _beside_teacher(row: Mapping[str, float], student: StudentReport) -> dict[str, str]:
+    """Formats the recognition and the speed of a student beside its teacher's."""
+    rows = {}
+    pairs = [
+        f"{name} {percent(row[f'val_{key}'])} (teacher {percent(row[f'teacher_{key}'])})"
+        for key, name in {
+            "accuracy": "verification",
+            "tar@1e-2": "TAR at FAR 0.01",
+            "tar@1e-3": "TAR at FAR 0.001",
+        }.items()
+        if f"val_{key}" in row and f"teacher_{key}" in row
+    ]
+    if pairs:
+        rows["recognition"] = ", ".join(pairs)
+    own, theirs = student.faces_per_second, student.teacher_faces_per_second
+    rows["student"] = (
+        f"{student.parameters / 1e6:.1f} M parameters, {own:,.0f} faces/s, {own / theirs:.1f} times the teacher's "
+        f"{theirs:,.0f}"
+    )
     return rows
 
 

@@ -19,9 +19,11 @@ from faceclr_cli.core.losses.distillation import DistillationLoss
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.task import LossAndMetrics, TaskModule, ValidationEmbeddings, make_views
 from faceclr_cli.core.training.teacher import TeacherEmbeddings, ViewTeacher
+from faceclr_cli.core.training.validation import find_measurable_labels, measure_people
 from faceclr_cli.core.views.augmentation import Views
 
 _NEIGHBORS = 5
+_RECOGNITION = ("knn", "accuracy", "threshold", "tar@1e-2", "tar@1e-3")
 
 
 class DistillTask(TaskModule):
@@ -58,6 +60,7 @@ class DistillTask(TaskModule):
         self.register_buffer("targets", torch.from_numpy(teacher.train), persistent=False)
         self.register_buffer("held_out", held_out, persistent=False)
         self._view_teachers: Sequence[ViewTeacher] | None = None
+        self._teacher_row: Row | None = None
 
     def local_names(self) -> set[str]:
         """Returns the teacher's embeddings, which are the same on all processes."""
@@ -91,7 +94,12 @@ class DistillTask(TaskModule):
 
     @torch.no_grad()
     def measure(self, new_people: ValidationEmbeddings | None, known_people: ValidationEmbeddings | None) -> Row:
-        """Returns the agreement with the teacher on held-out faces: the loss, the mean cosine and common neighbors."""
+        """Returns the agreement with the teacher on held-out faces: the loss, the mean cosine and common neighbors.
+
+        If enough of the faces have names, also how well the teacher recognizes these people: `teacher_knn`,
+        `teacher_accuracy`, `teacher_threshold`, `teacher_tar@1e-2` and `teacher_tar@1e-3`, in addition to the
+        student's `val_knn` and so on.
+        """
         del known_people
         if new_people is None or self.held_out is None:
             return {}
@@ -108,7 +116,17 @@ class DistillTask(TaskModule):
             own, wanted = (_neighbors(rows) for rows in (student, self.held_out))
             common = (own[:, :, None] == wanted[:, None, :]).any(dim=2).double().mean()
             row["val_neighbors"] = float(common)
-        return row
+        return row | self._recognition_by_teacher(new_people.labels, self.held_out)
+
+    def _recognition_by_teacher(self, labels: Tensor, held_out: Tensor) -> Row:
+        if self._teacher_row is None:
+            people = labels.cpu().numpy()
+            rows = find_measurable_labels(people)
+            found = measure_people(held_out.cpu().numpy()[rows], people[rows]) if len(rows) else {}
+            self._teacher_row = {
+                f"teacher_{name}": found[f"val_{name}"] for name in _RECOGNITION if f"val_{name}" in found
+            }
+        return self._teacher_row
 
 
 def _neighbors(rows: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from faceclr_cli.core.workers.torchrun import torchrun_place
 if TYPE_CHECKING:
     from faceclr_cli.core.training.machine import Machine
     from faceclr_cli.core.training.run_worker import RunOutcome, TrainingJob
+    from faceclr_cli.core.training.student_report import StudentReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class TrainResult:
             `bf16`; None if the precision was not chosen by timing.
         pictures_per_second: Throughput of training over all epochs and processes, without validation.
         seconds: Wall time from the call to the result.
+        student: The size and the speed of a student beside its teachers; None unless the command is `distill`.
     """
 
     command: str
@@ -71,6 +73,7 @@ class TrainResult:
     precision_rates: Mapping[str, float] | None
     pictures_per_second: float | None
     seconds: float
+    student: StudentReport | None
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -135,7 +138,12 @@ def train(config: TrainConfig, reporter: Reporter) -> TrainResult:
             clean_run_folder(job.out)
             _write_run_config(job, rates)
         outcome = launch(run_worker, machine, job, reporter)
-    return _summarize(job, machine, outcome, rates, time.perf_counter() - began)
+    student = None
+    if isinstance(config, DistillConfig) and is_first:
+        from faceclr_cli.core.training.student_report import measure_student
+
+        student = measure_student(job.out / "encoder", config.teacher, "cpu" if config.device == "cpu" else "auto")
+    return _summarize(job, machine, outcome, rates, student, time.perf_counter() - began)
 
 
 def _write_run_config(job: TrainingJob, rates: Mapping[str, float] | None) -> None:
@@ -145,7 +153,12 @@ def _write_run_config(job: TrainingJob, rates: Mapping[str, float] | None) -> No
 
 
 def _summarize(
-    job: TrainingJob, machine: Machine, outcome: RunOutcome, rates: Mapping[str, float] | None, seconds: float
+    job: TrainingJob,
+    machine: Machine,
+    outcome: RunOutcome,
+    rates: Mapping[str, float] | None,
+    student: StudentReport | None,
+    seconds: float,
 ) -> TrainResult:
     trained = sum(row["seconds"] for row in outcome.rows)
     pictures = sum(row["seconds"] * row["pictures_per_second"] for row in outcome.rows)
@@ -163,6 +176,7 @@ def _summarize(
         precision_rates=rates,
         pictures_per_second=pictures / trained if trained else None,
         seconds=seconds,
+        student=student,
     )
 
 

@@ -113,7 +113,7 @@ class Validation:
         if new_people is not None:
             rows = new_people.embeddings.cpu().numpy()
             if len(self._measurable):
-                row |= _measure_people(rows[self._measurable], new_people.labels.cpu().numpy()[self._measurable])
+                row |= measure_people(rows[self._measurable], new_people.labels.cpu().numpy()[self._measurable])
             row[RANK] = effective_rank(rows)
         if new_people is not None and task.views == 2:
             first, second = self._embed_views(task, device)
@@ -189,8 +189,16 @@ def calibration_of(row: Mapping[str, float]) -> Calibration | None:
     )
 
 
-def _measure_people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Row:
-    """Measures recognition, with the same weight for every person. Shapes: (N, D) and (N,)."""
+def measure_people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -> Row:
+    """Measures recognition, with the same weight for every person.
+
+    Args:
+        embeddings: Shape: (N, D).
+        labels: The person of each row; all people have two or more rows. Shape: (N,).
+
+    Returns:
+        The metrics from `val_pictures` to `val_threshold@1e-3` of `Validation.measure`.
+    """
     # Sorted by person, so that a limited number of faces contains all pictures of each person except the last.
     some = np.argsort(labels, kind="stable")[:_MAX_PAIRED_FACES]
     some = some[np.bincount(labels[some])[labels[some]] > 1]
@@ -239,10 +247,19 @@ def accuracy_column(name: str) -> str:
 
 def find_measurable_rows(faces: JoinedFaces) -> NDArray[np.int64]:
     """Returns the rows of people with two or more pictures; none if there are fewer than `FEWEST_PEOPLE`."""
-    counts = np.bincount(faces.labels[faces.labels >= 0], minlength=1)
+    return find_measurable_labels(faces.labels)
+
+
+def find_measurable_labels(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the rows of people with two or more rows; none if there are fewer than `FEWEST_PEOPLE`.
+
+    Args:
+        labels: The person of each row; -1 if unknown. Shape: (N,).
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=1)
     if (counts > 1).sum() < FEWEST_PEOPLE:
         return np.empty(0, np.int64)
-    return np.flatnonzero((faces.labels >= 0) & (counts[faces.labels] > 1))
+    return np.flatnonzero((labels >= 0) & (counts[labels] > 1))
 
 
 @torch.inference_mode()

@@ -19,6 +19,8 @@ from faceclr_cli.core.errors import ModelError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import open_faces
+from faceclr_cli.core.metrics.normalization import normalize_rows
+from faceclr_cli.core.metrics.recognition import recognition
 from faceclr_cli.core.training import teacher as teacher_module
 from faceclr_cli.core.training.trainers import TrainResult, train
 from tests.core.training.test_resume import Stopper
@@ -80,6 +82,23 @@ def test_the_card_names_the_teacher_and_the_dimension_is_its_own(split: Path, te
     (named,) = description.card.teachers
     assert named.digest == load_encoder(str(teacher)).digest
     assert not any("targets" in name for name in load_encoder_folder(result.run).network.state_dict())
+
+
+def test_the_result_compares_the_student_with_its_teacher(split: Path, teacher: Path, tmp_path: Path) -> None:
+    result = distill(split, teacher, tmp_path / "run", epochs=1)
+    network = load_encoder_folder(result.run).network
+    assert result.student is not None
+    assert result.student.parameters == sum(p.numel() for p in network.parameters())
+    assert result.student.faces_per_second > 0 and result.student.teacher_faces_per_second > 0
+    folder = open_faces(split.parent / "val")
+    crops = np.stack([decode_picture(folder.read(place), "a face") for place in range(len(folder))])
+    encoder = load_encoder_folder(teacher)
+    means = normalize_rows(encoder.embed(crops) + encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
+    people = [Path(path).parent.name for path in folder.paths]
+    found = recognition(means, np.unique(people, return_inverse=True)[1], (1e-2,))
+    assert result.metrics["teacher_knn"] == pytest.approx(found.knn)
+    assert result.metrics["teacher_threshold"] == pytest.approx(found.threshold, abs=1e-4)
+    assert result.metrics["teacher_accuracy"] == pytest.approx(found.accuracy)
 
 
 def test_several_teachers_are_imitated_at_once(split: Path, teacher: Path, tmp_path: Path) -> None:
