@@ -44,6 +44,7 @@ RUNS = {
     "recipe.py": "lfw faces -o runs --budget 1s --only simclr-faces",
     "search.py": "--faces 200 --dim 8 --rounds 1",
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
+    "students.py": "resnet10t@32 --batch-size 2 --rounds 1 --threads 1",
     "tsne.py": "--faces 40 --dim 8",
     "weeks.py": "lfw/images --scratch weeks --named 1",
     "transfer.py": "album -o transfer --people 2 --epochs 1 --backbone test_resnet --image-size 32",
@@ -51,8 +52,8 @@ RUNS = {
 }
 LONG = {
     "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size", "fine_tuning.py",
-    "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "transfer.py",
-    "tsne.py",
+    "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "students.py",
+    "transfer.py", "tsne.py",
 }  # fmt: skip
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
