@@ -1,7 +1,8 @@
 """How many wrong names `faceclr clean` finds, and what clean names and `--robust` give in training.
 
     python benchmarks/clean.py FACES -o scratch --rates 0.05 0.2 0.4 --merged 10
-    python benchmarks/clean.py FACES -o scratch --rates 0.4 --train LFW --epochs 4 --image-size 64
+    python benchmarks/clean.py FACES -o scratch --rates 0.2 0.4 --train LFW --pictures 80000 --image-size 64
+    python benchmarks/clean.py FACES -o scratch --rates 0.2 --link cleaned 0
 
 FACES is a folder of labeled prepared faces with right names. Each face gets the name of a random other person with the
 given probability, and pairs of people are merged under one name. The table shows precision and recall of the proposed
@@ -9,8 +10,9 @@ intruders, the share of them that are moved to the right person, and how many me
 for the quarter of them whom the encoder knows least (those whose faces have the lowest mean affinity to their own
 person), and for strangers: wrong faces of people who are not in the set. Names that the proposals for the unchanged set
 join are taken for one person. With --train, `train-center` learns from the original, the changed and the cleaned names
-and, with --robust, from the changed ones, and the accuracy on LFW's pairsDevTest is compared. The faces are embedded
-once, and existing runs are not repeated.
+and, with --robust, from the changed ones, and the accuracy on LFW's pairsDevTest is compared. All runs see about the
+same number of pictures. The faces are embedded once, and existing runs are not repeated. With --link, a folder of
+faces with such names is made, to train elsewhere.
 """
 
 from __future__ import annotations
@@ -151,37 +153,46 @@ def link(faces: Path, out: Path, store: Store, names: Names) -> Path:
     return out
 
 
-def train(faces: Path, store: Store, truth: Names, options: argparse.Namespace) -> None:
+def make_set(kind: str, rate: float, seed: int, store: Store, truth: Names, options: argparse.Namespace) -> Path:
+    """Links the faces with their original names, with changed ones, or as `clean --apply` leaves changed ones."""
+    faces: Path = options.faces
+    out: Path = options.out
+    if kind == "original":
+        return link(faces, out / kind, store, truth)
+    changed, title = change(truth, rate, 0, seed), f"{round(100 * rate)}-{seed}"
+    dirty = link(faces, out / f"dirty-{title}", store, changed.names)
+    cleaned, proposals = out / f"cleaned-{title}", out / f"clean-{title}.csv"
+    if kind == "dirty" or cleaned.exists():
+        return dirty if kind == "dirty" else cleaned
+    paths = [f"{name}/{path.replace('/', '-')}" for path, name in zip(store.paths, changed.names, strict=True)]
+    review = review_labels(store.embeddings, store.norms, paths, list(map(str, changed.names)), options.min_odds)
+    write_proposals(proposals, review.proposals)
+    apply_proposals(CleanConfig(faces=dirty, apply=proposals, out=cleaned), Silent())
+    return cleaned
+
+
+def train(store: Store, truth: Names, options: argparse.Namespace) -> None:
     """Trains on original, changed and cleaned names, and prints accuracies."""
+    runs: list[tuple[str, float, tuple[str, ...]]] = [("original", 0.0, ())]
     for rate in options.rates:
-        changed = change(truth, rate, 0, 0)
-        names = {"original": truth, f"dirty {rate:.0%}": changed.names}
-        sets = {title: link(faces, options.out / title.replace(" ", "-"), store, each) for title, each in names.items()}
-        dirty = sets[f"dirty {rate:.0%}"]
-        cleaned, proposals = options.out / f"cleaned-{rate:.0%}", options.out / f"clean-{rate:.0%}.csv"
-        if not cleaned.exists():
-            paths = [f"{name}/{path.replace('/', '-')}" for path, name in zip(store.paths, changed.names, strict=True)]
-            review = review_labels(
-                store.embeddings, store.norms, paths, list(map(str, changed.names)), options.min_odds
-            )
-            write_proposals(proposals, review.proposals)
-            apply_proposals(CleanConfig(faces=dirty, apply=proposals, out=cleaned), Silent())
-        sets[f"cleaned {rate:.0%}"] = cleaned
-        runs: list[tuple[str, Path, tuple[str, ...]]] = [(title, folder, ()) for title, folder in sets.items()]
-        runs += [
-            (f"dirty {rate:.0%} --robust {cosine:g}", dirty, ("--robust", str(cosine))) for cosine in options.robust
-        ]
-        for title, folder, more in runs:
-            run = options.out / "runs" / f"{title.replace(' ', '-')}-{options.epochs}x{options.image_size}"
+        runs += [("dirty", rate, ()), ("cleaned", rate, ())]
+        runs += [("dirty", rate, ("--robust", str(cosine))) for cosine in options.robust]
+    for seed in range(options.seeds):
+        for kind, rate, more in runs:
+            title = " ".join([kind, *([f"{rate:.0%}"] if rate else []), *more, f"seed {seed}"])
             if options.only and not any(text in title for text in options.only):
                 continue
+            folder = make_set(kind, rate, seed, store, truth, options)
+            # All runs see about the same number of pictures.
+            epochs = max(1, round(options.pictures / sum(1 for _ in folder.glob("*/*.*"))))
+            run = options.out / "runs" / f"{title.replace(' ', '-')}-{epochs}x{options.image_size}"
             if not (run / "encoder" / "encoder.json").exists():
                 faceclr(
-                    "train-center", folder, "-o", run, "--epochs", options.epochs, "--image-size", options.image_size,
-                    "--backbone", options.backbone, "--precision", "32", "--hold-out", "0", "--resume", "--quiet",
-                    *more,
+                    "train-center", folder, "-o", run, "--epochs", epochs, "--image-size", options.image_size,
+                    "--backbone", options.backbone, "--precision", "32", "--hold-out", "0", "--seed", str(seed),
+                    "--resume", "auto", "--quiet", *more,
                 )  # fmt: skip
-            print(f"{title:28} {accuracy(run, options.train)}", flush=True)
+            print(f"{title:40} {accuracy(run, options.train)}", flush=True)
 
 
 def accuracy(run: Path, lfw: Path) -> str:
@@ -197,34 +208,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Wrong names that faceclr clean finds")
     parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for embeddings, links and runs")
+    parser.add_argument("--store", type=Path, help="their embeddings, which may be a part of the store")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.05, 0.2, 0.4], help="shares of wrong names")
     parser.add_argument("--merged", type=int, default=10, help="pairs of people to merge (default: 10)")
     parser.add_argument("--seeds", type=int, default=1, help="random changes for each share (default: 1)")
     parser.add_argument("--min-odds", type=float, default=10.0, help="as for faceclr clean (default: 10)")
     parser.add_argument("--train", type=Path, metavar="LFW", help="train too, and measure on this folder of LFW")
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of each run (default: 4)")
+    parser.add_argument("--pictures", type=int, default=80_000, help="pictures of each run (default: 80,000)")
     parser.add_argument("--image-size", type=int, default=64, help="side of the crops in training (default: 64)")
     parser.add_argument("--backbone", default="resnet18", help="network to train (default: resnet18)")
     parser.add_argument("--robust", type=float, nargs="*", default=[0.4], help="cosines of --robust (default: 0.4)")
     parser.add_argument("--only", nargs="*", default=(), help="train only what has one of these texts in its title")
+    text = "only link the faces with original, dirty or cleaned names, at the first of --rates, and print the folder"
+    parser.add_argument("--link", nargs=2, metavar=("NAMES", "SEED"), help=text)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / "faces.h5"
+    file = options.store or options.out / "faces.h5"
     if not file.exists():
         faceclr("embed", options.faces, "-o", file, "--quiet")
     store = read_store(file)
     store = store.take([row for row, name in enumerate(store.identities) if name is not None])
+    if options.store:
+        store = store.take([row for row, path in enumerate(store.paths) if (options.faces / path).exists()])
     truth: Names = np.array(store.identities, object)
     found = propose(store, truth, options.min_odds)
     for each in found:
         if each.what == "same-person":
             truth[truth == each.face] = each.other
     joined = sum(each.what == "same-person" for each in found)
+    if options.link:
+        print(make_set(options.link[0], options.rates[0], int(options.link[1]), store, truth, options))
+        return
     print(f"unchanged: {len(truth)} faces, {joined} names joined, {len(found) - joined} other proposals")
     if options.train is None:
         measure(store, truth, {each.face for each in found if not each.is_person}, options)
     else:
-        train(options.faces, store, truth, options)
+        train(store, truth, options)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ class CleanConfig:
     )
     against: tuple[Path, ...] = option(
         (),
-        metavar="DIR|FILE.h5|FILE.bin",
-        help="Test set: propose to remove people who appear in it; may be repeated",
+        metavar="FACES|FILE.h5|FILE.bin",
+        help="Test set, as FACES, a store or a .bin file: propose to remove people who appear in it; may be repeated",
     )
     min_odds: float = option(
         10.0, minimum=1.0, metavar="ODDS", help="Minimum odds, to 1, of a proposal that is based on embeddings"

@@ -18,6 +18,10 @@ _SHARE_OF_DISK = 0.25
 """Maximum share of the free disk space that decoded faces may take by default; runs and other caches need the rest."""
 
 
+_MOST_TOGETHER = 16 << 20
+"""Maximum size of a group of rows of a Parquet file that is read for each face."""
+
+
 def open_pixels(folder: FaceFolder, pixels: Pixels, reporter: Reporter) -> PackedFaces:
     """Opens faces for training, decoded in the cache or to be decoded in step with training, and says which.
 
@@ -42,11 +46,12 @@ def open_pixels(folder: FaceFolder, pixels: Pixels, reporter: Reporter) -> Packe
             text = f"{origin}: {left_out} left out; the first: {packed.damaged[0][1]}"
             reporter.report(Notice(text=text, level="warning"))
         return packed
-    if folder.indexed is not None and not folder.indexed.is_random:
+    together = 0 if folder.indexed is None else folder.indexed.bytes_together
+    if together > _MOST_TOGETHER:
         raise ConfigError(
-            f"{origin}: a Parquet file is read in groups of rows, so its faces cannot be decoded in step with training "
-            f"({reason}); first run: faceclr pack {origin} -o {folder.root.with_suffix('.rec').name}, "
-            "or use --pixels cached"
+            f"{origin}: its groups of rows have up to {together / 1e6:,.0f} MB, too much to read for each face, so the "
+            f"faces cannot be decoded in step with training ({reason}); first run: faceclr pack {origin} -o "
+            f"{folder.root.with_suffix('.rec').name}, or use --pixels cached"
         )
     reporter.report(Notice(text=f"{origin}: faces are decoded in step with training ({reason})"))
     return stream(folder)

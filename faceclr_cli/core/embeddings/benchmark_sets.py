@@ -15,12 +15,14 @@ from faceclr_cli.core.datasets.pairs.cfp import read_cfp
 from faceclr_cli.core.datasets.pairs.pair_files import Pair, locate_pairs, read_labeled_pairs
 from faceclr_cli.core.datasets.splitting.split import PAIRS
 from faceclr_cli.core.embeddings.crop_source import Listing
+from faceclr_cli.core.embeddings.named_pictures import NamedPictures
 from faceclr_cli.core.embeddings.store import is_store
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 from faceclr_cli.core.faces.decode import decode_picture
-from faceclr_cli.core.faces.face_folder import SPLIT, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import SPLIT, is_face_folder
 from faceclr_cli.core.preparing.template_check import require_arcface
+from faceclr_cli.core.sources.containers import is_container, is_there
 from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.sources.insightface_bin import SUFFIX as BIN_SUFFIX
 from faceclr_cli.core.sources.insightface_bin import InsightfaceBin, picture_name
@@ -76,7 +78,7 @@ def find_benchmark_sets(paths: Sequence[Path], pairs: Path | None) -> list[Bench
 
 
 def _find_sets(path: Path, pairs: Path | None) -> Iterator[BenchmarkSet]:
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"{display_path(path)}: no such file or folder")
     if not path.is_dir() and path.suffix.lower() == BIN_SUFFIX:
         yield _open_bin(path)
@@ -86,6 +88,10 @@ def _find_sets(path: Path, pairs: Path | None) -> Iterator[BenchmarkSet]:
         yield BenchmarkSet(
             name=path.stem, source=path, place=path, pairs=read_labeled_pairs(pairs), listing=None, absent={}
         )
+    elif is_container(path):
+        if pairs is None:
+            raise ConfigError(f"{display_path(path)}: a container has no pairs; give --pairs FILE")
+        yield _locate(path.name, path, path, read_labeled_pairs(pairs), display_path(pairs))
     elif pairs is not None:
         yield _open_pairs(path.name or str(path.resolve().name), path, path, pairs)
     elif not path.is_dir():
@@ -142,7 +148,8 @@ def _locate(name: str, source: Path, root: Path, pairs: Sequence[Pair], origin: 
     outside = next((picture for picture in listed if leads_out(picture)), None)
     if outside is not None:
         raise DataError(f"{origin}: {display_path(outside)} leads out of {display_path(root)}")
-    located, missing = locate_pairs(pairs, FolderPictures(root))
+    pictures = NamedPictures(root)
+    located, missing = locate_pairs(pairs, pictures.names)
     if all(picture is not None for picture in missing):
         raise DataError(
             f"{origin}: {display_path(root)} contains none of the {count(len(pairs), 'pair')}; the first one names "
@@ -150,18 +157,17 @@ def _locate(name: str, source: Path, root: Path, pairs: Sequence[Pair], origin: 
         )
     found, absent = list[str](), dict[str, str]()
     for picture in dict.fromkeys(picture for pair in located for picture in (pair.a, pair.b)):
-        if (root / picture).exists():
+        if picture in pictures:
             found.append(picture)
         else:
             absent[picture] = f"{display_path(picture)}: not in {display_path(root)}"
-    photos = [Photo(path=root / picture, identity=None, name=picture) for picture in sorted(found)]
-    crops = open_faces(root).fingerprint if is_face_folder(root) else None
+    photos = sorted(map(pictures.photo, found), key=lambda photo: (photo.position, photo.name))
     return BenchmarkSet(
         name=name,
         source=source,
         place=root,
         pairs=located,
-        listing=Listing(photos=photos, crops=crops),
+        listing=Listing(photos=photos, crops=pictures.crops),
         absent=absent,
     )
 

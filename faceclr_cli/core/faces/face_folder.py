@@ -62,8 +62,8 @@ class IndexedContainer(CropContainer, Protocol):
         ...
 
     @property
-    def is_random(self) -> bool:
-        """True if any crop is read as fast as the next one."""
+    def bytes_together(self) -> int:
+        """The most bytes that are read together to get one crop; 0 if each crop is read alone."""
         ...
 
     def number(self, place: int) -> int:

@@ -24,7 +24,7 @@ from faceclr_cli.core.sources.container_index import (
     write_index,
 )
 from faceclr_cli.core.sources.lmdb_file import LmdbFile, is_lmdb_file
-from faceclr_cli.core.sources.parquet_file import ParquetFile
+from faceclr_cli.core.sources.parquet_file import ParquetTables, is_tables
 from faceclr_cli.core.sources.record_file import RecordFile, is_record_file
 from faceclr_cli.core.sources.tar_shards import TarShards, find_shards, is_shards
 from faceclr_cli.core.text import canonical
@@ -63,13 +63,11 @@ class Container:
         path: The file, the folder, or the pattern of the names of files.
         index: Its pictures.
         stamp: Changes with the path and the content.
-        is_random: True if any picture is read as fast as the next one.
     """
 
     def __init__(self, path: Path, index: ContainerIndex, reader: _Reader, stamp: str) -> None:
         self.path, self.index = path, index
         self.stamp = stamp
-        self.is_random = not isinstance(reader, _Table)
         self._reader = reader
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
@@ -98,6 +96,11 @@ class Container:
     def names(self) -> NameTable:
         """The path of each picture inside the container: `<person>/<number>.jpg`, the same on any machine."""
         return self.index.names
+
+    @property
+    def bytes_together(self) -> int:
+        """The most bytes that are read together to get one picture; 0 if each picture is read alone."""
+        return self._reader.bytes_together if isinstance(self._reader, _Tables) else 0
 
     def identity(self, place: int) -> str | None:
         """Returns the name of the person, or None if the picture has no label."""
@@ -132,9 +135,10 @@ class Container:
 def is_container(path: Path) -> bool:
     """Returns True if a file or folder is a container, by its first bytes or by its name.
 
-    A pattern of the names of shards, such as `shards-*.tar` or `shards-{000..012}.tar`, is a container too.
+    A folder of tar shards or of Parquet files is a container too, and so is a pattern of their names, such as
+    `shards-*.tar` or `shards-{000..012}.tar`.
     """
-    if is_shards(path) or is_lmdb_file(path):
+    if is_shards(path) or is_lmdb_file(path) or is_tables(path):
         return True
     try:
         if not path.is_file():
@@ -149,6 +153,11 @@ def is_container(path: Path) -> bool:
         or head.startswith(parquet_file.MAGIC)
         or suffix in (record_file.SUFFIX, parquet_file.SUFFIX)
     )
+
+
+def is_there(path: Path) -> bool:
+    """Returns True if a path exists, or is a pattern of the names of shards that exist."""
+    return path.exists() or is_container(path)
 
 
 def open_container(path: Path) -> Container:
@@ -174,12 +183,15 @@ def _open(path: Path) -> tuple[_Reader, list[Path]]:
     """Returns the reader of a container, and all files that it consists of."""
     if is_lmdb_file(path):
         return _Database(LmdbFile(path)), lmdb_file.data_files(path)
-    if not path.is_file():
+    if is_tables(path):
+        tables = ParquetTables(path)
+        return _Tables(tables), tables.files
+    if not path.is_file() or is_shards(path):
         return _Shards(TarShards(path)), find_shards(path)
     with open(path, "rb") as file:
         head = file.read(_HEAD)
     if head.startswith(parquet_file.MAGIC) or (path.suffix.lower() == parquet_file.SUFFIX and not is_record_file(head)):
-        return _Table(ParquetFile(path)), [path]
+        return _Tables(ParquetTables(path)), [path]
     beside = [path.with_suffix(suffix) for suffix in (".idx", ".lst")]
     return _Records(RecordFile(path)), [path, *(each for each in beside if each.is_file())]
 
@@ -280,21 +292,27 @@ class _Shards:
         return self._shards.read(row.file, row.offset, row.size, place)
 
 
-class _Table:
-    """A Parquet file. Its pictures are read in groups of rows."""
+class _Tables:
+    """Parquet files, whose pictures are read in groups of rows."""
 
-    def __init__(self, table: ParquetFile) -> None:
-        self._table = table
-        self.close = table.close
+    def __init__(self, tables: ParquetTables) -> None:
+        self._tables = tables
+        self.close = tables.close
+
+    @property
+    def bytes_together(self) -> int:
+        """See `Container`."""
+        return self._tables.bytes_together
 
     def listing(self) -> ContainerListing:
         """See `_Reader`."""
-        return _list(self._table.labels(), self._table.paths(), range(len(self._table)), None)
+        found = self._tables.scan()
+        return _list(found.labels, found.paths, range(len(found.rows)), None, file=found.files, offset=found.rows)
 
     def read(self, row: PictureRow, place: int) -> bytes:
         """See `_Reader`."""
-        del row
-        return self._table.read(place)
+        del place
+        return self._tables.read(row.file, row.offset)
 
 
 class _Database:

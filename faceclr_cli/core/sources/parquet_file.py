@@ -10,10 +10,17 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.sources.file_patterns import find_parts
 from faceclr_cli.core.text import display_path
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ MAGIC = b"PAR1"
 _LABELS = ("label", "labels", "identity", "person", "class", "cls", "name", "id", "person_id", "identity_id")
 _PICTURES = ("image", "img", "picture", "face", "jpg", "jpeg", "png", "bytes")
 _LARGEST_GROUP = 2**30
+_MOST_OPEN = 64
+"""Files that are open at once."""
 
 
 class ParquetFile:
@@ -62,6 +71,18 @@ class ParquetFile:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def bytes_together(self) -> int:
+        """The size of the largest group of rows in bytes, which is read to get one picture of it."""
+        metadata = self._file.metadata
+        columns = [n for n in range(metadata.num_columns) if self._is_picture(metadata.schema.column(n).path)]
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        sizes = (sum(group.column(column).total_uncompressed_size for column in columns) for group in groups)
+        return max(sizes, default=0)
+
+    def _is_picture(self, path: str) -> bool:
+        return path in (self._column, f"{self._column}.bytes")
 
     def close(self) -> None:
         """Closes the file."""
@@ -112,7 +133,7 @@ class ParquetFile:
         if size > _LARGEST_GROUP:
             raise ValueError(f"a group of rows has {size / 2**30:.1f} GiB; write it with smaller groups")
         name = f"{self._column}.bytes" if self._is_struct else self._column
-        column = self._file.read_row_group(group, columns=[name]).column(0)
+        column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
         return column.combine_chunks().field("bytes") if self._is_struct else column
 
     def _read_labels(self, schema: pyarrow.Schema) -> Sequence[int | str | None]:
@@ -138,6 +159,85 @@ class ParquetFile:
         column = self._file.read(columns=[f"{self._column}.path"]).column(0)
         paths: list[str | None] = column.combine_chunks().field("path").to_pylist()
         return paths
+
+
+class ParquetTables:
+    """Parquet files of pictures: a folder of them, those that a pattern names, or a single one.
+
+    Args:
+        path: See `find_parts`.
+
+    Raises:
+        DataError: pyarrow is not installed, or the first file is damaged or has no column of pictures.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.files = [path] if path.is_file() else find_parts(path, SUFFIX)
+        self._path = path
+        self._open = lru_cache(maxsize=_MOST_OPEN)(ParquetFile)
+        if not self.files:
+            raise DataError(f"{display_path(path)}: contains no Parquet files")
+        self._open(self.files[0])
+
+    @property
+    def bytes_together(self) -> int:
+        """The size of the largest group of rows of any file in bytes."""
+        return max(self._open(file).bytes_together for file in self.files)
+
+    def scan(self) -> TableListing:
+        """Lists the pictures.
+
+        Raises:
+            DataError: A file is damaged.
+        """
+        labels, paths = list[int | str | None](), list[str | None]()
+        numbers, rows = list[NDArray[np.int64]](), list[NDArray[np.int64]]()
+        for number, file in enumerate(self.files):
+            table = self._open(file)
+            labels += table.labels()
+            paths += table.paths()
+            numbers.append(np.full(len(table), number, np.int64))
+            rows.append(np.arange(len(table), dtype=np.int64))
+        return TableListing(labels, paths, np.concatenate(numbers), np.concatenate(rows))
+
+    def read(self, number: int, row: int) -> bytes:
+        """Returns a picture as it was encoded; see `ParquetFile.read`."""
+        return self._open(self.files[number]).read(row)
+
+    def close(self) -> None:
+        """Closes all files."""
+        self._open.cache_clear()
+
+
+@dataclass(frozen=True)
+class TableListing:
+    """The pictures of Parquet files, in the order of the files' names.
+
+    Attributes:
+        labels: Label of each picture. Length: N.
+        paths: Path that the file gives each picture, or None. Length: N.
+        files: Number of the file of each picture. Shape: (N,).
+        rows: Row of each picture in its file. Shape: (N,).
+    """
+
+    labels: list[int | str | None]
+    paths: list[str | None]
+    files: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def is_tables(path: Path) -> bool:
+    """Returns True for a folder or a pattern of Parquet files of which the first has pictures."""
+    try:
+        found = [] if path.is_file() else find_parts(path, SUFFIX)
+        if not found:
+            return False
+        if find_spec("pyarrow") is None:
+            return found[0].read_bytes()[: len(MAGIC)] == MAGIC  # Opening it says what is missing.
+        ParquetFile(found[0]).close()
+    except (OSError, DataError):
+        return False
+    return True
 
 
 def _picture_column(schema: pyarrow.Schema) -> tuple[str, bool]:

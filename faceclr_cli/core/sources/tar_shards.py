@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.decode import MAX_BYTES
+from faceclr_cli.core.sources.file_patterns import find_parts
 from faceclr_cli.core.sources.positional_read import read_at
 from faceclr_cli.core.sources.tars import BLOCK, READ_ERRORS, Tar, error_text, is_compressed, is_tar
 from faceclr_cli.core.text import display_path
@@ -24,13 +23,11 @@ _PICTURES = frozenset({"jpg", "jpeg", "png", "webp"})
 _LABELS = ("json", "cls", "txt")
 _KEYS = ("identity", "person", "name", "label", "cls", "class", "id")
 _LONGEST_LABEL = 2**16
-_SUFFIX = ".tar"
-_RANGE = re.compile(r"\{(?P<first>\d{1,9})\.\.(?P<last>\d{1,9})\}")
-_MOST_SHARDS = 65_536
+SUFFIX = ".tar"
 
 
 def is_shards(path: Path) -> bool:
-    """Returns True for a folder or a pattern of tar files whose pictures have labels beside them, as WebDataset has."""
+    """Returns True for tar files, of a folder or a pattern or a single one, with labels as WebDataset has them."""
     try:
         shards = find_shards(path)
         return bool(shards) and any(
@@ -41,30 +38,8 @@ def is_shards(path: Path) -> bool:
 
 
 def find_shards(path: Path) -> list[Path]:
-    """Returns the shards in a folder, or those that a pattern names, sorted; none for other paths.
-
-    Patterns have `*`, `?` and `[...]`, or a range in braces as WebDataset writes them: `faces-{000000..000012}.tar`.
-
-    Raises:
-        OSError: The folder cannot be read.
-        DataError: A shard of a range is missing.
-    """
-    if path.is_dir():
-        return sorted(child for child in path.iterdir() if child.suffix == _SUFFIX and child.is_file())
-    if path.suffix != _SUFFIX or path.exists():
-        return []
-    if found := _RANGE.search(path.name):
-        first, last = found["first"], found["last"]
-        if int(last) - int(first) >= _MOST_SHARDS:
-            return []
-        numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
-        shards = [path.with_name(path.name[: found.start()] + each + path.name[found.end() :]) for each in numbers]
-        if missing := next((shard for shard in shards if not shard.is_file()), None):
-            raise DataError(f"{display_path(path)}: {display_path(missing.name)} is missing")
-        return shards
-    if not glob.has_magic(path.name):
-        return []
-    return sorted(child for child in path.parent.glob(path.name) if child.is_file())
+    """Returns the shards in a folder, those that a pattern names, or a single one; see `find_parts`."""
+    return find_parts(path, SUFFIX)
 
 
 @dataclass(frozen=True, kw_only=True)

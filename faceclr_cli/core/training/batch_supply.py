@@ -103,10 +103,12 @@ class BatchSupply:
             yield self._assembled(self._team, *waiting.popleft())
 
     def _ask(self, team: Team, batch: NDArray[np.int64]) -> _Parts:
+        # Crops that are close to each other in a container are decoded by one process.
+        order = np.argsort(batch, kind="stable")
         return [
-            (start + places, request, team.submit(decode_crops, [request]))
-            for start in range(0, len(batch), _TOGETHER)
-            for places, request in self._faces.requests(batch[start : start + _TOGETHER])
+            (some[places], request, team.submit(decode_crops, [request]))
+            for some in (order[start : start + _TOGETHER] for start in range(0, len(batch), _TOGETHER))
+            for places, request in self._faces.requests(batch[some])
         ]
 
     def _assembled(self, team: Team, batch: NDArray[np.int64], parts: _Parts) -> Tensor:

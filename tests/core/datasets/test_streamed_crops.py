@@ -33,7 +33,7 @@ from faceclr_cli.core.sources.record_file import RecordWriter
 from tests.core.training.toy import Heard, make_faces
 
 PEOPLE, PICTURES = 6, 5
-FORMS = ["folder", "faces.rec", "shards/faces-%06d.tar"]
+FORMS = ["folder", "faces.rec", "shards/faces-%06d.tar", "faces.parquet", "tables"]
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,13 @@ def source(faces: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The same faces in a folder or a container."""
     if request.param == "folder":
         return faces
-    out = tmp_path / request.param
+    if request.param in ("faces.parquet", "tables"):
+        pytest.importorskip("pyarrow")
+    out = tmp_path / request.param.replace("tables", "whole.parquet")
     pack(PackConfig(faces=faces, out=out), Silent())
+    if request.param == "tables":
+        write_tables(out, tmp_path / "tables", files=3, rows=4)
+        return tmp_path / "tables"
     return out.parent if request.param.endswith("tar") else out
 
 
@@ -166,11 +171,45 @@ def test_the_free_disk_space_decides_and_is_named(
     assert pixel_choice.open_pixels(open_face_set(record), "streamed", heard).crops.shape == (30, 32, 32, 3)
 
 
-def test_parquet_files_are_not_streamed(faces: Path, tmp_path: Path) -> None:
+def test_parquet_files_with_large_groups_of_rows_are_not_streamed(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("pyarrow")
     pack(PackConfig(faces=faces, out=tmp_path / "a.parquet"), Silent())
-    with pytest.raises(ConfigError, match=r"read in groups of rows.*faceclr pack .*a\.parquet -o a\.rec"):
+    assert open_pixels(open_face_set(tmp_path / "a.parquet"), "streamed", Silent()).crops.shape == (30, 32, 32, 3)
+    monkeypatch.setattr(pixel_choice, "_MOST_TOGETHER", 30_000)
+    with pytest.raises(ConfigError, match=r"groups of rows have up to 0 MB.*faceclr pack .*a\.parquet -o a\.rec"):
         open_pixels(open_face_set(tmp_path / "a.parquet"), "streamed", Silent())
+
+
+def test_a_folder_of_parquet_files_is_one_container(faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pack(PackConfig(faces=faces, out=tmp_path / "whole.parquet"), Silent())
+    whole = open_container(tmp_path / "whole.parquet")
+    write_tables(tmp_path / "whole.parquet", tmp_path / "tables", files=3, rows=4)
+    for path in (tmp_path / "tables", tmp_path / "tables" / "train-*.parquet"):
+        container = open_container(path)
+        assert [container.read(n) for n in range(30)] == [whole.read(n) for n in range(30)]
+        assert container.people == whole.people and container.labels.tolist() == whole.labels.tolist()
+        assert list(container.names) == list(whole.names)
+
+
+def test_a_folder_without_pictures_in_its_parquet_files_is_none(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"text": ["a"]}), tmp_path / "a.parquet")
+    assert not is_container(tmp_path)
+
+
+def write_tables(whole: Path, folder: Path, files: int, rows: int) -> None:
+    """Divides a Parquet file into several, with small groups of rows."""
+    import pyarrow.parquet as parquet
+
+    folder.mkdir()
+    table = parquet.read_table(whole)
+    size = -(-len(table) // files)
+    for number in range(files):
+        part = table.slice(number * size, size)
+        parquet.write_table(part, folder / f"train-{number:05d}-of-{files:05d}.parquet", row_group_size=rows)
 
 
 def everything(path: Path) -> tuple[object, ...]:
@@ -183,7 +222,7 @@ def everything(path: Path) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.parametrize("form", FORMS[1:])
+@pytest.mark.parametrize("form", FORMS[1:3])
 def test_a_container_is_indexed_once(
     form: str, faces: Path, kept_indexes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

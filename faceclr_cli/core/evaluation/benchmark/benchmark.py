@@ -47,6 +47,7 @@ from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_evid
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.cross_validation import FoldAccuracy, k_fold_accuracy
 from faceclr_cli.core.metrics.insightface_rule import grid_accuracy
+from faceclr_cli.core.sources.containers import is_there
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
@@ -65,7 +66,7 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
         ModelError: An encoder does not exist, is damaged, or computes embeddings that are not finite.
     """
     for folder in config.trained_on:
-        if not folder.exists():
+        if not is_there(folder):
             raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
     require_group_plot(config.groups_plot)
     groups = None if config.groups is None else read_groups(config.groups)

@@ -16,12 +16,13 @@ from faceclr_cli.core.datasets.pairs.pair_files import locate_pairs, read_pairs
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures, require_faces
 from faceclr_cli.core.embeddings.embedding_rows import Rows, select_named_rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
+from faceclr_cli.core.embeddings.named_pictures import NamedPictures
 from faceclr_cli.core.embeddings.store import read_store_of
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.sources.layouts import Photo
+from faceclr_cli.core.sources.containers import is_there
 from faceclr_cli.core.sources.picture_names import FolderPictures, PictureNames
 from faceclr_cli.core.text import display_path
 
@@ -75,17 +76,19 @@ def _read_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -
 
 def _embed_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
     root = config.root or Path()
-    if not root.exists():
+    if not is_there(root):
         raise DataError(f"{display_path(root)}: no such folder")
     if config.pairs is None:
         options = EmbedConfig(faces=root, model=config.model, face=config.face)
         listing = list_pictures(options, root, encoder.fingerprint, reporter)
     else:
         prepared = is_face_set(root) and require_faces(root, config.model, encoder.fingerprint, reporter)
-        photos = [
-            Photo(path=root / name, identity=person, name=name)
-            for name, person in sorted(_pictures(config.pairs, FolderPictures(root)).items())
-        ]
+        pictures = NamedPictures(root)
+        named = _pictures(config.pairs, pictures.names).items()
+        photos = sorted(
+            (pictures.photo(name, person) for name, person in named),
+            key=lambda photo: (photo.position, photo.name),
+        )
         listing = Listing(photos=photos, crops=prepared.fingerprint if prepared else None)
     if config.groups is not None:  # A misspelled list is reported before hours of embedding.
         names = [photo.name for photo in listing.photos], [photo.identity for photo in listing.photos]

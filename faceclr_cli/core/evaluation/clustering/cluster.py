@@ -35,6 +35,7 @@ from faceclr_cli.core.grouping import linkage as grouping
 from faceclr_cli.core.grouping.looks import join_by_look
 from faceclr_cli.core.grouping.neighbor_graph import is_search_approximate, is_search_long
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores, cluster_scores
+from faceclr_cli.core.sources.containers import is_there
 from faceclr_cli.core.text import display_path
 
 
@@ -50,7 +51,7 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
     """
     if config.source is None:
         raise ConfigError(store_required_error("cluster"))
-    if config.gallery is not None and not config.gallery.exists():
+    if config.gallery is not None and not is_there(config.gallery):
         raise DataError(f"--gallery {display_path(config.gallery)}: no such file or folder")
     if config.out is not None:
         require_free(config)
