@@ -33,7 +33,7 @@ RUNS = {
     "embed.py": "rate faces --pictures 8 --batch-size 4 --rounds 1",
     "embed.py sface": "faces --photos lfw/images --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
-    "fine_tuning.py": "faces faces -o tuned --people 2 --pictures 2 --held-out 3 --epochs 1 --only last",
+    "fine_tuning.py": "faces faces -o tuned --people 2 --pictures 2 --held-out 3 --epochs 1 --only last --device cpu",
     "input_pipeline.py": "faces --records 300 --scratch scratch --pictures 64 --rounds 1 --workers 1",
     "linear_faces.py": "album -o linear --people 2 --epochs 1 --backbone test_resnet --image-size 32",
     "mining.py": "--pictures 60 --dim 8 --people 10 --anchors 10 --loop-anchors 5 --candidates 5 --rounds 1",
@@ -43,6 +43,7 @@ RUNS = {
     "pretrain.py": "faces --batch 4 --size 32 --steps 1 --rounds 1 --without-lightly --device cpu",
     "recipe.py": "lfw faces -o runs --budget 1s --only simclr-faces",
     "search.py": "--faces 200 --dim 8 --rounds 1",
+    "slower_machine.py": "rates faces --backbones test_resnet --steps 1 --batch-size 4",
     "startup.py": "lfw/images/person_0/person_0_0001.jpg lfw/images/person_1/person_1_0001.jpg --rounds 1",
     "students.py": "resnet10t@32 --batch-size 2 --rounds 1 --threads 1",
     "tsne.py": "--faces 40 --dim 8",
@@ -52,8 +53,8 @@ RUNS = {
 }
 LONG = {
     "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size", "fine_tuning.py",
-    "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py", "students.py",
-    "transfer.py", "tsne.py",
+    "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py",
+    "slower_machine.py", "students.py", "transfer.py", "tsne.py",
 }  # fmt: skip
 """Scripts that start several processes, each of which imports PyTorch or all of faceclr."""
 
