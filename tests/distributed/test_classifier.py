@@ -102,10 +102,19 @@ def evaluate(head: str, *, sharded: bool) -> dict[str, Any]:
     return {"places": places, "loss": loss, "weight": classifier.weight.detach()}
 
 
+def imprint(head: str, *, sharded: bool) -> dict[str, Any]:
+    torch.manual_seed(0)
+    classifier = Classifier(DIM, PEOPLE, head, scale=4, sharded=sharded).double()  # type: ignore[arg-type]
+    before = classifier.weight.detach().clone()
+    classifier.imprint(*unknown())
+    return {"before": before, "weight": classifier.weight.detach()}
+
+
 def train_and_evaluate() -> dict[str, Any]:
     # Several blocks, of which the last is smaller.
     classifier_module._SCORES = 7 * PEOPLE
     evaluated = {f"evaluate {head}": evaluate(head, sharded=True) for head in HEADS}
+    evaluated |= {f"imprint {head}": imprint(head, sharded=True) for head in HEADS}
     return evaluated | {case: train(case) for case in CASES}
 
 
@@ -143,6 +152,22 @@ def test_people_are_ranked_among_those_of_all_processes(ranks: list[dict[str, An
             best = scores.topk(count, dim=1).indices
             assert torch.equal(each["places"] < count, (best == labels[:, None]).any(dim=1))
     assert len({len(each["weight"]) for each in found}) == 2  # The shares differ.
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_people_start_at_the_mean_direction_of_their_embeddings(ranks: list[dict[str, Any]], head: str) -> None:
+    alone = imprint(head, sharded=False)
+    embeddings, labels = unknown()
+    assert len(labels.unique()) < PEOPLE
+    length = 4 / embeddings.norm(dim=1).mean() if head == "softmax" else 1.0
+    for person in range(PEOPLE):
+        own = [
+            embedding / embedding.norm() for embedding, label in zip(embeddings, labels, strict=True) if label == person
+        ]
+        mean = torch.stack(own).mean(0) if own else None
+        expected = alone["before"][person] if mean is None else length * mean / mean.norm()
+        torch.testing.assert_close(alone["weight"][person], expected)
+    torch.testing.assert_close(torch.cat([rank[f"imprint {head}"]["weight"] for rank in ranks]), alone["weight"])
 
 
 def slow_filtered_loss(

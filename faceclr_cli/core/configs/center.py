@@ -85,8 +85,18 @@ class CenterConfig(LabeledConfig):
         None, minimum=1, panel=TUNING, metavar="EPOCHS", help="Unfreeze the backbone after this number of epochs"
     )
 
+    retain: float = option(
+        0.0,
+        minimum=0.0,
+        panel=TUNING,
+        metavar="WEIGHT",
+        help="Weight of the cosine distance between the embeddings of a face by the encoder and by that in --init",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.retain and not self.starts_from_encoder:
+            raise ValueError("--retain needs a trained encoder; name it with --init")
         if self.tune != "all" and self.freeze != "none":
             raise ValueError("--tune and --freeze cannot be combined; --tune last trains only the last layer")
         if self.unfreeze_after is not None and self.freeze == "none":

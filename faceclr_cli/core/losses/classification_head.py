@@ -134,6 +134,24 @@ class Classifier(nn.Module):
         self.weight[: self.people] = weights.to(self.weight)
 
     @torch.no_grad()
+    def imprint(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Replaces the weight vectors by the mean directions of embeddings; people without embeddings keep theirs.
+
+        With `softmax`, their length makes the first scores the cosines times the scale.
+
+        Args:
+            embeddings: Not normalized, the same values on all processes. Shape: (N, D).
+            labels: The person of each embedding, 0 to `people` - 1. Shape: (N,).
+        """
+        rows = labels.to(embeddings.device) - self.first
+        inside = (rows >= 0) & (rows < len(self.weight))
+        kept = embeddings[inside].to(self.weight.dtype)
+        means = torch.zeros_like(self.weight).index_add(0, rows[inside], F.normalize(kept, dim=1))
+        length = self.scale / float(embeddings.norm(dim=1).mean()) if self.head == "softmax" else 1.0
+        norms = means.norm(dim=1, keepdim=True)
+        self.weight.copy_(torch.where(norms > 0, length * means / norms.clamp_min(1e-12), self.weight))
+
+    @torch.no_grad()
     def evaluate(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Ranks the true people among all people, without a margin. All processes must call it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Self
 
@@ -32,6 +33,8 @@ from faceclr_cli.core.training.task import (
 from faceclr_cli.core.views.augmentation import Views
 
 _SHARDED_ABOVE = 100_000
+_FACES_PER_PERSON = 20
+"""Faces whose mean is the first weight vector of a person, if training starts from an encoder."""
 
 
 class CenterTask(TaskModule):
@@ -60,6 +63,9 @@ class CenterTask(TaskModule):
         )
         self.center = CenterLoss(people, width, config.center_lr) if config.center_weight else None
         self.augment = views
+        self.labels = faces.labels
+        self.origin = copy.deepcopy(encoder).requires_grad_(False) if config.retain else None
+        """The encoder before training, which is part of checkpoints."""
         self.frozen = config.freeze == "backbone"
         if self.frozen and config.unfreeze_after is None:
             encoder.backbone.requires_grad_(False)
@@ -72,8 +78,10 @@ class CenterTask(TaskModule):
         return names
 
     def train(self, mode: bool = True) -> Self:
-        """Sets the training mode; a frozen backbone stays in evaluation mode, with fixed running averages."""
+        """Sets the training mode; what is frozen stays in evaluation mode, with fixed running averages."""
         super().train(mode)
+        if self.origin is not None:
+            self.origin.eval()
         if self.frozen:
             self.encoder.backbone.eval()
         return self
@@ -85,12 +93,24 @@ class CenterTask(TaskModule):
         return [self.pictures[batch] for batch in batches]
 
     def begin_epoch(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
-        """Unfreezes the backbone after the configured number of epochs. See `TaskModule.begin_epoch`."""
-        del rows, embed
+        """Starts the classifier of an encoder, and unfreezes the backbone. See `TaskModule.begin_epoch`."""
+        del rows
+        if epoch == 0 and self.config.starts_from_encoder:
+            self._start_classifier(embed)
         after = self.config.unfreeze_after
         frozen = self.config.freeze == "backbone" and (after is None or epoch < after)
         changed, self.frozen = frozen != self.frozen, frozen
         return f"epoch {epoch + 1}: the backbone is no longer frozen" if changed else None
+
+    def _start_classifier(self, embed: Embedder) -> None:
+        """Gives each person the mean embedding of some faces (imprinting, Qi et al. 2018, arXiv 1712.07136).
+
+        The gradients of random weight vectors would change an encoder before the classifier has learned anything.
+        """
+        order = self.pictures[np.argsort(self.labels[self.pictures], kind="stable")]
+        labels = self.labels[order]
+        chosen = np.arange(len(order)) - np.searchsorted(labels, labels) < _FACES_PER_PERSON
+        self.classifier.imprint(embed(order[chosen]), torch.from_numpy(labels[chosen]))
 
     def get_extra_state(self) -> Tensor:
         """Returns whether the backbone is frozen; `begin_epoch` is not called if a run is resumed within an epoch."""
@@ -124,6 +144,12 @@ class CenterTask(TaskModule):
         features = dropout(features, self.config.dropout, self.config.seed, self.step, self.batch_slice)
         embeddings = self.encoder.embedding(features)
         loss, metrics = self.classifier(embeddings, labels, self._margin(), self._generator())
+        if self.origin is not None:
+            with torch.no_grad():
+                target = self.origin(views).float()
+            retained = F.cosine_similarity(embeddings.float(), target).mean()
+            loss = loss + self.config.retain * (1 - retained)
+            metrics = {**metrics, "retained": retained.detach()}
         if self.center is None:
             return loss, metrics
         # Heads on cosines ignore the norm of an embedding, so the centers are computed from normalized embeddings.
