@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,20 @@ class Teacher(NamedTuple):
     digest: str
 
 
+class Ancestor(NamedTuple):
+    """An encoder that training started from, or one that the training of that encoder started from.
+
+    Attributes:
+        command: Name of the command that trained it; `unknown` if an earlier version of faceclr did not record it.
+        digest: SHA-256 of its weights; empty if it is unknown.
+        people: Number of its training pictures of each person, by name; empty if the people are unknown.
+    """
+
+    command: str
+    digest: str
+    people: Mapping[str, int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """The training data of an encoder, which shows whether an evaluation overlaps with it.
@@ -48,6 +62,7 @@ class Card:
         pictures: Number of training pictures.
         people: Number of training pictures of each person, by name; empty if the people are unknown.
         teachers: Name and digest of each encoder that it was distilled from.
+        ancestors: The encoders that training started from, the oldest first.
     """
 
     command: str
@@ -56,6 +71,17 @@ class Card:
     pictures: int
     people: Mapping[str, int]
     teachers: tuple[Teacher, ...] = ()
+    ancestors: tuple[Ancestor, ...] = ()
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The commands that trained the encoder and its ancestors, the oldest first."""
+        return (*(ancestor.command for ancestor in self.ancestors), self.command)
+
+    @property
+    def everyone(self) -> set[str]:
+        """The people in the training data of the encoder and of its ancestors."""
+        return set(self.people).union(*(ancestor.people for ancestor in self.ancestors))
 
     def to_json(self) -> dict[str, Any]:
         """The card as a JSON object, without the config, which is a field of `encoder.json` itself."""
@@ -65,6 +91,7 @@ class Card:
             "pictures": self.pictures,
             "people": dict(self.people),
             "teachers": [teacher._asdict() for teacher in self.teachers],
+            "ancestors": ancestors_to_json(self.ancestors),
         }
 
 
@@ -95,6 +122,32 @@ class Description:
         """Name of the encoder: that of its folder, or of the run that contains the folder."""
         folder = self.folder.resolve()
         return folder.parent.name if self.folder.name == _IN_A_RUN else folder.name
+
+
+def ancestors_to_json(ancestors: Iterable[Ancestor]) -> list[dict[str, Any]]:
+    """Returns ancestors as JSON objects."""
+    return [each._asdict() | {"people": dict(each.people)} for each in ancestors]
+
+
+def parse_ancestors(content: Iterable[Mapping[str, Any]]) -> tuple[Ancestor, ...]:
+    """Parses the result of `ancestors_to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: A field is missing or of the wrong type.
+    """
+    return tuple(Ancestor(str(each["command"]), str(each["digest"]), _parse_people(each["people"])) for each in content)
+
+
+def _parse_people(people: Mapping[str, Any]) -> dict[str, int]:
+    return {str(name): int(count) for name, count in people.items()}
+
+
+def _former_ancestors(config: Mapping[str, Any]) -> tuple[Ancestor, ...]:
+    """Returns what the options of a run tell about the encoder in `--init`, which earlier versions did not record."""
+    init = config.get("init", "random")
+    if init in ("random", "imagenet"):
+        return ()
+    return (Ancestor("built-in" if init == "sface" else "unknown", "", {}),)
 
 
 def read_description(folder: Path) -> Description:
@@ -181,8 +234,11 @@ def _parse(folder: Path, content: Mapping[str, Any], origin: str) -> Description
             config=dict(content["config"]),
             data=str(card["data"]),
             pictures=int(card["pictures"]),
-            people={str(name): int(count) for name, count in card["people"].items()},
+            people=_parse_people(card["people"]),
             teachers=tuple(Teacher(str(each["name"]), str(each["digest"])) for each in card.get("teachers", ())),
+            ancestors=(
+                parse_ancestors(card["ancestors"]) if "ancestors" in card else _former_ancestors(content["config"])
+            ),
         ),
         digest=str(content["weights"]["sha256"]),
         content=content,

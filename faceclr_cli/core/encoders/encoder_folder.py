@@ -60,7 +60,7 @@ class TorchEncoder:
         self.digest = description.digest if precision == "float32" else rounded_digest(description.digest, precision)
         self.calibration = description.calibration
         self.card = description.card
-        self.trained_on = description.card.people.keys() or None
+        self.trained_on = description.card.everyone or None
         self._size = description.architecture.image_size
         self._device, self._precision = device, precision
         self.fills_cores = device.type == "cpu"

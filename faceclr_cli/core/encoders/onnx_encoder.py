@@ -67,7 +67,7 @@ class OnnxEncoder:
         # Thresholds of the float encoder do not apply to 8-bit embeddings, so an 8-bit file has its own.
         self.calibration = (file.description if file.precision == "int8" else description).calibration
         self.card = description.card
-        self.trained_on = description.card.people.keys() or None
+        self.trained_on = description.card.everyone or None
         self._path = display_path(file.path)
         provider = find_provider(device, onnxruntime.get_available_providers())
         self.fills_cores = provider == PROVIDERS["cpu"]

@@ -9,7 +9,12 @@ from typing import Any
 
 from faceclr_cli.core.configs.train import TrainConfig, Tune
 from faceclr_cli.core.encoders.architecture import Architecture
-from faceclr_cli.core.encoders.description import Card, Description, read_description
+from faceclr_cli.core.encoders.description import (
+    Ancestor,
+    Card,
+    Description,
+    read_description,
+)
 from faceclr_cli.core.encoders.sface_description import describe_sface
 from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
@@ -25,17 +30,21 @@ training from scratch soon destroys. docs/benchmarks.md has figures for AdamW at
 class InitialEncoder:
     """The encoder that a run starts from, as the run folder records it. With a checkpoint, a run resumes without it.
 
+    The names of people are only in the encoder of the run, which `forget` reads.
+
     Attributes:
         digest: SHA-256 of its weights.
         architecture: The network of the run, which may have another input size or embedding layer than the encoder.
         source: Where the encoder comes from, if another project trained it.
         lr_factor: Factor of the default learning rate.
+        ancestors: The encoder and its ancestors, the oldest first.
     """
 
     digest: str
     architecture: Architecture
     source: Mapping[str, Any] | None
     lr_factor: float
+    ancestors: tuple[Ancestor, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON object."""
@@ -47,8 +56,8 @@ class InitialEncoder:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> InitialEncoder:
-        """Reads the result of `to_json`.
+    def from_json(cls, content: Mapping[str, Any], run: Path) -> InitialEncoder:
+        """Reads the result of `to_json`, and the ancestors from the encoder of the run.
 
         Raises:
             KeyError, TypeError, ValueError: A field is missing or of the wrong type.
@@ -58,7 +67,16 @@ class InitialEncoder:
             architecture=Architecture.from_json(content["architecture"]),
             source=None if content["source"] is None else dict(content["source"]),
             lr_factor=float(content["lr_factor"]),
+            ancestors=_read_ancestors(run) or (Ancestor("unknown", str(content["digest"]), {}),),
         )
+
+
+def _read_ancestors(run: Path) -> tuple[Ancestor, ...]:
+    """Returns the ancestors of the encoder of a run, which is written before the first step; () if it is missing."""
+    try:
+        return read_description(run).card.ancestors
+    except ModelError:
+        return ()
 
 
 def absolute_init(init: str) -> str:
@@ -122,10 +140,10 @@ def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialE
         architecture=origin.architecture.resized(config.input_size, config.embedding_dim),
         source=origin.content.get("source"),
         lr_factor=LR_FACTORS[config.tune] if _knows_people(origin) else 1.0,
+        ancestors=(*origin.card.ancestors, Ancestor(origin.card.command, origin.digest, origin.card.people)),
     )
 
 
 def _knows_people(origin: Description) -> bool:
-    """Returns False for an encoder of `pretrain` from scratch; the full rate was the best for it."""
-    is_label_free = origin.card.command == "pretrain" and origin.card.config.get("init") != SFACE
-    return not is_label_free or "source" in origin.content
+    """Returns False for an encoder that only `pretrain` trained, from scratch; the full rate was the best for it."""
+    return set(origin.card.lineage) != {"pretrain"} or "source" in origin.content

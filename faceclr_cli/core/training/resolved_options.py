@@ -217,7 +217,7 @@ def _read_previous_run(out: Path, command: str) -> Mapping[str, Any]:
 
 def _read_initial(run: Mapping[str, Any], out: Path) -> InitialEncoder | None:
     try:
-        return InitialEncoder.from_json(run["init"]) if run.get("init") else None
+        return InitialEncoder.from_json(run["init"], out) if run.get("init") else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{out}: config.json is damaged ({error!r})") from error
 

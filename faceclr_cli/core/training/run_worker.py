@@ -302,6 +302,7 @@ def _build_card(job: TrainingJob, task: TaskModule, sets: TrainingSets, config: 
         pictures=len(task.pictures),
         teachers=() if sets.teacher is None else sets.teacher.teachers,
         people={faces.people[label]: pictures for label, pictures in sorted(counts.items())},
+        ancestors=() if job.initial is None else job.initial.ancestors,
     )
 
 

@@ -196,18 +196,24 @@ def _describe_encoder(file: Path) -> dict[str, Any]:
         return read_json(file)
     from faceclr_cli.core.encoders.onnx_file import read_onnx
 
-    card = read_onnx(file).description.card
-    return {"card": {"people": card.people}}
+    return {"card": read_onnx(file).description.card.to_json()}
 
 
-def _card(content: Mapping[str, Any]) -> Mapping[str, int]:
-    people: Mapping[str, int] = content.get("card", {}).get("people", {})
-    return people
+def _card(content: Mapping[str, Any]) -> set[str]:
+    """Returns the people on a card, with those of the encoders that training started from."""
+    card: Mapping[str, Any] = content.get("card", {})
+    return set(card.get("people", {})).union(*(each["people"] for each in card.get("ancestors", ())))
 
 
 def _without_name(content: dict[str, Any], identity: str) -> dict[str, Any]:
-    people = {name: count for name, count in _card(content).items() if canonical(name) != identity}
-    return content | {"card": content["card"] | {"people": people}}
+    def others(people: Mapping[str, int]) -> dict[str, int]:
+        return {name: count for name, count in people.items() if canonical(name) != identity}
+
+    card = content["card"]
+    changed = {"people": others(card["people"])}
+    if "ancestors" in card:
+        changed["ancestors"] = [each | {"people": others(each["people"])} for each in card["ancestors"]]
+    return content | {"card": card | changed}
 
 
 class FailedBatchHolding:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +15,22 @@ import pytest
 import torch
 
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.forget import ForgetConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import Tune
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.encoders.architecture import Architecture
+from faceclr_cli.core.encoders.description import read_description
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
-from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Notice
+from faceclr_cli.core.losses.classification_head import Classifier
+from faceclr_cli.core.training import center_task
 from faceclr_cli.core.training.trainers import TrainResult, train
+from faceclr_cli.core.training.training_sets import open_face_folders
 from faceclr_cli.core.training.tuning import LORA_RANK, learning_rate_scales, merged_state, select_weights
+from faceclr_cli.core.upkeep.forget import forget
 from tests.core.training.test_resume import Stopper
 from tests.core.training.toy import Heard, make_faces, make_split, weights
 
@@ -176,8 +184,122 @@ def test_the_default_rate_is_lower_where_all_weights_of_an_encoder_that_knows_pe
     assert rates[people] == pytest.approx(rates[trained] * (0.1 if method == "all" else 1.0))
 
 
+def pretrain(split: Path, init: str, out: Path, reporter: Heard | None = None, **options: Any) -> Path:
+    config = PretrainConfig(data=(split,), out=out, init=init, **{**OPTIONS, "epochs": 1, **options})
+    return train(config, reporter or Heard()).run
+
+
+def test_an_encoder_knows_people_if_one_that_its_training_started_from_did(
+    split: Path, trained: Path, tmp_path: Path
+) -> None:
+    named = tune(split, trained, tmp_path / "named", epochs=1).run
+    inits = {"from names": named, "from no names": trained}
+    for name in inits:
+        for generation in range(2):
+            inits[name] = pretrain(split, str(inits[name]), tmp_path / f"{name} {generation}")
+    rates = {name: tune(split, init, tmp_path / f"{name} last", epochs=1).metrics["lr"] for name, init in inits.items()}
+    assert rates["from names"] == pytest.approx(0.1 * rates["from no names"])
+    card = read_description(inits["from names"]).card
+    assert card.lineage == ("pretrain", "train-center", "pretrain", "pretrain")
+    assert card.ancestors[1].digest == read_description(named).digest
+    assert set(card.ancestors[1].people) == set(read_description(named).card.people)
+
+
+def test_an_encoder_is_of_the_people_of_its_ancestors_too(split: Path, unwatched: Path, tmp_path: Path) -> None:
+    other = make_faces(tmp_path / "other", 4, 8, first=90)
+    first = train(CenterConfig(data=(other,), out=tmp_path / "first", **{**OPTIONS, **NETWORK}), Heard()).run
+    second = tune(unwatched, first, tmp_path / "second", hold_out=0.0, epochs=1).run
+    own, earlier = (set(read_description(run).card.people) for run in (second, first))
+    assert own and earlier and not own & earlier
+    assert load_encoder_folder(second).trained_on == own | earlier
+    forget(ForgetConfig(identity="person_090", paths=(second,)), Heard())
+    assert load_encoder_folder(second).trained_on == (own | earlier) - {"person_090"}
+
+
+def test_a_resumed_run_knows_its_ancestors_without_them(split: Path, trained: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(trained, source)
+    with pytest.raises(TerminatedRunError):
+        pretrain(split, str(source), tmp_path / "run", Stopper(signal.SIGTERM, 1), checkpoint_every="1s")
+    shutil.rmtree(source)
+    run = pretrain(split, str(source), tmp_path / "run", resume="yes")
+    assert read_description(run).card.lineage == ("pretrain", "pretrain")
+    assert read_description(run).card.ancestors[0].digest == read_description(trained).digest
+
+
+@pytest.mark.parametrize(
+    "init, lineage",
+    [
+        ("random", ("pretrain",)),
+        ("imagenet", ("pretrain",)),
+        ("sface", ("built-in", "pretrain")),
+        ("runs/earlier", ("unknown", "pretrain")),
+    ],
+)
+def test_encoders_of_earlier_versions_have_the_ancestor_that_their_options_name(
+    init: str, lineage: tuple[str, ...], trained: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "encoder"
+    shutil.copytree(trained / "encoder", folder)
+    content = json.loads((folder / "encoder.json").read_text())
+    del content["card"]["ancestors"]
+    content["config"]["init"] = init
+    (folder / "encoder.json").write_text(json.dumps(content))
+    assert read_description(folder).card.lineage == lineage
+
+
 def test_what_contradicts_tuning_is_refused(split: Path, trained: Path) -> None:
     with pytest.raises(ValueError, match="--tune and --freeze"):
         CenterConfig(data=(split,), init=str(trained), tune="last", freeze="backbone")
     with pytest.raises(ValueError, match="--tune last"):
         PretrainConfig(data=(split,), init=str(trained), tune="last")
+
+
+def embed(run: Path, pixels: torch.Tensor) -> torch.Tensor:
+    network = load_network(run)[0].eval()
+    with torch.no_grad():
+        return torch.nn.functional.normalize(network(pixels), dim=1)
+
+
+def test_retaining_keeps_the_embeddings_closer_to_those_before(unwatched: Path, trained: Path, tmp_path: Path) -> None:
+    pixels = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = embed(trained, pixels)
+    cosines = []
+    for number, weight in enumerate((0.0, 30.0)):
+        run = tmp_path / f"run-{number}"
+        result = tune(unwatched, trained, run, hold_out=0.0, lr=0.1, retain=weight)
+        cosines.append(float((embed(run, pixels) * before).sum(1).mean()))
+        assert ("retained" in result.metrics) == bool(weight)
+    assert cosines[1] > cosines[0] + 0.01
+
+
+def test_a_resumed_run_retains_the_same_encoder(unwatched: Path, trained: Path, tmp_path: Path) -> None:
+    options = {"hold_out": 0.0, "lr": 0.1, "retain": 3.0}
+    tune(unwatched, trained, tmp_path / "whole", **options)
+    with pytest.raises(TerminatedRunError):
+        tune(unwatched, trained, tmp_path / "parts", Stopper(signal.SIGTERM, 3), **options)
+    tune(unwatched, trained, tmp_path / "parts", resume="yes", **options)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+
+
+def test_the_classifier_of_an_encoder_starts_at_the_people(
+    unwatched: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    monkeypatch.setattr(Classifier, "imprint", lambda _, embeddings, labels: seen.append((embeddings, labels)))
+    monkeypatch.setattr(center_task, "_FACES_PER_PERSON", 3)
+    tune(unwatched, trained, tmp_path / "run", hold_out=0.0, epochs=2)
+    ((embeddings, labels),) = seen  # Once, before the first step.
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    faces = open_face_folders([unwatched], Heard())
+    first = [int(row) for person in range(4) for row in np.flatnonzero(faces.labels == person)[:3]]
+    pixels = normalize_pixels(torch.from_numpy(faces.crops(np.array(first))), 32)
+    with torch.no_grad():
+        torch.testing.assert_close(embeddings, load_network(trained)[0].eval()(pixels))
+    train(CenterConfig(data=(unwatched,), out=tmp_path / "new", hold_out=0.0, **{**OPTIONS, **NETWORK}), Heard())
+    assert len(seen) == 1
+
+
+def test_only_an_encoder_can_be_retained() -> None:
+    with pytest.raises(ValueError, match="--retain needs a trained encoder; name it with --init"):
+        CenterConfig(data=(Path("faces"),), retain=1.0)
