@@ -1,15 +1,17 @@
 """Accuracy on LFW's View 1 of each training method with the same time budget.
 
     python benchmarks/recipe.py LFW FACES... -o runs --budget 20m
+    python benchmarks/recipe.py LFW FACES... -o runs --budget 60m --only distilled distilled-views --seeds 0 1 2
     python benchmarks/recipe.py LFW FACES... -o runs --budget 10m --named FACES \
         --only simclr-faces center center-init triplet-init listed-init
 
-LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES are folders of prepared faces. Pretraining
-uses no labels: all crops are first linked into one folder without names, so that names do not select the epoch either.
-With --named, train-center and train-triplet train on a labeled folder; the recipes with -init start from the
-self-supervised encoder. The accuracy is measured on the pairs of pairsDevTest at the best threshold on those of
-pairsDevTrain, which show other people; a pair with a picture without a face counts as wrong. Existing runs in the
-output folder are not repeated.
+LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES are folders of prepared faces. Training
+without labels, and distillation, whose teacher `sface` was trained with labels of other faces, see no names: all crops
+are first linked into one folder without names, so that names do not select the epoch either. With --named,
+train-center and train-triplet train on a labeled folder; the recipes with -init start from the self-supervised
+encoder. The accuracy is measured on the pairs of pairsDevTest at the best threshold on those of pairsDevTrain, which
+show other people; a pair with a picture without a face counts as wrong. Existing runs in the output folder are not
+repeated. With --epochs, the runs are compared after equal numbers of pictures instead of equal times.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +42,12 @@ RECIPES = {
     "moco-simclr": ["--method", "moco", "--augment", "simclr"],
 }
 """Options of `faceclr pretrain` that differ from its defaults."""
+
+DISTILLED: dict[str, list[str]] = {
+    "distilled": [],
+    "distilled-views": ["--teacher-views"],
+}
+"""Options of `faceclr distill` that differ from its defaults."""
 
 NAMED = {
     "center": ["train-center"],
@@ -91,9 +100,22 @@ def measure(store: Path, lfw: Path) -> dict[str, float]:
     return {"accuracy": right / (len(test) + missing), "auc": auc(test, test_same)}
 
 
+def train(name: str, seed: int, run: Path, faces: list[Path], options: argparse.Namespace) -> None:
+    """Trains by a recipe, or continues a run that was stopped."""
+    length = ["--time-budget", options.budget] if options.epochs is None else ["--epochs", str(options.epochs)]
+    common = ["-o", run, "--resume", "auto", "--seed", str(seed), *length, *options.train]
+    if name in NAMED:
+        init = ["--init", options.out / f"simclr-faces-{seed}"] if name.endswith("-init") else []
+        faceclr(*NAMED[name], options.named, *common, *init)
+    elif name in DISTILLED:
+        faceclr("distill", *faces, *common, *DISTILLED[name])
+    else:
+        faceclr("pretrain", *faces, *common, *RECIPES[name])
+
+
 def main() -> None:
     """Trains what is not there yet, measures all, and prints a table."""
-    parser = argparse.ArgumentParser(description="How far each recipe of pretraining gets")
+    parser = argparse.ArgumentParser(description="How far each recipe of training gets")
     parser.add_argument("lfw", type=Path, help="folder with images/, pairsDevTrain.txt and pairsDevTest.txt")
     parser.add_argument("faces", type=Path, nargs="+", help="folders of prepared training faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")
@@ -102,9 +124,12 @@ def main() -> None:
         "--only",
         nargs="*",
         default=list(RECIPES),
-        choices=[*RECIPES, *NAMED],
-        help="recipes to run (default: all without labels)",
+        choices=[*RECIPES, *DISTILLED, *NAMED],
+        help="recipes to run (default: all of pretrain)",
     )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of the runs (default: 0)")
+    parser.add_argument("--epochs", type=int, help="length of each run in epochs instead of time")
+    parser.add_argument("--train", nargs=argparse.REMAINDER, default=[], help="further options of all trainers, last")
     parser.add_argument("--named", type=Path, help="labeled prepared faces, for center and triplet")
     options = parser.parse_args()
     if options.named is None and set(options.only) & set(NAMED):
@@ -113,23 +138,27 @@ def main() -> None:
     crops, faces = options.out / "lfw-faces", [nameless(folder, options.out) for folder in options.faces]
     if not (crops / "faceclr.json").exists():
         faceclr("prepare", options.lfw / "images", "-o", crops, "--quiet")
-    models = {"pixels": "pixels"}
+    models = {"pixels": ["pixels"]}
     for name in options.only:
-        run = options.out / name
-        train = ["-o", run, "--time-budget", options.budget]
-        if (run / "encoder").exists():
-            pass
-        elif name in NAMED:
-            init = ["--init", options.out / "simclr-faces"] if name.endswith("-init") else []
-            faceclr(*NAMED[name], options.named, *train, *init)
-        else:
-            faceclr("pretrain", *faces, *train, *RECIPES[name])
-        models[name] = str(run)
-    print(f"\n{'':16}accuracy     AUC   by means of faces and their mirror images")
-    for name, model in models.items():
-        found = [measure(embedded(crops, name, model, options.out, *flip), options.lfw) for flip in ((), ("--flip",))]
-        print(f"{name:16}" + "".join(f"{each['accuracy']:8.3f}{each['auc']:8.3f}   " for each in found).rstrip())
-        print(json.dumps({"model": name, **found[0], "mirrored": found[1]}), file=sys.stderr)
+        runs = {seed: options.out / f"{name}-{seed}" for seed in options.seeds}
+        for seed, run in runs.items():
+            if not (run / "encoder").exists():
+                train(name, seed, run, faces, options)
+        models[name] = [str(run) for run in runs.values()]
+    print(f"\n{'':16}  accuracy      AUC   by means of faces and their mirror images")
+    for name, runs_of in models.items():
+        line = ""
+        for flip in ((), ("--flip",)):
+            found = [measure(embedded(crops, Path(run).name, run, options.out, *flip), options.lfw) for run in runs_of]
+            line += "".join(f"  {_mean([each[figure] for each in found])}" for figure in ("accuracy", "auc")) + "  "
+            record = {"model": name, "mirrored": bool(flip), "runs": found}
+            print(json.dumps(record), file=sys.stderr)
+        print(f"{name:16}{line.rstrip()}", flush=True)
+
+
+def _mean(figures: list[float]) -> str:
+    """Formats a mean, and the standard deviation over seeds."""
+    return f"{mean(figures):.3f}" + (f" ({stdev(figures):.3f})" if len(figures) > 1 else " " * 8)
 
 
 def embedded(crops: Path, name: str, model: str, out: Path, *options: str) -> Path:
