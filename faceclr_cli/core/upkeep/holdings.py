@@ -210,7 +210,7 @@ def _without_name(content: dict[str, Any], identity: str) -> dict[str, Any]:
         return {name: count for name, count in people.items() if canonical(name) != identity}
 
     card = content["card"]
-    changed = {"people": others(card["people"])}
+    changed: dict[str, Any] = {"people": others(card["people"])}
     if "ancestors" in card:
         changed["ancestors"] = [each | {"people": others(each["people"])} for each in card["ancestors"]]
     return content | {"card": card | changed}
