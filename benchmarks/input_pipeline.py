@@ -1,6 +1,6 @@
 """Measures how faces of a large container reach the training: index, start, memory, rate, and resume at a random step.
 
-Usage: python benchmarks/input_pipeline.py FACES --records 1000000 --scratch FOLDER
+Usage: python benchmarks/input_pipeline.py FACES --records 1000000 --scratch FOLDER [--folder]
 
 The container repeats the pictures of FACES, a folder of folders of JPEG files. The rate is compared with that of
 PyTorch's DataLoader over an ImageFolder of FACES, in turn, with the same number of processes, on the same number of
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,12 @@ from typing import Any
 import numpy as np
 
 from faceclr_cli.core.artifacts import CACHE_VARIABLE
+from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
+from faceclr_cli.core.faces.face_folder import DESCRIPTION
 from faceclr_cli.core.sources.record_file import RecordWriter
+
+_MOST_LINKS = 30_000
+"""Hard links to one file; file systems limit them."""
 
 
 def write_records(faces: Path, records: int, out: Path) -> int:
@@ -36,6 +42,20 @@ def write_records(faces: Path, records: int, out: Path) -> int:
             label, content = contents[key % len(contents)]
             writer.write(key, float(label + len(people) * (key // len(contents))), content)
     return out.stat().st_size
+
+
+def write_folder(faces: Path, files: int, out: Path) -> int:
+    """Writes a folder of hard links to copies of some pictures, 100 for each person; returns their size in bytes."""
+    pictures = sorted(faces.glob("*/*.jpg"))[: -(-files // _MOST_LINKS) * 4]
+    copies = [shutil.copy(picture, out.with_name(f"{out.name}-{place}.jpg")) for place, picture in enumerate(pictures)]
+    for key in range(files):
+        if key % 100 == 0:
+            person = out / f"person-{key // 100:06d}"
+            person.mkdir(parents=True)
+        os.link(copies[key % len(copies)], person / f"{key:08d}.jpg")
+    fingerprint = fingerprint_for_foreign_crops("arcface", 112).to_json()
+    (out / DESCRIPTION).write_text(json.dumps({"kind": "faces", "fingerprint": fingerprint}))
+    return sum(Path(copy).stat().st_size for copy in copies) * files // len(copies)
 
 
 def resident() -> int:
@@ -133,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("faces", type=Path)
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--folder", action="store_true", help="measure a folder of as many files, not a record file")
     parser.add_argument("--scratch", type=Path, default=Path("scratch"))
     parser.add_argument("--pictures", type=int, default=20_000, help="pictures of each round")
     parser.add_argument("--rounds", type=int, default=5)
@@ -144,17 +165,18 @@ def main() -> None:
         return
     options.scratch.mkdir(parents=True, exist_ok=True)
     os.environ[CACHE_VARIABLE] = str(options.scratch / "cache")
-    container, small = options.scratch / "large.rec", options.scratch / "small.rec"
-    if not container.exists():
-        write_records(options.faces, options.records, container)
-    write_records(options.faces, min(5000, options.records), small)
-    print(f"{options.records:,} records, {container.stat().st_size / 1e9:.2f} GB")
-    for name in ("first start (indexes the container)", "second start", "third start"):
+    suffix, write, what = ("", write_folder, "files") if options.folder else (".rec", write_records, "records")
+    container, small = options.scratch / f"large{suffix}", options.scratch / f"small{suffix}"
+    for path, count in ((container, options.records), (small, min(5000, options.records))):
+        if not path.exists():
+            print(f"{count:,} {what}, {write(options.faces, count, path) / 1e9:.2f} GB", flush=True)
+    time.sleep(4 * options.folder)  # The listing of a folder that changed just now is not kept.
+    for name in ("first start (lists and indexes the faces)", "second start", "third start"):
         command = [sys.executable, __file__, str(options.faces), "--start", str(container), str(small)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         figures = json.loads(done.stdout)
         seconds, computing, grown = (figures[each] for each in ("seconds", "computing", "bytes_a_face"))
-        print(f"{name}: {seconds:.2f} s ({computing:.2f} s of computing), {grown:.1f} bytes a face")
+        print(f"{name}: {seconds:.2f} s ({computing:.2f} s of computing), {grown:.1f} bytes a face", flush=True)
     seconds = resumes_exactly(container, options.records // 16)
     print(f"a random step: the same batch, after {seconds:.2f} s")
     pairs = compare_rates(container, options.faces, options.rounds, options.pictures, options.workers)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +11,10 @@ from numpy.typing import NDArray
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 from faceclr_cli.core.faces.decode import decode_picture
-from faceclr_cli.core.faces.face_folder import FaceFolder, is_face_folder, open_faces
+from faceclr_cli.core.faces.face_folder import FaceFolder, is_face_folder
 from faceclr_cli.core.preparing.template_check import require_arcface
-from faceclr_cli.core.sources.containers import Container, each_identity, is_container, open_container
+from faceclr_cli.core.sources.containers import Container, is_container, open_container
+from faceclr_cli.core.sources.folder_index import open_folder
 from faceclr_cli.core.text import display_path
 
 _TEMPLATE = "arcface"
@@ -46,7 +45,7 @@ def find_face_set(path: Path) -> FaceFolder | None:
         DataError, ConfigError: See `open_face_set`.
     """
     if not is_container(path):
-        return open_faces(path) if is_face_folder(path) else None
+        return open_folder(path) if is_face_folder(path) else None
     try:
         container = open_container(path)
     except DataError:
@@ -69,7 +68,7 @@ def open_face_set(path: Path) -> FaceFolder:
         ConfigError: The crops are not aligned like ArcFace crops.
     """
     if not is_container(path):
-        return open_faces(path)
+        return open_folder(path)
     container = open_container(path)
     return _open(container, _side(container))
 
@@ -91,7 +90,7 @@ def _open(container: Container, side: int | None) -> FaceFolder:
         root=container.path,
         fingerprint=fingerprint_for_foreign_crops(_TEMPLATE, side),
         paths=container.names,
-        identities=_Identities(container),
+        identities=container.index.identities,
         container=container,
     )
 
@@ -112,27 +111,3 @@ def _side(container: Container) -> int | None:
         return None
     height, width = shapes.pop()
     return int(height) if height == width else None
-
-
-class _Identities(Sequence[str | None]):
-    """The person of each picture, found when it is asked for, because there may be millions."""
-
-    def __init__(self, container: Container) -> None:
-        self._container, self._places = container, range(len(container))
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __iter__(self) -> Iterator[str | None]:
-        return each_identity(self._container)
-
-    @overload
-    def __getitem__(self, place: int) -> str | None: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[str | None]: ...
-
-    def __getitem__(self, place: int | slice) -> str | list[str | None] | None:
-        if isinstance(place, slice):
-            return [self._container.identity(each) for each in self._places[place]]
-        return self._container.identity(self._places[place])

@@ -99,6 +99,9 @@ def stream(folder: FaceFolder) -> PackedFaces:
 def is_packed(folder: FaceFolder, cache: Path | None = None) -> bool:
     """Returns True if the cache has the decoded crops of a folder."""
     with suppress(OSError):  # There is no cache, or it cannot be read.
+        # The key of a folder takes a look at each of its files, which may be millions.
+        if not any(cache_folder(cache).glob(f"{_root_key(folder.root)}-*.npy")):
+            return False
         return _map(_target(folder, cache), _shape(folder)) is not None
     return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,17 +44,7 @@ class CropContainer(Protocol):
 
 @runtime_checkable
 class IndexedContainer(CropContainer, Protocol):
-    """Crops of a training set, possibly millions, whose people and places are in an index."""
-
-    @property
-    def people(self) -> tuple[str, ...]:
-        """The names of the people, sorted."""
-        ...
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
-        ...
+    """Crops of a training set, possibly millions, whose places are in an index."""
 
     @property
     def stamp(self) -> str:
@@ -68,6 +58,21 @@ class IndexedContainer(CropContainer, Protocol):
 
     def number(self, place: int) -> int:
         """Returns the number by which messages name a crop."""
+        ...
+
+
+@runtime_checkable
+class IndexedIdentities(Protocol):
+    """The people of crops as numbers, since there may be millions of crops."""
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The names of the people, sorted."""
+        ...
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
         ...
 
 
@@ -123,8 +128,8 @@ class FaceFolder:
     @property
     def people(self) -> tuple[str, ...]:
         """The names of the people, without duplicates, sorted."""
-        if self.indexed is not None:
-            return self.indexed.people
+        if isinstance(self.identities, IndexedIdentities):
+            return self.identities.people
         return tuple(sorted({name for name in self.identities if name is not None}))
 
     @property
@@ -135,8 +140,8 @@ class FaceFolder:
     @property
     def labels(self) -> NDArray[np.int64]:
         """Index into `people` of the person of each crop, -1 if unknown. Shape: (N,)."""
-        if self.indexed is not None:
-            return self.indexed.labels
+        if isinstance(self.identities, IndexedIdentities):
+            return self.identities.labels
         position = {name: index for index, name in enumerate(self.people)}
         return np.array([-1 if name is None else position[name] for name in self.identities], dtype=np.int64)
 
@@ -167,6 +172,24 @@ def open_faces(root: Path) -> FaceFolder:
     Raises:
         DataError: The folder is missing, was not made by `prepare` or `split`, is a split, or contains no crops.
     """
+    fingerprint = read_fingerprint(root)
+    found = [(person.name, name) for person in person_folders(root) for name in crop_names(person)]
+    if not found:
+        raise DataError(f"{root}: contains no faces")
+    return FaceFolder(
+        root=root,
+        fingerprint=fingerprint,
+        paths=tuple(f"{owner}/{name}" for owner, name in found),
+        identities=tuple(identity_of(owner) for owner, _ in found),
+    )
+
+
+def read_fingerprint(root: Path) -> Fingerprint:
+    """Reads how the crops of a folder of prepared faces were made.
+
+    Raises:
+        DataError: The folder is missing, was not made by `prepare` or `split`, or is a split.
+    """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     require_no_split(root)
@@ -175,23 +198,25 @@ def open_faces(root: Path) -> FaceFolder:
     description = read_json(root / DESCRIPTION)
     if description.get("kind") != "faces":
         raise DataError(f"{root}: {DESCRIPTION} does not describe a folder of faces")
-    fingerprint = Fingerprint.from_json(description.get("fingerprint") or {}, str(root))
-    paths = sorted(_crops(root))
-    if not paths:
-        raise DataError(f"{root}: contains no faces")
-    owners = tuple(path.split("/", 1)[0] for path in paths)
-    return FaceFolder(
-        root=root,
-        fingerprint=fingerprint,
-        paths=tuple(paths),
-        identities=tuple(None if owner == UNNAMED else canonical(owner) for owner in owners),
+    return Fingerprint.from_json(description.get("fingerprint") or {}, str(root))
+
+
+def person_folders(root: Path) -> list[os.DirEntry[str]]:
+    """Returns the folders in a folder of faces, in the order of the paths of their crops."""
+    # A leading dot marks a file that another run is still writing.
+    found = [entry for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")]
+    return sorted(found, key=lambda entry: f"{entry.name}/")
+
+
+def crop_names(person: os.DirEntry[str]) -> list[str]:
+    """Returns the names of the crops in the folder of a person, sorted."""
+    return sorted(
+        entry.name
+        for entry in os.scandir(person.path)
+        if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in _SUFFIXES
     )
 
 
-def _crops(root: Path) -> Iterator[str]:
-    for person in os.scandir(root):
-        # A leading dot marks a file that another run is still writing.
-        if person.is_dir() and not person.name.startswith("."):
-            for entry in os.scandir(person.path):
-                if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in _SUFFIXES:
-                    yield f"{person.name}/{entry.name}"
+def identity_of(owner: str) -> str | None:
+    """Returns the name of the person whose crops are in a folder."""
+    return None if owner == UNNAMED else canonical(owner)

@@ -29,7 +29,7 @@ from faceclr_cli.core.text import display_path
 SUFFIX = ".index"
 _LAYOUT = 1  # Increment when the format of index files changes.
 _KEPT = 32  # Indexes and their marks in the cache; the least recently used ones are removed.
-_FEWEST = 4096  # Containers with fewer pictures are indexed as quickly as an index is opened.
+FEWEST = 4096  # Containers with fewer pictures are indexed as quickly as an index is opened.
 _LENGTH = struct.Struct("<Q")
 _ALIGNED = 64
 _BLOCK = 65536  # Names that are read together.
@@ -156,6 +156,11 @@ class ContainerIndex:
     def __len__(self) -> int:
         return len(self.persons)
 
+    @property
+    def identities(self) -> IndexIdentities:
+        """The person of each picture, or None."""
+        return IndexIdentities(self.persons, self.people)
+
     def row(self, place: int) -> PictureRow:
         """Returns where a picture is. It is read from the file, since a mapped page of it would stay in memory."""
         place = range(len(self))[place]
@@ -170,6 +175,51 @@ class ContainerIndex:
         if self.path is not None:
             with suppress(OSError):
                 self.path.with_suffix(f".{name}{SUFFIX}").touch()
+
+
+class IndexIdentities(Sequence[str | None]):
+    """The person of each picture, or None; found when it is asked for, because there may be millions.
+
+    Args:
+        persons: Index into `people` of each picture's person, -1 if unknown. Shape: (N,).
+        people: The names of the people, sorted.
+    """
+
+    def __init__(self, persons: NDArray[np.int32], people: tuple[str, ...]) -> None:
+        self._persons, self._people = persons, people
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return IndexIdentities, (np.array(self._persons), self._people)
+
+    def __len__(self) -> int:
+        return len(self._persons)
+
+    def __iter__(self) -> Iterator[str | None]:
+        return map(self._name, self._persons.tolist())
+
+    @overload
+    def __getitem__(self, place: int) -> str | None: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[str | None]: ...
+
+    def __getitem__(self, place: int | slice) -> str | list[str | None] | None:
+        if isinstance(place, slice):
+            return [self._name(person) for person in self._persons[place].tolist()]
+        return self._name(int(self._persons[place]))
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The names of the people, sorted."""
+        return self._people
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index into `people` of the person of each picture, -1 if unknown. Shape: (N,)."""
+        return self._persons.astype(np.int64)
+
+    def _name(self, person: int) -> str | None:
+        return None if person < 0 else self._people[person]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -234,7 +284,7 @@ def open_index(path: Path | None) -> ContainerIndex | None:
 
 def write_index(target: Path | None, listing: ContainerListing) -> ContainerIndex:
     """Writes an index to the cache and opens it. A small one, or without a cache, is in a file without a name."""
-    if target is not None and len(listing.identities) >= _FEWEST:
+    if target is not None and len(listing.identities) >= FEWEST:
         with suppress(OSError):
             with atomic_path(target) as temporary, open(temporary, "wb") as file:
                 _write(file, listing)

@@ -5,7 +5,7 @@ Unlike archives of photographs they state a label for each picture, and hold mil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -331,9 +331,3 @@ class _Database:
         """See `_Reader`."""
         del place
         return self._file.read(row.key)
-
-
-def each_identity(container: Container) -> Iterator[str | None]:
-    """Yields the person of each picture."""
-    people = container.people
-    return (None if label < 0 else people[label] for label in container.index.persons.tolist())

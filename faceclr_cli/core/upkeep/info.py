@@ -21,7 +21,7 @@ from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import DESCRIPTION as FACES
 from faceclr_cli.core.faces.face_folder import SPLIT, open_faces
-from faceclr_cli.core.sources.containers import Container, each_identity, is_container, open_container
+from faceclr_cli.core.sources.containers import Container, is_container, open_container
 from faceclr_cli.core.text import display_path
 
 _SAMPLE, _SIZES = 64, 6  # Pictures that are decoded, and sizes that are listed.
@@ -102,7 +102,7 @@ def _faces(path: Path) -> dict[str, Any]:
 def _container(path: Path) -> dict[str, Any]:
     container = open_container(path)
     try:
-        counts = Counter(each_identity(container))
+        counts = Counter(container.index.identities)
         unnamed = counts.pop(None, 0)
         return {
             "pictures": len(container),

@@ -66,7 +66,7 @@ def source(faces: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def kept_indexes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A cache that keeps indexes of small containers too."""
     monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(container_index, "_FEWEST", 1)
+    monkeypatch.setattr(container_index, "FEWEST", 1)
     return tmp_path / "cache"
 
 
