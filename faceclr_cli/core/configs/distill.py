@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faceclr_cli.core.configs.fields import argument, option
-from faceclr_cli.core.configs.train import MODEL, OPTIM, TrainConfig
+from faceclr_cli.core.configs.train import AUGMENT, MODEL, OPTIM, TrainConfig
 
 TEACHER = "Teacher"
 
@@ -32,6 +32,14 @@ class DistillConfig(TrainConfig):
         panel=TEACHER,
         metavar="WEIGHT",
         help="Weight of a second loss, the mean squared error of the similarities between the faces of a batch",
+    )
+    degrade: float = option(
+        0.0,
+        minimum=0.0,
+        maximum=1.0,
+        panel=AUGMENT,
+        metavar="SHARE",
+        help="Share of the student's views that are gray, blurred and of low resolution, as a security camera has them",
     )
     backbone: str = option(
         "resnet10t", panel=MODEL, metavar="NAME", help="A timm model, nn4_small2, or a network for faces"

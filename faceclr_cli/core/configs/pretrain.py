@@ -80,6 +80,15 @@ class PretrainConfig(TrainConfig):
         "1", panel=MODEL, help="Layers of the projection head; 'none': apply the loss to the embeddings"
     )
     projection_dim: int = option(128, minimum=2, panel=MODEL, help="Output dimension of the projection head")
+    whiten: float = option(
+        0.0,
+        minimum=0.0,
+        maximum=0.5,
+        panel=MODEL,
+        metavar="POWER",
+        help="Divide each principal direction of the embeddings by its variance to this power, which makes weak "
+        "directions count; 0.5: equal variances; 0: leave the embeddings as they are",
+    )
 
     augment: Literal["faces", "heads", "simclr"] = option(
         "faces",

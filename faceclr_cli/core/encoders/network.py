@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -106,6 +108,31 @@ class EncoderNetwork(nn.Module):
         if own_shapes == other_shapes:
             other.embedding = self.embedding
         return other
+
+
+@torch.no_grad()
+def map_embeddings(network: EncoderNetwork, matrix: Tensor, mean: Tensor) -> EncoderNetwork:
+    """Returns a network with the same backbone whose embeddings are `(embedding - mean) @ matrix`.
+
+    Args:
+        network: A network with a linear embedding layer.
+        matrix: Shape: (D, D).
+        mean: Shape: (D,).
+
+    Raises:
+        ValueError: The embedding layer is not linear.
+    """
+    own = network.embedding
+    if not isinstance(own, nn.Linear):
+        raise ValueError("the embedding layer is not linear")
+    layer = nn.Linear(own.in_features, own.out_features, device=own.weight.device).requires_grad_(False)
+    shift = -mean if own.bias is None else own.bias - mean
+    layer.weight.copy_(matrix.T @ own.weight)
+    layer.bias.copy_(shift @ matrix)
+    other = copy.copy(network)
+    other._modules = {**network._modules, "embedding": layer}
+    other.architecture = replace(network.architecture, head="linear")
+    return other
 
 
 def _build_head(architecture: Architecture, features: int) -> nn.Module:

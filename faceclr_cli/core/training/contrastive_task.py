@@ -8,19 +8,23 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.datasets.samplers import shuffled_batches, weighted_batches
 from faceclr_cli.core.encoders.heads import projection_head
-from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.encoders.network import EncoderNetwork, map_embeddings
+from faceclr_cli.core.losses.global_batch import world_size
 from faceclr_cli.core.losses.moco_queue import QueueContrast
 from faceclr_cli.core.losses.nt_xent import NTXent
-from faceclr_cli.core.training.task import LossAndMetrics, TaskModule, make_views
+from faceclr_cli.core.metrics.whitening import fit_whitening
+from faceclr_cli.core.training.task import Embedder, LossAndMetrics, TaskModule, make_views
 from faceclr_cli.core.views.augmentation import FaceViews, SimCLRViews, Views
 from faceclr_cli.core.views.head_views import HeadViews
 
+_WHITENING_PICTURES = 4096  # The covariance of 512 dimensions needs several times as many pictures.
 _LAYERS = {"none": 0, "1": 1, "2": 2, "3": 3}
 
 
@@ -62,6 +66,8 @@ class _ContrastiveTask(TaskModule):
 
     command = "pretrain"
     views = 2
+    matrix: Tensor
+    mean: Tensor
 
     def __init__(self, config: PretrainConfig, encoder: EncoderNetwork, sources: NDArray[np.int64]) -> None:
         super().__init__()
@@ -71,6 +77,55 @@ class _ContrastiveTask(TaskModule):
         self.encoder = encoder
         self.encoder.embedding.requires_grad_(False)
         self.augment = build_views(config, encoder.architecture.image_size)
+        self.is_whitened = False
+        dim = encoder.architecture.embedding_dim
+        self.register_buffer("matrix", torch.eye(dim), persistent=False)
+        self.register_buffer("mean", torch.zeros(dim), persistent=False)
+
+    @property
+    def whitens(self) -> bool:
+        """True if the embeddings of the result are whitened.
+
+        An encoder in `--init` keeps its embedding layer, and the heads of networks for faces are not linear.
+        """
+        is_new = not self.config.starts_from_encoder
+        return is_new and self.config.whiten > 0 and isinstance(self.encoder.embedding, nn.Linear)
+
+    @property
+    def result(self) -> EncoderNetwork:
+        """The encoder with whitened embeddings, after the first epoch. See `TaskModule.result`."""
+        return map_embeddings(self.encoder, self.matrix, self.mean) if self.is_whitened else self.encoder
+
+    def end_epoch(self, embed: Embedder) -> None:
+        """Fits the whitening to an even selection of the training pictures. See `TaskModule.end_epoch`."""
+        if not self.whitens:
+            return
+        some = np.linspace(0, len(self.pictures) - 1, min(_WHITENING_PICTURES, len(self.pictures))).round()
+        self._fit_whitening(embed(self.pictures[some.astype(np.int64)]))
+
+    def whiten(self, embeddings: Tensor) -> Tensor:
+        """Whitens embeddings of the training pictures by their own statistics, if the result is to be whitened."""
+        if not self.whitens:
+            return embeddings
+        self._fit_whitening(embeddings)
+        return (embeddings - self.mean) @ self.matrix
+
+    def _fit_whitening(self, embeddings: Tensor) -> None:
+        """Fits the whitening to embeddings, the same on all processes. Shape: (N, D)."""
+        if not embeddings.isfinite().all():
+            return  # The validation reports it.
+        matrix, mean = fit_whitening(embeddings.float().cpu().numpy(), self.config.whiten)
+        self.matrix.copy_(torch.from_numpy(matrix))
+        self.mean.copy_(torch.from_numpy(mean))
+        if world_size()[1] > 1:
+            # Processes of different machines may round differently, and must agree.
+            dist.broadcast(self.matrix, 0)
+            dist.broadcast(self.mean, 0)
+        self.is_whitened = True
+
+    def local_names(self) -> set[str]:
+        """Returns the buffers of the whitening, which are the same on all processes."""
+        return {"matrix", "mean"}
 
     def train(self, mode: bool = True) -> Self:
         """Sets the training mode; the embedding head stays in evaluation mode."""
@@ -141,12 +196,12 @@ class MoCoTask(_ContrastiveTask):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def local_names(self) -> set[str]:
-        """Returns the buffers of the queue, which are the same on all processes.
+        """Returns the buffers of the queue and of the whitening, which are the same on all processes.
 
         The running averages of the key encoder are not among them. They follow the encoder's, which differ between
         processes on CPUs until DDP broadcasts them at the next optimizer step.
         """
-        return {f"loss.{name}" for name, _ in self.loss.named_buffers()}
+        return super().local_names() | {f"loss.{name}" for name, _ in self.loss.named_buffers()}
 
     def train(self, mode: bool = True) -> Self:
         """Sets the training mode; the key encoder stays in evaluation mode."""

@@ -34,7 +34,7 @@ from faceclr_cli.core.training.optimizer import average_gradients, clip_gradient
 from faceclr_cli.core.training.run_folder import RunFolder
 from faceclr_cli.core.training.schedule import Clock, Schedule
 from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes, stop_error
-from faceclr_cli.core.training.task import BatchSlice, TaskModule, derive_seed, random_uniform
+from faceclr_cli.core.training.task import BatchSlice, Embedder, TaskModule, derive_seed, random_uniform
 from faceclr_cli.core.training.validation import Validation, embed_on_all_processes
 
 _WHOLE = "training"
@@ -198,8 +198,8 @@ def _train(
         _stop(state, run_folder, signal)
 
 
-def _begin_epoch(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -> Iterator[Event]:
-    """Lets the task prepare the epoch."""
+def _embedder(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -> Embedder:
+    """Returns a function that embeds training pictures with the current encoder."""
 
     def embed(pictures: NDArray[np.int64]) -> Tensor:
         embeddings = embed_on_all_processes(
@@ -209,7 +209,12 @@ def _begin_epoch(context: TrainingContext, state: TrainingState, run_folder: Run
         _stop_if_asked(context, state, run_folder)
         return embeddings
 
-    note = context.task.begin_epoch(len(state.rows), state.rows, embed)
+    return embed
+
+
+def _begin_epoch(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -> Iterator[Event]:
+    """Lets the task prepare the epoch."""
+    note = context.task.begin_epoch(len(state.rows), state.rows, _embedder(context, state, run_folder))
     _stop_if_asked(context, state, run_folder)
     if note is not None:
         yield Notice(text=note)
@@ -253,6 +258,7 @@ def _epoch_row(
     """Validates the encoder and returns all metrics of the epoch."""
     device, epoch = context.fabric.device, len(state.rows)
     steps = state.step - schedule.batches_before(epoch)
+    context.task.end_epoch(_embedder(context, state, run_folder))
     validation = context.validation.measure(context.task, epoch + 1, device, context.stop)
     _stop_if_asked(context, state, run_folder)
     # Tasks make decisions from the metrics, so these must be bit-identical on all processes.

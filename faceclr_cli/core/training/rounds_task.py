@@ -17,7 +17,13 @@ from faceclr_cli.core.datasets.joined_faces import JoinedFaces
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.linkage import NONE
-from faceclr_cli.core.grouping.pseudo_people import PseudoPeople, find_pseudo_people, should_stop
+from faceclr_cli.core.grouping.pseudo_people import (
+    LEAST_SILHOUETTE,
+    LEAST_WHITENED_SILHOUETTE,
+    PseudoPeople,
+    find_pseudo_people,
+    should_stop,
+)
 from faceclr_cli.core.losses.classification_head import Classifier
 from faceclr_cli.core.losses.global_batch import sum_over_processes, world_size
 from faceclr_cli.core.metrics.cluster_agreement import cluster_scores
@@ -111,9 +117,10 @@ class RoundsTask(SimCLRTask):
         due = int(self.progress * (self.config.rounds + 1))
         if due <= self.now.round or self.now.stopped:
             return None
-        embeddings = F.normalize(embed(self.pictures).float(), dim=1)
+        found = embed(self.pictures).float()
+        embeddings, compared = F.normalize(found, dim=1), F.normalize(self.whiten(found), dim=1)
         before = self._pseudo_people()
-        box = [self._cluster(embeddings.cpu().numpy(), before, due) if world_size()[0] == 0 else None]
+        box = [self._cluster(compared.cpu().numpy(), before, due) if world_size()[0] == 0 else None]
         if world_size()[1] > 1:
             # Processes of different machines may round differently, and must agree.
             dist.broadcast_object_list(box)
@@ -183,7 +190,8 @@ class RoundsTask(SimCLRTask):
     ) -> tuple[RoundState, NDArray[np.int64] | None, str]:
         """Clusters the faces. Returns the new state, the new clusters, if any, and a notice."""
         shares = [share for share in SHARES if share >= self.now.target]
-        now = find_pseudo_people(embeddings, self.photographs, shares, self.tracks)
+        least = LEAST_WHITENED_SILHOUETTE if self.whitens else LEAST_SILHOUETTE
+        now = find_pseudo_people(embeddings, self.photographs, shares, self.tracks, least)
         if before is None and now is None:
             return RoundState(round=due), None, f"round {due}: no clusters are pure enough"
         reason = None if before is None else should_stop(before, now)

@@ -106,13 +106,14 @@ class RunFolder:
     def write_encoder(self, row: Row) -> None:
         """Writes the current encoder, with the calibration from the metrics of its epoch."""
         if self.writes:
+            network = self.task.result
             save_encoder(
                 self.folder / "encoder",
-                self.task.encoder,
+                network,
                 self.fingerprint,
                 card=self.card,
                 calibration=calibration_of(row),
-                weights=merged_state(self.task.encoder),
+                weights=merged_state(network),
                 source=self.source,
             )
 

@@ -132,6 +132,19 @@ class TaskModule(nn.Module):
         del epoch, rows, embed
         return None
 
+    @property
+    def result(self) -> EncoderNetwork:
+        """The encoder to validate and to write, which shares its backbone with the encoder that is trained."""
+        return self.encoder
+
+    def end_epoch(self, embed: Embedder) -> None:
+        """Prepares `result` after the last batch of an epoch. All processes call it.
+
+        Args:
+            embed: Embeds pictures; see `begin_epoch`.
+        """
+        del embed
+
     def measure(self, new_people: ValidationEmbeddings | None, known_people: ValidationEmbeddings | None) -> Row:
         """Measures the encoder on held-out pictures. All processes call it, each with all pictures.
 

@@ -17,7 +17,8 @@ from faceclr_cli.core.training.rounds_task import RoundsTask
 from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.training_sets import TrainingSets
 from faceclr_cli.core.training.triplet_task import BatchTripletTask, ListedTripletTask
-from faceclr_cli.core.views.augmentation import SimCLRViews
+from faceclr_cli.core.views.augmentation import SimCLRViews, Views
+from faceclr_cli.core.views.camera import CameraViews
 
 
 def build_task(config: TrainConfig, encoder: EncoderNetwork, sets: TrainingSets) -> TaskModule:
@@ -35,7 +36,11 @@ def build_task(config: TrainConfig, encoder: EncoderNetwork, sets: TrainingSets)
     if isinstance(config, DistillConfig):
         if sets.teacher is None:
             raise ValueError("a distillation needs the embeddings of its teacher")
-        return DistillTask(config, encoder, _strong_views(encoder.architecture.image_size), sets.teacher)
+        size = encoder.architecture.image_size
+        views: Views = _strong_views(size)
+        if config.degrade:
+            views = CameraViews(views=views, size=size, share=config.degrade)
+        return DistillTask(config, encoder, views, sets.teacher)
     if isinstance(config, PretrainConfig) and sets.photographs is not None and sets.tracks is not None:
         return RoundsTask(config, encoder, faces, sets.photographs, sets.tracks)
     if isinstance(config, PretrainConfig):

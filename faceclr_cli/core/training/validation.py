@@ -134,7 +134,7 @@ class Validation:
     ) -> ValidationEmbeddings | None:
         if faces is None:
             return None
-        embeddings = embed_on_all_processes(task.encoder, faces, np.arange(len(faces)), device, stop)
+        embeddings = embed_on_all_processes(task.result, faces, np.arange(len(faces)), device, stop)
         if not embeddings.isfinite().all():  # Finite but huge weights overflow inside the network.
             raise ModelError(
                 "the encoder produced NaN or infinite embeddings after this epoch; training diverged: lower --lr"
@@ -153,7 +153,7 @@ class Validation:
         for start in range(0, len(some), _BATCH):
             block = slice(start, start + _BATCH)
             crops = torch.from_numpy(faces.crops(some[block])).to(device)
-            embeddings = task.encoder(make_views(task.augment, crops, chance[block])).float().cpu().numpy()
+            embeddings = task.result(make_views(task.augment, crops, chance[block])).float().cpu().numpy()
             parts.append(np.stack(np.split(embeddings, 2)))
         first, second = np.concatenate(parts, axis=1)
         return first, second

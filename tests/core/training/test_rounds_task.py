@@ -59,7 +59,7 @@ def test_clusters_are_learned(people: Path, tmp_path: Path) -> None:
     """Against the same clusters whose loss has no weight."""
     last = []
     for weight in (0.0, 1.0):
-        options = {**OPTIONS, "rounds": 1, "backbone": "test_convnext", "cluster_weight": weight}
+        options = {**OPTIONS, "rounds": 1, "backbone": "test_convnext", "cluster_weight": weight, "whiten": 0.0}
         history = rows(pretrain(people, tmp_path / f"run-{weight}", **options).run)
         assert history[3]["round"] == "1"
         last.append((history[3]["clusters"], float(history[-1]["cluster_loss"])))
@@ -100,9 +100,9 @@ def found(now: PseudoPeople | None, monkeypatch: pytest.MonkeyPatch, calls: list
     """Lets the second round find other clusters than it would."""
     real = module.find_pseudo_people
 
-    def find(embeddings: Any, photographs: Any, shares: list[float], known: Any) -> PseudoPeople | None:
+    def find(embeddings: Any, photographs: Any, shares: list[float], known: Any, least: float) -> PseudoPeople | None:
         calls.append(list(shares))
-        return real(embeddings, photographs, shares, known) if len(calls) == 1 else now
+        return real(embeddings, photographs, shares, known, least) if len(calls) == 1 else now
 
     monkeypatch.setattr(module, "find_pseudo_people", find)
 
