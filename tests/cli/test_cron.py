@@ -22,7 +22,7 @@ from faceclr_cli.core.events import Silent
 pytestmark = pytest.mark.slow
 
 PROGRAMS = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
-EPOCHS = 12
+EPOCHS = 4
 TINY = f"--backbone test_resnet --image-size 32 --embedding-dim 16 --batch-size 16 --epochs {EPOCHS} --hold-out 0"
 
 _STOP = """

@@ -56,6 +56,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_help_names_every_command_and_each_has_an_example() -> None:
     overview = CliRunner().invoke(app, ["--help"]).stdout
+    assert "..." not in overview.partition("Options:")[2], "a summary is too long to be shown whole"
     for name in COMMANDS:
         assert f" {name} " in overview
         text = CliRunner().invoke(app, [name, "--help"]).stdout

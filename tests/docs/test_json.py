@@ -83,7 +83,7 @@ CASES = [
     Case("tsne", "tsne splits/test -o map.png --method pca --identities 1"),
     Case("pretrain-views", "pretrain splits/train --show-views views.png"),
     Case("pretrain", f"pretrain splits/train -o run --epochs 1 {SMALL}"),
-    Case("pretrain", f"pretrain splits/train -o untrained --epochs 0 {SMALL}"),
+    Case("pretrain", f"pretrain splits/train -o untrained --epochs 0 --pool mean {SMALL}"),
     Case(
         "distill",
         "distill splits/train --teacher run -o run-d --epochs 1 --backbone test_resnet --image-size 32 --batch-size 8",
@@ -143,7 +143,7 @@ QUIET = [
     "calibrate --embeddings faces.h5 --all-pairs --far 0.1 --rounds 100 -o quiet.json",
     "tsne faces.h5 -o quiet.png --method pca",
     "import foreign.onnx -o quiet-imported --color rgb --scale 127.5",
-    "export run -o quiet.onnx",
+    "export untrained --format timm -o quiet-timm",
     "info faces.h5",
     "forget --identity person-02 faces.h5 --dry-run",
 ]

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.walkthrough.walk import GUIDE, LEFT_OUT, TUTORIALS, TYPED_INSTEAD, Step, agrees, played, steps, walk
+from tests.walkthrough.walk import (
+    ENCODER_PAGES,
+    GUIDE,
+    LEFT_OUT,
+    TUTORIALS,
+    TYPED_INSTEAD,
+    Step,
+    agrees,
+    played,
+    steps,
+    walk,
+)
 
-PAGES = (*GUIDE, "docs/recipes.md", *TUTORIALS)
+PAGES = (*GUIDE, "docs/recipes.md", *TUTORIALS, *ENCODER_PAGES)
 SHOWN = """\
 similarity   0.618
 meaning      accepts 1 in 1,000 pairs of different

@@ -51,6 +51,9 @@ TUTORIALS = tuple(
     f"docs/tutorials/{name}.md" for name in ("nightly-job", "comparing-backbones", "sorting-a-collection")
 )
 
+ENCODER_PAGES = ("docs/comparing-encoders.md", "docs/import.md", "docs/backbones.md")
+"""The pages that name runs and encoders of others, which are added to the folder after the guide."""
+
 LEFT_OUT = {
     r"^pip install|pytest$": "comes before the walk",
     r"^pip uninstall": "would change the environment of the walk",
@@ -58,6 +61,8 @@ LEFT_OUT = {
     r"^faceclr demo$": "CI runs it by itself",
     r" --int8 ": "an encoder of a minute's training may lose too much; tests/core/evaluation/quantization has another",
     r"^sqlite3 ": "is not on every machine; tests read the ledger",
+    r"hf-hub:": "downloads a model",
+    r"--init ms1mv3_arcface_r50.pth": "there are no such weights; tests/core/training has some of each known form",
     r"--cluster tcp://": "there is no cluster; tests/distributed has one",
 }
 
@@ -71,7 +76,11 @@ TYPED_INSTEAD = {
     r" --epochs \d+": "",
     r"^torchrun": "python -m torch.distributed.run",
     r"^for seed in 0 1 2;": "for seed in 0;",
+    r"^faceclr train-center faces/ --backbone": "faceclr train-center faces/ --epochs 1 --backbone",
     r"--init imagenet": "--init run",
+    # Drawn people do not tell what pixels a network takes, and without faces there is no threshold.
+    r"(^faceclr import w600k_mbf.onnx) --faces celeba-splits/test": r"\1 --color rgb --scale 127.5",
+    r"--model mbf$": "--model mbf --threshold 0.4",
     r" --backbone (convnext_small|resnet34|resnet18|mobilenetv3_large_100)": "",
     r"/shared/": "",
 }
@@ -144,7 +153,7 @@ def played(command: str) -> str | None:
     if any(re.search(pattern, command) for pattern in LEFT_OUT):
         return None
     for pattern, instead in TYPED_INSTEAD.items():
-        command = re.sub(pattern, instead.replace("\\", "\\\\"), command)
+        command = re.sub(pattern, instead, command)
     return command
 
 
@@ -237,9 +246,10 @@ def _walk_apart(apart: list[list[Step]], desk: Path) -> list[str]:
 
 def main() -> int:
     """Walks through the pages."""
-    # The tests' own folder is not on the path of a script that is started elsewhere.
-    sys.path.insert(0, str(Path(__file__).parent))
+    # The tests' own folders are not on the path of a script that is started elsewhere.
+    sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
     from desk import set_up
+    from encoders_desk import set_up_encoders
 
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -253,6 +263,8 @@ def main() -> int:
         apart = [list(some) for _, some in groupby(steps("docs/recipes.md"), key=lambda step: step.section)]
         apart += [steps(page) for page in TUTORIALS]
         wrong += _walk_apart(apart, desk)
+        set_up_encoders(desk)
+        wrong += _walk_apart([steps(page) for page in ENCODER_PAGES], desk)
     for text in wrong:
         print(f"failed: {text.partition(chr(10))[0]}", file=sys.stderr)
     return 1 if wrong else 0

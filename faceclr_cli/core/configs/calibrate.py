@@ -17,7 +17,7 @@ FACES, MEASURING = "Faces and pairs", "Measurement"
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
-    """Measure the thresholds of an encoder on labeled faces, and store them in the encoder."""
+    """Measure the thresholds of an encoder on labeled faces, and store them in it."""
 
     model: str = option(
         "sface",

@@ -26,7 +26,7 @@ PIXELS, FACES, NETWORK = "Pixels", "Faces", "Network"
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """Import a face encoder that others have trained, and measure the preprocessing that it needs.
+    """Import a face encoder made elsewhere, and measure the preprocessing it needs.
 
     Reads ONNX models, PyTorch checkpoints and timm models. What the file does not say about its input, and no option
     states, is measured on labeled faces.

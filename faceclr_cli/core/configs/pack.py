@@ -10,7 +10,7 @@ from faceclr_cli.core.configs.fields import argument, option
 
 @dataclass(frozen=True, kw_only=True)
 class PackConfig:
-    """Write faces as a data set container: a record file, tar shards or a Parquet file."""
+    """Pack faces into a record file, tar shards or a Parquet file."""
 
     faces: Path = argument(help="Prepared faces, or a container of crops", metavar="FACES")
     out: Path = option(
