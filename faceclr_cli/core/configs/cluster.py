@@ -43,7 +43,7 @@ class ClusterConfig(JudgingConfig):
         panel=THRESHOLD,
         metavar="RATE",
         help="Use the threshold calibrated for this false accept rate (default: the nearest to 0.001, or a stricter "
-        "one if each face would otherwise match more than one other person by chance)",
+        "one if more than one face in ten would otherwise match another person by chance)",
     )
     gallery: Path | None = option(
         None,

@@ -116,6 +116,24 @@ class Calibration:
         allowed = (point for point in falling if point.far <= highest_far * (1 + 1e-9))
         return next(allowed, falling[-1] if falling else default)
 
+    def threshold_beyond(self, far: float) -> float | None:
+        """Estimates the threshold of a rate below those that were measured.
+
+        The threshold is taken to rise with the logarithm of the rate as it does between the two lowest rates.
+
+        Args:
+            far: The rate.
+
+        Returns:
+            The threshold, at least the highest measured one; None with fewer than two rates above 0.
+        """
+        rising = sorted((point for point in self.points if point.far > 0), key=lambda point: -point.far)[-2:]
+        if len(rising) < 2 or rising[0].far == rising[1].far:
+            return None
+        before, last = rising
+        slope = (last.threshold - before.threshold) / math.log(before.far / last.far)
+        return last.threshold + max(0.0, slope * math.log(last.far / far))
+
     def at(self, far: float) -> FarPoint:
         """Returns the point for a false accept rate.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faceclr_cli.core.configs.judging import JudgingConfig
 from faceclr_cli.core.encoders.base import Encoder
-from faceclr_cli.core.encoders.calibration_record import read_calibration
+from faceclr_cli.core.encoders.calibration_record import Calibration, read_calibration
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.metrics.probability import Logistic
 
@@ -24,6 +24,7 @@ class Rule:
         meaning: Description of the threshold for users.
         logistic: Match probability by similarity, or None if not measured.
         source: Description of the pairs that it was measured on, or None if the user chose the threshold.
+        calibration: All thresholds that were measured of the encoder, or None if the user chose the threshold.
     """
 
     threshold: float
@@ -31,6 +32,7 @@ class Rule:
     meaning: str
     logistic: Logistic | None
     source: str | None = None
+    calibration: Calibration | None = None
 
     def probability(self, similarity: float) -> float | None:
         """Returns the probability of the same person for equal prior odds, or None if it was not measured."""
@@ -71,5 +73,10 @@ def choose_rule(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.
             f"{point.far:.1%}); run faceclr calibrate to measure a stricter one, or give --threshold"
         )
     return Rule(
-        threshold=point.threshold, far=point.far, meaning=point.meaning, source=measured.source, logistic=logistic
+        threshold=point.threshold,
+        far=point.far,
+        meaning=point.meaning,
+        source=measured.source,
+        logistic=logistic,
+        calibration=measured,
     )

@@ -13,9 +13,17 @@ from faceclr_cli.core.grouping.constraints import UNKNOWN, Separation
 Labels = NDArray[np.int64]
 Ids = NDArray[np.int32]
 
+_TINY = 1e-12
+
 
 def link_neighbors(
-    embeddings: NDArray[np.float32], sizes: Labels, graph: csr_matrix, separation: Separation, threshold: float
+    embeddings: NDArray[np.float32],
+    sizes: Labels,
+    graph: csr_matrix,
+    separation: Separation,
+    threshold: float,
+    *,
+    by_center: bool = False,
 ) -> Labels:
     """Clusters groups of faces by average linkage, but only merges groups that an edge of the graph connects.
 
@@ -32,22 +40,33 @@ def link_neighbors(
         graph: Symmetric. Shape: (groups, groups).
         separation: Which groups may not be merged.
         threshold: Minimum mean similarity, -1 to 1.
+        by_center: Compare groups by the cosine similarity of their centers, instead of the mean similarity of their
+            faces. The embeddings may have any length.
 
     Returns:
         The merged group of each group, from 0. Shape: (groups,).
     """
     sums = np.add.reduceat(embeddings, np.cumsum(sizes) - sizes, axis=0)
-    return _Groups(sums, sizes, graph, separation, threshold).merge_all()
+    return _Groups(sums, sizes, graph, separation, threshold, by_center=by_center).merge_all()
 
 
 class _Groups:
     """Groups that are merged. A merged group has a new number, so a number always means the same faces."""
 
     def __init__(
-        self, sums: NDArray[np.float32], sizes: Labels, graph: csr_matrix, separation: Separation, threshold: float
+        self,
+        sums: NDArray[np.float32],
+        sizes: Labels,
+        graph: csr_matrix,
+        separation: Separation,
+        threshold: float,
+        *,
+        by_center: bool,
     ) -> None:
-        self._count, self._threshold = len(sizes), threshold
-        self._sums, self._sizes = sums, sizes.astype(np.float32)
+        self._count, self._threshold, self._by_center = len(sizes), threshold, by_center
+        self._sums = sums
+        # What the product of two sums is divided by.
+        self._scales = np.maximum(np.linalg.norm(sums, axis=1), _TINY) if by_center else sizes.astype(np.float32)
         self._people, self._named = separation.people.copy(), bool((separation.people != UNKNOWN).any())
         self._near, self._apart = _Lists(graph), _Lists(separation.pairs)
         numbers = np.arange(2 * self._count, dtype=np.int32)
@@ -85,14 +104,17 @@ class _Groups:
         if not len(near):
             return None
         slots = self._slot[near]
-        means = self._sums[slots] @ self._sums[slot] / (self._sizes[slots] * self._sizes[slot])
+        means = self._sums[slots] @ self._sums[slot] / (self._scales[slots] * self._scales[slot])
         best = int(means.argmax())
         return (-float(means[best]), group, int(near[best])) if means[best] >= self._threshold else None
 
     def _merge(self, group: int, other: int, merged: int) -> None:
         kept, freed = self._slot[group], self._slot[other]
         self._sums[kept] += self._sums[freed]
-        self._sizes[kept] += self._sizes[freed]
+        if self._by_center:
+            self._scales[kept] = max(float(np.linalg.norm(self._sums[kept])), _TINY)
+        else:
+            self._scales[kept] += self._scales[freed]
         self._people[kept] = max(self._people[kept], self._people[freed])
         self._into[[group, other]] = merged
         self._slot[merged] = kept

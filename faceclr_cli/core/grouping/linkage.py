@@ -14,12 +14,11 @@ from sklearn.cluster import HDBSCAN
 from faceclr_cli.core.grouping.constraints import Constraints, Separation
 from faceclr_cli.core.grouping.graph_linkage import link_neighbors
 from faceclr_cli.core.grouping.neighbor_graph import (
-    approximate_neighbors,
     contract,
     find_components,
     find_neighbors,
     is_large,
-    is_search_approximate,
+    search_neighbors,
 )
 from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
 from faceclr_cli.core.metrics.normalization import normalize_rows
@@ -95,10 +94,9 @@ def link_faces(
     graph, recall = None, None
     search: Search = "exact"
     if is_large(len(embeddings)):
-        is_approximate = is_search_approximate(len(embeddings))
-        neighbors = (approximate_neighbors if is_approximate else find_neighbors)(embeddings, least)
-        search = "approximate" if is_approximate else "neighbors"
+        neighbors = search_neighbors(embeddings, least)
         graph, recall = contract(neighbors.matrix, blocks), neighbors.recall
+        search = "neighbors" if recall is None else "approximate"
         parts = np.asarray(connected_components(graph, directed=False)[1], np.int64)
     else:
         parts = find_components(embeddings, least, blocks)

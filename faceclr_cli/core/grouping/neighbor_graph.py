@@ -71,6 +71,17 @@ def is_search_approximate(faces: int) -> bool:
     return is_large(faces) and find_spec("faiss") is not None
 
 
+def search_neighbors(embeddings: Vectors, least: float) -> NeighborGraph:
+    """Finds the `NEIGHBORS` nearest neighbors of each face: nearly all of them if the search is approximate.
+
+    Args:
+        embeddings: L2-normalized. Shape: (faces, dim).
+        least: Minimum similarity of a neighbor.
+    """
+    search = approximate_neighbors if is_search_approximate(len(embeddings)) else find_neighbors
+    return search(embeddings, least)
+
+
 def find_neighbors(embeddings: Vectors, least: float) -> NeighborGraph:
     """Finds the `NEIGHBORS` nearest neighbors of each face by comparing all pairs.
 

@@ -71,6 +71,16 @@ def test_json_keeps_everything(calibration: Calibration) -> None:
     assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
 
 
+def test_a_threshold_beyond_the_measured_rates_rises_as_between_the_last_two() -> None:
+    points = [FarPoint(far=far, threshold=at, tar=0.9) for far, at in ((1e-3, 0.2), (1e-5, 0.5), (1e-4, 0.4), (0, 0.9))]
+    measured = Calibration(points=tuple(points), source="")
+    assert measured.threshold_beyond(1e-6) == pytest.approx(0.6)
+    assert measured.threshold_beyond(1e-7) == pytest.approx(0.7)
+    assert Calibration(points=tuple(points[:1]), source="").threshold_beyond(1e-6) is None
+    falling = (points[2], FarPoint(far=1e-5, threshold=0.3, tar=0.9))
+    assert Calibration(points=falling, source="").threshold_beyond(1e-6) == 0.3
+
+
 def test_the_usual_point_is_the_one_nearest_to_one_in_a_thousand() -> None:
     rates = {0.05: 0.1, 0.002: 0.2, 0.0004: 0.3, 0.0: 0.4}
     points = tuple(FarPoint(far=far, threshold=threshold, tar=0.5) for far, threshold in rates.items())

@@ -13,7 +13,7 @@ from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.embeddings.embedding_rows import Rows
 from faceclr_cli.core.embeddings.quality_columns import find_low_quality
 from faceclr_cli.core.embeddings.store import store_required_error
-from faceclr_cli.core.encoders.decision_rule import choose_rule
+from faceclr_cli.core.encoders.decision_rule import Rule, choose_rule
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult, Group, GroupedFace
 from faceclr_cli.core.evaluation.clustering.crop_photographs import describe_faces, read_track_links
@@ -32,11 +32,18 @@ from faceclr_cli.core.evaluation.clustering.review import write_review
 from faceclr_cli.core.evaluation.clustering.review_questions import choose_questions
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.grouping import linkage as grouping
+from faceclr_cli.core.grouping.center_linkage import join_centers
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.looks import join_by_look
 from faceclr_cli.core.grouping.neighbor_graph import is_search_approximate, is_search_long
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores, cluster_scores
 from faceclr_cli.core.sources.containers import is_there
 from faceclr_cli.core.text import display_path
+
+_FALSE_MATCHES = 0.1
+"""Number of false matches per face that the FAR allows to be expected."""
+_CENTER_FAR = 2e-6
+"""FAR of the threshold for the centers of groups. Two centers of different people are more alike than two faces."""
 
 
 def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
@@ -123,12 +130,14 @@ def _group_faces(
     if config.method == "hdbscan":
         labels[some], probabilities[some] = grouping.dense_groups(used, photographs[some], config.min_size)
     else:
-        # Each face is compared with all others, so the FAR is limited to one expected false match per face.
-        rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=1 / max(1, len(some)))
+        # Each face is compared with all others.
+        highest = _FALSE_MATCHES / max(1, len(some))
+        rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=highest)
         threshold, meaning = rule.threshold, rule.meaning
         constraints = known.constraints.take(some)
         linked = grouping.link_faces(used, photographs[some], threshold, constraints)
-        labels[some] = join_by_look(used, photographs[some], linked.groups, threshold, constraints)
+        joined = _join_centers(used, photographs[some], linked.groups, rule, constraints)
+        labels[some] = join_by_look(used, photographs[some], joined, threshold, constraints)
     numbers, memory = assign_numbers(known, labels, config.min_size)
     distances = grouping.distances_to_groups(rows.embeddings, numbers)
     scored, scores = _scores(rows, numbers)
@@ -151,6 +160,16 @@ def _group_faces(
         ignored=ignored + int(known.removed.sum()),
     )
     return _Grouped(result=result, numbers=numbers, memory=memory)
+
+
+def _join_centers(
+    embeddings: NDArray[np.float32], photographs: Labels, groups: Labels, rule: Rule, constraints: Constraints
+) -> Labels:
+    """Joins groups with similar centers, unless the user chose the threshold or little was measured of the encoder."""
+    least = None if rule.calibration is None else rule.calibration.threshold_beyond(_CENTER_FAR)
+    if least is None:
+        return groups
+    return join_centers(embeddings, photographs, groups, max(least, rule.threshold), constraints)
 
 
 def _how(config: ClusterConfig, faces: int) -> str:
