@@ -9,7 +9,8 @@ given probability, and pairs of people are merged under one name. The table show
 intruders, the share of them that are moved to the right person, and how many merged people are found; for all people,
 for the quarter of them whom the encoder knows least (those whose faces have the lowest mean affinity to their own
 person), and for strangers: wrong faces of people who are not in the set. Names that the proposals for the unchanged set
-join are taken for one person. With --train, `train-center` learns from the original, the changed and the cleaned names
+join are taken for one person, and "without earlier findings" leaves out all faces that it proposes to change, since
+their original names may be wrong. With --train, `train-center` learns from the original, the changed and the cleaned names
 and, with --robust, from the changed ones, and the accuracy on LFW's pairsDevTest is compared. All runs see about the
 same number of pictures. The faces are embedded once, and existing runs are not repeated. With --link, a folder of
 faces with such names is made, to train elsewhere.
@@ -105,6 +106,8 @@ def measure(store: Store, truth: Names, natural: set[str], options: argparse.Nam
                 fresh = np.flatnonzero([path not in natural for path in store.paths])
                 print(row("  without earlier findings", found, store.paths, truth, changed, fresh))
                 print(row("  people least known", found, store.paths, truth, changed, np.flatnonzero(unknown)))
+                both = fresh[unknown[fresh]]
+                print(row("  both", found, store.paths, truth, changed, both))
                 if merged:
                     seconds = {str(changed.names[place[each.face]]) for each in found if each.what == "two-people"}
                     hit = len(seconds & set(changed.merged))

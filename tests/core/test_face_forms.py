@@ -29,6 +29,7 @@ from faceclr_cli.core.datasets.face_sets import open_face_set
 from faceclr_cli.core.datasets.pack import pack
 from faceclr_cli.core.datasets.splitting.split import split
 from faceclr_cli.core.embeddings.embed import embed
+from faceclr_cli.core.errors import FaceclrError
 from faceclr_cli.core.evaluation.benchmark.benchmark import benchmark
 from faceclr_cli.core.evaluation.calibration.calibrate import calibrate
 from faceclr_cli.core.evaluation.clustering.cluster import cluster
@@ -36,6 +37,7 @@ from faceclr_cli.core.evaluation.identification.identify import identify
 from faceclr_cli.core.evaluation.probing.linear_eval import linear_eval
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
+from faceclr_cli.core.sources.record_file import MAGIC, RecordWriter
 from faceclr_cli.core.training.trainers import train
 from faceclr_cli.core.upkeep.clean import clean
 from faceclr_cli.core.upkeep.info import info
@@ -212,3 +214,77 @@ def test_each_form_gives_what_the_folder_gives(
     command: str, form: str, forms: dict[str, Path], encoder: str, of_folder: Callable[[str], Any], tmp_path: Path
 ) -> None:
     assert COMMANDS[command](forms[form], encoder, tmp_path) == of_folder(command)
+
+
+def _cut(path: Path, out: Path) -> Path:
+    out.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return out
+
+
+def _cut_record(forms: dict[str, Path], out: Path) -> Path:
+    (out / "a.idx").write_bytes(forms["rec"].with_suffix(".idx").read_bytes())
+    return _cut(forms["rec"], out / "a.rec")
+
+
+def _foreign_index(forms: dict[str, Path], out: Path) -> Path:
+    (out / "a.idx").write_text("".join(f"{key}\t{4 * key + 4}\n" for key in range(10)))
+    (out / "a.rec").write_bytes(forms["rec"].read_bytes())
+    return out / "a.rec"
+
+
+def _records(forms: dict[str, Path], out: Path, label: float, picture: bytes | None) -> Path:
+    faces = open_face_set(forms["folder"])
+    with RecordWriter(out / "a.rec", out / "a.idx") as writer:
+        for place in range(len(faces)):
+            writer.write(place, label, faces.read(place) if picture is None else picture)
+    return out / "a.rec"
+
+
+def _long_record(forms: dict[str, Path], out: Path) -> Path:
+    del forms
+    with open(out / "a.rec", "wb") as file:
+        file.write(struct.pack("<IIIfQQ", MAGIC, 0x20000000 - 1, 0, 1.0, 1, 0))
+        file.truncate(0x20000000 + 8)
+    return out / "a.rec"
+
+
+def _table(forms: dict[str, Path], out: Path, change: Callable[[Any], Any]) -> Path:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(change(parquet.read_table(forms["parquet"])), out / "a.parquet")
+    return out / "a.parquet"
+
+
+def _with_labels(table: Any, value: object) -> Any:
+    return table.set_column(table.schema.get_field_index("label"), "label", [[value] * len(table)])
+
+
+HOSTILE: dict[str, Callable[[dict[str, Path], Path], Path]] = {
+    "cut record file": _cut_record,
+    "index of another file": _foreign_index,
+    "labels that are not numbers": lambda forms, out: _records(forms, out, float("nan"), None),
+    "records that are not pictures": lambda forms, out: _records(forms, out, 1.0, b"not a picture"),
+    "record of a billion bytes": _long_record,
+    "cut shard": lambda forms, out: _cut(forms["shard"], out / "a.tar"),
+    "cut table": lambda forms, out: _cut(forms["parquet"], out / "a.parquet"),
+    "table without pictures": lambda forms, out: _table(forms, out, lambda table: table.drop_columns(["image"])),
+    "table of NaN labels": lambda forms, out: _table(forms, out, lambda table: _with_labels(table, float("nan"))),
+    "table of no labels": lambda forms, out: _table(forms, out, lambda table: _with_labels(table, None)),
+    "empty file": lambda _, out: _cut(Path("/dev/null"), out / "a.rec"),
+    "cut database": lambda forms, out: _cut(forms["lmdb"], out / "a.lmdb"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.nightly) for kind in HOSTILE])
+def test_hostile_containers_end_with_one_line(
+    kind: str, command: str, forms: dict[str, Path], encoder: str, tmp_path: Path
+) -> None:
+    """Or the command does what it can with them, as without labels; no other exception, and no output."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    path = HOSTILE[kind](forms, tmp_path / "in")
+    try:
+        COMMANDS[command](path, encoder, tmp_path / "out")
+    except FaceclrError as error:
+        assert str(error) and "\n" not in str(error)
+        assert {file.name for file in (tmp_path / "out").iterdir()} <= {"pairs.csv"}

@@ -21,12 +21,19 @@ MUTATIONS = 20  # of each form
 _READER = """
 import json, resource, sys
 from pathlib import Path
+import numpy as np
 from faceclr_cli.core.datasets.face_sets import is_face_set, open_face_set
+from faceclr_cli.core.datasets.joined_faces import join
+from faceclr_cli.core.datasets.packed_faces import stream
+from faceclr_cli.core.datasets.streamed_crops import decode_crops
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.sources.archive import Archive
 from faceclr_cli.core.sources.containers import open_container
 import pyarrow.parquet
+
+def stream_all(path):
+    return join([(path, stream(open_face_set(path)))])
 
 ends = {}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -44,6 +51,14 @@ for path in map(Path, sys.argv[1:]):
                 decode_picture(opened.read(place), "a picture")
             except DataError as error:
                 outcomes.append("bad: " + str(error))
+    try:
+        faces = stream_all(path)
+        for start in range(0, len(faces), 8):
+            ((_, request),) = faces.requests(np.arange(start, min(start + 8, len(faces))))
+            outcomes += [f"bad: {reason}" for _, reason in decode_crops(request).failures]
+        outcomes.append("streamed")
+    except (ConfigError, DataError) as error:
+        outcomes.append("refused: " + str(error))
     ends[str(path)] = outcomes
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([(peak - before) / 1024, ends]))
@@ -102,13 +117,15 @@ def test_mutated_containers_are_refused_or_read_in_part(forms: dict[str, Path], 
             (folder / path.name).write_bytes(mutated(content, number))
             if form == "rec":
                 (folder / "a.idx").write_bytes(path.with_suffix(".idx").read_bytes())
-            paths.append(folder if form == "tar" else folder / path.name)
+            # A folder of shards or tables, or the file itself.
+            paths.append(folder if form == "tar" or (form == "parquet" and number % 2) else folder / path.name)
     growth, ends = outcomes(*paths)
     assert len(ends) == 3 * MUTATIONS and growth < 1024
     texts = [text for each in ends.values() for text in each]
     assert all("\n" not in text for text in texts)
     assert sum(text.startswith("refused") for text in texts) >= 10
     assert sum(text.startswith("bad") for text in texts) >= 10
+    assert sum(text == "streamed" for text in texts) >= 10
 
 
 def test_mutated_databases_are_refused_or_read_in_part(tmp_path: Path) -> None:
