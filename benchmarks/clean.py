@@ -10,9 +10,9 @@ intruders, the share of them that are moved to the right person, and how many me
 for the quarter of them whom the encoder knows least (those whose faces have the lowest mean affinity to their own
 person), and for strangers: wrong faces of people who are not in the set. Names that the proposals for the unchanged set
 join are taken for one person, and "without earlier findings" leaves out all faces that it proposes to change, since
-their original names may be wrong. With --train, `train-center` learns from the original, the changed and the cleaned names
-and, with --robust, from the changed ones, and the accuracy on LFW's pairsDevTest is compared. All runs see about the
-same number of pictures. The faces are embedded once, and existing runs are not repeated. With --link, a folder of
+their original names may be wrong. With --train, `train-center` learns from the original, the changed and the cleaned
+names and, with --robust, from the changed ones, and the accuracy on LFW's pairsDevTest is compared. All runs see about
+the same number of pictures. The faces are embedded once, and existing runs are not repeated. With --link, a folder of
 faces with such names is made, to train elsewhere.
 """
 
