@@ -68,6 +68,12 @@ class PretrainConfig(TrainConfig):
     cluster_weight: float = option(
         1.0, minimum=0.0, panel=ROUNDS, metavar="WEIGHT", help="Weight of the loss on the clusters"
     )
+    positives: Literal["views", "clusters"] = option(
+        "views",
+        panel=ROUNDS,
+        help="Positive pairs of the contrastive loss; 'views': the two views of a picture; 'clusters': also pictures "
+        "of one cluster, which come into the batches in pairs",
+    )
     cluster_margin: float = option(
         0.2,
         minimum=0.0,
@@ -173,6 +179,10 @@ class PretrainConfig(TrainConfig):
             )
         if self.rounds and self.method == "moco":
             raise ValueError("--rounds needs --method simclr")
+        if self.positives == "clusters" and not self.rounds:
+            raise ValueError("--positives clusters needs --rounds")
+        if self.positives == "clusters" and self.weights is not None:
+            raise ValueError("--positives clusters and --weights cannot be combined; omit one of them")
         if 0 < self.epochs <= self.rounds:
             raise ValueError(f"--rounds {self.rounds}: needs more epochs than rounds, but --epochs is {self.epochs}")
         if self.loss == "dcl" and self.margin:

@@ -40,6 +40,40 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> l
     return [order[start : start + size] for start in range(0, count - size + 1, size)]
 
 
+def paired_batches(groups: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Returns batches like `shuffled_batches`, in which pictures of a group come in pairs.
+
+    The pictures of each group are paired at random, in each epoch anew; a group of odd size has one picture without a
+    partner. Pairs and single pictures are in random order. A pair is divided only where a batch ends between its two
+    pictures.
+
+    Args:
+        groups: The group of each picture, below 0 for none. Shape: (N,).
+        batch_size: Pictures per batch, over all processes.
+        seed: Seed of the run.
+        epoch: Epoch; each epoch has another order.
+
+    Returns:
+        Indices of pictures. Shape of each: (batch_size,).
+
+    Raises:
+        DataError: There are fewer than two pictures.
+    """
+    batches = shuffled_batches(len(groups), batch_size, seed=seed, epoch=epoch)
+    generator = _generator(seed, epoch)
+    order = generator.permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    own = groups[order]
+    begins = np.searchsorted(own, own, side="left")
+    # Two neighbors in this order are a pair if they have one group and an even place in it.
+    place = np.where(own >= 0, (np.arange(len(own)) - begins) // 2, np.arange(len(own)))
+    starts = np.append(True, (own[1:] != own[:-1]) | (place[1:] != place[:-1]))
+    keys = generator.permutation(int(starts.sum()))[np.cumsum(starts) - 1]
+    flat = order[np.argsort(keys, kind="stable")].astype(np.int64)
+    size = len(batches[0])
+    return [flat[start : start + size] for start in range(0, size * len(batches), size)]
+
+
 def weighted_batches(
     sources: NDArray[np.int64], weights: Sequence[float], batch_size: int, *, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:

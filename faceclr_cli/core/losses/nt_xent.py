@@ -27,8 +27,7 @@ def contrastive_loss(
         pictures to one point scores 0.
     """
     columns = positives[:, None]
-    with torch.no_grad():
-        places = (logits >= logits.gather(1, columns)).sum(dim=1, dtype=torch.int32)
+    metrics = nearest_shares(logits, columns)
     if margin:
         logits.scatter_add_(1, columns, torch.full_like(columns, -margin, dtype=logits.dtype))
     if decoupled:
@@ -36,7 +35,41 @@ def contrastive_loss(
         loss = (negatives.logsumexp(dim=1) - logits.gather(1, columns).squeeze(1)).mean()
     else:
         loss = F.cross_entropy(logits, positives)
-    return loss, {"top1": (places <= 1).float().mean(), "top5": (places <= 5).float().mean()}
+    return loss, metrics
+
+
+@torch.no_grad()
+def nearest_shares(logits: Tensor, columns: Tensor) -> dict[str, Tensor]:
+    """Computes `top1` and `top5` of `contrastive_loss`.
+
+    Args:
+        logits: Similarities of each anchor to the candidates. Shape: (N, M).
+        columns: Column of the positive of each anchor. Shape: (N, 1).
+    """
+    places = (logits >= logits.gather(1, columns)).sum(dim=1, dtype=torch.int32)
+    return {"top1": (places <= 1).float().mean(), "top5": (places <= 5).float().mean()}
+
+
+def group_loss(logits: Tensor, positives: Tensor, *, margin: float, decoupled: bool) -> Tensor:
+    """Computes the cross-entropy of each positive among the negatives and itself, averaged over positives and anchors.
+
+    That is the loss of Khosla et al. 2020 (arXiv 2004.11362, equation 2), except that the denominator of a positive
+    does not contain the other positives, which would push the most similar ones apart.
+
+    Args:
+        logits: Similarity of each anchor to each candidate, divided by the temperature; -inf for candidates to ignore.
+            Shape: (N, M).
+        positives: True for the positives of each anchor, one or more. Shape: (N, M).
+        margin: Subtracted from the logits of the positives.
+        decoupled: Leave the positives out of the denominator. Each anchor then needs at least one negative.
+
+    Returns:
+        A scalar.
+    """
+    negatives = logits.masked_fill(positives, -torch.inf).logsumexp(dim=1, keepdim=True)
+    wanted = logits.masked_fill(~positives, 0.0) - margin
+    losses = (negatives if decoupled else torch.logaddexp(wanted, negatives)) - wanted
+    return (losses.masked_fill(~positives, 0.0).sum(dim=1) / positives.sum(dim=1)).mean()
 
 
 class NTXent(nn.Module):
@@ -68,7 +101,9 @@ class NTXent(nn.Module):
         self.margin = margin
         self.decoupled = decoupled
 
-    def forward(self, first: Tensor, second: Tensor, groups: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, first: Tensor, second: Tensor, groups: Tensor | None = None, *, attract: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compares the two views of each picture with those of all others.
 
         Args:
@@ -76,6 +111,7 @@ class NTXent(nn.Module):
             second: Projections of the second views, in the same order. Shape: (N, D).
             groups: The group of each picture, below 0 for none. Pictures of a group are not negatives of each other.
                 Shape: (N,).
+            attract: Pictures of a group are positives of each other, by `group_loss`.
 
         Returns:
             The loss, a scalar in float32 or higher precision even under autocast, and the metrics `top1` and `top5`:
@@ -98,6 +134,18 @@ class NTXent(nn.Module):
             if groups is not None:
                 rows = groups.repeat(2)[:, None]
                 alike = (rows == all_gather_labels(rows[:, 0])) & (rows >= 0)
+                if attract:
+                    return self._group_loss(logits, alike, own, positives)
                 logits = logits.masked_fill(alike.scatter(1, positives[:, None], False), -torch.inf)
             logits.scatter_(1, own[:, None], -torch.inf)
             return contrastive_loss(logits, positives, margin=self.margin / self.temperature, decoupled=self.decoupled)
+
+    def _group_loss(
+        self, logits: Tensor, alike: Tensor, own: Tensor, positives: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss with the pictures of a group as positives, and the metrics of the other view."""
+        alike = alike.scatter(1, positives[:, None], True).scatter(1, own[:, None], False)
+        logits = logits.scatter(1, own[:, None], -torch.inf)
+        loss = group_loss(logits, alike, margin=self.margin / self.temperature, decoupled=self.decoupled)
+        others = logits.masked_fill(alike.scatter(1, positives[:, None], False), -torch.inf)
+        return loss, nearest_shares(others, positives[:, None])

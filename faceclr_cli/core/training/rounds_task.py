@@ -14,6 +14,7 @@ from torch import Tensor
 
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces
+from faceclr_cli.core.datasets.samplers import paired_batches
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.linkage import NONE
@@ -133,6 +134,13 @@ class RoundsTask(SimCLRTask):
         self.frozen = not self.now.clusters
         return note
 
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Returns all pictures in random order, those of a cluster in pairs if they are positives of each other."""
+        config = self.config
+        if config.positives == "views" or not self.now.clusters:
+            return super().batches(epoch)
+        return paired_batches(self.clusters.numpy(), config.batch_size, seed=config.seed, epoch=epoch)
+
     def get_extra_state(self) -> Tensor:
         """Returns the round and the clusters; numbers as the bits of float64, since all states are whole numbers."""
         return torch.cat([torch.tensor(self.now.values, dtype=torch.float64).view(torch.int64), self.clusters])
@@ -170,7 +178,7 @@ class RoundsTask(SimCLRTask):
             outcome: LossAndMetrics = self.loss(first, second)
             return outcome
         clusters = self.clusters.to(pictures.device)[pictures]
-        loss, metrics = self.loss(first, second, clusters)
+        loss, metrics = self.loss(first, second, clusters, attract=self.config.positives == "clusters")
         of_clusters = self._cluster_loss(embeddings, clusters.repeat(2))
         return loss + self.config.cluster_weight * of_clusters, {**metrics, "cluster_loss": of_clusters.detach()}
 

@@ -7,6 +7,7 @@ import pytest
 
 from faceclr_cli.core.datasets.samplers import (
     apportion,
+    paired_batches,
     people_batches,
     process_share,
     shuffled_batches,
@@ -31,6 +32,36 @@ def test_an_incomplete_batch_is_left_out_unless_it_is_the_only_one() -> None:
     assert [len(batch) for batch in shuffled_batches(59, 20, seed=0, epoch=0)] == [20, 20]
     (batch,) = shuffled_batches(7, 20, seed=0, epoch=0)
     assert sorted(batch) == list(range(7))
+
+
+def test_paired_batches_bring_pictures_of_a_group_together_and_each_picture_once() -> None:
+    batches = paired_batches(LABELS, 25, seed=1, epoch=0)
+    assert [len(batch) for batch in batches] == [25] * (len(LABELS) // 25)
+    order = np.concatenate(batches)
+    assert len(set(order.tolist())) == len(order)
+    own = LABELS[order]
+    # Every picture of a group has its partner before or after it, except one of each odd group, and at cuts.
+    partnered = np.zeros(len(own), bool)
+    alike = (own[1:] == own[:-1]) & (own[1:] >= 0)
+    partnered[1:] |= alike
+    partnered[:-1] |= alike
+    odd = int((np.bincount(LABELS[LABELS >= 0]) % 2).sum())
+    assert (~partnered & (own >= 0)).sum() <= odd + 2
+    unpaired = shuffled_batches(len(LABELS), 25, seed=1, epoch=0)
+    assert alike.sum() > 5 * sum((np.diff(LABELS[batch]) == 0).sum() for batch in unpaired)
+
+
+def test_paired_batches_have_other_pairs_in_each_epoch_and_the_same_in_each_process() -> None:
+    def pairs(epoch: int) -> set[tuple[int, ...]]:
+        order = np.concatenate(paired_batches(LABELS, 25, seed=1, epoch=epoch))
+        return {tuple(sorted(pair)) for pair in zip(order[:-1].tolist(), order[1:].tolist(), strict=True)}
+
+    assert pairs(0) == pairs(0) and len(pairs(0) & pairs(1)) < 0.3 * len(pairs(0))
+
+
+def test_paired_batches_without_groups_have_all_pictures_in_random_order() -> None:
+    order = np.concatenate(paired_batches(np.full(50, -1), 25, seed=0, epoch=0))
+    assert sorted(order.tolist()) == list(range(50)) and order.tolist() != list(range(50))
 
 
 @pytest.mark.parametrize("count", [0, 1])

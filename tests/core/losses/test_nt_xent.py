@@ -77,6 +77,43 @@ def test_pictures_of_a_group_are_not_negatives_of_each_other(decoupled: bool) ->
     assert loss < plain and metrics["top1"] >= before["top1"]
 
 
+def slow_groups(
+    first: Tensor, second: Tensor, temperature: float, groups: list[int], margin: float, decoupled: bool
+) -> Tensor:
+    """SupCon, equation 2, number by number; the denominator of a positive holds it and the negatives."""
+    z, owners = torch.cat([first, second]), [*range(len(first))] * 2
+    anchors = []
+    for i in range(len(z)):
+        alike = [k for k in range(len(z)) if owners[k] == owners[i] or groups[owners[k]] == groups[owners[i]] >= 0]
+        negatives = [(similarity(z[i], z[k]) / temperature).exp() for k in range(len(z)) if k not in alike]
+        terms = []
+        for k in alike:
+            if k != i:
+                own = ((similarity(z[i], z[k]) - margin) / temperature).exp()
+                terms.append(-(own / (sum(negatives) + (0 if decoupled else own))).log())
+        anchors.append(sum(terms) / len(terms))
+    return sum(anchors[1:], anchors[0]) / len(anchors)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("margin", [0.0, 0.2])
+def test_pictures_of_a_group_may_be_positives_of_each_other(margin: float, decoupled: bool) -> None:
+    first, second = views()
+    groups = [0, -1, 4, 0, -1, 4, 0]
+    module = NTXent(0.2, margin=margin, decoupled=decoupled)
+    loss, metrics = module(first, second, torch.tensor(groups), attract=True)
+    other = slow_groups(first, second, 0.2, groups, margin, decoupled)
+    torch.testing.assert_close(loss, other)
+    torch.testing.assert_close(torch.autograd.grad(loss, (first, second)), torch.autograd.grad(other, (first, second)))
+    assert metrics == NTXent(0.2)(first, second, torch.tensor(groups))[1]
+
+
+def test_without_groups_to_attract_the_loss_is_that_of_the_views() -> None:
+    first, second = views()
+    alone = torch.full((len(first),), -1)
+    torch.testing.assert_close(NTXent(0.2)(first, second, alone, attract=True)[0], NTXent(0.2)(first, second)[0])
+
+
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("margin", [0.0, 0.1, 0.35])
 def test_margin_and_decoupling_are_those_of_their_papers(margin: float, decoupled: bool) -> None:

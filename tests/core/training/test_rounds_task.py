@@ -67,6 +67,18 @@ def test_clusters_are_learned(people: Path, tmp_path: Path) -> None:
     assert clusters == same and learned < 0.9 * without
 
 
+def test_pictures_of_a_cluster_can_be_positives_of_each_other(whole: Path, people: Path, tmp_path: Path) -> None:
+    """The first round clusters alike; then the losses differ, and an interrupted run goes on with the same pairs."""
+    options = {**OPTIONS, "positives": "clusters"}
+    paired = pretrain(people, tmp_path / "paired", **options).run
+    history, others = rows(paired), rows(whole)
+    assert [row["loss"] for row in history[:2]] == [row["loss"] for row in others[:2]]
+    assert history[2]["clusters"] == others[2]["clusters"] and history[2]["loss"] != others[2]["loss"]
+    with pytest.raises(TerminatedRunError):
+        pretrain(people, tmp_path / "run", Stopper(14), **options)
+    assert weights(pretrain(people, tmp_path / "run", resume="yes", **options).run) == weights(paired)
+
+
 class Stopper(Heard):
     """Stops the run after a number of steps."""
 
@@ -175,6 +187,11 @@ def test_only_clustered_faces_have_a_loss_of_clusters(whole: Path, people: Path)
     ("options", "message"),
     [
         ({"rounds": 2, "epochs": 2}, "--rounds 2: needs more epochs than rounds, but --epochs is 2"),
+        ({"positives": "clusters"}, "--positives clusters needs --rounds"),
+        (
+            {"positives": "clusters", "rounds": 1, "weights": "1"},
+            "--positives clusters and --weights cannot be combined",
+        ),
         ({"rounds": 1, "method": "moco"}, "--rounds needs --method simclr"),
     ],
 )
