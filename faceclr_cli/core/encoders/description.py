@@ -74,11 +74,6 @@ class Card:
     ancestors: tuple[Ancestor, ...] = ()
 
     @property
-    def lineage(self) -> tuple[str, ...]:
-        """The commands that trained the encoder and its ancestors, the oldest first."""
-        return (*(ancestor.command for ancestor in self.ancestors), self.command)
-
-    @property
     def everyone(self) -> set[str]:
         """The people in the training data of the encoder and of its ancestors."""
         return set(self.people).union(*(ancestor.people for ancestor in self.ancestors))

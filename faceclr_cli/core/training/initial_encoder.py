@@ -55,6 +55,11 @@ class InitialEncoder:
             "lr_factor": self.lr_factor,
         }
 
+    @property
+    def knows_people(self) -> bool:
+        """False for an encoder that only `pretrain` trained, from scratch."""
+        return self.source is not None or {each.command for each in self.ancestors} != {"pretrain"}
+
     @classmethod
     def from_json(cls, content: Mapping[str, Any], run: Path) -> InitialEncoder:
         """Reads the result of `to_json`, and the ancestors from the encoder of the run.
@@ -135,15 +140,12 @@ def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialE
         origin: Its description.
         config: The resolved options.
     """
-    return InitialEncoder(
+    initial = InitialEncoder(
         digest=origin.digest,
         architecture=origin.architecture.resized(config.input_size, config.embedding_dim),
         source=origin.content.get("source"),
-        lr_factor=LR_FACTORS[config.tune] if _knows_people(origin) else 1.0,
+        lr_factor=1.0,
         ancestors=(*origin.card.ancestors, Ancestor(origin.card.command, origin.digest, origin.card.people)),
     )
-
-
-def _knows_people(origin: Description) -> bool:
-    """Returns False for an encoder that only `pretrain` trained, from scratch; the full rate was the best for it."""
-    return set(origin.card.lineage) != {"pretrain"} or "source" in origin.content
+    # The full rate was the best for encoders without knowledge of people.
+    return replace(initial, lr_factor=LR_FACTORS[config.tune]) if initial.knows_people else initial

@@ -30,7 +30,7 @@ from faceclr_cli.core.training.history import History, Row
 from faceclr_cli.core.training.stop_signals import max_over_processes
 from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.tuning import merged_state
-from faceclr_cli.core.training.validation import ACCURACY, KNN, LOSS, accuracy_column, calibration_of
+from faceclr_cli.core.training.validation import ACCURACY, KNN, LOSS, STRICT_TARS, accuracy_column, calibration_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,8 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
 
     Args:
         rows: The metrics of all epochs, and of epoch 0 if training starts from an encoder.
-        config: The resolved options; `--best-by` is preferred, and other columns are used if it is missing.
+        config: The resolved options; `--best-by` is preferred, and other columns are used if it is missing. Epochs are
+            compared with the encoder that training starts from by the TAR at a low false accept rate.
     """
     if config.benchmark_name is not None:
         # Not in every epoch, if the interval of `--benchmark` is longer.
@@ -166,9 +167,13 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
         wanted = [LOSS, ACCURACY, KNN] if config.best_by == "loss" else [ACCURACY, KNN, LOSS]
     if not rows:
         return None
-    # Only metrics that the encoder before training has too can tell whether training made it better.
-    before = [name for name in wanted if rows[0]["epoch"] == 0 and name in rows[0]]
-    return next((name for name in before or wanted if name in rows[-1]), None)
+    if rows[0]["epoch"] == 0:
+        # Only metrics that the encoder before training has too can tell whether training made it better. A good encoder
+        # has an accuracy near 100% on a few people, which says little.
+        if ACCURACY in wanted and config.best_by != "accuracy":
+            wanted = [*STRICT_TARS, *wanted]
+        wanted = [name for name in wanted if name in rows[0]] or wanted
+    return next((name for name in wanted if name in rows[-1]), None)
 
 
 def best_epoch(rows: Sequence[Row], config: TrainConfig) -> int | None:

@@ -49,7 +49,8 @@ class TrainResult:
         before: The metrics before the first step, if training started from an encoder.
         best_epoch: The epoch whose encoder was kept, 0 for the encoder before the first step; None if nothing was
             validated, then it is the last epoch.
-        best_by: The column of the history that determines the best epoch: `val_knn`, `val_loss` or `val_accuracy`.
+        best_by: The column of the history that determines the best epoch, such as `val_knn`, `val_loss` or
+            `val_tar@1e-3`.
         best: The metrics of the best epoch.
         metrics: The metrics of the last epoch or of the untrained network, by column of the history.
         precision: `32` or `bf16`.
@@ -213,12 +214,26 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
     if faces.val is not None:
         _check_val(faces.val, resolved, faces.data, reporter)
     sets = open_sets(config, faces, resolved.data, resolved.val, reporter)
+    if resolved.initial is not None and resolved.initial.knows_people and config.epochs:
+        _warn_if_unwatched(sets, reporter)
     with torch.random.fork_rng(devices=[]):
         task = build_task(config, initial_network(config, resolved.initial), sets)
     task.share(task.batches(0)[0], 0, world)
     for text in task.notices():
         reporter.report(Notice(text=text))
     return sets
+
+
+def _warn_if_unwatched(sets: TrainingSets, reporter: Reporter) -> None:
+    """Warns if nothing measures what fine-tuning does to people who are not trained on."""
+    from faceclr_cli.core.training.validation import find_measurable_rows
+
+    if sets.new_people is None or not len(find_measurable_rows(sets.new_people)):
+        text = (
+            "too few people are held out to tell whether training makes the encoder worse on everyone else; "
+            "give pictures of other people with --val DIR"
+        )
+        reporter.report(Notice(level="warning", text=text))
 
 
 def _check_crops(wanted: Fingerprint, crops: Fingerprint, resolved: ResolvedOptions, reporter: Reporter) -> None:

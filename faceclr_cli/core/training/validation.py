@@ -33,6 +33,8 @@ FEWEST_FOR_THRESHOLD = 20
 _PICTURES, _PEOPLE, _GENUINE, _IMPOSTOR = "val_pictures", "val_people", "val_genuine", "val_impostor"
 _THRESHOLD, _FAR, _TAR = "val_threshold", "val_far", "val_tar"
 _STRICT = {"1e-2": 1e-2, "1e-3": 1e-3}
+STRICT_TARS = tuple(f"{_TAR}@{name}" for name in reversed(_STRICT))
+"""The columns of TAR at low false accept rates, the lowest first."""
 _FARS = {"1e-1": 1e-1, **_STRICT}
 _MIN_ACCEPTED_PAIRS = 3  # Expected accepted impostor pairs for a threshold; with fewer, the rate is not reliable.
 _BATCH = 256

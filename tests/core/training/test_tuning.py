@@ -20,13 +20,14 @@ from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import Tune
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.encoders.architecture import Architecture
-from faceclr_cli.core.encoders.description import read_description
+from faceclr_cli.core.encoders.description import Card, read_description
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.errors import TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Notice
 from faceclr_cli.core.losses.classification_head import Classifier
 from faceclr_cli.core.training import center_task
+from faceclr_cli.core.training.run_folder import best_epoch
 from faceclr_cli.core.training.trainers import TrainResult, train
 from faceclr_cli.core.training.training_sets import open_face_folders
 from faceclr_cli.core.training.tuning import LORA_RANK, learning_rate_scales, merged_state, select_weights
@@ -152,7 +153,35 @@ def test_a_run_that_makes_strangers_worse_keeps_the_encoder_before_training(
     crops = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     np.testing.assert_array_equal(before.embed(crops), after.embed(crops))
     (warning,) = [note.text for note in heard.of(Notice) if "encoder before training was kept" in note.text]
-    assert "val_accuracy" in warning
+    assert "val_accuracy" in warning  # Six people are too few for a low false accept rate.
+
+
+def test_fine_tuning_that_nobody_watches_is_warned_about(
+    split: Path, unwatched: Path, trained: Path, tmp_path: Path
+) -> None:
+    named = tune(split, trained, tmp_path / "named", epochs=1).run
+    warned = {}
+    for data, init in ((split, named), (unwatched, named), (unwatched, trained)):
+        heard = Heard()
+        tune(data, init, tmp_path / f"run-{len(warned)}", heard, epochs=1)
+        texts = [note.text for note in heard.of(Notice) if note.level == "warning"]
+        warned[data, init] = any("too few people are held out to tell" in text for text in texts)
+    assert warned == {(split, named): False, (unwatched, named): True, (unwatched, trained): False}
+
+
+@pytest.mark.parametrize(
+    "best_by, best", [("loss", 1), ("accuracy", 2)], ids=["by TAR, if not asked otherwise", "by accuracy"]
+)
+def test_epochs_are_compared_with_the_encoder_before_training_by_the_lowest_false_accept_rate(
+    best_by: str, best: int
+) -> None:
+    table = [
+        {"epoch": 0, "val_accuracy": 0.9, "val_tar@1e-3": 0.6, "val_tar@1e-2": 0.8},
+        {"epoch": 1, "val_accuracy": 0.9, "val_tar@1e-3": 0.7, "val_tar@1e-2": 0.7, "val_loss": 0.5},
+        {"epoch": 2, "val_accuracy": 0.9, "val_tar@1e-3": 0.5, "val_tar@1e-2": 0.9, "val_loss": 0.4},
+    ]
+    assert best_epoch(table, CenterConfig(init="sface", best_by=best_by)) == best
+    assert best_epoch(table[1:], CenterConfig()) == 2  # By the loss; training from scratch has no encoder before it.
 
 
 def test_a_stopped_run_of_fine_tuning_resumes_to_the_same_bytes(split: Path, trained: Path, tmp_path: Path) -> None:
@@ -189,6 +218,10 @@ def pretrain(split: Path, init: str, out: Path, reporter: Heard | None = None, *
     return train(config, reporter or Heard()).run
 
 
+def lineage_of(card: Card) -> tuple[str, ...]:
+    return (*(ancestor.command for ancestor in card.ancestors), card.command)
+
+
 def test_an_encoder_knows_people_if_one_that_its_training_started_from_did(
     split: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -200,7 +233,7 @@ def test_an_encoder_knows_people_if_one_that_its_training_started_from_did(
     rates = {name: tune(split, init, tmp_path / f"{name} last", epochs=1).metrics["lr"] for name, init in inits.items()}
     assert rates["from names"] == pytest.approx(0.1 * rates["from no names"])
     card = read_description(inits["from names"]).card
-    assert card.lineage == ("pretrain", "train-center", "pretrain", "pretrain")
+    assert lineage_of(card) == ("pretrain", "train-center", "pretrain", "pretrain")
     assert card.ancestors[1].digest == read_description(named).digest
     assert set(card.ancestors[1].people) == set(read_description(named).card.people)
 
@@ -223,7 +256,7 @@ def test_a_resumed_run_knows_its_ancestors_without_them(split: Path, trained: Pa
         pretrain(split, str(source), tmp_path / "run", Stopper(signal.SIGTERM, 1), checkpoint_every="1s")
     shutil.rmtree(source)
     run = pretrain(split, str(source), tmp_path / "run", resume="yes")
-    assert read_description(run).card.lineage == ("pretrain", "pretrain")
+    assert lineage_of(read_description(run).card) == ("pretrain", "pretrain")
     assert read_description(run).card.ancestors[0].digest == read_description(trained).digest
 
 
@@ -245,7 +278,7 @@ def test_encoders_of_earlier_versions_have_the_ancestor_that_their_options_name(
     del content["card"]["ancestors"]
     content["config"]["init"] = init
     (folder / "encoder.json").write_text(json.dumps(content))
-    assert read_description(folder).card.lineage == lineage
+    assert lineage_of(read_description(folder).card) == lineage
 
 
 def test_what_contradicts_tuning_is_refused(split: Path, trained: Path) -> None:
