@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import pickle
@@ -101,17 +102,16 @@ class Callback:
         raise AssertionError("it was restored")
 
 
-def test_unknown_classes_are_neither_imported_nor_called(tmp_path: Path) -> None:
+def test_unknown_classes_are_neither_imported_nor_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = tmp_path / "vanished_project.py"
     marker = tmp_path / "marker"
     module.write_text(f"from pathlib import Path\nPath({str(marker)!r}).touch()\nclass Trainer:\n    pass\n")
-    program = (
-        "import sys, torch; sys.path.insert(0, sys.argv[1]); from vanished_project import Trainer\n"
-        "t = Trainer(); t.lr = 0.1\n"
-        "torch.save({'state_dict': {'w': torch.arange(6.).view(2, 3)}, 'trainer': t}, sys.argv[2])\n"
-    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trainer = importlib.import_module("vanished_project").Trainer()
+    trainer.lr = 0.1
     path = tmp_path / "c.ckpt"
-    subprocess.run([sys.executable, "-c", program, str(tmp_path), str(path)], check=True)
+    torch.save({"state_dict": {"w": torch.arange(6.0).view(2, 3)}, "trainer": trainer}, path)
+    del sys.modules["vanished_project"]
     marker.unlink()
     content = read_torch_file(path)
     assert not marker.exists() and "vanished_project" not in sys.modules

@@ -44,9 +44,11 @@ def embed(foreign: ForeignNetwork, crops: torch.Tensor) -> torch.Tensor:
         return foreign.network(normalize_pixels(crops, crops.shape[1]))
 
 
-def expected(folder: Path, crops: torch.Tensor, **options: Any) -> torch.Tensor:
+def expected(folder: Path, crops: torch.Tensor, *, classifier: bool = True) -> torch.Tensor:
     """What timm itself makes of the folder."""
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True, **options).eval()
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    if not classifier:
+        model.reset_classifier(0)  # After loading: earlier releases of timm then expect the weights that are left out.
     pixels = (crops.double() / 255 - torch.tensor(PIXELS["mean"])) / torch.tensor(PIXELS["std"])
     with torch.inference_mode():
         return model(pixels.permute(0, 3, 1, 2).float())
@@ -84,7 +86,7 @@ def test_a_folder_of_timm_gives_its_embeddings(
 def test_a_classifier_is_left_out(classes: int, config: dict[str, Any], tmp_path: Path, crops: torch.Tensor) -> None:
     folder = save(tmp_path / "model", "test_resnet", config=config, num_classes=classes)
     foreign = load_timm_folder(str(folder))
-    functional.assert_same(embed(foreign, crops), expected(folder, crops, num_classes=0))
+    functional.assert_same(embed(foreign, crops), expected(folder, crops, classifier=False))
     assert any("left out" in text and "fc.weight" in text for text in foreign.notices)
     assert any("pooled features" in text for text in foreign.notices)
 
