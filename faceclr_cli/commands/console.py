@@ -70,7 +70,7 @@ class Console:
         """Prints results one by one, as JSON lines or as CSV.
 
         Args:
-            columns: The fields to print as CSV.
+            columns: The fields to print as CSV. A field that a result does not have is an empty cell.
             on_terminal: The fields to print on a terminal instead.
 
         Yields:
@@ -86,7 +86,7 @@ class Console:
             if self.json:
                 _write(sys.stdout, json_module.dumps(content, allow_nan=False))
             elif not self.quiet:
-                cells = [content[name] for name in columns]
+                cells = [content.get(name) for name in columns]
                 table.writerows([*heading, [_cell(value) for value in cells]])
                 heading.clear()
                 sys.stdout.flush()  # A reader of the pipe may be waiting for the row.

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faceclr_cli.core.evaluation.identification.film_identification import Appearance
+    from faceclr_cli.core.evaluation.identification.folder_identification import FilmResult, FolderFilms
     from faceclr_cli.core.evaluation.identification.identify import IdentifyResult
     from faceclr_cli.core.evaluation.identification.match import Match
     from faceclr_cli.core.evaluation.identification.open_set_protocol import OpenSetResult
 
 _FILM_COLUMNS = ("from", "to", "name", "probability")
 _CSV_COLUMNS = ("photo", "face", "name", "probability", "similarity", "closest", "reason")
+_FOLDER_COLUMNS = ("photo", "from", "to", *_CSV_COLUMNS[1:])
 _TERMINAL_COLUMNS = ("photo", "face", "answer")
 
 
@@ -48,6 +50,43 @@ class _Row:
         if not self.face.matches:
             return f"not identified ({self.face.notes[0]})"
         return _answer(self.face.name, self.face.matches[0])
+
+
+@dataclass(frozen=True)
+class _FolderFilmRow:
+    """An appearance in one of several films, with its answer as text."""
+
+    film: FilmResult
+
+    def to_json(self) -> dict[str, Any]:
+        return self.film.to_json() | {"answer": _answer(self.film.appearance.name, self.film.appearance.match)}
+
+
+def show_folder(config: IdentifyConfig, films: FolderFilms, console: Console) -> None:
+    """Prints a row for each face in the photographs of a folder, and for each time that a person is seen in its films.
+
+    Raises:
+        DataError: More photographs and films than `max_bad` allows have no face.
+    """
+    from faceclr_cli.core.evaluation.identification.folder_identification import FilmResult, identify_folder
+
+    photos, seen, known, failed = set[str](), 0, 0, 0
+    with console.rows(_FOLDER_COLUMNS, on_terminal=("photo", "from", "to", "answer")) as (write, reporter):
+        for found in identify_folder(config, films, reporter):
+            if isinstance(found, FilmResult):
+                write(_FolderFilmRow(found))
+                seen, known = seen + 1, known + (found.appearance.name is not None)
+                continue
+            write(_Row(found))
+            photos.add(found.photo)
+            failed += found.reason is not None
+            seen += found.reason is None
+            known += found.name is not None
+    files = len(photos | set(films.names))
+    pictures = count(files - len(films.names), "photograph")
+    console.note(f"{pictures}, {count(len(films.names), 'film')}: {known} known, {seen - known} unknown")
+    if failed > config.max_bad * files:
+        raise DataError(f"{failed} of {files} photographs and films failed, more than --max-bad {config.max_bad:g}")
 
 
 def show_faces(config: IdentifyConfig, console: Console) -> int:

@@ -71,6 +71,7 @@ CASES = [
     Case("identify", "identify photos/person-01 --gallery faces.h5"),
     Case("identify", "identify splits/test --gallery known"),
     Case("identify-film", "identify film.mp4 --gallery faces.h5"),
+    Case("identify-folder", "identify films --gallery faces.h5"),
     Case("identify-evaluate", "identify photos --gallery splits/test --evaluate"),
     Case("identify-evaluate", "identify splits/test --gallery known --evaluate"),
     Case("identify-evaluate", "identify splits/test --gallery known --evaluate --template mean"),
@@ -161,6 +162,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
     failing = "person-01/notes.jpg,person-02/01.jpg,0\n"
     (desk / "labeled.csv").write_text(f"{genuine},1\n{impostor},0\n{failing}" * 2)
     write_film(desk / "film.mp4", (Shot(0, 1, (60, 90, 120), (Actor(1, lambda _: (300, 180)),)),))
+    (desk / "films").mkdir()
+    (desk / "films/film.mp4").write_bytes((desk / "film.mp4").read_bytes())
     write_model(desk / "foreign.onnx", untrained())
     halves = (f"person-0{who}/0{photo}.jpg,{who}-{photo % 2},p{who}\n" for who in range(1, 7) for photo in range(1, 5))
     (desk / "templates.csv").write_text(f"path,template,person\n{''.join(halves)}")

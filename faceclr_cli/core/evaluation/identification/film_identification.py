@@ -107,13 +107,24 @@ def identify_film(config: IdentifyConfig, film: Path, reporter: Reporter) -> lis
         raise ConfigError("--webvtt: would overwrite the film; choose another path")
     if config.webvtt is not None and config.webvtt.is_dir():
         raise ConfigError(f"--webvtt: {display_path(config.webvtt)} is a folder; give the name of a file")
-    length = film_length(film)
+    film_length(film)  # Fail on a file that is not a film before the gallery is read.
     encoder, people = load_people(config, reporter)
-    found = list(_find_appearances(config, film, length, encoder, people, reporter))
-    appearances = join_appearances(found)
+    appearances = find_appearances(config, film, encoder, people, reporter)
     if config.webvtt is not None:
         write_webvtt(config.webvtt, ((each.start, each.end, each.name) for each in appearances if each.name))
     return appearances
+
+
+def find_appearances(
+    config: IdentifyConfig, film: Path, encoder: Encoder, people: KnownPeople, reporter: Reporter
+) -> list[Appearance]:
+    """Names the people in a film as `identify_film` does, with an encoder and a gallery that are loaded.
+
+    Raises:
+        DataError: The film cannot be read.
+        ModelError: The encoder produced NaN or infinite embeddings.
+    """
+    return join_appearances(_find_appearances(config, film, film_length(film), encoder, people, reporter))
 
 
 def join_appearances(appearances: Iterable[Appearance]) -> list[Appearance]:

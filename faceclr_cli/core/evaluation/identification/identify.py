@@ -108,7 +108,16 @@ def identify(config: IdentifyConfig, reporter: Reporter) -> Iterator[IdentifyRes
         ModelError, FingerprintError: The encoder does not exist, or did not make the gallery.
         ConfigError: The encoder has no threshold and none was given, or copies would be written among the photographs.
     """
-    job = prepare_identification(config, reporter)
+    yield from identify_photos(prepare_identification(config, reporter), reporter)
+
+
+def identify_photos(job: IdentifyJob, reporter: Reporter) -> Iterator[IdentifyResult]:
+    """Names the faces of photographs as `identify` does, with the inputs from `prepare_identification`.
+
+    Raises:
+        DataError, ModelError, ConfigError: As `identify`.
+    """
+    config = job.config
     photos = () if config.annotate is None else job.probes.photos
     if config.annotate is not None:
         warn_about_missing_letters(job.people.names, reporter)

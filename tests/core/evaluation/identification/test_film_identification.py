@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
 from faceclr_cli.core.errors import ConfigError
-from faceclr_cli.core.evaluation.identification import film_identification
+from faceclr_cli.core.evaluation.identification import film_identification, folder_identification
 from faceclr_cli.core.evaluation.identification.film_identification import Appearance, identify_film, join_appearances
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.events import Silent
@@ -95,6 +96,56 @@ def test_a_folder_for_subtitles_is_refused_before_the_film_is_read(
     result = _run(album, "--webvtt", tmp_path)
     assert result.exit_code == 2
     assert "is a folder; give the name of a file" in " ".join(result.output.split())
+
+
+@pytest.fixture
+def holiday(album: Path, tmp_path: Path) -> Path:
+    """A folder with photographs, a film, and a film that cannot be read."""
+    (tmp_path / "holiday/day 2").mkdir(parents=True)
+    shutil.copy(album / "people/bob/11.jpg", tmp_path / "holiday/beach.jpg")
+    shutil.copy(album / "film.mp4", tmp_path / "holiday/day 2/日本.mp4")
+    (tmp_path / "holiday/text.mov").write_text("no film")
+    return tmp_path / "holiday"
+
+
+def _run_on(folder: Path, album: Path, *options: object) -> Result:
+    command = ["identify", folder, "--gallery", album / "people", "--threshold", 0.65, *options]
+    return CliRunner().invoke(app, list(map(str, command)))
+
+
+def test_films_of_a_folder_have_rows_after_those_of_its_photographs(album: Path, holiday: Path) -> None:
+    result = _run_on(holiday, album, "--max-bad", 0.4)
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(row["photo"], row["from"], row["to"], row["face"], row["name"]) for row in rows] == [
+        ("beach.jpg", "", "", "1", "bob"),
+        ("day 2/日本.mp4", "00:00:00.000", "00:00:02.800", "", "ann & co"),
+        ("day 2/日本.mp4", "00:00:00.000", "00:00:00.800", "", ""),
+        ("day 2/日本.mp4", "00:00:01.000", "00:00:01.800", "", "bob"),
+        ("text.mov", "", "", "0", ""),
+    ]
+    assert "not a film" in rows[-1]["reason"]
+    assert "1 photograph, 2 films: 3 known, 1 unknown" in result.stderr
+    # One of three files failed.
+    assert _run_on(holiday, album, "--max-bad", 0.3).exit_code == 3
+
+
+def test_a_folder_with_films_alone_is_identified(album: Path, holiday: Path) -> None:
+    lines = _run_on(holiday / "day 2", album, "--json", "--quiet").stdout.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["ann & co", None, "bob"]
+    for option in ("--xmp", "--webvtt=x.vtt", "--min-quality=norm=1"):
+        assert _run_on(holiday / "day 2", album, option).exit_code == 2
+
+
+def test_films_that_are_left_out_are_counted(album: Path, holiday: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run_on(holiday, album, "--min-quality", "detection_score=0.1")
+    assert result.exit_code == 0, result.output
+    assert "2 films left out; --min-quality is only for photographs" in " ".join(result.stderr.split())
+    assert result.stdout.splitlines()[0] == "photo,face,name,probability,similarity,closest,reason"
+    monkeypatch.setattr(folder_identification, "has_film_decoder", lambda: False)
+    result = _run_on(holiday, album)
+    assert (result.exit_code, "pip install 'faceclr[video]'" in result.stderr) == (0, True)
+    assert _run_on(holiday / "day 2", album).exit_code == 2
 
 
 def test_a_file_that_is_not_a_film_is_named(album: Path, tmp_path: Path) -> None:
