@@ -46,6 +46,18 @@ class DistillConfig(TrainConfig):
     )
     epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
+    lr: float | None = option(
+        None,
+        minimum=0.0,
+        panel=OPTIM,
+        help="Peak learning rate (default: adamw, adam 0.002, rmsprop 0.0002, adagrad 0.1; for 256 pictures per step: "
+        "sgd 0.2, lars 0.6; with --tune all a tenth of that, if the encoder in --init knows people)",
+    )
+
+    @property
+    def lr_factor(self) -> float:
+        """Factor of the default learning rate. Targets are the same in every epoch, so larger steps stay stable."""
+        return 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

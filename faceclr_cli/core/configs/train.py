@@ -197,6 +197,11 @@ class TrainConfig:
         return self.best_by
 
     @property
+    def lr_factor(self) -> float:
+        """Factor of the default learning rate of the optimizer."""
+        return 1.0
+
+    @property
     def has_benchmark(self) -> bool:
         """True if pairs are verified during training."""
         return bool(self.benchmark)

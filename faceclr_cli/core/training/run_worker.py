@@ -176,7 +176,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         supply=supply,
         validation=Validation(sets),
         stop=stop,
-        lr_factor=1.0 if job.initial is None else job.initial.lr_factor,
+        lr_factor=job.config.lr_factor * (1.0 if job.initial is None else job.initial.lr_factor),
     )
     writes = fabric.global_rank == 0
     run_folder = RunFolder(
