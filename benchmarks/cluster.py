@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.embeddings.store import read_store, write_store
 from faceclr_cli.core.grouping import linkage, neighbor_graph
-from faceclr_cli.core.grouping.linkage import dense_groups, link_faces
+from faceclr_cli.core.grouping.density_clustering import dense_groups
+from faceclr_cli.core.grouping.linkage import link_faces
 from faceclr_cli.core.grouping.neighbor_graph import find_neighbors
 from faceclr_cli.core.metrics.cluster_agreement import cluster_scores
 

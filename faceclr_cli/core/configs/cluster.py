@@ -92,8 +92,6 @@ class ClusterConfig(JudgingConfig):
             for name in ("threshold", "far", "calibration"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"--{name}: --method hdbscan does not use a threshold; omit --{name}")
-            if self.gallery is not None:
-                raise ValueError("--gallery: --method hdbscan cannot use known people; omit one of them")
         if self.review and self.out is None:
             raise ValueError("--review requires -o: the questions are about the groups in that folder")
         if self.review and self.method == "hdbscan":

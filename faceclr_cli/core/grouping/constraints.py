@@ -45,6 +45,12 @@ class Constraints:
         unknown = np.full(faces, UNKNOWN, np.int64)
         return cls(people=unknown, together=unknown, tracks=unknown, apart=np.empty((0, 2), np.int64))
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is known."""
+        labels = (self.people, self.together, self.tracks)
+        return not len(self.apart) and all((each == UNKNOWN).all() for each in labels)
+
     def blocks(self) -> Labels:
         """The block of each face: faces that must-links connect have the same. Numbered from 0. Shape: (faces,)."""
         faces = np.arange(len(self.people))
@@ -109,6 +115,11 @@ class Separation:
 
     pairs: csr_matrix
     people: Labels
+
+    @property
+    def is_empty(self) -> bool:
+        """True if all blocks may be joined."""
+        return not self.pairs.nnz and len(np.unique(self.people[self.people != UNKNOWN])) < 2
 
     def between(self, part: slice) -> Self:
         """The separation of consecutive blocks."""

@@ -7,9 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
-from sklearn.cluster import HDBSCAN
 
 from faceclr_cli.core.grouping.constraints import Constraints, Separation
 from faceclr_cli.core.grouping.graph_linkage import link_neighbors
@@ -20,8 +18,6 @@ from faceclr_cli.core.grouping.neighbor_graph import (
     is_large,
     search_neighbors,
 )
-from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
-from faceclr_cli.core.metrics.normalization import normalize_rows
 
 Vectors = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -34,7 +30,6 @@ MOST_AT_ONCE = 12_000
 1.2 GB."""
 
 _ROUNDING = 1e-5
-_PASSES = 20
 
 
 Search = Literal["exact", "neighbors", "approximate"]
@@ -182,74 +177,6 @@ def _merge_nearest(means: NDArray[np.float64], sizes: NDArray[np.float64], thres
     while not np.array_equal(merged_into, merged_into[merged_into]):
         merged_into = merged_into[merged_into]
     return np.unique(merged_into, return_inverse=True)[1].astype(np.int64)
-
-
-def dense_groups(embeddings: Vectors, photographs: Labels, min_size: int) -> tuple[Labels, NDArray[np.float64]]:
-    """Clusters faces with HDBSCAN, then splits groups that contain two faces of the same photograph.
-
-    For L2-normalized embeddings, Euclidean and cosine distances have the same order. Identical embeddings would form a
-    group of infinite density, so HDBSCAN sees one face for all copies. If HDBSCAN labels that face as noise, `min_size`
-    or more copies still form a group.
-
-    Args:
-        embeddings: L2-normalized. Shape: (faces, dim).
-        photographs: Index of the photograph of each face. Shape: (faces,).
-        min_size: Minimum number of faces in a group, at least 2.
-
-    Returns:
-        The group of each face, or `NONE`; and its membership probability, 0 to 1. Shape of both: (faces,).
-    """
-    distinct = distinct_embeddings(embeddings)
-    groups, sure = np.full(len(distinct), NONE, np.int64), np.zeros(len(distinct))
-    if len(distinct) >= min_size:
-        # With min_samples above 1, people with few pictures become noise.
-        density = HDBSCAN(min_cluster_size=min_size, min_samples=1, copy=True).fit(embeddings[distinct.rows])
-        groups, sure = np.asarray(density.labels_, np.int64), np.asarray(density.probabilities_, np.float64)
-    copies = np.flatnonzero((groups == NONE) & (distinct.counts >= min_size))
-    groups[copies], sure[copies] = groups.max(initial=NONE) + 1 + np.arange(len(copies)), 1.0
-    groups, sure = groups[distinct.place], sure[distinct.place]
-    order = np.argsort(groups, kind="stable")
-    for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        if groups[members[0]] != NONE:
-            parts = separate_photo_mates(embeddings[members], photographs[members])
-            # The first part keeps the label of the group.
-            groups[members] = np.where(parts == 0, groups[members], groups.max() + parts)
-    return groups, sure
-
-
-def separate_photo_mates(embeddings: Vectors, photographs: Labels) -> Labels:
-    """Splits a group so that each part has at most one face of each photograph, by constrained k-means.
-
-    The number of parts is the largest number of faces that one photograph has in the group, and these faces are the
-    initial means. Each face is assigned to the part with the most similar mean. Faces of the same photograph are
-    assigned to different parts so that the sum of their similarities is largest. The assignment is repeated until it
-    no longer changes, at most 20 times.
-
-    Args:
-        embeddings: L2-normalized. Shape: (faces, dim).
-        photographs: Index of the photograph of each face. Shape: (faces,).
-
-    Returns:
-        The part of each face, from 0. Shape: (faces,).
-    """
-    _, photo, counts = np.unique(photographs, return_inverse=True, return_counts=True)
-    parts = np.zeros(len(embeddings), np.int64)
-    if not len(photo) or counts.max() == 1:
-        return parts
-    several = [np.flatnonzero(photo == each) for each in np.flatnonzero(counts > 1)]
-    means = embeddings[photo == int(np.argmax(counts))].astype(np.float64)
-    for _ in range(_PASSES):
-        likeness = embeddings @ means.T
-        nearest = likeness.argmax(axis=1)
-        for faces in several:
-            nearest[faces] = linear_sum_assignment(likeness[faces], maximize=True)[1]
-        if np.array_equal(nearest, parts):
-            break
-        parts = nearest
-        # No part is empty: the photograph with the most faces has one in each part.
-        sums = np.stack([embeddings[parts == part].sum(axis=0) for part in range(len(means))])
-        means = normalize_rows(sums)
-    return parts
 
 
 def number_groups(groups: Labels, min_size: int) -> Labels:

@@ -9,14 +9,13 @@ import pytest
 
 from faceclr_cli.core.grouping import linkage, neighbor_graph
 from faceclr_cli.core.grouping.constraints import Constraints
+from faceclr_cli.core.grouping.density_clustering import dense_groups, separate_photo_mates
 from faceclr_cli.core.grouping.linkage import (
     NONE,
-    dense_groups,
     distances_to_groups,
     link_faces,
     linkage_groups,
     number_groups,
-    separate_photo_mates,
 )
 from faceclr_cli.core.metrics.cluster_agreement import cluster_scores
 
@@ -216,6 +215,40 @@ def test_density_finds_people_and_gives_outliers_low_probability() -> None:
     assert sure[60:].max() < sure[:60].min()
     assert (sure[found == NONE] == 0).all()
     assert (dense_groups(rows[:1], np.arange(1), 2)[0] == NONE).all()
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.8])
+@pytest.mark.parametrize("seed", range(4))
+def test_density_keeps_constraints(seed: int, noise: float) -> None:
+    _, photographs, known = _constrained(seed)
+    rows = _scattered(5, 7, noise, seed)
+    found, sure = dense_groups(rows, photographs, 2, known)
+    blocks = _blocks_slowly(known)
+    for block in blocks:
+        assert len({found[row] for row in block}) == 1
+        assert len(block) == 1 or found[min(block)] != NONE, "linked faces are a group"
+    assert np.isfinite(sure).all()
+    for group in _partition(found):
+        parts = [block for block in blocks if block <= group]
+        assert len({known.people[row] for row in group} - {-1}) <= 1
+        for left, right in combinations(parts, 2):
+            assert not set(photographs[sorted(left)]) & set(photographs[sorted(right)])
+            pairs = {frozenset(pair) for pair in known.apart.tolist()}
+            assert not any(frozenset((a, b)) in pairs for a in left for b in right)
+
+
+def test_density_joins_groups_of_one_person_and_divides_those_of_two() -> None:
+    rows, free = _scattered(4, 10, 0.3, dim=64), np.full(40, -1)
+    plain = dense_groups(rows, np.arange(40), 2)[0]
+    assert {frozenset(range(start, start + 10)) for start in range(0, 40, 10)} == _partition(plain)
+    people = free.copy()
+    # One person in two groups, and two people in one, whose other faces join the more similar of the two.
+    people[[0, 10]], people[[20, 21, 22]], people[[23, 24]] = 7, 8, 9
+    known = Constraints(people=people, together=free, tracks=free, apart=np.empty((0, 2), np.int64))
+    found = dense_groups(rows, np.arange(40), 2, known)[0]
+    assert frozenset(range(20)) in _partition(found) and frozenset(range(30, 40)) in _partition(found)
+    halves = [group for group in _partition(found) if group <= set(range(20, 30))]
+    assert len(halves) == 2 and sum(map(len, halves)) == 10
 
 
 def test_copies_of_a_face_do_not_divide_its_group() -> None:

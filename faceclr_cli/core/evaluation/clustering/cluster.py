@@ -34,6 +34,7 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.grouping import linkage as grouping
 from faceclr_cli.core.grouping.center_linkage import join_centers
 from faceclr_cli.core.grouping.constraints import Constraints
+from faceclr_cli.core.grouping.density_clustering import dense_groups
 from faceclr_cli.core.grouping.looks import join_by_look
 from faceclr_cli.core.grouping.neighbor_graph import is_search_approximate, is_search_long
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores, cluster_scores
@@ -127,14 +128,15 @@ def _group_faces(
     labels, probabilities = np.full(len(embeddings), grouping.NONE, np.int64), np.full(len(rows), np.nan)
     threshold, meaning, linked = None, None, None
     reporter.report(Notice(text=f"grouping {len(some):,} faces{_how(config, len(some))}"))
+    constraints = known.constraints.take(some)
     if config.method == "hdbscan":
-        labels[some], probabilities[some] = grouping.dense_groups(used, photographs[some], config.min_size)
+        labels[some], sure = dense_groups(used, photographs[some], config.min_size, constraints)
+        probabilities[some[some < len(rows)]] = sure[some < len(rows)]
     else:
         # Each face is compared with all others.
         highest = _FALSE_MATCHES / max(1, len(some))
         rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=highest)
         threshold, meaning = rule.threshold, rule.meaning
-        constraints = known.constraints.take(some)
         linked = grouping.link_faces(used, photographs[some], threshold, constraints)
         joined = _join_centers(used, photographs[some], linked.groups, rule, constraints)
         labels[some] = join_by_look(used, photographs[some], joined, threshold, constraints)

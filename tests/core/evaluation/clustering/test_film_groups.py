@@ -11,6 +11,7 @@ from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.evaluation.clustering import cluster as cluster_module
 from faceclr_cli.core.evaluation.clustering.cluster import cluster
+from faceclr_cli.core.evaluation.clustering.cluster_result import ClusterResult
 from faceclr_cli.core.evaluation.clustering.group_memory import GroupMemory
 from faceclr_cli.core.evaluation.clustering.review_questions import Question, choose_questions
 from faceclr_cli.core.events import Silent
@@ -65,7 +66,10 @@ def _choose_without_tracks(
 
 
 def _groups(faces: Path, threshold: float, out: Path | None = None) -> list[set[str]]:
-    result = cluster(ClusterConfig(source=faces, threshold=threshold, out=out), Silent())
+    return _members(cluster(ClusterConfig(source=faces, threshold=threshold, out=out), Silent()))
+
+
+def _members(result: ClusterResult) -> list[set[str]]:
     return [{face.path for face in result.faces if face.group == group.number} for group in result.groups]
 
 
@@ -80,6 +84,17 @@ def test_tracks_seen_together_are_two_people_and_others_may_be_one(faces: Path, 
     first, second, later = tracks
     large, small = _groups(faces, -1.0)
     assert later < large and {frozenset(large - later), frozenset(small)} == {frozenset(first), frozenset(second)}
+
+
+def test_density_keeps_tracks_and_names(faces: Path, tracks: list[set[str]], tmp_path: Path) -> None:
+    plain = _members(cluster(ClusterConfig(source=faces, method="hdbscan"), Silent()))
+    assert all(any(crops <= group for group in plain) for crops in tracks)
+    assert not any(tracks[0] | tracks[1] <= group for group in plain)
+    names = tmp_path / "names.csv"
+    names.write_text(f"face,name\n{sorted(tracks[0])[0]},Ann\n{sorted(tracks[2])[0]},Ann\n{sorted(tracks[1])[0]},Bob\n")
+    result = cluster(ClusterConfig(source=faces, method="hdbscan", gallery=names), Silent())
+    assert {face.path for face in result.faces if face.name == "Ann"} == tracks[0] | tracks[2]
+    assert {face.path for face in result.faces if face.name == "Bob"} == tracks[1]
 
 
 def test_a_correction_overrides_a_track(faces: Path, tracks: list[set[str]], tmp_path: Path) -> None:
