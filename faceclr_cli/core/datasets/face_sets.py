@@ -86,6 +86,7 @@ def _open(container: Container, side: int | None) -> FaceFolder:
         advice = f"first run: faceclr prepare {origin}"
         require_arcface(range(len(container)), partial(_decode, container), origin, advice)
         index.set_mark(_CHECKED)
+    container.rest()
     return FaceFolder(
         root=container.path,
         fingerprint=fingerprint_for_foreign_crops(_TEMPLATE, side),

@@ -197,7 +197,11 @@ def _write_parquet(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[
         [("image", picture), ("label", arrow.int64())],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
-    with atomic_path(out) as temporary, parquet.ParquetWriter(temporary, schema, compression="none") as writer:
+    # Statistics of a group would hold two of its pictures.
+    with (
+        atomic_path(out) as temporary,
+        parquet.ParquetWriter(temporary, schema, compression="none", write_statistics=False) as writer,
+    ):
         rows: list[_Face] = []
 
         def flush() -> None:

@@ -127,6 +127,11 @@ class Container:
         """
         return self._reader.read(self.index.row(place), place)
 
+    def rest(self) -> None:
+        """Frees what is needed only while pictures are read; it is read again with the next picture."""
+        if isinstance(self._reader, _Tables):
+            self._reader.close()
+
     def close(self) -> None:
         """Closes all files."""
         self._reader.close()

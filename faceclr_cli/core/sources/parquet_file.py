@@ -30,6 +30,7 @@ SUFFIX = ".parquet"
 MAGIC = b"PAR1"
 _LABELS = ("label", "labels", "identity", "person", "class", "cls", "name", "id", "person_id", "identity_id")
 _PICTURES = ("image", "img", "picture", "face", "jpg", "jpeg", "png", "bytes")
+_MISSING = "reading Parquet files needs pyarrow; pip install 'faceclr[parquet]'"
 _LARGEST_GROUP = 2**30
 _MOST_OPEN = 64
 """Files that are open at once."""
@@ -52,9 +53,7 @@ class ParquetFile:
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
-            raise DataError(
-                f"{display_path(path)}: reading Parquet files needs pyarrow; pip install 'faceclr[parquet]'"
-            ) from error
+            raise DataError(f"{display_path(path)}: {_MISSING}") from error
         self._errors = (OSError, ValueError, KeyError, pyarrow.ArrowException)
         try:
             self._file = pyarrow.parquet.ParquetFile(path)
@@ -164,11 +163,13 @@ class ParquetFile:
 class ParquetTables:
     """Parquet files of pictures: a folder of them, those that a pattern names, or a single one.
 
+    A file is opened when it is read, since the list of its groups of rows takes memory.
+
     Args:
         path: See `find_parts`.
 
     Raises:
-        DataError: pyarrow is not installed, or the first file is damaged or has no column of pictures.
+        DataError: pyarrow is not installed, or there is no file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -177,7 +178,8 @@ class ParquetTables:
         self._open = lru_cache(maxsize=_MOST_OPEN)(ParquetFile)
         if not self.files:
             raise DataError(f"{display_path(path)}: contains no Parquet files")
-        self._open(self.files[0])
+        if find_spec("pyarrow") is None:
+            raise DataError(f"{display_path(path)}: {_MISSING}")
 
     @property
     def bytes_together(self) -> int:
