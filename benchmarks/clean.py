@@ -85,7 +85,8 @@ def row(
     wrong = changed.wrong[rows]
     hits = rows[proposed & wrong]
     moved = [intruders[paths[each]].other for each in hits]
-    right = [name == truth[each] for name, each in zip(moved, hits, strict=True) if name]
+    # A merged person has the name of the other.
+    right = [truth[each] in (name, changed.merged.get(name)) for name, each in zip(moved, hits, strict=True) if name]
     precision, recall = len(hits) / max(1, proposed.sum()), len(hits) / max(1, wrong.sum())
     text = f"{title:28} {len(rows):6} {wrong.sum():6} {precision:9.2%} {recall:9.2%}"
     return text + f" {len(right) / max(1, len(hits)):9.2%} {np.mean(right) if right else 0.0:9.2%}"
