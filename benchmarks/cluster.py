@@ -8,8 +8,9 @@
 linkage grows with the number of faces connected at the threshold; the worst case is 0, which connects all of them.
 
 `methods` measures time and B-cubed F of average linkage of all pairs, of average linkage on exact and on approximate
-nearest neighbors, of HDBSCAN, and of Chinese Whispers, the algorithm of dlib, at the same threshold. The faces are
-those of a store with names. `random` measures average linkage alone on a collection of any size, with its memory.
+nearest neighbors, of HDBSCAN, and of Chinese Whispers, the algorithm of dlib, at the same threshold. With `--centers
+0.511`, groups of average linkage are joined by their centers, too. The faces are those of a store with names. `random`
+measures average linkage alone on a collection of any size, with its memory.
 
 Without a store, embeddings are random, with twenty faces per person, about as separable as with a good encoder. CPU
 seconds are those of all threads, so they hardly depend on what else the machine does.
@@ -36,6 +37,8 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.embeddings.store import read_store, write_store
 from faceclr_cli.core.grouping import linkage, neighbor_graph
+from faceclr_cli.core.grouping.center_linkage import join_centers
+from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.density_clustering import dense_groups
 from faceclr_cli.core.grouping.linkage import link_faces
 from faceclr_cli.core.grouping.neighbor_graph import find_neighbors
@@ -112,6 +115,11 @@ def compare_methods(options: argparse.Namespace) -> None:
     }
     if find_spec("faiss") is not None:
         ways["average linkage, FAISS"] = lambda: link(rows, limit, most_at_once=1, most_exact=0)
+    if options.centers is not None:
+        none, alone = Constraints.none(count), np.arange(count)
+        ways["average linkage, then centers"] = lambda: join_centers(
+            rows, alone, link(rows, limit, most_at_once=count, most_exact=count), options.centers, none
+        )
     ways["Chinese Whispers"] = lambda: whisper(rows, limit)
     ways["HDBSCAN"] = lambda: dense_groups(rows, np.arange(count), 2)[0]
     print(f"{count:,} faces of {len(set(people)):,} people, threshold {limit}")
@@ -151,6 +159,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="of command")
     parser.add_argument("--store", type=Path, help="of methods: a store with names")
     parser.add_argument("--threshold", type=float, default=0.4, help="of methods and random")
+    parser.add_argument("--centers", type=float, help="of methods: threshold for the centers of groups, such as 0.511")
     parser.add_argument("--noise", type=float, default=0.8, help="of random: spread of the faces of a person")
     options = parser.parse_args()
     {"command": measure_command, "methods": compare_methods, "random": link_random}[options.what](options)

@@ -26,6 +26,7 @@ from faceclr_cli.core.faces.detect import Choice, Selection
 from faceclr_cli.core.faces.face_folder import FaceFolder
 from faceclr_cli.core.faces.fingerprint import UNKNOWN, Fingerprint
 from faceclr_cli.core.faces.quality import measure_quality
+from faceclr_cli.core.films.film_file import is_film
 from faceclr_cli.core.preparing.recorded_faces import RecordedFace, read_recorded_faces
 from faceclr_cli.core.sources.archive import Archive, is_archive
 from faceclr_cli.core.sources.file_trees import read_file
@@ -188,7 +189,13 @@ class Listing:
 
 
 def list_pictures(
-    config: EmbedConfig, root: Path, wanted: Fingerprint, reporter: Reporter, *, has_layout: bool = False
+    config: EmbedConfig,
+    root: Path,
+    wanted: Fingerprint,
+    reporter: Reporter,
+    *,
+    has_layout: bool = False,
+    reads_films: bool = False,
 ) -> Listing:
     """Lists prepared faces, or photographs: a folder, an archive, a list or a single file.
 
@@ -198,19 +205,25 @@ def list_pictures(
         wanted: Fingerprint of the encoder.
         reporter: Receives warnings about files that were not listed.
         has_layout: True if the command has layout options that its warnings can suggest.
+        reads_films: True if the caller reads the films of a folder, so that there is no warning that they are skipped.
 
     Raises:
-        DataError: `root` is missing or contains no pictures.
+        DataError: `root` is missing, is a film, or contains no pictures.
         FingerprintError: The fingerprint of the faces differs from the encoder's.
         ConfigError: Options for photographs were given for prepared faces.
     """
     faces = find_face_set(root)
     if faces is None:
         refuse_exported(root)
-        found = find_photos(root, config.layout, null=config.null, depth=config.depth, lenient=not has_layout)
+        if is_film(root.name) and root.is_file():
+            raise DataError(f"{display_path(root)}: is a film; faceclr prepare and faceclr identify read films")
+        found = find_photos(
+            root, config.layout, null=config.null, depth=config.depth, lenient=not has_layout, films=reads_films
+        )
         for text in found.notices if has_layout else found.plain_notices:
             reporter.report(Notice(text=text, level="warning"))
-        return Listing(photos=sorted(found.photos, key=lambda photo: photo.position), crops=None)
+        photos = [photo for photo in found.photos if not (reads_films and is_film(photo.name))]
+        return Listing(photos=sorted(photos, key=lambda photo: photo.position), crops=None)
     # Only options that were given are named, since few commands have all of them.
     values = {
         "--face": config.face != "largest",

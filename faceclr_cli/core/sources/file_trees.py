@@ -271,6 +271,13 @@ def _skip_notices(root: Path, services: Iterable[str], others: Sequence[str], ou
     if names:
         listed = _join_counts([(count, display_path(name)) for name, count in names.most_common()])
         notices.append(f"{display_path(root)}: skipped folders for thumbnails or deleted files: {listed}")
+    if films := [name for name in others if is_film(name)]:
+        others = [name for name in others if not is_film(name)]
+        noun = "film" if len(films) == 1 else "films"
+        notices.append(
+            f"{display_path(root)}: skipped {len(films)} {noun}: {count_suffixes(films)}; faceclr prepare and faceclr "
+            "identify read films"
+        )
     if others:
         noun = "file" if len(others) == 1 else "files"
         notices.append(

@@ -34,7 +34,7 @@ def test_a_folder_and_its_archives_hold_the_same(tmp_path: Path) -> None:
             assert tree.pictures == ("Ann/1.jpg", "Ann/old/2.PNG")
             assert tree.texts == {"Bob/notes.txt", "list.TXT"}
             assert tree.read("Bob/notes.txt") == b"Bob/notes.txt"
-            assert tree.notices == (f"{root}: skipped 1 file without an image suffix: 1 .mp4",)
+            assert tree.notices == (f"{root}: skipped 1 film: 1 .mp4; faceclr prepare and faceclr identify read films",)
 
 
 def test_special_files_are_listed_but_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

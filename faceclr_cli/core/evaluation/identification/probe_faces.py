@@ -113,7 +113,7 @@ def open_probes(config: IdentifyConfig, root: Path, encoder: Encoder, reporter: 
     choice = "largest" if cut_out and config.face is None else config.face_choice
     quality = required_level(config.quality_limits)
     options = EmbedConfig(faces=root, model=config.model, face=choice, null=config.null, quality=quality)
-    listing = list_pictures(options, root, encoder.fingerprint, reporter)
+    listing = list_pictures(options, root, encoder.fingerprint, reporter, reads_films=root.is_dir())
     return Photographs(listing, config, encoder, flip=flip)
 
 

@@ -126,6 +126,7 @@ def test_films_of_a_folder_have_rows_after_those_of_its_photographs(album: Path,
     ]
     assert "not a film" in rows[-1]["reason"]
     assert "1 photograph, 2 films: 3 known, 1 unknown" in result.stderr
+    assert "skipped" not in result.stderr
     # One of three files failed.
     assert _run_on(holiday, album, "--max-bad", 0.3).exit_code == 3
 
@@ -146,6 +147,13 @@ def test_films_that_are_left_out_are_counted(album: Path, holiday: Path, monkeyp
     result = _run_on(holiday, album)
     assert (result.exit_code, "pip install 'faceclr[video]'" in result.stderr) == (0, True)
     assert _run_on(holiday / "day 2", album).exit_code == 2
+
+
+def test_commands_for_photographs_tell_that_films_are_skipped(holiday: Path) -> None:
+    result = CliRunner().invoke(app, ["cluster", str(holiday)])
+    assert "skipped 2 films: 1 .mov, 1 .mp4; faceclr prepare and" in " ".join(result.stderr.split()), result.output
+    result = CliRunner().invoke(app, ["cluster", str(holiday / "text.mov")])
+    assert (result.exit_code, "text.mov: is a film; faceclr prepare" in result.stderr) == (3, True)
 
 
 def test_a_file_that_is_not_a_film_is_named(album: Path, tmp_path: Path) -> None:
