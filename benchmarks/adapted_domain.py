@@ -122,7 +122,7 @@ def main() -> None:
     }
     print(f"\n{'':16}" + "".join(f"{kind:>9}     AUC   minus sface (95% interval)   " for kind in crops))
     for name, found in scores.items():
-        line, record = f"{name:16}", {"model": name}
+        line, record = f"{name:16}", dict[str, object](model=name)
         for kind, (accuracy, test, same) in found.items():
             difference = compare(test, scores["sface"][kind][1], same)
             line += f"{accuracy:9.3f}{auc(test, same):8.4f}   {difference[0]:+.4f} "

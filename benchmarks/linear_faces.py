@@ -22,7 +22,7 @@ from pathlib import Path
 
 import huggingface_hub
 import numpy as np
-from fine_tuning import embedded, select
+from fine_tuning import select
 from recipe import faceclr
 
 from faceclr_cli.core.faces.face_folder import DESCRIPTION
@@ -115,7 +115,8 @@ def main() -> None:
         if model is None and not Path(stores[name]).exists():
             strangers = others(options.train or [options.faces], people, options.pictures, out / "others")
             train(out / name, [*commands[name], strangers], options)
-        embedded(faces, model or str(out / name), Path(stores[name]))
+        if not Path(stores[name]).exists():
+            faceclr("embed", faces, "--model", model or out / name, "-o", stores[name], "--quiet")
     print(f"{len(people)} people: {', '.join(people)}", flush=True)
     command = ["linear-eval", *stores.values(), "--seed", str(SEED)]
     subprocess.run([sys.executable, "-m", "faceclr_cli", *command], check=True)

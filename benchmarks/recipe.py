@@ -58,7 +58,7 @@ NAMED = {
 """Commands that need labels."""
 
 
-def faceclr(*arguments: str | Path) -> None:
+def faceclr(*arguments: str | Path | float) -> None:
     """Runs a command of faceclr with its progress on the terminal."""
     command = [sys.executable, "-m", "faceclr_cli", *map(str, arguments)]
     print("$ faceclr", *map(str, arguments), flush=True)

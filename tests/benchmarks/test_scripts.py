@@ -23,6 +23,7 @@ NEEDS_LIGHTLY = {"pretrain_lightly.py"}
 """Needs an environment of its own with another package."""
 
 RUNS = {
+    "adapted_domain.py": "faces faces --pairs lfw -o adapted --epochs 1 --only student",
     "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
     "backbones.py": "lfw faces -o backbones --budget 1s --seeds 0 --only mobilefacenet --batch-size 4",
     "benchmark.py": "faces --pairs 24 --sets 2 --model pixels --scratch scratch",
@@ -34,6 +35,7 @@ RUNS = {
     "embed.py sface": "faces --photos lfw/images --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
     "fine_tuning.py": "faces faces -o tuned --people 2 --pictures 2 --held-out 3 --epochs 1 --only last --device cpu",
+    "gradients.py": "faces faces --pairs lfw --fit 12",
     "input_pipeline.py": "faces --records 300 --scratch scratch --pictures 64 --rounds 1 --workers 1",
     "linear_faces.py": "album -o linear --people 2 --epochs 1 --backbone test_resnet --image-size 32",
     "mining.py": "--pictures 60 --dim 8 --people 10 --anchors 10 --loop-anchors 5 --candidates 5 --rounds 1",
@@ -52,7 +54,8 @@ RUNS = {
     "views.py": "faces --count 3",
 }
 LONG = {
-    "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size", "fine_tuning.py",
+    "adapted_domain.py", "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size",
+    "fine_tuning.py",
     "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py",
     "slower_machine.py", "students.py", "transfer.py", "tsne.py",
 }  # fmt: skip
