@@ -56,7 +56,7 @@ def draw_views(crops: NDArray[np.uint8], views: NDArray[np.uint8], out: Path, *,
             figure.text(
                 _EDGE / width,
                 1 - y / height,
-                fit_text(text, 0.9 * (width - 2 * _EDGE) / DOTS, size),
+                fit_text(text, 0.85 * (width - 2 * _EDGE) / DOTS, size),  # bold letters are wider
                 size=size,
                 color=color,
                 weight=weight,

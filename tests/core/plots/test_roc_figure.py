@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy.stats import norm
-from sklearn.metrics import det_curve, roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.plots.curves import Band, DiscardCurves, RocCurve
@@ -123,7 +123,8 @@ def test_the_det_curve_has_the_rates_of_scikit_learn_on_normal_deviate_axes() ->
     curve, scores = example(400)
     axes = compose_roc(curve, scores, "title").axes[2]
     values = np.concatenate([scores.genuine, scores.impostor])
-    fmr, fnmr, _ = det_curve(np.repeat([True, False], 400), values, drop_intermediate=False)
+    fmr, tpr, _ = roc_curve(np.repeat([True, False], 400), values, drop_intermediate=False)
+    fnmr = 1 - tpr
     drawn = np.transpose(axes.lines[0].get_data())
     inside = (fmr > 0) & (fnmr > 0)
     expected = np.transpose([norm.ppf(fmr[inside]), norm.ppf(fnmr[inside])])
