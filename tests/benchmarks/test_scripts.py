@@ -35,6 +35,7 @@ RUNS = {
     "embed.py sface": "faces --photos lfw/images --pictures 8 --batch-size 4 --rounds 1",
     "embed.py size": "--rows 64 --scratch scratch",
     "fine_tuning.py": "faces faces -o tuned --people 2 --pictures 2 --held-out 3 --epochs 1 --only last --device cpu",
+    "fine_tuning_layer.py": "album album --model pixels --others 2 --epochs 1",
     "gradients.py": "faces faces --pairs lfw --fit 12",
     "input_pipeline.py": "faces --records 300 --scratch scratch --pictures 64 --rounds 1 --workers 1",
     "linear_faces.py": "album -o linear --people 2 --epochs 1 --backbone test_resnet --image-size 32",
@@ -55,7 +56,7 @@ RUNS = {
 }
 LONG = {
     "adapted_domain.py", "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size",
-    "fine_tuning.py",
+    "fine_tuning.py", "fine_tuning_layer.py",
     "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py",
     "slower_machine.py", "students.py", "transfer.py", "tsne.py",
 }  # fmt: skip

@@ -41,6 +41,15 @@ class CenterConfig(LabeledConfig):
     )
     epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
 
+    dropout: float | None = option(
+        None,
+        minimum=0.0,
+        maximum=0.9,
+        panel=OPTIM,
+        metavar="SHARE",
+        help="Dropout rate before the embedding layer (default: 0.4, or 0 if the encoder in --init knows people)",
+    )
+
     head: Head = option("cosface", panel=CLASSES, help="Classification loss; all but softmax compare angles")
     scale: float = option(30.0, minimum=1.0, panel=CLASSES, help="Scale of the cosines; not for softmax")
     margin: float | None = option(
@@ -85,12 +94,13 @@ class CenterConfig(LabeledConfig):
         None, minimum=1, panel=TUNING, metavar="EPOCHS", help="Unfreeze the backbone after this number of epochs"
     )
 
-    retain: float = option(
-        0.0,
+    retain: float | None = option(
+        None,
         minimum=0.0,
         panel=TUNING,
         metavar="WEIGHT",
-        help="Weight of the cosine distance between the embeddings of a face by the encoder and by that in --init",
+        help="Weight of the cosine distance between the embeddings of a face by the encoder and by that in --init "
+        "(default: 10 if that knows people, otherwise 0)",
     )
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ Pixels = Literal["auto", "cached", "streamed"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
 DEFAULT_EMBEDDING_DIM = 512
+DROPOUT = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ class TrainConfig:
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.001, rmsprop 0.0001, adagrad 0.05; for 256 pictures per step: "
-        "sgd 0.1, lars 0.3; with --tune all a tenth of that, if the encoder in --init knows people)",
+        "sgd 0.1, lars 0.3; a tenth of that, if the encoder in --init knows people)",
     )
     weight_decay: float | None = option(
         None,
@@ -239,13 +240,13 @@ class LabeledConfig(TrainConfig):
         help="Criterion for the best encoder: lowest loss or highest verification accuracy on validation people, or "
         "accuracy on a set of --benchmark, or the mean over them",
     )
-    dropout: float = option(
-        0.4,
+    dropout: float | None = option(
+        None,
         minimum=0.0,
         maximum=0.9,
         panel=OPTIM,
         metavar="SHARE",
-        help="Dropout rate before the embedding layer",
+        help="Dropout rate before the embedding layer (default: 0.4)",
     )
     lfw: Path | None = option(None, metavar="DIR", help="Prepared faces that --pairs refers to")
     pairs: Path | None = option(
@@ -262,6 +263,11 @@ class LabeledConfig(TrainConfig):
             )
         if (self.lfw is None) != (self.pairs is None):
             raise ValueError("--lfw and --pairs must be given together")
+
+    @property
+    def dropout_rate(self) -> float:
+        """The dropout rate, which is resolved for encoders that know people."""
+        return DROPOUT if self.dropout is None else self.dropout
 
     @property
     def benchmark_name(self) -> str | None:

@@ -64,7 +64,8 @@ class CenterTask(TaskModule):
         self.center = CenterLoss(people, width, config.center_lr) if config.center_weight else None
         self.augment = views
         self.labels = faces.labels
-        self.origin = copy.deepcopy(encoder).requires_grad_(False) if config.retain else None
+        self.retain = config.retain or 0.0
+        self.origin = copy.deepcopy(encoder).requires_grad_(False) if self.retain else None
         """The encoder before training, which is part of checkpoints."""
         self.frozen = config.freeze == "backbone"
         if self.frozen and config.unfreeze_after is None:
@@ -141,14 +142,14 @@ class CenterTask(TaskModule):
         views = make_views(self.augment, crops, chance)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = self.encoder.features(views)
-        features = dropout(features, self.config.dropout, self.config.seed, self.step, self.batch_slice)
+        features = dropout(features, self.config.dropout_rate, self.config.seed, self.step, self.batch_slice)
         embeddings = self.encoder.embedding(features)
         loss, metrics = self.classifier(embeddings, labels, self._margin(), self._generator())
         if self.origin is not None:
             with torch.no_grad():
                 target = self.origin(views).float()
             retained = F.cosine_similarity(embeddings.float(), target).mean()
-            loss = loss + self.config.retain * (1 - retained)
+            loss = loss + self.retain * (1 - retained)
             metrics = {**metrics, "retained": retained.detach()}
         if self.center is None:
             return loss, metrics

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from faceclr_cli.core.configs.train import TrainConfig, Tune
+from faceclr_cli.core.configs.train import DROPOUT, TrainConfig
 from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.description import (
     Ancestor,
@@ -21,9 +21,13 @@ from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 
 SFACE = "sface"
 
-LR_FACTORS: dict[Tune, float] = {"all": 0.1, "last": 1.0, "lora": 1.0}
-"""Factors of the default learning rates for an encoder that knows people, which training of all weights at the rate of
-training from scratch soon destroys. docs/benchmarks.md has figures for AdamW at these rates."""
+LR_FACTOR = 0.1
+"""Factor of the default learning rates for an encoder that knows people, which training at the rate of training from
+scratch soon makes worse on everyone else. docs/benchmarks.md has figures for this and for `FINE_TUNING`."""
+
+FROM_SCRATCH: dict[str, float] = {"dropout": DROPOUT, "retain": 0.0}
+FINE_TUNING: dict[str, float] = {"dropout": 0.0, "retain": 10.0}
+"""Default values of options of `train-center` for encoders that know people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,4 +152,4 @@ def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialE
         ancestors=(*origin.card.ancestors, Ancestor(origin.card.command, origin.digest, origin.card.people)),
     )
     # The full rate was the best for encoders without knowledge of people.
-    return replace(initial, lr_factor=LR_FACTORS[config.tune]) if initial.knows_people else initial
+    return replace(initial, lr_factor=LR_FACTOR) if initial.knows_people else initial

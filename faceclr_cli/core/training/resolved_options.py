@@ -21,6 +21,8 @@ from faceclr_cli.core.encoders.loader import BUILT_IN, load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError, ModelError
 from faceclr_cli.core.faces.face_folder import is_face_folder
 from faceclr_cli.core.training.initial_encoder import (
+    FINE_TUNING,
+    FROM_SCRATCH,
     InitialEncoder,
     absolute_init,
     describe_initial_encoder,
@@ -108,12 +110,13 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         dim = resolved.embedding_dim or max(load_encoder(model).dim for model in teachers)
         resolved = replace(resolved, teacher=teachers, embedding_dim=dim)
     resolved = replace(resolved, embedding_dim=resolved.embedding_length, image_size=resolved.input_size)
+    if origin is not None:
+        initial = record_initial_encoder(origin, resolved)
+    resolved = _with_regularization(resolved, previous, initial)
     if previous is not None and out is not None:
         if resolved.precision == "auto":
             resolved = replace(resolved, precision=previous.get("precision", "auto"))
         _require_same(resolved, previous, out)
-    if origin is not None:
-        initial = record_initial_encoder(origin, resolved)
     return ResolvedOptions(
         config=resolved,
         data=data,
@@ -152,6 +155,18 @@ def _with_previous_architecture(config: TrainConfig, previous: Mapping[str, Any]
         embedding_dim=config.embedding_dim or previous["embedding_dim"],
         backbone_args=tuple(previous.get("backbone_args", ())),
     )
+
+
+def _with_regularization(
+    config: TrainConfig, previous: Mapping[str, Any] | None, initial: InitialEncoder | None
+) -> TrainConfig:
+    """Resolves the options that have other defaults if training starts from an encoder that knows people."""
+    if previous is not None:
+        values = {name: previous.get(name, value) for name, value in FROM_SCRATCH.items()}
+    else:
+        is_measured = isinstance(config, CenterConfig) and initial is not None and initial.knows_people
+        values = FINE_TUNING if is_measured else FROM_SCRATCH
+    return replace(config, **{name: value for name, value in values.items() if getattr(config, name, value) is None})
 
 
 def is_resuming(config: TrainConfig, out: Path) -> bool:

@@ -60,7 +60,7 @@ class _TripletTask(TaskModule):
     def embed(self, crops: Tensor, chance: Tensor) -> Tensor:
         """Embeds random views with dropout. Shapes: (B, S, S, 3) and (B, 1, draws) -> (B, D)."""
         features = self.encoder.features(make_views(self.augment, crops, chance))
-        features = dropout(features, self.config.dropout, self.config.seed, self.step, self.batch_slice)
+        features = dropout(features, self.config.dropout_rate, self.config.seed, self.step, self.batch_slice)
         embeddings: Tensor = self.encoder.embedding(features)
         return embeddings
 

@@ -23,7 +23,7 @@ from faceclr_cli.core.encoders.architecture import Architecture
 from faceclr_cli.core.encoders.description import Card, read_description
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
-from faceclr_cli.core.errors import TerminatedRunError
+from faceclr_cli.core.errors import ConfigError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Notice
 from faceclr_cli.core.losses.classification_head import Classifier
 from faceclr_cli.core.training import center_task
@@ -202,7 +202,7 @@ def test_tuning_without_trained_weights_is_refused(config: type, split: Path) ->
 
 
 @pytest.mark.parametrize("method", ["all", "lora"])
-def test_the_default_rate_is_lower_where_all_weights_of_an_encoder_that_knows_people_are_trained(
+def test_the_default_rate_of_an_encoder_that_knows_people_is_lower(
     method: Tune, split: Path, trained: Path, tmp_path: Path
 ) -> None:
     people = tune(split, trained, tmp_path / "people", epochs=0).run
@@ -210,12 +210,34 @@ def test_the_default_rate_is_lower_where_all_weights_of_an_encoder_that_knows_pe
     for init in (trained, people):
         result = tune(split, init, tmp_path / f"from-{init.name}", tune=method, epochs=1)
         rates[init] = result.metrics["lr"]
-    assert rates[people] == pytest.approx(rates[trained] * (0.1 if method == "all" else 1.0))
+    assert rates[people] == pytest.approx(0.1 * rates[trained])
 
 
 def pretrain(split: Path, init: str, out: Path, reporter: Heard | None = None, **options: Any) -> Path:
     config = PretrainConfig(data=(split,), out=out, init=init, **{**OPTIONS, "epochs": 1, **options})
     return train(config, reporter or Heard()).run
+
+
+def test_an_encoder_that_knows_people_has_defaults_that_retain_it(split: Path, trained: Path, tmp_path: Path) -> None:
+    named = tune(split, trained, tmp_path / "named", epochs=1).run
+    options = {"from names": named, "from no names": trained}
+    found = {}
+    for name, init in options.items():
+        run = tmp_path / name
+        tune(split, init, run, epochs=1)
+        found[name] = (config_of(run)["dropout"], config_of(run)["retain"])
+        tune(split, init, run, resume="yes", epochs=2)
+        assert (config_of(run)["dropout"], config_of(run)["retain"]) == found[name]
+    assert found == {"from names": (0.0, 10.0), "from no names": (0.4, 0.0)}
+    tune(split, named, tmp_path / "asked", epochs=1, dropout=0.2, retain=0.0)
+    assert (config_of(tmp_path / "asked")["dropout"], config_of(tmp_path / "asked")["retain"]) == (0.2, 0.0)
+    with pytest.raises(ConfigError, match=r"--dropout: the run in .* has 0.2 and cannot be resumed with 0.3"):
+        tune(split, named, tmp_path / "asked", resume="yes", epochs=2, dropout=0.3)
+
+
+def config_of(run: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((run / "config.json").read_text())["config"]
+    return config
 
 
 def lineage_of(card: Card) -> tuple[str, ...]:
