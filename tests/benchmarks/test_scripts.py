@@ -28,6 +28,7 @@ RUNS = {
     "backbones.py": "lfw faces -o backbones --budget 1s --seeds 0 --only mobilefacenet --batch-size 4",
     "benchmark.py": "faces --pairs 24 --sets 2 --model pixels --scratch scratch",
     "clean.py": "faces -o cleaning --rates 0.2 --merged 1",
+    "clean.py --link": "cleaned 0 faces -o linking --rates 0.2",
     "cluster.py": "command --faces 40 --dim 8 --rounds 1",
     "cluster.py methods": "--faces 300 --dim 8",
     "cluster.py random": "--faces 400 --dim 8",
@@ -38,6 +39,7 @@ RUNS = {
     "fine_tuning_layer.py": "album album --model pixels --others 2 --epochs 1",
     "gradients.py": "faces faces --pairs lfw --fit 12",
     "input_pipeline.py": "faces --records 300 --scratch scratch --pictures 64 --rounds 1 --workers 1",
+    "input_pipeline.py --folder": "faces --records 300 --scratch links --pictures 64 --rounds 1 --workers 1",
     "linear_faces.py": "album -o linear --people 2 --epochs 1 --backbone test_resnet --image-size 32",
     "mining.py": "--pictures 60 --dim 8 --people 10 --anchors 10 --loop-anchors 5 --candidates 5 --rounds 1",
     "open_set.py": "lfw/images",
@@ -55,6 +57,7 @@ RUNS = {
     "views.py": "faces --count 3",
 }
 LONG = {
+    "clean.py --link", "input_pipeline.py --folder",
     "adapted_domain.py", "backbones.py", "clean.py", "cluster.py", "cluster.py methods", "embed.py", "embed.py size",
     "fine_tuning.py", "fine_tuning_layer.py",
     "input_pipeline.py", "linear_faces.py", "mining.py", "prepare.py", "pretrain.py", "recipe.py",
