@@ -111,15 +111,19 @@ def compare_rates(container: Path, faces: Path, rounds: int, pictures: int, work
     joined = join([(container, stream(open_face_set(container)))])
     folder = ImageFolder(str(faces), transform=PILToTensor())
     supply = BatchSupply(joined, torch.device("cpu"), workers)
+    wanted: list[list[int]] = []  # The batches of the round, which the loader reads when it starts.
+    loader: DataLoader[Any] = DataLoader(folder, batch_sampler=wanted, num_workers=workers, persistent_workers=True)
     found = []
     try:
-        rate(supply(shuffled_batches(len(joined), 64, seed=0, epoch=0)[:2]), 1)  # start the processes
+        # Start the processes of both.
+        rate(supply(shuffled_batches(len(joined), 64, seed=0, epoch=0)[:2]), 1)
+        wanted[:] = [[0, 1], [2, 3]]
+        rate(loader, 1)
         for number in range(rounds):
             size = min(256, pictures)
             ours = shuffled_batches(len(joined), size, seed=0, epoch=number)[: pictures // size]
             theirs = shuffled_batches(len(folder), min(size, len(folder)), seed=0, epoch=number)
-            wanted = [theirs[place % len(theirs)].tolist() for place in range(pictures // size)]
-            loader: DataLoader[Any] = DataLoader(folder, batch_sampler=wanted, num_workers=workers)
+            wanted[:] = [theirs[place % len(theirs)].tolist() for place in range(pictures // size)]
             # In turn, so that what else the machine does falls on both.
             other = rate(loader, sum(map(len, wanted))) if number % 2 else 0.0
             one = rate(supply(ours), sum(map(len, ours)))
