@@ -35,11 +35,14 @@ from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 RECIPES = {
     "untrained": ["--epochs", "0"],
     "simclr-faces": ["--method", "simclr", "--augment", "faces"],
-    "simclr-simclr": ["--method", "simclr", "--augment", "simclr"],
-    "simclr-heads": ["--method", "simclr", "--augment", "heads"],
-    "rounds": ["--method", "simclr", "--augment", "faces", "--rounds", "2"],
-    "moco-faces": ["--method", "moco", "--augment", "faces"],
+    "simclr-simclr": ["--augment", "simclr"],
+    "simclr-heads": ["--augment", "heads"],
+    "moco-faces": ["--method", "moco"],
     "moco-simclr": ["--method", "moco", "--augment", "simclr"],
+    "heads-112": ["--augment", "heads", "--image-size", "112"],
+    "whitened": ["--whiten", "0.25"],
+    "rounds": ["--augment", "heads", "--rounds", "3", "--whiten", "0.35"],
+    "rounds-pairs": ["--augment", "heads", "--rounds", "3", "--whiten", "0.35", "--positives", "clusters"],
 }
 """Options of `faceclr pretrain` that differ from its defaults."""
 
