@@ -24,6 +24,7 @@ from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished
 from faceclr_cli.core.metrics.open_set import FalseAlarms
 from faceclr_cli.core.plots.fonts import warn_about_missing_letters
 from faceclr_cli.core.plots.labeled_photo import Label
+from faceclr_cli.core.sources.output_folders import GROUPS
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
@@ -122,17 +123,22 @@ def identify_photos(job: IdentifyJob, reporter: Reporter) -> Iterator[IdentifyRe
     if config.annotate is not None:
         warn_about_missing_letters(job.people.names, reporter)
     sidecars = SidecarFiles(job.probes.photos, reporter) if config.xmp else None
+    # The folders that cluster wrote have numbers until the user names them.
+    is_numbered, unnamed = config.gallery is not None and (config.gallery / GROUPS).is_file(), 0
     with Annotator.opened(config.photos, photos, config.annotate) as annotator:
         for asked in ask(job, config.matches, reporter):
             answers = _answers(asked, job.people.rule.threshold)
             if annotator is not None and asked.probe.failure is None:
                 annotator.write(asked.probe.photo, [_label(answer) for answer in answers if answer.box is not None])
-            named = [(answer.name, answer.box) for answer in answers if answer.name and answer.box]
+            known = [(answer.name, answer.box) for answer in answers if answer.name and answer.box]
+            named = [(name, box) for name, box in known if not (is_numbered and name.isdecimal())]
             if sidecars is not None and named:
                 sidecars.write(asked.probe.photo, named)
+            unnamed += len(known) - len(named)
             yield from answers
     if sidecars is not None:
-        reporter.report(Notice(text=f"wrote {count(sidecars.written, 'XMP file')}"))
+        numbers = f"; {count(unnamed, 'face')} of groups that have a number, not a name, left out" if unnamed else ""
+        reporter.report(Notice(text=f"wrote {count(sidecars.written, 'XMP file')}{numbers}"))
 
 
 def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> IdentifyJob:

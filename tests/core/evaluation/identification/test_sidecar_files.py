@@ -195,6 +195,22 @@ def test_names_are_read_by_cluster_where_identify_wrote_them_however_a_photograp
     assert names == [(f"{number}.jpg", name) for number in range(1, 9) for name in ("ann", "bob")]
 
 
+def test_numbers_of_groups_are_not_names_of_people(album: Path) -> None:
+    cluster(ClusterConfig(source=album / "gallery", out=album / "groups", threshold=0.7), Silent())
+    (group,) = {path.parent for path in (album / "groups").glob("[0-9]*/*") if path.name.startswith("1")} - {
+        path.parent for path in (album / "groups").glob("0001/*")
+    }
+    group.rename(album / "groups" / "bob & co")
+    _, notices = _identify(album, gallery=album / "groups", threshold=0.7)
+    (written,) = (album / "photos").glob("*.xmp")
+    assert [name for name, _ in _regions(written.read_bytes())] == ["bob & co"]
+    assert "wrote 1 XMP file; 1 face of groups that have a number, not a name, left out" in notices
+    # A person of any other gallery may be called by a number.
+    (album / "gallery/ann").rename(album / "gallery/0007")
+    _identify(album)
+    assert len(list((album / "photos").glob("*.xmp"))) == 2
+
+
 def test_a_damaged_sidecar_is_left_alone(album: Path) -> None:
     (album / "photos" / "a.jpg.xmp").write_text("half a fi")
     _, notices = _identify(album)
