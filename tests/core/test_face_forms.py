@@ -37,6 +37,8 @@ from faceclr_cli.core.evaluation.identification.identify import identify
 from faceclr_cli.core.evaluation.probing.linear_eval import linear_eval
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
+from faceclr_cli.core.sources import container_index, folder_index
+from faceclr_cli.core.sources.container_index import NameTable
 from faceclr_cli.core.sources.record_file import MAGIC, RecordWriter
 from faceclr_cli.core.training.trainers import train
 from faceclr_cli.core.upkeep.clean import clean
@@ -48,7 +50,7 @@ SMALL: dict[str, Any] = {
     "backbone": "test_resnet", "image_size": SIZE, "embedding_dim": 16, "batch_size": 16, "precision": "32",
     "epochs": 1, "hold_out": 0.0,
 }  # fmt: skip
-OTHERS = ["shard", "folder of shards", "parquet", "lmdb"]
+OTHERS = ["folder of many", "shard", "folder of shards", "parquet", "lmdb"]
 FORMS = ["rec", "pattern of shards", *(pytest.param(form, marks=pytest.mark.nightly) for form in OTHERS)]
 
 
@@ -79,6 +81,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             transaction.put(b"%d" % place, b"\x92\xc5" + struct.pack(">H", len(content)) + content + bytes([label]))
     return {
         "folder": faces,
+        "folder of many": faces,  # Its listing is kept in a file; see the test.
         "rec": root / "a.rec",
         "shard": root / "shards" / "a-000000.tar",
         "folder of shards": root / "shards",
@@ -211,9 +214,20 @@ def of_folder(forms: dict[str, Path], encoder: str, tmp_path_factory: pytest.Tem
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_form_gives_what_the_folder_gives(
-    command: str, form: str, forms: dict[str, Path], encoder: str, of_folder: Callable[[str], Any], tmp_path: Path
+    command: str,
+    form: str,
+    forms: dict[str, Path],
+    encoder: str,
+    of_folder: Callable[[str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert COMMANDS[command](forms[form], encoder, tmp_path) == of_folder(command)
+    expected = of_folder(command)
+    if form == "folder of many":
+        for module in (container_index, folder_index):
+            monkeypatch.setattr(module, "FEWEST", 1)
+        assert isinstance(open_face_set(forms[form]).paths, NameTable)
+    assert COMMANDS[command](forms[form], encoder, tmp_path) == expected
 
 
 def _cut(path: Path, out: Path) -> Path:
