@@ -108,13 +108,14 @@ def main() -> None:
     judged = judged_faces(options.lfw, options.pairs or options.lfw, out / "lfw")
     crops = {"clean": judged, "camera": camera_folder(judged, out / f"lfw-camera-{options.side}", options.side)}
     for name in names:
-        common = ["-o", out / name, "--resume", "auto", "--precision", options.precision]
+        common: list[str | Path] = ["-o", out / name, "--resume", "auto", "--precision", options.precision]
         if name == "student-rounds":
-            epochs = ["--epochs", max(3, options.epochs // 2), "--init", out / "student-camera", "--lr", "3e-4"]
+            epochs = ["--epochs", str(max(3, options.epochs // 2)), "--init", out / "student-camera", "--lr", "3e-4"]
             faceclr(*RECIPES[name], *camera, *common, *epochs)
         else:
-            epochs = ["--epochs", max(1, options.epochs // 4) if name == "sface-camera" else options.epochs]
-            faceclr(*RECIPES[name], *clean, *common, *epochs, "--image-size", 112)
+            count = max(1, options.epochs // 4) if name == "sface-camera" else options.epochs
+            epochs = ["--epochs", str(count)]
+            faceclr(*RECIPES[name], *clean, *common, *epochs, "--image-size", "112")
     models = {"sface": "sface", **{name: str(out / name) for name in names}}
     scores = {
         name: {kind: judge(folder, model, out / f"{name}-{kind}.h5", options) for kind, folder in crops.items()}

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced, TaskStarted
 from faceclr_cli.core.training import run_worker as work_module
@@ -145,6 +147,18 @@ def test_two_processes_form_and_learn_the_clusters_of_one(preloaded_processes: N
     assert numbers(two, "round", "loss", "clustered") == [
         pytest.approx(row, rel=2e-3) for row in numbers(one, "round", "loss", "clustered")
     ]
+
+
+def test_two_processes_whiten_as_one_does(preloaded_processes: None, split: Path, tmp_path: Path) -> None:
+    """Embeddings of the training faces, which the two processes share among them."""
+    options = {"epochs": 1, "backbone": "test_convnext", "whiten": 0.25}
+    runs = [pretrain(split, tmp_path / f"run-{count}", processes=count, **options).run for count in (1, 2)]
+    one, two = (load_network(run)[0] for run in runs)
+    assert one.architecture.head == two.architecture.head == "linear"
+    pictures = torch.rand(64, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        found, others = one.eval()(pictures), two.eval()(pictures)
+    assert torch.nn.functional.cosine_similarity(found, others).min() > 0.999
 
 
 def test_torchrun_launches_processes_that_meet_over_loopback(
