@@ -109,6 +109,7 @@ def main() -> None:
     crops = {"clean": judged, "camera": camera_folder(judged, out / f"lfw-camera-{options.side}", options.side)}
     for name in names:
         common: list[str | Path] = ["-o", out / name, "--resume", "auto", "--precision", options.precision]
+        epochs: list[str | Path]
         if name == "student-rounds":
             epochs = ["--epochs", str(max(3, options.epochs // 2)), "--init", out / "student-camera", "--lr", "3e-4"]
             faceclr(*RECIPES[name], *camera, *common, *epochs)
