@@ -240,7 +240,7 @@ def _read_initial(run: Mapping[str, Any], out: Path) -> InitialEncoder | None:
 def _require_same(config: TrainConfig, previous: Mapping[str, Any], out: Path) -> None:
     now, defaults = to_json(config), to_json(type(config)())
     # Runs of earlier releases lack the options that are new; they had the defaults.
-    previous = {"backbone_args": [], **previous}
+    previous = {"backbone_args": [], **FROM_SCRATCH, **previous}
     may_differ = _MAY_DIFFER | (_ELASTIC if config.elastic else frozenset())
     for field in fields(config):
         name = field.name
