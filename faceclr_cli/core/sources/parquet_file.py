@@ -231,7 +231,7 @@ class TableListing:
 def is_tables(path: Path) -> bool:
     """Returns True for a folder or a pattern of Parquet files of which the first has pictures."""
     try:
-        found = [] if path.is_file() else find_parts(path, SUFFIX)
+        found = [] if path.suffix == SUFFIX and path.is_file() else find_parts(path, SUFFIX)
         if not found:
             return False
         if find_spec("pyarrow") is None:
