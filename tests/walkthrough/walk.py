@@ -237,7 +237,7 @@ def _walk_apart(apart: list[list[Step]], desk: Path) -> list[str]:
     """Walks each list of lines in a copy of the desk, several at a time."""
 
     def walk_copy(number: int) -> list[str]:
-        copy = desk.with_name(f"{desk.name}-{number}")
+        copy = Path(tempfile.mkdtemp(dir=desk.parent)) / desk.name
         return walk(apart[number], _without_results(apart[number], desk, copy))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
