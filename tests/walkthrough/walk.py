@@ -62,6 +62,7 @@ LEFT_OUT = {
     r" --int8 ": "an encoder of a minute's training may lose too much; tests/core/evaluation/quantization has another",
     r"^sqlite3 ": "is not on every machine; tests read the ledger",
     r"hf-hub:": "downloads a model",
+    r"^python benchmarks/": "takes hours, or pictures that are not here; tests/benchmarks starts each script",
     r"--init ms1mv3_arcface_r50.pth": "there are no such weights; tests/core/training has some of each known form",
     r"--cluster tcp://": "there is no cluster; tests/distributed has one",
 }
