@@ -144,6 +144,7 @@ QUIET = [
     "calibrate --embeddings faces.h5 --all-pairs --far 0.1 --rounds 100 -o quiet.json",
     "tsne faces.h5 -o quiet.png --method pca",
     "import foreign.onnx -o quiet-imported --color rgb --scale 127.5",
+    "export run -o quiet.onnx",
     "export untrained --format timm -o quiet-timm",
     "info faces.h5",
     "forget --identity person-02 faces.h5 --dry-run",

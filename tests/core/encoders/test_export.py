@@ -214,7 +214,7 @@ def test_networks_of_every_family_are_exported(
     assert read_onnx(tmp_path / "out.onnx").precision == result.precision
 
 
-@pytest.mark.parametrize("half", [False, pytest.param(True, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("half", [False, True])
 def test_the_built_in_encoder_is_exported_as_the_same_encoder(
     half: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

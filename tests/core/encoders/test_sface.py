@@ -75,22 +75,22 @@ def drawn_crops(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def opencv(encoder: SFaceEncoder) -> np.ndarray:
-    """OpenCV's embeddings of 24 crops."""
-    return encoder.embed(drawn_crops(24)).astype(float)
+    """OpenCV's embeddings of 64 crops."""
+    return encoder.embed(drawn_crops(64)).astype(float)
 
 
 def test_as_a_pytorch_network_it_gives_opencv_s_embeddings(opencv: np.ndarray) -> None:
     network = TorchEncoder(describe_sface(), load_sface_network(), torch.device("cpu"))
-    assert np.sum(network.embed(drawn_crops(24)) * opencv, axis=1).min() >= 0.9999
+    assert np.sum(network.embed(drawn_crops(64)) * opencv, axis=1).min() >= 0.9999
     assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.network.modules()) == 27
 
 
 def test_onnx_runtime_gives_opencv_s_embeddings_in_batches(opencv: np.ndarray) -> None:
     encoder = load_encoder("sface", "cpu")
-    embeddings = encoder.embed(drawn_crops(24))
+    embeddings = encoder.embed(drawn_crops(64))
     assert isinstance(encoder.encoder, OnnxEncoder)
     assert np.sum(embeddings * opencv, axis=1).min() >= 1 - 2e-6
-    np.testing.assert_allclose(encoder.embed(drawn_crops(24)[5:8]), embeddings[5:8], atol=1e-5)
+    np.testing.assert_allclose(encoder.embed(drawn_crops(64)[5:8]), embeddings[5:8], atol=1e-5)
     assert encoder.embed(drawn_crops(1)[:0]).shape == (0, 128)
 
 

@@ -93,7 +93,7 @@ def test_each_folder_is_listed_once_and_no_file_is_looked_at(tmp_path: Path, mon
     assert len(tree_of(tmp_path).pictures) == 100
     monkeypatch.undo()
     assert asked.count("scandir") == 21
-    assert asked.count("stat") <= 21 + 8
+    assert asked.count("stat") <= 21 + 6
 
 
 SERVICE = (
