@@ -26,7 +26,8 @@ OPTIONS: dict[str, Any] = {"epochs": 6, "rounds": 2, "augment": "simclr", "lr": 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_split(tmp_path_factory.mktemp("people"), people=12, pictures=6)
+    # So much alike that no rounding on another processor decides whether a round finds distinct clusters.
+    return make_split(tmp_path_factory.mktemp("people"), people=12, pictures=6, shift=2)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +56,9 @@ def test_each_part_of_the_run_but_the_first_has_a_round_in_the_history(whole: Pa
         assert row.get("cluster_precision") is None  # There are no photographs with several faces.
 
 
-def test_clusters_are_learned(people: Path, tmp_path: Path) -> None:
-    """Against the same clusters whose loss has no weight."""
-    last = []
+def test_clusters_are_learned(tmp_path: Path) -> None:
+    """Against the same clusters whose loss has no weight, on people whose pictures differ more."""
+    people, last = make_split(tmp_path / "people", people=12, pictures=6), []
     for weight in (0.0, 1.0):
         options = {**OPTIONS, "rounds": 1, "backbone": "test_convnext", "cluster_weight": weight, "whiten": 0.0}
         history = rows(pretrain(people, tmp_path / f"run-{weight}", **options).run)

@@ -50,8 +50,10 @@ class Heard:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def make_faces(root: Path, people: int, pictures: int, *, first: int = 0, template: str = "toy") -> Path:
-    """Each person is a pattern of coarse colors; pictures differ in light, place and noise."""
+def make_faces(
+    root: Path, people: int, pictures: int, *, first: int = 0, template: str = "toy", shift: int = 8
+) -> Path:
+    """Each person is a pattern of coarse colors; pictures differ in light, in place by `shift` pixels, and in noise."""
     for person in range(first, first + people):
         rng = np.random.default_rng(person)
         pattern = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
@@ -59,7 +61,7 @@ def make_faces(root: Path, people: int, pictures: int, *, first: int = 0, templa
         folder = root / f"person_{person:03d}"
         folder.mkdir(parents=True)
         for number in range(pictures):
-            x, y = rng.integers(0, 8, 2)
+            x, y = rng.integers(0, shift, 2)
             picture = face[y : y + SIZE, x : x + SIZE] + rng.normal(0, 25) + rng.normal(0, 12, (SIZE, SIZE, 3))
             cv2.imwrite(str(folder / f"{number}.png"), picture.clip(0, 255).astype(np.uint8))
     describe_faces(root, template)
@@ -71,11 +73,11 @@ def describe_faces(root: Path, template: str = "toy") -> None:
     (root / "faceclr.json").write_text(json.dumps({"kind": "faces", "fingerprint": fingerprint.to_json()}))
 
 
-def make_split(root: Path, people: int = 8, pictures: int = 8) -> Path:
+def make_split(root: Path, people: int = 8, pictures: int = 8, *, shift: int = 8) -> Path:
     """A train part and a val part; returns the first."""
     make_faces(root / "val", 5, 4, first=100)
     (root / "split.json").write_text("{}")
-    return make_faces(root / "train", people, pictures)
+    return make_faces(root / "train", people, pictures, shift=shift)
 
 
 def pretrain(data: Path, out: Path, reporter: Heard | None = None, **options: Any) -> TrainResult:
