@@ -141,7 +141,11 @@ def link_random(options: argparse.Namespace) -> None:
         block += options.noise * rng.standard_normal(block.shape, dtype=np.float32)
         block /= np.linalg.norm(block, axis=1, keepdims=True)
     began, used = time.perf_counter(), time.process_time()
-    found = link_faces(rows, np.arange(len(rows)), options.threshold)
+    approximate = neighbor_graph.is_search_approximate
+    with mock.patch.object(
+        neighbor_graph, "is_search_approximate", (lambda _: False) if options.exact else approximate
+    ):
+        found = link_faces(rows, np.arange(len(rows)), options.threshold)
     seconds, busy = time.perf_counter() - began, time.process_time() - used
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     neighbors = "" if found.recall is None else f", {found.recall:.1%} of the neighbors of a sample found"
@@ -160,6 +164,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="of methods: a store with names")
     parser.add_argument("--threshold", type=float, default=0.4, help="of methods and random")
     parser.add_argument("--centers", type=float, help="of methods: threshold for the centers of groups, such as 0.511")
+    parser.add_argument("--exact", action="store_true", help="of random: compare all faces, as without FAISS")
     parser.add_argument("--noise", type=float, default=0.8, help="of random: spread of the faces of a person")
     options = parser.parse_args()
     {"command": measure_command, "methods": compare_methods, "random": link_random}[options.what](options)
