@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,11 @@ def join_by_look(
 ) -> Labels:
     """Joins groups of unknown people to groups that must-links have made, by the most similar look.
 
-    A user who declares that a child and an adult are one person makes a group whose mean is similar to neither. The
-    faces of known people are therefore divided into looks by average linkage, and an unknown group joins if its mean
-    similarity to one look reaches the threshold. The most similar pairs are joined first.
+    A user who declares that a child and an adult are one person makes a group whose mean is similar to neither, and a
+    new picture may be similar to some of the many pictures of a person only. The faces of a known person are therefore
+    clustered once more, without their must-links, together with the unknown groups that are similar to one of them. An
+    unknown group joins if it falls into a cluster with faces of the person, as it would have if nothing were known. The
+    most similar ones are joined first.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
@@ -32,38 +36,70 @@ def join_by_look(
     Returns:
         The group of each face. Shape: (faces,).
     """
-    known = np.unique(groups[(constraints.people != UNKNOWN) | (constraints.together != UNKNOWN)])
-    looks, owners = _looks(embeddings, groups, threshold, known)
-    free = np.setdiff1d(groups, known)
-    if not len(owners) or not len(free):
+    is_known = np.zeros(int(groups.max(initial=-1)) + 1, bool)
+    is_known[groups[(constraints.people != UNKNOWN) | (constraints.together != UNKNOWN)]] = True
+    candidates = _similar_groups(embeddings, groups, is_known, threshold)
+    if not candidates:
         return groups
-    order = np.argsort(groups, kind="stable")
-    firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    # Every group has a face, and they are numbered from 0.
-    means = np.add.reduceat(embeddings[order], firsts, axis=0)[free] / np.bincount(groups)[free, None]
-    pairs: list[tuple[float, int, int]] = []
-    step = max(1, _SIMILARITIES_PER_BLOCK // len(looks))
-    for start in range(0, len(free), step):
-        similarity = means[start : start + step] @ looks.T
-        rows, columns = np.nonzero(similarity >= threshold)
-        pairs += zip(-similarity[rows, columns], free[rows + start].tolist(), owners[columns].tolist(), strict=True)
     joined = _Joined(photographs, groups, constraints.apart)
-    for _, group, owner in sorted(pairs):
+    order = np.argsort(groups, kind="stable")
+    bounds = np.append(0, np.cumsum(np.bincount(groups)))
+    similar: list[tuple[float, int, int]] = []
+    for owner, others in candidates.items():
+        chosen = [owner, *(other for other in others if joined.may_join(other, owner))]
+        if len(chosen) > 1:
+            faces = np.concatenate([order[bounds[group] : bounds[group + 1]] for group in chosen])
+            similar += _find_looks(embeddings, photographs, groups, faces, owner, threshold, constraints)
+    for _, group, owner in sorted(similar):
         joined.join(group, owner)
     return np.array([joined.into.get(group, group) for group in groups.tolist()], np.int64)
 
 
-def _looks(embeddings: Vectors, groups: Labels, threshold: float, known: Labels) -> tuple[NDArray[np.float32], Labels]:
-    """The mean of each look, and the group that it belongs to; none for groups with only one look."""
-    means, owners = [np.empty((0, embeddings.shape[1]), np.float32)], list[int]()
-    for owner in known.tolist():
-        own = embeddings[groups == owner]
-        parts = linkage_groups(own, np.arange(len(own)), threshold)
-        count = int(parts.max(initial=0)) + 1
-        if count > 1:
-            means.append(np.stack([own[parts == part].mean(axis=0) for part in range(count)]))
-            owners += [owner] * count
-    return np.concatenate(means), np.array(owners, np.int64)
+def _similar_groups(
+    embeddings: Vectors, groups: Labels, is_known: NDArray[np.bool_], threshold: float
+) -> dict[int, list[int]]:
+    """For each known group, the unknown ones whose mean similarity to one of its faces reaches the threshold."""
+    order, found = np.argsort(groups, kind="stable"), defaultdict[int, list[int]](list)
+    known, free = np.flatnonzero(is_known[groups]), np.flatnonzero(~is_known)
+    if not len(known) or not len(free):
+        return found
+    firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    means = np.add.reduceat(embeddings[order], firsts, axis=0)[free] / np.bincount(groups)[free, None]
+    step = max(1, _SIMILARITIES_PER_BLOCK // len(free))
+    pairs = set[tuple[int, int]]()
+    for start in range(0, len(known), step):
+        rows, columns = np.nonzero(embeddings[known[start : start + step]] @ means.T >= threshold)
+        pairs |= set(zip(groups[known[rows + start]].tolist(), free[columns].tolist(), strict=True))
+    for owner, group in sorted(pairs):
+        found[owner].append(group)
+    return found
+
+
+def _find_looks(
+    embeddings: Vectors,
+    photographs: Labels,
+    groups: Labels,
+    faces: Labels,
+    owner: int,
+    threshold: float,
+    constraints: Constraints,
+) -> Iterator[tuple[float, int, int]]:
+    """Clusters the faces of a known group with those of unknown groups.
+
+    Yields:
+        The negative mean similarity of an unknown group to the faces of the known group in its cluster, and the
+        numbers of both groups.
+    """
+    own, taken = groups[faces] == owner, constraints.take(faces)
+    none = np.full(len(faces), UNKNOWN, np.int64)
+    free = replace(taken, people=none, together=np.where(own, UNKNOWN, groups[faces]))
+    clusters = linkage_groups(embeddings[faces], photographs[faces], threshold, free)
+    for group in np.unique(groups[faces[~own]]).tolist():
+        others = groups[faces] == group
+        look = own & (clusters == clusters[np.argmax(others)])
+        if look.any():
+            similarity = embeddings[faces[others]].mean(axis=0) @ embeddings[faces[look]].mean(axis=0)
+            yield -float(similarity), group, owner
 
 
 class _Joined:
@@ -79,9 +115,13 @@ class _Joined:
             self._apart[left].add(right)
             self._apart[right].add(left)
 
+    def may_join(self, group: int, owner: int) -> bool:
+        """Returns False if the groups show one photograph or must be kept apart."""
+        return owner not in self._apart[group] and not self._photographs[group] & self._photographs[owner]
+
     def join(self, group: int, owner: int) -> None:
         """Joins a group to another, unless it has been joined already or may not be."""
-        if group in self.into or owner in self._apart[group] or self._photographs[group] & self._photographs[owner]:
+        if group in self.into or not self.may_join(group, owner):
             return
         self.into[group] = owner
         self._photographs[owner] |= self._photographs[group]
