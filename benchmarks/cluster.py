@@ -9,8 +9,8 @@ linkage grows with the number of faces connected at the threshold; the worst cas
 
 `methods` measures time and B-cubed F of average linkage of all pairs, of average linkage on exact and on approximate
 nearest neighbors, of HDBSCAN, and of Chinese Whispers, the algorithm of dlib, at the same threshold. With `--centers
-0.511`, groups of average linkage are joined by their centers, too. The faces are those of a store with names. `random`
-measures average linkage alone on a collection of any size, with its memory.
+0.511`, groups of average linkage are joined by their centers and by matches, too, as the command does. The faces are
+those of a store with names. `random` measures average linkage alone on a collection of any size, with its memory.
 
 Without a store, embeddings are random, with twenty faces per person, about as separable as with a good encoder. CPU
 seconds are those of all threads, so they hardly depend on what else the machine does.
@@ -41,6 +41,7 @@ from faceclr_cli.core.grouping.center_linkage import join_centers
 from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.density_clustering import dense_groups
 from faceclr_cli.core.grouping.linkage import link_faces
+from faceclr_cli.core.grouping.match_linkage import join_matches
 from faceclr_cli.core.grouping.neighbor_graph import find_neighbors
 from faceclr_cli.core.metrics.cluster_agreement import cluster_scores
 
@@ -117,9 +118,13 @@ def compare_methods(options: argparse.Namespace) -> None:
         ways["average linkage, FAISS"] = lambda: link(rows, limit, most_at_once=1, most_exact=0)
     if options.centers is not None:
         none, alone = Constraints.none(count), np.arange(count)
-        ways["average linkage, then centers"] = lambda: join_centers(
-            rows, alone, link(rows, limit, most_at_once=count, most_exact=count), options.centers, none
-        )
+
+        def join() -> Labels:
+            groups = link(rows, limit, most_at_once=count, most_exact=count)
+            return join_centers(rows, alone, groups, options.centers, none)
+
+        ways["average linkage, then centers"] = join
+        ways["and then matches: the default"] = lambda: join_matches(rows, alone, join(), limit, none)
     ways["Chinese Whispers"] = lambda: whisper(rows, limit)
     ways["HDBSCAN"] = lambda: dense_groups(rows, np.arange(count), 2)[0]
     print(f"{count:,} faces of {len(set(people)):,} people, threshold {limit}")

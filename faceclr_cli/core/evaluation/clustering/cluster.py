@@ -36,7 +36,8 @@ from faceclr_cli.core.grouping.center_linkage import join_centers
 from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.density_clustering import dense_groups
 from faceclr_cli.core.grouping.looks import join_by_look
-from faceclr_cli.core.grouping.neighbor_graph import is_search_approximate, is_search_long
+from faceclr_cli.core.grouping.match_linkage import join_matches
+from faceclr_cli.core.grouping.neighbor_graph import is_large, is_search_approximate, is_search_long
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores, cluster_scores
 from faceclr_cli.core.sources.containers import is_there
 from faceclr_cli.core.text import display_path
@@ -138,7 +139,7 @@ def _group_faces(
         rule = choose_rule(found.encoder, replace(config, model=found.model), highest_far=highest)
         threshold, meaning = rule.threshold, rule.meaning
         linked = grouping.link_faces(used, photographs[some], threshold, constraints)
-        joined = _join_centers(used, photographs[some], linked.groups, rule, constraints)
+        joined = _join_divided(used, photographs[some], linked.groups, rule, constraints)
         labels[some] = join_by_look(used, photographs[some], joined, threshold, constraints)
     numbers, memory = assign_numbers(known, labels, config.min_size)
     distances = grouping.distances_to_groups(rows.embeddings, numbers)
@@ -164,14 +165,19 @@ def _group_faces(
     return _Grouped(result=result, numbers=numbers, memory=memory)
 
 
-def _join_centers(
+def _join_divided(
     embeddings: NDArray[np.float32], photographs: Labels, groups: Labels, rule: Rule, constraints: Constraints
 ) -> Labels:
-    """Joins groups with similar centers, unless the user chose the threshold or little was measured of the encoder."""
+    """Joins groups of one person, unless the user chose the threshold or little was measured of the encoder."""
     least = None if rule.calibration is None else rule.calibration.threshold_beyond(_CENTER_FAR)
-    if least is None:
+    if rule.calibration is None or least is None:
         return groups
-    return join_centers(embeddings, photographs, groups, max(least, rule.threshold), constraints)
+    groups = join_centers(embeddings, photographs, groups, max(least, rule.threshold), constraints)
+    if is_large(len(embeddings)):
+        return groups
+    # With a higher FAR of the user's choice, two matches would often be by chance.
+    strict = rule.calibration.default_point_at_most(_FALSE_MATCHES / max(1, len(embeddings))).threshold
+    return join_matches(embeddings, photographs, groups, max(strict, rule.threshold), constraints)
 
 
 def _how(config: ClusterConfig, faces: int) -> str:
