@@ -111,7 +111,7 @@ def _error_message(error: typer.TyperException) -> str:
 
 
 def _blame_variable(error: typer.TyperException) -> None:
-    """Makes the error name the environment variable that an invalid value comes from."""
+    """Names the environment variable in the error if the invalid value was read from it."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None or parameter is None or getattr(error, "param_hint", None):
         return

@@ -192,7 +192,7 @@ def _explain(result: BenchmarkResult) -> Iterator[str]:
         yield "Rows of several runs: mean ± standard deviation over runs."
     yield "TAR@F: true accept rate in percent at a false accept rate of F, if there are enough pairs."
     if result.template is not None:
-        yield "No face: pictures without a face, which are missing in their templates."
+        yield "No face: pictures without a face, which are missing from their templates."
     else:
         yield "No face: pictures without a face, whose pairs count as wrong."
 
@@ -300,7 +300,7 @@ def _latex_table(columns: Sequence[str], lines: Sequence[_Line]) -> str:
 
 
 def _bold(text: str, before: str, after: str) -> str:
-    """Makes the value bold, but not its error."""
+    """Makes a value bold, but not its deviation."""
     value, space, error = text.partition(" ")
     return f"{before}{value}{after}{space}{error}"
 

@@ -17,7 +17,7 @@ _MEANINGS = {
     "intruder": "faces of someone else",
     "test-set": "people in a test set",
     "duplicate": "copies of a file",
-    "near-duplicate": "copies of a photo",
+    "near-duplicate": "copies of a photograph",
     "no-face": "no face",
     "two-faces": "two faces",
     "blurred": "blurred",

@@ -40,8 +40,7 @@ def _name(group: Group) -> str:
 def _summary(result: ClusterResult) -> dict[str, str]:
     singles, groups = result.singles, len(result.groups)
     rows = {
-        "groups": f"{groups:,}"
-        + (f", of which the {_GROUPS_SHOWN} largest are shown" if groups > _GROUPS_SHOWN else ""),
+        "groups": f"{groups:,}" + (f"; the {_GROUPS_SHOWN} largest are shown" if groups > _GROUPS_SHOWN else ""),
         "faces in groups": f"{len(result.faces) - singles:,} of {len(result.faces):,}",
         "singles": f"{singles:,}" + (f", {result.low_quality:,} of them of low quality" if result.low_quality else ""),
         "method": result.method,

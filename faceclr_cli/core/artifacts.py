@@ -29,7 +29,7 @@ _DAY = 24 * 60 * 60
 CACHE_VARIABLE = "FACECLR_CACHE"
 """Environment variable for the cache folder."""
 _LOCKS_UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
-"""Errors of `flock` on file systems without locks."""
+"""Errors that `flock` raises on file systems without locks."""
 
 
 def cache_folder(cache: Path | None = None) -> Path:

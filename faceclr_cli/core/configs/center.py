@@ -47,7 +47,7 @@ class CenterConfig(LabeledConfig):
         maximum=0.9,
         panel=OPTIM,
         metavar="SHARE",
-        help="Dropout rate before the embedding layer (default: 0.4, or 0 if the encoder in --init knows people)",
+        help="Dropout rate before the embedding layer (default: 0.4, or 0 if the encoder in --init recognizes people)",
     )
 
     head: Head = option("cosface", panel=CLASSES, help="Classification loss; all but softmax compare angles")
@@ -84,8 +84,8 @@ class CenterConfig(LabeledConfig):
         maximum=1.0,
         panel=CLASSES,
         metavar="COSINE",
-        help="For wrong labels: leave other classes whose center is closer to a picture than this cosine out of its "
-        "loss; not for softmax (default: keep all)",
+        help="Guard against wrong labels: leave other classes whose center is closer to a picture than this cosine "
+        "out of its loss; not for softmax (default: keep all)",
     )
     freeze: Literal["none", "backbone"] = option(
         "none", panel=TUNING, help="Part to freeze; 'backbone': train only the layers after it"
@@ -100,13 +100,13 @@ class CenterConfig(LabeledConfig):
         panel=TUNING,
         metavar="WEIGHT",
         help="Weight of the cosine distance between the embeddings of a face by the encoder and by that in --init "
-        "(default: 10 if that knows people, otherwise 0)",
+        "(default: 10 if that recognizes people, otherwise 0)",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.retain and not self.starts_from_encoder:
-            raise ValueError("--retain needs a trained encoder; name it with --init")
+            raise ValueError("--retain requires a trained encoder; name it with --init")
         if self.tune != "all" and self.freeze != "none":
             raise ValueError("--tune and --freeze cannot be combined; --tune last trains only the last layer")
         if self.unfreeze_after is not None and self.freeze == "none":

@@ -40,7 +40,7 @@ class CleanConfig:
         help="Test set, as FACES, a store or a .bin file: propose to remove people who appear in it; may be repeated",
     )
     min_odds: float = option(
-        10.0, minimum=1.0, metavar="ODDS", help="Minimum odds, to 1, of a proposal that is based on embeddings"
+        10.0, minimum=1.0, metavar="ODDS", help="Minimum odds of a proposal based on embeddings: 10 means 10 to 1"
     )
     sheet: Path | None = option(
         None, metavar="FILE", help="Draw each case beside the faces that it contradicts (.jpg, .png, .webp, .pdf, .svg)"

@@ -75,7 +75,7 @@ class ClusterConfig(JudgingConfig):
         (),
         metavar=MIN_QUALITY_METAVAR,
         panel=PHOTOGRAPHS,
-        help="Leave faces below a quality single, such as sharpness=20: of detection_score, norm, "
+        help="Keep faces below a minimum quality, such as sharpness=20, as singles; measures: detection_score, norm, "
         "sharpness, eye_distance, frontality, stability; may be repeated",
     )
     face: Literal["largest", "center", "best", "all", "only"] | None = option(

@@ -39,7 +39,7 @@ class DistillConfig(TrainConfig):
         maximum=1.0,
         panel=AUGMENT,
         metavar="SHARE",
-        help="Share of the student's views that are gray, blurred and of low resolution, as a security camera has them",
+        help="Share of the student's views that are gray, blurred and of low resolution, as from a security camera",
     )
     backbone: str = option(
         "resnet10t", panel=MODEL, metavar="NAME", help="A timm model, nn4_small2, or a network for faces"
@@ -51,7 +51,7 @@ class DistillConfig(TrainConfig):
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.002, rmsprop 0.0002, adagrad 0.1; for 256 pictures per step: "
-        "sgd 0.2, lars 0.6; with --tune all a tenth of that, if the encoder in --init knows people)",
+        "sgd 0.2, lars 0.6; with --tune all a tenth of that, if the encoder in --init recognizes people)",
     )
 
     @property

@@ -39,11 +39,11 @@ class ExportConfig:
         None,
         metavar="DIR",
         panel=INT8,
-        help="Photographs or prepared faces of labeled people, to choose the ranges of the numbers with, and to "
-        "measure speed, TAR at FAR and the thresholds on",
+        help="Photographs or prepared faces of labeled people, used to choose the ranges of the 8-bit numbers and to "
+        "measure speed, TAR at FAR and thresholds",
     )
     seed: int = option(
-        0, minimum=0, panel=INT8, help="Random seed of the choice of people and faces, and of the bootstrap"
+        0, minimum=0, panel=INT8, help="Random seed for choosing people and faces, and for the bootstrap"
     )
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class ExportConfig:
         if self.half and self.int8:
             raise ValueError("give either --half or --int8")
         if self.int8 and self.faces is None:
-            raise ValueError("--int8: give --faces DIR, a folder of labeled people, to quantize and measure with")
+            raise ValueError("--int8: give --faces DIR, a folder of labeled people for quantization and its report")
         if self.faces is not None and not self.int8:
             raise ValueError("--faces applies only to --int8")
         if self.format == "onnx" and self.out is not None and self.out.suffix.lower() != ".onnx":

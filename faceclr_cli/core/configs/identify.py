@@ -56,7 +56,7 @@ class IdentifyConfig(JudgingConfig):
         (),
         metavar=MIN_QUALITY_METAVAR,
         panel=PHOTOGRAPHS,
-        help="Ignore faces below a quality, such as sharpness=20: of detection_score, norm, "
+        help="Ignore faces below a minimum quality, such as sharpness=20; measures: detection_score, norm, "
         "sharpness, eye_distance, frontality, stability; may be repeated",
     )
     matches: int = option(

@@ -38,14 +38,14 @@ class ImportConfig:
         metavar="SOURCE",
     )
     out: Path | None = option(None, short="-o", metavar="ENCODER", help="Encoder folder to write")
-    license: str = option("unknown", metavar="NAME", help="License of the weights, such as MIT; recorded")
-    url: str | None = option(None, metavar="URL", help="Where the file comes from; recorded")
+    license: str = option("unknown", metavar="NAME", help="License to record for the weights, such as MIT")
+    url: str | None = option(None, metavar="URL", help="Origin to record for the file")
 
     faces: Path | None = option(
         None,
         metavar="DIR",
         panel=FACES,
-        help="Photographs or aligned crops of labeled people, to measure the preprocessing and the thresholds on",
+        help="Photographs or aligned crops of labeled people, for measuring the preprocessing and the thresholds",
     )
     template: str | None = option(
         None,
@@ -54,7 +54,7 @@ class ImportConfig:
         help="Alignment of the faces: arcface, 'eyes 0.2' or 'box 0.2', with the margin (default: measured on "
         "photographs, otherwise arcface)",
     )
-    seed: int = option(0, minimum=0, panel=FACES, help="Random seed of the choice of faces and of the bootstrap")
+    seed: int = option(0, minimum=0, panel=FACES, help="Random seed for choosing faces and for the bootstrap")
 
     color: Color | None = option(
         None, panel=PIXELS, help="Channel order of the network's input (default: from the file, or measured)"
@@ -63,12 +63,16 @@ class ImportConfig:
         None,
         metavar="SCALE",
         panel=PIXELS,
-        help="Pixels of the network's input; '127.5': (x - 127.5) / 127.5; '128': (x - 127.5) / 128; '255': x / 255; "
-        "'imagenet': ImageNet's mean and std; 'none': 0-255; or MEAN/STD, of red, green and blue, such as "
-        "131,104,91/1 (default: from the file, or measured)",
+        help="Pixel values of the network's input; '127.5': (x - 127.5) / 127.5; '128': (x - 127.5) / 128; "
+        "'255': x / 255; 'imagenet': ImageNet's mean and std; 'none': 0-255; or MEAN/STD, of red, green and blue, "
+        "such as 131,104,91/1 (default: from the file, or measured)",
     )
     size: int | None = option(
-        None, minimum=16, maximum=512, panel=NETWORK, help="Side of the input, if the file does not say it"
+        None,
+        minimum=16,
+        maximum=512,
+        panel=NETWORK,
+        help="Side length of the network's input in pixels, if the file does not state it",
     )
     output: str | None = option(
         None, metavar="NAME", panel=NETWORK, help="Output with the embeddings, if an ONNX model has several"

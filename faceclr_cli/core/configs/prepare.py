@@ -124,7 +124,7 @@ class PrepareConfig:
         maximum=100,
         panel="Films",
         metavar="N",
-        help="Maximum number of faces of each track: a person from one sighting to the last, without a cut",
+        help="Maximum number of faces per track (a person's continuous appearance in a film)",
     )
 
     sheet: Path | None = option(

@@ -62,8 +62,8 @@ class PretrainConfig(TrainConfig):
         minimum=0,
         panel=ROUNDS,
         metavar="N",
-        help="Divide the run into N + 1 parts; each but the first clusters the faces anew and learns to tell the "
-        "clusters apart",
+        help="Divide the run into N + 1 parts; every part but the first starts by clustering the faces, and trains on "
+        "telling the clusters apart",
     )
     cluster_weight: float = option(
         1.0, minimum=0.0, panel=ROUNDS, metavar="WEIGHT", help="Weight of the loss on the clusters"
@@ -72,7 +72,7 @@ class PretrainConfig(TrainConfig):
         "views",
         panel=ROUNDS,
         help="Positive pairs of the contrastive loss; 'views': the two views of a picture; 'clusters': also pictures "
-        "of one cluster, which come into the batches in pairs",
+        "of one cluster, which are sampled in pairs",
     )
     cluster_margin: float = option(
         0.2,
@@ -92,8 +92,8 @@ class PretrainConfig(TrainConfig):
         maximum=0.5,
         panel=MODEL,
         metavar="POWER",
-        help="Divide each principal direction of the embeddings by its variance to this power, which makes weak "
-        "directions count; 0.5: equal variances; 0: leave the embeddings as they are",
+        help="Divide each principal direction of the embeddings by its variance to this power, which gives weak "
+        "directions more weight; 0.5: equal variances; 0: leave the embeddings as they are",
     )
 
     augment: Literal["faces", "heads", "simclr"] = option(
@@ -175,16 +175,17 @@ class PretrainConfig(TrainConfig):
             raise ValueError("--tune last: pretrain never trains the last layer; choose all or lora")
         if self.weights is not None and len(self.shares) != len(self.data or self.shares):
             raise ValueError(
-                f"--weights {self.weights}: {len(self.shares)} weights for {len(self.data)} folders of faces"
+                f"--weights {self.weights}: {len(self.shares)} weights for {len(self.data)} folders of faces; give one "
+                "weight for each folder"
             )
         if self.rounds and self.method == "moco":
-            raise ValueError("--rounds needs --method simclr")
+            raise ValueError("--rounds requires --method simclr")
         if self.positives == "clusters" and not self.rounds:
-            raise ValueError("--positives clusters needs --rounds")
+            raise ValueError("--positives clusters requires --rounds")
         if self.positives == "clusters" and self.weights is not None:
             raise ValueError("--positives clusters and --weights cannot be combined; omit one of them")
         if 0 < self.epochs <= self.rounds:
-            raise ValueError(f"--rounds {self.rounds}: needs more epochs than rounds, but --epochs is {self.epochs}")
+            raise ValueError(f"--rounds {self.rounds}: requires more epochs than rounds, but --epochs is {self.epochs}")
         if self.loss == "dcl" and self.margin:
             raise ValueError("--margin has no effect with --loss dcl; omit it")
         if self.method == "moco" and self.batch_size > self.queue:

@@ -10,7 +10,7 @@ from faceclr_cli.core.configs.fields import argument, check_limits, option
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewConfig:
-    """Make a page to answer the questions of cluster --review in a browser.
+    """Create a page for answering the questions of cluster --review in a browser.
 
     The page needs no server and no network. It saves the answers as review.csv; put this file into the folder of groups
     and run faceclr cluster again.

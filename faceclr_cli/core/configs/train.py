@@ -123,7 +123,7 @@ class TrainConfig:
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.001, rmsprop 0.0001, adagrad 0.05; for 256 pictures per step: "
-        "sgd 0.1, lars 0.3; a tenth of that, if the encoder in --init knows people)",
+        "sgd 0.1, lars 0.3; a tenth of that, if the encoder in --init recognizes people)",
     )
     weight_decay: float | None = option(
         None,
@@ -173,9 +173,9 @@ class TrainConfig:
         check_limits(self)
         parse_name_values(self.backbone_args, "--backbone-args")
         if self.benchmark_name is not None and not self.has_benchmark:
-            raise ValueError(f"--best-by {self.best_by}: names a set of pairs; give it with --benchmark")
+            raise ValueError(f"--best-by {self.best_by}: a set of pairs must be given with --benchmark")
         if self.tune != "all" and self.init == "random":
-            raise ValueError(f"--tune {self.tune} needs trained weights; name them with --init")
+            raise ValueError(f"--tune {self.tune} requires trained weights; name them with --init")
         for name in ("time_budget", "checkpoint_every"):
             _require_time(name, getattr(self, name))
         if self.gpus is not None and self.processes > 1:
@@ -266,7 +266,7 @@ class LabeledConfig(TrainConfig):
 
     @property
     def dropout_rate(self) -> float:
-        """The dropout rate, which is resolved for encoders that know people."""
+        """The dropout rate; it is resolved later if training starts from an encoder that recognizes people."""
         return DROPOUT if self.dropout is None else self.dropout
 
     @property

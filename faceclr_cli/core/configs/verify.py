@@ -118,7 +118,7 @@ class VerifyConfig(JudgingConfig):
         else:
             self._refuse("requires --protocol or --embeddings", "calibrate_on", "results", "plot", "groups")
         if self.protocol == "scores":
-            self._refuse("requires the names of the pictures, which --protocol scores has not", "groups")
+            self._refuse("requires the names of the pictures, which --protocol scores lacks", "groups")
         require_groups(self.groups, self.groups_plot)
 
     def _check_templates(self) -> None:

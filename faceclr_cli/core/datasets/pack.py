@@ -187,7 +187,7 @@ def _write_parquet(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise DataError("writing Parquet files needs pyarrow; pip install 'faceclr[parquet]'") from error
+        raise DataError("writing Parquet files needs pyarrow; run: pip install 'faceclr[parquet]'") from error
     features = {
         "image": {"_type": "Image"},
         "label": {"_type": "ClassLabel", "names": list(faces.people)},

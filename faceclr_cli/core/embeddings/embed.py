@@ -90,9 +90,7 @@ def embed(config: EmbedConfig, reporter: Reporter) -> EmbedResult:
     """
     with find_process_group() as place:
         if place is not None and config.file_format != "h5":
-            raise ConfigError(
-                f"torchrun started {place.world} processes, which can only write a store; leave --format out"
-            )
+            raise ConfigError(f"torchrun started {place.world} processes, which can write only a store; omit --format")
         if place is None:
             return _run(config, None, reporter)
         if place.rank == 0:
@@ -117,7 +115,7 @@ def _run(config: EmbedConfig, place: ProcessGroup | None, reporter: Reporter) ->
         )
     listing = list_pictures(config, config.faces, encoder.fingerprint, reporter, has_layout=True)
     if config.face == "all" and any(photo.identity for photo in listing.photos):
-        text = "with --face all, every face in a photo is assigned to the person of that photo"
+        text = "with --face all, every face in a photograph is assigned to the person of that photograph"
         reporter.report(Notice(text=text, level="warning"))
     origin = StoreOrigin(
         fingerprint=open_source(config.face, listing, encoder.fingerprint).fingerprint,
@@ -160,7 +158,7 @@ def _device(config: EmbedConfig, place: ProcessGroup | None) -> str:
 
     if torch.cuda.device_count() < config.gpus:
         raise ConfigError(
-            f"--gpus {config.gpus}: torch finds {torch.cuda.device_count()} here; leave the option out to use the CPU"
+            f"--gpus {config.gpus}: torch found {torch.cuda.device_count()}; omit the option to use the CPU"
         )
     return "cuda"
 

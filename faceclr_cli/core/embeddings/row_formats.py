@@ -135,7 +135,7 @@ def _parquet(file: BinaryIO, origin: StoreOrigin) -> Iterator[Write]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise ConfigError("--format parquet needs pyarrow; type: pip install 'faceclr[parquet]'") from None
+        raise ConfigError("--format parquet requires pyarrow; run: pip install 'faceclr[parquet]'") from None
     writer: Any = None
     measures = stored_measures(origin.quality_level)
 

@@ -23,9 +23,9 @@ PROVIDERS: Mapping[str, str] = {
 """ONNX Runtime's providers by device."""
 
 _SWAP = {
-    "cuda": "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
-    "openvino": "pip uninstall -y onnxruntime && pip install onnxruntime-openvino",
-    "coreml": "the wheels of onnxruntime for macOS have it",
+    "cuda": "run: pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+    "openvino": "run: pip uninstall -y onnxruntime && pip install onnxruntime-openvino",
+    "coreml": "install the onnxruntime wheel for macOS, which includes it",
 }
 _AMD = Path("/dev/kfd")
 
@@ -46,9 +46,9 @@ def find_torch_device(device: str) -> torch.device:
     if device not in _TORCH_DEVICES:
         raise ConfigError(f"--device {device}: PyTorch has no such device; only exported encoders (.onnx) run there")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch finds no GPU here; leave the option out to use the CPU")
+        raise ConfigError("--device cuda: torch found no GPU; omit the option to use the CPU")
     if device == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("--device mps: torch finds no Apple GPU here; leave the option out to use the CPU")
+        raise ConfigError("--device mps: torch found no Apple GPU; omit the option to use the CPU")
     return torch.device(device)
 
 

@@ -284,4 +284,6 @@ def _random_crops(side: int) -> NDArray[np.uint8]:
 def _require_exporter() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModelError(f"export needs {' and '.join(missing)}, which is not installed; pip install 'faceclr[onnx]'")
+        verb = "is" if len(missing) == 1 else "are"
+        names = " and ".join(missing)
+        raise ModelError(f"export needs {names}, which {verb} not installed; run: pip install 'faceclr[onnx]'")

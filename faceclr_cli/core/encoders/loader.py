@@ -86,14 +86,16 @@ def _load_sface(device: str, precision: ComputePrecision, *, one_off: bool) -> E
     try:
         from faceclr_cli.core.encoders.sface_graph import SFaceGraphEncoder
     except ImportError as error:
-        raise ModelError(f"--model sface: ONNX Runtime is missing ({error}); pip install onnxruntime onnx") from error
+        raise ModelError(
+            f"--model sface: ONNX Runtime is missing ({error}); run: pip install onnxruntime onnx"
+        ) from error
     return SFaceGraphEncoder(device)
 
 
 def _load_pixels(device: str, precision: ComputePrecision) -> Encoder:
     if device not in ("auto", "cpu") or precision != "float32":
         option = f"--device {device}" if device not in ("auto", "cpu") else f"--precision {precision}"
-        raise ConfigError(f"{option}: pixels runs only on the CPU, in float32; leave the option out")
+        raise ConfigError(f"{option}: pixels runs only on the CPU, in float32; omit the option")
     from faceclr_cli.core.encoders.pixels import PixelsEncoder
 
     return PixelsEncoder()

@@ -223,7 +223,7 @@ def _fill_unknown(fingerprint: Fingerprint) -> Fingerprint:
         return replace(fingerprint, detector=usual.detector, detector_digest=usual.detector_digest)
     if fingerprint.template != usual.template:
         raise ModelError(
-            "this encoder was trained on crops made elsewhere, so photos cannot be cropped for it; give it crops "
+            "this encoder was trained on crops made elsewhere, so photographs cannot be cropped for it; give it crops "
             "of the same kind, through faceclr prepare --detector none"
         )
     return replace(usual, channels=fingerprint.channels, normalization=fingerprint.normalization)

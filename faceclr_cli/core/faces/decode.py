@@ -179,7 +179,7 @@ def _checked_header(data: bytes, origin: Path | str) -> Header:
         raise BadPictureError(origin, Reason.NOT_A_PICTURE, "not a picture (not JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF)")
     if header.kind == "HEIC" and not has_heif_decoder():
         raise BadPictureError(
-            origin, Reason.UNSUPPORTED, "HEIC needs pi-heif, which is not installed; pip install 'faceclr[heif]'"
+            origin, Reason.UNSUPPORTED, "HEIC needs pi-heif, which is not installed; run: pip install 'faceclr[heif]'"
         )
     if header.width * header.height > MAX_PIXELS:
         size = f"{header.width} x {header.height} pixels"

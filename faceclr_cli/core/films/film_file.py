@@ -80,7 +80,7 @@ def has_film_decoder() -> bool:
 
 def describe_missing_decoder(path: Path) -> str:
     """Returns what to install, as the message of an error or a warning about films at a path."""
-    return f"{display_path(path)}: films need the extra 'video'; pip install 'faceclr[video]'"
+    return f"{display_path(path)}: films need the extra 'video'; run: pip install 'faceclr[video]'"
 
 
 def divide_film(path: Path) -> list[Piece]:

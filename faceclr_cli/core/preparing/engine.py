@@ -144,7 +144,8 @@ def make_faces(
     if recipe.fingerprint.detector not in (UNKNOWN, LANDMARKS):
         PhotoCropper(recipe.fingerprint)  # report a missing model here, not in every worker
     if state.gone:
-        reporter.report(Notice(text=f"{state.gone} photos no longer exist in the source; their faces were removed"))
+        text = f"{state.gone} photographs no longer exist in the source; their faces were removed"
+        reporter.report(Notice(text=text))
     begun, processed = perf_counter(), 0
     digests = {item.path: _given_digest(item) for item in work if item.given is not None}
     if digests:

@@ -42,12 +42,12 @@ def attach_given_faces(work: Sequence[CropJob], path: Path, config: PrepareConfi
     if not found:
         first = display_path(next(iter(content.faces)))
         raise DataError(
-            f"{origin}: none of the photos in it, such as {first}, is in {display_path(config.source)}; paths must be "
-            "relative to it"
+            f"{origin}: none of the photographs in it, such as {first}, is in {display_path(config.source)}; paths "
+            "must be relative to it"
         )
     _report_unused(content, found.values(), config.source, reporter)
     if content.swapped:
-        text = f"{_lines(origin, content.swapped)}: the points are in another order; it must be {ORDER}"
+        text = f"{_lines(origin, content.swapped)}: the points are in the wrong order; it must be {ORDER}"
         reporter.report(Notice(text=text, level="warning"))
     least = config.min_score
     return [replace(item, given=_with_scores(found.get(item.path), least)) for item in work]
@@ -59,8 +59,9 @@ def report_outside(work: Iterable[CropJob], rows: Iterable[Row], config: Prepare
     lines = [item.given.lines for item in work if item.path in bad and item.given is not None and item.given.is_sound]
     if lines and config.landmarks is not None:
         where = _lines(display_path(config.landmarks), sorted(line for group in lines for line in group))
-        text = f"{where}: the points are outside the photo; they must be pixels of the upright photo at full size"
-        reporter.report(Notice(text=text, level="warning"))
+        text = f"{where}: the points are outside the photograph"
+        advice = "they must be pixels of the upright photograph at full size"
+        reporter.report(Notice(text=f"{text}; {advice}", level="warning"))
 
 
 def _report_unused(content: LandmarkFile, used: Iterable[GivenFaces], source: Path, reporter: Reporter) -> None:

@@ -148,7 +148,7 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
     if not found.is_complete:
         found = _remove_own_output(found, out, reporter)
     if config.face == "all" and any(photo.identity for photo in found.photos):
-        text = "with --face all, every face in a photo is assigned to the person of that photo"
+        text = "with --face all, every face in a photograph is assigned to the person of that photograph"
         reporter.report(Notice(text=text, level="warning"))
     _check_paths(config, found, out)
     recipe, work = _recipe(config, out.absolute() if config.cluster else out), plan_crops(found, f".{config.format}")
@@ -184,12 +184,13 @@ def _check_paths(config: PrepareConfig, found: Photos, out: Path) -> None:
         raise ConfigError(f"{display_path(out)}: is a file, not a folder; choose another -o")
     if _is_inside(out, config.source):
         raise ConfigError(
-            f"{display_path(out)}: is inside the source folder, so its faces would be read as photos; choose another -o"
+            f"{display_path(out)}: is inside the source folder, so its faces would be read as photographs; choose "
+            "another -o"
         )
     for name, target in (("--sheet", config.sheet), ("--plot", config.plot)):
         if target is not None and is_picture(target.name) and _is_inside(target, config.source):
             raise ConfigError(
-                f"{name} {display_path(target)}: is inside the source folder and would be read as a photo; choose "
+                f"{name} {display_path(target)}: is inside the source folder and would be read as a photograph; choose "
                 "another path"
             )
     if out.is_dir() and not (out / LEDGER).is_file():
@@ -314,7 +315,7 @@ def _update_folder(
     relocation = find_relocation(recipe.out / LEDGER, config.source, terms[SOURCE], work)
     with Ledger.open(recipe.out / LEDGER, with_former_source(terms, relocation)) as ledger:
         if relocation is not None:
-            text = f"the photos were moved from {display_path(relocation.former)}; their faces are kept"
+            text = f"the photographs were moved from {display_path(relocation.former)}; their faces are kept"
             reporter.report(Notice(text=text))
             for row in relocation.updated:
                 ledger.add(row)
@@ -340,7 +341,9 @@ def _report_heic(rows: Iterable[Row], reporter: Reporter) -> None:
         return
     unread = sum(row.reason is Reason.UNSUPPORTED and row.path.lower().endswith(_HEIC) for row in rows)
     if unread:
-        text = f"{count(unread, 'HEIC picture')} cannot be read; pip install 'faceclr[heif]', then add --retry failed"
+        text = (
+            f"{count(unread, 'HEIC picture')} cannot be read; run: pip install 'faceclr[heif]', then add --retry failed"
+        )
         reporter.report(Notice(text=text, level="warning"))
 
 

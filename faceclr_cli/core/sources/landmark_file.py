@@ -99,7 +99,8 @@ class LandmarkFile:
         spellings = dict[str, str]()
         for name in self.faces:
             if (other := spellings.setdefault(_relative_to(name, source), name)) != name:
-                raise DataError(f"{display_path(self.path)}: {other} and {name} are the same photo; use one of them")
+                text = f"{other} and {name} are the same photograph; use one of them"
+                raise DataError(f"{display_path(self.path)}: {text}")
         found = find_listed({name: name for name in spellings}, tuple(names), "")
         return {photo: self.faces[spellings[name]] for photo, name in found.words.items()}
 
@@ -117,7 +118,7 @@ def read_landmarks(path: Path) -> LandmarkFile:
     """Reads a landmark file: CSV, or JSON lines if a line starts with a brace. See docs/preparing.md.
 
     Raises:
-        DataError: The file is missing, or a line is malformed, or the points of most faces are in another order.
+        DataError: The file is missing, or a line is malformed, or the points of most faces are in the wrong order.
     """
     origin = display_path(path)
     try:
@@ -131,7 +132,7 @@ def read_landmarks(path: Path) -> LandmarkFile:
     swapped = tuple(line.number for line in lines if not _is_ordered(line.points))
     if 2 * len(swapped) > len(lines):
         raise DataError(
-            f"{origin}:{swapped[0]}: the points are in another order, here and in {len(swapped)} of {len(lines)} "
+            f"{origin}:{swapped[0]}: the points are in the wrong order, here and in {len(swapped)} of {len(lines)} "
             f"lines; the order is {ORDER}"
         )
     by_name = defaultdict[str, list[_Line]](list)

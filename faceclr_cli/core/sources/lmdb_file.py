@@ -85,7 +85,9 @@ class LmdbFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         if importlib.util.find_spec("lmdb") is None:
-            raise DataError(f"{display_path(path)}: reading LMDB databases needs lmdb; pip install 'faceclr[lmdb]'")
+            raise DataError(
+                f"{display_path(path)}: reading LMDB databases needs lmdb; run: pip install 'faceclr[lmdb]'"
+            )
 
     def close(self) -> None:
         """Does nothing: a process opens a database once for all that read it."""

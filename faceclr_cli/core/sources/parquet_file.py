@@ -30,7 +30,7 @@ SUFFIX = ".parquet"
 MAGIC = b"PAR1"
 _LABELS = ("label", "labels", "identity", "person", "class", "cls", "name", "id", "person_id", "identity_id")
 _PICTURES = ("image", "img", "picture", "face", "jpg", "jpeg", "png", "bytes")
-_MISSING = "reading Parquet files needs pyarrow; pip install 'faceclr[parquet]'"
+_MISSING = "reading Parquet files needs pyarrow; run: pip install 'faceclr[parquet]'"
 _LARGEST_GROUP = 2**30
 _MOST_OPEN = 64
 """Files that are open at once."""

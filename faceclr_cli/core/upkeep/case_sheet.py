@@ -23,7 +23,7 @@ _TITLES = {
     "intruder": "someone else",
     "test-set": "in a test set",
     "duplicate": "same file",
-    "near-duplicate": "same photo",
+    "near-duplicate": "same photograph",
     "no-face": "no face",
     "two-faces": "two faces",
     "blurred": "blurred",

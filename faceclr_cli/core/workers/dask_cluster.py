@@ -73,7 +73,7 @@ class DaskCluster:
                 from distributed import CancelledError, Client, KilledWorker
                 from distributed.comm.core import CommClosedError
         except ImportError:
-            raise ConfigError("--cluster needs Dask: pip install 'faceclr[cluster]'") from None
+            raise ConfigError("--cluster requires Dask; run: pip install 'faceclr[cluster]'") from None
         _require_scheduler(self.address)
         with closing(Client(self.address, timeout=_TIMEOUT, set_as_default=False, name="faceclr")) as client:
             self._check_workers(client)

@@ -132,7 +132,7 @@ def test_every_face_counts_as_the_person_of_its_folder_and_it_is_said(people: Pa
     listener = Listener()
     run(EmbedConfig(faces=people, model="pixels", face="all", out=tmp_path / "all.h5"), listener)
     notices = [event.text for event in listener.events if isinstance(event, Notice)]
-    assert notices == ["with --face all, every face in a photo is assigned to the person of that photo"]
+    assert notices == ["with --face all, every face in a photograph is assigned to the person of that photograph"]
     listener = Listener()
     run(EmbedConfig(faces=people / "person-01", model="pixels", face="all", out=tmp_path / "one.h5"), listener)
     assert not [event for event in listener.events if isinstance(event, Notice)]

@@ -164,7 +164,7 @@ def test_a_network_that_cannot_be_exported_is_an_error_of_one_line(
 def test_what_is_missing_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(
-        ModelError, match=r"export needs onnxscript, which is not installed; pip install 'faceclr\[onnx\]'"
+        ModelError, match=r"export needs onnxscript, which is not installed; run: pip install 'faceclr\[onnx\]'"
     ):
         run(ExportConfig(run=copy), Silent())
 

@@ -76,14 +76,15 @@ def test_a_device_that_the_machine_lacks_is_an_error(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     toy = str(write_toy(tmp_path / "toy.onnx"))
     for model in ("sface", str(run)):
-        for device, said in (("cuda", "torch finds no GPU"), ("mps", "torch finds no Apple GPU")):
+        for device, said in (("cuda", "torch found no GPU"), ("mps", "torch found no Apple GPU")):
             with pytest.raises(ConfigError, match=f"--device {device}: {said}"):
                 load_encoder(model, device)
     for model in ("sface", toy):
         for device, said in (("openvino", "onnxruntime-openvino"), ("coreml", "macOS")):
             with pytest.raises(ConfigError, match=f"--device {device}: the installed ONNX Runtime has no .*{said}"):
                 load_encoder(model, device)
-    with pytest.raises(ConfigError, match="no CUDAExecutionProvider; pip uninstall -y onnxruntime && pip install onnx"):
+    swap = "run: pip uninstall -y onnxruntime && pip install onnx"
+    with pytest.raises(ConfigError, match=f"no CUDAExecutionProvider; {swap}"):
         load_encoder(toy, "cuda")
     with pytest.raises(ConfigError, match="--device mps: ONNX Runtime has no such device; give the run"):
         load_encoder(toy, "mps")

@@ -154,7 +154,9 @@ def test_heic_of_any_brand_without_its_decoder_says_what_to_install(
     assert reason_of(data) is Reason.UNSUPPORTED
     with pytest.raises(BadPictureError) as caught:
         read_photo(data, "phone.heic")
-    assert str(caught.value) == ("phone.heic: HEIC needs pi-heif, which is not installed; pip install 'faceclr[heif]'")
+    assert str(caught.value) == (
+        "phone.heic: HEIC needs pi-heif, which is not installed; run: pip install 'faceclr[heif]'"
+    )
 
 
 @pytest.mark.parametrize("brand", ["avci", "vvic", "mif1"])

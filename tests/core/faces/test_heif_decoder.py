@@ -172,7 +172,7 @@ def test_prepare_reads_what_a_phone_wrote(photo: Image.Image, tmp_path: Path, mo
     result = run(PrepareConfig(**options), heard)
     assert isinstance(result, PrepareResult)
     assert (result.faces, result.reasons) == (1, {"format not supported": 1})
-    text = "1 HEIC picture cannot be read; pip install 'faceclr[heif]', then add --retry failed"
+    text = "1 HEIC picture cannot be read; run: pip install 'faceclr[heif]', then add --retry failed"
     assert heard.notices[-1] == text
     monkeypatch.undo()
     again = run(PrepareConfig(**options, retry="failed"), heard)

@@ -169,7 +169,9 @@ def test_without_the_extra_films_are_named_and_photos_prepared(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(film_pieces, "has_film_decoder", lambda: False)
-    with pytest.raises(ConfigError, match=r"party\.mp4: films need the extra 'video'; pip install 'faceclr\[video\]'"):
+    with pytest.raises(
+        ConfigError, match=r"party\.mp4: films need the extra 'video'; run: pip install 'faceclr\[video\]'"
+    ):
         _prepare(film, tmp_path / "faces")
     source = tmp_path / "mixed"
     source.mkdir()

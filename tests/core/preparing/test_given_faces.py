@@ -217,8 +217,8 @@ def test_photos_without_usable_points_are_recorded(place: Path, found: Faces) ->
     }
     assert (result.faces, result.photos) == (3, 7)
     notices = "\n".join(heard.notices)
-    assert "points.jsonl:4: the points are outside the photo" in notices
-    assert "points.jsonl:5, 6: the points are in another order; it must be left eye, right eye, nose" in notices
+    assert "points.jsonl:4: the points are outside the photograph" in notices
+    assert "points.jsonl:5, 6: the points are in the wrong order; it must be left eye, right eye, nose" in notices
     assert f"not in {place / 'photos'}: nobody/1.jpg" in notices
     with pytest.raises(TooManyBadFilesError, match="no landmarks given"):
         prepare(place, found[3:], out=place / "other", max_bad=0.1)
@@ -227,7 +227,7 @@ def test_photos_without_usable_points_are_recorded(place: Path, found: Faces) ->
 @pytest.mark.parametrize("order", [(1, 0, 2, 4, 3), (0, 1, 3, 4, 2), (0, 1, 2, 4, 3), (3, 4, 2, 0, 1)])
 def test_a_file_in_another_order_is_refused(place: Path, found: Faces, order: tuple[int, ...]) -> None:
     faces = [face | {"landmarks": [face["landmarks"][rank] for rank in order]} for face in found]
-    with pytest.raises(DataError, match=r"points\.jsonl:1: the points are in another order, .* of 6 lines"):
+    with pytest.raises(DataError, match=r"points\.jsonl:1: the points are in the wrong order, .* of 6 lines"):
         prepare(place, faces)
     assert not (place / "faces").exists()
 
@@ -298,10 +298,10 @@ def test_files_that_are_no_list_of_landmarks_are_refused(place: Path, found: Fac
             prepare(place, place / "points")
     with pytest.raises(DataError, match="no such file"):
         prepare(place, place / "nothing")
-    with pytest.raises(DataError, match=r"none of the photos in it, such as nobody\.jpg, is in"):
+    with pytest.raises(DataError, match=r"none of the photographs in it, such as nobody\.jpg, is in"):
         prepare(place, [found[0] | {"path": "nobody.jpg"}])
     both = [found[0], found[0] | {"path": f"{place}/photos/{found[0]['path']}"}]
-    with pytest.raises(DataError, match="are the same photo"):
+    with pytest.raises(DataError, match="are the same photograph"):
         prepare(place, both)
 
 

@@ -127,7 +127,7 @@ def test_faces_of_missing_photos_are_removed(photos: Path) -> None:
             heard.append(event)
 
     result = run(PrepareConfig(source=photos, out=out), Ear())
-    assert any(isinstance(event, Notice) and "4 photos no longer exist" in event.text for event in heard)
+    assert any(isinstance(event, Notice) and "4 photographs no longer exist" in event.text for event in heard)
     assert [event.done for event in heard if isinstance(event, TaskAdvanced)] == [1]
     assert (result.people, result.faces, result.removed) == (2, 7, 4)
     assert "person-01/01.jpg" not in open_faces(out).paths
@@ -223,7 +223,7 @@ def test_moved_photos_are_recognized_by_their_content(photos: Path, how: str) ->
     result = run(config, heard)
     assert isinstance(result, PrepareResult)
     assert (result.photos, result.faces, result.processed, result.removed) == (12, 12, 0, 0)
-    assert f"the photos were moved from {photos}; their faces are kept" in heard.notices
+    assert f"the photographs were moved from {photos}; their faces are kept" in heard.notices
     after = content(result.out)
     assert before.keys() == after.keys()
     assert all(after[name] == before[name] for name in before if name != "faceclr.json")
@@ -324,7 +324,7 @@ def test_partial_files_of_a_lost_worker_are_removed(photos: Path, deed: Callable
 def test_output_pictures_inside_the_source_are_refused(photos: Path, option: str) -> None:
     for target in (photos / "x.jpg", photos / "person-01" / "x.png"):
         with pytest.raises(
-            ConfigError, match=f"--{option} .*: is inside the source folder and would be read as a photo"
+            ConfigError, match=f"--{option} .*: is inside the source folder and would be read as a photograph"
         ):
             prepare(photos, **{option: target})
     assert isinstance(prepare(photos, **{option: photos / "x.pdf"}), PrepareResult)

@@ -95,7 +95,7 @@ def test_a_set_that_cannot_be_verified_is_refused_before_training(
         with pytest.raises(error, match=said):
             pretrain(split, tmp_path / "run", **options)
         assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="--best-by hard: names a set of pairs; give it with --benchmark"):
+    with pytest.raises(ValueError, match="--best-by hard: a set of pairs must be given with --benchmark"):
         PretrainConfig(data=(split,), best_by="hard")
 
 

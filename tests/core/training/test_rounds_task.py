@@ -187,13 +187,13 @@ def test_only_clustered_faces_have_a_loss_of_clusters(whole: Path, people: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rounds": 2, "epochs": 2}, "--rounds 2: needs more epochs than rounds, but --epochs is 2"),
-        ({"positives": "clusters"}, "--positives clusters needs --rounds"),
+        ({"rounds": 2, "epochs": 2}, "--rounds 2: requires more epochs than rounds, but --epochs is 2"),
+        ({"positives": "clusters"}, "--positives clusters requires --rounds"),
         (
             {"positives": "clusters", "rounds": 1, "weights": "1"},
             "--positives clusters and --weights cannot be combined",
         ),
-        ({"rounds": 1, "method": "moco"}, "--rounds needs --method simclr"),
+        ({"rounds": 1, "method": "moco"}, "--rounds requires --method simclr"),
     ],
 )
 def test_impossible_rounds_are_refused(options: dict[str, Any], message: str) -> None:

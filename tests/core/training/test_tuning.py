@@ -197,7 +197,7 @@ def test_a_stopped_run_of_fine_tuning_resumes_to_the_same_bytes(split: Path, tra
 
 @pytest.mark.parametrize("config", [PretrainConfig, TripletConfig, CenterConfig])
 def test_tuning_without_trained_weights_is_refused(config: type, split: Path) -> None:
-    with pytest.raises(ValueError, match="--tune lora needs trained weights"):
+    with pytest.raises(ValueError, match="--tune lora requires trained weights"):
         config(data=(split,), tune="lora")
 
 
@@ -356,5 +356,5 @@ def test_the_classifier_of_an_encoder_starts_at_the_people(
 
 
 def test_only_an_encoder_can_be_retained() -> None:
-    with pytest.raises(ValueError, match="--retain needs a trained encoder; name it with --init"):
+    with pytest.raises(ValueError, match="--retain requires a trained encoder; name it with --init"):
         CenterConfig(data=(Path("faces"),), retain=1.0)

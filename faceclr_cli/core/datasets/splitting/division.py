@@ -79,7 +79,8 @@ def official_parts(faces: FaceFolder) -> dict[str, str]:
     """
     path = faces.root / LEDGER
     wanted = (
-        "the source of the photos must define them, as CelebA's list_eval_partition.txt or folders train/ and test/ do"
+        "the source of the photographs must define them, as CelebA's list_eval_partition.txt or folders train/ and "
+        "test/ do"
     )
     if not path.is_file():
         raise ConfigError(f"{display_path(faces.root)}: has no {LEDGER}, so the official parts are unknown; {wanted}")
