@@ -108,25 +108,25 @@ class Canvas:
         return _fixed(points, SHARP, self._origin)
 
     def fill(self, points: Points, color: Color, solid: bool = False) -> None:
-        """Fills a polygon. A solid polygon belongs to the silhouette and hides the background."""
+        """Fills a polygon of shape (n, 2) in picture pixels. A solid polygon hides the background."""
         fixed = self._fixed(points)
         cv2.fillPoly(self.paint, [fixed], color, cv2.LINE_AA, _SHIFT)
         if solid:
             cv2.fillPoly(self.cover, [fixed], (255,), cv2.LINE_AA, _SHIFT)
 
     def line(self, points: Points, color: Color, width: float, closed: bool = False) -> None:
-        """Draws a line; `width` is in picture pixels."""
+        """Draws a line through points of shape (n, 2); these and `width` are in picture pixels."""
         thickness = max(1, round(width * SHARP))
         cv2.polylines(self.paint, [self._fixed(points)], closed, color, thickness, cv2.LINE_AA, _SHIFT)
 
     def lines(self, many: list[Points], color: Color, width: float) -> None:
-        """Draws several open lines of the same color and width."""
+        """Draws several open lines of the same color and width; see `line`."""
         thickness = max(1, round(width * SHARP))
         fixed = [self._fixed(points) for points in many]
         cv2.polylines(self.paint, fixed, False, color, thickness, cv2.LINE_AA, _SHIFT)
 
     def dot(self, center: ArrayLike, radius: float, color: Color, solid: bool = False) -> None:
-        """Fills a circle."""
+        """Fills a circle; center (x, y) and radius are in picture pixels."""
         (at,) = self._fixed(np.atleast_2d(np.asarray(center, dtype=np.float64)))
         size = max(1, round(radius * SHARP * (1 << _SHIFT)))
         position = (int(at[0]), int(at[1]))
@@ -136,7 +136,7 @@ class Canvas:
 
     @contextmanager
     def inside(self, outline: Points) -> Iterator[None]:
-        """Clips everything painted in the `with` block to a polygon."""
+        """Clips everything painted in the `with` block to a polygon of shape (n, 2) in picture pixels."""
         whole, origin = self.paint, self._origin
         low = np.maximum(np.floor(outline.min(axis=0) * SHARP - origin).astype(int) - 2, 0)
         high = np.maximum(np.ceil(outline.max(axis=0) * SHARP - origin).astype(int) + 3, 0)

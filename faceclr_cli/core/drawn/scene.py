@@ -33,7 +33,7 @@ class Light:
 
 
 def invent_light(rng: np.random.Generator) -> Light:
-    """Invents a light, from soft and frontal to a bare lamp at one side."""
+    """Invents a light: anything from soft frontal light to a bare lamp on one side."""
     around = rng.uniform(-1.5, 1.5)
     above = rng.uniform(-0.3, 0.95)
     direction = (

@@ -22,7 +22,7 @@ _SECONDS, _BYTES_PER_SECOND = 5, 20_000_000
 MEMORY = 1 << 30
 """Limit on the memory of the child process, in bytes."""
 _LIMITS_ITSELF = find_spec("resource") is not None
-"""Whether the child process can set limits for itself. Windows has no such limits, so the parent watches the child."""
+"""True if the child process can set limits for itself. Windows has no such limits, so the parent watches the child."""
 _WATCH_SECONDS = 0.1
 _PATIENCE = 20
 """Ratio of the wall time limit to the CPU time limit, for busy machines and slow disks."""

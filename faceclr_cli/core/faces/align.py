@@ -76,7 +76,7 @@ class Alignment:
 
         Returns:
             The matrix that maps (x, y, 1) in the picture to the part of the crop that the face fills, shape
-            (2, 3), and the width and height of this part in pixels, the longer of which is `size`.
+            (2, 3), and the width and height of this part in pixels, the longer one being `size`.
 
         Raises:
             ValueError: The face has no landmarks and the method needs them, or they coincide.

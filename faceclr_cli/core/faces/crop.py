@@ -86,7 +86,7 @@ def fingerprint_for_landmarks(alignment: Alignment) -> Fingerprint:
 
 
 def fingerprint_for_foreign_crops(template: str | None, size: int) -> Fingerprint:
-    """Returns the fingerprint of crops made elsewhere, of which at most the template is known."""
+    """Returns the fingerprint of crops made elsewhere. At most their template is known."""
     return Fingerprint(
         detector=UNKNOWN,
         detector_digest=UNKNOWN,

@@ -74,7 +74,8 @@ def read_photo(photo: Path | bytes | bytearray | memoryview, origin: Path | str 
 def read_bytes(path: Path) -> bytes:
     """Reads a file, up to just over `MAX_BYTES`.
 
-    DataError: The file is missing or cannot be read.
+    Raises:
+        DataError: The file is missing or cannot be read.
     """
     try:
         with open(path, "rb") as file:

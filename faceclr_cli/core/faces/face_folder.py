@@ -44,7 +44,7 @@ class CropContainer(Protocol):
 
 @runtime_checkable
 class IndexedContainer(CropContainer, Protocol):
-    """Crops of a training set, possibly millions, whose places are in an index."""
+    """Crops of a training set, possibly millions, whose positions are in an index."""
 
     @property
     def stamp(self) -> str:
@@ -53,7 +53,7 @@ class IndexedContainer(CropContainer, Protocol):
 
     @property
     def bytes_together(self) -> int:
-        """The most bytes that are read together to get one crop; 0 if each crop is read alone."""
+        """Maximum number of bytes that are read to get one crop; 0 if each crop is read by itself."""
         ...
 
     def number(self, place: int) -> int:
@@ -63,7 +63,7 @@ class IndexedContainer(CropContainer, Protocol):
 
 @runtime_checkable
 class IndexedIdentities(Protocol):
-    """The people of crops as numbers, since there may be millions of crops."""
+    """The people of crops as numbers, which save memory for millions of crops."""
 
     @property
     def people(self) -> tuple[str, ...]:

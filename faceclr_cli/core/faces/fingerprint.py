@@ -62,7 +62,7 @@ class Fingerprint:
 
     @property
     def has_known_detector(self) -> bool:
-        """Whether the detector is known, so that this version can find the same faces in a photo."""
+        """True if the detector is known, so that this version can find the same faces in a photo."""
         return self.detector not in (UNKNOWN, LANDMARKS)
 
     def to_json(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Header:
         kind: Name of the format.
         width: Width in pixels as stored, before EXIF rotation; 0 if the header is incomplete.
         height: Height in pixels; see `width`.
-        flaw: `TRUNCATED`, `DAMAGED` or `UNSUPPORTED` if this shows without decoding, else None.
+        flaw: `TRUNCATED`, `DAMAGED` or `UNSUPPORTED` if this can be detected without decoding, else None.
     """
 
     kind: str

@@ -16,7 +16,7 @@ def has_heif_decoder() -> bool:
 
 
 def decode_heic(data: bytes, most_pixels: int) -> NDArray[np.uint8] | None:
-    """Decodes the primary picture of a HEIC file, turned and mirrored as its container says.
+    """Decodes the primary picture of a HEIC file, turned and mirrored as its container specifies.
 
     Args:
         data: Content of the file.
@@ -27,7 +27,7 @@ def decode_heic(data: bytes, most_pixels: int) -> NDArray[np.uint8] | None:
     """
     import pi_heif
 
-    # As many threads as OpenCV has: one in worker processes, of which there is one for each core.
+    # As many threads as OpenCV has: a single one in worker processes, since each core has its own worker.
     pi_heif.options.DECODE_THREADS = max(1, cv2.getNumThreads())
     try:
         opened = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)

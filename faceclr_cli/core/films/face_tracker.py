@@ -1,4 +1,4 @@
-"""Tracks: which faces in successive frames of a film are one person."""
+"""Tracks: the faces in successive frames of a film that show one person."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class FaceTrack:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Cutaway:
-    """What was seen before a cut, in case that the picture returns."""
+    """What was seen before a cut, in case the picture returns."""
 
     seconds: float
     colors: NDArray[np.float32]
@@ -100,9 +100,9 @@ class _Cutaway:
 class FaceTracker:
     """Assigns the faces in the frames of a film to tracks.
 
-    A face continues a track if it is near where the motion of the track leads, and its embedding agrees with the track;
-    of all assignments in a frame, the best one is taken. A track ends at a cut, and after `LONGEST_GAP` without a
-    sighting.
+    A face continues a track if it is near the position that the motion of the track predicts, and its embedding agrees
+    with the track. Each frame gets the assignment with the highest total score. A track ends at a cut, and after
+    `LONGEST_GAP` without a sighting.
     """
 
     def __init__(self) -> None:

@@ -32,8 +32,8 @@ FILM_SUFFIXES = frozenset(
 )
 
 PIECE_SECONDS = 300
-"""Length of the pieces in which a film is read. Each can be read by itself, so that a film is divided among processes
-and an interrupted run continues with the next piece."""
+"""Length of the pieces in which a film is read. Pieces are independent of each other, so a film can be divided among
+processes, and an interrupted run continues with the next piece."""
 
 _OPTIONS = {
     # A file that claims to be a film may be a playlist that names other files or addresses.
@@ -98,7 +98,7 @@ def divide_film(path: Path) -> list[Piece]:
 
 
 def film_length(path: Path) -> float:
-    """Returns the length of a film in seconds; 0 if its file does not tell.
+    """Returns the length of a film in seconds; 0 if its file does not state it.
 
     Raises:
         BadPictureError: See `FrameSource`.
@@ -216,7 +216,7 @@ def _open_film(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 raise BadPictureError(path, Reason.UNSUPPORTED, "the film has an unknown codec")
             if stream.width * stream.height > MAX_PIXELS:
                 raise BadPictureError(path, Reason.TOO_LARGE, "the pictures of the film are too large")
-            # As many threads as OpenCV has: one in worker processes, of which there is one for each core.
+            # As many threads as OpenCV has: a single one in worker processes, since each core has its own worker.
             stream.codec_context.thread_count = max(1, cv2.getNumThreads())
             yield container, stream
 
@@ -226,7 +226,7 @@ def _open_container(file: BinaryIO) -> InputContainer:
 
     try:
         return av.open(file, "r", options=_OPTIONS)
-    except UnicodeDecodeError:  # a title in another encoding; from release 19 of PyAV, it is no error
+    except UnicodeDecodeError:  # a title in another encoding, which PyAV 19 and later accept
         file.seek(0)
         return av.open(file, "r", options=_OPTIONS, metadata_errors="replace")
 

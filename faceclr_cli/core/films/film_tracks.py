@@ -17,7 +17,7 @@ from faceclr_cli.core.films.face_tracker import FaceTrack, FaceTracker
 from faceclr_cli.core.films.film_file import Frame
 
 FEWEST_FRAMES = 2
-"""Faces that are seen in a single frame are mostly false detections."""
+"""Minimum number of sightings of a track. Faces that are seen in a single frame are mostly false detections."""
 
 _APART = 0.5
 """Minimum time in seconds between two faces of a track: those closer together are nearly the same picture."""
@@ -40,10 +40,10 @@ class TrackFace:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilmTrack:
-    """A person from one sighting to the last, without a cut between.
+    """A person from the first sighting to the last, without a cut in between.
 
     Attributes:
-        number: Number of the track in the piece of the film. Numbers of short tracks, which are left out, are missing.
+        number: Number of the track in the piece of the film. Short tracks are left out, so their numbers are missing.
         start: Time of the first sighting, in seconds from the beginning of the film.
         end: Time of the last sighting.
         frames: Number of sightings.

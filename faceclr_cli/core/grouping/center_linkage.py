@@ -1,4 +1,4 @@
-"""Joining of groups whose centers are alike: a second pass after average linkage."""
+"""Joining of groups with similar centers: a second pass after average linkage."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ def join_centers(
 ) -> Labels:
     """Joins groups by the cosine similarity of their centers.
 
-    The mean similarity of two groups of a person is low if the pictures of each vary, so that a threshold for it that
-    single faces need divides people with many pictures. The center of a group has less of the pose and the light of
-    its pictures, so that two centers of one person are far more alike than two pictures, and those of two people hardly
-    more. The two groups with the most similar centers are joined, as long as the similarity reaches the threshold.
+    Two groups of one person have a low mean similarity if the pictures in each of them vary. A threshold on the mean
+    that     suits single faces therefore divides people with many pictures. Averaging removes most of the pose and the
+    light of     the pictures from the center of a group: two centers of one person are far more similar than two
+    pictures, whereas     two centers of different people are only slightly more similar. The two groups with the most
+    similar centers are     joined, as long as the similarity reaches the threshold.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
         groups: The group of each face, numbered from 0 without gaps. Shape: (faces,).
         threshold: Minimum cosine similarity of two centers.
-        constraints: What is known about the faces; two groups with faces that may not be together are never joined.
+        constraints: What is known about the faces; two groups whose faces may not be together are never joined.
 
     Returns:
         The group of each face, numbered from 0. Shape: (faces,).
@@ -42,7 +43,7 @@ def join_centers(
         near = search_neighbors(normalize_rows(sums).astype(np.float32, copy=False), threshold).matrix
         separation = constraints.separation(groups, photographs)
         found = link_neighbors(sums, np.ones(len(sums), np.int64), near, separation, threshold, by_center=True)
-        # Centers have moved, and may have come near to others.
+        # Centers have moved, and may now be close to others.
         if len(np.unique(found)) == len(sums):
             break
         groups = found[groups]

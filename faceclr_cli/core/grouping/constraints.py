@@ -15,7 +15,7 @@ from faceclr_cli.core.grouping.neighbor_graph import symmetric_matrix
 Labels = NDArray[np.int64]
 
 UNKNOWN = -1
-"""The label of a face of which nothing is known."""
+"""The label of a face without constraints."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,8 +29,8 @@ class Constraints:
             for all others. Shape: (faces,).
         together: Faces with the same label belong together, as with `people`, but groups with different labels may
             still be joined. Shape: (faces,).
-        tracks: Faces with the same label are of one track of a film, and belong together like those of `together`;
-            nothing more is known about the person. Shape: (faces,).
+        tracks: Faces with the same label belong to one track of a film, and stay together like those of `together`;
+            nothing else is known about the person. Shape: (faces,).
         apart: Pairs of faces of different people. Shape: (pairs, 2).
     """
 
@@ -41,7 +41,7 @@ class Constraints:
 
     @classmethod
     def none(cls, faces: int) -> Self:
-        """No constraints."""
+        """Returns constraints that constrain nothing."""
         unknown = np.full(faces, UNKNOWN, np.int64)
         return cls(people=unknown, together=unknown, tracks=unknown, apart=np.empty((0, 2), np.int64))
 
@@ -52,7 +52,7 @@ class Constraints:
         return not len(self.apart) and all((each == UNKNOWN).all() for each in labels)
 
     def blocks(self) -> Labels:
-        """The block of each face: faces that must-links connect have the same. Numbered from 0. Shape: (faces,)."""
+        """Returns the block of each face, from 0. Faces that must-links connect share a block. Shape: (faces,)."""
         faces = np.arange(len(self.people))
         first = faces.copy()
         sources, targets = [], []
@@ -66,7 +66,7 @@ class Constraints:
         return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
     def take(self, faces: Labels) -> Self:
-        """The constraints between some of the faces, in their order."""
+        """Returns the constraints between the given faces, in the given order."""
         place = np.full(len(self.people), UNKNOWN, np.int64)
         place[faces] = np.arange(len(faces))
         apart = place[self.apart]
@@ -78,7 +78,7 @@ class Constraints:
         )
 
     def separation(self, blocks: Labels, photographs: Labels) -> Separation:
-        """Which blocks may not be joined.
+        """Returns which blocks may not be joined.
 
         Args:
             blocks: The block of each face, from 0. Shape: (faces,).
@@ -86,7 +86,7 @@ class Constraints:
         """
         count = int(blocks.max(initial=-1)) + 1
         photo = np.unique(photographs, return_inverse=True)[1]
-        # Only photographs with several faces separate any.
+        # Only photographs with several faces separate blocks.
         several = np.flatnonzero(np.bincount(photo, minlength=1)[photo] > 1)
         shows = coo_matrix(
             (np.ones(len(several), bool), (blocks[several], photo[several])),
@@ -122,11 +122,11 @@ class Separation:
         return not self.pairs.nnz and len(np.unique(self.people[self.people != UNKNOWN])) < 2
 
     def between(self, part: slice) -> Self:
-        """The separation of consecutive blocks."""
+        """Returns the separation of consecutive blocks."""
         return type(self)(pairs=self.pairs[part, part], people=self.people[part])
 
     def to_matrix(self) -> NDArray[np.bool_]:
-        """A symmetric matrix, False on its diagonal. Shape: (blocks, blocks)."""
+        """Returns a symmetric matrix, False on its diagonal. Shape: (blocks, blocks)."""
         matrix: NDArray[np.bool_] = self.pairs.toarray()
         named = np.flatnonzero(self.people != UNKNOWN)
         matrix[np.ix_(named, named)] |= self.people[named][:, None] != self.people[named][None, :]

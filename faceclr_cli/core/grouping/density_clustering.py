@@ -33,7 +33,7 @@ def dense_groups(
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
-        min_size: Minimum number of faces in a group, at least 2. Faces that must-links connect form smaller ones, too.
+        min_size: Minimum number of faces in a group, at least 2. Faces that must-links connect may form smaller groups.
         constraints: What is known about the faces, or None.
 
     Returns:
@@ -54,7 +54,7 @@ def dense_groups(
 
 
 def _join_blocks(groups: Labels, sure: NDArray[np.float64], blocks: Labels) -> tuple[Labels, NDArray[np.float64]]:
-    """Joins groups that the faces of a block belong to, and gives the noise in a block the group of the others."""
+    """Joins the groups of the faces of each block, and assigns noise in a block to the group of its other faces."""
     linked = np.flatnonzero(np.bincount(blocks)[blocks] > 1)
     if not len(linked):
         return groups, sure

@@ -65,20 +65,20 @@ class _Groups:
     ) -> None:
         self._count, self._threshold, self._by_center = len(sizes), threshold, by_center
         self._sums = sums
-        # What the product of two sums is divided by.
+        # The divisor of the product of two sums.
         self._scales = np.maximum(np.linalg.norm(sums, axis=1), _TINY) if by_center else sizes.astype(np.float32)
         self._people, self._named = separation.people.copy(), bool((separation.people != UNKNOWN).any())
         self._near, self._apart = _Lists(graph), _Lists(separation.pairs)
         numbers = np.arange(2 * self._count, dtype=np.int32)
-        self._into = numbers  # The group that each was merged into, or itself.
-        self._slot = numbers % max(1, self._count)  # Its row in the arrays, that of one of its two halves.
+        self._into = numbers  # The group that each group was merged into, or the group itself.
+        self._slot = numbers % max(1, self._count)  # Its row in the arrays, taken over from one of its two halves.
 
     def merge_all(self) -> Labels:
         heap = [pair for group in range(self._count) if (pair := self._best_pair(group)) is not None]
         heapq.heapify(heap)
         merged = self._count
-        # Each pair is in the heap at its own place or at a better one: a new group has an entry of its own, and the
-        # entry of any other group is of a time when it had the same pairs, or more.
+        # Each pair is in the heap at its own position or at a better one: a new group has its own entry, and the entry
+        # of         # any other group was made when the group had the same pairs, or more.
         while heap:
             _, group, other = heapq.heappop(heap)
             if self._into[group] != group:
@@ -93,7 +93,7 @@ class _Groups:
         return np.unique(current, return_inverse=True)[1].astype(np.int64)
 
     def _best_pair(self, group: int) -> tuple[float, int, int] | None:
-        """The negative mean similarity of a group to the most similar one that it may be merged with, and the two."""
+        """Returns the negative mean similarity of a group and its most similar partner for a merge, and both groups."""
         near = self._update(self._near, group)
         if len(apart := self._update(self._apart, group)):
             near = near[~np.isin(near, apart)]
@@ -122,7 +122,7 @@ class _Groups:
             lists.join(group, other, merged)
 
     def _update(self, lists: _Lists, group: int) -> Ids:
-        """The groups in the list of a group as they are now. A group may occur several times, but not itself."""
+        """Returns the current groups in the list of a group, possibly repeated, but without the group itself."""
         listed = lists.get(group)
         if not len(listed):
             return listed
@@ -137,7 +137,7 @@ class _Groups:
         current: Ids = self._into[groups]
         while (current != (further := self._into[current])).any():
             current = further
-        self._into[groups] = current  # Shortens the way of the next search.
+        self._into[groups] = current  # Shortens the path of the next search.
         return current
 
 

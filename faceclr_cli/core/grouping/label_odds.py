@@ -19,14 +19,14 @@ _ROUNDS, _SETTLED = 50, 1e-4
 _FITS = 3
 _LEVELS, _FACES_PER_LEVEL = (0.02, 0.05, 0.1, 0.25, 0.5), 100
 _LOWEST_CORE = 0.02
-"""Quantile of the affinities of core faces from which on other faces are taken for right at first."""
+"""Quantile of the affinities of core faces; other faces above it are initially assumed to have the right name."""
 _STRANGERS = 0.5
 """Prior share of wrong names whose face shows a person who has no other faces in the set."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelOdds:
-    """What the embeddings say about the name of each face.
+    """The evidence of the embeddings about the name of each face.
 
     A ratio is the log likelihood ratio of a face showing a person against showing someone else.
 
@@ -65,13 +65,13 @@ def judge_labels(albums: PersonAlbums, norms: Floats | None = None, seed: int = 
 
     A name is right, or the face shows another person of the set, or a stranger. What affinities mean (see
     `PersonAlbums.affinities`) is learned from the faces themselves: a logistic function of the affinities of faces to
-    their own people, weighted by the probability that the names are right, and to random other people. At first, faces
-    that match as well as nearly all faces of the cores are taken for right. The function, the share of wrong names and
-    the probabilities are then estimated three times; with more rounds, the function would slowly learn to accept wrong
-    names too.
+    their own people, weighted by the probability that the names are right, and to random other people. Initially, faces
+    that match as well as nearly all faces of the cores are assumed to have the right name. The function, the share of
+    wrong names and the probabilities are then estimated three times; with more rounds, the function would slowly learn
+    to accept wrong names too.
 
-    A blurred or hidden face matches nobody well, and its embedding is short before normalization. The function is
-    therefore learned separately for faces of similar norm.
+    A blurred or hidden face matches every person poorly, and its embedding is short before normalization. The function
+    is therefore learned separately for faces of similar norm.
 
     The prior of wrong names that show strangers is one half. People with one face cannot be judged: their odds are 0.
 
@@ -215,7 +215,7 @@ class SecondPerson:
 
 
 _FEWEST = 3
-"""Faces that make a second person; fewer are judged one by one."""
+"""Minimum number of faces of a second person; fewer faces are judged one by one."""
 
 
 def find_second_people(albums: PersonAlbums, match: Logistic, least: float = 0.0) -> list[SecondPerson]:
@@ -242,9 +242,9 @@ def find_second_people(albums: PersonAlbums, match: Logistic, least: float = 0.0
 
 
 def _divide(albums: PersonAlbums, rows: Rows, match: Logistic) -> tuple[Rows, Rows]:
-    """Returns the faces that match the largest group of some faces, and those that match the second largest better."""
+    """Divides faces into those that match their largest group, and those that match the second largest group better."""
     if match.slope <= 0:
-        return rows, rows[:0]  # The affinities say nothing.
+        return rows, rows[:0]  # The affinities carry no information.
     groups = linkage_groups(albums.embeddings[rows], np.arange(len(rows)), -match.offset / match.slope)
     sizes = np.bincount(groups, minlength=2)
     one, other = np.argsort(-sizes, kind="stable")[:2]
@@ -258,7 +258,7 @@ def _ratios(albums: PersonAlbums, rows: Rows, group: Rows, match: Logistic) -> F
     """Returns the ratios of faces for a group of faces as a person."""
     everyone = np.union1d(rows, group)
     inside = np.isin(everyone, group)
-    # Faces outside of the group are other people, of whom nothing is asked.
+    # Faces outside of the group count as other people, whose names are not judged here.
     labels = np.where(inside, 0, 1).astype(np.int64)
     asked = np.searchsorted(everyone, rows)
     return log_ratio(match, PersonAlbums(albums.embeddings[everyone], labels).affinities(asked, np.zeros_like(asked)))

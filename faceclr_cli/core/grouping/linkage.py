@@ -46,7 +46,7 @@ class Linkage:
             or there are more than `neighbor_graph.MOST_EXACT`, groups with a face that is among the nearest neighbors
             of a face of the other; `approximate`: the same, and the neighbors were searched approximately.
         recall: Share of the pairs of neighbors that the approximate search has found, measured on a sample; None for
-            others.
+            other searches.
     """
 
     groups: Labels

@@ -103,7 +103,7 @@ def _find_looks(
 
 
 class _Joined:
-    """Groups that were joined, which never contain two faces that may not be together."""
+    """Joined groups, which never contain two faces that may not be together."""
 
     def __init__(self, photographs: Labels, groups: Labels, apart: Labels) -> None:
         self.into: dict[int, int] = {}

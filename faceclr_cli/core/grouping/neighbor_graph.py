@@ -18,13 +18,13 @@ Labels = NDArray[np.int64]
 Edges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 NEIGHBORS = 64
-"""Maximum number of neighbors that are searched for each face."""
+"""Maximum number of neighbors to find for each face."""
 
 MOST_EXACT = 100_000
 """With more faces, the search is approximate if FAISS is installed."""
 
 LEAST_RECALL = 0.985
-"""Share of the pairs of neighbors in a sample that the approximate search must find."""
+"""Minimum share of the pairs of neighbors in a sample that the approximate search must find."""
 
 _SIMILARITIES_PER_BLOCK = 2**24
 _EDGES_AT_ONCE = 2**22
@@ -40,12 +40,12 @@ _LEAST_CODED = 1000
 """With fewer faces, the search compares the embeddings themselves instead of codes."""
 _FEW_DIMENSIONS = 128
 _SLACK = 0.1
-"""Errors of the similarities of codes are smaller than this."""
+"""Bound on the errors of the similarities of codes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NeighborGraph:
-    """Pairs of faces of which at least one is among the nearest neighbors of the other.
+    """Pairs of faces; at least one of the two is among the nearest neighbors of the other.
 
     Attributes:
         matrix: Symmetric. Shape: (faces, faces).
@@ -57,17 +57,17 @@ class NeighborGraph:
 
 
 def is_large(faces: int) -> bool:
-    """Returns True if only the nearest neighbors of so many faces are compared."""
+    """Returns True if only nearest neighbors are compared for this number of faces."""
     return faces > MOST_EXACT
 
 
 def is_search_long(faces: int) -> bool:
-    """Returns True if all pairs of so many faces are compared because FAISS is not installed."""
+    """Returns True if all pairs are compared for this number of faces because FAISS is not installed."""
     return is_large(faces) and not is_search_approximate(faces)
 
 
 def is_search_approximate(faces: int) -> bool:
-    """Returns True if the neighbors of so many faces are searched approximately."""
+    """Returns True if the search for neighbors is approximate for this number of faces."""
     return is_large(faces) and find_spec("faiss") is not None
 
 
@@ -97,7 +97,7 @@ def find_neighbors(embeddings: Vectors, least: float) -> NeighborGraph:
 
 
 def _nearest(embeddings: Vectors, rows: Labels, least: float) -> Edges:
-    """The exact neighbors of some faces."""
+    """Returns the exact neighbors of some faces."""
     queries, width = embeddings[rows], _TILE[1]
     lowest = np.full((len(rows), 1), least, np.float32)
     none = np.empty(0, np.int64)
@@ -129,7 +129,7 @@ class _Near(NamedTuple):
 
 
 def _keep_nearest(parts: Sequence[_Near]) -> _Near:
-    """Keeps the `NEIGHBORS` nearest neighbors of each face, exactly as many even if similarities are equal."""
+    """Keeps the `NEIGHBORS` nearest neighbors of each face, and no more even if similarities are equal."""
     left, right, similarity = map(np.concatenate, zip(*parts, strict=True))
     if not len(left) or np.bincount(left).max() <= NEIGHBORS:
         return _Near(left, right, similarity)
@@ -204,7 +204,7 @@ def _search(index: Any, embeddings: Vectors, rows: Labels, least: float) -> Edge
 
 
 def _collect(edges: Iterator[Edges], count: int) -> csr_matrix:
-    """The symmetric matrix of edges that are found block by block."""
+    """Builds the symmetric matrix of edges that are found block by block."""
     lefts, rights = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     for left, right in edges:
         lefts.append(left.astype(np.int32))
@@ -213,7 +213,7 @@ def _collect(edges: Iterator[Edges], count: int) -> csr_matrix:
 
 
 def symmetric_matrix(left: NDArray[np.integer], right: NDArray[np.integer], count: int) -> csr_matrix:
-    """The symmetric boolean matrix that has these entries. Shape: (count, count)."""
+    """Returns the symmetric boolean matrix with these entries. Shape: (count, count)."""
     graph = coo_matrix((np.ones(len(left), bool), (left, right)), shape=(count, count)).tocsr()
     return (graph + graph.T).tocsr()
 
@@ -250,7 +250,7 @@ def find_components(embeddings: Vectors, least: float, blocks: Labels) -> Labels
 
 
 def contract(graph: csr_matrix, blocks: Labels) -> csr_matrix:
-    """The graph of blocks: two are connected if two of their faces are.
+    """Returns the graph of blocks: two blocks are connected if any of their faces are.
 
     Args:
         graph: Symmetric. Shape: (faces, faces).

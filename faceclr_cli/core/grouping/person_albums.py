@@ -1,4 +1,4 @@
-"""Faces by person, with a center of each person that wrong names hardly move."""
+"""Faces by person, with a center of each person that is robust to wrong names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 _NEIGHBORS = 3
-"""Faces of a person that a face is compared with, besides the center. One alone may be a wrong one itself."""
+"""Number of faces of a person that a face is compared with, besides the center. A single one may have a wrong name."""
 _ROUNDS = 20
 _AT_ONCE = 1 << 24
 """Maximum number of similarities in memory: 64 MiB."""
 _STARTS = 256
-"""Faces of a person that are tried as the start of its core."""
+"""Maximum number of a person's faces that are tried as the start of the core."""
 
 
 class PersonAlbums:

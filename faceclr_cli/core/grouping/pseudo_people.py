@@ -19,10 +19,10 @@ from faceclr_cli.core.grouping.linkage import (
 )
 
 FEWEST_EXPECTED = 3.0
-"""Minimum number of certain negatives that chance alone would put into one group; with fewer, they tell nothing."""
+"""Minimum expected number of certain negatives in one group by chance; with fewer, their count is not informative."""
 
 LEAST_PRECISION = 0.8
-"""Minimum precision of pairs of faces in one group, as certain negatives show it."""
+"""Minimum precision of pairs of faces in one group, estimated from certain negatives."""
 
 LEAST_SILHOUETTE = 0.7
 """Minimum mean silhouette of the faces in groups, if there are too few certain negatives.
@@ -54,11 +54,11 @@ class PseudoPeople:
         threshold: Minimum mean similarity of two groups to merge.
         share: Share of the faces that are in a group.
         joined: Share of the certain negatives whose two faces fall into one group if nothing prevents it; None if there
-            are too few to tell.
+            are too few of them.
         precision: Share of the pairs of faces in one group that show one person, estimated from certain negatives; None
             if there are too few.
-        silhouette: Mean silhouette of the faces in groups, -1 to 1. Must-links join faces that are not alike, so it is
-            that of the groups without them.
+        silhouette: Mean silhouette of the faces in groups, -1 to 1. Must-links join dissimilar faces, so it is
+            measured on the groups without them.
     """
 
     groups: Labels
@@ -87,9 +87,9 @@ def find_pseudo_people(
     A share of the faces decides the threshold: it is the similarity that this share of the faces reach with their
     nearest neighbor, apart from faces that must-links connect with them. The largest share whose groups are pure enough
     is used. Certain negatives, the pairs of faces of one photograph and the cannot-links, show how pure groups are:
-    their precision must be at least `LEAST_PRECISION`. If there are too few certain negatives to tell, the mean
-    silhouette must be at least `least_silhouette`. Certain negatives never share a group of the result, and faces that
-    must-links connect always do.
+    their precision must be at least `LEAST_PRECISION`. If there are too few certain negatives, the mean silhouette must
+    be at least `least_silhouette`. Certain negatives never share a group of the result, and faces that must-links
+    connect always do.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
@@ -104,7 +104,7 @@ def find_pseudo_people(
     known = Constraints.none(len(embeddings)) if constraints is None else constraints
     blocks = known.blocks()
     unlinked = replace(Constraints.none(len(embeddings)), apart=known.apart)
-    # Faces of one block fall into one group together, so two blocks are one piece of evidence.
+    # Faces of one block are always in the same group, so each pair of blocks is one piece of evidence.
     linked = np.unique(np.sort(blocks[known.apart], axis=1), axis=0)
     first = np.unique(blocks, return_index=True)[1]
     pairs = np.concatenate([certain_negatives(photographs), first[linked]])

@@ -45,7 +45,8 @@ def _make_tracks(recipe: Recipe, work: CropJob, piece: Piece) -> Row:
     row = Row(
         path=work.path, identity=work.identity, part=work.part, state=RowState.FAILED, size=size, mtime_ns=mtime_ns
     )
-    # A film of unknown people shows each of them. In a film of one person, the rule for photos selects the face.
+    # In a film of unknown people, every face is used. In a film of one person, the rule for photographs selects the
+    # face.
     selection = recipe.selection if work.identity is not None else replace(recipe.selection, choice="all")
     finder = TrackFinder(PhotoCropper(recipe.fingerprint), selection, recipe.per_track)
     source = FrameSource(work.source, recipe.fps, piece)
@@ -71,7 +72,7 @@ class _SavedTracks:
     """The crops and tracks of a piece of a film.
 
     Attributes:
-        found: Number of tracks, also of those without a crop that is sharp enough.
+        found: Number of tracks, including those without a crop that is sharp enough.
         outputs: The crops.
 
     Args:
@@ -104,7 +105,7 @@ class _SavedTracks:
             about = face_record(face.aligned, grade, self._recipe)
             records[output] = {"seconds": round(face.seconds, 3), **about}
         if records:
-            # Without the faces, so that memory does not grow with the film.
+            # The faces themselves are dropped, so that memory does not grow with the length of the film.
             self._tracks.append((replace(track, faces=()), records))
 
     def remove(self) -> None:

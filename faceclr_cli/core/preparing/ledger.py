@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS given_faces (
 CREATE TRIGGER IF NOT EXISTS remove_given_faces AFTER DELETE ON photos
 BEGIN DELETE FROM given_faces WHERE path = OLD.path; END;
 """
-"""Only in ledgers of crops that were aligned by landmarks from a file."""
+"""The table for digests of landmarks; only in ledgers of crops that were aligned by landmarks from a file."""
 
 
 class RowState(StrEnum):
@@ -82,7 +82,7 @@ class Row:
     """One source file. The fields are the columns of the table `photos`, described in its definition.
 
     Attributes:
-        tracks: Of a film, its rows of the table `tracks`.
+        tracks: The rows of the table `tracks`, for a film.
     """
 
     path: str
@@ -106,7 +106,7 @@ class Row:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The crops of a photo, which show different people; of a film, the first one. Empty unless it is `done`."""
+        """The crops of a photo, which show different people; for a film, the first crop. Empty unless it is `done`."""
         others = (str(face["output"]) for face in json.loads(self.more or "[]"))
         return () if self.output is None else (self.output, *others)
 
@@ -200,7 +200,7 @@ class Ledger:
             if not tables:
                 database.executescript(f"BEGIN; {_TABLES} COMMIT;")
             if self._require({"schema": _SCHEMA, **terms}):
-                # There are no faces yet, so nothing can get mixed.
+                # The folder has no faces yet that the new settings could contradict.
                 database.executescript(f"BEGIN; DROP TABLE terms; DROP TABLE photos; {_TABLES} COMMIT;")
                 asked = {"schema": _SCHEMA, **terms}
                 database.executemany(
@@ -295,7 +295,7 @@ class Ledger:
             identity: The name, as spelled by `text.canonical`.
 
         Returns:
-            SHA-256 of the source files that only this person had, of which no trace may remain elsewhere.
+            SHA-256 of the source files that only this person had. No trace of these files may remain elsewhere.
         """
         theirs, others = set[str](), set[str]()
         for row in self.rows():

@@ -1,4 +1,4 @@
-"""Check that pictures declared as aligned crops are aligned."""
+"""Check of pictures that the user declares as aligned crops."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS tracks (
 CREATE TRIGGER IF NOT EXISTS remove_tracks AFTER DELETE ON photos
 BEGIN DELETE FROM tracks WHERE path = OLD.path; END;
 """
-"""Only in ledgers of films."""
+"""The table of tracks; only in ledgers with films."""
 
 
 _LISTS = ("outputs", "faces", "together")
@@ -59,7 +59,7 @@ def create_track_table(database: sqlite3.Connection) -> None:
 
 
 def replace_tracks(database: sqlite3.Connection, path: str | bytes, tracks: Iterable[TrackRow]) -> None:
-    """Writes the tracks of a film instead of those that it had. Does not commit."""
+    """Replaces the tracks of a film. Does not commit."""
     database.execute("DELETE FROM tracks WHERE path = ?", (path,))
     database.executemany(
         "INSERT INTO tracks VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

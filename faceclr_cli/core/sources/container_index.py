@@ -1,7 +1,7 @@
-"""The index of a container: where each picture is, whose it is, and what it is called.
+"""The index of a container: the position, the person and the name of each picture.
 
-It is made once and kept in the user's cache, so that a container of millions of pictures opens at once. The people of
-the pictures are memory-mapped; all else stays in the file until it is asked for.
+It is created once and kept in the user's cache, so that a container of millions of pictures opens immediately. The
+people of the pictures are memory-mapped; everything else is read from the file on demand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ROW = struct.Struct("<HqqI")
 
 
 class PictureRow(NamedTuple):
-    """Where a picture is.
+    """The position of a picture.
 
     Attributes:
         file: Number of its file in the container.
@@ -75,7 +75,7 @@ class NameTable(Sequence[str]):
         return self._count
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        """Sends the path of the file to another process; of a file without a name, the names."""
+        """Sends the path of the file to another process, or the names themselves if the file has no path."""
         places = self._count, self._ends, self._names, self.digest
         if isinstance(self._file.name, str | os.PathLike):
             return _open_names, (os.fspath(self._file.name), *places)
@@ -139,8 +139,8 @@ class ContainerIndex:
         persons: Index into `people` of each picture's person, -1 if unknown, memory-mapped. Shape: (N,).
         people: The names of the people, sorted.
         names: The path of each picture inside the container, `<person>/<file>`.
-        flaw: What of the container cannot be read, or None.
-        path: The index in the cache; None if it is in a file without a name.
+        flaw: Description of what cannot be read, or None.
+        path: The index in the cache; None if it is in an unnamed file.
         file: The file of the index.
         start: Position of the first row in the file.
     """
@@ -162,7 +162,7 @@ class ContainerIndex:
         return IndexIdentities(self.persons, self.people)
 
     def row(self, place: int) -> PictureRow:
-        """Returns where a picture is. It is read from the file, since a mapped page of it would stay in memory."""
+        """Returns the position of a picture, read from the file because mapped pages would stay in memory."""
         place = range(len(self))[place]
         return PictureRow._make(_ROW.unpack(read_at(self.file, self.start + place * _ROW.size, _ROW.size)))
 
@@ -171,14 +171,14 @@ class ContainerIndex:
         return self.path is not None and self.path.with_suffix(f".{name}{SUFFIX}").exists()
 
     def set_mark(self, name: str) -> None:
-        """Records in the cache that something was found true of the container."""
+        """Records in the cache that a check of the container succeeded."""
         if self.path is not None:
             with suppress(OSError):
                 self.path.with_suffix(f".{name}{SUFFIX}").touch()
 
 
 class IndexIdentities(Sequence[str | None]):
-    """The person of each picture, or None; found when it is asked for, because there may be millions.
+    """The person of each picture, or None; looked up on access, because there may be millions.
 
     Args:
         persons: Index into `people` of each picture's person, -1 if unknown. Shape: (N,).
@@ -224,13 +224,13 @@ class IndexIdentities(Sequence[str | None]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ContainerListing:
-    """What a container says of its pictures, before it is indexed.
+    """The pictures that a container lists, before they are indexed.
 
     Attributes:
-        columns: The fields of a `PictureRow`; those left out are zero.
+        columns: The fields of a `PictureRow`; omitted fields are zero.
         identities: The person of each picture, or None.
         names: The path of each picture inside the container.
-        flaw: What of the container cannot be read, or None.
+        flaw: Description of what cannot be read, or None.
     """
 
     columns: Mapping[str, Sequence[int] | NDArray[Any]]
@@ -242,7 +242,7 @@ class ContainerListing:
 def container_stamp(path: Path, files: Iterable[Path]) -> str:
     """Returns a digest of the path of a container and of the names, sizes and modification times of its files.
 
-    As for folders of faces, these stand for the content.
+    As for folders of faces, these represent the content.
 
     Raises:
         DataError: A file is missing.
@@ -258,7 +258,7 @@ def container_stamp(path: Path, files: Iterable[Path]) -> str:
 
 
 def index_path(stamp: str) -> Path | None:
-    """Returns where the index of a container is in the cache; None if there is no cache."""
+    """Returns the path of a container's index in the cache; None if there is no cache."""
     try:
         return cache_folder() / f"{stamp}{SUFFIX}"
     except FileNotFoundError:
@@ -283,7 +283,7 @@ def open_index(path: Path | None) -> ContainerIndex | None:
 
 
 def write_index(target: Path | None, listing: ContainerListing) -> ContainerIndex:
-    """Writes an index to the cache and opens it. A small one, or without a cache, is in a file without a name."""
+    """Writes an index and opens it: in the cache, or in an unnamed file if it is small or there is no cache."""
     if target is not None and len(listing.identities) >= FEWEST:
         with suppress(OSError):
             with atomic_path(target) as temporary, open(temporary, "wb") as file:

@@ -1,6 +1,6 @@
 """Containers of data sets: record files, Parquet files, LMDB databases and tar shards, read in place.
 
-Unlike archives of photographs they state a label for each picture, and hold millions of them.
+Unlike archives of photographs, they state a label for each picture, and may hold millions of pictures.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Label = int | str | None
 
 
 class _Reader(Protocol):
-    """An open container of some form."""
+    """An open container in one of the supported formats."""
 
     def listing(self) -> ContainerListing:
         """Lists its pictures.
@@ -62,7 +62,7 @@ class Container:
     Attributes:
         path: The file, the folder, or the pattern of the names of files.
         index: Its pictures.
-        stamp: Changes with the path and the content.
+        stamp: Digest of the path and the state of the files.
     """
 
     def __init__(self, path: Path, index: ContainerIndex, reader: _Reader, stamp: str) -> None:
@@ -79,7 +79,7 @@ class Container:
 
     @property
     def flaw(self) -> str | None:
-        """What of it cannot be read, or None."""
+        """Description of what cannot be read, or None."""
         return self.index.flaw
 
     @property
@@ -99,7 +99,7 @@ class Container:
 
     @property
     def bytes_together(self) -> int:
-        """The most bytes that are read together to get one picture; 0 if each picture is read alone."""
+        """Maximum number of bytes that are read to get one picture; 0 if each picture is read by itself."""
         return self._reader.bytes_together if isinstance(self._reader, _Tables) else 0
 
     def identity(self, place: int) -> str | None:
@@ -128,7 +128,7 @@ class Container:
         return self._reader.read(self.index.row(place), place)
 
     def rest(self) -> None:
-        """Frees what is needed only while pictures are read; it is read again with the next picture."""
+        """Frees the memory that is needed only while pictures are read; the next read allocates it again."""
         if isinstance(self._reader, _Tables):
             self._reader.close()
 
@@ -202,7 +202,7 @@ def _open(path: Path) -> tuple[_Reader, list[Path]]:
 
 
 def _listed_names(paths: Sequence[str | None]) -> list[str] | None:
-    """Returns `<person>/<file>` of the paths that a container gives its pictures; None if they are not unique names."""
+    """Returns the `<person>/<file>` part of the paths in a container; None if these names are not unique."""
     names = []
     for path in paths:
         parts = PurePosixPath(path or "").parts[-2:]
@@ -227,13 +227,13 @@ def _list(
     flaw: str | None,
     **columns: Any,
 ) -> ContainerListing:
-    """Lists pictures with their names, which are made of label and number unless their paths are names.
+    """Lists pictures with their names, which consist of label and number unless the paths are usable names.
 
     Args:
         labels: The label of each picture.
-        paths: The path that the container gives each picture.
-        numbers: The number of each picture in its name.
-        flaw: What cannot be read.
+        paths: The path of each picture in the container, if it has any.
+        numbers: The number of each picture, for its name.
+        flaw: Description of what cannot be read.
         columns: The fields of a `PictureRow`.
     """
     known: dict[Label, str | None] = {}

@@ -1,4 +1,4 @@
-"""Files that together hold a data set: all of a folder, or those that a pattern names."""
+"""Files that together hold a data set: all files of a folder, or those that match a pattern."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_FILES = 65_536
 
 
 def find_parts(path: Path, suffix: str) -> list[Path]:
-    """Returns the files with a suffix in a folder, those that a pattern names, or a single one; none for other paths.
+    """Returns the files with a suffix in a folder, those that match a pattern, or a single file; none for other paths.
 
     Patterns have `*`, `?` and `[...]`, or a range in braces as WebDataset writes them: `faces-{000000..000012}.tar`.
 

@@ -27,9 +27,9 @@ from faceclr_cli.core.sources.container_index import (
     write_index,
 )
 
-_LAYOUT = 1  # Increment when what an index of a folder holds changes.
+_LAYOUT = 1  # Increment when the content of folder indexes changes.
 _SETTLED = 3_000_000_000
-"""Nanoseconds after which a change of a folder certainly has another modification time than the change before."""
+"""Nanoseconds after which two changes of a folder certainly have different modification times."""
 
 
 def open_folder(root: Path) -> FaceFolder:
@@ -57,7 +57,7 @@ def open_folder(root: Path) -> FaceFolder:
 
 
 def _stamp(root: Path, folders: Sequence[os.DirEntry[str]]) -> str | None:
-    """Returns a digest of the people's folders; None if one changed just now, and could change again unnoticed."""
+    """Returns a digest of the people's folders; None if one changed so recently that another change would not show."""
     path = os.fspath(root.absolute())
     digest = hashlib.sha256(json.dumps(["folder", _LAYOUT, path]).encode(errors="surrogateescape"))
     newest = 0
@@ -72,7 +72,7 @@ def _stamp(root: Path, folders: Sequence[os.DirEntry[str]]) -> str | None:
 
 
 class _Names:
-    """The paths of all crops in people's folders, in one text, since millions of texts would take gigabytes."""
+    """The paths of all crops in people's folders in a single string, since millions of strings would take gigabytes."""
 
     def __init__(self, folders: Sequence[os.DirEntry[str]]) -> None:
         self._owners = [folder.name for folder in folders]

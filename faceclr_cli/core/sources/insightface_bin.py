@@ -36,8 +36,8 @@ class _Content:
 class InsightfaceBin:
     """An open `.bin` file. A context manager.
 
-    The file is parsed without Python's unpickler, which would execute what the file says. Pictures stay in the file
-    until they are read.
+    The file is parsed without Python's unpickler, which would execute code that the file names. Pictures stay in the
+    file until they are read.
 
     Attributes:
         same: True for genuine pairs. Shape: (pairs,).
@@ -107,7 +107,7 @@ class InsightfaceBin:
         return self.picture(int(name))
 
     def content_hashes(self) -> list[str]:
-        """Returns the SHA-256 of each picture; of one that is damaged, an empty string."""
+        """Returns the SHA-256 of each picture; an empty string for damaged pictures."""
         hashes = []
         for number in range(len(self)):
             try:
@@ -140,7 +140,7 @@ class InsightfaceBin:
 
 
 def picture_name(number: int) -> str:
-    """Returns the name of a picture in a `.bin` file, which has none itself."""
+    """Returns a name for a picture in a `.bin` file, since the file itself contains no names."""
     return f"{number:06d}"
 
 

@@ -191,7 +191,7 @@ def _is_ordered(points: NDArray[np.float32]) -> bool:
 
 
 def _relative_to(name: str, source: Path) -> str:
-    """Returns the path of a photograph relative to the source if it is given in another way."""
+    """Returns the path of a photograph relative to the source, however the file spells it."""
     if source == STANDARD_INPUT or not source.is_dir():
         return name
     root = f"{os.path.abspath(source)}{os.sep}"

@@ -86,7 +86,8 @@ def require_list(tree: Tree) -> str:
     """
     found = identity_lists(tree)
     if not found:
-        raise ConfigError(f"{display_path(tree.root)}: contains no identity list, such as identities.txt")
+        text = "contains no identity list, such as identities.txt; add one, or choose another --layout"
+        raise ConfigError(f"{display_path(tree.root)}: {text}")
     if len(found) > 1:
         raise ConfigError(f"{_several_lists(tree, found)}; pass one of them as PHOTOS, or use --layout identities")
     return found[0]

@@ -20,7 +20,7 @@ _LONGEST_NAME = 255
 
 @dataclass(frozen=True, kw_only=True)
 class ListedPictures:
-    """What a list says about the existing pictures.
+    """The entries of a list that match existing pictures.
 
     Attributes:
         words: The identity or part of each picture, by the picture's name.

@@ -1,4 +1,4 @@
-"""LMDB databases of pictures in the form in which HSFace is distributed. Needs lmdb.
+"""LMDB databases of pictures in the format in which HSFace is distributed. Requires the package lmdb.
 
 The keys are the numbers of the pictures from 0, as text. Each value is a MessagePack array of the encoded picture and
 its label, a whole number. Further keys, such as `__keys__` and `__len__`, are not needed.
@@ -29,7 +29,7 @@ _MAGIC = b"\xde\xc0\xef\xbe"
 _MAGIC_AT = 16
 _PAIR = 0x92
 _LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xDA: 2, 0xDB: 4}
-"""Bytes of the length after the type of a MessagePack string of bytes, in its present form and in its first one."""
+"""Bytes of the length field after the type of a MessagePack byte string, in the current and in the original format."""
 _NUMBERS = {0xCC: (1, False), 0xCD: (2, False), 0xCE: (4, False), 0xCF: (8, False)}
 _SIGNED = {0xD0: (1, True), 0xD1: (2, True), 0xD2: (4, True), 0xD3: (8, True)}
 
@@ -72,8 +72,8 @@ class LmdbListing:
 class LmdbFile:
     """A database.
 
-    LMDB trusts the pages of its file and ends the process at a damaged one. Therefore all of them are read in a process
-    of their own before this one opens the database.
+    LMDB trusts the pages of its file, and a damaged page crashes the process. Therefore a child process reads all pages
+    before this one opens the database.
 
     Args:
         path: Its file or folder.
@@ -90,13 +90,13 @@ class LmdbFile:
             )
 
     def close(self) -> None:
-        """Does nothing: a process opens a database once for all that read it."""
+        """Does nothing: a process opens a database once, for all of its readers."""
 
     def scan(self) -> LmdbListing:
         """Lists the pictures.
 
         Raises:
-            DataError: The database is damaged, or has no pictures in this form.
+            DataError: The database is damaged, or has no pictures in this format.
         """
         try:
             with share_out(_scan, [[self._path]]) as (listing,):
@@ -128,7 +128,7 @@ class LmdbFile:
 
 @lru_cache(maxsize=8)
 def _open(path: Path, size: int, modified: int) -> Any:
-    """Opens a database as it is at a time, once in a process, as LMDB requires."""
+    """Opens a database once per process and state of its files, as LMDB requires."""
     import lmdb
 
     del size, modified
@@ -161,8 +161,8 @@ def _scan(path: Path) -> LmdbListing:
         raise DataError(f"{display_path(path)}: not an LMDB database, or damaged ({error})") from error
     if not keys:
         raise DataError(
-            f"{display_path(path)}: no pictures of the known form in this database: values that are a MessagePack "
-            "array of picture and label, under the numbers of the pictures"
+            f"{display_path(path)}: no pictures in a known format; expected the number of a picture as each key, and a "
+            "MessagePack array of the picture and its label as each value"
         )
     order = np.argsort(np.frombuffer(keys, np.int64), kind="stable")
     columns = [np.frombuffer(column, np.int64)[order] for column in (keys, labels, sizes)]
@@ -174,7 +174,7 @@ def _parse(value: memoryview) -> tuple[int, int, int]:
     """Returns the start and the size of the picture in a value, and the label, -1 if it is negative.
 
     Raises:
-        ValueError, IndexError: The value has another form.
+        ValueError, IndexError: The value has another format.
     """
     if value[0] != _PAIR or value[1] not in _LENGTHS:
         raise ValueError("not a picture and its label")

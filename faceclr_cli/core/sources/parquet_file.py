@@ -1,7 +1,7 @@
-"""Parquet files of pictures, in the form of Hugging Face datasets. Needs pyarrow.
+"""Parquet files of pictures, in the format of Hugging Face datasets. Requires pyarrow.
 
-The form is a column of structures with `bytes` and `path`, or of bytes, and a column of labels: whole numbers, whose
-names are in the metadata of the schema if the data set has names, or texts.
+The format is a column of structures with `bytes` and `path`, or of bytes, and a column of labels: texts, or whole
+numbers, whose names are in the metadata of the schema if the data set has names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PICTURES = ("image", "img", "picture", "face", "jpg", "jpeg", "png", "bytes")
 _MISSING = "reading Parquet files needs pyarrow; run: pip install 'faceclr[parquet]'"
 _LARGEST_GROUP = 2**30
 _MOST_OPEN = 64
-"""Files that are open at once."""
+"""Maximum number of files that are open at once."""
 
 
 class ParquetFile:
@@ -73,7 +73,7 @@ class ParquetFile:
 
     @property
     def bytes_together(self) -> int:
-        """The size of the largest group of rows in bytes, which is read to get one picture of it."""
+        """The size of the largest group of rows in bytes. To get one picture, its whole group is read."""
         metadata = self._file.metadata
         columns = [n for n in range(metadata.num_columns) if self._is_picture(metadata.schema.column(n).path)]
         groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
@@ -110,7 +110,7 @@ class ParquetFile:
             raise DataError(f"{display_path(self._path)}: {_reason(error)}") from error
 
     def read(self, place: int) -> bytes:
-        """Returns a picture as it was encoded. Neighbors are read together, so ascending places are the fastest.
+        """Returns an encoded picture. Neighbors are read together, so ascending places are the fastest.
 
         Raises:
             DataError: The file is damaged there, or the row has no picture.
@@ -161,7 +161,7 @@ class ParquetFile:
 
 
 class ParquetTables:
-    """Parquet files of pictures: a folder of them, those that a pattern names, or a single one.
+    """Parquet files of pictures: a folder of them, those that match a pattern, or a single file.
 
     A file is opened when it is read, since the list of its groups of rows takes memory.
 
@@ -203,7 +203,7 @@ class ParquetTables:
         return TableListing(labels, paths, np.concatenate(numbers), np.concatenate(rows))
 
     def read(self, number: int, row: int) -> bytes:
-        """Returns a picture as it was encoded; see `ParquetFile.read`."""
+        """Returns an encoded picture; see `ParquetFile.read`."""
         return self._open(self.files[number]).read(row)
 
     def close(self) -> None:
@@ -217,7 +217,7 @@ class TableListing:
 
     Attributes:
         labels: Label of each picture. Length: N.
-        paths: Path that the file gives each picture, or None. Length: N.
+        paths: Path of each picture in its file, or None. Length: N.
         files: Number of the file of each picture. Shape: (N,).
         rows: Row of each picture in its file. Shape: (N,).
     """
@@ -229,13 +229,13 @@ class TableListing:
 
 
 def is_tables(path: Path) -> bool:
-    """Returns True for a folder or a pattern of Parquet files of which the first has pictures."""
+    """Returns True for a folder or a pattern of Parquet files if the first file has pictures."""
     try:
         found = [] if path.suffix == SUFFIX and path.is_file() else find_parts(path, SUFFIX)
         if not found:
             return False
         if find_spec("pyarrow") is None:
-            return found[0].read_bytes()[: len(MAGIC)] == MAGIC  # Opening it says what is missing.
+            return found[0].read_bytes()[: len(MAGIC)] == MAGIC  # Opening it reports what is missing.
         ParquetFile(found[0]).close()
     except (OSError, DataError):
         return False
@@ -243,7 +243,7 @@ def is_tables(path: Path) -> bool:
 
 
 def _picture_column(schema: pyarrow.Schema) -> tuple[str, bool]:
-    """Returns the name of the column of pictures, and whether it holds structures."""
+    """Returns the name of the column of pictures, and True if it holds structures."""
     import pyarrow
 
     names = sorted(schema.names, key=lambda name: (name not in _PICTURES, name))

@@ -41,7 +41,7 @@ _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
 
 @dataclass(frozen=True, eq=False)
 class RecordIndex:
-    """The pictures of a record file. Records without a picture, such as insightface's index of people, are left out.
+    """The pictures of a record file. Records without a picture, such as insightface's index of people, are omitted.
 
     Attributes:
         keys: Key of each record, ascending. Shape: (N,).
@@ -68,7 +68,7 @@ class RecordFile:
     """An open record file.
 
     Attributes:
-        flaw: What of it cannot be read, or None; known after `index`.
+        flaw: Description of what cannot be read, or None; known after `index`.
 
     Args:
         path: The file. Without an `.idx` beside it, its records are searched once and numbered from 0.
@@ -94,7 +94,7 @@ class RecordFile:
 
     @cached_property
     def index(self) -> RecordIndex:
-        """Its pictures, found when they are asked for."""
+        """The index of its pictures, created on first access."""
         beside = self._path.with_suffix(".idx")
         keys, offsets = self._read_positions(beside) if beside.is_file() else self._find_positions()
         parts = [
@@ -111,7 +111,7 @@ class RecordFile:
         self._file.close()
 
     def read(self, place: int) -> bytes:
-        """Returns the picture at a place of the index, as it was encoded. May be called from several threads.
+        """Returns the encoded picture at a place of the index. May be called from several threads.
 
         Raises:
             DataError: The record is damaged.
@@ -216,7 +216,7 @@ class RecordFile:
         return index, int((~sound).sum())
 
     def _drop_pages(self) -> None:
-        """Returns the memory of the mapped file, nearly all of which the headers of small pictures touch."""
+        """Releases the pages of the mapped file. Reading the headers of small pictures touches nearly all of them."""
         if isinstance(self._mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             self._mapped.madvise(mmap.MADV_DONTNEED)
 

@@ -1,4 +1,4 @@
-"""Tar shards in the form of WebDataset: pictures and their labels under a common key."""
+"""Tar shards in the format of WebDataset: pictures and their labels under a common key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUFFIX = ".tar"
 
 
 def is_shards(path: Path) -> bool:
-    """Returns True for tar files, of a folder or a pattern or a single one, with labels as WebDataset has them."""
+    """Returns True for a folder, a pattern or a single path of tar files that have labels in WebDataset's format."""
     try:
         shards = find_shards(path)
         return bool(shards) and any(
@@ -38,7 +38,7 @@ def is_shards(path: Path) -> bool:
 
 
 def find_shards(path: Path) -> list[Path]:
-    """Returns the shards in a folder, those that a pattern names, or a single one; see `find_parts`."""
+    """Returns the shards in a folder, those that match a pattern, or a single file; see `find_parts`."""
     return find_parts(path, SUFFIX)
 
 
@@ -57,11 +57,11 @@ class ShardListing:
 
     Attributes:
         labels: Label of each picture: a whole number, a name, or None. Length: N.
-        paths: Path that the JSON beside each picture gives it, or None. Length: N.
+        paths: Path of each picture according to the JSON file beside it, or None. Length: N.
         shards: Number of the shard of each picture. Shape: (N,).
         offsets: Position of each picture in its shard. Shape: (N,).
         sizes: Size of each picture in bytes. Shape: (N,).
-        flaw: What cannot be read, or None.
+        flaw: Description of what cannot be read, or None.
     """
 
     labels: list[int | str | None]
@@ -125,7 +125,7 @@ class TarShards:
         self._files.clear()
 
     def read(self, number: int, offset: int, size: int, place: int) -> bytes:
-        """Returns a picture as it was encoded. May be called from several threads.
+        """Returns an encoded picture. May be called from several threads.
 
         Args:
             number: Number of its shard.
@@ -149,7 +149,7 @@ class TarShards:
 
 
 def _groups(shard: Path) -> Iterator[_Group]:
-    """Yields the pictures of a shard with their labels. The members of a group follow one another."""
+    """Yields the pictures of a shard with their labels. The members of a group are consecutive."""
     with open(shard, "rb") as file:
         head = file.read(BLOCK)
         if not is_tar(head):
@@ -190,7 +190,7 @@ def _first(labels: dict[str, int | str]) -> int | str | None:
 
 
 def _parse(suffix: str, content: bytes) -> tuple[int | str | None, str | None]:
-    """Returns the label in a file beside a picture, and the path that a JSON file gives the picture."""
+    """Returns the label in a file beside a picture, and the path of the picture if it is a JSON file with one."""
     try:
         text = content.decode("utf-8-sig").strip()
         if suffix == "json":

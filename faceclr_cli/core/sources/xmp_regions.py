@@ -65,8 +65,8 @@ def _between(content: bytes, begin: bytes, end: bytes) -> bytes | None:
 def add_regions(content: bytes | None, regions: Sequence[Region], size: tuple[int, int]) -> bytes:
     """Adds regions to an XMP file. Everything else in it is kept.
 
-    A face that has a region with a name already is left alone, whatever the name: it may be the user's correction. The
-    region of a face without a name receives the name.
+    A face that already has a named region is not changed, even if the name differs: it may be the user's correction. A
+    region without a name receives the name.
 
     Args:
         content: The file, or None for a new one.
@@ -140,7 +140,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 def _bag(document: minidom.Document, root: minidom.Element, size: tuple[int, int]) -> minidom.Element:
-    """Returns the list of regions, which is created if it does not exist."""
+    """Returns the list of regions; creates it if it does not exist."""
     for regions in document.getElementsByTagNameNS(_REGIONS, "RegionList"):
         for kind in ("Bag", "Seq"):
             for bag in regions.getElementsByTagNameNS(_RDF, kind):
@@ -150,7 +150,7 @@ def _bag(document: minidom.Document, root: minidom.Element, size: tuple[int, int
     described = root.getElementsByTagNameNS(_RDF, "Description")
     about = described[0].getAttributeNS(_RDF, "about") if described else ""
     description = _add(root, "rdf:Description", {"rdf:about": about})
-    for prefix in ("mwg-rs", "stArea", "stDim"):  # here, rather than in every region
+    for prefix in ("mwg-rs", "stArea", "stDim"):  # declared here rather than in every region
         description.setAttribute(f"xmlns:{prefix}", _PREFIXES[prefix])
     parent = _add(description, "mwg-rs:Regions", {"rdf:parseType": "Resource"})
     dimensions = {"stDim:w": str(size[0]), "stDim:h": str(size[1]), "stDim:unit": "pixel"}

@@ -73,7 +73,7 @@ def merged_state(network: EncoderNetwork) -> dict[str, Tensor]:
 
 
 def learning_rate_scales(network: EncoderNetwork, decay: float) -> dict[nn.Parameter, float]:
-    """Returns the factor of each weight's learning rate: 1 in the embedding layer, and less towards the input.
+    """Returns the factor of each weight's learning rate: 1 in the embedding layer, and less toward the input.
 
     From block to block it falls by the same factor (layer-wise learning-rate decay, arXiv 1801.06146 and 2106.08254).
 

@@ -1,4 +1,4 @@
-"""Views as the camera of a shop or a street has them: gray, blurred and of low resolution."""
+"""Views like pictures of security cameras: gray, blurred and of low resolution."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _GRAY = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, kw_only=True)
 class CameraViews:
-    """Random views, some of which are turned to gray, blurred, shrunk and enlarged again.
+    """Random views; some of them are converted to gray, blurred, shrunk and enlarged again.
 
     Attributes:
-        views: Makes the views.
+        views: Makes the unchanged views.
         size: Their side in pixels.
-        share: Probability of a view as a camera has it.
+        share: Probability of such a view.
     """
 
     views: Views

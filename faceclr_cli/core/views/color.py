@@ -68,7 +68,7 @@ def hue(turns: Tensor) -> Tensor:
     """Rotates colors around the axis of grays, which preserves red + green + blue.
 
     Args:
-        turns: Share of a full turn, positive from red towards green. Shape: (B,).
+        turns: Share of a full turn, positive from red toward green. Shape: (B,).
 
     Returns:
         Color matrices. Shape: (B, 6, 6).

@@ -20,12 +20,12 @@ _MARCH, _BISECTIONS, _REACH = 20, 5, 0.3
 
 
 def turned_places(yaws: Tensor, pitches: Tensor, size: int) -> Tensor:
-    """Returns where in the picture of a frontal head each pixel of the picture of the turned head comes from.
+    """Returns the source of each pixel of the picture of a turned head: a position in the picture of the frontal head.
 
     The turned head is aligned again: a similarity transform moves its landmarks to those of the frontal head, as the
     alignment of a photograph of the turned head would. A part of the head that the frontal picture does not show, such
-    as the cheek beyond the outline, shows the mirror image of the part on this side of the outline. What is beside the
-    head stays where it is.
+    as the cheek beyond the outline, shows the mirror image of the part on this side of the outline. The background
+    beside the head does not move.
 
     Args:
         yaws: Turn to the left or right, in degrees, at most `MAX_YAW`; positive values turn the nose to the right of
@@ -53,7 +53,7 @@ def turned_places(yaws: Tensor, pitches: Tensor, size: int) -> Tensor:
 
 @cache
 def _shifts(size: int, device: torch.device) -> Tensor:
-    """Returns how far the source of each pixel is from the pixel. Shape: (yaws, pitches, 2, size, size)."""
+    """Returns the offset of each pixel's source from the pixel. Shape: (yaws, pitches, 2, size, size)."""
     yaws = torch.arange(0, MAX_YAW + 1, _YAW_STEP)
     pitches = torch.arange(-MAX_PITCH, MAX_PITCH + 1, _PITCH_STEP)
     rights = torch.stack(
@@ -70,7 +70,7 @@ def _shifts(size: int, device: torch.device) -> Tensor:
 
 
 def trace_head(yaw: float, pitch: float, size: int) -> Tensor:
-    """Finds the places of `turned_places` for one turn: follows the ray of each pixel to the first point of the head.
+    """Finds the places of `turned_places` for one turn, by tracing the ray of each pixel to the head.
 
     Args:
         yaw: Degrees.

@@ -46,14 +46,14 @@ def depth(x: Tensor, y: Tensor) -> Tensor:
 
 
 def normals(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the unit normals of the front of the head, and how much each pixel belongs to it.
+    """Returns the unit normals of the front of the head, and the degree to which each pixel belongs to it.
 
     Args:
         size: Side of the pictures in pixels.
         device: The device of the result.
 
     Returns:
-        Normals towards x, y and the camera, shape (3, size, size); and weights that fall from 1 inside the outline to 0
+        Normals toward x, y and the camera, shape (3, size, size); and weights that fall from 1 inside the outline to 0
         beyond it, shape (size, size).
     """
     places = pixel_places(size, device)

@@ -1,4 +1,4 @@
-"""Random views of an aligned face as other photographs would show it: another pose, other light, another camera."""
+"""Random views of an aligned face as in other photographs: another pose, other light, another camera."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUALITIES = (10.0, 60.0)
 
 @dataclass(frozen=True, kw_only=True)
 class HeadViews:
-    """The views of `FaceViews`, with changes that need the shape of a head or that a camera makes.
+    """The views of `FaceViews`, with changes that depend on the shape of a head or that a camera causes.
 
     The operations, in order:
 

@@ -14,7 +14,7 @@ def relighting(strengths: Tensor, tilts: Tensor, directions: Tensor, size: int) 
     """Returns brightness factors of a distant lamp on a matte head (Lambert shading), in addition to diffuse light.
 
     The irradiance is approximated by spherical harmonics up to the second order (Basri & Jacobs 2003, Ramamoorthi &
-    Hanrahan 2001). The mean over the head stays 1, and so does everything beside the head.
+    Hanrahan 2001). The mean over the head stays 1, and everything beside the head has the factor 1.
 
     Args:
         strengths: Share of the light that comes from the lamp, 0 to 1. Shape: (B,).
