@@ -22,10 +22,10 @@ def join_centers(
     """Joins groups by the cosine similarity of their centers.
 
     Two groups of one person have a low mean similarity if the pictures in each of them vary. A threshold on the mean
-    that     suits single faces therefore divides people with many pictures. Averaging removes most of the pose and the
-    light of     the pictures from the center of a group: two centers of one person are far more similar than two
-    pictures, whereas     two centers of different people are only slightly more similar. The two groups with the most
-    similar centers are     joined, as long as the similarity reaches the threshold.
+    that suits single faces therefore divides people with many pictures. Averaging removes most of the pose and the
+    light of the pictures from the center of a group: two centers of one person are far more similar than two pictures,
+    whereas two centers of different people are only slightly more similar. The two groups with the most similar centers
+    are joined, as long as the similarity reaches the threshold.
 
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).

@@ -77,8 +77,8 @@ class _Groups:
         heap = [pair for group in range(self._count) if (pair := self._best_pair(group)) is not None]
         heapq.heapify(heap)
         merged = self._count
-        # Each pair is in the heap at its own position or at a better one: a new group has its own entry, and the entry
-        # of         # any other group was made when the group had the same pairs, or more.
+        # Each pair is in the heap at its own position or at a better one: a new group has its own entry, and the
+        # entry of any other group was made when the group had the same pairs, or more.
         while heap:
             _, group, other = heapq.heappop(heap)
             if self._into[group] != group:
