@@ -157,7 +157,7 @@ PHOTOS = "photos/person-01/01.jpg photos/person-01/02.jpg"
         (f"verify {PHOTOS} --model pixels", 2, "this encoder has no calibrated threshold"),
         (f"verify {PHOTOS} --far 1e-9", 2, "no threshold for a FAR of 1e-09"),
         ("verify --embeddings faces.h5 --pairs pairs.csv", 3, "contains none of the 2 pairs"),
-        ("verify --embeddings faces.h5 --pairs unlabeled.csv", 3, "without a label"),
+        ("verify --embeddings faces.h5 --pairs unlabeled.csv", 3, "a pair has no label; every pair needs"),
         ("verify --embeddings faces.h5 --pairs pairs.txt", 3, "announces 4 pairs, but the file contains 1"),
     ],
 )

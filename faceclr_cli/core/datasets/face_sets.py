@@ -19,7 +19,7 @@ from faceclr_cli.core.text import display_path
 
 _TEMPLATE = "arcface"
 _CHECKED = "arcface"
-"""Mark of an index in the cache whose crops were checked."""
+"""Name of the mark for indexes in the cache whose crops were checked."""
 
 
 def is_face_set(path: Path) -> bool:
@@ -60,8 +60,8 @@ def find_face_set(path: Path) -> FaceFolder | None:
 def open_face_set(path: Path) -> FaceFolder:
     """Lists prepared faces, or the crops of a container.
 
-    Crops in a container were made elsewhere. They are taken for ArcFace crops, which is checked on a sample of them, as
-    `prepare --assume arcface` does.
+    Crops in a container were made elsewhere. They are assumed to be ArcFace crops, which is checked on a sample as by
+    `prepare --assume arcface`.
 
     Raises:
         DataError: There are no prepared faces, or the container is damaged or holds photographs.

@@ -1,4 +1,4 @@
-"""Reader for the groups of people or pictures, which a table lists."""
+"""Reader for tables that list the groups of people or pictures."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class GroupList:
 def read_groups(path: Path) -> GroupList:
     """Reads a table with the header `identity,GROUP[,GROUP2...]` or `path,GROUP[,GROUP2...]`.
 
-    Each further column is an attribute, such as an age range, and its cells name groups. An empty cell is no group. For
-    the format see `pair_files.table_rows`.
+    Each further column is an attribute, such as an age range, and its cells name groups. An empty cell means no group.
+    For the format see `pair_files.table_rows`.
 
     Raises:
         DataError: The file cannot be read or lists nothing, the header is missing or has a name twice, a line has too

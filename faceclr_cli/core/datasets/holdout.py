@@ -1,4 +1,4 @@
-"""Held-out pictures that monitor training if no validation part is given."""
+"""Selection of held-out pictures, which monitor training if no validation part is given."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def remember(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Calls `hold_out` or `hold_out_pictures`, and keeps the result for containers in the user's cache.
 
-    To select a few pictures of a container takes a hash of the name of each of its pictures.
+    The selection needs a hash of the name of each picture, which takes long for large containers.
     """
     if not isinstance(faces.paths, JoinedPaths):
         return function(faces, share, seed)

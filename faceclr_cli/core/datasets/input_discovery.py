@@ -1,4 +1,4 @@
-"""Discovery of input in the working directory, for commands that were given none."""
+"""Discovery of input in the working directory, for commands without an input argument."""
 
 from __future__ import annotations
 

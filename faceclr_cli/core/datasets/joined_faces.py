@@ -30,14 +30,13 @@ class JoinedFaces:
     When sent to another process, crops from `pack` are memory-mapped there and share the memory; others are copied.
 
     Attributes:
-        packed: All crops of each folder, memory-mapped or decoded when they are asked for. Shape of each:
-            (n, size, size, 3).
+        packed: All crops of each folder, memory-mapped or decoded on demand. Shape of each: (n, size, size, 3).
         sources: Index into `packed` of each crop. Shape: (N,).
         rows: Row of each crop in its array. Shape: (N,).
         labels: Index into `people` of each crop's person, -1 if unknown. Shape: (N,).
         people: Names of the people, each with at least one crop.
         paths: Path of each crop.
-        fingerprint: How the crops were made, with fields unknown that are unknown in any folder.
+        fingerprint: How the crops were made; a field that is unknown in any folder is unknown here.
     """
 
     packed: tuple[NDArray[np.uint8] | StreamedCrops, ...]
@@ -80,7 +79,7 @@ class JoinedFaces:
 
     @property
     def streamed(self) -> tuple[StreamedCrops, ...]:
-        """The folders whose crops are decoded when they are asked for."""
+        """The folders whose crops are decoded on demand."""
         return tuple(packed for packed in self.packed if isinstance(packed, StreamedCrops))
 
     def requests(self, indices: NDArray[np.int64]) -> list[tuple[NDArray[np.intp], DecodeRequest]]:
@@ -90,7 +89,7 @@ class JoinedFaces:
             indices: Indices of the crops. Shape: (B,).
 
         Returns:
-            Requests for `decode_crops`, each with the places in `indices` that it is for.
+            Requests for `decode_crops`, each with the corresponding places in `indices`.
         """
         return [(places, request) for places, request, _ in self._requests(indices)]
 
@@ -107,7 +106,7 @@ class JoinedFaces:
     def assemble(
         self, indices: NDArray[np.int64], decoded: Sequence[tuple[NDArray[np.intp], DecodedCrops]]
     ) -> NDArray[np.uint8]:
-        """Copies crops into a new array, given those that had to be decoded.
+        """Copies crops into a new array, including those that were decoded for it.
 
         A damaged crop is replaced by the next readable one of the same person.
 
@@ -167,7 +166,7 @@ class JoinedFaces:
         """
         labels, rows = self.labels[indices], self.rows[indices]
         present = np.zeros(len(self.people) + 1, dtype=bool)
-        present[labels] = True  # The last place is that of unknown people, whose label is -1.
+        present[labels] = True  # The last place belongs to unknown people, whose label is -1.
         left = np.flatnonzero(present[:-1])
         if len(left) < len(self.people):
             position = np.append(np.cumsum(present[:-1]) - 1, -1)
@@ -235,7 +234,7 @@ def join(folders: Sequence[tuple[Path, PackedFaces]]) -> JoinedFaces:
 
 
 def _no_sources(count: int) -> NDArray[np.int64]:
-    """Returns the sources of faces of a single folder, without memory for each."""
+    """Returns the sources of the faces of a single folder, without allocating memory for each face."""
     return np.broadcast_to(np.int64(0), count)
 
 
@@ -261,7 +260,7 @@ def folder_prefixes(roots: Sequence[Path]) -> list[str]:
 
 
 def _common_fingerprint(fingerprints: Sequence[Fingerprint]) -> Fingerprint:
-    """Returns the first fingerprint, with fields unknown that are unknown in any of the fingerprints."""
+    """Returns the first fingerprint; fields that are unknown in any of the fingerprints become unknown."""
     unknown: dict[str, Any] = {
         field.name: UNKNOWN
         for field in fields(Fingerprint)

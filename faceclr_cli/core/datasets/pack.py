@@ -26,7 +26,7 @@ from faceclr_cli.core.text import display_path
 _TAR = ".tar"
 _PER_SHARD = 10_000
 _PER_GROUP = 100
-"""Rows of a group in a Parquet file, as Hugging Face writes pictures: a reader gets 400 KB of crops for one of them."""
+"""Rows of a group in a Parquet file, as Hugging Face writes pictures. A reader loads one group, 400 KB, for a crop."""
 _NUMBER = re.compile(r"%(0\d+)?d")
 
 
@@ -75,7 +75,7 @@ def pack(config: PackConfig, reporter: Reporter) -> PackResult:
         reporter: Receives the progress.
 
     Raises:
-        ConfigError: The suffix is not that of a format, or a file exists.
+        ConfigError: The suffix is not that of a supported format, or a file exists.
         DataError: The faces cannot be read, a package is missing, or the output cannot be written.
     """
     write = _writer(config.out)
@@ -105,14 +105,14 @@ def _writer(out: Path) -> Callable[[Path, FaceFolder, Iterator[_Face]], list[Pat
         if not _NUMBER.search(out.name):
             raise ConfigError(f"-o {display_path(out)}: name the shards with a number, such as {out.stem}-%06d.tar")
         if any(out.absolute().parent.glob(_NUMBER.sub("*", glob.escape(out.name), count=1))):
-            raise ConfigError(f"-o {display_path(out)}: such shards exist already; choose another -o, or remove them")
+            raise ConfigError(f"-o {display_path(out)}: such shards already exist; choose another -o, or remove them")
         return _write_shards
     if suffix == record_file.SUFFIX:
         written = [out, *(out.with_suffix(each) for each in (".idx", ".lst"))]
     elif suffix == parquet_file.SUFFIX:
         written = [out]
     else:
-        raise ConfigError(f"-o {display_path(out)}: not a name that ends in .rec, -%06d.tar or .parquet")
+        raise ConfigError(f"-o {display_path(out)}: the name must end in .rec, -%06d.tar or .parquet")
     for path in written:
         if path.exists():
             raise ConfigError(f"-o {display_path(path)}: already exists; choose another -o, or remove it")
@@ -120,7 +120,7 @@ def _writer(out: Path) -> Callable[[Path, FaceFolder, Iterator[_Face]], list[Pat
 
 
 def _write_records(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[Path]:
-    """Writes insightface's form: record 0 says where the pictures end, and each person has a record of its range.
+    """Writes insightface's format: record 0 states where the pictures end, and each person has a record of its range.
 
     The record file is renamed last, so that it never stands without its index.
     """
@@ -149,11 +149,11 @@ def _write_records(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[
 
 
 def _write_shards(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[Path]:
-    """Writes WebDataset's form: the crop, its label (`.cls`), and its person and path (`.json`) under one key."""
+    """Writes WebDataset's format: the crop, its label (`.cls`), and its person and path (`.json`) under one key."""
     del faces
     files: list[Path] = []
     with ExitStack() as stack:
-        # All shards get their names at the end, so that a killed run leaves none.
+        # All shards get their final names at the end, so that a killed run leaves none behind.
         for face in each:
             if face.place % _PER_SHARD == 0:
                 files.append(out.with_name(_shard_name(out.name, len(files))))
@@ -182,7 +182,7 @@ def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _write_parquet(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[Path]:
-    """Writes the form of Hugging Face's datasets: `image{bytes,path}` and `label`, with the names of the labels."""
+    """Writes the format of Hugging Face's datasets: `image{bytes,path}` and `label`, with the names of the labels."""
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
@@ -197,7 +197,7 @@ def _write_parquet(out: Path, faces: FaceFolder, each: Iterator[_Face]) -> list[
         [("image", picture), ("label", arrow.int64())],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
-    # Statistics of a group would hold two of its pictures.
+    # The statistics of a group would contain two of its pictures.
     with (
         atomic_path(out) as temporary,
         parquet.ParquetWriter(temporary, schema, compression="none", write_statistics=False) as writer,

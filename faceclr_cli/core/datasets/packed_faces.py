@@ -37,12 +37,12 @@ class PackedFaces:
 
     Attributes:
         crops: RGB, 0-255, read-only, memory-mapped if the cache is available. Shape: (N, size, size, 3). Or crops that
-            are decoded when they are asked for.
+            are decoded on demand.
         labels: Index into `people` of each crop's person, -1 if unknown. Shape: (N,).
         people: Names of the people, sorted.
         paths: Path of each crop relative to the folder.
         fingerprint: How the crops were made.
-        damaged: Place of each damaged crop of a container, whose pixels are zeros, and the reason.
+        damaged: The place of each damaged crop of a container, and the reason. The pixels of damaged crops are zeros.
     """
 
     crops: NDArray[np.uint8] | StreamedCrops
@@ -70,7 +70,7 @@ def open_packed(folder: FaceFolder, reporter: Reporter, cache: Path | None = Non
 
     Raises:
         UnreadableImageError: A crop of a folder is missing or damaged; the message names it. In a container, damaged
-            crops are left out.
+            crops are recorded in `damaged`.
         DataError: The size of a crop differs from the folder's fingerprint, or too many crops of a container are
             damaged.
     """
@@ -99,7 +99,7 @@ def stream(folder: FaceFolder) -> PackedFaces:
 def is_packed(folder: FaceFolder, cache: Path | None = None) -> bool:
     """Returns True if the cache has the decoded crops of a folder."""
     with suppress(OSError):  # There is no cache, or it cannot be read.
-        # The key of a folder takes a look at each of its files, which may be millions.
+        # Computing the key of a folder accesses each of its files, which may be millions.
         if not any(cache_folder(cache).glob(f"{_root_key(folder.root)}-*.npy")):
             return False
         return _map(_target(folder, cache), _shape(folder)) is not None
@@ -107,12 +107,13 @@ def is_packed(folder: FaceFolder, cache: Path | None = None) -> bool:
 
 
 def forget_packed(cache: Path | None = None) -> None:
-    """Removes all packed files and indexes of containers from the cache, which will be made again.
+    """Removes all packed files and indexes of containers from the cache; later runs create them again.
 
-    Those of one folder cannot be told from those of others: it may have been moved or copied since it was decoded.
+    The files of one folder cannot be distinguished from those of others, since the folder may have been moved or copied
+    since it was decoded.
 
     Args:
-        cache: As for `pack`.
+        cache: As for `open_packed`.
 
     Raises:
         OSError: A file cannot be removed.
@@ -168,7 +169,7 @@ def _decode_to_unnamed_file(folder: FaceFolder, reporter: Reporter) -> NDArray[n
     """Decodes into a file in memory. It exists as long as the array, or its mapping in another process."""
     descriptor = os.memfd_create("faceclr-faces")
     try:
-        # By this path, other processes of the user can open it.
+        # Other processes of the user can open it by this path.
         path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
         _write(path, folder, reporter)
         crops = map_packed(path)
@@ -182,7 +183,7 @@ def _decode_to_unnamed_file(folder: FaceFolder, reporter: Reporter) -> NDArray[n
 def _key(folder: FaceFolder) -> str:
     """Returns a digest of the fingerprint and of the name, size and modification time of each file.
 
-    As in `make` and `rsync`, these stand for the content: hashing the content would require reading all files at every
+    As in `make` and `rsync`, these represent the content: hashing the content would require reading all files at every
     start. Replacing, adding or removing a crop changes the key.
     """
     digest = hashlib.sha256(json.dumps([_LAYOUT, folder.fingerprint.to_json()]).encode())
@@ -208,7 +209,7 @@ def _shape(folder: FaceFolder) -> tuple[int, int, int, int]:
 
 def map_packed(path: Path) -> NDArray[np.uint8]:
     """Maps a packed file that another process has opened."""
-    # As a string: NumPy resolves the links of a `Path`, even that of /proc to a file without a name.
+    # As a string, since NumPy resolves the links of a `Path`, even the link in /proc to an unnamed file.
     return np.asarray(np.load(str(path), mmap_mode="r", allow_pickle=False))
 
 
@@ -220,7 +221,7 @@ def _map(path: Path, shape: tuple[int, int, int, int]) -> NDArray[np.uint8] | No
         return None
     if crops.shape != shape or crops.dtype != np.uint8:
         return None
-    with suppress(OSError):  # Records the last use for `_evict`. A read-only cache is readable all the same.
+    with suppress(OSError):  # Records the last use for `evict`. A read-only cache is still readable.
         os.utime(path)
     return np.asarray(crops)
 

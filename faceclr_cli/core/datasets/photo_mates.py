@@ -1,4 +1,4 @@
-"""Faces of one photograph or film: what is certain about them without names."""
+"""Faces of one photograph or film: facts about them that are certain without names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_photographs(faces: JoinedFaces, folders: Sequence[Path]) -> NDArray[np.
 
 
 def find_track_links(faces: JoinedFaces, folders: Sequence[Path]) -> Constraints:
-    """Returns what the tracks of films tell about the faces.
+    """Returns the constraints on faces that follow from the tracks of films.
 
     The arguments and errors are those of `find_photographs`.
     """

@@ -19,11 +19,11 @@ _SHARE_OF_DISK = 0.25
 
 
 _MOST_TOGETHER = 16 << 20
-"""Maximum size of a group of rows of a Parquet file that is read for each face."""
+"""Maximum size in bytes of the group of rows that is read for each face of a Parquet file."""
 
 
 def open_pixels(folder: FaceFolder, pixels: Pixels, reporter: Reporter) -> PackedFaces:
-    """Opens faces for training, decoded in the cache or to be decoded in step with training, and says which.
+    """Opens faces for training, either decoded in the cache or decoded in step with training, and reports the choice.
 
     The pixels are the same. Decoded faces take no computing time during training, and about ten times the space.
 

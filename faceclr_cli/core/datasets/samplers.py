@@ -43,9 +43,9 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> l
 def paired_batches(groups: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """Returns batches like `shuffled_batches`, in which pictures of a group come in pairs.
 
-    The pictures of each group are paired at random, in each epoch anew; a group of odd size has one picture without a
-    partner. Pairs and single pictures are in random order. A pair is divided only where a batch ends between its two
-    pictures.
+    The pictures of each group are paired at random, differently in each epoch; a group of odd size has one picture
+    without a partner. Pairs and single pictures are in random order. A pair is divided only where a batch ends between
+    its two pictures.
 
     Args:
         groups: The group of each picture, below 0 for none. Shape: (N,).

@@ -1,4 +1,4 @@
-"""The crops of a folder or a container, decoded each time they are asked for."""
+"""The crops of a folder or a container, decoded on each access."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from faceclr_cli.core.sources.containers import Container, open_container
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import cores
 
-MOST_DAMAGED = 0.05  # Messages and documentation state it.
-"""Maximum share of crops that may be damaged. With more, something other than single pictures is wrong."""
+MOST_DAMAGED = 0.05  # Messages and documentation state this limit.
+"""Maximum share of crops that may be damaged. A larger share indicates a problem with the whole data set."""
 
 _TOGETHER = 32
 
 
 class SizeError(DataError):
-    """A crop has another size than its folder says."""
+    """The size of a crop differs from that in the description of its folder."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecodeRequest:
-    """Crops to decode, described so briefly that another process can be asked for them.
+    """Crops to decode, in a compact form that can be sent to another process.
 
     Attributes:
         root: The folder or the container.
@@ -62,7 +62,7 @@ class DecodedCrops:
 
 @dataclass(eq=False)
 class StreamedCrops:
-    """Crops that are read and decoded when they are asked for.
+    """Crops that are read and decoded on demand.
 
     Attributes:
         folder: The crops.
@@ -116,7 +116,7 @@ def decode_crops(request: DecodeRequest, opened: IndexedContainer | None = None)
         request: The crops.
         opened: The container; without it, it is opened, and kept open for further requests.
     """
-    # In ascending order, since the neighbors of a crop in a Parquet file are read with it.
+    # In ascending order, since neighboring crops of a Parquet file are read together.
     places = np.argsort(request.rows, kind="stable").tolist()
     crops = np.zeros((len(places), request.side, request.side, 3), np.uint8)
 

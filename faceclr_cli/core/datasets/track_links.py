@@ -13,7 +13,7 @@ from faceclr_cli.core.preparing.track_table import TrackRow
 
 
 def link_tracks(paths: Sequence[str], tracks: Iterable[TrackRow]) -> Constraints:
-    """Returns what tracks tell about faces.
+    """Returns the constraints on faces that follow from tracks.
 
     Args:
         paths: The path of each face.
@@ -34,7 +34,7 @@ def link_tracks(paths: Sequence[str], tracks: Iterable[TrackRow]) -> Constraints
         own = [places[path] for path in track.outputs if path in places]
         labels[own] = label
         members[track.path, track.track] = own
-        # Each pair of tracks is listed with both of them, and the one with the lower number comes first.
+        # Both tracks of a pair list each other, so the pair is added when the second one is processed.
         for other in track.together:
             pairs += product(members.get((track.path, other), ()), own)
     return replace(known, tracks=labels, apart=np.array(pairs, np.int64).reshape(-1, 2))

@@ -131,7 +131,7 @@ def read_triplets(path: Path, labels: NDArray[np.int64], digest: str) -> NDArray
         Shape: (T, 3).
 
     Raises:
-        DataError: It is not a file of triplets, belongs to another data set, or contains an invalid triplet.
+        DataError: The file does not contain triplets, belongs to another data set, or contains an invalid triplet.
     """
     try:
         with open(path, "rb") as file:
@@ -141,7 +141,7 @@ def read_triplets(path: Path, labels: NDArray[np.int64], digest: str) -> NDArray
     if records.ndim != 1 or records.dtype.names != _NAMES:
         raise DataError(f"{path}: not a file of triplets: the fields anchor, positive and negative are missing")
     if records.dtype != _dtype(digest) or records.dtype.fields is None or digest not in records.dtype.fields:
-        raise DataError(f"{path}: the triplets belong to another data set; remove --triplets, or name a new file")
+        raise DataError(f"{path}: the triplets belong to another data set; omit --triplets, or name a new file")
     triplets = np.stack([records[name] for name in _NAMES], axis=1)
     if not len(triplets) or triplets.min() < 0 or triplets.max() >= len(labels):
         raise DataError(f"{path}: refers to pictures that do not exist")

@@ -284,7 +284,7 @@ def open_pairs(
     pairs, file, folder = listed.pairs, listed.file, listed.folder
     faces.fingerprint.require_same_crops(trained.fingerprint, display_path(folder), name)
     if any(pair.same is None for pair in pairs):
-        raise DataError(f"{display_path(file)}: a pair has no label; each pair needs 'same' as 1 or 0")
+        raise DataError(f"{display_path(file)}: a pair has no label; every pair needs 'same' as 1 or 0")
     rows = {path: row for row, path in enumerate(faces.paths)}
     pairs, _ = locate_pairs(pairs, PictureNames(rows))
     used = sorted({rows[name] for pair in pairs for name in (pair.a, pair.b) if name in rows})

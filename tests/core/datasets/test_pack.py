@@ -153,7 +153,7 @@ def test_square_photographs_are_not_taken_for_aligned_crops(real_data: Path, tmp
     ("out", "message"),
     [
         ("faces.tar", "name the shards with a number, such as faces-%06d.tar"),
-        ("faces.zip", r"not a name that ends in .rec, -%06d.tar or .parquet"),
+        ("faces.zip", r"the name must end in .rec, -%06d.tar or .parquet"),
         ("there.rec", "already exists"),
         ("other.rec", r"other\.idx: already exists"),
     ],
@@ -182,7 +182,7 @@ def test_insightface_finds_what_it_expects(faces: Path, tmp_path: Path) -> None:
 def test_other_percent_signs_belong_to_the_name_of_a_shard(faces: Path, tmp_path: Path) -> None:
     config = PackConfig(faces=faces, out=tmp_path / "50% [a]-%06d.tar")
     assert [path.name for path in pack(config, Silent()).files] == ["50% [a]-000000.tar"]
-    with pytest.raises(ConfigError, match="such shards exist already"):
+    with pytest.raises(ConfigError, match="such shards already exist"):
         pack(config, Silent())
 
 

@@ -67,7 +67,7 @@ def read_labeled_pairs(path: Path) -> list[Pair]:
     """
     pairs = read_pairs(path)
     if any(pair.same is None for pair in pairs):
-        raise DataError(f"{pair_name(path)}: a pair without a label can't be measured; each needs 'same' as 1 or 0")
+        raise DataError(f"{pair_name(path)}: a pair has no label; every pair needs 'same' as 1 or 0")
     return pairs
 
 

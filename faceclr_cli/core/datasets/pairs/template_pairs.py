@@ -1,4 +1,4 @@
-"""Reader for pairs of templates, of which published lists have many millions.
+"""Reader for pairs of templates. Published lists have many millions of pairs.
 
 A line has two templates and a label, as in `ijbc_template_pair_label.txt`, or only two templates, as in the matches of
 NIST's protocols for IJB-B and IJB-C.
@@ -44,7 +44,7 @@ class TemplatePairs:
     def __init__(self, file: Path, names: Sequence[str], people: Sequence[str | None]) -> None:
         if str(file) == "-" or not file.is_file():
             exists = str(file) == "-" or file.exists()
-            text = "pairs of templates are read twice, so they must be a file" if exists else "no such file"
+            text = "pairs of templates are read twice; give a file" if exists else "no such file"
             raise DataError(f"{pair_name(file)}: {text}")
         self.origin = pair_name(file)
         self._file, self._number_of = file, {name: number for number, name in enumerate(names)}

@@ -18,7 +18,7 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was searched for between the parts, and found.
+    """The findings of the search for leaks between the parts.
 
     Attributes:
         near_duplicates: Pictures of one part that are also in a later part.

@@ -50,7 +50,7 @@ class SplitResult:
         parts: The parts with a share above zero.
         pairs: Verification pairs of the test part, or None if it has too few people.
         pair_count: Number of pairs, half of them genuine.
-        audit: What was searched for between the parts, and found.
+        audit: The findings of the search for leaks between the parts.
         was_there: True if the same split existed already, so that nothing was done.
     """
 

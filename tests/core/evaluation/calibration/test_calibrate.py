@@ -218,7 +218,7 @@ def test_pairs_that_don_t_fit_the_faces_are_refused(desk: Path, store: Store, to
     with pytest.raises(DataError, match=r"\.\./01\.png is outside the folder of faces"):
         calibrate(toy, root=desk / "faces", pairs=pairs)
     pairs.write_text("person-01/01.png,person-01/02.png\n")
-    with pytest.raises(DataError, match="without a label"):
+    with pytest.raises(DataError, match="a pair has no label; every pair needs"):
         calibrate(toy, root=desk / "faces", pairs=pairs, all_pairs=False)
     with pytest.raises(DataError, match="nowhere: no such folder"):
         calibrate(toy, root=tmp_path / "nowhere", pairs=pairs)

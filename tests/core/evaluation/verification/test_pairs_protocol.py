@@ -91,7 +91,7 @@ def test_pairs_that_cannot_be_measured_are_refused(tmp_path: Path, crowd) -> Non
     lines = _lines(store)
     with pytest.raises(DataError, match=r"contains none of the 2 pairs.*x/1\.jpg.*the store contains p00/0\.jpg"):
         _measure(tmp_path, store, [("x/1.jpg", "x/2.jpg", 1), ("x/1.jpg", "y/2.jpg", 0)])
-    with pytest.raises(DataError, match="without a label"):
+    with pytest.raises(DataError, match="a pair has no label; every pair needs"):
         _measure(tmp_path, store, [line[:2] for line in lines])
     with pytest.raises(DataError, match="10 folds need 10 or more pairs of each kind, but there are"):
         _measure(tmp_path, store, lines[:5] + lines[-5:])
@@ -169,7 +169,7 @@ def test_other_pairs_of_a_store_choose_the_threshold_too(tmp_path: Path, crowd) 
     right = [(row[a] @ row[b] >= result.judged.threshold) == same for a, b, same in lines[1::2]]
     assert result.judged.accuracy == np.mean(right)
     (tmp_path / "other.csv").write_text("p00/0.jpg,p00/1.jpg\n")
-    with pytest.raises(DataError, match=r"other\.csv: a pair without a label"):
+    with pytest.raises(DataError, match=r"other\.csv: a pair has no label"):
         _measure(tmp_path, store, lines, calibrate_on=tmp_path / "other.csv")
 
 
