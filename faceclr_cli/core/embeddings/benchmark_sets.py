@@ -1,4 +1,4 @@
-"""The sets of pairs of a benchmark, and where their pictures are."""
+"""The sets of pairs of a benchmark, and the locations of their pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from faceclr_cli.core.wording import count
 _BIN_SIZE = 112
 _LIST_SUFFIXES = (".txt", ".csv", ".tsv")
 _TRIED = 20
-"""Number of pairs by which the folder of the pictures is found."""
+"""Number of pairs that are used to find the folder of the pictures."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

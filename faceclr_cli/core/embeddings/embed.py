@@ -200,7 +200,7 @@ def _no_faces(config: EmbedConfig, bad: int, failures: list[str] | tuple[str, ..
     if bad == 1 and failures:
         return DataError(failures[0])
     first = f"; the first: {failures[0]}" if failures else ""
-    return DataError(f"{display_path(config.faces or '')}: none of the {bad} files gave a face{first}")
+    return DataError(f"{display_path(config.faces or '')}: none of the {bad} files produced a face{first}")
 
 
 def _report_result(result: EmbedResult, config: EmbedConfig, reporter: Reporter) -> None:
@@ -212,13 +212,13 @@ def _report_result(result: EmbedResult, config: EmbedConfig, reporter: Reporter)
         reporter.report(Notice(text=text))
     if not result.bad:
         return
-    text = f"{result.bad} of {result.pictures} files gave no face: {'; '.join(result.failures)}"
+    text = f"{result.bad} of {result.pictures} files produced no face: {'; '.join(result.failures)}"
     if result.bad > len(result.failures):
         text += f"; and {result.bad - len(result.failures)} more"
     reporter.report(Notice(text=text, level="warning"))
     if result.bad > config.max_bad * result.pictures:
         raise TooManyBadFilesError(
-            f"{result.bad} of {result.pictures} files gave no face, more than --max-bad {config.max_bad:g} allows; "
+            f"{result.bad} of {result.pictures} files produced no face, more than --max-bad {config.max_bad:g} allows; "
             f"the other {result.faces} are in {display_path(result.out)}",
             result,
         )

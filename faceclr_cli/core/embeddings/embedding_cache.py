@@ -138,7 +138,7 @@ def embed_remembered(
         reporter.report(Notice(text=text, level="warning"))
     else:
         if totals.bad:
-            text = f"{totals.bad} of {len(listing.photos)} pictures gave no face (first: {totals.failures[0]})"
+            text = f"{totals.bad} of {len(listing.photos)} pictures produced no face (first: {totals.failures[0]})"
             reporter.report(Notice(text=f"{display_path(root)}: {text}", level="warning"))
         return rows
     block = embed_listing(listing, config.face, encoder, reporter, quality=config.quality)

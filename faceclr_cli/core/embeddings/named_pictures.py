@@ -1,4 +1,4 @@
-"""Pictures that lists name: files below a folder, or crops of a container."""
+"""Pictures that are named in lists: files below a folder, or crops of a container."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def main() -> None:
 
 def _limit_resources(seconds: int) -> None:
     if sys.platform == "win32":
-        return  # The parent watches this process.
+        return  # The parent enforces the limit instead.
     try:
         import resource
     except ImportError:

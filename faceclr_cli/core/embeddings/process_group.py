@@ -58,7 +58,7 @@ class ProcessGroup:
 
 @contextmanager
 def find_process_group() -> Iterator[ProcessGroup | None]:
-    """Joins the process group that torchrun started, or gives None without torchrun or with a single process."""
+    """Joins the process group that torchrun started; yields None without torchrun or with a single process."""
     place = torchrun_place()
     if place is None or place.world == 1:
         yield None

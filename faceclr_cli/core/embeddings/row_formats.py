@@ -27,7 +27,7 @@ Write = Callable[[Rows], None]
 
 @contextmanager
 def open_row_writer(form: Format, out: Path, origin: StoreOrigin) -> Iterator[Write]:
-    """Gives a function that writes rows. A file is renamed into place when the block ends.
+    """Yields a function that writes rows. A file is renamed into place when the block ends.
 
     Args:
         form: Any format except `h5`.

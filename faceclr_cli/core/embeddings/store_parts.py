@@ -42,7 +42,7 @@ class Totals:
 
 
 def part_size(pictures: int, processes: int) -> int:
-    """Returns the number of pictures in each part, which is the most work that a killed process loses.
+    """Returns the number of pictures in each part, which limits the work that a killed process loses.
 
     The number of parts is limited by the number of files that can be open at once. With few pictures, parts are small
     enough for each process to have some.

@@ -54,6 +54,6 @@ def embed_listing(
     )
     block = PictureEmbedder(encoder, batch_size=_BATCH, flip=flip, quality=quality).block(items)
     if block.failures:
-        text = f"{len(block.failures)} of {len(listing.photos)} pictures gave no face (first: {block.failures[0]})"
+        text = f"{len(block.failures)} of {len(listing.photos)} pictures produced no face (first: {block.failures[0]})"
         reporter.report(Notice(text=text, level="warning"))
     return block

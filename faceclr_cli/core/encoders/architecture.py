@@ -24,7 +24,7 @@ SFACE_PIXELS = ("rgb", "0-255")
 
 @dataclass(frozen=True, kw_only=True)
 class InputNormalization:
-    """The pixels that a network takes: `(pixel - mean) / std` of RGB values 0-255, then in its channel order.
+    """The pixel values that a network takes: `(pixel - mean) / std` of RGB values 0-255, in its channel order.
 
     The default is the range [-1, 1] of `normalize_pixels`.
 
@@ -40,7 +40,7 @@ class InputNormalization:
 
     @property
     def text(self) -> str:
-        """The normalization as encoder fingerprints state it, with mean and std on the scale 0-1."""
+        """The normalization in the notation of encoder fingerprints, with mean and std on the scale 0-1."""
         return f"mean {_shorten(self.mean)} std {_shorten(self.std)}"
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Architecture:
         pool: Pooling between the backbone's feature map and the embedding layer; see `build_backbone`.
         backbone_args: Keyword arguments of the backbone, sorted by name.
         normalization: The pixels that the backbone takes.
-        head: The embedding head. `default`: as the paper of the backbone has it, or a linear layer without bias for
+        head: The embedding head. `default`: the head in the paper of the backbone, or a linear layer without bias for
             backbones that were not made for faces; `linear`: a linear layer with bias; `none`: the features of the
             backbone are the embedding.
     """

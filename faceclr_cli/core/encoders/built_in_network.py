@@ -36,7 +36,7 @@ def load_sface_encoder(device: str = "auto", precision: ComputePrecision = "floa
 
     Args:
         device: As for `find_torch_device`.
-        precision: ComputePrecision of the computation.
+        precision: Precision of the computation.
 
     Raises:
         ModelError: The file with the weights is missing, or its digest is not the pinned one.

@@ -72,7 +72,7 @@ class FarPoint:
 
     @property
     def meaning(self) -> str:
-        """The rates in words."""
+        """The rates in words, for messages."""
         impostors = f"1 in {1 / self.far:,.0f} pairs" if self.far > 0 else "no pair"
         return f"accepts {impostors} of different people, {self.tar:.1%} of pairs of the same"
 

@@ -24,7 +24,7 @@ class Rule:
         meaning: Description of the threshold for users.
         logistic: Match probability by similarity, or None if not measured.
         source: Description of the pairs that it was measured on, or None if the user chose the threshold.
-        calibration: All thresholds that were measured of the encoder, or None if the user chose the threshold.
+        calibration: All thresholds that were measured for the encoder, or None if the user chose the threshold.
     """
 
     threshold: float

@@ -26,7 +26,7 @@ _LARGEST_WEIGHTS = 4 * 2**30
 
 
 class Teacher(NamedTuple):
-    """An encoder that another one was distilled from.
+    """An encoder that another encoder was distilled from.
 
     Attributes:
         name: Its name.
@@ -38,7 +38,7 @@ class Teacher(NamedTuple):
 
 
 class Ancestor(NamedTuple):
-    """An encoder that training started from, or one that the training of that encoder started from.
+    """An encoder that training started from, directly or through other encoders.
 
     Attributes:
         command: Name of the command that trained it; `unknown` if an earlier version of faceclr did not record it.
@@ -138,7 +138,7 @@ def _parse_people(people: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _former_ancestors(config: Mapping[str, Any]) -> tuple[Ancestor, ...]:
-    """Returns what the options of a run tell about the encoder in `--init`, which earlier versions did not record."""
+    """Derives the encoder in `--init` from the options of a run, since earlier versions did not record it."""
     init = config.get("init", "random")
     if init in ("random", "imagenet"):
         return ()

@@ -42,7 +42,7 @@ class TorchEncoder:
         description: Its description.
         network: The network, which is moved to the device.
         device: The device.
-        precision: ComputePrecision of the computation; `bf16` computes most layers in bfloat16.
+        precision: Precision of the computation; `bf16` computes most layers in bfloat16.
     """
 
     has_norms = True
@@ -115,7 +115,7 @@ def save_encoder(
         card: The training data.
         calibration: The calibration, if there is one.
         weights: The weights, if they are not those of the network's state dict.
-        source: Where an imported network comes from; None for one that faceclr trained.
+        source: Origin of an imported network; None for a network that faceclr trained.
     """
     normalization = network.architecture.normalization
     with atomic_folder(folder) as temporary:
@@ -169,7 +169,7 @@ def load_encoder_folder(folder: Path, device: str = "auto", precision: ComputePr
     Args:
         folder: The encoder or run folder.
         device: As for `find_torch_device`.
-        precision: ComputePrecision of the computation.
+        precision: Precision of the computation.
 
     Raises:
         ModelError: There is no encoder, or it is damaged or unsupported.

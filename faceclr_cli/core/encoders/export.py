@@ -45,7 +45,7 @@ _TRACING = "tracing the network"
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedFile:
-    """What every export reports.
+    """The fields that the results of all exports share.
 
     Attributes:
         out: The file.
@@ -225,7 +225,7 @@ def _load_source(run: Path) -> tuple[EncoderNetwork, Description]:
 
 
 def _default_path(description: Description, config: ExportConfig) -> Path:
-    """The graph beside the weights, where `--model RUN` finds it; that of `sface` goes to the working directory."""
+    """Returns the path beside the weights, where `--model RUN` finds it; for `sface`, in the working directory."""
     if description.card.command == "built-in":
         return Path("sface-half.onnx" if config.half else "sface.onnx")
     return description.folder / (HALF_GRAPH if config.half else GRAPH)

@@ -102,7 +102,7 @@ def _load_pixels(device: str, precision: ComputePrecision) -> Encoder:
 
 
 def _wants_torch(device: str, precision: ComputePrecision) -> bool:
-    """True if PyTorch runs a network of which there is also a graph."""
+    """Returns True if PyTorch runs a network that also has a graph."""
     if precision != "float32":
         return True
     return has_torch_gpu() if device == "auto" else device in ("cuda", "mps")

@@ -35,7 +35,7 @@ class EncoderNetwork(nn.Module):
         size = architecture.image_size
         self.architecture = architecture
         self.keeps_statistics = False
-        """True if the running averages of the backbone stay as they are in training."""
+        """True if training does not change the running averages of the backbone."""
         self.normalization = RangeConversion(architecture.normalization)
         self.backbone = build_backbone(
             architecture.backbone,
@@ -154,9 +154,9 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 
 class RangeConversion(nn.Module):
-    """Converts pictures from the range of `normalize_pixels` to that of a network which others have trained.
+    """Converts pictures from the range of `normalize_pixels` to that of a network of another project.
 
-    It has no parameters and leaves pictures as they are if the network takes them so.
+    It has no parameters and does not change pictures if both ranges are the same.
 
     Args:
         normalization: The pixels that the network takes.

@@ -11,7 +11,7 @@ CHANNELS = 736
 
 
 class NN4Small2(nn.Module):
-    """Maps images to a feature map of 736 channels and 1/32 of the side (3x3 for 96x96).
+    """Maps pictures to a feature map of 736 channels and 1/32 of the side (3x3 for 96x96).
 
     Followed by mean pooling and a linear layer to 128 dimensions, it is the nn4.small2 network of OpenFace's table,
     with 3,733,968 parameters. L2 pooling has stride 1, as in the table.

@@ -80,7 +80,7 @@ class OnnxEncoder:
         if provider not in self._session.get_providers():
             raise ConfigError(
                 f"--device {device}: ONNX Runtime cannot start {provider}; its libraries (for CUDA: CUDA and cuDNN of "
-                "the version that onnxruntime-gpu was built for) are missing or do not fit"
+                "the version that onnxruntime-gpu was built for) are missing or incompatible"
             )
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

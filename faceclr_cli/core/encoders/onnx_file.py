@@ -24,7 +24,7 @@ LARGEST = 2**31 - 1
 Precision = Literal["float32", "float16", "int8"]
 _PRECISIONS: dict[str, Precision] = {"float32": "float32", "float16": "float16", "int8": "int8"}
 QUANTIZATION = "quantization"
-"""Field of the description that an 8-bit graph adds: its digest, and what was measured."""
+"""Field of the description that an 8-bit graph adds: its digest, and the measurements."""
 
 _KEY = "faceclr"
 _SEAL = "faceclr.sha256"
@@ -50,7 +50,7 @@ class OnnxFile:
     def digest(self) -> str:
         """Digest of the trained weights for float32; another for float16 and int8, whose embeddings are rounded.
 
-        That of int8 depends on the faces that the graph was quantized with, as its embeddings do.
+        The digest of int8 depends on the faces that the graph was quantized with, as do its embeddings.
         """
         trained = self.description.digest
         if self.precision == "float32":
@@ -112,7 +112,7 @@ def rewrite_description(path: Path, change: Callable[[dict[str, Any]], dict[str,
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Reads and verifies a file that `write_onnx` wrote. Never opens another file, whatever the content refers to.
+    """Reads and verifies a file that `write_onnx` wrote. Never opens other files, even if the content refers to them.
 
     Raises:
         ModelError: The file is missing, damaged, unsupported or too large.
@@ -160,7 +160,7 @@ def seal(graph: bytes) -> bytes:
 
 
 def messages(message: Message) -> Iterator[Message]:
-    """Iterates over a protobuf message and all messages inside it."""
+    """Yields a protobuf message and all messages inside it."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -169,7 +169,7 @@ def messages(message: Message) -> Iterator[Message]:
 
 
 def forbidden_feature(model: onnx.ModelProto) -> str | None:
-    """Returns what a graph has that could read other files, run forever or need other software, or None."""
+    """Returns the first feature of a graph that could read other files, run forever or need other software, or None."""
     for message in messages(model):
         if isinstance(message, onnx.TensorProto) and (message.external_data or message.data_location):
             return "keeps weights in other files"

@@ -132,6 +132,6 @@ def _restore_weights(graph: onnx.GraphProto) -> dict[str, Floats]:
 
 
 def _dequantize(numbers: NDArray[np.int8], scales: Floats, zeros: NDArray[np.int8], axis: int, block: int) -> Floats:
-    """The operation `DequantizeLinear` of ONNX with blocks along one axis, the last of which may be shorter."""
+    """Computes ONNX's `DequantizeLinear` with blocks along one axis; the last block may be shorter."""
     places = np.arange(numbers.shape[axis]) // block
     return (numbers.astype(np.float32) - zeros.take(places, axis)) * scales.take(places, axis)

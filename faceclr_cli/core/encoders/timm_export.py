@@ -70,7 +70,7 @@ def require_timm_form(architecture: Architecture) -> None:
     """Checks that a timm model can express an encoder.
 
     Raises:
-        ConfigError: It cannot; the message says why.
+        ConfigError: timm cannot express it; the message states the reason.
     """
     name = architecture.backbone
     if not timm.is_model(name):
@@ -85,7 +85,7 @@ def require_timm_form(architecture: Architecture) -> None:
 
 
 class TimmNetwork(nn.Module):
-    """A folder that `write_timm_folder` wrote, as timm loads it, with the interface of `EncoderNetwork`.
+    """A network that timm loads from a folder of `write_timm_folder`, with the interface of `EncoderNetwork`.
 
     Args:
         folder: The folder.

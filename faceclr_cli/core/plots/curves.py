@@ -48,7 +48,7 @@ class RocCurve:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DiscardCurves:
-    """False non-match rates as the worst pictures by each quality measure are left out.
+    """False non-match rates as the pictures of the lowest quality are left out, for each quality measure.
 
     Attributes:
         far: The false accept rate of the threshold, which is the same for all points.

@@ -1,4 +1,4 @@
-"""Square pictures of faces, cut out of photographs."""
+"""Square pictures of faces, cropped from photographs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _AROUND = 1.3
 
 
 def face_square(picture: Picture, box: ArrayLike, side: int) -> NDArray[np.uint8]:
-    """Cuts a face out of a photograph, with a margin.
+    """Crops a face from a photograph, with a margin.
 
     Args:
         picture: The photograph, or a prepared crop.
-        box: x, y, width and height of the face in pixels; NaN for a prepared crop, of which all is shown.
+        box: x, y, width and height of the face in pixels; NaN for a prepared crop, which is shown entirely.
         side: Side of the result in pixels.
 
     Returns:

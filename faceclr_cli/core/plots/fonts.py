@@ -10,7 +10,7 @@ from matplotlib.ft2font import FT2Font
 
 from faceclr_cli.core.events import Notice, Reporter
 
-OWN = "DejaVu Sans"  # comes with matplotlib, so every machine draws the same letters
+OWN = "DejaVu Sans"  # included in matplotlib, so every machine draws the same letters
 _PLACEHOLDERS = ("Last Resort", "LastResort", ".LastResort")
 """Names of fonts that draw the same frame for all letters of a script; matplotlib includes one."""
 _SHOWN = 10

@@ -114,7 +114,7 @@ def compose_group_rates(panels: Sequence[GroupPanels]) -> Figure:
 
 
 def _foot(panels: GroupPanels) -> float:
-    """Inches below the axes: names that do not fit side by side are upright below the heat map."""
+    """Returns the space below the axes in inches. Names that do not fit side by side are drawn vertically there."""
     return max(_FOOT, 0.35 + _width(panels)) if _is_upright(panels) else _FOOT
 
 
@@ -123,17 +123,17 @@ def _is_upright(panels: GroupPanels) -> bool:
 
 
 def _side(panels: GroupPanels) -> float:
-    """Inches of a side of the heat map."""
+    """Returns the side of the heat map in inches."""
     return min(_TALLEST, _ROW * max(_FEWEST_ROWS, len(panels.groups)))
 
 
 def _room(panels: GroupPanels) -> float:
-    """Inches of the width of a report."""
+    """Returns the width of a report in inches."""
     return 2 * _MARGIN + 2 * (_width(panels) + _RATES + _GAP) + _side(panels) + 0.9
 
 
 def _width(panels: GroupPanels) -> float:
-    """Inches of the longest name as it is drawn, with some space."""
+    """Returns the width of the longest drawn name in inches, with some space."""
     return max(text_width(fit_text(name, _NAMES, _TYPE), _TYPE) for name in panels.groups) + 0.2
 
 

@@ -62,9 +62,9 @@ def write_review_page(
     Args:
         path: Output file.
         tasks: The questions.
-        columns: The header of the table, the last of which is the answer.
+        columns: The header of the table; the last column is the answer.
         file_name: Name of the file that the page saves.
-        folder: The folder that the file must be put into.
+        folder: The folder for the saved file.
     """
     data = {
         "columns": list(columns),
@@ -92,7 +92,7 @@ def write_review_page(
 
 
 def _plain(cell: str) -> str:
-    """Names of files that are not UTF-8 cannot be in a page; such a row is not recognized when it comes back."""
+    """Replaces bytes that are not UTF-8, which a page cannot contain. The answer in such a row is not recognized."""
     return cell.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -137,7 +137,7 @@ def _scatter(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str 
 
 
 def _picture(axes: Any, points: NDArray[np.floating[Any]], thumbnails: Sequence[NDArray[np.uint8] | None]) -> None:
-    """Puts faces where their points are, small enough that a crowd can still be told apart."""
+    """Draws faces at their points, small enough that faces in a crowd remain distinguishable."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     side = (right - left) / _SIDE * float(np.clip(_SIDE / np.sqrt(max(len(thumbnails), 1)) / 1.8, *_PICTURE))
     paper = np.full((1, 1, 3), 255, np.uint8)

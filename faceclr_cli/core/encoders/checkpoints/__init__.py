@@ -1,1 +1,1 @@
-"""Checkpoints of other projects: read without running anything in them, and turned into encoder networks."""
+"""Checkpoints of other projects: read without running any code in them, and converted to encoder networks."""

@@ -22,10 +22,10 @@ from faceclr_cli.core.errors import ConfigError, ModelError
 _LISTED = 4
 _COUNTER = "num_batches_tracked"
 _DEFAULT_SIZE = 112
-# Networks that are larger are attacks on the memory: nothing of the kind is public.
+# No public network is larger; a file that claims a larger one may be an attempt to exhaust memory.
 _LARGEST_DIM = 4096
 _LARGEST_SIZE = 512
-# Classifiers of this many outputs are taken for embedding layers; all others are classifiers over people or objects.
+# Classifiers with this number of outputs count as embedding layers; all others are classifiers of people or objects.
 _EMBEDDING_DIMS = frozenset({64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048})
 
 
@@ -38,7 +38,7 @@ class ForeignNetwork:
             if they are known.
         normalization: The pixels that the network takes, if the file or the form of the checkpoint states them.
         template: How its faces are aligned, if the form of the checkpoint states it: a template of `Alignment`.
-        notices: What the user should know, such as a classifier that was left out.
+        notices: Notices for the user, for example about a classifier that was left out.
     """
 
     network: EncoderNetwork
@@ -50,9 +50,9 @@ class ForeignNetwork:
 def load_checkpoint_network(
     path: Path, backbone: str | None, *, backbone_args: BackboneArgs = (), image_size: int | None = None
 ) -> ForeignNetwork:
-    """Loads the network of a checkpoint of PyTorch, whoever made it. Nothing in the file is run.
+    """Loads the network of a PyTorch checkpoint of any project. No code in the file is run.
 
-    Networks for faces are recognized by the names of their weights: those of arcface_torch, AdaFace, facenet-pytorch,
+    Networks for faces are recognized by the names of their weights, as in arcface_torch, AdaFace, facenet-pytorch,
     OpenFacePytorch, and several MobileFaceNets. Prefixes of wrappers and classifiers are left out.
 
     Args:
@@ -90,9 +90,7 @@ def load_checkpoint_network(
 def _load_recognized(path: Path, found: Recognized, outer: Weights, backbone: str | None) -> ForeignNetwork:
     name = found.architecture.backbone
     if name not in (NN4, *FACE_NETWORKS):
-        raise ModelError(
-            f"{path}: weights in the form of {found.source}, but with a number of blocks that is not known"
-        )
+        raise ModelError(f"{path}: weights in the form of {found.source}, but with an unknown number of blocks")
     if backbone not in (None, name):
         raise ModelError(f"{path}: not the weights of {backbone} but of {name} (the form of {found.source})")
     architecture = found.architecture
@@ -222,7 +220,7 @@ def fit_weights(
 
 
 def _plain_shape(value: Tensor) -> tuple[int, ...]:
-    """Returns the shape without the last axes of length 1: a 1x1 convolution of one place is a linear layer."""
+    """Returns the shape without trailing axes of length 1: a 1x1 convolution of a single position is a linear layer."""
     shape = list(value.shape)
     while len(shape) > 2 and shape[-1] == 1:
         shape.pop()

@@ -1,4 +1,4 @@
-"""Reading of pickles without importing or calling anything that they name."""
+"""Reader of pickles that neither imports nor calls anything that they name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-# What a pickle can name in these modules serves to run code, not to hold data.
+# Names in these modules serve to run code, not to hold data.
 _MODULES_THAT_RUN_CODE = frozenset(
     {
         "_io", "_pickle", "_posixsubprocess", "_thread", "atexit", "bdb", "cloudpickle", "code", "codecs",
@@ -49,7 +49,7 @@ class InertObject:
     Attributes:
         kind: Its class, or the function that would make it.
         args: Arguments of the class or function.
-        state: What the object would restore itself from.
+        state: The state that the object would restore itself from.
         items: Values that were appended, if it is a list.
         mapping: Values that were set, if it is a dictionary.
     """
@@ -79,7 +79,7 @@ class InertUnpickler(_PythonUnpickler):  # type: ignore[misc]
     """Turns a pickle into dictionaries, lists, tuples, numbers, texts, and `InertObject`s for everything else.
 
     Nothing is imported and nothing is called, so a pickle cannot run code. Pickles that name functions for running code
-    are refused all the same: they are attacks. Memory is bounded by the size of the file.
+    are refused nevertheless, because they are attacks. Memory is bounded by the size of the file.
 
     Args:
         file: The file; it is read up to the end of the pickle.
@@ -191,7 +191,7 @@ class InertUnpickler(_PythonUnpickler):  # type: ignore[misc]
     }  # fmt: skip
 
 
-# What damaged pickles raise.
+# The exceptions that damaged pickles cause.
 PICKLE_ERRORS = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
     MemoryError, RecursionError, struct.error,
@@ -199,7 +199,7 @@ PICKLE_ERRORS = (
 
 
 def _check_getattr(args: tuple[Any, ...]) -> None:
-    """Members of enumerations and methods are pickled as attributes. Chains of attributes lead to other modules."""
+    """Refuses chains of attributes, which lead to other modules. Methods and enumeration members are single ones."""
     match args:
         case (GlobalName() | InertObject() as owner, str(name)):
             is_chain = isinstance(owner, InertObject) and owner.kind.name == _GETATTR

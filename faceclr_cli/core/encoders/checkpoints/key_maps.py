@@ -30,12 +30,12 @@ class Recognized:
     """A network that was recognized by the names of its weights.
 
     Attributes:
-        source: Where these names come from, for messages.
+        source: The project that uses these names, for messages.
         architecture: The network.
-        key_map: Translates names of the own network into names of the checkpoint.
-        weights: The weights of the checkpoint, perhaps rewritten into an equal network.
-        normalization: The pixels that public weights of this form take, if they all do.
-        template: How their faces are aligned, if they all are.
+        key_map: Translates names of faceclr's network into names of the checkpoint.
+        weights: The weights of the checkpoint, in some cases rewritten for an equivalent network.
+        normalization: The pixels that public weights of this form take, if they all take the same.
+        template: How their faces are aligned, if all in the same way.
     """
 
     source: str
@@ -295,7 +295,7 @@ def _is_pooled(inception: str, branch: int) -> bool:
     return branch == (1 if inception.startswith("5") else 2)
 
 
-# Names that only one form has, and how it is read.
+# Names that only one form has, and the function that reads it.
 _FORMS: tuple[tuple[tuple[str, ...], Callable[[Weights], Recognized]], ...] = (
     (("input_layer.0.weight", "body.0.res_layer.1.weight"), _read_ir),
     (("prelu.weight", "layer1.0.prelu.weight", "layer1.0.bn3.weight"), _read_iresnet),

@@ -1,4 +1,4 @@
-"""Sources of networks that others have trained: files, folders of timm, and the Hugging Face hub.
+"""Sources of networks from other projects: files, timm folders, and the Hugging Face hub.
 
 Does not import torch before a network is loaded.
 """
@@ -26,14 +26,14 @@ _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".tar")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSource:
-    """A source that was found. Its network is not loaded yet.
+    """A source of a network, which is not loaded yet.
 
     Attributes:
-        given: The source as the user names it.
+        given: The source as given by the user.
         kind: An ONNX `graph`, a model of `timm` with its config.json, or a `checkpoint` of PyTorch.
         path: The file, or the folder of a timm model.
         file: The file name, or the name on the hub.
-        url: Where it comes from, if that is known.
+        url: Its origin, if known.
         revision: Commit on the hub, or None.
         license: The license that the hub states, or None.
     """
@@ -87,7 +87,7 @@ class NetworkSource:
         return digest_file(next(self.path / name for name in WEIGHTS if (self.path / name).is_file()))
 
     def to_json(self) -> dict[str, Any]:
-        """Where the network comes from, as artifacts record it."""
+        """The origin of the network, as recorded in artifacts."""
         return {
             "file": self.file,
             "sha256": self.digest(),
@@ -108,14 +108,14 @@ def is_foreign_source(source: str) -> bool:
 
 
 def find_network_source(source: str) -> NetworkSource:
-    """Finds a network that others have trained.
+    """Finds the source of a network from another project.
 
     Args:
         source: An .onnx file, a checkpoint of PyTorch, a folder with a timm model, `hf-hub:USER/MODEL[@REVISION]`, or
             `hf-hub:USER/MODEL/FILE`.
 
     Raises:
-        ModelError: It is missing, cannot be downloaded, or has a form that faceclr does not read.
+        ModelError: The source is missing, cannot be downloaded, or has an unsupported format.
     """
     if is_hub_source(source):
         return _find_on_hub(source)

@@ -1,4 +1,4 @@
-"""Finding the weights of a network in what a checkpoint holds."""
+"""Search for the weights of a network in the content of a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from faceclr_cli.core.errors import ModelError
 
 Weights = dict[str, Tensor]
 
-# Names that wrappers put in front of the names of a network: DataParallel, Lightning, torch.compile and common classes.
+# Prefixes that wrappers add to the names of a network: DataParallel, Lightning, torch.compile and common classes.
 WRAPPERS = frozenset(
     {
         "_orig_mod", "backbone", "base_model", "embedder", "embedding_net", "encoder", "encoder_q",
@@ -71,7 +71,7 @@ def read_weights(path: Path) -> list[Weights]:
 
 
 def unwrap(weights: Weights) -> Iterator[tuple[Weights, Weights]]:
-    """Yields the weights as they are, and those below each prefix of a wrapper, each with what it leaves out.
+    """Yields the unchanged weights, then those below each prefix of a wrapper, each with the omitted weights.
 
     Args:
         weights: Tensors by name, such as `model.conv1.weight`.

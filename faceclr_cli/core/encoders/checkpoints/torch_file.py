@@ -1,4 +1,4 @@
-"""Files of `torch.save`, in the zip format and the older one, read without running anything in them."""
+"""Files of `torch.save`, in the zip format and the older one, read without running any code in them."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ class StoredTensor:
 
 
 def read_torch_file(path: Path) -> Any:
-    """Reads a file of `torch.save`, whatever it holds.
+    """Reads a file of `torch.save` with any content.
 
     This is stricter than `torch.load(weights_only=True)`, which refuses the hyperparameters and callbacks that most
-    checkpoints hold beside their tensors: they become `InertObject`s here, and no function is called, neither of the
-    file nor of torch. Tensors stay in the file until they are read, so memory is bounded by the size of the file.
+    checkpoints hold beside their tensors: they become `InertObject`s here, and no function that the file names is
+    called. Tensors stay in the file until they are read, so memory is bounded by the size of the file.
 
     Args:
         path: The file.

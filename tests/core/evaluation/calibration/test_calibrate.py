@@ -165,7 +165,7 @@ def test_pictures_without_a_face_are_named(desk: Path, toy: Path, tmp_path: Path
     result = run(config, listener)
     assert (result.faces, len(result.failures)) == (36, 1)
     assert "text.png" in result.failures[0]
-    assert any("1 of 37 pictures gave no face" in text for text in listener.texts)
+    assert any("1 of 37 pictures produced no face" in text for text in listener.texts)
     (tmp_path / "pairs.csv").write_text("person-01/text.png,person-01/gone.png,1\n")
     with pytest.raises(DataError, match=r"pairs\.csv: .*gone\.png: no such file"):
         calibrate(toy, root=tmp_path / "faces", pairs=tmp_path / "pairs.csv")

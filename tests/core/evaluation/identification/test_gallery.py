@@ -142,7 +142,7 @@ def test_a_picture_without_a_face_is_named_each_time(folder: Path) -> None:
         heard = Heard()
         _load(folder, heard=heard)
         (notice,) = heard.notices
-        assert "1 of 4 pictures gave no face (first: " in notice
+        assert "1 of 4 pictures produced no face (first: " in notice
     for path in folder.rglob("*.jpg"):
         path.write_text("not a picture")
     with pytest.raises(DataError, match="no face found in any picture"):
