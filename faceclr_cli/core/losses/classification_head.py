@@ -95,7 +95,7 @@ class Classifier(nn.Module):
         Returns:
             The loss, a scalar whose average over processes has the gradient of one process with the global batch; and
             the metric `accuracy`: the share of embeddings whose true person scores higher, before the margin, than all
-            other people, with those whom `robust` leaves out.
+            other people, including those that `robust` leaves out.
         """
         with torch.autocast(embeddings.device.type, enabled=False):
             features = embeddings.to(self.weight.dtype)
@@ -268,7 +268,7 @@ class Classifier(nn.Module):
         return most + self._sum((scores - most[:, None]).exp().sum(dim=1)).log()
 
     def _true_scores(self, scores: Tensor, local: Tensor, columns: Tensor) -> Tensor:
-        """Returns the scores of the true people, whichever process holds them. Shape: (N,)."""
+        """Returns the scores of the true people, gathered from the processes that hold them. Shape: (N,)."""
         true = scores.new_zeros(len(scores))
         true[local] = scores[local, columns]
         return self._sum(true)

@@ -13,8 +13,8 @@ class DistillationLoss(nn.Module):
 
     The second term is relational knowledge distillation (Park et al. 2019, arXiv 1904.05068) on cosines: what
     verification compares are similarities, not directions. It sees the global batch. It is the same for all rotations
-    of the student's embeddings, so a large weight lets the student settle in a space that is rotated against the
-    teacher's, which the first term can hardly turn back.
+    of the student's embeddings, so a large weight lets the student converge to a space that is rotated against
+    the teacher's, and the first term barely reverses this rotation.
 
     Args:
         relation: Weight of the second term.

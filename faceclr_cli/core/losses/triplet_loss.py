@@ -43,7 +43,7 @@ class TripletLoss(nn.Module):
     distributed unevenly, and so do the gradients that DDP averages.
 
     Args:
-        margin: By how much a negative must be farther than a positive; None: the soft margin.
+        margin: Minimum difference between the distances of a negative and a positive; None: the soft margin.
         mining: Mining strategy of `forward`.
         distance: Squared Euclidean or cosine distance.
 

@@ -1,4 +1,4 @@
-"""Summaries of the differences between groups: how far the worst rate is from the others."""
+"""Summaries of the differences between groups: the worst rate in comparison with the others."""
 
 from __future__ import annotations
 

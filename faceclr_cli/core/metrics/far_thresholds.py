@@ -16,7 +16,7 @@ _PAIRS_FOR_ONE = 3
 """Impostor pairs that a rate must accept on average; with fewer, the threshold does not carry over to other people."""
 
 _REACH = 4
-"""Ratio of kept pairs to accepted pairs, and factor by which it grows if a resample finds no threshold among them."""
+"""Ratio of kept pairs to accepted pairs, and the factor of its increase if a resample finds no threshold among them."""
 
 
 @dataclass(frozen=True, kw_only=True)

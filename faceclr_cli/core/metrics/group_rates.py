@@ -20,7 +20,7 @@ from faceclr_cli.core.metrics.resampling import pair_interval
 _HIGHEST_REFERENCE = 0.1
 """Rate that decides how many pairs a group needs if the rate of all pairs is higher, or 0: at least 30 pairs."""
 _BUFFER = 1 << 20
-"""Number of accepted pairs that are collected before they are summed."""
+"""Number of accepted pairs to collect before they are summed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class GroupRates:
         fnmr: FNMR of all pairs, also of people without a group.
         impostor: Number of impostor pairs.
         genuine: Number of genuine pairs.
-        mixed: Number of genuine pairs whose pictures are in two groups; they are in the rate of none.
+        mixed: Number of genuine pairs whose pictures are in two groups; they count in no group's rate.
         fmr_of: FMR of each pair of groups, with the FMR within a group at `fmr_of[g][g]`. Symmetric.
         fnmr_of: FNMR of each group.
     """

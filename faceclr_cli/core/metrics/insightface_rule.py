@@ -26,7 +26,7 @@ def grid_accuracy(
         cosines: Cosine similarities. Shape: (pairs,).
         same: True for genuine pairs. Shape: (pairs,).
         folds: Number of folds.
-        failed: True for pairs that could not be compared. They choose no threshold, and count as wrong. Shape:
+        failed: True for pairs that could not be compared. They do not affect the thresholds, and count as wrong. Shape:
             (pairs,).
 
     Returns:
@@ -45,7 +45,8 @@ def grid_accuracy(
     if values.ndim != 1 or not values.shape == genuine.shape == failures.shape:
         raise ValueError(f"scores of shape {values.shape} and labels of shape {genuine.shape} do not match")
     if not 2 <= folds <= len(values):
-        raise ValueError(f"{folds} folds need 2 or more folds and as many pairs, but there are {len(values)}")
+        text = f"{folds} folds of {len(values)} pairs are not possible"
+        raise ValueError(f"{text}; cross-validation needs 2 or more folds with a pair in each")
     distances = 2 - 2 * values
     # Cumulative counts of correct verdicts would be faster, but 400 thresholds take milliseconds.
     right = _verdicts(distances, _GRID) == genuine[None]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from faceclr_cli.core.metrics.roc import Floats
 
 _STEPS = 1000
-"""Maximum number of Newton steps. Tens are usual, hundreds if the two kinds of pairs overlap little."""
+"""Maximum number of Newton steps. Usually tens are needed, or hundreds if the two kinds of pairs overlap little."""
 
 _LONGEST = 3.0
 """Maximum step in log odds, so that early steps do not overshoot to probabilities of 0 and 1."""
@@ -100,7 +100,7 @@ def fit_logistic_counts(centers: ArrayLike, genuine_counts: ArrayLike, impostor_
         return Logistic(slope=0.0, offset=0.0)
     fewest = min(genuine.sum(), impostor.sum())
     genuine, impostor = genuine * (fewest / genuine.sum()), impostor * (fewest / impostor.sum())
-    # Standardized scores are well-conditioned, whatever the scale of the scores.
+    # Standardized scores are well-conditioned, regardless of their original scale.
     center = np.average(values, weights=genuine + impostor)
     spread = np.sqrt(np.average((values - center) ** 2, weights=genuine + impostor))
     slope, offset = _firth((values - center) / spread, genuine, impostor)

@@ -1,4 +1,4 @@
-"""How far the scores of one person and of two people lie apart, and the difference between two encoders in it."""
+"""Separation of the scores of genuine and impostor pairs, and the difference of two encoders in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from faceclr_cli.core.metrics.roc import Floats
 
 @dataclass(frozen=True, kw_only=True)
 class SeparationDifference:
-    """How much larger the separation of the first encoder is.
+    """The separation of the first encoder minus that of the second.
 
     Attributes:
         value: The difference on all pairs.
@@ -27,10 +27,10 @@ class SeparationDifference:
 
 
 def separation(embeddings: ArrayLike, labels: ArrayLike) -> float:
-    """The decidability index d' of all pairs: the distance of the two mean scores in their mean standard deviation.
+    """The decidability index d' of all pairs: the difference of the two mean scores over their mean standard deviation.
 
-    Daugman 2000, "Biometric decision landscapes". Unlike the AUC it does not saturate: two good encoders that hardly
-    ever confuse people can still be told apart.
+    Daugman 2000, "Biometric decision landscapes". Unlike the AUC, it does not saturate: it distinguishes two good
+    encoders even if both rarely confuse people.
 
     Args:
         embeddings: Shape: (N, D).
@@ -97,7 +97,7 @@ class _Moments:
             raise ValueError("separation needs both genuine and impostor pairs")
 
     def separations(self, draws: Floats) -> Floats:
-        """Returns d' when each person is drawn so many times: 0 if all scores are equal, NaN without both kinds.
+        """Returns d' for the number of draws of each person: 0 if all scores are equal, NaN if a kind of pair is missing.
 
         Args:
             draws: Shape: (rounds, people).

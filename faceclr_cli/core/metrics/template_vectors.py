@@ -1,4 +1,4 @@
-"""Templates: the embeddings of several pictures of one person as one, or as a few that are compared together.
+"""Templates: several pictures of one person, represented by one vector, or by a few that are compared together.
 
 The embeddings of each medium, such as the frames of a video, are averaged first, and then those of all media, so that a
 long video does not outweigh the photographs. This is the practice of IJB-B and IJB-C (Whitelam et al. 2017; Maze et al.
@@ -23,7 +23,7 @@ NOT_ENROLLED = -1.0
 
 _ROWS_AT_ONCE = 1 << 14
 _PAIRS_AT_ONCE = 1 << 12
-"""Few enough that the vectors of the pairs stay in the processor's cache."""
+"""Pairs that are compared together: few enough that their vectors stay in the processor's cache."""
 _AT_ONCE = 1 << 24
 """Maximum number of similarities in memory."""
 
@@ -83,7 +83,7 @@ class TemplateVectors:
 
     def is_enrolled(self, templates: Numbers) -> NDArray[np.bool_]:
         """Returns the mask of the indices that belong to templates with vectors. Shape: (indices,)."""
-        sizes = np.append(self.sizes, 0)  # The last one is that of unknown templates, which are negative.
+        sizes = np.append(self.sizes, 0)  # The last one stands for unknown templates, whose indices are negative.
         enrolled: NDArray[np.bool_] = sizes[np.maximum(templates, -1)] > 0
         return enrolled
 
@@ -131,7 +131,7 @@ class TemplateVectors:
         return products
 
     def _highest(self, left: Numbers, right: Numbers) -> Vectors:
-        """The highest product of any two vectors of each pair, one matrix product for each template on the left."""
+        """Returns the highest product of any two vectors of each pair, by a matrix product per template on the left."""
         order = np.argsort(left, kind="stable")
         scores = np.empty(len(left), np.float32)
         for pairs in np.split(order, np.flatnonzero(np.diff(left[order])) + 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_LEAST_VARIANCE = 1e-4  # Relative to the mean variance, so that directions of noise are not blown up.
+_LEAST_VARIANCE = 1e-4  # Relative to the mean variance, so that directions of noise are not amplified.
 
 
 def fit_whitening(embeddings: NDArray[np.float32], power: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -29,7 +29,7 @@ def fit_whitening(embeddings: NDArray[np.float32], power: float) -> tuple[NDArra
         raise ValueError(f"whitening needs at least two embeddings, not {len(rows)}")
     mean = rows.mean(axis=0)
     variances, directions = np.linalg.eigh(np.cov(rows - mean, rowvar=False))
-    # Equal embeddings have no directions to make equal.
+    # Equal embeddings have no variances to equalize.
     level = float(variances.mean()) or 1.0
     factors = np.maximum(variances / level, _LEAST_VARIANCE) ** -power
     return (directions * factors) @ directions.T, mean

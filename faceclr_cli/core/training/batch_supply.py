@@ -35,7 +35,7 @@ class BatchSupply:
 
     If all crops fit into GPU memory, they are copied there once. Otherwise a thread reads the next batch from the
     packed file while the device works on the current one. Streamed crops are decoded in processes, some batches ahead,
-    and arrive in the order of the batches whatever the number of processes.
+    and arrive in the order of the batches, regardless of the number of processes.
 
     Args:
         faces: The crops, on disk, in memory or streamed.
@@ -66,7 +66,7 @@ class BatchSupply:
         self._stack.close()
 
     def damaged(self) -> list[tuple[str, dict[int, str]]]:
-        """Returns the damaged streamed crops that any process found so far. All processes must call it.
+        """Returns the damaged streamed crops that any process has found so far. All processes must call it.
 
         Returns:
             The path of each folder, and the reason by the row of each damaged crop.
@@ -127,7 +127,7 @@ class BatchSupply:
 
 
 def _retry(team: Team, request: DecodeRequest) -> DecodedCrops:
-    """Decodes crops again whose process died: a signal to all processes may have ended it, or one of the crops."""
+    """Decodes crops again whose process died: it may have received a signal, or a crop may have crashed it."""
     try:
         (crops,) = team.retry(decode_crops, request).result()
     except team.died:

@@ -79,7 +79,7 @@ class CenterTask(TaskModule):
         return names
 
     def train(self, mode: bool = True) -> Self:
-        """Sets the training mode; what is frozen stays in evaluation mode, with fixed running averages."""
+        """Sets the training mode; frozen layers stay in evaluation mode, with fixed running averages."""
         super().train(mode)
         if self.origin is not None:
             self.origin.eval()
@@ -94,7 +94,7 @@ class CenterTask(TaskModule):
         return [self.pictures[batch] for batch in batches]
 
     def begin_epoch(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
-        """Starts the classifier of an encoder, and unfreezes the backbone. See `TaskModule.begin_epoch`."""
+        """Initializes the classifier from `--init`, and unfreezes the backbone. See `TaskModule.begin_epoch`."""
         del rows
         if epoch == 0 and self.config.starts_from_encoder:
             self._start_classifier(embed)
@@ -104,7 +104,7 @@ class CenterTask(TaskModule):
         return f"epoch {epoch + 1}: the backbone is no longer frozen" if changed else None
 
     def _start_classifier(self, embed: Embedder) -> None:
-        """Gives each person the mean embedding of some faces (imprinting, Qi et al. 2018, arXiv 1712.07136).
+        """Sets the weights of each person to a mean embedding of faces (imprinting, Qi et al. 2018, arXiv 1712.07136).
 
         The gradients of random weight vectors would change an encoder before the classifier has learned anything.
         """
@@ -163,7 +163,7 @@ class CenterTask(TaskModule):
         return loss + self.config.center_weight * center_loss, {**metrics, **center_metrics}
 
     def _margin(self) -> float:
-        """Returns the margin, which rises linearly from 0: at full size, an untrained network would not learn."""
+        """Returns the margin, which rises linearly from 0: with all of it, an untrained network would not learn."""
         full = MARGINS[self.config.head] if self.config.margin is None else self.config.margin
         return full * min(1.0, self.progress / self.config.margin_warmup) if self.config.margin_warmup else full
 

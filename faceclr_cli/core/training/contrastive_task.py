@@ -24,7 +24,7 @@ from faceclr_cli.core.training.task import Embedder, LossAndMetrics, TaskModule,
 from faceclr_cli.core.views.augmentation import FaceViews, SimCLRViews, Views
 from faceclr_cli.core.views.head_views import HeadViews
 
-_WHITENING_PICTURES = 4096  # The covariance of 512 dimensions needs several times as many pictures.
+_WHITENING_PICTURES = 4096  # Estimating the covariance of 512 dimensions needs several times as many pictures.
 _LAYERS = {"none": 0, "1": 1, "2": 2, "3": 3}
 
 
@@ -111,14 +111,14 @@ class _ContrastiveTask(TaskModule):
         return (embeddings - self.mean) @ self.matrix
 
     def _fit_whitening(self, embeddings: Tensor) -> None:
-        """Fits the whitening to embeddings, the same on all processes. Shape: (N, D)."""
+        """Fits the whitening to embeddings of shape (N, D), with the same result on all processes."""
         if not embeddings.isfinite().all():
-            return  # The validation reports it.
+            return  # The validation reports the error.
         matrix, mean = fit_whitening(embeddings.float().cpu().numpy(), self.config.whiten)
         self.matrix.copy_(torch.from_numpy(matrix))
         self.mean.copy_(torch.from_numpy(mean))
         if world_size()[1] > 1:
-            # Processes of different machines may round differently, and must agree.
+            # Processes on different machines may round differently, but must use the same values.
             dist.broadcast(self.matrix, 0)
             dist.broadcast(self.mean, 0)
         self.is_whitened = True

@@ -1,4 +1,4 @@
-"""The task of distillation: a student learns to embed as a teacher does."""
+"""The distillation task: a student learns to embed as a teacher does."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _RECOGNITION = ("knn", "accuracy", "threshold", "tar@1e-2", "tar@1e-3")
 
 
 class DistillTask(TaskModule):
-    """Embeddings of augmented views are drawn to the teacher's embedding of the clean face, or of the same view.
+    """Embeddings of augmented views are attracted to the teacher's embedding of the clean face, or of the same view.
 
-    With the same view for both, the student learns the teacher's function, and not a table of its answers (Beyer et al.
+    If both see the same view, the student learns the teacher's function instead of a table of its answers (Beyer et al.
     2022, arXiv 2106.05237).
 
     Args:
@@ -80,8 +80,8 @@ class DistillTask(TaskModule):
         return outcome
 
     def _embed_views(self, views: Tensor) -> Tensor:
-        """Lets the teachers embed the views that the student sees. Shape: (B, 3, S, S) -> (B, D)."""
-        if self._view_teachers is None:  # Only now is the device of the task known.
+        """Embeds the student's views with the teachers. Shape: (B, 3, S, S) -> (B, D)."""
+        if self._view_teachers is None:  # The device of the task is known only now.
             self._view_teachers = [ViewTeacher(model, views.device) for model in self.config.teacher]
         parts = [teacher.embed(views) for teacher in self._view_teachers]
         return torch.cat(parts, dim=1) / math.sqrt(len(parts))
@@ -94,7 +94,7 @@ class DistillTask(TaskModule):
 
     @torch.no_grad()
     def measure(self, new_people: ValidationEmbeddings | None, known_people: ValidationEmbeddings | None) -> Row:
-        """Returns the agreement with the teacher on held-out faces: the loss, the mean cosine and common neighbors.
+        """Returns the agreement with the teacher on held-out faces: loss, mean cosine and share of common neighbors.
 
         If enough of the faces have names, also how well the teacher recognizes these people: `teacher_knn`,
         `teacher_accuracy`, `teacher_threshold`, `teacher_tar@1e-2` and `teacher_tar@1e-3`, in addition to the

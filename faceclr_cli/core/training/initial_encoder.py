@@ -1,4 +1,4 @@
-"""The encoder in `--init`: its description, and what a run records of it."""
+"""The encoder in `--init`: its description, and the record of it in a run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 SFACE = "sface"
 
 LR_FACTOR = 0.1
-"""Factor of the default learning rates for an encoder that knows people, which training at the rate of training from
-scratch soon makes worse on everyone else. docs/benchmarks.md has figures for this and for `FINE_TUNING`."""
+"""Factor of the default learning rates for an encoder that recognizes people. At the rates of training from scratch, it
+would soon get worse on all other people. docs/benchmarks.md has figures for this and for `FINE_TUNING`."""
 
 FROM_SCRATCH: dict[str, float] = {"dropout": DROPOUT, "retain": 0.0}
 FINE_TUNING: dict[str, float] = {"dropout": 0.0, "retain": 10.0}
-"""Default values of options of `train-center` for encoders that know people."""
+"""Default values of options of `train-center` for encoders that recognize people."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class InitialEncoder:
     Attributes:
         digest: SHA-256 of its weights.
         architecture: The network of the run, which may have another input size or embedding layer than the encoder.
-        source: Where the encoder comes from, if another project trained it.
+        source: The origin of the encoder, if another project trained it.
         lr_factor: Factor of the default learning rate.
         ancestors: The encoder and its ancestors, the oldest first.
     """
@@ -61,7 +61,7 @@ class InitialEncoder:
 
     @property
     def knows_people(self) -> bool:
-        """False for an encoder that only `pretrain` trained, from scratch."""
+        """True if the encoder recognizes people; False if only `pretrain` trained it, from scratch."""
         return self.source is not None or {each.command for each in self.ancestors} != {"pretrain"}
 
     @classmethod
@@ -99,7 +99,7 @@ def absolute_init(init: str) -> str:
 
 
 def describe_initial_encoder(init: str) -> tuple[Description, tuple[str, ...]]:
-    """Describes the encoder in `init`, and returns what the user should know about it.
+    """Describes the encoder in `init`; also returns notices for the user about it.
 
     Raises:
         ModelError: It is missing, damaged or cannot be trained, or does not state which pixels it takes.
@@ -114,8 +114,8 @@ def describe_initial_encoder(init: str) -> tuple[Description, tuple[str, ...]]:
     foreign = source.load()
     if foreign.normalization is None:
         raise ModelError(
-            f"--init {source.name}: does not say which pixels it takes\n"
-            f"Measure that: faceclr import {source.name} --faces DIR -o ENCODER, then --init ENCODER"
+            f"--init {source.name}: does not state which pixels it takes\n"
+            f"Measure them: faceclr import {source.name} --faces DIR -o ENCODER, then --init ENCODER"
         )
     architecture = foreign.network.architecture
     record = source.to_json()
@@ -151,5 +151,5 @@ def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialE
         lr_factor=1.0,
         ancestors=(*origin.card.ancestors, Ancestor(origin.card.command, origin.digest, origin.card.people)),
     )
-    # The full rate was the best for encoders without knowledge of people.
+    # The full rate was the best for encoders that do not recognize people.
     return replace(initial, lr_factor=LR_FACTOR) if initial.knows_people else initial

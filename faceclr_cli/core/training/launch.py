@@ -1,4 +1,4 @@
-"""Launching of a function in one or several processes, connected by Lightning Fabric."""
+"""Launch of a function in one or several processes, connected by Lightning Fabric."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run_here(work: Work[A, R], machine: Machine, stop: StopRequest, argument: A,
 
 
 def _agree_on_precision(machine: Machine) -> Machine:
-    """Returns the machine with the precision that rank 0 has chosen, which only torchrun's other processes lack."""
+    """Returns the machine with the precision that rank 0 chose; torchrun's other processes do not know it yet."""
     if not machine.launched or machine.world == 1 or machine.device != "cpu":
         return machine
     dist.init_process_group("gloo")  # Fabric uses the group that exists.
@@ -81,7 +81,7 @@ def _agree_on_precision(machine: Machine) -> Machine:
 
 
 def build_fabric(machine: Machine) -> Fabric:
-    """Connects this process to the device and to the other processes of the run, as far as they exist."""
+    """Connects this process to the device and to the other processes of the run, if any."""
     # Otherwise Fabric announces each process and its precision on standard error.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator = machine.device

@@ -1,4 +1,4 @@
-"""Starting, monitoring and stopping of the processes of a run on this machine."""
+"""The processes of a run on this machine: how they are started, monitored and stopped."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def spawn(body: Callable[[Reporter], R], machine: Machine, reporter: Reporter) -
         for child in children:
             child.pipe.close()
         for child in children:
-            # Those that are done leave by themselves; others have nothing left to do.
+            # Finished processes exit by themselves; the work of the others is no longer needed.
             child.process.join(timeout=0.0 if sys.exc_info()[0] else 10.0)
             if child.process.is_alive():
                 child.process.kill()

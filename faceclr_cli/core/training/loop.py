@@ -44,7 +44,7 @@ _LOOK_EVERY = 16
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """Everything that the loop works with; `run_worker` builds it.
+    """The components that the loop uses; `run_worker` builds them.
 
     Attributes:
         config: The resolved options.
@@ -55,7 +55,7 @@ class TrainingContext:
         faces: The training set.
         supply: Loads the crops of the training set batch by batch.
         validation: Measures the encoder on held-out pictures after each epoch.
-        stop: Tells whether a signal requested a stop.
+        stop: The request to stop, which a signal sets.
         lr_factor: Factor of the default learning rate.
         known_damage: Number of damaged faces of each folder that were reported.
     """
@@ -86,7 +86,7 @@ def fit(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -
     """Trains from `state` to the last epoch, and keeps `state` and the run folder up to date.
 
     Args:
-        context: Everything that the loop works with.
+        context: The components that the loop uses.
         state: Where to start; updated in place.
         run_folder: Writes checkpoints, the history and the encoder.
 
@@ -135,7 +135,7 @@ def fit(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -
 def _measure_before(
     context: TrainingContext, state: TrainingState, run_folder: RunFolder, schedule: Schedule
 ) -> EpochFinished:
-    """Measures the encoder of `--init` before the first step, as epoch 0, and keeps it until an epoch is better."""
+    """Measures the encoder of `--init` before the first step as epoch 0, and keeps it until an epoch is better."""
     measured = context.validation.measure(context.task, 0, context.fabric.device, context.stop, encoder_only=True)
     _stop_if_asked(context, state, run_folder)
     state.before = {"epoch": 0, "step": 0, **context.fabric.broadcast(measured)}
@@ -146,7 +146,7 @@ def _measure_before(
 
 
 def _require_same_epoch_length(state: TrainingState, schedule: Schedule) -> None:
-    """Raises an error if the epochs of the checkpoint have another length, which would skip or repeat batches."""
+    """Raises an error if the length of the checkpoint's epochs differs, since batches would be skipped or repeated."""
     closed = int(state.rows[-1]["step"]) if state.rows else 0
     if closed != schedule.batches_before(len(state.rows)):
         raise ModelError(
@@ -213,7 +213,7 @@ def _embedder(context: TrainingContext, state: TrainingState, run_folder: RunFol
 
 
 def _begin_epoch(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -> Iterator[Event]:
-    """Lets the task prepare the epoch."""
+    """Calls the task to prepare the epoch."""
     note = context.task.begin_epoch(len(state.rows), state.rows, _embedder(context, state, run_folder))
     _stop_if_asked(context, state, run_folder)
     if note is not None:

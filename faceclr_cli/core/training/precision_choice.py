@@ -1,7 +1,7 @@
 """The choice between float32 and bf16 on a CPU, by timing a few steps of training.
 
-Whether bf16 is faster depends on the processor and on the network, and no flag of the processor tells: with AMX, some
-networks train twice as fast and others slower; without it, bf16 can be faster, as fast or many times slower.
+Whether bf16 is faster depends on the processor and on the network, and cannot be derived from the processor's flags:
+with AMX, some networks train twice as fast and others slower; without it, bf16 can be faster, equal, or much slower.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _SECONDS = 10.0
 """Time after which no further steps are timed."""
 
 _HOPELESS = 3.0
-"""Slowdown by bf16 in the first step after which no further steps are timed."""
+"""Slowdown of the first step in bf16 above which no further steps are timed."""
 
 _FEWEST_PICTURES, _SHORTEST = 10_000, 300.0
-"""Pictures and seconds of the shortest run for which timing can gain more time than it takes."""
+"""Pictures and seconds of the shortest run for which timing can save more time than it takes."""
 
 _TASK = "timing float32 and bf16"
 
@@ -105,7 +105,7 @@ def choose_precision(
 def time_precisions(
     config: TrainConfig, sets: TrainingSets, *, processes: int = 1, pictures: int = _PICTURES
 ) -> PrecisionRates:
-    """Times training steps on the CPU in float32 and in bf16, in turn. Nothing of the steps remains.
+    """Times training steps on the CPU in float32 and in bf16, in turn. The steps have no lasting effect.
 
     Args:
         config: The resolved options. The backbone is timed without compilation, which takes minutes.
@@ -120,7 +120,7 @@ def time_precisions(
         began = time.perf_counter()
         fastest = [_time_step(context, batch, 0) for context in both]
         if fastest[1] < _HOPELESS * fastest[0]:
-            # Anew, since the first steps also prepare memory and kernels.
+            # Timed again, since the first steps also prepare memory and kernels.
             fastest = [_time_step(context, batch, 1) for context in both]
             for step in range(2, _STEPS + 1):
                 if time.perf_counter() - began > _SECONDS:
@@ -167,7 +167,7 @@ def _build_context(config: TrainConfig, sets: TrainingSets, precision: Precision
 
 
 def _small_batch(task: TaskModule, pictures: int, processes: int) -> NDArray[np.int64]:
-    """Returns the part of a batch that one of several processes would have: the smallest with enough pictures."""
+    """Returns the smallest sufficient part of a batch, as one of several processes would get it."""
     batch = task.batches(0)[0]
     for parts in range(max(processes, len(batch) // pictures), 1, -1):
         try:

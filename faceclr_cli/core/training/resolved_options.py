@@ -58,7 +58,7 @@ class ResolvedOptions:
         out: The run folder; None for the next free folder, see `claim_run_folder`.
         origin: The encoder in `init`; None if training starts from random or ImageNet weights, or is resumed.
         initial: The record of that encoder, also of a resumed run; None for runs of releases that kept none.
-        notices: What the user should know about that encoder.
+        notices: Notices for the user about that encoder.
         precision_rates: The rates by which the precision of a resumed run was chosen; None if it was not.
     """
 
@@ -160,7 +160,7 @@ def _with_previous_architecture(config: TrainConfig, previous: Mapping[str, Any]
 def _with_regularization(
     config: TrainConfig, previous: Mapping[str, Any] | None, initial: InitialEncoder | None
 ) -> TrainConfig:
-    """Resolves the options that have other defaults if training starts from an encoder that knows people."""
+    """Resolves the options that have other defaults if training starts from an encoder that recognizes people."""
     if previous is not None:
         values = {name: previous.get(name, value) for name, value in FROM_SCRATCH.items()}
     else:

@@ -35,10 +35,10 @@ from faceclr_cli.core.training.task import Embedder, LossAndMetrics, make_views
 from faceclr_cli.core.wording import count
 
 SHARES = (0.8, 0.6, 0.4, 0.2, 0.1, 0.05)
-"""Shares of the faces to cluster, the largest first. At first, only few faces can be clustered with precision."""
+"""Shares of the faces to cluster, the largest first. Early encoders cluster only a few faces precisely."""
 
 _MOST_CLUSTERS = 100_000
-_UNKNOWN = -2.0  # Where a number is missing, which is no value of any of them.
+_UNKNOWN = -2.0  # Stands for a missing number; outside the range of all numbers.
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class RoundState:
 
 
 class RoundsTask(SimCLRTask):
-    """SimCLR, and from the first round on a margin head (CosFace) on clusters of the most similar faces.
+    """SimCLR; after the first round also a margin head (CosFace) on clusters of the most similar faces.
 
-    Faces of one cluster are not negatives of each other, and the head draws them to the same weight vector.
+    Faces of one cluster are not negatives of each other, and the head attracts them to the same weight vector.
 
     The run is divided into parts of equal length. Each part but the first begins with a round: all faces are embedded
     and clustered (`find_pseudo_people`), and the weights of the head start at the means of the clusters. If
-    `should_stop` says so, the clusters of the round before are kept to the end of the run.
+    `should_stop` returns a reason, the clusters of the previous round are kept until the end of the run.
 
     The clusters are part of the state dict, because the encoder that they were made with is no longer available if a
     run is resumed within an epoch.
@@ -93,7 +93,7 @@ class RoundsTask(SimCLRTask):
         encoder: The network to train.
         faces: The training faces. Names are used to report the purity of clusters, and for nothing else.
         photographs: Index of the photograph of each face. Shape: (N,).
-        tracks: What the tracks of films tell about the faces.
+        tracks: The constraints on the faces that follow from the tracks of films.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class RoundsTask(SimCLRTask):
         before = self._pseudo_people()
         box = [self._cluster(compared.cpu().numpy(), before, due) if world_size()[0] == 0 else None]
         if world_size()[1] > 1:
-            # Processes of different machines may round differently, and must agree.
+            # Processes on different machines may round differently, but must use the same values.
             dist.broadcast_object_list(box)
         if box[0] is None:
             raise ValueError("the first process has sent no clusters")
@@ -135,7 +135,7 @@ class RoundsTask(SimCLRTask):
         return note
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Returns all pictures in random order, those of a cluster in pairs if they are positives of each other."""
+        """Returns all pictures in random order; those of a cluster in pairs if they are positives of each other."""
         config = self.config
         if config.positives == "views" or not self.now.clusters:
             return super().batches(epoch)

@@ -46,7 +46,7 @@ class RunFolder:
         origin: The run and the data that checkpoints belong to.
         fingerprint: The preprocessing fingerprint of the crops.
         card: How the encoder was made.
-        source: Where the encoder comes from that training started from, if another project trained it.
+        source: The origin of the encoder that training started from, if another project trained it.
         keep: Number of checkpoints to keep.
         history: Writes the table and the events; None in processes that do not write.
     """
@@ -130,7 +130,7 @@ class RunFolder:
 
 
 def write_picture_list(path: Path, names: Sequence[str]) -> None:
-    """Writes paths of pictures as lines of text. Their parts are as displayed, since a name may have a line break."""
+    """Writes paths of pictures as lines of text, as by `display_path`, since a name may contain a line break."""
     lines = ("/".join(map(display_path, name.split("/"))) for name in names)
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -168,8 +168,8 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
     if not rows:
         return None
     if rows[0]["epoch"] == 0:
-        # Only metrics that the encoder before training has too can tell whether training made it better. A good encoder
-        # has an accuracy near 100% on a few people, which says little.
+        # Only metrics that were also measured before training show whether training improved the encoder. The accuracy
+        # of a good encoder on a few people is near 100%, which is not informative.
         if ACCURACY in wanted and config.best_by != "accuracy":
             wanted = [*STRICT_TARS, *wanted]
         wanted = [name for name in wanted if name in rows[0]] or wanted

@@ -1,4 +1,4 @@
-"""How large and how fast a student is, beside its teachers."""
+"""The size and the speed of a student in comparison with its teachers."""
 
 from __future__ import annotations
 

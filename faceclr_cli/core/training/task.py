@@ -19,7 +19,7 @@ LossAndMetrics = tuple[Tensor, dict[str, Tensor]]
 """The loss, a scalar with gradients, and named metrics, scalars without gradients."""
 
 Embedder = Callable[[NDArray[np.int64]], Tensor]
-"""Maps indices of pictures to their embeddings by the current encoder, on the device. Shape: (N,) -> (N, D)."""
+"""Maps indices of pictures to embeddings of the current encoder, on the device. Shape: (N,) -> (N, D)."""
 
 
 class ValidationEmbeddings(NamedTuple):
@@ -169,7 +169,7 @@ class TaskModule(nn.Module):
         return []
 
 
-_STEPS = 2**24  # Every whole number up to this one is exact in float32.
+_STEPS = 2**24  # Every whole number up to this limit is exact in float32.
 
 
 def derive_seed(*numbers: int) -> int:

@@ -61,12 +61,12 @@ def build_task(config: TrainConfig, encoder: EncoderNetwork, sets: TrainingSets)
 
 
 def _mild_views(size: int) -> SimCLRViews:
-    """Flip, small crops and mild color jitter. Stronger views change distances by more than the margin of a triplet."""
+    """Flip, slight crops, mild color jitter. Stronger views change distances by more than the margin of a triplet."""
     return SimCLRViews(size=size, crop_scale=0.9, jitter=0.2, hue=0.02, gray=0.0, blur=0.0, rotate=0.0)
 
 
 def _student_views(size: int) -> SimCLRViews:
-    """Views that leave what the teacher saw of the face; a student learns more slowly from strong views."""
+    """Mild views that preserve most of what the teacher saw; a student learns more slowly from strong views."""
     return SimCLRViews(size=size, crop_scale=0.9, jitter=0.2, hue=0.02, gray=0.0, blur=0.0, rotate=5.0)
 
 

@@ -1,4 +1,4 @@
-"""The teachers of a distillation, and what they say of the faces of a run."""
+"""The teachers of a distillation, and their embeddings of the faces of a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Embeddings = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TeacherEmbeddings:
-    """What the teachers say of the faces of a run, with several teachers side by side.
+    """The teachers' embeddings of the faces of a run; those of several teachers are concatenated.
 
     Attributes:
         train: Embeddings of the training faces, L2-normalized. Shape: (N, D).
@@ -60,7 +60,7 @@ class ViewTeacher:
         inner = self._encoder.encoder
         self._network: EncoderNetwork | None = None
         if device.type != "cpu" and isinstance(inner, TorchEncoder):
-            # A process of several has a GPU of its own.
+            # Each of several processes has its own GPU.
             self._network = inner.network.to(device).requires_grad_(False)
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ class ViewTeacher:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TeacherRows:
-    """What each teacher says of all readable faces of the folders of a run, by path.
+    """The embeddings of all readable faces in the folders of a run by each teacher, by path.
 
     Attributes:
         data: Embeddings of the faces in the training folders, by teacher.
@@ -101,7 +101,7 @@ class TeacherRows:
     reasons: tuple[str, ...] = ()
 
     def leave_out_damaged(self, faces: JoinedFaces, reporter: Reporter, *, is_val: bool = False) -> JoinedFaces:
-        """Returns the faces that every teacher could read, which are all of them unless faces are streamed.
+        """Returns the faces that every teacher could read: all of them, unless faces are streamed.
 
         Args:
             faces: All faces of the training folders, or of the validation folders.
@@ -125,7 +125,7 @@ class TeacherRows:
         return faces.take(np.delete(np.arange(len(faces)), missing))
 
     def of(self, train: JoinedFaces, held_out: JoinedFaces | None) -> TeacherEmbeddings:
-        """Returns the embeddings of training faces and held-out faces, all of which every teacher could read."""
+        """Returns the embeddings of training faces and held-out faces. Every teacher must have read all of them."""
         held = None if held_out is None else join_embeddings([_take(rows, held_out) for rows in self.val or self.data])
         trained = join_embeddings([_take(rows, train) for rows in self.data])
         return TeacherEmbeddings(train=trained, held_out=held, teachers=self.teachers)
@@ -146,7 +146,7 @@ def embed_with_teachers(
 
     Raises:
         ModelError: There is no such teacher.
-        DataError: The faces cannot be read, or were not made as the teacher needs them.
+        DataError: The faces cannot be read, or were not prepared as the teacher requires.
     """
     trained, held, teachers, reasons = [], [], [], list[str]()
     for model in models:
@@ -159,7 +159,7 @@ def embed_with_teachers(
 
 
 def join_embeddings(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Puts the embeddings of several teachers side by side, so that cosines are the means of the teachers'."""
+    """Concatenates the embeddings of several teachers, so that cosines are the means of the teachers' cosines."""
     return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)), np.float32)
 
 

@@ -225,12 +225,12 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
 
 
 def _warn_if_unwatched(sets: TrainingSets, reporter: Reporter) -> None:
-    """Warns if nothing measures what fine-tuning does to people who are not trained on."""
+    """Warns if no measurement shows how fine-tuning affects people who are not in the training set."""
     from faceclr_cli.core.training.validation import find_measurable_rows
 
     if sets.new_people is None or not len(find_measurable_rows(sets.new_people)):
         text = (
-            "too few people are held out to tell whether training makes the encoder worse on everyone else; "
+            "too few people are held out to measure whether training makes the encoder worse on other people; "
             "give pictures of other people with --val DIR"
         )
         reporter.report(Notice(level="warning", text=text))

@@ -77,7 +77,8 @@ class TrainingSets:
         benchmarks: Listed pairs to verify.
         teacher: The teacher's embeddings of `train` and `new_people`; only for a distillation.
         photographs: Index of the photograph of each face of `train`; only for rounds of clustering. Shape: (N,).
-        tracks: What the tracks of films tell about the faces of `train`; only for rounds of clustering.
+        tracks: The constraints on the faces of `train` that follow from the tracks of films; only for rounds of
+            clustering.
     """
 
     train: JoinedFaces
@@ -178,7 +179,7 @@ def _list_benchmarks(config: TrainConfig, wanted: Fingerprint) -> Iterator[tuple
         yield listed, list_benchmark_faces(found, wanted)
     choices = names | ({BENCHMARK} if len(names) > 1 else set())
     if config.benchmark_name is not None and config.benchmark_name not in choices:
-        text = f"there is no such set of pairs; choose {' or '.join(sorted(choices))}"
+        text = f"no such set of pairs; choose {' or '.join(sorted(choices))}"
         raise ConfigError(f"--best-by {config.benchmark_name}: {text}")
 
 
@@ -232,7 +233,7 @@ def open_sets(
         # PyTorch, which it imports, must not delay the errors of `list_faces`.
         from faceclr_cli.core.training.teacher import embed_with_teachers
 
-        # Before faces are held out, so that the same ones are held out whether damaged faces are found now or earlier.
+        # Before faces are held out, so that the selection does not depend on when damaged faces are found.
         teachers = embed_with_teachers(config.teacher, data, val, reporter)
         trained = teachers.leave_out_damaged(trained, reporter)
         if new_people is not None:

@@ -60,7 +60,7 @@ def select_weights(network: EncoderNetwork, tune: Tune) -> None:
 
 
 def merged_state(network: EncoderNetwork) -> dict[str, Tensor]:
-    """Returns the state dict of a network with low-rank updates added to its weights, as a network without has it."""
+    """Returns the state dict of a network with low-rank updates added to its weights, in the form without updates."""
     state = network.state_dict()
     for name, module in network.named_modules():
         if parametrize.is_parametrized(module, "weight"):

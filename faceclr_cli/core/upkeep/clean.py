@@ -174,7 +174,7 @@ def _review(rows: Rows, min_odds: float, reporter: Reporter) -> tuple[Rows, Labe
 
 
 def _certain_faces(rows: Rows, review: LabelReview | None) -> set[str]:
-    """Returns the faces that match the others of their person so well that they show one face."""
+    """Returns the faces that match the others of their person so well that they certainly show a single face."""
     if review is None:
         return set()
     named = [path for path, name in zip(rows.paths, rows.identities, strict=True) if name is not None]
@@ -206,7 +206,7 @@ def _junk(faces: FaceFolder, junk: dict[int, Junk], certain: set[str]) -> Iterab
 def _repeated(
     faces: FaceFolder, rows: Rows, pairs: Sequence[Duplicate], others: Sequence[Proposal]
 ) -> Iterable[Proposal]:
-    """Proposes to remove all but the first picture of the same photo, if they will have the same name."""
+    """Proposes to remove all but the first crop of the same photograph, if all of them will have the same name."""
     hashes = dict(zip(rows.paths, rows.content_hashes, strict=True))
     copies = defaultdict[str, list[str]](list)
     for path in faces.paths:

@@ -1,4 +1,4 @@
-"""`faceclr clean --apply`: a folder of prepared faces as the proposals say, made of hard links."""
+"""`faceclr clean --apply`: a folder of prepared faces with the proposals applied, made of hard links."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from faceclr_cli.core.text import canonical, display_path
 from faceclr_cli.core.upkeep.proposals import Proposal, read_proposals, write_csv_rows
 
 CHANGES = "changes.csv"
-"""The ledger in a cleaned folder: what became of each face that was moved or left out."""
+"""The ledger in a cleaned folder: the outcome of each face that was moved or left out."""
 
 CHANGE_COLUMNS = ("source", "face", "what", "odds", "other")
 
@@ -65,7 +65,7 @@ class _Fate:
 
 
 def apply_proposals(config: CleanConfig, reporter: Reporter) -> CleanedFolder:
-    """Links faces to a new folder as the proposals say. The source is not changed, so removing the folder reverts all.
+    """Applies proposals by linking faces to a new folder. The source is not changed, so removing the folder undoes all.
 
     If a face has several proposals, removing it has precedence over moving it. Proposals about a person apply after
     those about single faces, to all faces that have the name by then.

@@ -47,7 +47,7 @@ class _Entry:
 class GroupsHolding:
     """Groups of `cluster -o`: links to pictures, a line for each face, and the memory.
 
-    A picture is of a person if its path contains the name, or if the user gave the name to its group.
+    A picture belongs to a person if its path contains the name, or if the user gave the name to its group.
     """
 
     kind = "groups"
@@ -84,7 +84,7 @@ class GroupsHolding:
                 if entry.link is not None:
                     (self.path / entry.link).unlink(missing_ok=True)
             if theirs:
-                # Questions name groups and show faces. The next run asks them again.
+                # Questions contain names of groups and show faces. The next run asks them again.
                 for name in (QUESTIONS, SHEET, PAGE):
                     (self.path / name).unlink(missing_ok=True)
             paths = {entry.path for entry in theirs}
@@ -124,7 +124,7 @@ class GroupsHolding:
         return read_memory(self.path) if (self.path / MEMORY).is_file() else GroupMemory()
 
     def _entries(self, rows: Sequence[Mapping[str, Any]], memory: GroupMemory) -> list[_Entry]:
-        """The faces of the rows, those that only the memory has, and central pictures without a face."""
+        """Returns the faces of the rows, those that only the memory has, and central pictures without a face."""
         remembered = [_remembered_entry(memory, face) for face in memory.faces]
         by_link: dict[Any, _Entry] = {entry.link: entry for entry in remembered if entry.link is not None}
         entries = [by_link.get(row.get("link"), _Entry(str(row["path"]), None, row.get("link"))) for row in rows]

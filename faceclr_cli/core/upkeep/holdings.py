@@ -235,7 +235,7 @@ class FailedBatchHolding:
         return Count(theirs, len(names) - theirs)
 
     def remove(self, identity: str) -> None:
-        """Removes the list, whose only use is to find out why training failed."""
+        """Removes the list, which only serves to find out why training failed."""
         with exclusive(self.path.parent):
             if self.count(identity).theirs:
                 self.path.unlink()

@@ -30,7 +30,7 @@ def find_junk(faces: FaceFolder, reporter: Reporter) -> dict[int, Junk]:
     """Runs the detector on each crop, and measures its sharpness.
 
     Returns:
-        Why crops are useless, by their place in the folder.
+        The reason why a crop is useless, by its place in the folder.
     """
     places = track(range(len(faces)), reporter, "looking for junk", total=len(faces), unit="faces")
     found = dict[int, Junk]()

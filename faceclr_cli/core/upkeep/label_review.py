@@ -32,7 +32,7 @@ class LabelReview:
     Attributes:
         albums: The faces of people as they would be if all proposals were accepted except those about single faces.
         odds: Their odds.
-        proposals: What to change, with persons before faces.
+        proposals: What to change: people before faces.
         names: The given names of each person of `albums`; none for a second person with an unknown name.
     """
 
@@ -177,13 +177,13 @@ class _Review:
         return found
 
     def intruders(self, paths: Sequence[str], least: float) -> list[Proposal]:
-        """Proposes to move single faces to the people whom they show, or to leave them out if these are unknown."""
+        """Proposes to move single faces to the people that they show, or to leave out faces of unknown people."""
         odds, albums = self.odds, self.albums
         seconds = np.zeros(len(paths), np.bool_)
         for each in self.seconds:
             seconds[each.rows] = True
         is_known = odds.known >= _SURE
-        # Of two faces that do not match, neither is the wrong one.
+        # If two faces do not match, it is unknown which of them has the wrong name.
         alone = (albums.sizes[albums.labels] < 3) & ~is_known
         rows = np.flatnonzero((odds.wrong >= least) & ~seconds & ~alone)
         best, found = odds.best, []

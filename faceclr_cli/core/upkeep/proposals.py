@@ -34,7 +34,7 @@ class Proposal:
         face: Path of a face in its folder, or the name of a person: all their faces.
         what: What was found.
         odds: Odds that this is so, to 1; None if they are not estimated.
-        other: The other side: the person whom an intruder shows, the other name of a person, the picture that a
+        other: The other side: the person that an intruder shows, the other name of a person, the picture that a
             duplicate repeats, the picture of a test set; empty if there is none.
         action: `move` moves the face or the person to the person `other`, `remove` leaves it out, `keep` does nothing.
     """
@@ -124,7 +124,7 @@ def _proposal(row: dict[str, str | None], where: str) -> Proposal:
         raise DataError(f"{where}: the odds must be a number, not {display_path(odds)}") from None
     if action == "move" and not is_person_name(other):
         raise DataError(
-            f"{where}: a face cannot be moved to {display_path(other) or 'nobody'}; name a person in 'other'"
+            f"{where}: a face cannot be moved to {display_path(other) or 'an empty name'}; name a person in 'other'"
         )
     return Proposal(face=face, what=cast(Finding, what), odds=number, other=other, action=cast(Action, action))
 

@@ -1,1 +1,1 @@
-"""Work in other processes: the process pool, the Dask cluster, and the machine's capacity."""
+"""Execution in other processes: the process pool, the Dask cluster, and the machine's capacity."""

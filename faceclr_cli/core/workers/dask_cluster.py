@@ -1,4 +1,4 @@
-"""Work on a Dask cluster whose workers see the same files. The only module that imports Dask."""
+"""Execution on a Dask cluster whose workers see the same files. The only module that imports Dask."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class DaskCluster:
             raise ConfigError(
                 f"--cluster {self.address} has no workers; start some with: dask worker {self.address}"
             ) from None
-        # Call a function of the standard library, because a worker may not have faceclr.
+        # Call a function of the standard library, because faceclr may not be installed on a worker.
         versions = client.run(pkgutil.resolve_name, "faceclr_cli:__version__", on_error="return")
         for worker, version in versions.items():
             if isinstance(version, ImportError):

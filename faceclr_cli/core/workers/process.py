@@ -1,4 +1,4 @@
-"""Settings of processes: a mark for those that belong to faceclr, and signals that are held back."""
+"""Settings of processes: a mark for those that belong to faceclr, and blocked signals."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def is_claimed() -> bool:
 
 @contextmanager
 def held_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
-    """Holds back signals within the block, also in the processes that it starts. They arrive afterward.
+    """Blocks signals within the `with` block, also in the processes that it starts. They arrive afterward.
 
-    Windows cannot hold back signals.
+    Windows cannot block signals.
     """
     if sys.platform == "win32" or not hasattr(signal, "pthread_sigmask"):
         yield
@@ -41,6 +41,6 @@ def held_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
 
 
 def release_signals(signals: Collection[signal.Signals]) -> None:
-    """Lets signals through that the parent held back while it started this process."""
+    """Unblocks signals that the parent blocked while it started this process."""
     if sys.platform != "win32" and hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)

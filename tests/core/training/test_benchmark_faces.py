@@ -85,7 +85,7 @@ def test_a_set_that_cannot_be_verified_is_refused_before_training(
     other = make_faces(tmp_path / "other", 6, 4, first=200, template="another")
     listed(other, other / "pairs.csv")
     for options, error, said in [
-        ({"benchmark": (sets[0],), "best_by": "easier"}, ConfigError, "--best-by easier: there is no such set.*easy"),
+        ({"benchmark": (sets[0],), "best_by": "easier"}, ConfigError, "--best-by easier: no such set of pairs.*easy"),
         ({"benchmark": (sets[0],), "best_by": "benchmark"}, ConfigError, "choose easy"),
         ({"benchmark": (tmp_path / "nowhere",)}, DataError, "nowhere: no such file"),
         ({"benchmark": (tmp_path / "faces.h5",)}, ConfigError, r"faces.h5: a store has no pictures to embed"),

@@ -124,7 +124,7 @@ def test_what_cannot_be_trained_is_an_error_before_anything_is_written(
     for name, message in {
         "face.onnx": r"face\.onnx: an ONNX graph, which cannot be trained; give the checkpoint",
         "timm.pth": r"faceclr import .*timm\.pth --backbone NAME -o ENCODER",
-        "silent.pth": r"silent\.pth: does not say which pixels it takes\nMeasure that: faceclr import .* --faces DIR",
+        "silent.pth": r"silent\.pth: does not state which pixels it takes\nMeasure them: faceclr import .* --faces DIR",
         "empty.pth": r"empty\.pth: not a PyTorch checkpoint, or damaged",
         "missing.pth": r"missing\.pth: no such folder",
     }.items():

@@ -165,7 +165,7 @@ def test_fine_tuning_that_nobody_watches_is_warned_about(
         heard = Heard()
         tune(data, init, tmp_path / f"run-{len(warned)}", heard, epochs=1)
         texts = [note.text for note in heard.of(Notice) if note.level == "warning"]
-        warned[data, init] = any("too few people are held out to tell" in text for text in texts)
+        warned[data, init] = any("too few people are held out to measure" in text for text in texts)
     assert warned == {(split, named): False, (unwatched, named): True, (unwatched, trained): False}
 
 

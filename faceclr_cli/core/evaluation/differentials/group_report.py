@@ -1,4 +1,4 @@
-"""The report on groups of people: their error rates at a common threshold, and how far these differ."""
+"""The report on groups of people: their error rates at a common threshold, and the differences between them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class GroupPairErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class RateDifferential:
-    """How far a rate differs between the groups for which it was measured.
+    """The difference of a rate between the groups for which it was measured.
 
     Attributes:
         worst: The group with the highest rate; None if there are fewer than two groups with a rate.
@@ -78,7 +78,7 @@ class GroupReport:
         fnmr: False non-match rate of all pairs, with those of people without a group.
         impostor: Number of impostor pairs.
         genuine: Number of genuine pairs.
-        mixed: Number of genuine pairs whose pictures are in two groups; they are in the rate of none.
+        mixed: Number of genuine pairs whose pictures are in two groups; they count in no group's rate.
         ungrouped: Number of pictures without a group.
         resampled: What the bootstrap of the intervals resampled: `people`, or `pairs` if the people are unknown.
         groups: The groups by name.

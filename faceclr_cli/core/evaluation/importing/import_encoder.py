@@ -181,8 +181,8 @@ def _measure(
         if missing:
             options = " and ".join(f"--{option}" for option in missing)
             raise ConfigError(
-                f"{name}: does not say which pixels it takes; give --faces DIR, a folder of labeled people, to measure "
-                f"that, or {options}"
+                f"{name}: does not state which pixels it takes; give --faces DIR, a folder of labeled people, to "
+                f"measure them, or {options}"
             )
         return None, None
     faces = open_labeled_crops(config.faces, model.side, known.template, config.seed, name, reporter)
