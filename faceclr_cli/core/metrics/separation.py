@@ -97,7 +97,7 @@ class _Moments:
             raise ValueError("separation needs both genuine and impostor pairs")
 
     def separations(self, draws: Floats) -> Floats:
-        """Returns d' for the number of draws of each person: 0 if all scores are equal, NaN if a kind of pair is missing.
+        """Returns d' given the draws of each person: 0 if all scores are equal, NaN if one kind of pair is missing.
 
         Args:
             draws: Shape: (rounds, people).

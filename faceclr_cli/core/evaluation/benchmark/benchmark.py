@@ -83,7 +83,7 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
         for found in sets:
             if found.listing is not None:
                 each.cells.append(_measure_set(found, found.listing, each, config, groups, reporter))
-        each.training = None  # They may fill the memory.
+        each.training = None  # These embeddings may fill the memory.
     contestants += [_measure_store(found, config, groups, reporter) for found in sets if found.listing is None]
     result = _collect(sets, contestants, config)
     if all(cell.reason for cell in result.cells):
@@ -154,7 +154,7 @@ def _measure_set(
     groups: GroupList | None,
     reporter: Reporter,
 ) -> BenchmarkCell:
-    """Embeds the pictures of a set and measures an encoder. An error that concerns only the two is part of the cell."""
+    """Embeds the pictures of a set and measures an encoder. The cell records an error of this combination alone."""
     encoder, name = contestant.encoder, contestant.name
     if encoder is None:
         raise ValueError(f"{name} has no encoder")
@@ -197,7 +197,7 @@ def _find_overlap(
     config: BenchmarkConfig,
     reporter: Reporter,
 ) -> TrainingOverlap | None:
-    """Finds what the encoder has seen of a set in training, and measures it without."""
+    """Finds the part of a set that the encoder has seen in training, and measures the encoder without that part."""
     encoder = contestant.encoder
     if encoder is None or not (encoder.trained_on or config.trained_on):
         return None
@@ -221,7 +221,7 @@ def _find_overlap(
     try:
         cell, _ = _measure(found, contestant.name, replace(given, judged=select_pairs(given.judged, ~seen)), config)
     except DataError:
-        return overlap  # Too few pairs are left.
+        return overlap  # Too few pairs remain.
     return replace(overlap, accuracy=cell.accuracy, spread=cell.spread, auc=cell.auc)
 
 
@@ -232,7 +232,7 @@ def _compare(found: BenchmarkSet, contestants: Sequence[Contestant]) -> Iterator
 
 def _score(found: BenchmarkSet, embedded: SetEmbeddings) -> ScoredPairs:
     def absence(name: str) -> str:
-        # The reasons of the first failures only are known.
+        # The reasons are known only for the first failures.
         known = (reason for reason in embedded.failures if display_path(name) in reason)
         return found.absent.get(name) or next(known, f"{display_path(name)}: no face found")
 
@@ -298,20 +298,20 @@ def _describe_set(found: BenchmarkSet, contestants: Sequence[Contestant]) -> Ben
 
 
 def _report_uniform_folds(sets: Sequence[BenchmarkSet], folds: int, reporter: Reporter) -> None:
-    """Warns of sets whose folds in file order contain one kind of pair, as in LFW's lists for development."""
+    """Warns about sets whose folds in file order contain only one kind of pair, as in LFW's lists for development."""
     for found in sets:
         parts = np.array_split([bool(pair.same) for pair in found.pairs], folds)
         uniform = sum(len(np.unique(part)) == 1 for part in parts)
         if uniform:
             text = (
                 f"{found.name}: {uniform} of {folds} folds in file order contain only genuine or only impostor pairs, "
-                "so accuracy by insightface's rule says little; mix the lines, or use the default rule"
+                "so accuracy by insightface's rule is not informative; mix the lines, or use the default rule"
             )
             reporter.report(Notice(text=text, level="warning"))
 
 
 def _report_failures(result: BenchmarkResult, reporter: Reporter) -> None:
-    """Reports pairs that could not be compared, and people whom an encoder was trained on."""
+    """Reports pairs that could not be compared, and people that an encoder was trained on."""
     sets = {each.name: each for each in result.sets}
     for cell in result.cells:
         where = f"{cell.encoder} on {cell.set}"

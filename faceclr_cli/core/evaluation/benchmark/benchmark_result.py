@@ -71,7 +71,7 @@ class BenchmarkedEncoder:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOverlap:
-    """What an encoder has seen of a set in training, and the result without it.
+    """The part of a set that an encoder has seen in training, and the result without it.
 
     Attributes:
         people: People of the set who are in the training set, by name; None if the people of the set are unknown.
@@ -109,7 +109,7 @@ class BenchmarkCell:
         accuracy: Mean accuracy over the folds, or None with templates, or if the encoder could not be measured on the
             set.
         spread: Standard error of the accuracy, or with insightface's rule its standard deviation; or None.
-        spread_over: What the standard error was computed over; `deviation` for a standard deviation over folds.
+        spread_over: The unit of the standard error; `deviation` for a standard deviation over folds.
         fold_accuracies: Accuracy of each fold.
         fold_thresholds: Threshold of each fold: a minimum cosine similarity, or with insightface's rule a maximum
             squared Euclidean distance.
@@ -119,7 +119,7 @@ class BenchmarkCell:
         not_enrolled: Number of pictures without a face; 0 for a store.
         missing: Number of pairs that could not be compared.
         failures: The first reasons why, without repetitions.
-        overlap: What the encoder has seen of the set in training; None if its training set is unknown.
+        overlap: The part of the set that the encoder has seen in training; None if its training set is unknown.
         group_reports: The error rates of groups of people, one report for each attribute.
         reason: Why the encoder could not be measured on the set, or None.
     """

@@ -100,7 +100,7 @@ _Place = tuple[int, int]
 def _spool_crops(
     listing: Listing, config: BenchmarkConfig, root: Path, spool: BinaryIO, reporter: Reporter
 ) -> tuple[dict[str, _Place], list[str]]:
-    """Writes encoded crops to a temporary file; returns the place of each, and why others failed."""
+    """Writes encoded crops to a temporary file; returns the place of each crop, and the reasons of failures."""
     wanted = default_fingerprint(_SIZE)
     if listing.crops is not None:
         listing.crops.require_same_crops(wanted, display_path(root), "insightface's .bin form")

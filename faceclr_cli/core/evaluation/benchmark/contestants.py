@@ -1,4 +1,4 @@
-"""The encoders that a benchmark compares, and what became of each."""
+"""The encoders that a benchmark compares, and their results so far."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from faceclr_cli.core.text import display_path
 
 @dataclass(kw_only=True, eq=False)
 class Contestant:
-    """An encoder and what this run did with it.
+    """An encoder and its results in this run.
 
-    `encoder` is None if a store contains its embeddings. `right_on` tells for each set which verdicts are correct, and
+    `encoder` is None if a store contains its embeddings. `right_on` is the mask of correct verdicts on each set, and
     `pairs_of` the number of genuine and impostor pairs of each set of templates.
     """
 
@@ -66,7 +66,7 @@ def load_contestants(config: BenchmarkConfig, *, has_pictures: bool) -> list[Con
                 f"--{'model' if config.model else 'flip'}: cannot be combined with a store, which contains embeddings"
             )
         return []
-    # All of them before the first picture, so that a mistyped name is not found after hours.
+    # Load all of them before the first picture, so that a mistyped name is reported immediately, not after hours.
     models = expand_models(config.models)
     encoders = [load_encoder(model, config.device, unnormalized=config.flip == "sum") for model, _ in models]
     if config.flip == "sum":

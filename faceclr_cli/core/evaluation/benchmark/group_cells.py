@@ -21,7 +21,7 @@ from faceclr_cli.core.events import Notice, Reporter
 
 
 def require_grouped_set(groups: GroupList | None, sets: Sequence[BenchmarkSet]) -> None:
-    """Checks before the measurement that a set has people or pictures of the list.
+    """Checks before the measurement that at least one set has people or pictures of the list.
 
     Raises:
         DataError: No set has any.

@@ -1,4 +1,4 @@
-"""Runs of one recipe with different seeds: which runs belong together, and means over them."""
+"""Runs of one recipe with different seeds: their grouping, and means over them."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _find_set(path: Path, pairs: Path | None, lists: tuple[Path, ...]) -> Templa
             raise ConfigError(f"{display_path(path)}: a store contains no pairs; give --pairs FILE")
         return _template_set(path.stem, path, path, None, pairs, lists)
     if not path.is_dir():
-        raise ConfigError(f"{display_path(path)}: --template needs a folder or a store, with pairs of templates")
+        raise ConfigError(f"{display_path(path)}: --template requires a folder or a store with pairs of templates")
     meta = path / _META if (path / _META).is_dir() else path
     own = sorted(meta.glob(_PAIRS))
     if pairs is None and len(own) != 1:

@@ -72,10 +72,10 @@ def embed_training_faces(config: BenchmarkConfig, encoder: Encoder, model: str, 
 def find_near_duplicates(
     rows: Rows, listing: Listing, training: TrainingFaces, config: BenchmarkConfig, encoder: Encoder
 ) -> dict[str, str]:
-    """Finds pictures of a set that are the same photo as a training picture: re-encoded, scaled or aligned again.
+    """Finds pictures of a set that show the same photograph as a training picture: re-encoded, scaled or aligned again.
 
     The encoder proposes the most similar training pictures; `duplicates.correlation` decides by their details.
-    Mirrored photos are not found.
+    Mirrored photographs are not found.
 
     Args:
         rows: Embeddings of the pictures of the set.
@@ -127,7 +127,7 @@ def _thumbnails(listing: Listing, names: Collection[str], choice: Choice, encode
 
 
 def find_shared_people(pairs: Sequence[Pair], trained_on: Collection[str]) -> tuple[str, ...] | None:
-    """Returns the people of a set who are also in a training set, regardless of spelling; None if they are unknown."""
+    """Returns the people of a set who are also in a training set, regardless of spelling; None if unknown."""
     known = people_in_pairs(pairs)
     if known is None:
         return None

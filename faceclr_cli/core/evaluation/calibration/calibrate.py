@@ -138,7 +138,7 @@ def _measure_groups(
 
 
 def _description_path(model: str) -> Path:
-    """The file of an encoder that stores its thresholds."""
+    """Returns the file in which an encoder stores its thresholds."""
     if model in BUILT_IN:
         raise ConfigError(
             f"--model {model}: built-in encoders cannot be changed; use -o FILE, and verify --calibration FILE"
@@ -151,7 +151,7 @@ def _description_path(model: str) -> Path:
 
 
 def _run_of(own: Path) -> Path:
-    """The folder to lock while the encoder changes: the run that contains it, or its own folder."""
+    """Returns the folder to lock while the encoder changes: the run that contains it, or its own folder."""
     folder = own.resolve().parent
     return folder.parent if folder.name == _IN_A_RUN else folder
 
@@ -248,7 +248,7 @@ def _score_listed_pairs(config: CalibrateConfig, faces: LabeledFaces) -> tuple[l
 
 
 def _rates(fars: Sequence[float], impostors: int, people_pairs: int, reporter: Reporter) -> Sequence[float]:
-    """The requested rates, or the default rates that the number of people allows, but at least the highest one."""
+    """Returns the requested rates, or the default rates that the number of people allows, at least the highest."""
     rates = sorted(set(fars), reverse=True)
     if not rates:
         rates = [far for far in USUAL_FARS if people_pairs >= pairs_needed(far)] or [max(USUAL_FARS)]

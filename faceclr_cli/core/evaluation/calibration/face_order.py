@@ -1,4 +1,4 @@
-"""An order of labeled pictures whose every beginning shows many people, for measurements on a part of them."""
+"""An order of labeled pictures in which even the first pictures show many people, for measurements on a part."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from faceclr_cli.core.sources.layouts import Photo
 
 FEWEST_PEOPLE = 10
-"""People with two faces that a measurement needs."""
+"""Minimum number of people with two faces for a measurement."""
 
 _AT_A_TIME = 4
-"""Faces of a person that are added at a time, so that the first faces are of many people."""
+"""Number of faces of a person that are added at a time, so that the first faces show many people."""
 
 
 def order_by_person(photos: Iterable[Photo], seed: int) -> tuple[list[Photo], NDArray[np.int64]]:

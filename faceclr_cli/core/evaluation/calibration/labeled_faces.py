@@ -120,7 +120,7 @@ def _pictures(pairs: Path, there: PictureNames | FolderPictures) -> dict[str, st
 
 
 def _origin(config: CalibrateConfig, path: Path) -> str:
-    """The last two parts of a path, such as `lfw-view1/pairsDevTrain.txt`: recognizable, without local folders."""
+    """Returns the last two parts of a path, such as `lfw-view1/pairsDevTrain.txt`, without local folders."""
     if config.pairs is None:
         return display_path(path.resolve().name)
     return display_path("/".join(config.pairs.resolve().parts[-2:]))

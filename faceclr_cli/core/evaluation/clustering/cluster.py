@@ -45,7 +45,7 @@ from faceclr_cli.core.text import display_path
 _FALSE_MATCHES = 0.1
 """Number of false matches per face that the FAR allows to be expected."""
 _CENTER_FAR = 2e-6
-"""FAR of the threshold for the centers of groups. Two centers of different people are more alike than two faces."""
+"""FAR of the threshold for the centers of groups. Two centers of different people are more similar than two faces."""
 
 
 def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
@@ -117,10 +117,10 @@ def _group_faces(
 ) -> _Grouped:
     rows = found.rows
     gallery = np.empty((0, rows.dim), np.float32) if names.gallery is None else names.gallery.embeddings
-    # A million embeddings are large: they are only copied if it is needed.
+    # A million embeddings take much memory, so they are copied only if necessary.
     embeddings = np.concatenate([rows.embeddings, gallery]) if len(gallery) else rows.embeddings
     photographs = np.unique([face.photo for face in described], return_inverse=True)[1]
-    # The photographs of the gallery are others, even if the same file is among both.
+    # The photographs of the gallery count as different ones, even if the same file is in both.
     photographs = np.concatenate([photographs, len(rows) + np.arange(len(gallery))])
     low = find_low_quality(rows, config.quality_limits, display_path(found.origin))
     # A zero embedding has no similarity to anything, so its face stays single.
@@ -168,7 +168,7 @@ def _group_faces(
 def _join_divided(
     embeddings: NDArray[np.float32], photographs: Labels, groups: Labels, rule: Rule, constraints: Constraints
 ) -> Labels:
-    """Joins groups of one person, unless the user chose the threshold or little was measured of the encoder."""
+    """Joins groups of one person, unless the user chose the threshold or too few rates are calibrated."""
     least = None if rule.calibration is None else rule.calibration.threshold_beyond(_CENTER_FAR)
     if rule.calibration is None or least is None:
         return groups
@@ -181,11 +181,11 @@ def _join_divided(
 
 
 def _how(config: ClusterConfig, faces: int) -> str:
-    """How the neighbors of many faces are searched."""
+    """Describes how the neighbors of many faces are searched."""
     if config.method == "agglomerative" and is_search_approximate(faces):
         return "; their neighbors are searched approximately, with FAISS"
     if config.method == "agglomerative" and is_search_long(faces):
-        return "; all pairs are compared, which takes long: the extra faceclr[search] searches approximately"
+        return "; all pairs are compared, which takes long; the extra faceclr[search] adds an approximate search"
     return ""
 
 
@@ -217,7 +217,7 @@ def _faces(
 
 
 def _groups(faces: Sequence[GroupedFace]) -> tuple[Group, ...]:
-    """The groups, largest first."""
+    """Returns the groups, largest first."""
     members, several = defaultdict[int, list[GroupedFace]](list), Counter(face.path for face in faces)
     for face in faces:
         if face.group is not None:

@@ -1,4 +1,4 @@
-"""The photographs that prepared crops were cut from, as the ledger of `prepare` records them."""
+"""The source photographs of prepared crops, as the ledger of `prepare` records them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def describe_faces(rows: Rows, folder: Path | None) -> tuple[RememberedFace, ...
 
 
 def read_track_links(rows: Rows, folder: Path | None) -> Constraints:
-    """Returns what the tracks of films tell about faces. The arguments and errors are those of `describe_faces`."""
+    """Returns the constraints on faces that follow from the tracks of films; see `describe_faces` for the arguments."""
     if folder is None or not (folder / LEDGER).is_file():
         return Constraints.none(len(rows))
     with Ledger.open_to_read(folder / LEDGER) as opened:

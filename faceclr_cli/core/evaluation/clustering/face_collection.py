@@ -77,7 +77,7 @@ class StoredEncoder:
 
     @classmethod
     def of(cls, store: Store) -> StoredEncoder:
-        """The description of the encoder that made a store."""
+        """Returns the description of the encoder that made a store."""
         return cls(
             name=store.encoder,
             dim=store.dim,
@@ -137,7 +137,7 @@ def collect_faces(config: ClusterConfig, reporter: Reporter) -> FaceCollection:
 def _embed(
     config: ClusterConfig, options: EmbedConfig, listing: Listing, encoder: Encoder, reporter: Reporter
 ) -> tuple[Rows, Sequence[str]]:
-    """Embeds the pictures; only new ones if a folder of groups is kept."""
+    """Embeds the pictures; if a folder of groups is updated, only new ones."""
     source = config.source or Path()
     if config.out is None or source == STANDARD_INPUT:
         block = embed_listing(listing, options.face, encoder, reporter, quality=options.quality)

@@ -1,4 +1,4 @@
-"""Recognition of faces that an earlier run has seen, whatever encoder embeds them now."""
+"""Recognition of faces that an earlier run has seen, independent of the encoder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scipy.optimize import linear_sum_assignment
 from faceclr_cli.core.evaluation.clustering.group_memory import Box, RememberedFace
 
 _LEAST_OVERLAP = 0.25
-"""Least intersection over union of two boxes of the same face, which different detectors may have found."""
+"""Minimum intersection over union of two boxes of the same face, which different detectors may have found."""
 
 
 def match_faces(faces: Sequence[RememberedFace], known: Sequence[RememberedFace]) -> NDArray[np.int64]:
     """Finds each face among those of an earlier run.
 
-    A face is the same if its picture has the same content and the boxes overlap, wherever the file is now; else if its
-    photograph has the same path and the boxes overlap, since the program that edits a photograph or prepares its crops
-    changes the file. Faces without a box are compared by their path.
+    Two faces are the same if their pictures have the same content, regardless of the path, and the boxes overlap.
+    Otherwise, they are the same if the photographs have the same path and the boxes overlap, since editing a photograph
+    or preparing its crops again changes the file. Faces without a box are compared by their path.
 
     Args:
         faces: The faces of this run.
@@ -62,13 +62,13 @@ def _overlap(face: RememberedFace, known: RememberedFace) -> float:
     if face.box is None or known.box is None:
         if face.sha256 != known.sha256 and face.path != known.path:
             return 0.0
-        # Of a photograph with several faces, the largest one, as in a gallery.
+        # If a photograph has several faces, the largest one is used, as in a gallery.
         return 1.0 if face.box is None else 1 - 1 / (2 + face.box[2] * face.box[3])
     return box_overlap(face.box, known.box)
 
 
 def box_overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes: x, y, width and height."""
+    """Returns the intersection over union of two boxes: x, y, width and height."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     both = max(0.0, width) * max(0.0, height)

@@ -87,7 +87,7 @@ def _files(out: Path) -> Iterator[str]:
 
 
 def _locate(out: Path, faces: Sequence[RememberedFace], files: frozenset[str]) -> tuple[str | None, ...]:
-    """Finds the link of each face: in its place, else by its name, else by its content if the user renamed it."""
+    """Finds the link of each face: at its place, else by its name, else by its content if the user renamed it."""
     places: list[str | None] = []
     for face in faces:
         expected = (face.link, face.was) if face.moving else (face.link,)
@@ -106,14 +106,14 @@ def _locate(out: Path, faces: Sequence[RememberedFace], files: frozenset[str]) -
         found[digest_file(out / path)].append(path)
     shared = Counter(faces[number].sha256 for number in lost)
     for number in lost:
-        # The faces of one photograph cannot be told apart by its content.
+        # The content of a photograph does not distinguish its faces.
         if shared[faces[number].sha256] == 1 and found[faces[number].sha256]:
             places[number] = found[faces[number].sha256][0]
     return tuple(places)
 
 
 def group_folder_of(path: str) -> tuple[str, bool]:
-    """The group folder of a link, empty for single faces; and True for an ignored one."""
+    """Returns the group folder of a link, empty for single faces; and True if it is ignored."""
     folder = str(PurePosixPath(path).parent)
     if folder == IGNORED or folder.startswith(f"{IGNORED}/"):
         return folder[len(IGNORED) + 1 :], True
@@ -156,12 +156,12 @@ class _Interpreter:
         )
 
     def _is_untouched(self, row: int) -> bool:
-        """True if the link is where a run put it, or would have put it if it had not been killed."""
+        """Returns True if the link is where a run put it, or would have put it if the run had not been killed."""
         face, place = self._memory.faces[row], self._places[row]
         return place in ((face.link, face.was) if face.moving else (face.link,))
 
     def _interpret_group(self, number: int, places: Sequence[str | None]) -> None:
-        """Renames, merges or ignores a group of which nothing is left in its folder."""
+        """Renames, merges or ignores a group whose folder is empty or gone."""
         group = self._groups[number]
         targets = Counter(group_folder_of(place) for place in places if place is not None)
         if not targets:
@@ -171,7 +171,7 @@ class _Interpreter:
             return
         folder, ignored = max(targets, key=lambda target: (bool(target[0]), targets[target]))
         if not folder:
-            return  # Each face was taken out.
+            return  # The user took out all faces.
         other = self._find_group(folder)
         if other is not None and other.number != number:
             self._merged = {n: other.number if into == number else into for n, into in self._merged.items()}
@@ -193,7 +193,7 @@ class _Interpreter:
         own = None if face.group is None else self._groups[face.group]
         if place is None:
             if former is not None and own is not None and own.ignored:
-                # The folder was deleted: of a group, to ignore it; of an ignored group, to see it no more.
+                # The user deleted the folder: of a group, to ignore it; of an ignored group, to hide it.
                 return replace(face, removed=True, link=None) if self._memory.groups[former].ignored else face
             return self._taken_out(face, own)
         folder, ignored = group_folder_of(place)

@@ -1,4 +1,4 @@
-"""Grouping of faces with everything that is known about them, so that groups keep their numbers and names."""
+"""Grouping of faces with all known constraints, so that groups keep their numbers and names."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class KnownGroups:
         memory: The groups, with those of the known names.
         matches: The place of each face in the memory, or -1. Shape: (faces,).
         former: Number of each face's former group, or -1. Shape: (faces,).
-        fixed: Number of the group that each face certainly belongs to, or -1. First the faces, then those of the
+        fixed: Number of the group that each face certainly belongs to, or -1: the faces, followed by those of the
             gallery.
         removed: True for faces that are not grouped. Shape: (faces,).
-        constraints: The same as constraints, of the faces and the gallery.
+        constraints: The constraints that follow for the faces and the gallery.
     """
 
     memory: GroupMemory
@@ -45,14 +45,14 @@ def recall_groups(
 ) -> KnownGroups:
     """Finds the faces in the memory, and derives the constraints.
 
-    The decisions of the user in the folder of groups take precedence over names from elsewhere, and both over the
-    tracks of films.
+    The user's decisions in the folder of groups take precedence over names from other sources, and both over the tracks
+    of films.
 
     Args:
         memory: The groups of the last run.
         faces: The faces of this run.
-        names: The names of faces that are known from elsewhere.
-        tracks: What the tracks of films tell about the faces.
+        names: The names of faces that are known from other sources.
+        tracks: The constraints on the faces that follow from the tracks of films.
     """
     memory = _with_names(memory, [*(name for name in names.folders if name is not None), *names.gallery_folders])
     number_of = {group.folder: group.number for group in memory.groups.values()}
@@ -88,7 +88,7 @@ def recall_groups(
 
 
 def _is_person(group: RememberedGroup) -> bool:
-    """True if the user gave the group a name, or ignores it: it is never joined with another such group."""
+    """Returns True if the user named or ignored the group. Two such groups are never joined."""
     return group.is_named or group.ignored
 
 
@@ -105,7 +105,7 @@ def _with_names(memory: GroupMemory, folders: Iterable[str]) -> GroupMemory:
 
 
 def _undivided_tracks(tracks: Labels, fixed: Labels, apart: Mapping[int, set[str]]) -> Labels:
-    """Takes faces that the user separated from others out of their tracks, and drops tracks that have several groups.
+    """Removes faces that the user separated from their tracks, and drops tracks whose faces are in several groups.
 
     Returns:
         The track of each face and of each face of the gallery, or -1.
@@ -124,7 +124,7 @@ def _apart(memory: GroupMemory, apart: dict[int, set[str]], former: Labels, fixe
     """Lists the pairs of faces that the user separated."""
     members = defaultdict[str, list[int]](list)
     for row, number in enumerate(fixed.tolist()):
-        # The faces of a fixed group are one block, of which one face is enough.
+        # The faces of a fixed group are one block, so one face is enough.
         if number != UNKNOWN and not members[memory.groups[number].folder]:
             members[memory.groups[number].folder].append(row)
     for row, number in enumerate(former.tolist()):
@@ -138,12 +138,12 @@ def _apart(memory: GroupMemory, apart: dict[int, set[str]], former: Labels, fixe
 
 
 def assign_numbers(known: KnownGroups, labels: Labels, min_size: int) -> tuple[Labels, GroupMemory]:
-    """Gives each group of faces the number of the group that it was before, or a new one.
+    """Assigns the number of a former group, or a new number, to each group of faces.
 
     Args:
-        known: What was known before.
+        known: The groups that were known before.
         labels: The group of each face and of each face of the gallery, or -1, as grouped with the constraints.
-        min_size: Least number of faces in a group of which nothing is known.
+        min_size: Minimum number of faces in a group without constraints.
 
     Returns:
         The number of each face's group, or -1 (shape: (faces,)), and the memory with the groups.
@@ -197,7 +197,7 @@ def _fixed_owners(known: KnownGroups, labels: Labels) -> tuple[dict[int, int], d
 
 
 def _former_owners(free: dict[int, list[int]], known: KnownGroups) -> dict[int, int]:
-    """Gives each label the number of the former group that most of its faces were in; each number is given once."""
+    """Assigns to each label the former group of most of its faces; each number is assigned once."""
     overlaps = Counter(
         (label, number)
         for label, rows in free.items()

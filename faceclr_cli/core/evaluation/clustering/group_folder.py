@@ -65,7 +65,7 @@ def require_free(config: ClusterConfig) -> None:
 
 
 def _require_same_pictures(out: Path, pictures: Path) -> None:
-    """Checks that the folder has the groups of these pictures. Those of another folder would seem to be gone."""
+    """Checks that the folder has the groups of these pictures; pictures of another folder would count as deleted."""
     former = read_json(out / CLUSTER).get("config") if (out / CLUSTER).is_file() else None
     named = (former.get("faces") or former.get("source")) if isinstance(former, dict) else None
     place = Path(named) if isinstance(named, str) and "\0" not in named else None
@@ -75,7 +75,7 @@ def _require_same_pictures(out: Path, pictures: Path) -> None:
 
 
 def is_own_gallery(config: ClusterConfig) -> bool:
-    """True if the people in the output folder are the gallery."""
+    """Returns True if the people in the output folder are the gallery."""
     out, gallery = config.out, config.gallery
     return out is not None and gallery is not None and gallery.is_dir() and out.resolve() == gallery.resolve()
 
@@ -94,7 +94,7 @@ def open_groups(config: ClusterConfig) -> Iterator[Corrected | None]:
         return
     with exclusive(out):
         memory = read_memory(out) if (out / MEMORY).is_file() else adopt_folder(out)
-        # The answers are read first, since a wrong one is an error before anything is embedded.
+        # The answers are read first, so that an invalid one is reported before anything is embedded.
         questions = read_questions(out / QUESTIONS) if (out / QUESTIONS).is_file() else ()
         yield apply_answers(read_corrections(out, memory), [face.link for face in memory.faces], questions)
 
@@ -113,8 +113,8 @@ def write_groups(
     Pictures without a face are linked in `OUT/_/no-face`. Damaged crops are not linked, since a folder of prepared
     faces must not contain other files. If the pictures are prepared faces, so is the output folder.
 
-    A new folder appears as a whole. In an existing one, the memory is written before links are moved, so that a killed
-    run is not taken for a correction of the user, and the same command completes it.
+    A new folder appears as a whole. In an existing one, the memory is written before links are moved, so that an
+    interrupted run does not look like a correction of the user, and the same command completes it.
 
     Args:
         config: The options.
@@ -170,7 +170,7 @@ def write_groups(
 def _place_links(
     folder: Path, plan: GroupMemory, place: Callable[[str, Path], bool], reporter: Reporter
 ) -> tuple[GroupMemory, list[str]]:
-    """Makes and moves links; returns the memory of what was done, and the missing pictures."""
+    """Creates and moves links; returns the resulting memory, and the missing pictures."""
     missing, faces = [], list(plan.faces)
     todo = [(number, face) for number, face in enumerate(faces) if face.moving and face.link is not None]
     emptied = set[Path]()
@@ -192,14 +192,14 @@ def _place_links(
             missing.append(path)
             faceless[path] = None
     for empty in sorted(emptied):
-        with suppress(OSError):  # It has other files.
+        with suppress(OSError):  # The folder has other files.
             if empty != folder:
                 empty.rmdir()
     return replace(plan, faces=tuple(faces), faceless=faceless), missing
 
 
 def _describe(folder: Path, faces: FaceFolder, result: ClusterResult, config: ClusterConfig) -> None:
-    """Makes the output a folder of prepared faces, with each group as a person, so that it can be used for training."""
+    """Describes the output as prepared faces, with each group as a person, so that it can be used for training."""
     people = (None if face.group is None else str(face.group) for face in result.faces)
     summary = asdict(summarize_part([face.path for face in result.faces], people))
     about = {"fingerprint": faces.fingerprint.to_json(), **summary}

@@ -1,4 +1,4 @@
-"""The memory of a folder of groups: where each face was put, and what the user decided about it."""
+"""The memory of a folder of groups: the place of each face, and the user's decisions about it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RememberedGroup:
     Attributes:
         number: Number of the group, which is never given to another group.
         folder: Its folder, relative to the folder of groups: the number, or the name that the user gave.
-        confirmed: True if the user changed the group, and so has seen it: its faces stay together.
+        confirmed: True if the user changed the group, and therefore has seen it: its faces stay together.
         ignored: True if the user ignores this person.
         apart: Folders of groups that show other people, according to the user.
     """
@@ -45,7 +45,7 @@ class RememberedGroup:
 
     @property
     def is_fixed(self) -> bool:
-        """True if the faces of the group never change by themselves."""
+        """True if runs never change the faces of the group."""
         return self.confirmed or self.ignored or self.is_named
 
     @property
@@ -207,7 +207,7 @@ def _read_face(row: Mapping[str, Any]) -> RememberedFace:
 
 
 def _inside(path: object) -> str:
-    """Checks a path that will be written to."""
+    """Checks that a path that will be written to is inside the folder."""
     text = str(path)
     if text.startswith("/") or ".." in text.split("/") or "\0" in text or not text:
         raise ValueError(f"{display_path(text)} is outside the folder")

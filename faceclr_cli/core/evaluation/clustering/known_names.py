@@ -1,4 +1,4 @@
-"""Names that are known before faces are grouped: from a gallery, a list, and regions that other programs wrote."""
+"""Names that are known before faces are grouped: from a gallery, a list, or regions that other programs wrote."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from faceclr_cli.core.sources.named_regions import NamedRegion, read_named_regio
 from faceclr_cli.core.text import LINE_END, canonical, decode, display_path
 
 _LEAST_OVERLAP = 0.2
-"""Least intersection over union of a named region and a face. Programs draw regions of different sizes."""
+"""Minimum intersection over union of a named region and a face. Programs draw regions of different sizes."""
 
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 _MOST_BYTES = 100
@@ -93,7 +93,7 @@ def read_known_names(
     rows = read_gallery_rows(config.gallery, None, found.model, found.encoder, reporter)
     rows = select_named_rows(rows, origin, reporter)
     if is_own_gallery(config):
-        # The links are not people whose names are known from elsewhere; the rest are pictures of the user.
+        # Links do not count as people with names from other sources; all other pictures were added by the user.
         here = {face.sha256 for face in faces}
         links = {face.link for face in memory.faces if face.sha256 in here}
         rows = rows.take([row for row, path in enumerate(rows.paths) if path not in links])

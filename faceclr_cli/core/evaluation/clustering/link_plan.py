@@ -26,10 +26,10 @@ def plan_links(
     before: Corrected | None,
     faceless: Sequence[str],
 ) -> GroupMemory:
-    """Decides where the link of each face belongs. A link that is there already is not moved.
+    """Decides where the link of each face belongs. A link that is already in the right place is not moved.
 
     A link has the name of its picture. The number of the face is appended if the photograph has several faces, and a
-    counter if the name is already taken in any folder: by its name, a link is recognized wherever the user moves it.
+    counter if the name is already taken in any folder: the name identifies a link after the user has moved it.
 
     Args:
         faces: The faces of this run.
@@ -78,7 +78,7 @@ def plan_links(
 
 
 class _FreeNames:
-    """Names of links, of which no two are equal."""
+    """Unique names of links."""
 
     def __init__(self, before: Corrected | None, memory: GroupMemory) -> None:
         paths = {face.link for face in memory.faces} | set(before.taken if before is not None else ())
@@ -95,6 +95,6 @@ class _FreeNames:
         return f"{folder}/{target}"
 
     def move(self, folder: str, place: str) -> str:
-        """The same name in another folder, unless the user has put another file there."""
+        """Returns the same name in another folder, unless the user has put another file there."""
         target = f"{folder}/{PurePosixPath(place).name}"
         return self.take(folder, place, "") if target.lower() in self._paths else target

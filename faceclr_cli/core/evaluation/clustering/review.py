@@ -1,4 +1,4 @@
-"""`faceclr review`: the questions about groups as a page; and as a sheet, which `cluster --review` writes."""
+"""`faceclr review`: the questions about groups as a page, or as the sheet that `cluster --review` writes."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def review(config: ReviewConfig, reporter: Reporter) -> ReviewResult:
 
 
 def write_review(out: Path, questions: Sequence[Question] | None) -> None:
-    """Writes the table and the sheet of questions, and removes those of the last run, whose answers are in the memory.
+    """Writes the table and the sheet of questions, replacing those of the last run, whose answers are in the memory.
 
     Args:
         out: The folder of groups.
@@ -166,7 +166,7 @@ class _Samples:
         return len(self._members[side])
 
     def of(self, side: str, most: int) -> list[NDArray[np.uint8] | None]:
-        """The most central faces of a group, or a single face; None where the picture cannot be read."""
+        """Returns the most central faces of a group, or a single face; None where the picture cannot be read."""
         return [self._picture(row) for row in self._members[side][:most]] or [None]
 
     def _picture(self, row: dict[str, Any]) -> NDArray[np.uint8] | None:

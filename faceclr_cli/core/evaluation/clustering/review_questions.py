@@ -1,4 +1,4 @@
-"""The questions about groups whose answers help most, as a table to fill in."""
+"""The most helpful questions about groups, as a table to fill in."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ ANSWERS = {SAME: ("yes", "no"), WHICH: ("first", "second", "neither")}
 """The answers to each kind of question."""
 
 _NEAR = 0.1
-"""Similarities that are further below the threshold are hardly ever of one person."""
+"""Maximum distance of similarities below the threshold; two groups that are less similar rarely show one person."""
 _BETWEEN = 0.12
-"""A face whose similarity to its group exceeds that to another by more than this is hardly ever in the wrong one."""
+"""Maximum difference between the similarities of a face to its group and to another. If it is larger, the face is
+rarely in the wrong group."""
 _BLOCK = 512
 
 Labels = NDArray[np.int64]
@@ -142,7 +143,7 @@ class _Sides:
             self.sums[side] = embeddings[rows].sum(axis=0)
             self.side_of[rows] = side
         self._photographs = [{plan.faces[row].photo for row in rows.tolist()} for rows in self.members]
-        # Photographs do not tell this: the faces that were kept of two tracks may be of different frames.
+        # Photographs do not imply this: the faces that were kept of two tracks may be from different frames.
         self._apart = defaultdict[int, set[int]](set)
         for row, other in apart[(apart < len(numbers)).all(axis=1)].tolist():
             self._apart[row].add(int(self.side_of[other]))
@@ -152,7 +153,7 @@ class _Sides:
         return self.folders[side] or str(self.plan.faces[int(self.members[side][0])].link)
 
     def may_ask(self, left: int, right: int) -> bool:
-        """True unless it is known that the two are different people."""
+        """Returns True unless the two are known to be different people."""
         if right >= len(self.groups) or self._photographs[left] & self._photographs[right]:
             return False
         if any(right in self._apart[row] for row in self.members[left].tolist()):
@@ -176,7 +177,7 @@ class _Sides:
 
 
 def _near_pairs(sides: _Sides, threshold: float, count: int) -> list[_Candidate]:
-    """Pairs of a group with another or with a single face that just miss the threshold."""
+    """Returns pairs of a group with another group or a single face that just miss the threshold."""
     found: list[_Candidate] = []
     groups = len(sides.groups)
     means = sides.sums / sides.sizes[:, None]
@@ -198,7 +199,7 @@ def _near_pairs(sides: _Sides, threshold: float, count: int) -> list[_Candidate]
 
 
 def _faces_between(sides: _Sides, count: int) -> list[_Candidate]:
-    """Faces of a group that are nearly as similar to another group as to their own."""
+    """Returns faces of a group that are nearly as similar to another group as to their own."""
     found: list[_Candidate] = []
     groups = len(sides.groups)
     rows = np.flatnonzero((sides.side_of >= 0) & (sides.side_of < groups))
@@ -217,7 +218,7 @@ def _faces_between(sides: _Sides, count: int) -> list[_Candidate]:
         gain = 2 * np.clip(1 - (rest - value) / _BETWEEN, 0, 1)
         for place in np.flatnonzero(gain > 0).tolist():
             pair = int(own[place]), int(other[place])
-            # The user's own decisions are not asked again.
+            # The user's own decisions are not questioned.
             if sides.may_be_in(int(some[place]), pair[1]) and not sides.groups[pair[0]].is_named:
                 found.append(_Candidate(float(gain[place]), WHICH, int(some[place]), *pair, float(value[place])))
         found = sorted(found, key=lambda each: -each.gain)[:count]
@@ -252,7 +253,7 @@ def read_questions(path: Path) -> tuple[Question, ...]:
         raise DataError(f"{display_path(path)}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise DataError(f"{display_path(path)}: {error}") from error
-    # Spreadsheets of some countries separate by semicolons.
+    # In some countries, spreadsheets use semicolons as separators.
     separator = ";" if text.split("\n", 1)[0].count(";") == len(COLUMNS) - 1 else ","
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     if tuple(reader.fieldnames or ()) != COLUMNS:

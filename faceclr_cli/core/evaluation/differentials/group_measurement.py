@@ -60,7 +60,7 @@ def measure_groups_of_pairs(
     origin: str,
     reporter: Reporter,
 ) -> tuple[GroupReport, ...]:
-    """Measures groups on a list of pairs. Pairs that could not be compared are in no rate.
+    """Measures groups on a list of pairs. Pairs that could not be compared are not part of any rate.
 
     Args:
         request: What to measure.

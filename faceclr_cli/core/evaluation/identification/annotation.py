@@ -118,7 +118,7 @@ def _is_jpeg(name: str) -> bool:
 
 
 def _place(path: Path) -> str:
-    """The path with its folder resolved but not the file itself, since a rename replaces a link and not its target."""
+    """Returns the path with its folder resolved, but not the file, since a rename replaces a link, not its target."""
     return os.path.join(os.path.realpath(path.parent), path.name)
 
 

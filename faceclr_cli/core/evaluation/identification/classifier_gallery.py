@@ -1,4 +1,4 @@
-"""A classifier as a gallery: the linear layer names the person, the centroids reject strangers."""
+"""A classifier as a gallery: the linear layer predicts the person, and the centroids reject strangers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`faceclr identify FILM`: when each person of a gallery is seen in a film."""
+"""`faceclr identify FILM`: the times at which the people of a gallery appear in a film."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
 _PER_TRACK = 5
-"""Number of faces of a track whose mean embedding is searched."""
+"""Number of faces of a track that are averaged for the search."""
 
 _TASK = "identifying"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """A person in a film from one time to another.
+    """An appearance of a person in a film.
 
     Attributes:
         start: Time of the first sighting, in seconds from the beginning of the film.
@@ -73,10 +73,10 @@ class Appearance:
 
 
 def identify_film(config: IdentifyConfig, film: Path, reporter: Reporter) -> list[Appearance]:
-    """Names the people in a film and says when they are seen.
+    """Names the people in a film, with the times of their appearances.
 
-    Each track is one question to the gallery: the mean embedding of its best faces. Appearances of the same person
-    with less than two seconds between them are joined, for example across a cut.
+    Each track is one probe: the mean embedding of its best faces. Appearances of the same person with less than two
+    seconds between them are joined, for example across a cut.
 
     Args:
         config: The options.
@@ -107,7 +107,7 @@ def identify_film(config: IdentifyConfig, film: Path, reporter: Reporter) -> lis
         raise ConfigError("--webvtt: would overwrite the film; choose another path")
     if config.webvtt is not None and config.webvtt.is_dir():
         raise ConfigError(f"--webvtt: {display_path(config.webvtt)} is a folder; give the name of a file")
-    film_length(film)  # Fail on a file that is not a film before the gallery is read.
+    film_length(film)  # A file that is not a film is reported before the gallery is read.
     encoder, people = load_people(config, reporter)
     appearances = find_appearances(config, film, encoder, people, reporter)
     if config.webvtt is not None:

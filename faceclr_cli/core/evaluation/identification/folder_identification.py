@@ -44,7 +44,7 @@ class FilmResult:
 
     Attributes:
         photo: Path of the film, relative to the folder.
-        appearance: When the person is seen, and who it is.
+        appearance: The appearance: times and person.
     """
 
     photo: str
@@ -56,7 +56,7 @@ class FilmResult:
 
 
 def find_films(config: IdentifyConfig, reporter: Reporter) -> FolderFilms:
-    """Lists the films of a folder to identify. A notice tells if they are left out.
+    """Lists the films of a folder to identify, and reports if films are left out.
 
     Raises:
         ConfigError: There are only films, and they cannot be read or the options are for photographs.
@@ -97,7 +97,7 @@ def identify_folder(
         reporter: Receives the progress.
 
     Yields:
-        The results. A film that cannot be read has one with the reason, as a photograph does.
+        The results. A film or photograph that cannot be read has a result with the reason.
 
     Raises:
         DataError, ModelError, FingerprintError, ConfigError: As `identify`.

@@ -50,7 +50,7 @@ class KnownPeople(Protocol):
 
     @property
     def false_alarms(self) -> FalseAlarms | None:
-        """The share of strangers who would be mistaken for one of the people; None if unknown."""
+        """The share of strangers that would be mistaken for one of the people; None if unknown."""
         ...
 
     @property
@@ -142,7 +142,7 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
             raise ConfigError(f"--gallery-templates: {display_path(path)} is a classifier; omit the option")
         layer: ClassifierGallery = load_classifier_gallery(path, encoder, config)
         return layer
-    choose_rule(encoder, config)  # An encoder without a threshold is an error before the gallery is embedded.
+    choose_rule(encoder, config)  # An encoder without a threshold is reported before the gallery is embedded.
     quality = required_level(config.quality_limits)
     rows = read_gallery_rows(path, config.gallery_face, config.model, encoder, reporter, quality=quality)
     rows = _without_low_quality(rows, config, display_path(path), reporter)

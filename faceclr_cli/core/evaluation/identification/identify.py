@@ -137,7 +137,7 @@ def identify_photos(job: IdentifyJob, reporter: Reporter) -> Iterator[IdentifyRe
             unnamed += len(known) - len(named)
             yield from answers
     if sidecars is not None:
-        numbers = f"; {count(unnamed, 'face')} of groups that have a number, not a name, left out" if unnamed else ""
+        numbers = f"; {count(unnamed, 'face')} of unnamed groups left out" if unnamed else ""
         reporter.report(Notice(text=f"wrote {count(sidecars.written, 'XMP file')}{numbers}"))
 
 
@@ -162,7 +162,7 @@ def prepare_identification(config: IdentifyConfig, reporter: Reporter) -> Identi
 
 
 def load_people(config: IdentifyConfig, reporter: Reporter) -> tuple[Encoder, KnownPeople]:
-    """Loads the encoder and the gallery, and reports the share of strangers that would be given a name.
+    """Loads the encoder and the gallery, and reports the share of strangers that would be identified as someone.
 
     Raises:
         DataError, ModelError, FingerprintError, ConfigError: As `identify`.

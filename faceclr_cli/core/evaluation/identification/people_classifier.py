@@ -36,7 +36,7 @@ class PeopleClassifier:
         bias: Shape: (people,).
         centroids: L2-normalized mean of each person's training embeddings. Shape: (people, dim).
         calibration: Calibration of the cosine similarity between a picture and a centroid, measured on held-out
-            pictures. It decides if a face shows any of the people at all, which the layer cannot.
+            pictures. It decides if a face shows any of the people at all, which the layer cannot do.
         encoder: Name of the encoder.
         encoder_digest: SHA-256 of the encoder's weights.
         fingerprint: How the crops were made and preprocessed.
@@ -103,7 +103,7 @@ class PeopleClassifier:
 
 
 def is_classifier(path: Path) -> bool:
-    """True if a folder has a classifier description; its files may still be damaged."""
+    """Returns True if a folder has a classifier description; its files may still be damaged."""
     return (path / DESCRIPTION).is_file()
 
 

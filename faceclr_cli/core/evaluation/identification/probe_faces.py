@@ -43,8 +43,7 @@ class ProbeFace:
     """A face to identify.
 
     Attributes:
-        vectors: L2-normalized embedding; several for a template of which the most similar counts. Shape: (vectors,
-            dim).
+        vectors: L2-normalized embedding, or several for a template; the most similar one counts. Shape: (vectors, dim).
         box: x, y, width and height in pixels of the photograph; None if unknown.
         notes: Quality warnings.
         rejection: The quality measure below `--min-quality`, as a note; None if the quality suffices.

@@ -63,7 +63,7 @@ class SidecarFiles:
         try:
             content = add_regions(former, regions, size)
         except ValueError as error:
-            text = f"{display_path(target)}: is not changed, because it is not XMP ({error})"
+            text = f"{display_path(target)}: was not changed, because it is not XMP ({error})"
             self._reporter.report(Notice(text=text, level="warning"))
             return
         if content == former:

@@ -78,7 +78,8 @@ def open_template_probes(
         store = read_store_of(root, encoder, config.model, flip=flip)
         rows: Rows = choose_faces(store, config.face_choice, str(root), reporter)
     elif flip:
-        raise ConfigError("--template: this gallery needs means of mirror images; embed the photographs with --flip")
+        text = "this gallery requires means of faces and their mirror images; use a store of faceclr embed --flip mean"
+        raise ConfigError(f"--template: {text}")
     else:
         listing = list_pictures(EmbedConfig(faces=root, model=config.model), root, encoder.fingerprint, reporter)
         choice = "largest" if listing.crops is not None else config.face_choice

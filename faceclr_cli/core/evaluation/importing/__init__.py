@@ -1,1 +1,1 @@
-"""Import of encoders that others have trained: reading, and measuring their preprocessing."""
+"""Import of encoders from other projects, and measurement of their preprocessing."""

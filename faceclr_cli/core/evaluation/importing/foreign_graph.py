@@ -1,4 +1,4 @@
-"""ONNX face models that others have made: which input and output they have, and how to run them."""
+"""ONNX face models of other projects: their input and output, and their execution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from faceclr_cli.core.text import display_path
 
 Layout = Literal["nchw", "nhwc"]
 RAW = InputNormalization(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-"""Values 0-255 in RGB order, which are the only ones that an input of bytes takes."""
+"""Values 0-255 in RGB order, the only ones that an input of bytes accepts."""
 
 PREFIX = "network/"
 """Prefix of all names of the foreign graph, so that they differ from those of `graph_wrapping`."""
@@ -43,7 +43,7 @@ _LEAST_AGREEMENT = 0.9999
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ForeignGraph:
-    """A graph with one input for pictures, of which only the part that computes the embeddings is kept.
+    """A graph with one input for pictures, reduced to the part that computes the embeddings.
 
     Attributes:
         path: Its file.
@@ -84,7 +84,7 @@ class ForeignGraph:
 
 
 class GraphRunner:
-    """A loaded graph, which embeds crops under any assumption about the pixels that it takes.
+    """A loaded graph, which embeds crops with any assumed pixel values.
 
     Args:
         graph: The graph.
@@ -137,13 +137,13 @@ def read_foreign_graph(path: Path, *, output: str | None = None, size: int | Non
 
     Args:
         path: The file.
-        output: Name of the output with the embeddings; None if there is only one that may hold them.
-        size: Side of the input; None if the file says it.
+        output: Name of the output with the embeddings; None if only one output may hold them.
+        size: Side of the input; None if the file states it.
 
     Raises:
         ModelError: The file is not an ONNX model, needs other files or custom operators, or does not map square
             pictures to embeddings.
-        ConfigError: `output` or `size` is missing, or the file says otherwise.
+        ConfigError: `output` or `size` is missing, or contradicts the file.
     """
     name = display_path(path)
     model = _parse(path)
@@ -235,7 +235,7 @@ def _geometry(value: onnx.ValueInfoProto, size: int | None, name: str) -> tuple[
     sides = {side for _, pair in found for side in pair if side is not None and side != 3}
     if len(sides) > 1:
         raise ModelError(
-            f"{name}: its input is not square ({' x '.join(map(str, found[0][1]))}); faceclr needs squares"
+            f"{name}: its input is not square ({' x '.join(map(str, found[0][1]))}); faceclr requires squares"
         )
     side = next(iter(sides), size)
     if side is None:
@@ -282,7 +282,7 @@ def _probe(graph: ForeignGraph, batch: int) -> dict[str, tuple[int, ...]]:
 
 
 def _pruned(graph: ForeignGraph) -> ForeignGraph:
-    """Keeps only what the embeddings depend on, in operations that ONNX Runtime computes fast."""
+    """Keeps only the nodes that the embeddings depend on, in operations that ONNX Runtime computes fast."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     nodes, needed = list[onnx.NodeProto](), {graph.output}
@@ -329,7 +329,7 @@ def _batch_variant(graph: ForeignGraph, batch: int | None) -> onnx.ModelProto:
 
 
 def _free_reshapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Lets the first axis of a reshape vary where the shape is a constant that says 1."""
+    """Makes the first axis of a reshape variable if the shape is a constant that starts with 1."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":

@@ -1,4 +1,4 @@
-"""Networks that others have trained, as `import` measures and writes them."""
+"""Networks of other projects, as `import` measures and writes them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from faceclr_cli.core.faces.fingerprint import Fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedEncoder:
-    """What an encoder folder of an import records besides the network.
+    """The records in the folder of an imported encoder, besides the network.
 
     Attributes:
         normalization: The pixels that the network takes.
         fingerprint: The preprocessing of its faces.
-        card: The command, and that the training data are unknown.
+        card: The command; the training data are unknown.
         calibration: The calibration, or None.
-        source: Where the network comes from.
+        source: Origin of the network.
     """
 
     normalization: InputNormalization
@@ -37,11 +37,11 @@ class ImportedEncoder:
 
 
 class ForeignModel(Protocol):
-    """A network that others have trained."""
+    """A network of another project."""
 
     @property
     def form(self) -> str:
-        """What it is, such as `ONNX graph` or the name of its backbone."""
+        """Its kind, such as `ONNX graph` or the name of its backbone."""
         ...
 
     @property
@@ -61,12 +61,12 @@ class ForeignModel(Protocol):
 
     @property
     def declared(self) -> KnownPreprocessing:
-        """What its file says about the preprocessing."""
+        """The preprocessing that its file states."""
         ...
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know about the file."""
+        """Notices for the user about the file."""
         ...
 
     def embed(self, crops: NDArray[np.uint8], normalization: InputNormalization) -> NDArray[np.float32]:

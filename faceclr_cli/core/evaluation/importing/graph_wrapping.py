@@ -18,7 +18,7 @@ _REVERSED = (2, 1, 0)
 
 
 def wrap_graph(graph: ForeignGraph, normalization: InputNormalization) -> onnx.ModelProto:
-    """Adds the conversion of the crops before a graph, and L2 normalization behind it.
+    """Adds the conversion of the crops before a graph, and L2 normalization after it.
 
     Args:
         graph: The graph.
@@ -64,7 +64,7 @@ def wrap_graph(graph: ForeignGraph, normalization: InputNormalization) -> onnx.M
 
 
 class _Chain:
-    """Nodes of which each takes the result of the previous one.
+    """Nodes that each take the result of the previous one.
 
     Args:
         start: Name of the value that the first one takes.
@@ -87,5 +87,5 @@ class _Chain:
         self._value = place
 
     def finish(self, name: str) -> None:
-        """Gives the result a name."""
+        """Names the result."""
         self.nodes.append(helper.make_node("Identity", [self._value], [name]))

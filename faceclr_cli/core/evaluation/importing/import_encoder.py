@@ -1,4 +1,4 @@
-"""`faceclr import`: an encoder folder from a network that others have trained."""
+"""`faceclr import`: an encoder folder from a network of another project."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class ImportResult:
 
     Attributes:
         out: The encoder folder.
-        source: Where it comes from: file, digest, URL, revision and license.
+        source: Its origin: file, digest, URL, revision and license.
         form: `ONNX graph`, or the backbone.
         crop_size: Side of its faces in pixels.
         dim: Length of an embedding.
         color: Channel order of the network's input.
         scale: Pixels of the network's input; see `parse_scale`.
         template: Alignment of the faces.
-        evidence: Where color, scale and template come from: `stated` by the user, the `file`,
-            `measured`, how the `faces` were prepared, or `assumed`.
-        measured: What was measured about the pixels.
-        templates: What was measured about the alignment; empty unless photographs were given.
+        evidence: The origin of color, scale and template: `stated` by the user, the `file`, `measured`, how the `faces`
+            were prepared, or `assumed`.
+        measured: The measurements of the pixels.
+        templates: The measurements of the alignment; empty unless photographs were given.
         calibration: The thresholds, or None if there were no faces or too few people.
     """
 
@@ -200,7 +200,7 @@ def _decide(
     name: str,
     reporter: Reporter,
 ) -> tuple[Assumption, dict[str, Evidence]]:
-    """Returns the preprocessing, and where each part of it comes from."""
+    """Returns the preprocessing, and the origin of each part of it."""
 
     def evidence(option: str, otherwise: Evidence) -> Evidence:
         if getattr(stated, option) is not None:
@@ -236,14 +236,14 @@ def _calibrate(
     faces: LabeledCrops | None,
     reporter: Reporter,
 ) -> Calibration | None:
-    """Measures thresholds if there are enough people; otherwise says how to."""
+    """Measures thresholds if there are enough people; otherwise reports how to do it later."""
     if faces is None:
         return None
     pairs = faces.people * (faces.people - 1) // 2
     if pairs < pairs_needed(max(USUAL_FARS)):
         text = (
-            f"not calibrated: {faces.people} people are too few; later: faceclr calibrate --model {display_path(out)} "
-            "--root DIR --all-pairs"
+            f"not calibrated: {faces.people} people are too few; with more, run: faceclr calibrate --model "
+            f"{display_path(out)} --root DIR --all-pairs"
         )
         reporter.report(Notice(text=text))
         return None
@@ -256,7 +256,7 @@ def _calibrate(
     except ValueError as error:
         raise DataError(f"{faces.origin}: {error}") from error
     if len(faces) > _MOST_CALIBRATED:
-        text = f"calibrated on {len(places):,} of {len(faces):,} faces; faceclr calibrate takes all"
+        text = f"calibrated on {len(places):,} of {len(faces):,} faces; faceclr calibrate uses all"
         reporter.report(Notice(text=text))
     return measured.calibration
 

@@ -1,4 +1,4 @@
-"""Labeled faces on which an import measures: crops as they are, or photographs cut in several ways."""
+"""Labeled faces for the measurements of an import: unchanged crops, or photographs cropped in several ways."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SAMPLE = 16
 
 @dataclass(kw_only=True, eq=False)
 class LabeledCrops:
-    """Faces of people with at least two faces, in an order whose every beginning has many people.
+    """Faces of people with at least two faces, in an order in which even the first faces show many people.
 
     Attributes:
         photos: The pictures.
@@ -49,7 +49,7 @@ class LabeledCrops:
 
     @property
     def is_prepared(self) -> bool:
-        """True if the pictures are crops of which it is known how they were made."""
+        """True if the pictures are crops with a known fingerprint."""
         return self.crops is not None and self.crops.detector != UNKNOWN
 
     @property
@@ -61,7 +61,7 @@ class LabeledCrops:
         """Returns the first faces.
 
         Args:
-            template: The alignment to cut photographs with; crops stay as they are.
+            template: The alignment for cropping photographs; crops are not changed.
             count: Number of pictures.
             reporter: Receives the progress.
 
@@ -139,7 +139,7 @@ def open_labeled_crops(
 
 
 def _are_crops(photos: list[Photo], side: int) -> bool:
-    """True if all pictures are squares of the size of the network's input."""
+    """Returns True if all pictures are squares of the size of the network's input."""
     probe = Listing(photos=photos, crops=fingerprint_for_foreign_crops("arcface", side))
     return not any(
         isinstance(picture, FailedPicture)

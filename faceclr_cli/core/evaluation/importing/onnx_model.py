@@ -1,4 +1,4 @@
-"""ONNX models of others as foreign models: an encoder folder with the wrapped graph."""
+"""ONNX models of other projects as foreign models: an encoder folder with the wrapped graph."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OnnxModel:
     Args:
         path: The file.
         output: Name of the output with the embeddings, or None.
-        size: Side of the input, or None if the file says it.
+        size: Side of the input, or None if the file states it.
 
     Raises:
         ModelError, ConfigError: As for `read_foreign_graph`.
@@ -84,7 +84,7 @@ class OnnxModel:
             self._compare(temporary / GRAPH, encoder.normalization)
 
     def _compare(self, path: Path, normalization: InputNormalization) -> None:
-        """Requires that the written graph gives the embeddings of the original, whose input NumPy prepares."""
+        """Requires that the written graph computes the embeddings of the original, whose input NumPy prepares."""
         crops = probe_crops(self.side)
         written, original = OnnxEncoder(read_onnx(path)).embed(crops), self.embed(crops, normalization)
         cosine = float(np.sum(written * original, axis=1).min())

@@ -22,7 +22,7 @@ _RANGES = {"NominalRange_0_255": "none", "Normalized_0_1": "255", "Normalized_1_
 
 @dataclass(frozen=True, kw_only=True)
 class Assumption:
-    """What a network may have been trained with.
+    """The preprocessing that a network may have been trained with.
 
     Attributes:
         color: Channel order.
@@ -80,9 +80,9 @@ def list_assumptions(known: KnownPreprocessing, template: str, *, takes_bytes: b
     """Lists all assumptions about the pixels, the most common first.
 
     Args:
-        known: What is known; a scale that is not among the common ones becomes one more assumption.
+        known: The known parts; a scale that is not among the common ones becomes an additional assumption.
         template: Alignment of the faces.
-        takes_bytes: The network takes the values 0-255 as bytes, so that only the channel order is open.
+        takes_bytes: The network takes the values 0-255 as bytes, so that only the channel order is unknown.
     """
     scales = ["none"] if takes_bytes else list(SCALES)
     if known.scale is not None and known.scale not in scales:
@@ -92,7 +92,7 @@ def list_assumptions(known: KnownPreprocessing, template: str, *, takes_bytes: b
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredAssumption:
-    """An assumption with what was measured under it.
+    """An assumption with its measurements.
 
     Attributes:
         assumption: The assumption.
@@ -119,7 +119,7 @@ class MeasuredAssumption:
 
     @property
     def is_clearly_worse(self) -> bool:
-        """True if the best assumption stands clear of this one."""
+        """True if the best assumption is better than this one beyond the noise."""
         return self.low > 0
 
     def to_json(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from faceclr_cli.core.metrics.roc import auc, every_pair
 from faceclr_cli.core.metrics.separation import separation, separation_difference
 
 _STAGES = (120, 240, 480, 960)
-"""Faces of each stage; only assumptions that are not clearly worse go on to the next."""
+"""Number of faces in each stage; only assumptions that are not clearly worse reach the next stage."""
 
 _SHIFT = 2 / 112
 _SHIFTED_FACES = 40
@@ -41,7 +41,7 @@ Rows = NDArray[np.float32]
 
 
 class ForeignEmbedder(Protocol):
-    """A network that others have trained."""
+    """A network of another project."""
 
     def embed(self, crops: NDArray[np.uint8], normalization: InputNormalization) -> NDArray[np.float32]:
         """Embeds RGB crops, shape (N, side, side, 3), with the given pixels; returns L2-normalized rows."""
@@ -50,7 +50,7 @@ class ForeignEmbedder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What was measured.
+    """The measurements of a search.
 
     Attributes:
         pixels: The assumptions about the pixels that agree with what is known, the best first.
@@ -83,7 +83,8 @@ def search_preprocessing(
     Args:
         network: The network.
         faces: The faces.
-        known: What the user or the file says. Other assumptions are measured as well, to report a better one.
+        known: The parts that the user or the file states. Other assumptions are measured as well, to report a better
+            one.
         takes_bytes: The network takes the values 0-255 as bytes.
         seed: Seed of the bootstrap.
         reporter: Receives the progress.
@@ -107,7 +108,7 @@ def search_preprocessing(
 
 
 class _Race:
-    """Embeds more and more faces under fewer and fewer assumptions."""
+    """Embeds increasing numbers of faces under decreasing numbers of assumptions."""
 
     def __init__(self, network: ForeignEmbedder, faces: LabeledCrops, seed: int, reporter: Reporter) -> None:
         self._network, self._faces, self._seed, self._reporter = network, faces, seed, reporter
@@ -124,7 +125,7 @@ class _Race:
         return pixels, self.run([pixels[0].assumption, *others]) if others else ()
 
     def run(self, assumptions: Sequence[Assumption]) -> tuple[MeasuredAssumption, ...]:
-        """Measures all assumptions. The best comes first, then those within its noise, then the others."""
+        """Measures all assumptions and returns them ranked: the best, then those within its noise, then the others."""
         found, running = dict[Assumption, MeasuredAssumption](), list(assumptions)
         for faces in _STAGES:
             measured = self._compare(running, faces)
@@ -193,7 +194,7 @@ class _Race:
 
 
 def _finite(rows: Rows) -> Rows:
-    """Replaces NaN, which a network may give for pixels of another scale. Such rows are worth nothing, but no error."""
+    """Replaces NaN, which a network may return for pixels of another scale. Such rows are not an error."""
     return normalize_rows(np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0))
 
 
@@ -203,7 +204,7 @@ def _find_twins(rows: Mapping[Assumption, Rows], impostors: Mapping[Assumption, 
     for number, each in enumerate(order):
         for earlier in order[:number]:
             apart = 1 - float(np.sum(rows[each] * rows[earlier], axis=1).mean())
-            # Never of another color: on gray pictures the order of the channels makes no difference.
+            # Only with the same channel order: on gray pictures, another order would give the same embeddings.
             alike = (each.template, each.color) == (earlier.template, earlier.color)
             if alike and apart <= _SAME * (1 - impostors[earlier]):
                 twins.add(each)

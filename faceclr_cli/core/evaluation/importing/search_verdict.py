@@ -22,7 +22,7 @@ from faceclr_cli.core.metrics.separation import separation_difference
 
 
 def require_clear(pixels: Sequence[MeasuredAssumption], known: KnownPreprocessing, name: str) -> None:
-    """Requires that the best assumption about the pixels stands clear of all that are not the same.
+    """Requires that the best assumption about the pixels is better than all different ones beyond the noise.
 
     Raises:
         ConfigError: Another one is within the noise; the message names both and the options.
@@ -50,11 +50,12 @@ def require_encoder(search: Search, faces: LabeledCrops, name: str, is_complete:
         search: The measurement.
         faces: The faces.
         name: Name of the network.
-        is_complete: The user or the file says all about the pixels, so that a bad network is reported only.
+        is_complete: True if the user or the file states everything about the pixels; a bad network then causes a
+            warning only.
         reporter: Receives the report.
 
     Raises:
-        ModelError: It does not.
+        ModelError: The network does not separate people better.
     """
     places, rows = search.faces
     chosen = search.pixels[0].assumption
@@ -74,7 +75,7 @@ def require_encoder(search: Search, faces: LabeledCrops, name: str, is_complete:
 
 
 def better_assumption(search: Search, chosen: Assumption) -> str | None:
-    """Returns a sentence on an assumption that stands clear of what the user or the file says, or None."""
+    """Returns a sentence on an assumption that is clearly better than that of the user or the file, or None."""
     sentences = []
     for ranking in (search.others, search.templates):
         own = next((each for each in ranking if each.assumption == chosen), None)

@@ -1,4 +1,4 @@
-"""PyTorch networks of others as foreign models: an encoder folder like those of the trainers."""
+"""PyTorch networks of other projects as foreign models: an encoder folder like those of the trainers."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def reduce(
     """
     task = f"computing {NAMES[config.method]}"
     dimensions = 2 if config.method == "pca" else min(_FIRST_REDUCTION, *embeddings.shape)
-    # Threads slow down small inputs. With more than two threads the order of sums varies, and t-SNE amplifies the
+    # Threads slow down small inputs. With more than two threads, the order of sums varies, and t-SNE amplifies the
     # rounding differences into another map.
     threads = 1 if len(embeddings) < _WORTH_THREADS else 2
     reporter.report(TaskStarted(task=task, total=_ITERATIONS if config.method == "tsne" else None, unit="iterations"))

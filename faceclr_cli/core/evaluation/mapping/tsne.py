@@ -194,7 +194,7 @@ def _select_faces(store: Store, config: TsneConfig) -> Store:
 
 
 def _distinct(store: Store, config: TsneConfig) -> DistinctEmbeddings:
-    """The distinct embeddings. Copies are drawn at the position of the first."""
+    """Returns the distinct embeddings. Copies are drawn at the position of the first."""
     distinct = distinct_embeddings(store.embeddings)
     if len(distinct) < _LEAST_FACES:
         raise DataError(
@@ -238,6 +238,6 @@ def _labels(store: Store) -> list[str]:
 
 
 def _comparable_neighbors(store: Store) -> int | None:
-    """The largest number of neighbors, up to ten, for which a perfect map has purity 1."""
+    """Returns the largest number of neighbors, up to ten, for which a perfect map has purity 1."""
     several = [count for name, count in Counter(store.identities).items() if name is not None and count > 1]
     return min(_NEIGHBORS, min(several) - 1) if several else None

@@ -1,4 +1,4 @@
-"""The calibration of a measured linear layer into a people classifier."""
+"""Conversion of a measured linear layer to a calibrated people classifier."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _rates(found: LabeledSplit, impostors: int, reporter: Reporter) -> list[floa
 
 
 def _held_out(found: LabeledSplit, seed: int) -> Numbers:
-    """The rows of the validation and test pictures, or a sample of them if there are too many."""
+    """Returns the rows of the validation and test pictures, or a sample of them if there are too many."""
     rows = np.sort(np.concatenate([found.parts.val, found.parts.test]))
     most = max(1, _MOST_COMPARISONS // len(found.people))
     if len(rows) > most:

@@ -115,7 +115,7 @@ def few_shot_curve(probe: Probe, store: Store, plan: ShotPlan) -> tuple[Shots, .
 
 
 def _first(rows: Numbers, labels: Numbers, count: int) -> Numbers:
-    """The first `count` rows of each person."""
+    """Returns the first `count` rows of each person."""
     order = np.argsort(labels[rows], kind="stable")
     sizes = np.bincount(labels[rows])
     place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

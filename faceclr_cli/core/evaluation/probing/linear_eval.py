@@ -69,7 +69,7 @@ def linear_eval(config: LinearEvalConfig, reporter: Reporter) -> LinearEvalResul
         FingerprintError: The crops of the stores were made differently.
         ModelError: The encoder for folders does not exist, or the parts were embedded by different encoders.
     """
-    # Fail before the training, which may take long.
+    # Invalid outputs are reported before the training, which may take long.
     if config.plot is not None:
         require_drawable(config.plot)
         for source in config.stores:

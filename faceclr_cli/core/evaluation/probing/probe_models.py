@@ -68,7 +68,7 @@ class FittedProbe:
 def fit_probe(probe: Probe, train: LabeledRows, val: LabeledRows) -> FittedProbe:
     """Trains a probe on the training pictures; the validation pictures choose its hyperparameter.
 
-    The probe is not retrained on both parts afterwards, so that the saved model is the measured one.
+    The probe is not retrained on both parts afterward, so that the saved model is the measured one.
 
     Args:
         probe: `linear`: multinomial logistic regression with an L2 penalty. `knn`: the votes of the nearest training
@@ -86,7 +86,7 @@ def fit_probe(probe: Probe, train: LabeledRows, val: LabeledRows) -> FittedProbe
 
 
 def centroids(train: LabeledRows) -> NDArray[np.float32]:
-    """The L2-normalized mean of each person's pictures. Shape: (people, dim)."""
+    """Returns the L2-normalized mean of each person's pictures. Shape: (people, dim)."""
     sums = np.zeros((int(train.labels.max()) + 1, train.embeddings.shape[1]))
     np.add.at(sums, train.labels, train.embeddings)
     return normalize_rows(sums).astype(np.float32)
@@ -131,7 +131,7 @@ class Basis:
 
 
 def scaled_basis(train: Embeddings) -> Basis:
-    """A basis that centers embeddings and scales them by a single factor, which preserves angles.
+    """Returns a basis that centers embeddings and scales them by a single factor, which preserves angles.
 
     The scale makes the regularization strength independent of the embedding dimension. If there are far fewer training
     pictures than dimensions, embeddings are projected onto the span of the training pictures. Training is then faster,
@@ -150,7 +150,7 @@ def scaled_basis(train: Embeddings) -> Basis:
 
 
 def _fit_regression(features: Embeddings, labels: Numbers, val: Embeddings, val_labels: Numbers) -> Any:
-    """Multinomial logistic regression with the regularization strength of the best validation accuracy."""
+    """Fits a multinomial logistic regression with the regularization strength of the best validation accuracy."""
     # Each strength starts from the weights of the previous one.
     model = LogisticRegression(warm_start=True, max_iter=_STEPS)
     best, best_accuracy = None, -1.0

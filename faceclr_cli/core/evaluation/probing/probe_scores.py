@@ -191,7 +191,7 @@ def _weighted(each: PersonScores) -> Means:
 def _intervals(
     shares: dict[str, tuple[NDArray[np.bool_], NDArray[np.int_]]], each: PersonScores, config: LinearEvalConfig
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of the accuracies and of the means over people."""
+    """Computes bootstrap intervals of the accuracies and of the means over people."""
     people = len(each.support)
     measures: dict[str, tuple[ArrayLike, ArrayLike]] = {
         name: (np.bincount(labels, weights=right, minlength=people), np.bincount(labels, minlength=people))

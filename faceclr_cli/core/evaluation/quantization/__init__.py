@@ -1,1 +1,1 @@
-"""`faceclr export --int8`: encoders with 8-bit numbers, and what that changes."""
+"""`faceclr export --int8`: encoders with 8-bit numbers, and the effects of quantization."""

@@ -39,7 +39,7 @@ def quantize_graph(model: onnx.ModelProto, batches: Iterable[NDArray[np.uint8]])
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """The crops in the form that ONNX Runtime wants."""
+        """The crops in the form that ONNX Runtime expects."""
 
         def __init__(self) -> None:
             self._batches: Iterator[NDArray[np.uint8]] = iter(batches)
@@ -106,14 +106,14 @@ def _name_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _preprocessing(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes before the first convolution: pixels must not be rounded twice."""
+    """Returns the names of the nodes before the first convolution: pixels must not be rounded twice."""
     kinds = [node.op_type for node in model.graph.node]
     first = kinds.index("Conv") if "Conv" in kinds else 0
     return [node.name for node in model.graph.node[:first]]
 
 
 def _strip(made: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
-    """Removes what the tools noted about themselves, and operator sets that no node uses."""
+    """Removes the metadata that the tools add, and operator sets that no node uses."""
     del made.metadata_props[:]
     used = {node.domain for node in made.graph.node} | {""}
     kept = [each for each in made.opset_import if each.domain in used or (each.domain == "ai.onnx")]

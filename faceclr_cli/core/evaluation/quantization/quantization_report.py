@@ -1,4 +1,4 @@
-"""What quantization changes: the embeddings, the error rates at each threshold, and the speed."""
+"""The effects of quantization on embeddings, error rates at each threshold, and speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`faceclr export --int8`: writes an encoder with 8-bit numbers, with a report of what that changes."""
+"""`faceclr export --int8`: writes an encoder with 8-bit numbers, with a report on the effects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LEAST_RATIO = 1.05
 """Speed ratio below which a warning says that 8-bit numbers are not faster."""
 
 _SCALING_SHARE = 5
-"""One in so many people serves for the scales of the activations; the others for the comparison."""
+"""One of this number of people is used for the scales of the activations, the others for the comparison."""
 _SCALING_FACES = 100
 _COMPARED_FACES = 2000
 _SCALING_BATCH = 20
@@ -75,13 +75,13 @@ class Int8ExportResult(ExportedFile):
 
 
 def export_int8(config: ExportConfig, reporter: Reporter) -> Int8ExportResult:
-    """Exports an encoder with 8-bit weights and activations. Writes nothing if that costs too much accuracy.
+    """Exports an encoder with 8-bit weights and activations. Writes nothing if the loss of accuracy is too large.
 
     Raises:
         ModelError: As for `export`, the graph cannot be quantized, or the loss exceeds the limits.
         ConfigError: The output path is a folder or the float32 graph, or there are no faces.
         DataError: The faces cannot be read or are too few, or the file cannot be written.
-        FingerprintError: The faces were not prepared as the encoder needs them.
+        FingerprintError: The faces were not prepared as the encoder requires.
     """
     if config.faces is None:
         raise ConfigError("--int8: give --faces DIR, a folder of labeled people")
@@ -129,7 +129,7 @@ def export_int8(config: ExportConfig, reporter: Reporter) -> Int8ExportResult:
 
 
 def _require_target(config: ExportConfig, description: Description) -> Path:
-    """The file beside the weights; that of `sface` goes to the working directory."""
+    """Returns the file beside the weights; for `sface`, a file in the working directory."""
     is_built_in = description.card.command == "built-in"
     out = config.out or (Path("sface-int8.onnx") if is_built_in else description.folder / "encoder-int8.onnx")
     if out.is_dir():
@@ -180,7 +180,7 @@ def _load_faces(config: ExportConfig, folder: Path, description: Description, re
 
 
 def _batches(crops: NDArray[np.uint8], model: onnx.ModelProto) -> list[NDArray[np.uint8]]:
-    """Splits crops as the graph takes them; imported graphs may take one at a time."""
+    """Splits crops into the batches that the graph accepts; imported graphs may accept one crop at a time."""
     axis = model.graph.input[0].type.tensor_type.shape.dim[0]
     size = axis.dim_value if axis.HasField("dim_value") else _SCALING_BATCH
     return list(np.split(crops, range(size, len(crops), size)))

@@ -53,7 +53,7 @@ def measure_pairs(config: VerifyConfig, reporter: Reporter) -> PairsResult:
         ConfigError, ModelError, FingerprintError: The encoder does not exist, or does not match the faces.
     """
     if config.plot is not None:
-        # Fail before the measurement, which may take hours.
+        # Invalid outputs are reported before the measurement, which may take hours.
         require_drawable(config.plot)
         require_outside("--plot", config.plot, config.root)
     require_group_plot(config.groups_plot, config.root)

@@ -109,7 +109,7 @@ class PhotoReader:
         return {asked.name: picture.quality for asked, picture in self._done.items() if picture.quality}
 
     def name_of(self, name: str) -> str:
-        """The actual file name of a picture."""
+        """Returns the actual file name of a picture."""
         return (self._asked.get(name) or self._look(name)).name
 
     def ask(self, name: str) -> Asked:
@@ -235,7 +235,7 @@ def open_photo_reader(
 
 
 def similarity_of(a: EmbeddedPhoto, b: EmbeddedPhoto) -> float | None:
-    """The cosine similarity of two embeddings, -1 to 1; None if one is missing."""
+    """Returns the cosine similarity of two embeddings, -1 to 1; None if one is missing."""
     if a.embedding is None or b.embedding is None:
         return None
     return float(np.clip(a.embedding.astype(np.float64) @ b.embedding.astype(np.float64), -1, 1))

@@ -160,7 +160,7 @@ def decide(
 
 
 def same_file_note(a: Path | str, b: Path | str) -> str:
-    """The warning for two photographs with the same content."""
+    """Returns the warning for two photographs with the same content."""
     if str(a) == str(b):
         return f"{display_path(a)}: compared with itself, so the verdict says nothing about the faces"
     return (
