@@ -1,13 +1,14 @@
-"""What adapting to the pictures of a security camera gives: sface alone against encoders adapted to gray, small faces.
+"""Adaptation to the pictures of a security camera: sface alone compared with encoders adapted to gray, small faces.
 
     python benchmarks/adapted_domain.py LFW FACES... -o runs --epochs 13
     python benchmarks/adapted_domain.py LFW FACES... -o runs --side 16 --only sface-camera
 
 LFW is a folder of prepared faces (`<Name>/<Name>_NNNN`) with pairsDevTrain.txt and pairsDevTest.txt in it or in
---pairs; FACES are folders of prepared faces, whose names are not used. A camera's picture is made of each face: it is
-turned to gray, shrunk to --side pixels, enlarged and compressed. Each encoder is judged on the pairs of pairsDevTest as
-they are and as the camera has them: accuracy with the threshold of pairsDevTrain, AUC, and the difference of its AUC to
-that of sface with a 95% interval (bootstrap over pairs, the same for both). Existing runs are not repeated.
+--pairs; FACES are folders of prepared faces, whose names are not used. The picture of a security camera is simulated
+for each face: it is converted to gray, shrunk to --side pixels, enlarged and compressed. Each encoder is evaluated on
+the original pairs of pairsDevTest and on the simulated ones: accuracy with the threshold of pairsDevTrain, AUC, and the
+difference of its AUC to that of sface with a 95% interval (bootstrap over pairs, the same for both). Existing runs are
+not repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ RECIPES = {
 
 
 def as_camera(picture: NDArray[np.uint8], side: int) -> bytes:
-    """Turns a picture to gray, shrinks it to `side` pixels and enlarges it. Returns a JPEG of low quality."""
+    """Converts a picture to gray, shrinks it to `side` pixels and enlarges it. Returns a JPEG of low quality."""
     gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA)
     large = cv2.resize(small, gray.shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -49,7 +50,7 @@ def as_camera(picture: NDArray[np.uint8], side: int) -> bytes:
 
 
 def camera_folder(faces: Path, out: Path, side: int) -> Path:
-    """Writes the camera's picture of each face into a folder of prepared faces."""
+    """Writes the simulated picture of each face into a folder of prepared faces."""
     if not (out / DESCRIPTION).exists():
         for path in sorted(faces.glob("*/*.*g")):
             (out / path.parent.name).mkdir(parents=True, exist_ok=True)
@@ -87,7 +88,7 @@ def compare(
 
 
 def main() -> None:
-    """Trains what is not there yet, and prints a table."""
+    """Trains missing encoders, and prints a table."""
     parser = argparse.ArgumentParser(description="Adaptation to the pictures of a security camera")
     parser.add_argument("lfw", type=Path, help="folder of prepared faces of LFW")
     parser.add_argument("faces", type=Path, nargs="+", help="folders of prepared training faces")

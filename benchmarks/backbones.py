@@ -3,9 +3,8 @@
     python benchmarks/backbones.py LFW FACES -o runs --budget 20m --seeds 0 1 2
 
 LFW is a folder with images/, pairsDevTrain.txt and pairsDevTest.txt; FACES is a folder of prepared faces of other
-people. The budget is wall time, so the machine must have nothing else to do. The accuracy is that of recipe.py.
-Parameters and multiplications are those of the whole encoder for one picture. Existing runs in the output folder are
-not repeated.
+people. The budget is wall time, so the machine must be idle otherwise. The accuracy is that of recipe.py. Parameters
+and multiplications are those of the whole encoder for one picture. Existing runs in the output folder are not repeated.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ def size_of(run: Path) -> tuple[float, float]:
 
 
 def pictures_of(run: Path) -> float:
-    """Returns how many pictures a run was trained on, in thousands."""
+    """Returns the number of pictures that a run was trained on, in thousands."""
     header, *lines = (run / "history.csv").read_text().splitlines()
     rows = [dict(zip(header.split(","), map(float, line.split(",")), strict=True)) for line in lines]
     return sum(row["seconds"] * row["pictures_per_second"] for row in rows) / 1e3
 
 
 def main() -> None:
-    """Trains what is not there yet, measures all, and prints a table."""
-    parser = argparse.ArgumentParser(description="How far each backbone gets in the same time")
+    """Trains missing encoders, measures all, and prints a table."""
+    parser = argparse.ArgumentParser(description="Accuracy of each backbone after the same training time")
     parser.add_argument("lfw", type=Path, help="folder with images/, pairsDevTrain.txt and pairsDevTest.txt")
     parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")

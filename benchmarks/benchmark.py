@@ -1,10 +1,10 @@
-"""`faceclr benchmark` on several .bin files, beside a plain loop that only decodes and embeds the same pictures.
+"""`faceclr benchmark` on several .bin files, compared with a plain loop that only decodes and embeds the same pictures.
 
 python benchmarks/benchmark.py FACES [--sets 5] [--pairs 6000] [--model sface] [--scratch DIR]
 
 FACES is a folder of aligned 112 x 112 crops with a folder for each person. The script draws the pairs of each set,
 writes the .bin files, and prints the time of the loop, of a first run, and of a second run whose embeddings are cached,
-which is what the command does besides embedding.
+which is the work of the command apart from embedding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many wrong names `faceclr clean` finds, and what clean names and `--robust` give in training.
+"""The share of wrong names that `faceclr clean` finds, and the effect of clean names and of `--robust` in training.
 
     python benchmarks/clean.py FACES -o scratch --rates 0.05 0.2 0.4 --merged 10
     python benchmarks/clean.py FACES -o scratch --rates 0.2 0.4 --train LFW --pictures 80000 --image-size 64
@@ -7,13 +7,13 @@
 FACES is a folder of labeled prepared faces with right names. Each face gets the name of a random other person with the
 given probability, and pairs of people are merged under one name. The table shows precision and recall of the proposed
 intruders, the share of them that are moved to the right person, and how many merged people are found; for all people,
-for the quarter of them whom the encoder knows least (those whose faces have the lowest mean affinity to their own
-person), and for strangers: wrong faces of people who are not in the set. Names that the proposals for the unchanged set
-join are taken for one person, and "without earlier findings" leaves out all faces that it proposes to change, since
-their original names may be wrong. With --train, `train-center` learns from the original, the changed and the cleaned
-names and, with --robust, from the changed ones, and the accuracy on LFW's pairsDevTest is compared. All runs see about
-the same number of pictures. The faces are embedded once, and existing runs are not repeated. With --link, a folder of
-faces with such names is made, to train elsewhere.
+for the quarter of them that the encoder recognizes least (the lowest mean affinity of their faces to their own person),
+and for strangers: wrong faces of people who are not in the set. Names that the proposals for the unchanged set join
+count as one person, and "without earlier findings" leaves out all faces that it proposes to change, since their
+original names may be wrong. With --train, `train-center` learns from the original, the changed and the cleaned names
+and, with --robust, from the changed ones, and the accuracy on LFW's pairsDevTest is compared. All runs see about the
+same number of pictures. The faces are embedded once, and existing runs are not repeated. --link creates a folder of
+faces with such names, for training elsewhere.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Names = NDArray[np.object_]
 
 @dataclass(frozen=True)
 class Changed:
-    """The names of a set after the change, which of them are wrong, and who was merged into whom."""
+    """The names of a set after the change, the mask of wrong names, and the merged people."""
 
     names: Names
     wrong: NDArray[np.bool_]
@@ -72,14 +72,14 @@ def change(names: Names, rate: float, merged: int, seed: int) -> Changed:
 
 
 def propose(store: Store, names: Names, min_odds: float) -> tuple[Proposal, ...]:
-    """The proposals for names."""
+    """Returns the proposals for names."""
     return review_labels(store.embeddings, store.norms, store.paths, list(map(str, names)), min_odds).proposals
 
 
 def row(
     title: str, found: Sequence[Proposal], paths: Sequence[str], truth: Names, changed: Changed, rows: NDArray[np.int64]
 ) -> str:
-    """Precision, recall and the share moved to the right person, of the faces of some rows."""
+    """Returns precision, recall and the share moved to the right person, for the faces of some rows."""
     intruders = {each.face: each for each in found if each.what == "intruder"}
     proposed = np.array([path in intruders for path in paths])[rows]
     wrong = changed.wrong[rows]
@@ -138,7 +138,7 @@ def strangers(store: Store, truth: Names, rate: float, options: argparse.Namespa
 
 
 def least_known(store: Store, truth: Names) -> NDArray[np.bool_]:
-    """The faces of the quarter of people with the lowest mean affinity of their faces to them."""
+    """Returns the faces of the quarter of people with the lowest mean affinity to their own faces."""
     _, labels = np.unique(truth.astype(str), return_inverse=True)
     albums = PersonAlbums(store.embeddings, labels)
     affinities = albums.affinities(np.arange(len(labels)), labels)
@@ -158,7 +158,7 @@ def link(faces: Path, out: Path, store: Store, names: Names) -> Path:
 
 
 def make_set(kind: str, rate: float, seed: int, store: Store, truth: Names, options: argparse.Namespace) -> Path:
-    """Links the faces with their original names, with changed ones, or as `clean --apply` leaves changed ones."""
+    """Links the faces with their original names, with changed names, or with names that `clean --apply` corrected."""
     faces: Path = options.faces
     out: Path = options.out
     if kind == "original":
@@ -200,7 +200,7 @@ def train(store: Store, truth: Names, options: argparse.Namespace) -> None:
 
 
 def accuracy(run: Path, lfw: Path) -> str:
-    """Accuracy on LFW's pairsDevTest, with its standard error."""
+    """Returns the accuracy on LFW's pairsDevTest, with its standard error."""
     command = [sys.executable, "-m", "faceclr_cli", "benchmark", str(lfw), "--pairs", str(lfw / "pairsDevTest.txt")]
     done = subprocess.run([*command, "-m", str(run), "--json"], capture_output=True, text=True, check=True)
     (cell,) = json.loads(done.stdout)["cells"]

@@ -13,7 +13,7 @@ nearest neighbors, of HDBSCAN, and of Chinese Whispers, the algorithm of dlib, a
 those of a store with names. `random` measures average linkage alone on a collection of any size, with its memory.
 
 Without a store, embeddings are random, with twenty faces per person, about as separable as with a good encoder. CPU
-seconds are those of all threads, so they hardly depend on what else the machine does.
+seconds are those of all threads, so they are nearly independent of other programs on the machine.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def measure_command(options: argparse.Namespace) -> None:
 
 
 def link(rows: Vectors, threshold: float, *, most_at_once: int, most_exact: int) -> Labels:
-    """Average linkage with other limits than those of the command."""
+    """Runs average linkage with limits that differ from those of the command."""
     with (
         mock.patch.object(linkage, "MOST_AT_ONCE", most_at_once),
         mock.patch.object(neighbor_graph, "MOST_EXACT", most_exact),
@@ -89,7 +89,7 @@ def link(rows: Vectors, threshold: float, *, most_at_once: int, most_exact: int)
 
 
 def whisper(rows: Vectors, threshold: float) -> Labels:
-    """Chinese Whispers (Biemann 2006), as dlib does it: a face drawn by lot takes the most frequent label around it."""
+    """Runs Chinese Whispers (Biemann 2006) as in dlib: a random face takes the most frequent label around it."""
     with mock.patch.object(neighbor_graph, "NEIGHBORS", len(rows)):
         graph = find_neighbors(rows, threshold).matrix
     # A face is its own neighbor, too.

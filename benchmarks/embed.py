@@ -51,7 +51,7 @@ from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.face_folder import DESCRIPTION, open_faces
 
-_LINKED = 64  # Different files; ext4 gives one at most 65,000 names.
+_LINKED = 64  # Number of different files; ext4 limits a file to 65,000 names.
 _PER_FOLDER = 1000
 
 Crops = NDArray[np.uint8]
@@ -349,7 +349,7 @@ def measure_size(arguments: argparse.Namespace) -> None:
 
 
 def describe(people: Path, crops: Path, rows: int) -> None:
-    """A folder of prepared faces: many names of few files."""
+    """Creates a folder of prepared faces: many names of few files."""
     files = sorted(crops.iterdir())
     for number in range(rows):
         folder = people.with_name(f"{people.name}-{number // _PER_FOLDER:06d}")

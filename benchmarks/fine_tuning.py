@@ -1,4 +1,4 @@
-"""What fine-tuning the built-in encoder gives, and what it costs on everyone else.
+"""The gain from fine-tuning the built-in encoder, and its cost on all other people.
 
     python benchmarks/fine_tuning.py FACES STRANGERS -o runs --people 5 20 100 --pictures 5 20
     python benchmarks/fine_tuning.py FACES STRANGERS -o runs --people 0 --pictures 0 --others OTHERS --seeds 0 1 2
@@ -111,10 +111,10 @@ def compare(before: NDArray[np.float32], after: NDArray[np.float32], people: NDA
 
 
 def _tar(genuine: NDArray[np.bool_], weights: NDArray[np.float64], rest: float) -> float:
-    """The weighted share of genuine pairs that are accepted if the share FAR of impostor pairs is.
+    """Returns the weighted share of genuine pairs that are accepted if the share FAR of impostor pairs is accepted.
 
     Args:
-        genuine: Whether each pair is genuine, by falling score.
+        genuine: True for genuine pairs, in order of decreasing score.
         weights: The weight of each pair.
         rest: The weight of impostor pairs with lower scores.
     """
@@ -135,8 +135,8 @@ def fine_tune(faces: Path, run: Path, options: argparse.Namespace, recipe: str, 
 
 
 def main() -> None:
-    """Trains what is not there yet, compares all, and prints a table."""
-    parser = argparse.ArgumentParser(description="What fine-tuning gives on other people")
+    """Trains missing encoders, compares all, and prints a table."""
+    parser = argparse.ArgumentParser(description="The effect of fine-tuning on other people")
     parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
     parser.add_argument("strangers", type=Path, help="folder of prepared faces of other people")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs")

@@ -1,4 +1,4 @@
-"""What fine-tuning only a linear layer on embeddings gives other people, for many recipes in minutes on a CPU.
+"""The effect of fine-tuning only a linear layer on embeddings on other people, for many recipes in minutes on a CPU.
 
     python benchmarks/fine_tuning_layer.py FACES STRANGERS
 
@@ -61,7 +61,7 @@ class Faces:
     people: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.bool_]) -> Faces:
-        """Returns some of the faces, with people counted anew."""
+        """Returns some of the faces, with people renumbered."""
         return Faces(self.embeddings[rows], np.unique(self.people[rows], return_inverse=True)[1])
 
 
@@ -117,7 +117,7 @@ def report(title: str, layer: NDArray[np.float32], tests: list[Faces]) -> None:
 
 def main() -> None:
     """Trains all recipes and prints a table."""
-    parser = argparse.ArgumentParser(description="What a fine-tuned layer on embeddings gives other people")
+    parser = argparse.ArgumentParser(description="The effect of a fine-tuned layer on embeddings on other people")
     parser.add_argument("faces", type=Path, help="embeddings or prepared faces of named people")
     parser.add_argument("strangers", type=Path, help="embeddings or prepared faces of other people")
     parser.add_argument("--model", default="sface", help="encoder of folders (default: sface)")

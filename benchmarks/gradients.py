@@ -1,4 +1,4 @@
-"""Whitened histograms of gradients on LFW's View 1: how far comparison of faces gets without any training.
+"""Whitened histograms of gradients on LFW's View 1: the accuracy of face comparison without any training.
 
     python benchmarks/gradients.py LFW FACES... --pairs lfw-view1
 

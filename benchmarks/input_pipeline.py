@@ -1,4 +1,4 @@
-"""Measures how faces of a large container reach the training: index, start, memory, rate, and resume at a random step.
+"""Measures the input of training from a large container: index, start, memory, rate, and resume at a random step.
 
 Usage: python benchmarks/input_pipeline.py FACES --records 1000000 --scratch FOLDER [--folder]
 
@@ -33,7 +33,7 @@ _MOST_LINKS = 30_000
 
 
 def write_records(faces: Path, records: int, out: Path) -> int:
-    """Writes the pictures of a folder again and again, each time as other people; returns the number of bytes."""
+    """Writes the pictures of a folder repeatedly, each time as different people; returns the number of bytes."""
     pictures = sorted(faces.glob("*/*.jpg"))
     people = {name: label for label, name in enumerate(sorted({picture.parent.name for picture in pictures}))}
     contents = [(people[picture.parent.name], picture.read_bytes()) for picture in pictures]
@@ -59,7 +59,7 @@ def write_folder(faces: Path, files: int, out: Path) -> int:
 
 
 def resident() -> int:
-    """Resident memory of this process in bytes."""
+    """Returns the resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -88,7 +88,7 @@ def start(container: Path, small: Path) -> dict[str, float]:
 
 
 def rate(batches: Iterable[Any], count: int) -> float:
-    """Pictures a second of a supply of batches."""
+    """Returns the pictures per second of a supply of batches."""
     began = time.perf_counter()
     for _ in batches:
         pass
@@ -96,7 +96,7 @@ def rate(batches: Iterable[Any], count: int) -> float:
 
 
 def compare_rates(container: Path, faces: Path, rounds: int, pictures: int, workers: int) -> list[tuple[float, float]]:
-    """Rates of faceclr's supply and of PyTorch's DataLoader, by round."""
+    """Returns the rates of faceclr's supply and of PyTorch's DataLoader, by round."""
     import torch
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
@@ -124,7 +124,7 @@ def compare_rates(container: Path, faces: Path, rounds: int, pictures: int, work
             ours = shuffled_batches(len(joined), size, seed=0, epoch=number)[: pictures // size]
             theirs = shuffled_batches(len(folder), min(size, len(folder)), seed=0, epoch=number)
             wanted[:] = [theirs[place % len(theirs)].tolist() for place in range(pictures // size)]
-            # In turn, so that what else the machine does falls on both.
+            # In turn, so that other programs slow both down equally.
             other = rate(loader, sum(map(len, wanted))) if number % 2 else 0.0
             one = rate(supply(ours), sum(map(len, ours)))
             found.append((one, other or rate(loader, sum(map(len, wanted)))))
@@ -134,7 +134,7 @@ def compare_rates(container: Path, faces: Path, rounds: int, pictures: int, work
 
 
 def resumes_exactly(container: Path, steps: int) -> float:
-    """Seconds from a random step to its batch, after checking that it is the batch of an uninterrupted run."""
+    """Returns the seconds from a random step to its batch, which must be that of an uninterrupted run."""
     from faceclr_cli.core.datasets.face_sets import open_face_set
     from faceclr_cli.core.datasets.joined_faces import join
     from faceclr_cli.core.datasets.packed_faces import stream
@@ -174,7 +174,7 @@ def main() -> None:
     for path, count in ((container, options.records), (small, min(5000, options.records))):
         if not path.exists():
             print(f"{count:,} {what}, {write(options.faces, count, path) / 1e9:.2f} GB", flush=True)
-    time.sleep(4 * options.folder)  # The listing of a folder that changed just now is not kept.
+    time.sleep(4 * options.folder)  # The listing of a folder that changed a moment ago is not kept.
     for name in ("first start (lists and indexes the faces)", "second start", "third start"):
         command = [sys.executable, __file__, str(options.faces), "--start", str(container), str(small)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ FACES is a folder of labeled prepared faces. The pictures of the ten people are 
 `faceclr linear-eval` measures the raw pixels, an encoder trained without labels, a student of sface, sface itself, and
 a ResNet-18 trained on ImageNet if timm's weights are in the cache of the Hugging Face hub. The first two encoders are
 given, or trained without names on all other people of FACES (--train: on other folders). A run that was interrupted is
-continued, and what exists in the output folder is not repeated.
+continued, and existing results in the output folder are reused.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def train(run: Path, command: Sequence[str | Path], options: argparse.Namespace)
 
 
 def main() -> None:
-    """Trains what was not given, embeds the faces with each encoder, and prints the table of linear-eval."""
+    """Trains missing encoders, embeds the faces with each encoder, and prints the table of linear-eval."""
     parser = argparse.ArgumentParser(description="A linear layer on the people with the most pictures")
     parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")

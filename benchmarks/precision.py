@@ -1,4 +1,4 @@
-"""Verification with `--precision bf16`: may its embeddings be compared with those of float32?
+"""Verification with `--precision bf16`: whether its embeddings may be compared with those of float32.
 
 Embeds the photographs of a folder per person in both precisions, compares all pairs, and prints the rates at the
 thresholds that the encoder ships: within float32, within bf16, and across the two. Mixing is allowed only if, across

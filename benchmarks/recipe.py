@@ -117,7 +117,7 @@ def train(name: str, seed: int, run: Path, faces: list[Path], options: argparse.
 
 
 def main() -> None:
-    """Trains what is not there yet, measures all, and prints a table."""
+    """Trains missing encoders, measures all, and prints a table."""
     parser = argparse.ArgumentParser(description="How far each recipe of training gets")
     parser.add_argument("lfw", type=Path, help="folder with images/, pairsDevTrain.txt and pairsDevTest.txt")
     parser.add_argument("faces", type=Path, nargs="+", help="folders of prepared training faces")

@@ -49,7 +49,7 @@ class StepClock(Clock):
 
 @contextmanager
 def replace_clock(advance: Advance) -> Iterator[None]:
-    """Makes the training loop use the clock of another machine, and look at it after every step."""
+    """Makes the training loop use the clock of another machine, and read it after every step."""
     original = loop.train_on_batch
     StepClock.elapsed = 0.0
 

@@ -1,4 +1,4 @@
-"""Contrastive learning without labels against transfer learning, to tell a few people with many pictures apart.
+"""Contrastive learning without labels compared with transfer learning, on a few people with many pictures.
 
     python benchmarks/transfer.py FACES -o runs
 
@@ -6,7 +6,7 @@ FACES is a folder of labeled prepared faces. The pictures of the people with the
 (near-duplicates of a later part are left out of an earlier one). Encoders are trained without labels on other people
 (label-free) and on the first part (label-free-same), and with labels on the first part, from scratch (center) and from
 the first of these (center-init). A linear layer on the embeddings of the first part then names the pictures of the last
-one. A run that was interrupted is continued, and what exists in the output folder is not repeated.
+one. A run that was interrupted is continued, and existing results in the output folder are reused.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def probe(parts: Path, model: str, out: Path) -> dict[str, Any]:
 
 
 def share(value: float | None) -> str:
-    """Formats a share, which is missing where there are fewer people than places."""
+    """Formats a share; a dash if there are fewer people than ranks."""
     return "-" if value is None else f"{value:.1%}"
 
 
 def main() -> None:
-    """Trains what is not there yet, measures all, and prints a table."""
+    """Trains missing encoders, measures all, and prints a table."""
     parser = argparse.ArgumentParser(description="Label-free and transfer learning on a few people")
     parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and results")

@@ -1,10 +1,10 @@
-"""How much of a person's identity is left in the random views of `pretrain`.
+"""Preservation of a person's identity in the random views of `pretrain`.
 
     python benchmarks/views.py FACES
 
 FACES is a folder of prepared faces. For each change that a view makes, alone and at its full strength, and for whole
-recipes: the cosine similarity of a face and its view by `sface`, and the share of views that `sface` takes for the same
-person at its usual threshold. The encoder was trained with labels; here it only judges.
+recipes: the cosine similarity of a face and its view by `sface`, and the share of views that `sface` accepts as the
+    same person at its usual threshold. That encoder was trained with labels; here it is only the judge.
 """
 
 from __future__ import annotations

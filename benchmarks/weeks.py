@@ -4,9 +4,9 @@
 
 The labeled photographs of all folders are mixed and divided into three parts; the largest face of each is used.
 `cluster` updates one folder of groups with each part. In between, a simulated user names the largest groups, moves
-faces that are in the wrong one, merges what belongs together, takes faces out and ignores people. For each week the
+faces that are in the wrong group, merges groups of one person, takes faces out and ignores people. For each week the
 script prints B-cubed F (precision, recall) of the updated groups, of the same photographs grouped at once in a new
-folder, and of the groups after the corrections; and how many of the corrections are no longer there.
+folder, and of the groups after the corrections; and the number of lost corrections.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WEEKS = 3
 
 @dataclass
 class User:
-    """Corrects groups, knowing who is on each photograph, and remembers what was decided.
+    """Corrects groups according to the true people, and remembers all decisions.
 
     Attributes:
         out: The folder of groups.
@@ -55,7 +55,7 @@ class User:
     names: dict[str, str] = field(default_factory=dict)
 
     def correct(self, named: int, merged: int, taken_out: int, ignored: int) -> int:
-        """Makes at most so many corrections of each kind, and returns how many."""
+        """Makes at most the given number of corrections of each kind, and returns how many were made."""
         made = 0
         groups = {
             folder: faces for folder, faces in folders(self.out, self.truth).items() if not folder.startswith("_")
@@ -102,7 +102,7 @@ class User:
         return 1
 
     def lost(self) -> list[str]:
-        """The photographs whose correction was not kept."""
+        """Returns the photographs whose correction was not kept."""
         place = {photo: folder for folder, photos in folders(self.out, self.truth).items() for photo in photos}
         return [
             *(photo for photo, folder in self.belongs.items() if place.get(photo) != folder),
@@ -112,13 +112,13 @@ class User:
 
 
 def links(out: Path, folder: str, truth: dict[str, str]) -> dict[str, Path]:
-    """The link of the labeled face of each photograph in a folder."""
+    """Returns the link of the labeled face of each photograph in a folder."""
     labeled = {str(row["link"]).rpartition("/")[2]: row["path"] for row in rows(out) if row["path"] in truth}
     return {labeled[path.name]: path for path in sorted((out / folder).iterdir()) if path.name in labeled}
 
 
 def folders(out: Path, truth: dict[str, str]) -> dict[str, set[str]]:
-    """The photographs with their labeled face in each folder."""
+    """Returns the photographs with their labeled face in each folder."""
     names = {path.name: path.parent.relative_to(out).as_posix() for path in out.rglob("*.jpg")}
     found = defaultdict[str, set[str]](set)
     for row in rows(out):
@@ -129,7 +129,7 @@ def folders(out: Path, truth: dict[str, str]) -> dict[str, set[str]]:
 
 
 def rows(out: Path) -> list[dict[str, object]]:
-    """The largest face of each photograph, which is the labeled one."""
+    """Returns the largest face of each photograph, which is the labeled one."""
     largest: dict[str, dict[str, object]] = {}
     for line in (out / "faces.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -140,7 +140,7 @@ def rows(out: Path) -> list[dict[str, object]]:
 
 
 def scores(out: Path, truth: dict[str, str]) -> Agreement:
-    """B-cubed of the labeled faces; single and removed faces are groups of their own."""
+    """Returns B-cubed of the labeled faces; single and removed faces are separate groups."""
     numbers: dict[str, int] = {}
     people, groups = [], []
     for row in rows(out):
@@ -152,7 +152,7 @@ def scores(out: Path, truth: dict[str, str]) -> Agreement:
 
 
 def collect(sources: list[Path], photos: Path) -> dict[str, str]:
-    """Links all labeled photographs under neutral names, in random order; returns who is on each."""
+    """Links all labeled photographs under neutral names, in random order; returns the person of each."""
     found = [(photo.path, f"{number}-{photo.identity}") for number, source in enumerate(sources)
              for photo in find_photos(source).photos if photo.identity is not None]  # fmt: skip
     random.Random(0).shuffle(found)
