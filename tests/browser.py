@@ -1,4 +1,4 @@
-"""A headless browser for tests of pages, where this machine has one."""
+"""A headless browser for tests of pages, if this machine has one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 @contextmanager
 def chromium(*, dark: bool = False) -> Iterator[Any]:
-    """A Selenium driver, 1200 x 800, that keeps what its console and its network say. Skips the test without one."""
+    """A Selenium driver, 1200 x 800, that records its console and its network. Skips the test without a browser."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="the test of the page needs selenium")
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     driver = shutil.which("chromedriver")
@@ -26,7 +26,7 @@ def chromium(*, dark: bool = False) -> Iterator[Any]:
     for argument in ("--headless=new", "--window-size=1200,800", "--hide-scrollbars", "--disable-gpu"):
         options.add_argument(argument)
     if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # which it has not for root
+        options.add_argument("--no-sandbox")  # which is not available to root
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     try:
@@ -38,12 +38,12 @@ def chromium(*, dark: bool = False) -> Iterator[Any]:
 
 
 def complaints(driver: Any) -> list[str]:
-    """What was written to the console since it was last asked."""
+    """Returns what was written to the console since the last call."""
     return [entry["message"] for entry in driver.get_log("browser")]
 
 
 def requests(driver: Any, page: Path) -> list[str]:
-    """What the network was asked for, but for the page itself and what lies in it."""
+    """Returns the network requests, except for the page itself and its embedded content."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
     return [url for url in asked if url != page.as_uri() and not url.startswith(("data:", "chrome:"))]

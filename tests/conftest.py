@@ -16,7 +16,7 @@ from tests.message_options import foreign_in_output
 # Set before NumPy and PyTorch are imported: two workers with several threads each slow each other down on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Otherwise the processor would decide by its speed what a test trains in.
+# Otherwise, the speed of the processor would determine the precision of a test's training.
 for _trainer in ("PRETRAIN", "DISTILL", "TRAIN_TRIPLET", "TRAIN_CENTER"):
     os.environ[f"FACECLR_{_trainer}_PRECISION"] = "32"
 
@@ -76,7 +76,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the tests' own: they neither find what the user's holds nor leave anything there."""
+    """A separate cache: the tests neither use nor change the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         if "FACECLR_CACHE" not in os.environ:
             patch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))

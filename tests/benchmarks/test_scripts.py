@@ -68,7 +68,7 @@ LONG = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn people as LFW has them, with lists of pairs and their faces, and four people with ten pictures each."""
+    """Drawn people in LFW's layout, with lists of pairs and their faces, and four people with ten pictures each."""
     place = tmp_path_factory.mktemp("place")
     for person in range(6):
         folder = place / "lfw" / "images" / f"person_{person}"

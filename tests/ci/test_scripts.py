@@ -1,4 +1,4 @@
-"""The scripts of CI are valid, and the pages and targets that stand for them agree with them."""
+"""The scripts of CI are valid, and the pages and targets that describe them agree with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Completion, in the shells themselves."""
+"""Completion in real shells."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def _shell(*command: str, folder: Path) -> list[str]:
 
 
 def bash(words: str, last: str, folder: Path) -> list[str]:
-    """What bash offers for the last word of a line."""
+    """Returns the completions of bash for the last word of a line."""
     text = _BASH.format(scripts=SCRIPTS, words=words, last=last, count=len(words.split()))
     return _shell("bash", "--norc", "-euo", "pipefail", "-c", text, folder=folder)
 
 
 def fish(words: str, last: str, folder: Path) -> list[str]:
-    """What fish offers for the last word of a line, without its descriptions."""
+    """Returns the completions of fish for the last word of a line, without descriptions."""
     text = _FISH.format(scripts=SCRIPTS, words=words, last=last)
     return [line.split("\t")[0] for line in _shell("fish", "--no-config", "-c", text, folder=folder)]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A working directory with runs, an encoder, an exported encoder, a store and what is none of them."""
+    """A working directory with runs, an encoder, an exported encoder, a store and other files."""
     for name in ("runs/simclr/encoder", "my run/encoder", "exported"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "encoder.json").touch()

@@ -44,19 +44,19 @@ os.replace = replace
 
 @dataclass(frozen=True)
 class Moment:
-    """When a job is stopped: after a number of files, or folders, whose path fits a pattern."""
+    """The moment to stop a job: after a number of files or folders whose path matches a pattern."""
 
     pattern: str
     number: int = 1
 
 
 class Job:
-    """A line of a crontab that runs.
+    """A running job of a crontab.
 
     Args:
-        line: What is to be run.
-        desk: Where its cache and its log are; its working directory is not writable.
-        stop: When it stops itself; None for never.
+        line: The command to run.
+        desk: The folder of its cache and its log; its working directory is not writable.
+        stop: The moment at which it stops itself; None for never.
     """
 
     def __init__(self, line: str, desk: Path, stop: Moment | None = None) -> None:
@@ -79,16 +79,16 @@ class Job:
             )
 
     def end(self) -> tuple[int, str]:
-        """Its exit code and its log, which no terminal has been at."""
+        """Waits for its end and returns the exit code and the log, which contains nothing meant for terminals."""
         code = self.process.wait()
         seconds, log = time.monotonic() - self._began, self.log.read_text()
         assert "\r" not in log and "\x1b" not in log
-        # Progress is told at most every 30 seconds, however long it takes.
+        # Progress is reported at most every 30 seconds, however long the job takes.
         assert len(re.findall(r"^[\w ]+: [\d/]+ \w+,", log, re.MULTILINE)) <= 1 + seconds / 30
         return code, log
 
     def await_stop(self) -> None:
-        """Returns when it has stopped in the middle, with all that it holds."""
+        """Returns when it has stopped in the middle, while it still holds its locks and files."""
         _, status = os.waitpid(self.process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status), self.log.read_text()
 
@@ -110,7 +110,7 @@ def run(line: str, desk: Path) -> tuple[int, str]:
 
 
 def killed_and_finished(line: str, desk: Path, stop: Moment) -> None:
-    """Killed in the middle, while another copy finds it at work, and started again."""
+    """Kills a job in the middle, while another copy finds it locked, and starts it again."""
     first = Job(line, desk, stop)
     first.await_stop()
     code, log = run(line, desk)
@@ -125,7 +125,7 @@ def killed_and_finished(line: str, desk: Path, stop: Moment) -> None:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file of a folder of faces, but for its ledger, which knows when photographs were changed."""
+    """Returns every file of a folder of faces, except its ledger, which records modification times."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".sqlite"]
     return {str(path.relative_to(folder)): digest_file(path) for path in files if path.name != "faceclr.json"}
 

@@ -1,4 +1,4 @@
-"""An encoder whose training diverged: every command that would compare its embeddings refuses to."""
+"""An encoder whose training diverged: every command that would compare its embeddings reports an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPLAINT = "produced NaN or infinite embeddings; training probably diverged"
 
 @pytest.fixture(scope="module")
 def diverged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Two encoders, by what runs them."""
+    """Two encoders, by the engine that runs them."""
     folder = tmp_path_factory.mktemp("diverged")
     network = EncoderNetwork(Architecture(backbone="test_convnext", embedding_dim=3, image_size=32))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""`faceclr doctor` finds what is wrong, and checks the rest too."""
+"""`faceclr doctor` finds a defect, and still checks everything else."""
 
 from __future__ import annotations
 

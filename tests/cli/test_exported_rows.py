@@ -1,4 +1,4 @@
-"""Rows that `embed` wrote for other tools, given back to faceclr where it expects a store or pictures."""
+"""Rows that `embed` wrote for other tools, passed to faceclr in place of a store or pictures."""
 
 from __future__ import annotations
 

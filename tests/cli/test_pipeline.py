@@ -1,4 +1,4 @@
-"""The whole pipeline as a user types it, in a folder of their own, on drawn people."""
+"""The whole pipeline as a user types it, in an empty folder, on drawn people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = ("--backbone", "test_resnet", "--image-size", "32", "--embedding-dim", "
 
 
 def faceclr(line: str, *more: str, exit_code: int = 0) -> Any:
-    """Runs a command line with --json and gives what it printed."""
+    """Runs a command line with --json and returns its output."""
     result = CliRunner().invoke(app, [*line.split(), *more, "--json"])
     assert result.exit_code == exit_code, result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -27,7 +27,7 @@ def faceclr(line: str, *more: str, exit_code: int = 0) -> Any:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with prepared and divided faces, and a run."""
+    """A working directory with prepared faces, a split, and a run."""
     desk = tmp_path_factory.mktemp("desk")
     before = Path.cwd()
     os.chdir(desk)
@@ -123,7 +123,7 @@ def test_a_missing_model_is_exit_4_and_leaves_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("people", [10, pytest.param(30, marks=pytest.mark.nightly)])
 def test_real_photographs_in_celebas_layout(real_data: Path, tmp_path: Path, people: int) -> None:
-    """CelebA's layout is understood, and nearly every press photograph gives a face."""
+    """CelebA's layout is detected, and nearly every press photograph yields a face."""
     lines = (real_data / "celeba-layout" / "identity_CelebA.txt").read_text().splitlines()
     chosen = sorted({line.split()[1] for line in lines}, key=int)[:people]
     lines = [line for line in lines if line.split()[1] in chosen]

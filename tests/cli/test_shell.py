@@ -1,4 +1,4 @@
-"""Command lines as scripts and crontabs have them: in a real shell, with pipes, and with nothing around them."""
+"""Command lines as in scripts and crontabs: in a real shell, with pipes, and with a minimal environment."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_verify_decides_an_if(desk: Path) -> None:
 )
 def test_a_reader_that_has_seen_enough_ends_it_quietly(line: str, desk: Path) -> None:
     (desk / "pairs.csv").write_text("person-01/01.jpg,person-01/02.jpg\n" * 3000)
-    # 141: ended by SIGPIPE, as any program that writes to a closed pipe.
+    # 141: ended by SIGPIPE, like any program that writes to a closed pipe.
     done = bash(f"(faceclr {line} || [ $? = 141 ]) | head -1 | wc -l", desk)
     assert (done.returncode, done.stdout.strip()) == (0, "1")
     assert "rror" not in done.stderr and "Traceback" not in done.stderr
@@ -102,7 +102,7 @@ def test_a_job_of_cron_needs_neither_home_nor_a_writable_folder(desk: Path) -> N
 
 @pytest.mark.nightly
 def test_what_a_job_prints_as_data_is_data_alone(desk: Path) -> None:
-    """Of every command that prints one document."""
+    """For every command that prints one document."""
     lines = [
         "prepare people -o again",
         "embed again -o again.h5",

@@ -1,4 +1,4 @@
-"""A store that is called as its user likes is one for every command."""
+"""A store with any file name is a store for every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages, exit codes, and which stream gets what."""
+"""Messages, exit codes, and the choice of streams."""
 
 from __future__ import annotations
 

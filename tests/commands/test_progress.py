@@ -1,4 +1,4 @@
-"""What a log, a program and a terminal see of a job."""
+"""The progress of a job in a log, for a program and on a terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_log_gets_a_line_every_half_minute(clock: list[float]) -> None:
 
 
 def test_every_epoch_is_said_however_fast_they_follow(clock: list[float]) -> None:
-    """They are results, and the best epoch is named by its number; and they take no turn of the progress lines."""
+    """They are results, and the best epoch is named by its number. They do not delay the next progress line."""
     log, objects = io.StringIO(), io.StringIO()
     for reporter in (progress.PlainLines(log), progress.JsonLines(objects)):
         reporter.report(TaskStarted(task="training", total=400, unit="pictures"))

@@ -37,7 +37,7 @@ def test_where_nothing_can_be_written_that_is_said_once(line: str) -> None:
 
 
 def test_closed_streams_are_as_good_as_none() -> None:
-    """As the child of a daemon may have them."""
+    """As in the child of a daemon."""
     assert bash(f"{FACECLR} --version >&-").returncode == 0
     assert bash(f"{FACECLR} --version <&- >&- 2>&-").returncode == 0
     assert bash(f"{FACECLR} info nowhere 2>&-").returncode == 3

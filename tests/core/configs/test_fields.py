@@ -1,4 +1,4 @@
-"""What holds for the options of every command."""
+"""Properties of the options of every command."""
 
 from __future__ import annotations
 

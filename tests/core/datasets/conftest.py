@@ -28,7 +28,7 @@ def make(tmp_path: Path) -> Make:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of six drawn people; one of person-01 is there a second time, darker, as another person's."""
+    """Photographs of six drawn people; one of person-01 also exists darker, under another person's name."""
     root = tmp_path_factory.mktemp("drawn")
     write_people(root, people=6, photos=4, seed=0, reporter=Silent())
     again = cv2.imread(str(root / "person-01" / "01.jpg"))

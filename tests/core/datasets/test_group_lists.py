@@ -1,4 +1,4 @@
-"""Lists of groups as people write them, and what is wrong in lists that are refused."""
+"""Lists of groups as people write them, and the errors of malformed lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers of crops: whatever command takes a folder of faces takes them, and gives the same."""
+"""Containers of crops: every command that takes a folder of faces takes them, with the same results."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_an_output_that_cannot_be_is_refused(out: str, message: str, faces: Path
 
 
 def test_insightface_finds_what_it_expects(faces: Path, tmp_path: Path) -> None:
-    """Record 0 says where the pictures end, each person has a range of them, and `property` says people and size."""
+    """Record 0 states where the pictures end, each person has a range, and `property` states people and size."""
     pack(PackConfig(faces=faces, out=tmp_path / "train.rec"), Silent())
     assert (tmp_path / "property").read_text() == "6,32,32\n"
     from tests.core.sources.test_containers import slow_read

@@ -1,4 +1,4 @@
-"""The photographs of faces, from the ledgers of the folders that they come from."""
+"""The photographs of faces, from the ledgers of their folders."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_part_of_a_split_has_the_ledger_of_the_faces_that_were_split(tmp_path:
 
 
 def test_the_rows_follow_the_faces(tmp_path: Path) -> None:
-    """Held-out faces are taken away before photographs are looked up."""
+    """Held-out faces are removed before photographs are looked up."""
     folder = write_ledger(tmp_path / "one", ("_/a.jpg", "_/a-2.jpg"), ("_/c.jpg", "_/c-2.jpg"))
     there = faces((folder, ["_/a-2.jpg", "_/a.jpg", "_/c-2.jpg", "_/c.jpg"]))
     part = replace(there, paths=there.paths[1:], labels=there.labels[1:])
@@ -67,7 +67,7 @@ def test_the_rows_follow_the_faces(tmp_path: Path) -> None:
 
 
 def write_film_ledger(folder: Path) -> Path:
-    """A film in which two people talk, and after a cut somebody who may be one of them."""
+    """A film that shows two people, and after a cut a person who may be one of them."""
     tracks = [
         TrackRow(path="a.mp4", track=number, start="", end="", frames=9, outputs=outputs, together=together)
         for number, outputs, together in (

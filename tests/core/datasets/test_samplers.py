@@ -138,7 +138,7 @@ def test_weighted_batches_depend_on_seed_and_epoch_alone() -> None:
 
 
 def test_each_picture_of_a_folder_falls_anywhere_in_its_permutations() -> None:
-    """Keeping repetitions apart at the seams must not keep pictures in their places."""
+    """Keeping repetitions apart at the boundaries must not fix the positions of pictures."""
     sources = sources_of(8, 400)
     epochs = [weighted_batches(sources, [1, 9], 40, seed=0, epoch=epoch) for epoch in range(200)]
     hands = [frozenset(batch[sources[batch] == 0].tolist()) for batches in epochs for batch in batches]

@@ -1,4 +1,4 @@
-"""Crops that are decoded in step with training: the same pixels, whatever is damaged, and little memory."""
+"""Crops that are decoded in step with training: the same pixels, tolerance of damage, and little memory."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def source(faces: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def kept_indexes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache that keeps indexes of small containers too."""
+    """A cache that also keeps indexes of small containers."""
     monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(container_index, "FEWEST", 1)
     return tmp_path / "cache"
@@ -146,7 +146,7 @@ def test_too_many_damaged_records_end_the_run(record: Path, tmp_path: Path) -> N
 
 
 def test_a_container_that_changes_while_it_is_read_is_noticed(record: Path) -> None:
-    """By the processes that decode, which open it again."""
+    """The decoding processes, which open it again, notice the change."""
     ((_, request),) = streamed(record).requests(np.arange(30))
     assert not decode_crops(request).failures
     with open(record, "ab") as file:
@@ -351,7 +351,7 @@ def write_many(path: Path, count: int, picture: bytes) -> None:
     "suffix", [".rec", *(pytest.param(each, marks=pytest.mark.nightly) for each in ("", ".parquet"))]
 )
 def test_memory_grows_by_at_most_64_bytes_a_face(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an open container or folder with the batches of an epoch, after the first index."""
+    """The memory of an open container or folder with the batches of an epoch, after the first index."""
     monkeypatch.setenv("FACECLR_CACHE", str(tmp_path / "cache"))
     picture = cv2.imencode(".jpg", np.full((32, 32, 3), 90, np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 10])[1].tobytes()
     for name, count in (("small", 5000), ("large", 150_000)):

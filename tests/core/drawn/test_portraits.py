@@ -1,4 +1,4 @@
-"""Drawn people: the same every time, different from each other, and found by the detector where they are."""
+"""Drawn people: reproducible, different from each other, and detected at the right places."""
 
 from __future__ import annotations
 

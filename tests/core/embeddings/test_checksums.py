@@ -1,4 +1,4 @@
-"""What the disk damaged is refused before HDF5 sees it, and what others wrote is tried in another process first."""
+"""Damaged stores are refused before HDF5 reads them, and stores of other programs are first read in a child process."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos(people: Path, tmp_path: Path) -> Path:
-    """The drawn people, and three files that give no face."""
+    """The drawn people, and three files without a face."""
     root = tmp_path / "photos"
     for path in people.rglob("*.jpg"):
         target = root / path.relative_to(people)
@@ -52,7 +52,7 @@ def photos(people: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def faces(people: Path, tmp_path: Path) -> Path:
-    """Prepared faces, as `prepare` leaves them."""
+    """Prepared faces, as `prepare` writes them."""
     return _prepare(people, tmp_path / "faces", 112)
 
 

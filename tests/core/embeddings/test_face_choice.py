@@ -1,4 +1,4 @@
-"""Of a photograph with several rows in a store, one counts, and the user is told which."""
+"""If a photograph has several rows in a store, one of them counts, and the user is told which."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Listener:
 
 @pytest.fixture
 def rows() -> Rows:
-    """The first row of `party` is the surest, its second the largest; `other` has one row, without a box."""
+    """The first row of `party` has the highest score, the second the largest box; `other` has a row without box."""
     return Rows(
         embeddings=np.eye(4, dtype=np.float32),
         paths=("ann/party.jpg", "ann/party.jpg", "bob/other.jpg", "ann/party.jpg"),

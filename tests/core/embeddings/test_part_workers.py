@@ -1,4 +1,4 @@
-"""A store is brought up to date."""
+"""Updates of a store by workers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw(path: Path, seed: int) -> None:
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
-    """Five people of four pictures each, as `prepare` leaves them."""
+    """Five people with four pictures each, as `prepare` writes them."""
     root = tmp_path / "faces"
     for number in range(20):
         draw(root / f"person-{number // 4}" / f"{number}.png", number)
@@ -49,7 +49,7 @@ def faces(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many crops each call of the encoder got."""
+    """The number of crops in each call of the encoder."""
     seen: list[int] = []
     embed = PixelsEncoder.embed_unnormalized
 
@@ -155,7 +155,7 @@ def test_a_copy_takes_the_rows_of_its_original_and_both_stay(faces: Path, counte
 
 
 class Stopper:
-    """Ends a run, as a signal would, after a number of pictures."""
+    """Ends a run after a number of pictures, as a signal would."""
 
     def __init__(self, after: int) -> None:
         self.after = after
@@ -315,7 +315,7 @@ def test_sums_are_those_of_unnormalized_embeddings(faces: Path) -> None:
 
 
 def test_the_norm_is_kept_beside_the_direction(faces: Path) -> None:
-    """Also of rows that a later run keeps."""
+    """Also for rows that a later run keeps."""
     embed(faces)
     store = stored(faces)
     encoder = PixelsEncoder()
@@ -351,7 +351,7 @@ def test_two_processes_make_the_store_of_one(faces: Path, small_parts: None) -> 
 
 def test_a_process_that_fails_ends_the_run_with_its_error(faces: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # Processes that are started have it too.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # Processes that are started use it too.
     try:
         with pytest.raises(DataError, match=r"parts/0001-00000\d\.h5: cannot be written \(File too large\)"):
             embed(faces, processes=2)

@@ -30,7 +30,7 @@ SHARPNESS, EYES, FRONTALITY, STABILITY = range(4)
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn people with two pictures each. The first is also there blurred, and at a third of its size."""
+    """Drawn people with two pictures each. The first one also exists blurred, and at a third of its size."""
     root = tmp_path_factory.mktemp("drawn") / "photos"
     for person in range(3):
         folder = root / f"person-{person}"

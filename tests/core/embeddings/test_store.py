@@ -105,7 +105,7 @@ def _attribute(name: str, value: object):
 
 
 def _elsewhere(name: str, link: object):
-    """Puts a link where a column was."""
+    """Replaces a column by a link."""
 
     def change(path: Path) -> None:
         with h5py.File(path, "r+") as file:
@@ -116,7 +116,7 @@ def _elsewhere(name: str, link: object):
 
 
 def _outside(path: Path) -> None:
-    """The numbers come out of any file of the reader's."""
+    """The numbers are read from any file of the reader."""
     secret = path.with_name("secret")
     secret.write_bytes(bytes(48))
     with h5py.File(path, "r+") as file:
@@ -125,7 +125,7 @@ def _outside(path: Path) -> None:
 
 
 def _virtual(name: str):
-    """The rows come out of another store, which may lie anywhere."""
+    """The rows are read from another store, which may be anywhere."""
 
     def change(path: Path) -> None:
         target = path.parent / name
@@ -143,7 +143,7 @@ def _virtual(name: str):
 
 
 def _claim(path: Path) -> None:
-    """A file of some kilobytes says that it holds terabytes."""
+    """A file of some kilobytes claims to hold terabytes."""
     with h5py.File(path, "r+") as file:
         for name in list(file):
             del file[name]

@@ -27,7 +27,7 @@ LEAST_SIZES = {"inception_resnet_v1": 75, "inception_resnet_v2": 75}
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """For two pictures, threads cost more than they bring, and many times more where tests share the cores."""
+    """For two pictures, threads cost more than they gain, especially if tests share the cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -60,7 +60,7 @@ def test_a_model_without_a_map_says_what_it_needs() -> None:
 
 
 def makes_a_step(name: str) -> None:
-    """Builds an encoder, makes one step of SGD, and finds that all of it took part."""
+    """Builds an encoder, takes one step of SGD, and asserts that all parameters took part."""
     size = LEAST_SIZES.get(name, 64)
     torch.manual_seed(0)
     network = EncoderNetwork(Architecture(backbone=name, embedding_dim=32, image_size=size)).train()

@@ -30,7 +30,7 @@ CALIBRATION = Calibration(points=(FarPoint(far=0.001, threshold=0.25, tar=0.75),
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """For networks as small as these, threads cost more than they bring."""
+    """For networks as small as these, threads cost more than they gain."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -108,7 +108,7 @@ def test_a_graph_of_former_weights_is_not_used(copy: Path) -> None:
 def test_half_is_half_the_size_and_gives_nearly_the_same(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
     done = CliRunner().invoke(app, ["export", str(copy), "--half", "--json"])
     assert done.exit_code == 0, done.stderr
-    # The exporter of torch has much to say.
+    # torch's exporter prints many messages.
     assert done.stderr == "" or all(json.loads(line) for line in done.stderr.splitlines())
     assert capfd.readouterr() == ("", "")
     result, whole = json.loads(done.stdout), copy / "encoder" / "encoder.onnx"
@@ -124,7 +124,7 @@ def test_half_is_half_the_size_and_gives_nearly_the_same(copy: Path, capfd: pyte
 
 
 def altered(path: Path, noise: float) -> onnx.ModelProto:
-    """A graph whose embedding layer is another."""
+    """Returns a graph with another embedding layer."""
     model = onnx.load(path)
     model.ClearField("metadata_props")
     layer = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("embedding.weight"))

@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def add_graph(run: Path, name: str = "encoder.onnx", **changes: object) -> Path:
-    """A graph that says it was made of the run's weights. What it computes is another thing, so one can tell."""
+    """Adds a graph that claims to be made from the run's weights, but computes different embeddings."""
     content = json.loads((run / "encoder" / "encoder.json").read_text())
     return write_toy(run / "encoder" / name, **{**content, **changes})
 
@@ -163,7 +163,7 @@ def test_on_the_cpu_the_exported_graph_is_used(run: Path, monkeypatch: pytest.Mo
         encoder = load_encoder(str(folder), "cpu")
         assert isinstance(encoder.encoder, OnnxEncoder)
         assert (encoder.name, encoder.digest, encoder.fingerprint) == ("run", before.digest, before.fingerprint)
-        # encoder.json is what counts.
+        # encoder.json takes precedence.
         assert encoder.calibration is None
     monkeypatch.setattr(load, "has_torch_gpu", lambda: False)
     assert isinstance(load_encoder(str(run)).encoder, OnnxEncoder)

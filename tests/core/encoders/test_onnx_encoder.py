@@ -65,7 +65,7 @@ def test_it_takes_the_threads_that_it_is_given(
         ([("Concat", ["mean", "mean"], ["embeddings"], {"axis": 1})], "embeddings of length 3|cannot run it"),
         ([("Nonsense", ["mean"], ["embeddings"], {})], "cannot run it"),
         ([("Concat", ["mean", "twice"], ["embeddings"], {"axis": 1})], "cannot run it"),
-        # More numbers than memory has room for.
+        # More numbers than fit into memory.
         ([("Shape", ["values"], ["s"], {}), ("Mul", ["s", "s"], ["s2"], {}), ("Mul", ["s2", "s2"], ["s4"], {}),
           ("ConstantOfShape", ["s4"], ["embeddings"], {})], "its graph fails|cannot run it"),
     ],
@@ -81,7 +81,7 @@ def test_a_graph_that_gives_no_embeddings_is_an_error_of_one_line(
         OnnxEncoder(read_onnx(path)).embed(np.zeros((2, SIDE, SIDE, 3), np.uint8))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    # What ONNX Runtime has to say stands in the error.
+    # The error contains the message of ONNX Runtime.
     assert capfd.readouterr() == ("", "")
 
 

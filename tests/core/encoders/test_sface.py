@@ -65,7 +65,7 @@ def test_it_says_what_it_is(encoder: SFaceEncoder) -> None:
 
 
 def drawn_crops(count: int) -> np.ndarray:
-    """Crops with structure at scales from one color to one per pixel; embeddings of noise are all alike."""
+    """Crops with structure at scales from one color to one per pixel; embeddings of noise are all similar."""
     crops = np.empty((count, 112, 112, 3), np.uint8)
     for crop, grains in zip(crops, np.geomspace(2, 112, count).round().astype(int), strict=True):
         places = np.arange(112) * grains // 112

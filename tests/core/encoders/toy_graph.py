@@ -24,7 +24,7 @@ CALIBRATION = {
 
 
 def encoder_json(**changes: Any) -> dict[str, Any]:
-    """What `encoder.json` of the toy holds."""
+    """The content of the toy's `encoder.json`."""
     content = {
         "kind": "encoder",
         "faceclr": "0.1.0",
@@ -53,9 +53,9 @@ def graph(
     """The toy's graph.
 
     Args:
-        extra: Nodes behind it; what they make of `mean` must be `embeddings`.
-        result: What the last node of the toy itself is called.
-        kind: Of the input.
+        extra: Nodes after it, which compute `embeddings` from `mean`.
+        result: Name of the output of the toy's own last node.
+        kind: Type of the input.
         taken: Shape of the input.
         given: Shape of the output, as the graph states it.
     """
@@ -80,7 +80,7 @@ def write_toy(
 
 
 def mean_colors(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What the toy gives, worked out by NumPy."""
+    """Returns the toy's embeddings, computed by NumPy."""
     means = crops.astype(np.float64).mean(axis=(1, 2))
     colors: NDArray[np.float64] = means / np.linalg.norm(means, axis=1, keepdims=True)
     return colors

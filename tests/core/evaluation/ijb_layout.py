@@ -13,7 +13,7 @@ from faceclr_cli.core.encoders.loader import load_encoder
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IjbSet:
-    """The files, and what is in them: rows of `(picture, template, medium)`, and the person of each template."""
+    """The files and their content: rows of `(picture, template, medium)`, and the person of each template."""
 
     store: Path
     pictures: Path

@@ -54,7 +54,7 @@ def center_of(crop: np.ndarray, channel: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [112, 160])
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.9, 2.5, 5.0, 9.3])
 def test_landmarks_land_on_the_template(scale: float, size: int) -> None:
-    """Also where the picture is averaged down first, which must not shift it by half a pixel."""
+    """Also if the picture is first reduced by averaging, which must not shift it by half a pixel."""
     landmarks = moved(ARCFACE, scale, 12.0, (40.0 * scale, 15.0 * scale))
     for channel, point in enumerate((0, 1, 3)):
         image = np.zeros((int(180 * scale), int(200 * scale), 3), np.uint8)
@@ -73,7 +73,7 @@ def test_outside_the_picture_is_black() -> None:
 
 
 def test_fine_patterns_do_not_alias() -> None:
-    """One-pixel stripes, much finer than the crop can show, must become gray and not new stripes."""
+    """One-pixel stripes, which are much finer than the pixels of the crop, must become gray, not new stripes."""
     image = np.zeros((1200, 1200, 3), np.uint8)
     image[:, ::2] = 255
     crop = align(image, moved(ARCFACE, 9.0, 0.0, (60.0, 60.0)))
@@ -159,7 +159,7 @@ def test_how_far_a_picture_may_shrink(scale: float, factor: int) -> None:
 
 
 def transcribed_eyes(face: Face, margin: float, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where `eyes` puts the corners of the upright box and the eyes, with edges and centers of pixels told apart."""
+    """Returns where `eyes` puts the corners of the upright box and the eyes; edges and centers of pixels differ."""
     # All in coordinates in which the first pixel reaches from 0 to 1.
     eyes = face.landmarks[:2].astype(float) + 0.5
     middle = eyes.mean(axis=0)
@@ -186,7 +186,7 @@ def test_eyes_lie_where_an_exact_transcription_puts_them(angle: float, scale: fl
 
 
 def turned_about(face: Face, turn: int) -> Face:
-    """What a detector gives where the same face lies turned clockwise in the picture."""
+    """Returns a detector's result for the same face, rotated clockwise in the picture."""
     x, y = face.center
     landmarks = moved(face.landmarks - [x - 0.5, y - 0.5], 1, turn, (x - 0.5, y - 0.5)).astype(np.float32)
     box = face.box if turn % 180 != 90 else (x - face.box[3] / 2, y - face.box[2] / 2, face.box[3], face.box[2])
@@ -201,7 +201,7 @@ def test_a_turned_face_comes_to_lie_as_the_upright_one_does(method: Method, turn
     assert tilt(face) == pytest.approx(tilt(upright), abs=1e-3)
     (expected, filled), (found, filled_too) = alignment.place(upright), alignment.place(face)
     assert filled == filled_too
-    # Points of the upright face and of the turned one lie at the same places of the crop.
+    # Points of the upright and of the rotated face are at the same places of the crop.
     for points, matrix in ((upright.landmarks, expected), (face.landmarks, found)):
         places = points @ matrix[:, :2].T + matrix[:, 2]
         np.testing.assert_allclose(places, upright.landmarks @ expected[:, :2].T + expected[:, 2], atol=1e-3)

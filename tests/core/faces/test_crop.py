@@ -26,7 +26,7 @@ def largest(faces: list[Face]) -> Face:
 
 
 def offsets(crops: list[np.ndarray]) -> np.ndarray:
-    """Where the eyes of crops are found again, from the template. Shape: (crops, 2, 2).
+    """Returns the offsets of the eyes that are detected in crops from the template. Shape: (crops, 2, 2).
 
     The detector contradicts itself by some pixels from one scale to the next, so it is asked at several.
     """
@@ -127,7 +127,7 @@ def test_large_jpegs_are_decoded_at_a_fraction_and_give_the_same_crop(zoom: int)
 
 
 def test_a_small_face_in_a_large_jpeg_keeps_its_detail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is decoded at 1/4 to be searched is decoded again for a face that needs more pixels than that."""
+    """A picture that is decoded at 1/4 for the detection is decoded again if a face needs more pixels."""
     wall = np.full((3000, 4000, 3), 128, np.uint8)
     wall[1000:1512, 2000:2512] = astronaut()
     cropper = PhotoCropper(default_fingerprint())

@@ -24,7 +24,7 @@ from faceclr_cli.core.faces.reasons import Reason
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    """Not symmetric in any way, and smooth, so that lossy formats keep it."""
+    """Asymmetric, so that every orientation differs, and smooth, so that lossy formats preserve it."""
     y, x = np.mgrid[0:60, 0:90].astype(np.float32)
     return Image.fromarray(np.dstack([x * 2.5, y * 4, 255 - x - y]).clip(0, 255).astype(np.uint8))
 
@@ -61,7 +61,7 @@ def test_sixteen_bits_become_eight(picture: Image.Image) -> None:
 
 
 def upright(picture: Image.Image, orientation: int) -> Image.Image:
-    """What a picture shows that is stored with this orientation of EXIF."""
+    """Returns the upright form of a picture that is stored with this EXIF orientation."""
     ways = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -263,7 +263,7 @@ def test_decoding_prints_nothing(tmp_path: Path, picture: Image.Image) -> None:
 
 
 def noisy(picture: Image.Image) -> dict[str, bytes]:
-    """Sound pictures about which libpng and libjpeg print a line."""
+    """Valid pictures about which libpng and libjpeg print a line."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     jpeg = encoded(picture, "JPEG")
     return {

@@ -41,7 +41,7 @@ def shrunk(image: np.ndarray, times: float) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    """By a number of pixels of the crop, not of the photograph."""
+    """Blurs by a number of pixels of the crop, not of the photograph."""
     landmarks = crop_of(image).face.landmarks
     assert landmarks is not None
     enlarged = np.hypot(*(landmarks[1] - landmarks[0])) / np.hypot(*(ARCFACE[1] - ARCFACE[0]))
@@ -49,7 +49,7 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def seen_from(yaw: float, *, roll: float = 0.0, zoom: float = 10.0) -> AlignedFace:
-    """The head from afar, turned to its side and then tilted in the picture. Degrees; zoom in pixels per cm."""
+    """Projects the distant head, turned to its side and then tilted in the picture. Degrees; zoom in pixels per cm."""
     turn, tilt = np.radians([yaw, roll])
     about_y = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     in_plane = np.array([[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]])

@@ -82,7 +82,7 @@ PORTRAITS = {"astronaut": astronaut, "grace hopper": grace_hopper}
 
 
 def turned(image: np.ndarray, degrees: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture turned clockwise with all of it in sight, and the matrix that takes its points back."""
+    """Returns a picture rotated clockwise without cropping, and the matrix that maps its points back."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1)
     columns, rows = np.round(np.abs(matrix[:, :2]) @ [width, height]).astype(int).tolist()
@@ -102,7 +102,7 @@ def test_a_turned_photograph_has_the_same_landmarks(detector: YuNet, who: str, d
     assert np.linalg.norm(found - expected.landmarks, axis=1).mean() < 0.15 * between_eyes
     assert (face.turn - degrees + 180) % 360 - 180 <= 45
     assert face.score > 0.9
-    # The middle of the box goes with them.
+    # The center of the box moves with them.
     middle = back @ [face.center[0] - 0.5, face.center[1] - 0.5, 1]
     assert np.linalg.norm(middle + 0.5 - expected.center) < 0.3 * between_eyes
 

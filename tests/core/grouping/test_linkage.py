@@ -1,4 +1,4 @@
-"""Linkage and density, with two faces of one photograph kept apart."""
+"""Linkage and density-based clustering, which keep two faces of one photograph apart."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_no_group_has_two_faces_of_one_photograph(seed: int) -> None:
 
 def test_a_merged_group_of_two_people_is_split_by_similarity() -> None:
     rows = _scattered(2, 10, 0.3, 1)
-    # They are together in one photograph, of which the rest of the group must be told apart.
+    # They are together in one photograph, so the rest of the group must be distinguished from them.
     photographs = np.array([0, *range(1, 10), 0, *range(10, 19)])
     assert _partition(separate_photo_mates(rows, photographs)) == {frozenset(range(10)), frozenset(range(10, 20))}
 

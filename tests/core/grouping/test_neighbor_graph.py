@@ -1,4 +1,4 @@
-"""The search for neighbors, beside scikit-learn's."""
+"""The search for neighbors, compared with scikit-learn's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _rows(faces: int, dim: int, seed: int = 0) -> np.ndarray:
 
 
 def _neighbors(rows: np.ndarray, count: int, least: float) -> np.ndarray:
-    """Whether one of two faces is among the nearest neighbors of the other."""
+    """Returns True for two faces if one is among the nearest neighbors of the other."""
     distances, found = NearestNeighbors(n_neighbors=count, metric="cosine").fit(rows).kneighbors()
     matrix = np.zeros((len(rows), len(rows)), bool)
     left, place = np.nonzero(1 - distances >= least)

@@ -1,4 +1,4 @@
-"""Clusters without names: their precision, and when they are no longer formed."""
+"""Clusters without names: their precision, and the end of clustering."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Rows = NDArray[np.float32]
 
 
 def people(count: int, pictures: int, spread: float, *, seed: int = 0) -> tuple[Rows, NDArray[np.int64]]:
-    """Embeddings of people whose pictures lie around a point of their own, some nearer than others."""
+    """Embeddings of people whose pictures are scattered around a center, some closer than others."""
     rng = np.random.default_rng(seed)
     centers = normalize_rows(rng.normal(size=(count, 32)))
     labels = np.repeat(np.arange(count), pictures)
@@ -129,7 +129,7 @@ def test_tracks_join_looks_that_are_not_alike_and_never_those_of_two_people_in_o
 
 
 def test_tracks_seen_in_one_frame_tell_the_precision() -> None:
-    """The crops of a track are one piece of evidence, and their pairs are no merit of the encoder."""
+    """The crops of a track are one piece of evidence, and their pairs do not count in favor of the encoder."""
     rows, labels = people(40, 8, 0.9)
     tracks = np.arange(len(rows)) // 2  # Four tracks of each person, and two crops of each track.
     frames = group_photographs(labels[::2], 6, 25)

@@ -1,4 +1,4 @@
-"""All pairs in blocks, against scikit-learn and the same pairs held at once."""
+"""All pairs in blocks, compared with scikit-learn and with the same pairs computed at once."""
 
 from __future__ import annotations
 

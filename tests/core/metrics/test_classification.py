@@ -15,7 +15,7 @@ from faceclr_cli.core.metrics.classification import (
 
 
 def _guesses(people: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Two of three are right; the last person is never guessed."""
+    """Two of three predictions are right; the last person is never predicted."""
     rng = np.random.default_rng(0)
     labels = np.append(np.arange(people), rng.integers(0, people, 90))
     guessed = np.where(rng.random(len(labels)) < 2 / 3, labels, rng.integers(0, people, len(labels)))

@@ -1,4 +1,4 @@
-"""Scores of groups, against the paper and by hand."""
+"""Scores of groups, compared with the paper and with manual results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_bcubed_is_that_of_the_paper(seed: int) -> None:
 
 
 def test_a_case_worked_by_hand() -> None:
-    # Ann is torn in two, and one part has Bob's only face.
+    # Ann is split into two groups, one of which has Bob's only face.
     scores = cluster_scores(["ann", "ann", "ann", "bob"], [0, 0, 1, 1])
     assert scores.bcubed.precision == pytest.approx((1 + 1 + 1 / 2 + 1 / 2) / 4)
     assert scores.bcubed.recall == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1) / 4)
@@ -52,7 +52,7 @@ def test_pairs_and_information_are_those_of_scikit_learn(seed: int) -> None:
     scores = cluster_scores(people, groups)
     assert scores.pairwise.precision == pytest.approx(right / (right + joined))
     assert scores.pairwise.recall == pytest.approx(right / (right + apart))
-    # The entropy of labels is what they tell of themselves.
+    # The entropy of labels is their mutual information with themselves.
     entropies = [mutual_info_score(labels, labels) for labels in (people, groups)]
     information = mutual_info_score(people, groups) / np.mean(entropies)
     assert scores.nmi == pytest.approx(information)

@@ -1,4 +1,4 @@
-"""Thresholds of some pairs, judged on others."""
+"""Thresholds that are chosen on some pairs and evaluated on others."""
 
 from __future__ import annotations
 

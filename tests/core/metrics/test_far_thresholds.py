@@ -37,7 +37,7 @@ def test_thresholds_are_those_of_all_pairs() -> None:
 
 def test_the_interval_holds_the_threshold_of_other_people_as_often_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 24 crowds, about 23 have the threshold of the whole population in their interval."""
-    monkeypatch.setattr(all_pairs, "_BINS", 1 << 14)  # As exact, and much quicker for few pairs.
+    monkeypatch.setattr(all_pairs, "_BINS", 1 << 14)  # Equally exact, and much faster for few pairs.
     everybody = far_thresholds(*crowd(700, 3, seed=99), (0.01,), rounds=1)[0].threshold
     points = [far_thresholds(*crowd(40, 3, seed), (0.01,), rounds=200)[0] for seed in range(24)]
     assert _holding(points, everybody) >= 19
@@ -94,7 +94,7 @@ def test_resamples_are_those_of_a_slow_transcription(monkeypatch: pytest.MonkeyP
 
 
 def test_resamples_that_need_lower_scores_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kept are four times as many scores as the rate lets through, and this resample needs others."""
+    """Four times as many scores are kept as the rate accepts, and this resample needs other ones."""
     monkeypatch.setattr(all_pairs, "_BINS", 1 << 14)
     monkeypatch.setattr(calibration, "_PAIRS_FOR_ONE", 0)  # Few people have no interval otherwise.
     (kept,) = far_thresholds(*crowd(12, 12), (0.005,), rounds=200, seed=1)
@@ -162,7 +162,7 @@ def test_resamples_of_a_list_are_those_of_a_slow_transcription(digits: int, monk
         ]
         falling = sorted(drawn, reverse=True)
         refused = falling[int(np.floor(0.05 * len(falling) + 1e-9))]
-        # Where none may be accepted, the first that was refused is as far as the drawn pairs reach.
+        # If no score may be accepted, the highest rejected one limits the threshold.
         thresholds.append(min((score for score in falling if score > refused), default=refused))
     low, high = np.quantile(thresholds, (0.025, 0.975))
     assert (point.low, point.high) == (pytest.approx(low), pytest.approx(high))

@@ -23,7 +23,7 @@ def _slow(rows: np.ndarray, people: list[str], k: int) -> float:
         if people.count(person) == 1:
             continue
         others = sorted((j for j in range(len(rows)) if j != i), key=lambda j: -(rows[i] @ rows[j]))[:k]
-        # Of a Counter's equals, the one that was seen first comes first.
+        # Among equal counts, Counter returns the value that was seen first.
         right.append(Counter(people[j] for j in others).most_common(1)[0][0] == person)
     return float(np.mean(right))
 

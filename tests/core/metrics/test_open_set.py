@@ -116,7 +116,7 @@ def _people(count: int, pictures: int, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("pictures", [1, 5, 20])
 def test_the_interval_holds_the_share_of_strangers_who_are_named(pictures: int) -> None:
-    """Whatever the number of pictures; each gallery meets 400 strangers."""
+    """Regardless of the number of pictures; each gallery is searched for 400 strangers."""
     inside, rates, truths = 0, [], []
     for seed in range(30):
         rng = np.random.default_rng(seed)

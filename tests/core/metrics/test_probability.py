@@ -1,4 +1,4 @@
-"""The chance that two faces with a similarity are one person."""
+"""The probability that two faces with a given similarity show one person."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from faceclr_cli.core.metrics.resampling import pair_interval
 
 
 def _width(people: float, pairs: float) -> float:
-    """Of draws whose standard deviations are such, around a measured 0."""
+    """Returns the width for draws with these standard deviations around a measured 0."""
     rng = np.random.default_rng(0)
     by_people, by_pairs = rng.normal(0, people, (20_000, 1)), rng.normal(0, pairs, (20_000, 1))
     low, high = pair_interval(np.zeros(1), by_people, by_pairs)

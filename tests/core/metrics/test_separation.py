@@ -16,7 +16,7 @@ def crowd(people: int, each: int, noise: float, seed: int = 0) -> tuple[np.ndarr
 
 
 def slow_separation(rows: np.ndarray, labels: np.ndarray, times: np.ndarray | None = None) -> float:
-    """Pair by pair, each as often as its people were drawn."""
+    """Computes d' pair by pair; each pair counts as often as its people were drawn."""
     genuine, impostor = list[float](), list[float]()
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     times = np.ones(labels.max() + 1, int) if times is None else times

@@ -12,7 +12,7 @@ from faceclr_cli.core.plots.confusion_matrix import compose_confusion, draw_conf
 
 
 def example(people: int) -> tuple[np.ndarray, list[str]]:
-    """Everybody has ten pictures, of which the last person is never correct."""
+    """All people have ten pictures each; those of the last person are never predicted correctly."""
     matrix = np.diag([9] * people) + np.roll(np.eye(people, dtype=int), 1, axis=1)
     matrix[-1] = 0
     matrix[-1, 0] = 10
@@ -20,7 +20,7 @@ def example(people: int) -> tuple[np.ndarray, list[str]]:
 
 
 def words(people: int, folder: Path) -> list[str]:
-    """What is written in the picture; SVG keeps each text as a comment."""
+    """Returns the texts in the picture; SVG keeps each text as a comment."""
     target = folder / "words.svg"
     draw_confusion(target, *example(people), "sface: confusion matrix")
     return re.findall(r"<!-- (.*?) -->", target.read_text())

@@ -37,7 +37,7 @@ def _prepared(
     template: str = "arcface",
     size: int = 112,
 ) -> Path:
-    """A folder of plain crops, as `prepare` leaves it, with the ledger of what it refused."""
+    """A folder of plain crops, as `prepare` writes it, with a ledger that lists rejected photographs."""
     root.mkdir()
     with Ledger.open(root / "manifest.sqlite", {}) as ledger:
         for path, color in crops.items():
@@ -57,13 +57,13 @@ def _drawn(faces: Path, source: Path) -> NDArray[np.int64]:
 
 
 def _words(faces: Path, source: Path) -> list[str]:
-    """What is written on the sheet, in the order of writing; SVG keeps each text as a comment."""
+    """Returns the texts on the sheet, in drawing order; SVG keeps each text as a comment."""
     draw_sheet(faces, source, faces.with_suffix(".svg"))
     return re.findall(r"<!-- (.*?) -->", faces.with_suffix(".svg").read_text())
 
 
 def _shows(sheet: NDArray[np.int64], color: Color) -> int:
-    """How many pixels have nearly this color."""
+    """Returns the number of pixels with nearly this color."""
     return int((np.abs(sheet - color).max(axis=2) < 12).sum())
 
 

@@ -35,7 +35,7 @@ def forget_fonts() -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine that has matplotlib's own fonts alone; gives the path of a font that a test may add."""
+    """A machine with matplotlib's own fonts only; yields the path of a font that a test may add."""
     # One of them has a frame for every letter there is, by which no name can be read.
     own = [entry for entry in fontManager.ttflist if entry.name == fonts.OWN or entry.name.startswith("Last Resort")]
     monkeypatch.setattr(fontManager, "ttflist", own)

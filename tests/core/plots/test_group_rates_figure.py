@@ -1,4 +1,4 @@
-"""The plot of groups shows every rate where it is, and says which were not measured."""
+"""The plot of groups shows every rate at its position, and states which rates were not measured."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path
 
 @pytest.fixture
 def driver(opened: tuple[Any, Path]) -> Iterator[Any]:
-    """The page, freshly loaded; afterwards nothing was complained of, and nothing asked for."""
+    """The page, freshly loaded; at the end, there must be no console messages and no network requests."""
     driver, page = opened
     driver.get(page.as_uri())
     _settled(driver)
@@ -94,7 +94,7 @@ def driver(opened: tuple[Any, Path]) -> Iterator[Any]:
 
 
 def _settled(driver: Any) -> None:
-    """Waits until the page has drawn what it was told, and decoded what it shows."""
+    """Waits until the page has drawn its data and decoded its pictures."""
     wait = "const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 60)"
     driver.execute_async_script(wait)
 
@@ -145,7 +145,7 @@ def test_the_pointer_on_empty_ground_shows_nothing(driver: Any) -> None:
 
 
 def _inked(driver: Any) -> list[int]:
-    """How many pixels of the map are drawn in full strength near each person's corner."""
+    """Returns the number of fully opaque pixels of the map near each person's corner."""
     script = """
       const data = JSON.parse(document.getElementById("data").textContent);
       const map = document.getElementById("map"), view = JSON.parse(map.dataset.view);

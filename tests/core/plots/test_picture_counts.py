@@ -23,7 +23,7 @@ def _folder(root: Path, people: dict[str, int]) -> Path:
 
 
 def _words(faces: Path) -> list[str]:
-    """What is written in the picture, in the order of writing; SVG keeps each text as a comment."""
+    """Returns the texts in the picture, in drawing order; SVG keeps each text as a comment."""
     target = faces.with_suffix(".svg")
     draw_counts(faces, target)
     return re.findall(r"<!-- (.*?) -->", target.read_text())

@@ -32,7 +32,7 @@ def example(pairs: int) -> tuple[RocCurve, PairScores]:
 
 
 def words(curve: RocCurve, scores: PairScores, folder: Path, title: str = "sface on LFW") -> list[str]:
-    """What is written in the picture, in the order of writing; SVG keeps each text as a comment."""
+    """Returns the texts in the picture, in drawing order; SVG keeps each text as a comment."""
     target = folder / "words.svg"
     draw_verification(target, curve, scores, title)
     return re.findall(r"<!-- (.*?) -->", target.read_text())

@@ -24,7 +24,7 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 
 def _place(picture: NDArray[np.uint8], tile: NDArray[np.uint8]) -> tuple[int, int]:
-    """Row and column of the upper left corner of where the tile is seen, which must be so in every pixel."""
+    """Returns row and column of the tile's upper left corner in the sheet; all pixels of the tile must match."""
     likeness = cv2.matchTemplate(picture, np.ascontiguousarray(tile), cv2.TM_CCOEFF_NORMED)
     row, column = np.unravel_index(likeness.argmax(), likeness.shape)
     height, width = tile.shape[:2]

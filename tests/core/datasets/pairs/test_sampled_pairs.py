@@ -47,7 +47,7 @@ def test_the_draw_depends_on_names_and_seed_alone() -> None:
     again = sample_pairs([path for path, _ in mixed], [owner for _, owner in mixed], count=50, seed=7)
     assert again == sample_pairs(paths, owners, count=50, seed=7)
     assert again != sample_pairs(paths, owners, count=50, seed=8)
-    # Fixed for ever: a change here would make published splits irreproducible.
+    # Fixed forever: a change here would make published splits irreproducible.
     assert sample_pairs(*album(a=3, b=3), count=2, seed=0)[:2] == [
         Pair("b/000.jpg", "b/002.jpg", True),
         Pair("a/002.jpg", "b/001.jpg", False),

@@ -1,4 +1,4 @@
-"""What several tests of splits need."""
+"""Helpers of several tests of splits."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_the_outcome_depends_on_seed_and_names_alone(make: Make, tmp_path: Path)
     assert members(first) == members(second)
     assert (first.out / "pairs.csv").read_bytes() == (second.out / "pairs.csv").read_bytes()
     assert members(split(faces, out=tmp_path / "third", seed=1)) != members(first)
-    # Fixed for ever: a change here would make published splits irreproducible.
+    # Fixed forever: a change here would make published splits irreproducible.
     assert set(open_faces(first.out / "val").people) == {"p03", "p06"}
 
 

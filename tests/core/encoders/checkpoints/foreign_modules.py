@@ -54,7 +54,7 @@ class Shortcut(nn.Module):
 
 
 class ArcFaceTorchMobileFaceNet(nn.Module):
-    """arcface_torch: everything is called layers, and the first stage has twice the channels of the paper."""
+    """arcface_torch: all modules are called layers, and the first stage has twice the channels of the paper."""
 
     def __init__(self, dim: int = 512) -> None:
         super().__init__()

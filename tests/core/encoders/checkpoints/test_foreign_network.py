@@ -1,4 +1,4 @@
-"""Checkpoints in the forms of public projects give the embeddings of the networks that they came from."""
+"""Networks from checkpoints in the forms of public projects compute the embeddings of the original networks."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def arcface_torch() -> Form:
 
 
 def arcface_torch_run() -> Form:
-    """What its training saves to go on: the backbone beside the classifier and the optimizer."""
+    """What its training saves for resuming: the backbone beside the classifier and the optimizer."""
     state = functional.draw_iresnet(BLOCKS[34], seed=1, side=3)
 
     def wrap(weights: State) -> Any:
@@ -117,7 +117,7 @@ def cvlface() -> Form:
 
 
 def tface() -> Form:
-    """An IR network whose last batch norm has weights, which AdaFace's has not."""
+    """An IR network whose last batch norm has weights, unlike that of AdaFace."""
     state = functional.draw_ir(BLOCKS[18], seed=3, side=3)
     state["output_layer.4.weight"] = torch.linspace(0.5, 2.0, 512)
     state["output_layer.4.bias"] = torch.linspace(-1.0, 1.0, 512)

@@ -47,7 +47,7 @@ def hyperparameters() -> dict[str, Any]:
 
 
 class EarlyStopping:
-    """What a callback of Lightning keeps."""
+    """The state of a Lightning callback."""
 
 
 def build_model() -> torch.nn.Module:
@@ -115,7 +115,7 @@ def imitate_lightning(folder: Path) -> tuple[Path, torch.nn.Module]:
 @pytest.mark.parametrize("write", [train_with_lightning, imitate_lightning])
 def test_the_weights_of_a_run_are_found(write: Any, tmp_path: Path) -> None:
     path, model = write(tmp_path)
-    # torch itself refuses what is in it.
+    # torch itself refuses the content.
     with pytest.raises(Exception, match="Weights only load failed"):
         torch.load(path, weights_only=True)
     foreign = load_checkpoint_network(path, "test_resnet", image_size=64)

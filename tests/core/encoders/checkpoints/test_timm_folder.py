@@ -45,7 +45,7 @@ def embed(foreign: ForeignNetwork, crops: torch.Tensor) -> torch.Tensor:
 
 
 def expected(folder: Path, crops: torch.Tensor, *, classifier: bool = True) -> torch.Tensor:
-    """What timm itself makes of the folder."""
+    """Returns the output of timm's own model of the folder."""
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     if not classifier:
         model.reset_classifier(0)  # After loading: earlier releases of timm then expect the weights that are left out.

@@ -1,7 +1,7 @@
 """Slow transcriptions of networks made for faces, from the tables of their papers and the names of public checkpoints.
 
 Each has a function that draws weights, and one that computes embeddings from them, in plain functional form. Pictures
-are what the network takes: (B, 3, S, S), float32.
+are the input of the network: (B, 3, S, S), float32.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Drawing:
 
 
 def assert_same(embeddings: Tensor, expected: Tensor) -> None:
-    """Finds that embeddings differ by no more than the rounding of deep networks."""
+    """Asserts that embeddings differ by no more than the rounding of deep networks."""
     assert embeddings.shape == expected.shape
     assert float((embeddings - expected).abs().max()) < 1e-4 * float(expected.abs().max())
 

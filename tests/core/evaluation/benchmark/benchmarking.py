@@ -1,4 +1,4 @@
-"""What tests of `faceclr benchmark` do: pairs, a benchmark, and the figures in its result."""
+"""Helpers for tests of `faceclr benchmark`: pairs, a benchmark, and the figures in its result."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_pictures_in_a_bin_that_are_not_arcface_crops_are_refused(desk: Path, tm
 
 
 def test_an_encoder_that_cannot_take_a_set_does_not_end_the_run(desk: Path, tmp_path: Path) -> None:
-    """Its cell says why, and no mean is computed; if no cell is left, the run fails."""
+    """Its cell states the reason, and no mean is computed; if no cell is left, the run fails."""
     prepare(PrepareConfig(source=desk / "people", out=tmp_path / "wide", align="eyes", workers=1), Silent())
     (tmp_path / "wide" / "pairs.csv").write_text((desk / "people" / "pairs.csv").read_text())
     result = measure(desk / "bins" / "drawn.bin", tmp_path / "wide")

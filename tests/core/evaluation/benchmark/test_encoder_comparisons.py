@@ -1,4 +1,4 @@
-"""Encoders beside each other: paired differences, runs of one recipe, and what they have seen in training."""
+"""Comparison of encoders: paired differences, runs of one recipe, and overlap with their training data."""
 
 from __future__ import annotations
 

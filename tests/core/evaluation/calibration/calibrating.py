@@ -1,4 +1,4 @@
-"""Photographs of drawn people, an encoder for them, and what tests of `faceclr calibrate` do with both."""
+"""Photographs of drawn people, an encoder for them, and helpers for tests of `faceclr calibrate`."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def listed(path: Path, names: tuple[str, ...], apart: int | None = None) -> tupl
 
 
 def photographs(store: Store) -> tuple[str, ...]:
-    """What the faces of the store were cut out of."""
+    """The source photographs of the faces of the store."""
     return tuple(name.replace(".png", ".jpg") for name in store.paths)
 
 
 def numbers(result: CalibrateResult) -> list[float]:
-    """All that was measured, in one row."""
+    """All measurements in one row."""
     assert result.calibration.probability is not None
     points = [
         [number for number in (p.far, p.threshold, p.tar, p.low, p.high) if number is not None]

@@ -46,7 +46,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toy(desk: Path, tmp_path: Path) -> Path:
-    """A run of one's own, whose encoder has no threshold yet."""
+    """A copy of the encoder, without a threshold."""
     shutil.copytree(desk / "toy", tmp_path / "toy")
     return tmp_path / "toy"
 

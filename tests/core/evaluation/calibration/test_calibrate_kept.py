@@ -1,4 +1,4 @@
-"""What keeps measured thresholds, and who uses them."""
+"""Where measured thresholds are stored, and which commands use them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toy(desk: Path, tmp_path: Path) -> Path:
-    """A run of one's own, whose encoder has no threshold yet."""
+    """A copy of the encoder, without a threshold."""
     shutil.copytree(desk / "toy", tmp_path / "toy")
     return tmp_path / "toy"
 
@@ -55,7 +55,7 @@ def test_an_encoder_keeps_them_and_nothing_else_of_it_changes(inside: bool, desk
     assert sorted(path.name for path in (toy / "encoder").iterdir()) == ["encoder.json", "weights.safetensors"]
     assert (result.encoder, result.out) == ("toy", description)
     assert load_encoder(str(toy)).calibration == result.calibration
-    # Other thresholds take the place of former ones.
+    # New thresholds replace the former ones.
     again = calibrate(model, embeddings=desk / "faces.h5", far=(0.1,))
     assert [point.far for point in load_encoder(str(toy)).calibration.points] == [0.1]
     assert again.calibration.points[0].threshold < result.calibration.points[0].threshold
@@ -101,7 +101,7 @@ def test_a_file_of_thresholds_serves_verify(desk: Path, toy: Path, tmp_path: Pat
     assert verdict.threshold == result.calibration.default_point.threshold
     with pytest.raises(ModelError, match="of the encoder pixels, not of toy"):
         verify.verify(VerifyConfig(photos=photos, model=str(toy), calibration=tmp_path / "new" / "mine.json"), Silent())
-    # With -o, an encoder that could keep them stays as it is.
+    # With -o, an encoder that could store them is not changed.
     calibrate(toy, embeddings=desk / "faces.h5", out=tmp_path / "toy.json")
     assert load_encoder(str(toy)).calibration is None
 
@@ -147,7 +147,7 @@ def test_a_run_killed_while_it_writes_leaves_the_former_encoder(desk: Path, toy:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert (toy / "encoder" / "encoder.json").read_bytes() == before
-    calibrate(toy, embeddings=desk / "faces.h5")  # Its lock died with it.
+    calibrate(toy, embeddings=desk / "faces.h5")  # Its lock ended with it.
 
 
 def test_at_the_command_line(desk: Path, store: Store, toy: Path, tmp_path: Path) -> None:

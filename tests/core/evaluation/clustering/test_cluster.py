@@ -45,7 +45,7 @@ def _cluster(source: Path, **options: object) -> ClusterResult:
 
 
 def _pictures(root: Path, store: Store) -> Path:
-    """A file for each path of a store, which says which it is."""
+    """Writes a file for each path of a store, with the path as its content."""
     for path in store.paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(path)
@@ -54,7 +54,7 @@ def _pictures(root: Path, store: Store) -> Path:
 
 @pytest.fixture
 def people(crowd: Crowd, tmp_path: Path) -> Path:
-    """Five people with six pictures each, well apart."""
+    """Five people with six pictures each, well separated."""
     write_store(tmp_path / "people.h5", crowd(5, 6, 0.2, 64))
     return tmp_path / "people.h5"
 
@@ -356,8 +356,8 @@ def test_real_people_are_told_apart(real_data: Path, tmp_path: Path, count: int)
             shutil.copy(real_data / "celeba-layout" / "img_celeba" / name, tmp_path / "photos" / person)
     embed(EmbedConfig(faces=tmp_path / "photos", out=tmp_path / "x.h5"), Silent())
     linked, dense = (_cluster(tmp_path / "x.h5", method=method) for method in METHODS)
-    # Of all thirty 98.9% and 94.0% were measured. To halve one of thirty people costs about one point, to take two for
-    # one about two: one such mistake more may be rounding, further ones are a defect.
+    # On all thirty, 98.9% and 94.0% were measured. Dividing one of thirty people costs about one point, joining two
+    # people about two points. One more such mistake may be due to rounding; more of them are a defect.
     assert linked.scores is not None and linked.scores.bcubed.f > 0.96 and linked.scores.bcubed.precision > 0.99
     assert dense.scores is not None and dense.scores.bcubed.f > 0.90
     assert linked.threshold == SFaceEncoder().calibration.at(1e-4).threshold

@@ -1,4 +1,4 @@
-"""What the user does in a folder of groups is kept when it is updated: with new faces, and with another encoder."""
+"""Updates of a folder of groups keep the user's changes: with new faces, and with another encoder."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Album:
         )
 
     def links(self) -> dict[str, str]:
-        """Where the link of each picture is."""
+        """Returns the place of each picture's link."""
         found = {}
         for path in self.out.rglob("*.jpg"):
             assert (
@@ -178,7 +178,7 @@ def test_ignored_people_and_removed_faces_stay_away(album: Album) -> None:
     assert folders[f"_/ignored/{deleted}"] == pictures(0)
     assert folders["_/ignored/strangers"] == pictures(1)
     assert (result.ignored, result.singles, len(result.groups)) == (16, 0, 4)
-    # The user deletes what is ignored, too, and brings the others back.
+    # The user also deletes the ignored group, and restores the others.
     shutil.rmtree(album.out / "_/ignored" / deleted)
     (album.out / "_/ignored/strangers").rename(album.out / "Ben")
     result = album.run()
@@ -222,17 +222,17 @@ def test_photographs_may_move_and_change_and_links_may_be_renamed(album: Album) 
     (album.out / album.folder_of("p00/0.jpg")).rename(album.out / "Ann")
     other = album.folder_of("p01/0.jpg")
     album.move("p00/0.jpg", other)
-    # By another name, which only the content tells.
+    # Under another name, so that only the content identifies it.
     link = album.out / album.links()["p00/1.jpg"]
     link.rename(link.with_name("Ann as a child.jpg"))
     assert album.run(first_of(4)).corrections == ("1 group renamed", "1 face moved")
     assert album.links()["p00/1.jpg"] == "Ann/Ann as a child.jpg"
-    # Another program changes every photograph, and so its content.
+    # Another program changes every photograph, and therefore its content.
     known = album.store.content_hashes
     album.store = replace(album.store, content_hashes=tuple(digest[::-1] for digest in known))
     assert (album.run(first_of(4)).new, album.folder_of("p00/0.jpg")) == (0, other)
     assert album.folders()["Ann"] == pictures(0, 4) - {"p00/0.jpg"}
-    # Every photograph is elsewhere, with the same content.
+    # Every photograph is in another place, with the same content.
     (album.place / "photos").rename(album.place / "old")
     for path in album.store.paths:
         (album.place / "photos/2024" / path).parent.mkdir(parents=True, exist_ok=True)

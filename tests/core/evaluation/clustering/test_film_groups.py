@@ -44,7 +44,7 @@ def tracks(faces: Path) -> list[set[str]]:
 
 def test_tracks_seen_together_are_not_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = write_film(tmp_path / "party.mp4", SHOTS)
-    # One face of each track: the best ones of the two people who were seen together are of different frames.
+    # One face of each track: the best faces of the two people who were seen together are from different frames.
     prepare(PrepareConfig(source=film, out=tmp_path / "faces", workers=1, fps=5.0, per_track=1), Silent())
     with Ledger.open_to_read(tmp_path / "faces" / LEDGER) as ledger:
         first, second, _ = ledger.tracks()
@@ -54,7 +54,7 @@ def test_tracks_seen_together_are_not_asked_about(tmp_path: Path, monkeypatch: p
     config = ClusterConfig(source=tmp_path / "faces", threshold=-1.0, out=tmp_path / "groups", review=5)
     assert [group.faces for group in cluster(config, Silent()).groups] == [2]
     assert len((tmp_path / "groups/review.csv").read_text().splitlines()) == 1
-    # Without what the film tells, the two would be asked about.
+    # Without the constraints from the film, there would be a question about the two.
     monkeypatch.setattr(cluster_module, "choose_questions", _choose_without_tracks)
     assert cluster(config, Silent()).questions == 1
 

@@ -1,4 +1,4 @@
-"""Questions about groups: which are asked, what their answers do, and the page in a browser."""
+"""Questions about groups: their selection, the effects of answers, and the page in a browser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def place(crowd: Crowd, tmp_path: Path) -> Path:
-    """Three people in four groups: the pictures of the first are of two ages; one face is between the two others."""
+    """Three people in four groups: the first person has two ages; one face is between the two other people."""
     axes = np.eye(64)
     young, old = axes[0], 0.58 * axes[0] + 0.8146 * axes[1]
     rng = np.random.default_rng(0)

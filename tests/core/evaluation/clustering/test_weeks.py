@@ -32,7 +32,7 @@ THRESHOLD = 0.8
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs whose names say who is on them."""
+    """Photographs whose names state the people on them."""
     place = tmp_path_factory.mktemp("drawn")
     for person in range(PEOPLE):
         for number in range(PICTURES):
@@ -105,7 +105,7 @@ def test_three_weeks_keep_every_correction(drawn: Path, tmp_path: Path, embedded
 def test_names_of_other_programs_are_must_links_and_override_one_photograph(drawn: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    # A collage of one person, twice, which is never one group without a name; and two people who are given one name.
+    # A collage that shows one person twice, which is never one unnamed group; and two people who get one name.
     first, second = (cv2.imread(str(drawn / f"IMG_{number}0.png")) for number in (0, 1))
     side = min(first.shape[0], second.shape[0])
     images = [cv2.resize(each, (round(each.shape[1] * side / each.shape[0]), side)) for each in (first, second)]

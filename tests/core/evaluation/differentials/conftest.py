@@ -17,7 +17,7 @@ PEOPLE = 66
 
 @pytest.fixture(scope="session")
 def crowd_desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn people, every second one out of focus; one of these has a picture without a face. And their store."""
+    """Drawn people and their store. Every second person is out of focus; one of these has a picture without a face."""
     desk = tmp_path_factory.mktemp("crowd")
     write_people(desk / "people", PEOPLE, 2, 0, Silent())
     lines = ["identity,focus,half\n"]

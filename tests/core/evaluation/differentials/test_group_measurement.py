@@ -1,4 +1,4 @@
-"""A group of drawn people that is harder on purpose, and commands that have to find it."""
+"""A group of drawn people that is deliberately harder, and commands that must find it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def groups_of(desk: Path, column: str) -> dict[str, str]:
 
 
 def transcribe(desk: Path, column: str, threshold: float) -> dict[str | tuple[str, str], list[int]]:
-    """Errors and pairs of every group and pair of groups, one pair of pictures at a time."""
+    """Counts errors and pairs of every group and pair of groups, one pair of pictures at a time."""
     store, group_of = read_store(desk / "faces.h5"), groups_of(desk, column)
     found: dict[str | tuple[str, str], list[int]] = {}
     for one, other in combinations(range(len(store)), 2):
@@ -67,7 +67,7 @@ def cells(report: Report) -> dict[str | tuple[str, str], list[int]]:
 
 
 def write_all_pairs(desk: Path, path: Path, people: range = range(1, 67)) -> None:
-    """Lists every pair of pictures, also of the one without a face."""
+    """Lists every pair of pictures, including the one without a face."""
     names = sorted(
         f"{folder.name}/{photo.name}" for folder in (desk / "people").iterdir() for photo in folder.iterdir()
     )
@@ -136,7 +136,7 @@ def test_pictures_without_a_face_belong_to_their_group(crowd_desk: Path, tmp_pat
         blurred, sharp = found[0]["groups"]
         assert (blurred["not_enrolled"], blurred["pictures"], blurred["people"]) == (1, 8, 4)
         assert (sharp["not_enrolled"], sharp["pictures"], sharp["people"]) == (0, 8, 4)
-        # The pair of the picture without a face is in no rate.
+        # The pair of the picture without a face is not part of any rate.
         assert (blurred["fnmr"]["pairs"], sharp["fnmr"]["pairs"]) == (3, 4)
 
 

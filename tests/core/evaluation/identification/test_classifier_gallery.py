@@ -39,7 +39,7 @@ def _embeddings(photos: Path, *, flip: bool = False) -> np.ndarray:
 
 
 def _classifier(photos: Path, *, flip: bool = False) -> PeopleClassifier:
-    """Centroids are the people themselves, but the layer takes each for the next one."""
+    """Centroids are the people themselves, but the layer predicts the next person for each."""
     encoder, centroids = SFaceEncoder(), _embeddings(photos, flip=flip)
     points = tuple(FarPoint(far=far, threshold=line, tar=0.9) for far, line in ((0.01, 0.2), (0.001, 0.5)))
     return PeopleClassifier(

@@ -1,4 +1,4 @@
-"""The faces of a gallery: one of each photograph, and the cache."""
+"""The faces of a gallery: one for each photograph, and the cache."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _load(
 
 
 def _bystander(folder: Path, gallery: Path, heard: Heard | None = None, **options: object) -> float:
-    """How similar Bob beside Ann is to the person who is most similar to him."""
+    """Returns the similarity of Bob, beside Ann, to the most similar person."""
     photo = folder / "ann" / "2.jpg"
     config = IdentifyConfig(photos=photo, gallery=gallery, **options)  # type: ignore[arg-type]
     _, bob = identify(config, heard or Heard())

@@ -253,7 +253,7 @@ class Listener:
 
 
 def _noted(store: Store, folder: Path, **options) -> tuple[str, IdentifyJob]:
-    """What a gallery with the encoder's digest says of strangers."""
+    """Returns the notice about strangers for a gallery with the encoder's digest, and the job."""
     write_store(folder / "crowd.h5", replace(store, encoder_digest=SFaceEncoder().digest))
     listener = Listener()
     job = prepare_identification(IdentifyConfig(photos=folder, gallery=folder / "crowd.h5", **options), listener)

@@ -22,7 +22,7 @@ KNOWN, STRANGERS = ("ann", "bob", "cleo"), ("dora", "_")
 
 @pytest.fixture(scope="module")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of three people, and other pictures of them, of a stranger and of unknown people."""
+    """A gallery of three people; other pictures of them, of a stranger and of unknown people."""
     root = tmp_path_factory.mktemp("album")
     for person, name in enumerate((*KNOWN, *STRANGERS)):
         for folder, pictures in (("gallery", (0, 1)), ("probes", (5, 6, 7, 8, 9))):

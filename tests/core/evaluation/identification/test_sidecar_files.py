@@ -114,7 +114,7 @@ def _turned(orientation: int) -> bytes:
 def test_regions_apply_to_the_stored_picture(orientation: int) -> None:
     data = _turned(orientation)
     assert find_orientation(data) == (orientation, (270, 180))
-    # The white spot in the upright picture, as OpenCV turns it, is where the region says in the stored one.
+    # The white spot in the upright picture, as OpenCV rotates it, corresponds to the region in the stored picture.
     upright = decode_picture(data, "picture")
     rows, columns = np.nonzero(upright.min(axis=2) > 245)
     height, width = upright.shape[:2]

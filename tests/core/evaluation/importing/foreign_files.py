@@ -1,4 +1,4 @@
-"""A small encoder of drawn people, trained by PyTorch, and the ONNX files that others might make from it."""
+"""A small encoder of drawn people, trained by PyTorch, and ONNX files that other projects might make from it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Trained:
     faces: Path
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What PyTorch makes of crops: the oracle of all files."""
+        """Returns PyTorch's embeddings of crops: the reference for all files."""
         with torch.no_grad():
             pictures = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
             rows: NDArray[np.float32] = F.normalize(self.network(pictures), dim=1).numpy()
@@ -63,7 +63,7 @@ def train(folder: Path) -> Trained:
 
 
 def untrained() -> Trained:
-    """The network with random weights and pictures of noise, where faces don't matter."""
+    """Returns the network with random weights and pictures of noise, for tests that need no faces."""
     crops = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
     return Trained(nn.Sequential(nn.AvgPool2d(4), *_body()).eval(), crops, Path("nowhere"))
 

@@ -140,7 +140,7 @@ def test_one_of_several_outputs_is_named(net: Trained, tmp_path: Path) -> None:
 
 
 def test_weights_that_are_listed_as_inputs_are_defaults(net: Trained, tmp_path: Path) -> None:
-    """Files before IR version 4 list them so, and SFace lists inputs that no node uses."""
+    """Files before IR version 4 list weights as inputs, and SFace lists inputs that no node uses."""
 
     def listed(model: onnx.ModelProto) -> None:
         for tensor in model.graph.initializer:

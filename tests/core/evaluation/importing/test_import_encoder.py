@@ -144,7 +144,7 @@ def test_what_the_file_says_needs_no_faces(
 
 
 def test_two_assumptions_within_the_noise_are_not_decided_by_chance(trained: Trained, tmp_path: Path) -> None:
-    """Faces without color: nothing can tell the order of the channels."""
+    """Faces without color: the order of the channels cannot be determined."""
     gray = tmp_path / "gray"
     for path in sorted(trained.faces.rglob("*.png")):
         target = gray / path.relative_to(trained.faces)
@@ -202,7 +202,7 @@ def test_every_command_takes_an_imported_encoder(
         assert name != "info" or "theirs.onnx" in done.stdout
     rows = load_encoder("exported.onnx").embed(trained.crops)
     assert np.sum(rows * trained.embed(trained.crops), axis=1).min() >= 0.999
-    # An import of what faceclr exported gives the same again, and asks nothing.
+    # Importing an export of faceclr gives the same encoder, and needs no options.
     result = run(Path("exported.onnx"), Path("again"), color="rgb")
     assert (result.scale, result.evidence["scale"]) == ("none", "file")
     again = load_encoder("again").embed(trained.crops)

@@ -63,7 +63,7 @@ def test_a_folder_of_timm_says_its_pixels(model: torch.nn.Module, crops: NDArray
 
 
 def in_the_cache(cache: Path, files: Path) -> None:
-    """Puts files into the cache of the hub, as a download does."""
+    """Puts files into the hub's cache, as a download does."""
     repository = cache / "models--user--model"
     commit = "c" * 40
     (repository / "refs").mkdir(parents=True)

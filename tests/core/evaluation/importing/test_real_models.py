@@ -24,7 +24,7 @@ SHA256 = "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f"
 
 @pytest.fixture(scope="module")
 def mbf() -> Path:
-    """insightface's w600k_mbf.onnx: for non-commercial research, so it is neither shipped nor downloaded."""
+    """insightface's w600k_mbf.onnx, for non-commercial research only, so it is neither shipped nor downloaded."""
     path = Path(os.environ.get(VARIABLE, ""))
     if not path.is_file():
         pytest.skip(f"no w600k_mbf.onnx: set {VARIABLE} to its path")

@@ -28,7 +28,7 @@ class Listener:
 
 
 def _picture(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (112, 112)) -> str:
-    """A picture of one color; gives its digest."""
+    """Writes a picture of one color; returns its digest."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((*size, 3), color[::-1], np.uint8))
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -56,7 +56,7 @@ def test_people_apart_are_apart_on_the_map_which_a_seed_draws_again(
     assert plain["out"] == str(tmp_path / "map.png")
     assert [(point["path"], point["identity"]) for point in plain["points"][:1]] == [("p00/0.jpg", "p00")]
     assert np.array_equal([[point["x"], point["y"]] for point in plain["points"]], again.points)
-    # What importing umap itself warns of is not ours.
+    # Warnings that importing umap causes are not faceclr's.
     assert method == "umap" or not recwarn.list
 
 
@@ -70,7 +70,7 @@ def test_the_numbers_beside_the_map_are_those_of_scikit_learn(tmp_path: Path, cr
 
 
 def test_tsne_looks_at_distances_by_cosine(tmp_path: Path, crowd) -> None:
-    """Of so few faces no dimension is left out, and scikit-learn's own cosine gives as good a map."""
+    """With so few faces, no dimension is dropped, and scikit-learn's own cosine distance gives an equally good map."""
     store = crowd(people=6, pictures=10, noise=1.2, dim=32)
     own = TSNE(metric="cosine", perplexity=15, random_state=0).fit_transform(store.embeddings)
     ours = _draw(tmp_path, store, perplexity=15)

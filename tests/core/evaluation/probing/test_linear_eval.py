@@ -22,7 +22,7 @@ from faceclr_cli.core.metrics.roc import every_pair
 
 
 class Notices:
-    """Keeps what was said."""
+    """Keeps the notices."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_numbers_in_any_order_of_rows(tmp_path: Pat
 
 
 def test_long_embeddings_give_the_layer_that_short_ones_would(tmp_path: Path, crowd) -> None:
-    # A rotation into many more dimensions changes nothing that a linear layer could see.
+    # A rotation into many more dimensions does not affect a linear layer.
     store = crowd(noise=2)
     rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(400, 16)))[0].astype(np.float32)
     short, long = _evaluate(tmp_path, store, replace(store, embeddings=store.embeddings @ rotation.T)).rows
@@ -195,7 +195,7 @@ def test_a_saved_classifier_gives_the_names_that_the_probe_gave(tmp_path: Path, 
     assert np.array_equal(confusion_matrix(labels[parts.test], guessed), row.matrix)
     assert kept.people == store.people
     assert kept.source == {"store": str(tmp_path / "0.h5"), "pictures": len(parts.train), "probe": "linear", "c": row.c}
-    # Who is a stranger was measured on pictures that nothing was learned from.
+    # The rejection of strangers was measured on pictures that were not used for training.
     held_out = np.concatenate([parts.val, parts.test])
     scores = store.embeddings[held_out] @ kept.centroids.T
     impostors = scores[labels[held_out][:, None] != np.arange(6)]

@@ -149,7 +149,7 @@ def test_a_graph_that_is_quantized_already_is_refused(desk: Path, trained: Train
 
 
 def rounded_to(bits: int, model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with the weights of its layers rounded to so few bits that it is hardly the same encoder."""
+    """Returns the graph with the weights of its layers rounded to so few bits that its embeddings change strongly."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for tensor in made.graph.initializer:

@@ -42,7 +42,7 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten people with two photographs each, called as LFW's are, and LFW's list of pairs of them beside it."""
+    """Ten people with two photographs each, named as in LFW, and a list of pairs in LFW's format beside them."""
     drawn, root = tmp_path_factory.mktemp("drawn"), tmp_path_factory.mktemp("scored") / "lfw"
     write_people(drawn, people=10, photos=2, seed=5, reporter=Silent())
     for person in PEOPLE:
@@ -69,7 +69,7 @@ def _rows(path: Path) -> list[dict]:
 
 
 def _with_bystanders(store: Store) -> Store:
-    """As `embed --face all` writes it: each photograph also shows a smaller face, of the next row's person."""
+    """Adds rows as `embed --face all` writes them: each photograph also shows a smaller face of the next person."""
     rows = [row for own in range(len(store)) for row in (own, (own + 2) % len(store))]
     both = store.take(rows)
     sizes = np.tile([[0, 0, 80, 80], [90, 0, 30, 30]], (len(store), 1)).astype(np.float32)

@@ -55,7 +55,7 @@ def _listed(tmp_path: Path, pairs: list[tuple[str, str]]) -> Path:
 
 
 def _every_pair(count: int) -> list[tuple[str, str]]:
-    """More than are read ahead, each photograph in many of them."""
+    """Returns more pairs than are read ahead, with each photograph in many of them."""
     rng = np.random.default_rng(0)
     return [(NAMES[a], NAMES[b]) for a, b in rng.integers(0, len(NAMES), (count, 2))]
 
@@ -214,8 +214,8 @@ _HANGING = 600  # Seconds. Less than the limit of a test, and more than a busy m
 
 @contextmanager
 def _listening(root: Path) -> Iterator[subprocess.Popen[str]]:
-    """`faceclr verify` as another program runs it, which writes pairs and reads verdicts."""
-    # Who starts it in the background may have had it ignore SIGINT.
+    """Starts `faceclr verify` like a program that writes pairs and reads verdicts."""
+    # A background job may have inherited an ignored SIGINT.
     start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     start += "from faceclr_cli.__main__ import main; main()"
     options = ["--pairs", "-", "--root", str(root), "--quiet", "--json"]

@@ -221,7 +221,7 @@ def test_pairs_that_should_not_be_in_the_list_are_counted(tmp_path: Path, crowd)
     a, b, same = lines[-1]
     lines += [(b, a, same), ("p04/0.jpg", "p04/0.jpg", 1), ("p03/0.jpg", "p03/1.jpg", 1)]
     result = _measure(tmp_path, store, [*dict.fromkeys(lines), (a, b, 1)])
-    # Both of the last pair's other lines say what it contradicts.
+    # Two earlier lines list the last pair with the other label.
     assert result.audit == PairAudit(repeated=2, contradictory=1, itself=1, copies=1)
     # With it, folders cannot be people.
     assert result.people is None

@@ -148,7 +148,7 @@ def test_folders_are_templates(tmp_path: Path) -> None:
 
 
 def _one_each(folder: Path, rows: Store) -> Path:
-    """A list in which all pictures of a person are one template."""
+    """Writes a list in which all pictures of a person are one template."""
     file = folder / "one.csv"
     names = [f"{path},{path.split('/')[0]},{path.split('/')[0]}\n" for path in rows.paths]
     file.write_text("path,template,person\n" + "".join(names))
