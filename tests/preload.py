@@ -1,6 +1,6 @@
-"""What processes that tests start have imported already: they are copies of one that has.
+"""Imports for the processes that tests start, which are copies of a process that has imported the modules.
 
-There is one such server for each process of pytest, and it imports what it is told before its first copy.
+There is one such server for each process of pytest. It imports the given modules before it is first copied.
 """
 
 PRELOADED = [

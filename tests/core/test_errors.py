@@ -1,4 +1,4 @@
-"""The exception tree is what its drawing says."""
+"""The exception tree matches its drawing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def test_every_error_is_drawn_with_its_exit_code() -> None:
 
 
 def test_no_error_ends_like_a_verdict() -> None:
-    """Exit codes 0 and 1 are verify's answers."""
+    """Exit codes 0 and 1 are the verdicts of verify."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert all(kind.exit_code > 1 for kind in kinds)

@@ -1,4 +1,4 @@
-"""Every command that takes prepared faces takes them in every form, and gives the same."""
+"""Every command that takes prepared faces takes them in every form, with the same results."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ HOSTILE: dict[str, Callable[[dict[str, Path], Path], Path]] = {
 def test_hostile_containers_end_with_one_line(
     kind: str, command: str, forms: dict[str, Path], encoder: str, tmp_path: Path
 ) -> None:
-    """Or the command does what it can with them, as without labels; no other exception, and no output."""
+    """Or the command uses what it can, for example without labels. There is no other exception and no output."""
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     path = HOSTILE[kind](forms, tmp_path / "in")

@@ -1,7 +1,7 @@
-"""What faceclr does where Windows and macOS differ from Linux.
+"""The behavior of faceclr where Windows and macOS differ from Linux.
 
 Tests run on Linux. A process in which the functions, modules and signals that Windows lacks are hidden is the nearest
-thing to Windows here: it shows that nothing needs them, not that Windows does what is asked instead.
+thing to Windows here: it shows that nothing depends on them, but not that the alternatives work on Windows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ print(len(names))
 
 
 class Elsewhere:
-    """Runs Python where what Windows lacks is hidden, also in the processes that this Python starts."""
+    """Runs Python with everything hidden that Windows lacks, also in its child processes."""
 
     def __init__(self, place: Path) -> None:
         (place / "hidden").mkdir()
@@ -72,7 +72,7 @@ class Elsewhere:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=300,  # against processes that hang
+            timeout=300,  # limits processes that hang
         )
 
     def faceclr(self, *words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""A name in the core stands for one thing: a file, a class or a function is found by its name alone."""
+"""Names in the core are unique: a file, a class or a function can be found by its name alone."""
 
 from __future__ import annotations
 

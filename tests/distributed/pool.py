@@ -1,4 +1,4 @@
-"""Runs a function on several processes that talk over gloo."""
+"""Runs a function on several processes that communicate by gloo."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.preload import PRELOADED
 
 
 def run(function: Callable[[], Any], processes: int) -> list[Any]:
-    """What `function` returns on each process, by rank.
+    """Returns the results of `function` on all processes, by rank.
 
     The function must live in a module, since each process imports it; it must return what
     `torch.load(weights_only=True)` reads: tensors, numbers, strings, lists, dicts.
     """
-    # To import torch takes a process seconds; these are copies of one that has.
+    # Importing torch takes seconds, so these are copies of a process that has imported it.
     multiprocessing.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.start_processes(

@@ -79,7 +79,7 @@ class Sender:
 
 
 def as_one_of_two(place: dict[str, str], data: Path, out: Path, options: dict[str, Any], to: Connection) -> None:
-    """The work of each of two processes, which shards even a few people and records a digest of its encoder."""
+    """Runs in each of two processes: shards even a few people and records a digest of the encoder."""
     os.environ.update(place)
     fit = work.fit
 
@@ -158,7 +158,7 @@ def numbers(folder: Path) -> list[list[float]]:
 
 
 def divided_tensors(folder: Path) -> dict[str, list[int]]:
-    """The shapes of whatever a checkpoint has of all people."""
+    """Returns the shapes of all tensors in a checkpoint that contain all people."""
     from safetensors import safe_open
 
     with safe_open(list_checkpoints(folder)[0], "pt") as file:
@@ -172,7 +172,7 @@ def uninterrupted(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_sharded_people_are_learned_as_by_one_process(split: Path, tmp_path: Path) -> None:
-    """Without batch norm what is left is the order of sums; steps are of two batches, gradients are clipped."""
+    """Without batch norm, only the order of sums differs; steps consist of two batches, and gradients are clipped."""
     one = train(split, tmp_path / "one", **LIKE_ONE).run
     two = train_sharded(split, tmp_path / "two", **LIKE_ONE)
     assert numbers(two) == [pytest.approx(row, rel=1e-4) for row in numbers(one)]
@@ -225,7 +225,7 @@ def test_a_frozen_backbone_is_the_same_on_both_processes(
     before, later = backbone(0, "before"), backbone(2, "run", processes=2)
     assert all(torch.equal(later[name], value) == (after is None) for name, value in before.items())
     assert (tmp_path / "rank_0").read_text() == (tmp_path / "rank_1").read_text()
-    assert not capfd.readouterr().err  # torch has nothing to complain of.
+    assert not capfd.readouterr().err  # torch prints no warnings.
 
 
 @pytest.mark.nightly

@@ -111,7 +111,7 @@ def imprint(head: str, *, sharded: bool) -> dict[str, Any]:
 
 
 def train_and_evaluate() -> dict[str, Any]:
-    # Several blocks, of which the last is smaller.
+    # Several blocks; the last one is smaller.
     classifier_module._SCORES = 7 * PEOPLE
     evaluated = {f"evaluate {head}": evaluate(head, sharded=True) for head in HEADS}
     evaluated |= {f"imprint {head}": imprint(head, sharded=True) for head in HEADS}
@@ -220,6 +220,6 @@ def test_zero_embeddings_count_as_errors(head: str) -> None:
 def test_the_collapsed_loss_is_the_loss_of_orthogonal_embeddings(head: str) -> None:
     classifier = Classifier(DIM, PEOPLE, head).eval()  # type: ignore[arg-type]
     if classifier.quality is not None:
-        classifier.quality.mean.fill_(1e-3)  # So that a face without length is one of mean quality.
+        classifier.quality.mean.fill_(1e-3)  # So that a face with an unknown norm has mean quality.
     loss, _ = classifier(torch.zeros(PEOPLE, DIM), torch.arange(PEOPLE), margin=0.3)
     assert classifier.collapsed_loss(0.3) == pytest.approx(loss.item(), rel=1e-5)

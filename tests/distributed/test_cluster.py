@@ -1,4 +1,4 @@
-"""The work of a Dask cluster is that of this machine, whatever happens to its workers."""
+"""A Dask cluster gives the results of this machine, even if workers are lost."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_without_dask_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(program: Path) -> None:
-    """Neither one that is not there, nor what listens there but is something else."""
+    """For an address without a listener, and for one at which something else listens."""
     mute = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", mute], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
         assert listener.stdout is not None

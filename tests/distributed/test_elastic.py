@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 BATCH = 16
 """Five triplets, which two processes cannot share evenly, and eight people with two pictures each."""
 
-# Without batch norm, what the number of processes changes is the order of sums alone.
+# Without batch norm, the number of processes changes only the order of sums.
 CASES: dict[str, TrainConfig] = {
     "simclr": PretrainConfig(),
     "weighted": PretrainConfig(weights="1"),
@@ -40,7 +40,7 @@ CASES: dict[str, TrainConfig] = {
 
 
 class Stopper(Heard):
-    """Has the run stop when it hears of the second step of the second epoch."""
+    """Stops the run at the second step of the second epoch."""
 
     def report(self, event: Event) -> None:
         super().report(event)
@@ -50,7 +50,7 @@ class Stopper(Heard):
 
 
 def history(folder: Path) -> list[dict[str, float]]:
-    """The columns that do not tell of time."""
+    """Returns the columns that do not contain times."""
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     timed = ("seconds", "pictures_per_second")

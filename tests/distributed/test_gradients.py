@@ -1,4 +1,4 @@
-"""Gradients that DDP does not see to, of three processes with shares of a parameter that differ."""
+"""Gradients that DDP does not average: three processes have different shares of a parameter."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_gradient_is_as_long_as_that_of_one_process_with_all_rows(
     torch.testing.assert_close(found[0][0], norm)
     torch.testing.assert_close(found[0][1], shared)
     torch.testing.assert_close(torch.cat([each[2] for each in found]), divided)
-    # Were they not equal to the last bit, the processes would drift apart.
+    # If they differed in a single bit, the processes would diverge.
     assert all(torch.equal(each[place], found[0][place]) for each in found for place in (0, 1))
 
 

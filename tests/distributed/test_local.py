@@ -1,4 +1,4 @@
-"""What processes don't send to each other at every step, since all compute it alike."""
+"""State that processes do not exchange at every step, since all of them compute the same values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
 
 
 def told(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter) -> RunOutcome:
-    """The work of a process, which also writes down digests of what is not sent, and of MoCo's key encoder."""
+    """Runs in each process; also writes digests of the state that is not sent, and of MoCo's key encoder."""
     fit = work.fit
 
     def spying(context: TrainingContext, state: TrainingState, record: RunFolder) -> Iterator[Event]:

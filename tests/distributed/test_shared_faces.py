@@ -27,7 +27,7 @@ def _opened(config: PretrainConfig, data: Path) -> TrainingSets:
 
 
 def _work(rank: int, nodes: int, root: Path) -> None:
-    """One of two processes, which can read its faces only if it is the first of its machine."""
+    """Runs in each of two processes; only the first process of a machine can read the faces."""
     each = 2 // nodes
     local = rank % each
     place = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": each}

@@ -111,7 +111,7 @@ def numbers(run: Path, *columns: str) -> list[list[float]]:
 def test_two_processes_learn_what_one_learns_and_may_change_places(
     preloaded_processes: None, split: Path, tmp_path: Path
 ) -> None:
-    """Without batch norm and dropout what is left is the order of sums."""
+    """Without batch norm and dropout, only the order of sums differs."""
     options = {"epochs": 3, "backbone": "test_convnext"}
     one = pretrain(split, tmp_path / "one", **options)
     with pytest.raises(TerminatedRunError):
@@ -150,7 +150,7 @@ def test_two_processes_form_and_learn_the_clusters_of_one(preloaded_processes: N
 
 
 def test_two_processes_whiten_as_one_does(preloaded_processes: None, split: Path, tmp_path: Path) -> None:
-    """Embeddings of the training faces, which the two processes share among them."""
+    """Embeddings of the training faces are shared between the two processes."""
     options = {"epochs": 1, "backbone": "test_convnext", "whiten": 0.25}
     runs = [pretrain(split, tmp_path / f"run-{count}", processes=count, **options).run for count in (1, 2)]
     one, two = (load_network(run)[0] for run in runs)

@@ -1,4 +1,4 @@
-"""One of each artifact, small, of drawn people, under the names that docs/artifacts.md uses."""
+"""A small example of each artifact, of drawn people, under the names in docs/artifacts.md."""
 
 from __future__ import annotations
 

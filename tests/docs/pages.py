@@ -1,4 +1,4 @@
-"""The tables of a page in docs/, and whether a document holds what they list."""
+"""The tables of a page in docs/, and checks of documents against them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _found(content: object, path: list[str]) -> list[object]:
 
 
 def _paths(content: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """All that is in a document."""
+    """Returns all paths in a document."""
     if isinstance(content, dict) and content:
         for name, value in content.items():
             yield from _paths(value, (*path, name))
@@ -69,7 +69,7 @@ def _paths(content: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, .
 
 
 def require_listed(content: Mapping[str, Any], fields: Mapping[str, str]) -> None:
-    """That a document has just these fields, which may be paths, each of the type that the page says."""
+    """Asserts that a document has exactly these fields, which may be paths, each with the type in the page."""
     for name, said in fields.items():
         values = _found(content, name.split("."))
         assert values, f"{name}: not there"

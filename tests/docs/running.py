@@ -1,4 +1,4 @@
-"""Command lines in this process, and all that a process of their own would have printed."""
+"""Command lines in this process, and everything that a separate process would have printed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SILENT_BY_DEFAULT = (DeprecationWarning, PendingDeprecationWarning, ImportWarni
 
 @dataclass(frozen=True)
 class Printed:
-    """What came of a command line.
+    """The result of a command line.
 
     Attributes:
         exit_code: Of the process that it would have been.
         stdout: Standard output.
         stderr: Standard error, with the warnings and the log that Python would have written there.
-        stray: What was written to either past Python, as libraries in C do.
+        stray: What libraries in C wrote directly to the descriptors of either stream.
     """
 
     exit_code: int

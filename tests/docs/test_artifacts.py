@@ -58,7 +58,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def listed(heading: str, column: str) -> dict[str, str]:
-    """What stands in the first column of a table with such a column, and the type that it says."""
+    """Returns the first column of a table with such a heading, and the types of its rows."""
     rows = [row for row in TABLES[heading] if column in row]
     return {name: row.get("type", "") for row in rows for name in coded(row[column])}
 
@@ -141,7 +141,7 @@ def test_every_kind_has_its_place() -> None:
 def test_the_memory_of_groups() -> None:
     content = read("groups/memory.json")
     fields = listed("The stamp", "field") | listed("`memory.json`", "field")
-    # What only a decision of the user, or a killed run, leaves there.
+    # Fields that occur only after a decision of the user, or after a killed run.
     rare = {name for name, kind in fields.items() if kind == "true" or name.endswith((".apart", ".was"))}
     assert content.pop("faceless") == [], "there is none among prepared faces"
     rare |= {name for name in fields if name.startswith("faceless")}
@@ -158,7 +158,7 @@ def test_questions() -> None:
 def test_history(command: str) -> None:
     of = [row for row in TABLES["`history.csv`"] if row["of"] == "all" or command in row["of"].split(", ")]
     listed_names = [name for row in of for name in coded(row["column"])]
-    # These need more people than are watched here.
+    # These need more validation people than there are here.
     rare = {"val_tar@1e-3", "val_threshold@1e-3"}
     assert heading_of(TRAINERS[command], "history.csv") == [name for name in listed_names if name not in rare]
 

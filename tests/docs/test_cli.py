@@ -1,4 +1,4 @@
-"""The reference is that of this version."""
+"""The reference is up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command prints with --json is what its schema says, and nothing else."""
+"""The output of every command with --json matches its schema exactly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Case:
 
     @property
     def typed(self) -> str:
-        """The line with what makes it print data."""
+        """Returns the command line with the options that make it print data."""
         # Rows for other programs are asked for by their place, and not by --json.
         return self.line + " --json" * (self.schema != "embed-rows")
 
@@ -42,7 +42,7 @@ class Case:
 
 
 SMALL = "--backbone test_resnet --image-size 32 --embedding-dim 16 --batch-size 8"
-# In this order: what one writes, a later one reads.
+# In this order: later commands read what earlier ones write.
 CASES = [
     Case("prepare-dry-run", "prepare photos -o faces --dry-run"),
     Case("prepare", "prepare photos -o faces --workers 1"),
@@ -117,10 +117,10 @@ ABSENT_IN_SOME = {
 """Fields that other command lines print a schema's document without."""
 SEEN_ELSEWHERE = {"demo", "doctor", "events", "export-int8"}
 WITHOUT_JSON: dict[str, str] = {}
-"""Commands that print none, and why: there are no such."""
+"""Commands that print no JSON, and why; there are none."""
 
 MORE = "--init run --epochs 1 --image-size 32 --batch-size 8"
-# Every command, and every way in which one prints.
+# Every command, and every form of its output.
 QUIET = [
     "prepare photos -o quiet-faces --workers 1",
     "split faces -o quiet-splits --train 0.34 --val 0.33 --test 0.33",
@@ -154,7 +154,7 @@ BOTH = f"train-center splits/train -o both {MORE} --quiet --json"
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
-    """What each command line prints, typed in a folder with drawn people."""
+    """Returns the output of each command line, typed in a folder with drawn people."""
     desk = tmp_path_factory.mktemp("desk")
     write_people(desk / "photos", people=6, photos=5, seed=3, reporter=Silent())
     (desk / "photos" / "person-01" / "notes.jpg").write_text("not a picture")
@@ -174,7 +174,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(desk)
         patch.setenv("FACECLR_CACHE", str(desk / "cache"))
-        patch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)  # Else nothing here would take long enough to be told.
+        # Otherwise, no task here would take long enough for a progress event.
+        patch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
         lines = [case.typed for case in CASES] + [f"{line} --quiet" for line in QUIET] + [BOTH]
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # For networks as small as these, more cost more than they bring.
@@ -185,7 +186,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Printed]:
 
 
 def documents(done: Printed) -> list[dict[str, Any]]:
-    """Every line of standard output. One that is no JSON fails here."""
+    """Parses every line of standard output. A line that is not JSON fails here."""
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""docs/python.md does what it says, docstrings show what happens, and the names of `faceclr_cli.core` are there."""
+"""The examples of docs/python.md and of docstrings work, and the names of `faceclr_cli.core` exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The crontab and the timer of docs/recipes.md do what the page says, in folders of this machine."""
+"""The crontab and the timer of docs/recipes.md work as described, in folders of this machine."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_the_crontab_runs_and_leaves_nothing_to_mail(desk: Path) -> None:
     lines = block_after("A crontab:", desk)
     variables = [line for line in lines if re.match(r"[A-Z_]+=", line)]
     nightly, training = (line.split(maxsplit=5)[5] for line in lines if re.match(r"\d", line))
-    assert "%" not in nightly + training  # of which cron would make new lines
+    assert "%" not in nightly + training  # which cron would convert to new lines
     assert (by_cron(nightly, variables).returncode, len(read_store(desk / "faces.h5").paths)) == (0, 24)
     split = f"faceclr split {desk}/faces -o {desk}/splits --train 0.5 --val 0.25 --test 0.25 --quiet"
     assert by_cron(split, variables).returncode == 0
-    # The next nights: a photograph is gone, and the run that has ended is not begun anew.
+    # The next nights: a photograph was deleted, and the finished run is not started again.
     (desk / "photos" / "person-01" / "01.jpg").unlink()
     for command in (training, nightly, training):
         done = by_cron(command, variables)

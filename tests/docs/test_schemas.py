@@ -1,4 +1,4 @@
-"""The schemas of what commands print say all that there is to say, and the page of them is that of this version."""
+"""The schemas of the commands' output are complete, and their page is up to date."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_page_is_what_the_schemas_say() -> None:
 
 @pytest.mark.parametrize("name", sorted(FOUND))
 def test_schemas_are_whole(name: str) -> None:
-    """Each field is described, says what null means, and stands in an object that has no others."""
+    """Each field has a description that explains null, and objects do not allow other fields."""
     Draft202012Validator.check_schema(FOUND[name])
     texts = []
     for schema in subschemas(FOUND[name]):

@@ -41,7 +41,7 @@ _LEAST_LETTERS = 10
 
 @cache
 def written() -> frozenset[str]:
-    """All texts in the source, line by line, with a gap for what is computed; docstrings are none of them."""
+    """Returns all texts in the source except docstrings, line by line, with a gap for each computed value."""
     texts = set[str]()
     for path in Path(faceclr_cli.__file__).parent.rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def patterns() -> list[tuple[str, re.Pattern[str]]]:
 
 
 def is_written(text: str, least: int = _LEAST_LETTERS) -> bool:
-    """Whether a text of the source gives this one, its gaps filled with capitals or other texts of the source."""
+    """Returns True if a text of the source matches, with its gaps filled by capitals or other texts of the source."""
     if text in written():
         return True
     for own, pattern in patterns():
@@ -84,7 +84,7 @@ def _fills(part: str) -> bool:
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_every_message_is_in_the_source(message: str) -> None:
-    # What is wrong with a picture is said without its name, which is put before it.
+    # Reasons for bad pictures are stated without the name of the picture, which precedes them.
     assert is_written(message) or is_written(message.removeprefix("PATH: "))
 
 
@@ -110,7 +110,7 @@ def test_links_lead_to_headings() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working directory in which much is wrong."""
+    """A working directory with many defects."""
     desk = tmp_path_factory.mktemp("desk")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(desk)
@@ -194,6 +194,6 @@ def error_of(line: str, exit_code: int, monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def explained(printed: str) -> bool:
-    """Whether a message is on the page, where capitals stand for anything."""
+    """Returns True if a message is on the page, where capitals stand for any text."""
     capitals = re.compile(r"\b[A-Z]+\b")
     return any(re.fullmatch(".+".join(map(re.escape, capitals.split(message))), printed) for message in MESSAGES)

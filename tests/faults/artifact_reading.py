@@ -20,7 +20,7 @@ _LONGEST = 400.0
 
 
 class Outcome(NamedTuple):
-    """How reading ended: the exit code that a command would have, what was said, and MiB that it took at most."""
+    """The result of reading: the exit code that a command would have, its message, and its peak memory in MiB."""
 
     code: int
     said: str
@@ -72,7 +72,7 @@ class Reader:
         theirs.close()
 
     def read(self, path: Path, seconds: float) -> Outcome | str:
-        """How reading ended, or in words that it hung or crashed.
+        """Returns the outcome, or a text if reading hung or crashed.
 
         Args:
             path: The artifact.

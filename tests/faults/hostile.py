@@ -1,4 +1,4 @@
-"""Files that are hard on a program that reads photographs, and what has to become of each."""
+"""Files that are difficult for a program that reads photographs, and the expected outcome of each."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Hostile:
 
     Attributes:
         name: Its path in the folder.
-        make: Its content, or what makes it at a path.
-        expected: Why it may give no crop; None for a picture that has to give one. Several where it is up to the
-            decoder what it takes for damage.
+        make: Its content, or a function that creates it at a path.
+        expected: Reasons for which it may yield no crop; None for a picture that must yield one. Several if decoders
+            differ in what they regard as damage.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Hostile:
     expected: tuple[Reason | None, ...]
 
     def put(self, folder: Path) -> None:
-        """Makes it."""
+        """Creates the file."""
         path = folder / self.name
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(self.make, bytes):

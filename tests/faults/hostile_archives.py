@@ -34,7 +34,7 @@ _TYPES = {
 
 
 def write_zip(path: Path) -> Expected:
-    """Writes a zip whose members lead out, lie about themselves, are encrypted, damaged, or no files."""
+    """Writes a zip whose members lead out, have false headers, are encrypted, damaged, or not files."""
     jpeg = encoded(portrait(), "JPEG", quality=95)
     expected = _write_plain(path, jpeg)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -51,7 +51,7 @@ def write_zip(path: Path) -> Expected:
         with archive.open("odd/bomb.jpg", "w") as bomb:
             for _ in range(_BOMB // 10**7):
                 bomb.write(bytes(10**7))
-    # Older tools write names in whatever code page they run in, and don't say so; macOS writes UTF-8 and does not.
+    # Older tools write names in the code page of their system, and macOS in UTF-8; neither sets the UTF-8 flag.
     data = path.read_bytes().replace(b"placeholder 1.jpg", b"caf\x82 \xff\xe1 12345.jpg")
     data = data.replace(b"placeholder2.jpg", "Jalapeño 12.jpg".encode())
     path.write_bytes(_lying(data))
@@ -109,7 +109,7 @@ def _write_plain(path: Path, jpeg: bytes) -> Expected:
         for name, content, reason in _members(jpeg):
             archive.writestr(name, content)
             expected[_inside(name)] = reason
-        # What has no row: folders, hidden files, and what is not named like a picture.
+        # Members without a row: folders, hidden files, and files that are not named like pictures.
         for name in ("folder.jpg/", ".hidden.jpg", ".hidden/inside.jpg", "__notes.doc"):
             archive.writestr(name, b"" if name.endswith("/") else jpeg)
     return expected
@@ -122,7 +122,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, kind: bytes = tarf
 
 
 def _inside(name: str) -> str:
-    """What the ledger calls a member: no detours, unless they lead out."""
+    """Returns the name of a member in the ledger: normalized, unless the path leads out."""
     if name.startswith("/") or ".." in name:
         return name
     return "/".join(part for part in name.split("/") if part not in ("", "."))

@@ -37,7 +37,7 @@ def hostile_bins(marker: Path) -> dict[str, bytes]:
     """Returns the content of each file. Those that run code would create `marker`."""
     touch = f"open({str(marker)!r}, 'w')"
     good = _whole()
-    pickle.loads(good)  # What the others are made of is sound.
+    pickle.loads(good)  # The parts of the other files are valid.
     running = {
         "system": _Call(os.system, f"touch {marker}"),
         "eval": _Call(eval, touch),

@@ -55,7 +55,7 @@ def _cut_off(face: Image.Image) -> Iterator[Hostile]:
 
 
 def _scratched(face: Image.Image) -> dict[str, bytes]:
-    """What the decoder may show with a scratch, or refuse."""
+    """Pictures that the decoder may show with an artifact, or refuse."""
     jpeg = encoded(face, "JPEG", quality=95)
     frame, scan = jpeg.index(b"\xff\xc0"), jpeg.index(b"\xff\xda") + 200
     flipped = bytes(byte ^ (0x55 if number % 97 == 0 and number > scan else 0) for number, byte in enumerate(jpeg))

@@ -1,4 +1,4 @@
-"""Sound pictures that are stored in an unusual way. All show the same face at the same place."""
+"""Valid pictures that are stored in an unusual way. All show the same face at the same place."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _not_opaque(face: Image.Image) -> dict[str, bytes]:
 
 
 def _several(face: Image.Image) -> dict[str, bytes]:
-    """The face comes first, and then there is something else."""
+    """The face is in the first picture, which other pictures follow."""
     others = [Image.fromarray(coffee()[:SIDE, :SIDE])] * 2
     return {
         "several pages.tif": encoded(face, "TIFF", save_all=True, append_images=others),
@@ -75,7 +75,7 @@ def _several(face: Image.Image) -> dict[str, bytes]:
 
 
 def _turned(face: Image.Image) -> dict[str, bytes]:
-    """Stored in the eight ways in which a camera may be held, and all the same when EXIF is obeyed."""
+    """The eight orientations of a camera, which look the same if EXIF is applied."""
     ways = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,

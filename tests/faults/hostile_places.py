@@ -52,12 +52,12 @@ def places() -> Iterator[Hostile]:
         yield Hostile(name=name, make=partial(os.symlink, target), expected=(reason,))
     yield Hostile(name="pipe.jpg", make=os.mkfifo, expected=(Reason.NOT_A_FILE,))
     yield Hostile(name="socket.jpg", make=_bind, expected=(Reason.NOT_A_FILE,))
-    if os.geteuid() != 0:  # who reads everything
+    if os.geteuid() != 0:  # which can read every file
         yield Hostile(name="closed.jpg", make=_close, expected=(Reason.UNREADABLE,))
 
 
 def put_what_is_left_out(folder: Path) -> None:
-    """What must have no row: hidden files, other files, and folders that are there already."""
+    """Writes what must have no row: hidden files, other files, and existing folders."""
     data = encoded(portrait(), "JPEG")
     for name in (".hidden.jpg", ".hidden/inside.jpg", "notes.docx", "no suffix", "clip.mp3", "Thumbs.db"):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -37,7 +37,7 @@ sys.exit(code if code >= 0 else 128 - code)
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How a command ended.
+    """The outcome of a command.
 
     Attributes:
         code: Its exit code; above 128 for a signal that was not caught.
@@ -53,7 +53,7 @@ class Ended:
 
     @property
     def notices(self) -> list[str]:
-        """The notices on standard error, without the progress, which a slow machine tells."""
+        """The notices on standard error, without the progress lines of slow machines."""
         return notices_in(self.complained)
 
     @property
@@ -118,7 +118,7 @@ def start(
 def prepare(
     place: Path, photos: str, *options: str, seconds: float = 800, before: Callable[[], None] | None = None
 ) -> Ended:
-    """Runs it to its end, and kills it where it hangs, before pytest ends the test."""
+    """Runs it to its end, or kills it if it hangs, before pytest ends the test."""
     with (
         tempfile.TemporaryFile() as said,
         tempfile.TemporaryFile() as complained,
@@ -142,7 +142,7 @@ def prepare(
 
 
 def outcome(place: Path) -> Outcome:
-    """What is in the folder of faces of a place."""
+    """Returns the content of the folder of faces of a place."""
     root = place / "faces"
     files = {os.fspath(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     del files[LEDGER]
@@ -150,7 +150,7 @@ def outcome(place: Path) -> Outcome:
 
 
 def rows_of(place: Path, query: str) -> list[tuple[Any, ...]]:
-    """What the ledger of a place answers."""
+    """Returns the results of a query of the ledger of a place."""
     database = sqlite3.connect(place / "faces" / LEDGER)
     try:
         return database.execute(query).fetchall()

@@ -1,4 +1,4 @@
-"""Damaged artifacts are read or refused in a line: reading never hangs, crashes or fills the memory.
+"""Damaged artifacts are read, or refused with one line: reading never hangs, crashes or fills the memory.
 
 Each case is a tenth of the 300 mutations of one kind of artifact, so that a share of them can be run: `-k "[h5-3]"`.
 """

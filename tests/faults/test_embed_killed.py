@@ -1,4 +1,4 @@
-"""`embed` that is killed: at every write and every change of a name, and at any time by the clock."""
+"""`embed` that is killed: at every write and every rename, and at arbitrary times."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_parts_a_killed_run_finished_is_kept(faces: Path, tmp_path: Path) -
     finished = len(list((tmp_path / "faces.h5.parts").glob("[0-9]*.h5")))
     assert finished > 2
     before = read_store(next((tmp_path / "faces.h5.parts").glob("[0-9]*-000000.h5")))
-    # The rows, not the pictures, must be what the next run takes.
+    # The next run must use the rows, not the pictures.
     marked = np.roll(before.embeddings, 1, axis=1)
     write_store(tmp_path / "faces.h5.parts" / "0001-000000.h5", replace(before, embeddings=marked))
     assert in_a_process(tmp_path) == 0

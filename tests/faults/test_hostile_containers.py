@@ -98,7 +98,7 @@ def mutated(content: bytes, number: int) -> bytes:
 
 
 def outcomes(*paths: Path) -> tuple[float, dict[str, list[str]]]:
-    """What became of each container, and by how many MiB the memory of the process that read them grew."""
+    """Returns the outcome of each container, and the growth of the reading process's memory in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", _READER, *map(str, paths)], capture_output=True, text=True, timeout=300, check=False
     )

@@ -1,4 +1,4 @@
-"""Nothing that lies among photographs ends a run, and the ledger says of each file what is wrong with it."""
+"""No file among photographs ends a run, and the ledger states the reason for each bad file."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_face_is_found_at_the_same_place_however_the_picture_is_stored(place
     box, landmarks = found["plain.jpg"]
     for file in pictures():
         its_box, its_landmarks = found[file.name]
-        # Gray, dithered and compressed otherwise, the detector is off by a little.
+        # On gray, dithered or differently compressed pictures, the detector is slightly inaccurate.
         off = 0.01 * SIDE if file.name.startswith(TURNED) else 0.02 * SIDE
         assert np.abs(np.subtract(its_box, box)).max() < off, file.name
         assert np.abs(np.subtract(its_landmarks, landmarks)).max() < off, file.name

@@ -1,4 +1,4 @@
-"""Whatever ends `prepare` in the middle, the same command ends with what an undisturbed run gives."""
+"""After any interruption of `prepare`, the same command ends with the result of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def living(group: int) -> list[int]:
 
 
 def wait_until_all_have_ended(group: int) -> None:
-    """Workers that outlive their parent run into the time limit of the test."""
+    """Waits until all processes have ended. Workers that outlive their parent exceed the time limit of the test."""
     while living(group):
         time.sleep(0.02)
 
@@ -119,7 +119,7 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(
         process.wait()
         wait_until_all_have_ended(process.pid)
         process.communicate()
-        if process.returncode == 0:  # it was sooner done, and the next one begins anew
+        if process.returncode == 0:  # it finished earlier, and the next attempt starts again
             assert outcome(folder) == whole.outcome
             shutil.rmtree(folder)
         else:
@@ -130,7 +130,7 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(
 def test_a_crop_that_was_just_being_written_is_written_again(
     place: Path, undisturbed: dict[tuple[str, ...], Undisturbed]
 ) -> None:
-    """A kill in the middle of writing one is too rare to wait for, so what it leaves is put there."""
+    """A kill during the writing of a crop is too rare to wait for, so its leftover is created here."""
     folder = place / "writing"
     process = start(folder, _PHOTOS, *_ALL)
     wait_until(lambda: faces_in(folder) >= 20, process)
@@ -184,7 +184,7 @@ def test_a_stopped_run_ends_before_its_work_is_done_and_is_continued(
         _, complained = process.communicate()
         if process.returncode != 0:
             break
-        shutil.rmtree(folder)  # it was sooner done than stopped
+        shutil.rmtree(folder)  # it finished before it was stopped
     text = complained.decode()
     last = text.splitlines(keepends=True)[-1]
     assert (process.returncode, last) == (code, complaint)
@@ -196,5 +196,5 @@ def test_a_stopped_run_ends_before_its_work_is_done_and_is_continued(
     noted = len(rows_of(folder, "SELECT path FROM photos"))
     assert noted < 66
     ended = prepare(folder, _PHOTOS, *_ALL)
-    assert json.loads(ended.said)["processed"] == 66 - noted  # what was done is not done again
+    assert json.loads(ended.said)["processed"] == 66 - noted  # finished work is not repeated
     assert outcome(folder) == undisturbed[_ALL].outcome

@@ -1,4 +1,4 @@
-"""What a stranger has at hand who types what the documentation shows: a folder with the files that it names.
+"""The files for typing what the documentation shows: a folder with the files that it names.
 
 The people are drawn, but for two photographs that matplotlib and scikit-image bring along.
 """
@@ -54,7 +54,7 @@ batch-size = 16
 
 
 def set_up(desk: Path) -> None:
-    """Writes everything that the pages name into an empty folder."""
+    """Writes all files that the pages name into an empty folder."""
     drawn = desk.with_name(f"{desk.name}-drawn")
     write_people(drawn, people=32, photos=10, seed=7, reporter=Silent(), workers=os.cpu_count() or 1)
     people = sorted(drawn.iterdir())

@@ -1,4 +1,4 @@
-"""What the pages on encoders name: sets of pairs in several forms, runs, and an encoder that others made."""
+"""The files that the pages on encoders name: sets of pairs, runs, and an encoder of another project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walk finds what there is to type, and notices what a page says that is not so. CI takes the walk itself."""
+"""The walk finds all command lines, and detects wrong statements of a page. CI runs the walk itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_command_of_a_page_is_typed(page: str) -> None:
 
 
 def test_the_pages_have_many_commands() -> None:
-    """A page in a notation that the walk does not see would make the walk shorter without a failure."""
+    """A page in a notation that the walk does not recognize would make the walk shorter without a failure."""
     commands = {page: sum(step.command.startswith("faceclr ") for step in steps(page)) for page in PAGES}
     assert commands["docs/recipes.md"] > 20
     assert sum(commands.values()) > 80

@@ -1,4 +1,4 @@
-"""Types what README.md and the pages of docs/ show, from first to last line, and compares what is printed.
+"""Types the commands in README.md and the pages of docs/ from the first to the last line, and compares the output.
 
     python tests/walkthrough/walk.py
 
@@ -150,7 +150,7 @@ def _blocks(text: str) -> Iterator[tuple[str, int, list[str]]]:
 
 
 def played(command: str) -> str | None:
-    """What is typed for a line of a page; None where it is left out."""
+    """Returns what is typed for a line of a page; None if it is omitted."""
     if any(re.search(pattern, command) for pattern in LEFT_OUT):
         return None
     for pattern, instead in TYPED_INSTEAD.items():
@@ -170,7 +170,7 @@ def agrees(printed: str, shown: str) -> bool:
 
 
 def walk(steps: list[Step], desk: Path) -> list[str]:
-    """Types the lines in a folder. Returns what went wrong."""
+    """Types the lines in a folder. Returns the failures."""
     wrong = []
     variables = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "FACECLR_CACHE": str(desk / ".cache")}
     variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"

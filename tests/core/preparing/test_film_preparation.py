@@ -66,7 +66,7 @@ def test_a_film_becomes_tracks_of_crops_in_the_ledger(film: Path, tmp_path: Path
     assert len(crops) == len(set(crops)) == result.faces
     assert set(crops) == files
     assert all(len(row.outputs) == len(row.faces) == 2 for row in tracks)
-    # The crops are where the ledger says: the first person is on the left, and the second one on the right.
+    # The crops are at the places in the ledger: the first person is on the left, and the second one on the right.
     assert all(row.faces[0]["box"][0] < 320 for row in tracks if row.track == 1)
     assert all(0 <= face["seconds"] <= 0.8 for row in tracks[:2] for face in row.faces)
     assert cv2.imread(str(tmp_path / "faces" / crops[0])).shape == (112, 112, 3)
@@ -191,7 +191,7 @@ def test_faces_of_another_frame_rate_are_not_added(film: Path, tmp_path: Path) -
     _prepare(film, tmp_path / "faces", fps=5.0)
     with pytest.raises(ConfigError, match="contains faces made with fps 5"):
         _prepare(film, tmp_path / "faces", fps=2.0)
-    # Folders of earlier releases have no such term, and hold no films.
+    # Folders of earlier releases lack this term, and contain no films.
     with sqlite3.connect(tmp_path / "faces" / "manifest.sqlite") as database:
         database.execute("DELETE FROM terms WHERE name IN ('fps', 'per_track')")
     assert _prepare(film, tmp_path / "faces", fps=5.0).processed == 0

@@ -41,7 +41,7 @@ class Heard:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos, and what YuNet found in them."""
+    """Photographs, and the faces that YuNet found in them."""
     root = tmp_path_factory.mktemp("drawn")
     write_people(root / "photos", people=2, photos=3, seed=0, reporter=Silent())
     run(PrepareConfig(source=root / "photos", out=root / "faces", workers=1, format="png"), Silent())
@@ -330,7 +330,7 @@ def test_only_photos_with_changed_points_are_processed_again(place: Path, found:
     moved = found[0] | {"landmarks": (np.array(found[0]["landmarks"]) + 1).tolist()}
     before = crops(first.out)
     again = prepare(place, [moved, *found[1:]])
-    assert again.processed == 2  # the changed one, and the one that had no points
+    assert again.processed == 2  # the changed one, and the one without points
     assert again.faces == 6
     after = crops(again.out)
     assert [name for name in before if not np.array_equal(before[name], after[name])] == ["person-01/01.png"]

@@ -18,7 +18,7 @@ def album(person: str | None, count: int) -> list[CropJob]:
 def settle(
     work: list[CropJob], limits: PictureLimits, is_good: Callable[[str], bool], stop_after: int | None = None
 ) -> tuple[set[str], set[str], dict[str, Reason]]:
-    """Works until nothing is needed, as `prepare` does, or is killed first; then begins again with what is known."""
+    """Processes photographs until no more are needed, as `prepare` does, or until it is killed; then starts again."""
     good: set[str] = set()
     bad: set[str] = set()
     while (plan := select_needed(work, limits, good, bad, good)).todo:

@@ -286,7 +286,7 @@ def test_the_layout_of_celeba(real_data: Path, tmp_path: Path) -> None:
 
 
 class Mischief(Heard):
-    """At the first photograph that is done, leaves a half-written crop as a lost worker would, and does something."""
+    """After the first photograph, leaves a half-written crop, as a lost worker would, and calls a function."""
 
     def __init__(self, out: Path, deed: Callable[[], None]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What each option of `prepare` does to real photographs."""
+"""The effect of each option of `prepare` on real photographs."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_people_with_too_few_or_too_many_photographs(people: Path, tmp_path: Pat
     assert few.reasons.get("too few pictures of this person", 0) == sum(counts[name] for name in counts.keys() - kept)
     most = prepare(people, tmp_path / "most", max_per_identity=3)
     assert (most.faces, most.bad, most.processed) == (12, 0, 12)
-    # Nothing was done that another bound would not need as well, and nothing is done again.
+    # Nothing was done that another limit would not need as well, and nothing is repeated.
     more = prepare(people, tmp_path / "most", max_per_identity=4)
     assert (more.faces, more.processed) == (16, 4)
     less = prepare(people, tmp_path / "most", max_per_identity=2)

@@ -49,7 +49,7 @@ def refused(path: Path) -> dict[str, Reason | None]:
 
 
 def pack(path: Path, files: dict[str, bytes]) -> Path:
-    """An archive of the kind that its name says."""
+    """Writes an archive in the format of its suffix."""
     kind = path.name.partition(".")[2]
     if kind == "zip":
         return make_zip(path, files)
@@ -67,7 +67,7 @@ def test_every_kind_gives_its_files_in_their_order(tmp_path: Path, kind: str) ->
         assert [member.size for member in members] == [3, 100_000, 0, 1]
         assert [member.position for member in members] == sorted(member.position for member in members)
         assert archive.read("notes.txt") == b"x"
-        assert archive.read("a/1.jpg") == files["a/1.jpg"]  # going back
+        assert archive.read("a/1.jpg") == files["a/1.jpg"]  # backward
         assert archive.read("c/3.jpg") == b""
         assert archive.flaw is None
         with pytest.raises(DataError, match="no such file in this archive"):

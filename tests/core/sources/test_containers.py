@@ -1,4 +1,4 @@
-"""Record files, tar shards and Parquet files: what others wrote is read, and what is written is read by others."""
+"""Record files, tar shards and Parquet files: files of other tools are read, and other tools read written ones."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def make_shard(path: Path, members: dict[str, bytes]) -> None:
 
 
 def test_shards_have_labels_beside_their_pictures(tmp_path: Path) -> None:
-    """In `.cls` files as in `.json` files, with numbers as with names; one person may be in several shards."""
+    """In `.cls` or `.json` files, as numbers or names; one person may be in several shards."""
     make_shard(tmp_path / "s" / "000.tar", {"a.jpg": b"one", "a.cls": b"3", "b.png": b"two", "b.cls": b"4\n"})
     about = {"caption": "x", "identity": "Zoë"}
     make_shard(
@@ -200,7 +200,7 @@ def test_parquet_files_of_hugging_face_are_read(tmp_path: Path) -> None:
         ("Ann", b"0"), ("Bob", b"1"), ("Bob", b"2"), (None, b"3"), ("Ann", b"4"),
     ]  # fmt: skip
     assert container.name(4) == "Ann/00000004.jpg"
-    assert container.read(0) == b"0"  # also backwards
+    assert container.read(0) == b"0"  # also backward
 
 
 def test_parquet_files_with_bytes_and_texts_are_read(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_parquet_files_without_pictures_are_refused(tmp_path: Path) -> None:
 
 
 def packed_value(picture: bytes, label: int, *, form: int = 0xC6) -> bytes:
-    """What MessagePack's reference encoder gives for `(picture, label)`."""
+    """Returns the output of MessagePack's reference encoder for `(picture, label)`."""
     width = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xDA: 2, 0xDB: 4}[form]
     number = struct.pack("B", label) if label < 128 else b"\xcd" + struct.pack(">H", label)
     return bytes([0x92, form]) + len(picture).to_bytes(width, "big") + picture + number

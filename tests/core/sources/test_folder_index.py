@@ -1,4 +1,4 @@
-"""The kept listing of a folder of many faces is that of the folder, until a face is added, removed or renamed."""
+"""The cached listing of a folder of many faces is used until a face is added, removed or renamed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def settle(root: Path) -> None:
-    """Dates all folders back, each to another time than before."""
+    """Sets the modification times of all folders back, to new values."""
     for folder in root.iterdir():
         if folder.is_dir():
             os.utime(folder, (OLD, folder.stat().st_mtime - 3600))

@@ -1,4 +1,4 @@
-"""Every form in which real `.bin` files hold pictures and labels is read, and written ones are read by pickle."""
+"""All formats of pictures and labels in real `.bin` files are read, and pickle reads written files."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_a_malformed_list_is_an_error_with_its_line(tmp_path: Path, line: str) -
 def test_circular_links_end(tmp_path: Path) -> None:
     touch(tmp_path, "Ann/1.jpg", "Bob/1.jpg")
     (tmp_path / "Ann" / "again").symlink_to(tmp_path)
-    (tmp_path / "Aaa").symlink_to(tmp_path / "Bob")  # a second name never beats the real one
+    (tmp_path / "Aaa").symlink_to(tmp_path / "Bob")  # an alternative name never takes precedence over the real one
     assert people(tmp_path) == {"Ann/1.jpg": "Ann", "Bob/1.jpg": "Bob"}
 
 

@@ -29,7 +29,7 @@ def there(request: pytest.FixtureRequest, tmp_path: Path) -> PictureNames | Fold
         ("Bob\\1.png", "Bob/1.png"),
         (" Ann/Ann_0001.png", "Ann/Ann_0001.png"),
         ("Ann/Ann_0001.jpg", "Ann/Ann_0001.png"),
-        ("Bob/1.webp", None),  # Either may be meant.
+        ("Bob/1.webp", None),  # The name is ambiguous.
         ("Bob/notes.jpg", None),
         ("Lee, Ann/x.jpg", None),
         ("ann/Ann_0001.png", None),

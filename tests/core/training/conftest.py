@@ -9,7 +9,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread_and_own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """For networks as small as these, threads cost more than they bring."""
+    """For networks as small as these, threads cost more than they gain."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:

@@ -57,7 +57,7 @@ def test_sets_are_verified_every_few_epochs_and_may_choose_the_best_encoder(
     assert result.best_by == "hard_accuracy"
     measured = {int(row["epoch"]): float(row["hard_accuracy"]) for row in rows[1::2]}
     assert result.best_epoch in measured and measured[result.best_epoch] == max(measured.values())
-    # The kept encoder is the one of that epoch, although the run went on.
+    # The kept encoder is that of this epoch, although the run continued.
     [cell] = benchmark(BenchmarkConfig(sets=(sets[1],), model=(str(result.run),)), Silent()).cells
     assert cell.accuracy == pytest.approx(measured[result.best_epoch], abs=1e-5)
     assert pretrain(split, result.run, resume="yes", **{**options, "epochs": 5}).epochs == 5

@@ -49,7 +49,7 @@ def losses(run: Path) -> list[float]:
 def test_every_recipe_learns(options: dict[str, Any], split: Path, tmp_path: Path) -> None:
     result = pretrain(split, tmp_path / "run", **{"augment": "simclr", "epochs": 8, "lr": 3e-3, **options})
     course = losses(result.run)
-    # The first epochs of moco have few negatives, and so a small loss.
+    # The first epochs of moco have few negatives, and therefore a small loss.
     begun = max(course[:4])
     assert course[-1] < begun - 0.2 * abs(begun)
     assert result.metrics["top1"] > 0.2  # By chance 1 of 31.

@@ -49,7 +49,7 @@ def changed(before: torch.nn.Module, after: torch.nn.Module) -> list[bool]:
 )
 @pytest.mark.parametrize("after", [1, None])
 def test_a_frozen_backbone_stays_as_it_was(optimizer: str, after: int | None, faces: Path, tmp_path: Path) -> None:
-    # The steps of these two are so short otherwise that rounding swallows some.
+    # Otherwise, the steps of these two are so small that some are lost by rounding.
     options = {"optimizer": optimizer, "unfreeze_after": after, "lr": 1.0 if optimizer in ("sgd", "lars") else 0.01}
     before = train(faces, tmp_path / "before", epochs=0, **options)
     frozen = train(faces, tmp_path / "run", epochs=1, **options)
@@ -69,7 +69,7 @@ def test_unfreezing_is_reported(faces: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [1, 4, 5])
 def test_stopped_and_continued_is_bit_identical(step: int, faces: Path, tmp_path: Path) -> None:
-    """Three epochs of four steps, stopped while the backbone is frozen, when it is unfrozen, and afterwards."""
+    """Three epochs of four steps, stopped while the backbone is frozen, when it is unfrozen, and afterward."""
     options = {"epochs": 3, "unfreeze_after": 1}
     train(faces, tmp_path / "whole", **options)
     with pytest.raises(TerminatedRunError):

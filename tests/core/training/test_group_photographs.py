@@ -77,7 +77,7 @@ def test_group_photographs_show_the_precision_of_clusters_and_when_to_stop(real_
     assert before.precision == pytest.approx(
         cluster_scores(labels[chosen], before.groups[chosen]).pairwise.precision, abs=0.1
     )
-    # An encoder that mixes people up: every face looks like the mean face of twenty, whoever they are.
+    # An encoder that confuses people: every face has the mean embedding of twenty random people.
     mixed = np.random.default_rng(0).integers(0, len(labels) // 20, len(labels))
     means = np.stack([embeddings[mixed == group].mean(axis=0) for group in range(mixed.max() + 1)])
     worse = find_pseudo_people(

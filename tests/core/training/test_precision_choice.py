@@ -29,7 +29,7 @@ AUTO: dict[str, Any] = {"precision": "auto", "epochs": 1}
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
-    """Sets the rates of a CPU with bf16, on which no run is too short."""
+    """Sets the measured rates of a CPU with bf16, and no minimum length of runs."""
     monkeypatch.setattr(machine, "supports_bf16", lambda device: True)
     monkeypatch.setattr(precision_choice, "_FEWEST_PICTURES", 0)
 

@@ -58,7 +58,7 @@ def test_stopped_and_continued_is_bit_identical(
     number: int, error: type[Exception], step: int, uninterrupted: Path, split: Path, tmp_path: Path
 ) -> None:
     before = signal.getsignal(number)
-    # The loop hears of the signal after the next step, or, where the epoch is over, while it watches.
+    # The loop notices the signal after the next step, or during validation if the epoch is over.
     stopped_after = step if step % 4 == 0 else step + 1
     with pytest.raises(error, match=rf"after step {stopped_after};.*\n.*--resume"):
         pretrain(split, tmp_path / "run", Stopper(number, step), **OPTIONS)
@@ -97,7 +97,7 @@ def test_stopped_and_continued_is_bit_identical(
 def test_every_task_continues_bit_identically(
     config: TrainConfig, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Of random-then-hard, the second epoch has hard negatives, and there it is stopped.
+    # With random-then-hard, the second epoch has hard negatives, and the run is stopped there.
     monkeypatch.setattr(triplet_module, "should_use_hard_negatives", lambda rows: len(rows) == 1)
     listed = isinstance(config, TripletConfig) and config.lists_triplets
 
@@ -207,7 +207,7 @@ def test_a_damaged_checkpoint_is_refused(damage: str, split: Path, tmp_path: Pat
         "truncated": path.read_bytes()[:-100],
         "empty": b"",
         "foreign": (out / "encoder" / "weights.safetensors").read_bytes(),
-        # Its notes call the number of processes otherwise.
+        # Its metadata has another name for the number of processes.
         "of another version": path.read_bytes().replace(b'\\"world\\"', b'\\"ranks\\"'),
     }
     assert content[damage] != path.read_bytes()

@@ -1,4 +1,4 @@
-"""Rounds of clustering: what they cluster, learn and record, and that they can be interrupted."""
+"""Rounds of clustering: their clusters, training, records and interruption."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_each_part_of_the_run_but_the_first_has_a_round_in_the_history(whole: Pa
     assert [row["clusters"] for row in history[:2]] == ["0", "0"] and history[0]["cluster_loss"] == ""
     for row in history[2:]:
         assert int(row["clusters"]) >= 2 and 0 < float(row["clustered"]) <= 1
-        assert float(row["cluster_purity"]) > 0.8  # The toy's people are easy.
+        assert float(row["cluster_purity"]) > 0.8  # The people of the toy data are easy to distinguish.
         assert float(row["cluster_silhouette"]) > 0.5 and float(row["cluster_loss"]) > 0
         assert row.get("cluster_precision") is None  # There are no photographs with several faces.
 
 
 def test_clusters_are_learned(tmp_path: Path) -> None:
-    """Against the same clusters whose loss has no weight, on people whose pictures differ more."""
+    """Compared with a run in which the loss on the clusters has no weight, on people whose pictures differ more."""
     people, last = make_split(tmp_path / "people", people=12, pictures=6), []
     for weight in (0.0, 1.0):
         options = {**OPTIONS, "rounds": 1, "backbone": "test_convnext", "cluster_weight": weight, "whiten": 0.0}
@@ -69,7 +69,7 @@ def test_clusters_are_learned(tmp_path: Path) -> None:
 
 
 def test_pictures_of_a_cluster_can_be_positives_of_each_other(whole: Path, people: Path, tmp_path: Path) -> None:
-    """The first round clusters alike; then the losses differ, and an interrupted run goes on with the same pairs."""
+    """The first round forms the same clusters; then losses differ, and an interrupted run keeps the same pairs."""
     options = {**OPTIONS, "positives": "clusters"}
     paired = pretrain(people, tmp_path / "paired", **options).run
     history, others = rows(paired), rows(whole)
@@ -110,7 +110,7 @@ def test_a_round_that_was_interrupted_continues_bit_identically(
 
 
 def found(now: PseudoPeople | None, monkeypatch: pytest.MonkeyPatch, calls: list[list[float]]) -> None:
-    """Lets the second round find other clusters than it would."""
+    """Replaces the clusters that the second round finds."""
     real = module.find_pseudo_people
 
     def find(embeddings: Any, photographs: Any, shares: list[float], known: Any, least: float) -> PseudoPeople | None:
@@ -149,7 +149,7 @@ def test_rounds_go_on_without_clusters_if_none_are_pure(
 
 
 def test_only_clustered_faces_have_a_loss_of_clusters(whole: Path, people: Path) -> None:
-    """Against the cross-entropy of cosines with a margin, face by face."""
+    """Compared with the cross-entropy of cosines with a margin, face by face."""
     from faceclr_cli.core.encoders.architecture import Architecture
     from faceclr_cli.core.encoders.network import EncoderNetwork
     from faceclr_cli.core.training.task import random_uniform

@@ -44,7 +44,7 @@ def test_invalid_durations_are_rejected(text: str) -> None:
 
 
 def rates(shape: Schedule) -> list[float]:
-    """Of all steps of the optimizer, until the run is over. The first batch takes half a minute, others a second."""
+    """Returns the rates of all optimizer steps of a run. The first batch takes half a minute, the others a second."""
     ends = [step for step in range(shape.epochs * shape.batches) if shape.group(step % shape.batches)[1]]
     times = {step: 30.0 + step if step else 0.0 for step in ends}
     return [shape.learning_rate(step, times[step]) for step in ends if times[step] < (shape.budget or math.inf)]
@@ -114,7 +114,7 @@ def test_a_run_ends_within_its_budget_with_a_rate_near_zero(
     heard = Ticking(monkeypatch)
     result = pretrain(split, tmp_path / "run", heard, epochs=10**6, time_budget="18s")
     rows = table(result.run)
-    assert [row["step"] for row in rows] == [4, 8, 12, 16, 19]  # It is over in the middle of the fifth epoch.
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 19]  # The run ends in the middle of the fifth epoch.
     assert sum(row["seconds"] for row in rows) == pytest.approx(18, abs=1)
     assert rows[-1]["lr"] < 0.01 * max(row["lr"] for row in rows)
     assert (result.run / "encoder" / "weights.safetensors").exists()
@@ -236,7 +236,7 @@ def test_collapse_is_reported_once() -> None:
     (text,) = find_alarms(rows, math.log(511), plan())
     assert "collapsed" in text and "epoch 3" in text and "--lr" in text and "effective rank 1.2" in text
     assert find_alarms([*rows, row(4, loss=6.236, val_rank=1.1)], math.log(511), plan()) == []
-    # By the loss alone, where nothing is watched; but not while the rate still rises.
+    # By the loss alone if nothing is validated; but not during the warmup.
     assert "collapsed" in find_alarms([row(2, loss=6.236)], math.log(511), plan())[0]
     assert find_alarms([row(1, loss=6.236)], math.log(511), plan(warmup=0.15)) == []
 

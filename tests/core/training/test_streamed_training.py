@@ -66,7 +66,7 @@ def test_streamed_pixels_give_the_weights_of_cached_ones(
 
 
 def test_killed_and_resumed_is_bit_identical(record: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    """Killed at once, with its decoding processes left to notice."""
+    """The run is killed immediately; its decoding processes must notice it."""
     running = train_elsewhere(record, tmp_path / "run", pixels="streamed", **OPTIONS)
     wait_for_step(running, 6)
     os.kill(running.pid, signal.SIGKILL)
@@ -79,7 +79,7 @@ def test_killed_and_resumed_is_bit_identical(record: Path, uninterrupted: Path, 
 
 @pytest.mark.nightly
 def test_a_signal_to_all_processes_stops_with_a_checkpoint(record: Path, uninterrupted: Path, tmp_path: Path) -> None:
-    """As service managers send it; the decoding processes end, and the run still finishes its step."""
+    """As sent by service managers; the decoding processes end, and the run still finishes its step."""
     running = train_elsewhere(record, tmp_path / "run", pixels="streamed", **OPTIONS)
     wait_for_step(running, 5)
     os.killpg(running.pid, signal.SIGTERM)

@@ -96,7 +96,7 @@ def random_triplets_cost(run_folder: Path, faces: Path) -> float:
 
 @pytest.mark.parametrize("mining", ["random", "bank", "random-then-hard"])
 def test_listed_triplets_make_others_easy(mining: Mining, split: Path, tmp_path: Path) -> None:
-    # How many are active says nothing where each epoch has other triplets, and harder ones.
+    # The share of active triplets is not comparable if each epoch has other, harder triplets.
     options = {**SMALL, "batch_size": 48}
     untrained = run(TripletConfig(data=(split,), out=tmp_path / "untrained", epochs=0, **options), Heard()).run
     config = TripletConfig(
@@ -130,7 +130,7 @@ def test_the_best_encoder_is_kept(split: Path, tmp_path: Path, monkeypatch: pyte
                 kept.append(weights(tmp_path / "run"))
 
     result = pretrain(split, tmp_path / "run", Onlooker(), epochs=4)
-    assert (result.best_epoch, result.best_by) == (3, "val_knn")  # Of equals the later.
+    assert (result.best_epoch, result.best_by) == (3, "val_knn")  # The later one among equal epochs.
     assert result.best is not None and result.best["val_knn"] == 0.9
     assert len(set(kept[:3])) == 3
     assert weights(result.run) == kept[3] == kept[2]
@@ -167,7 +167,7 @@ def test_a_run_starts_from_another(split: Path, tmp_path: Path) -> None:
     config = CenterConfig(data=(split,), out=tmp_path / "second", init=str(first.run), epochs=0, image_size=SIZE)
     second = run(config, Heard())
     former, latter = load_encoder_folder(first.encoder), load_encoder_folder(second.encoder)
-    assert latter.dim == 32  # The architecture comes with the weights.
+    assert latter.dim == 32  # The weights determine the architecture.
     crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     assert np.array_equal(former.embed(crops), latter.embed(crops))
     assert json.loads((second.run / "config.json").read_text())["config"]["backbone"] == "test_convnext"
@@ -205,7 +205,7 @@ def test_face_networks_and_arguments_of_backbones_reach_the_encoder(
     first = run(config(out=tmp_path / "first", **options, **wide), Heard())
     architecture = load_network(first.encoder)[0].architecture
     assert architecture.backbone_args == (("activation", "relu6"), ("width", 128))
-    # A run that starts from it, and one that is resumed, take the arguments from there.
+    # A run that starts from it, and a resumed run, use its arguments.
     second = {**options, "epochs": 2, "init": str(first.run)}
     run(config(out=tmp_path / "second", **{**second, "epochs": 1}), Heard())
     resumed = run(config(out=tmp_path / "second", resume="yes", **second), Heard())
@@ -361,7 +361,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(split: Path, tmp_path: Path) -> 
 def test_a_last_step_that_diverges_ends_the_run_without_an_encoder(
     command: type[PretrainConfig] | type[TripletConfig] | type[CenterConfig], watched: bool, lr: float, tmp_path: Path
 ) -> None:
-    # One batch alone: its loss is finite, and no other follows that could show what its update did.
+    # A single batch: its loss is finite, and no other batch follows that could show the effect of its update.
     data = (make_split if watched else make_faces)(tmp_path / "split", people=4, pictures=4)
     config = command(data=(data,), out=tmp_path / "run", epochs=1, lr=lr, warmup=0.0, **SMALL)
     with pytest.raises(ModelError, match="diverged"):

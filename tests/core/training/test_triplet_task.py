@@ -52,7 +52,7 @@ def people_of(data: Path) -> NDArray[np.str_]:
 
 
 def uses_of(file: Path, pictures: int) -> dict[str, float]:
-    """What the history should say of these triplets."""
+    """Returns the expected usage metrics of these triplets."""
     named = [int(index) for column in columns(file) for index in column]
     counts = [named.count(picture) for picture in range(pictures)]
     mean = sum(counts) / pictures
@@ -77,7 +77,8 @@ def test_a_file_that_is_not_there_keeps_the_triplets_of_the_first_epoch(
     file, table = kept
     people = people_of(split)
     anchor, positive, negative = columns(file)
-    assert sorted(anchor) == list(range(len(people)))  # Everybody has several pictures, so each is anchor once.
+    # All people have several pictures, so each picture is an anchor once.
+    assert sorted(anchor) == list(range(len(people)))
     assert (people[anchor] == people[positive]).all()
     assert (anchor != positive).all()
     assert (people[anchor] != people[negative]).all()
@@ -138,7 +139,7 @@ def test_the_same_seed_gives_the_same_triplets_and_weights(mining: Mining, split
 def test_a_signal_while_the_bank_is_made_writes_no_triplets(
     moment: str, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the encoder gave until then is not whole: negatives would be chosen by vectors of zeros."""
+    """The embeddings are incomplete then: negatives would be chosen by vectors of zeros."""
     options: dict[str, Any] = {"mining": "bank", "candidates": 8, "triplets": tmp_path / "t.npy"}
     train(split, tmp_path / "whole", **options)
     expected = (tmp_path / "t.npy").read_bytes()
@@ -256,15 +257,15 @@ STALLED = (1.0, 0.8, 0.8, 0.8)
     [
         (history(), False),
         (history(1.0, 0.9, 0.8, 0.7, 0.6), False),
-        (history(*STALLED[:3]), False),  # Two epochs are waited for.
+        (history(*STALLED[:3]), False),  # The switch waits for two epochs.
         (history(*STALLED), True),
-        (history(1.0, 0.8, 0.799, 0.798), True),  # A quarter of a percent is no fall.
+        (history(1.0, 0.8, 0.799, 0.798), True),  # A quarter of a percent does not count as a decrease.
         (history(1.0, 0.8, 0.9, 0.7), False),  # Up and down.
-        (history(0.0, 0.0, 0.0), True),  # Nothing is left to learn from random ones.
+        (history(0.0, 0.0, 0.0), True),  # Random triplets are no longer informative.
         (history(1.0, 1.0, 1.0, 1.0, active=[0.5, 0.4, 0.3, 0.2]), False),  # Fewer triplets cost as much each.
-        (history(1.0, 0.9, 0.8, 0.7, val_loss=[0.5, 0.4, 0.4, 0.4]), True),  # Watched people count, if there are any.
+        (history(1.0, 0.9, 0.8, 0.7, val_loss=[0.5, 0.4, 0.4, 0.4]), True),  # Validation faces take precedence.
         (history(*STALLED, val_loss=[0.5, 0.4, 0.3, 0.2]), False),
-        (history(*STALLED, 2.0, 3.0, 4.0), True),  # Hard triplets may cost what they will.
+        (history(*STALLED, 2.0, 3.0, 4.0), True),  # The loss of hard triplets does not matter.
     ],
 )
 def test_negatives_become_hard_when_the_loss_stops_falling(rows: list[Row], hard: bool) -> None:
@@ -292,4 +293,4 @@ def test_hard_negatives_are_tried_again_after_a_collapse() -> None:
     for loss in (0.6, 0.6, 0.6, 0.5):
         rows = [*rows, *history(loss)]
         states.append(should_use_hard_negatives(rows))
-    assert states == [False, False, True, True]  # Losses of hard negatives count no longer.
+    assert states == [False, False, True, True]  # Losses of hard negatives do not count anymore.

@@ -77,7 +77,7 @@ def test_only_the_selected_weights_change(method: Tune, unwatched: Path, trained
         case "last":
             assert changed == {"embedding.weight"}
         case "lora":
-            # Norms, biases and running averages stay as they are, and each change has a low rank.
+            # Norms, biases and running averages do not change, and each change has a low rank.
             assert changed and changed <= layers
             for name in changed:
                 difference = (after[name] - before[name]).flatten(1).double()
@@ -181,7 +181,7 @@ def test_epochs_are_compared_with_the_encoder_before_training_by_the_lowest_fals
         {"epoch": 2, "val_accuracy": 0.9, "val_tar@1e-3": 0.5, "val_tar@1e-2": 0.9, "val_loss": 0.4},
     ]
     assert best_epoch(table, CenterConfig(init="sface", best_by=best_by)) == best
-    assert best_epoch(table[1:], CenterConfig()) == 2  # By the loss; training from scratch has no encoder before it.
+    assert best_epoch(table[1:], CenterConfig()) == 2  # By the loss; training from scratch has no previous encoder.
 
 
 def test_a_stopped_run_of_fine_tuning_resumes_to_the_same_bytes(split: Path, trained: Path, tmp_path: Path) -> None:

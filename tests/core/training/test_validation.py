@@ -28,7 +28,7 @@ from tests.core.training.toy import SMALL, Heard, make_faces, make_split, pretra
 
 
 def embedded(result: TrainResult, folder: Path) -> tuple[np.ndarray, list[str], list[str]]:
-    """Embeddings by the encoder of a run, through the public way, with people and names."""
+    """Returns embeddings by the encoder of a run, computed with public functions, with people and names."""
     import cv2
 
     files = sorted(folder.glob("*/*.png"))
@@ -51,7 +51,7 @@ def test_validation_metrics_are_those_of_the_kept_encoder(tmp_path: Path) -> Non
     assert row["val_accuracy"] == pytest.approx(np.max(tar + 1 - far) / 2)
     assert row["val_tar@1e-1"] == pytest.approx(tar[far <= 0.1].max())
     assert row["val_tar@1e-2"] == pytest.approx(tar[far <= 0.01].max())
-    assert "val_tar@1e-3" not in row  # 325 pairs of people allow for none.
+    assert "val_tar@1e-3" not in row  # 325 pairs of people are too few.
     assert row["val_accuracy_low"] <= row["val_accuracy"] <= row["val_accuracy_high"]
     assert row["val_knn_low"] <= row["val_knn"] <= row["val_knn_high"]
     assert row["val_knn_chance"] == pytest.approx(3 / 103)

@@ -1,4 +1,4 @@
-"""The encoder that pretrain writes has whitened embeddings, and its training does not depend on that."""
+"""The encoder that pretrain writes has whitened embeddings, which do not affect its training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`faceclr clean` finds what was planted, and applies what was proposed to links."""
+"""`faceclr clean` finds planted errors, and applies its proposals to links."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_proposals_are_applied_to_links_with_a_ledger(place: Path) -> None:
         assert (place / "faces" / row["source"]).is_file()
         if row["face"]:
             assert (place / "faces" / row["source"]).samefile(place / "out" / row["face"])
-    # What was not changed has its old path, and nothing is there twice.
+    # Unchanged faces have their old paths, and no face exists twice.
     changed = {row["source"] for row in changes}
     assert set(faces.paths) == ({*source.paths} - changed) | {row["face"] for row in changes if row["face"]}
     assert {row["face"].split("/")[0] for row in changes if row["source"].startswith("person-02/")} == {"person-03"}

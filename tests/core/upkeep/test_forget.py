@@ -1,4 +1,4 @@
-"""A person is removed, and nothing of them is left."""
+"""A person is removed without leaving any trace."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def forget(*paths: Path, heard: Heard | None = None, **options: object) -> Forge
 
 
 def traces(place: Path) -> list[Path]:
-    """Every file, beside the photographs, that has the name in its path or its bytes."""
+    """Returns every file, except the photographs, that has the name in its path or its bytes."""
     files = [path for path in place.rglob("*") if path.is_file() and "photos" not in path.parts]
     return [path for path in files if NAME in str(path) or NAME.encode() in path.read_bytes()]
 
@@ -310,7 +310,7 @@ def test_what_was_interrupted_is_finished_by_the_same_call(
 
 
 def test_crops_that_are_gone_already_leave_the_ledger_to_be_cleaned(place: Path) -> None:
-    """As the last release left it when it was killed."""
+    """As left by the last release when it was killed."""
     shutil.rmtree(place / "faces" / NAME)
     (row,) = forget(place / "faces").rows
     assert (row.removed, row.left, row.others) == (3, 0, 15)

@@ -1,4 +1,4 @@
-"""A person is removed from encoders, their graphs and runs, and from what killed runs left beside them."""
+"""A person is removed from encoders, their graphs and runs, and from leftovers of killed runs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_run_without_an_encoder_loses_the_list_of_pictures_on_which_it_failed(
 
 @pytest.mark.parametrize("name", ["a\nb", "b\\c", "say \"hi\" 'ho'\t", os.fsdecode(b"caf\xe9"), "Jose\u0301"])
 def test_names_that_are_displayed_in_another_form_are_found_by_themselves(name: str, tmp_path: Path) -> None:
-    """In a map and in a list of pictures, without another artifact that has the name as it is."""
+    """In a map and in a list of pictures, without another artifact that has the original name."""
     write_picture_list(tmp_path / "run" / "not-finite.txt", [f"{name}/odd\n.jpg", "ann/1.jpg"])
     page = tmp_path / "map.html"
     write_page(

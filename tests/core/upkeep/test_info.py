@@ -1,4 +1,4 @@
-"""What artifacts say of themselves."""
+"""Descriptions of artifacts."""
 
 from __future__ import annotations
 

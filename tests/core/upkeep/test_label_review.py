@@ -1,4 +1,4 @@
-"""Wrong names of people on a sphere are found, and right ones are left alone."""
+"""Wrong names of people on a sphere are found, and right ones are kept."""
 
 from __future__ import annotations
 

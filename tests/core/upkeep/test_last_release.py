@@ -1,4 +1,4 @@
-"""What the last release wrote is still read, used and continued."""
+"""Artifacts of the last release are still read, used and continued."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures for tests of what happens to pixels."""
+"""Pictures for tests of operations on pixels."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def crops(count: int, size: int = 48) -> Tensor:
 
 
 def each(function: Callable[..., Tensor], batch: Tensor, *parameters: object) -> Tensor:
-    """One of torchvision's functions on each picture with its own parameters."""
+    """Applies a function of torchvision to each picture with its own parameters."""
     return torch.stack([function(p, *own) for p, *own in zip(batch, *parameters, strict=True)])

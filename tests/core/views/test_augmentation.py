@@ -33,7 +33,7 @@ def one_each(views: Views, batch: Tensor, seed: int = 0) -> Tensor:
     return views(batch, draw(views, len(batch), seed=seed))
 
 
-# What all kinds of views have in common
+# All kinds of views
 
 
 @KINDS
@@ -137,7 +137,7 @@ def test_jitter_is_as_strong_as_it_says() -> None:
 
 
 def sideways(views: Tensor) -> Tensor:
-    """How much brighter the right half is."""
+    """Returns the difference in brightness of the right and the left half."""
     left, right = views.mean(dim=1).chunk(2, dim=2)
     return right.mean(dim=(1, 2)) - left.mean(dim=(1, 2))
 

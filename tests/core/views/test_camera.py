@@ -1,4 +1,4 @@
-"""What comes between a face and its picture: shapes, small sensors and compression."""
+"""Effects between a face and its picture: occlusion, small sensors and compression."""
 
 from __future__ import annotations
 

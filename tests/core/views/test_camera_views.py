@@ -1,4 +1,4 @@
-"""Views as a security camera has them."""
+"""Views like pictures of a security camera."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_what_is_inside_the_picture_needs_no_mirror() -> None:
 
 
 SLANTS = torch.tensor([-0.3, 0.1, 0.25])
-INNER = slice(15, -15)  # Nothing here comes from outside the picture.
+INNER = slice(15, -15)  # No pixel is sampled from outside the picture.
 
 
 def test_shear_is_torchvisions() -> None:

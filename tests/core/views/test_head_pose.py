@@ -1,4 +1,4 @@
-"""Turns of the head, against points of the shape that are turned and aligned one by one."""
+"""Turns of the head, compared with points of the shape that are turned and aligned one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chains of operations, as `FaceViews` carries them out: drawn by hand, and compared with torchvision's."""
+"""Chains of operations as in `FaceViews`: chosen by hand, and compared with torchvision's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.core.views.pixels import crops, generator
 BILINEAR = vision.InterpolationMode.BILINEAR
 GEOMETRIC = ("rotate", "shear", "shift")
 
-# What magnitudes stand for, as torchvision's RandAugment has it; m is signed and of 30.
+# The meaning of magnitudes in torchvision's RandAugment; m is signed, out of 30.
 THEIRS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "rotate": lambda p, m: vision.rotate(p, m, interpolation=BILINEAR),
     "shear": lambda p, m: vision.affine(

@@ -1,4 +1,4 @@
-"""What a machine cannot hold is refused before anything is started."""
+"""Requests that exceed the machine's capacity are refused before anything is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work for another process, in a module that it imports quickly."""
+"""A function for another process, in a module that it imports quickly."""
 
 from __future__ import annotations
 
