@@ -43,7 +43,7 @@ def hold_out(faces: JoinedFaces, share: float, seed: int) -> tuple[NDArray[np.in
 
     Returns:
         Indices of the training pictures and of the held-out pictures, each sorted. No pictures are held out if they
-        would be fewer than 32, or if fewer than two would remain.
+        would be fewer than 32, or if fewer than two would remain. Shape of each: (pictures,).
     """
     pictures = np.arange(len(faces))
     wanted = min(round(share * len(faces)), _MAX_HELD_OUT)
@@ -79,7 +79,7 @@ def hold_out_pictures(faces: JoinedFaces, share: float, seed: int) -> tuple[NDAr
         seed: Random seed.
 
     Returns:
-        Indices of the training pictures and of the held-out pictures, each sorted.
+        Indices of the training pictures and of the held-out pictures, each sorted. Shape of each: (pictures,).
     """
     keys = np.fromiter((_hash(path, seed) for path in faces.paths), dtype=np.uint64, count=len(faces))
     order = np.lexsort((keys, faces.labels))

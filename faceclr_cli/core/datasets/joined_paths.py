@@ -53,7 +53,7 @@ class JoinedPaths(Sequence[str]):
         return self.prefixes[source] + self.names[source][int(self.rows[place])]
 
     def take(self, sources: NDArray[np.int64], rows: NDArray[np.int32]) -> JoinedPaths:
-        """Returns the paths of other faces of the same folders."""
+        """Returns the paths of other faces of the same folders. Shape of both arguments: (N,)."""
         return replace(self, sources=sources, rows=rows)
 
     def digest(self) -> str:

@@ -208,7 +208,7 @@ def _shape(folder: FaceFolder) -> tuple[int, int, int, int]:
 
 
 def map_packed(path: Path) -> NDArray[np.uint8]:
-    """Maps a packed file that another process has opened."""
+    """Maps a packed file that another process has opened. Shape: (N, size, size, 3)."""
     # As a string, since NumPy resolves the links of a `Path`, even the link in /proc to an unnamed file.
     return np.asarray(np.load(str(path), mmap_mode="r", allow_pickle=False))
 

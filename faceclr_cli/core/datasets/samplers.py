@@ -121,7 +121,7 @@ def weighted_batches(
 
 
 def apportion(total: int, weights: ArrayLike) -> NDArray[np.int64]:
-    """Splits `total` into integers proportional to the weights, each less than 1 off."""
+    """Splits `total` into integers proportional to the weights, each less than 1 off. Shapes: (n,) -> (n,)."""
     reached = np.cumsum(np.asarray(weights, dtype=np.float64))
     counts: NDArray[np.int64] = np.diff(np.rint(reached / reached[-1] * total).astype(np.int64), prepend=0)
     return counts

@@ -79,7 +79,7 @@ class StreamedCrops:
         return len(self.folder), side, side, 3
 
     def request(self, rows: NDArray[Any]) -> DecodeRequest:
-        """Describes crops for `decode_crops`."""
+        """Describes crops for `decode_crops`, given their rows. Shape: (B,)."""
         folder = self.folder
         paths = None if folder.indexed is not None else tuple(folder.paths[row] for row in rows.tolist())
         return DecodeRequest(
@@ -140,9 +140,17 @@ def decode_crops(request: DecodeRequest, opened: IndexedContainer | None = None)
 def read_crop(content: bytes, origin: Path | str, side: int) -> NDArray[np.uint8]:
     """Decodes a crop of a known size.
 
+    Args:
+        content: The encoded crop.
+        origin: Its name in errors.
+        side: Its side in pixels.
+
+    Returns:
+        RGB, 0-255. Shape: (side, side, 3).
+
     Raises:
-        UnreadableImageError: It is damaged.
-        SizeError: It has another size.
+        UnreadableImageError: The crop is damaged.
+        SizeError: The crop has another size.
     """
     picture = decode_picture(content, origin)
     if picture.shape != (side, side, 3):

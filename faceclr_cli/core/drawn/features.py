@@ -213,7 +213,7 @@ def paint_mouth(canvas: Canvas, person: Person, pose: Pose, look: Look) -> Point
 
 
 def paint_beard(canvas: Canvas, person: Person, pose: Pose, mouth: Points) -> None:
-    """Paints stubble, beard and moustache around the mouth, whose points `paint_mouth` returned."""
+    """Paints stubble, beard and moustache around the mouth. `mouth` is the result of `paint_mouth`."""
     hair = person.hair
     scale = pose.scale
     if person.stubble:

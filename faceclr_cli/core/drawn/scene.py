@@ -139,7 +139,15 @@ def exposure(rng: np.random.Generator, brightness: float) -> np.float32:
 
 
 def photograph(rng: np.random.Generator, scene: Image) -> NDArray[np.uint8]:
-    """Simulates a camera: contrast, focus, grain, sometimes black and white, sometimes strong compression."""
+    """Simulates a camera: contrast, focus, grain, sometimes black and white, sometimes strong compression.
+
+    Args:
+        rng: Random number generator.
+        scene: RGB, 0-255. Shape: (height, width, 3).
+
+    Returns:
+        RGB, 0-255. Shape: (height, width, 3).
+    """
     height, width = scene.shape[:2]
     mean = np.float32(124)
     contrast = np.float32(rng.uniform(0.8, 1.2))

@@ -35,7 +35,7 @@ class PreviousEmbeddings(Protocol):
     """Rows of earlier runs."""
 
     def fetch(self, content_hashes: Sequence[str]) -> tuple[Rows, NDArray[np.int_]]:
-        """Returns the rows of pictures in the given order, and the number of rows of each picture."""
+        """Returns the rows of pictures in the given order, and the number of rows of each. Shape: (pictures,)."""
         ...
 
 

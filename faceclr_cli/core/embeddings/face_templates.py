@@ -42,7 +42,7 @@ class FaceTemplates:
     absent: int = 0
 
     def take(self, chosen: NDArray[np.int64]) -> FaceTemplates:
-        """Returns the given templates in the given order."""
+        """Returns the templates with the given indices, in their order. Shape: (templates,)."""
         return FaceTemplates(
             names=[self.names[number] for number in chosen],
             people=[self.people[number] for number in chosen],

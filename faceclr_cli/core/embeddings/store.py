@@ -343,6 +343,9 @@ def rows_of_most_pictured(store: Store, people: int | None, min_images: int = 1)
         store: The store. Rows without a person are ignored.
         people: Number of people, or None for all. Ties are resolved by name.
         min_images: Ignore people with fewer pictures.
+
+    Returns:
+        Indices of rows, ascending. Shape: (rows,).
     """
     counts = Counter(name for name in store.identities if name is not None)
     ranked = sorted((name for name, count in counts.items() if count >= min_images), key=lambda n: (-counts[n], n))

@@ -147,6 +147,9 @@ def run_session(
         inputs: The inputs by name.
         path: Name of the graph's file, for errors.
 
+    Returns:
+        The outputs, in the order of `outputs`.
+
     Raises:
         ModelError: The graph fails.
     """

@@ -113,7 +113,11 @@ class Alignment:
 
 
 def reduction(matrix: NDArray[np.float64]) -> int:
-    """Returns the largest power of two by which a picture can be reduced without losing resolution in the crop."""
+    """Returns the largest power of two by which a picture can be reduced without losing resolution in the crop.
+
+    Args:
+        matrix: From `Alignment.place`. Shape: (2, 3).
+    """
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     return 1 << max(0, math.floor(math.log2(1 / scale)))
 

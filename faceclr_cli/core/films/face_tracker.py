@@ -56,7 +56,16 @@ class FaceTrack:
     _last: NDArray[np.float32] | None = None
 
     def score(self, seconds: float, face: Face, embedding: NDArray[np.float32] | None) -> float | None:
-        """Returns how well a face continues the track, or None if it does not."""
+        """Scores a face as the continuation of the track.
+
+        Args:
+            seconds: Time of the face.
+            face: The face.
+            embedding: Its normalized embedding, or None if it has none. Shape: (dim,).
+
+        Returns:
+            The score, higher is better; None if the face cannot continue the track.
+        """
         gap, box = seconds - self.end, _centered(face)
         width = (self._box[2] + box[2]) / 2
         # A face that was lost does not keep its speed for long.
@@ -77,7 +86,7 @@ class FaceTrack:
         return likeness + float(nearness) / 2
 
     def add(self, seconds: float, face: Face, embedding: NDArray[np.float32] | None) -> None:
-        """Adds a sighting."""
+        """Adds a sighting; see `score`."""
         box = _centered(face)
         if self.frames and seconds > self.end:
             self._velocity = (box[:2] - self._box[:2]) / (seconds - self.end)

@@ -66,7 +66,7 @@ class Constraints:
         return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
     def take(self, faces: Labels) -> Self:
-        """Returns the constraints between the given faces, in the given order."""
+        """Returns the constraints between the faces with the given indices, in their order. Shape: (chosen,)."""
         place = np.full(len(self.people), UNKNOWN, np.int64)
         place[faces] = np.arange(len(faces))
         apart = place[self.apart]

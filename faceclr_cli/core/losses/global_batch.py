@@ -48,7 +48,7 @@ def all_gather_labels(y: Tensor) -> Tensor:
 
 
 def sum_over_processes(count: Tensor) -> Tensor:
-    """Sums a tensor over all processes, without gradients."""
+    """Sums a tensor of any shape over all processes, without gradients."""
     count = count.detach().clone()
     if world_size()[1] > 1:
         dist.all_reduce(count)

@@ -51,6 +51,9 @@ def cosine_scores(left: ArrayLike, right: ArrayLike) -> Floats:
     Returns:
         Values from -1 to 1; 0 for rows of zeros. Shape: (pairs,).
 
+    Raises:
+        ValueError: The shapes differ.
+
     Examples:
         >>> cosine_scores([[1, 0], [1, 1]], [[2, 0], [1, -1]])
         array([1., 0.])
@@ -99,6 +102,10 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
 def auc(scores: ArrayLike, same: ArrayLike) -> float:
     """Area under the ROC: the probability that a genuine pair scores higher than an impostor pair. Ties count half.
 
+    Args:
+        scores: Shape: (pairs,).
+        same: True for genuine pairs. Shape: (pairs,).
+
     Raises:
         ValueError: As for `roc`.
 
@@ -112,6 +119,10 @@ def auc(scores: ArrayLike, same: ArrayLike) -> float:
 
 def eer(scores: ArrayLike, same: ArrayLike) -> float:
     """Equal error rate, at which FAR equals 1 - TAR, with linear interpolation between points.
+
+    Args:
+        scores: Shape: (pairs,).
+        same: True for genuine pairs. Shape: (pairs,).
 
     Raises:
         ValueError: As for `roc`.
@@ -173,6 +184,10 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     """Finds the threshold with the highest accuracy, halfway between the two scores that it separates.
 
     Among equally accurate thresholds, the strictest is returned.
+
+    Args:
+        scores: Shape: (pairs,).
+        same: True for genuine pairs. Shape: (pairs,).
 
     Raises:
         ValueError: As for `roc`.
@@ -236,6 +251,10 @@ def balanced_threshold(scores: ArrayLike, same: ArrayLike) -> tuple[float, float
     """Finds the threshold with the highest balanced accuracy.
 
     Among equally accurate thresholds, the strictest is returned.
+
+    Args:
+        scores: Shape: (pairs,).
+        same: True for genuine pairs. Shape: (pairs,).
 
     Returns:
         The threshold, and the balanced accuracy (TAR + 1 - FAR) / 2.

@@ -114,7 +114,7 @@ class TemplateVectors:
             start = stop
 
     def take(self, templates: ArrayLike) -> TemplateVectors:
-        """Returns the given templates in the given order."""
+        """Returns the templates with the given indices, in their order. Shape: (templates,)."""
         chosen = np.asarray(templates, np.int64)
         starts = np.append(0, np.cumsum(self.sizes[chosen]))
         return TemplateVectors(vectors=self.vectors[self._places(chosen)], starts=starts)

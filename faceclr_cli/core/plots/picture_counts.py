@@ -71,6 +71,9 @@ def count_classes(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Returns the inclusive ranges of a histogram of counts: 1, 2-4, 5-9, 10-19, 20-49, ...
 
     If the counts are close together, all ranges have the same length, which is a round number.
+
+    Args:
+        counts: Number of pictures of each person. Shape: (people,).
     """
     low, high = int(counts.min()), int(counts.max())
     if high >= _WIDE * low:
@@ -84,7 +87,7 @@ def count_classes(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def richest_half(counts: NDArray[np.int64]) -> int:
-    """Returns the smallest number of people who together have half of all pictures."""
+    """Returns the smallest number of people with half of all pictures. `counts` has the shape (people,)."""
     shares = np.cumsum(np.sort(counts)[::-1])
     return int(np.searchsorted(shares, counts.sum() / 2)) + 1
 

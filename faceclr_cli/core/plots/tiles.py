@@ -83,7 +83,7 @@ def compose_tiles(title: str, subtitle: str, sections: Sequence[Section]) -> Fig
 
 
 def shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrinks a picture so that its long side is at most `FINEST`."""
+    """Shrinks a picture of shape (height, width, 3) so that its long side is at most `FINEST`."""
     height, width = image.shape[:2]
     scale = FINEST / max(height, width)
     if scale >= 1:

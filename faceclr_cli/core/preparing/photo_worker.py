@@ -242,7 +242,15 @@ def face_record(aligned: AlignedFace, grade: float, recipe: Recipe) -> dict[str,
 
 
 def encode_crop(crop: NDArray[np.uint8], recipe: Recipe) -> bytes:
-    """Returns the content of the file of a crop."""
+    """Returns the content of the file of a crop.
+
+    Args:
+        crop: RGB. Shape: (size, size, 3).
+        recipe: The file format and its quality.
+
+    Raises:
+        OSError: OpenCV cannot encode the format.
+    """
     options = [cv2.IMWRITE_JPEG_QUALITY, recipe.quality] if recipe.suffix == ".jpg" else []
     fine, packed = cv2.imencode(recipe.suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), options)
     if not fine:

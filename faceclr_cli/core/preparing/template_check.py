@@ -62,8 +62,11 @@ def require_arcface(pictures: Sequence[T], read: Callable[[T], NDArray[np.uint8]
 def read_sample_picture(item: CropJob) -> NDArray[np.uint8]:
     """Reads and decodes the picture of a job.
 
+    Returns:
+        RGB, 0-255. Shape: (height, width, 3).
+
     Raises:
-        DataError: It cannot be read or decoded.
+        DataError: The picture cannot be read or decoded.
     """
     return decode_picture(_content(item), item.source)
 

@@ -98,7 +98,7 @@ class NameTable(Sequence[str]):
         return self._span(own, own + 1)[0]
 
     def each(self, rows: NDArray[Any]) -> Iterator[str]:
-        """Yields the names of rows. Ascending rows are read together."""
+        """Yields the names of rows, shape (n,). Ascending rows are read together."""
         for start in range(0, len(rows), _BLOCK):
             some = rows[start : start + _BLOCK]
             first, last = int(some.min()), int(some.max())

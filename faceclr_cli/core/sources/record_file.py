@@ -278,6 +278,10 @@ class RecordWriter:
             key: Key of the record; each one only once.
             label: One label, or several.
             picture: The encoded picture; may be empty.
+
+        Raises:
+            ValueError: The record exceeds the limit of the format.
+            OSError: The file cannot be written.
         """
         if isinstance(label, tuple):
             header = _HEADER.pack(len(label), 0.0, key, 0) + struct.pack(f"<{len(label)}f", *label)

@@ -66,7 +66,11 @@ class Tar:
             self.flaw = f"damaged or truncated: everything after the first {end} bytes is lost ({error_text(error)})"
 
     def read(self, size: int) -> bytes:
-        """Reads the next bytes. A forged header cannot make it read more than the size limit of a member."""
+        """Reads the next bytes. A forged header cannot make it read more than the size limit of a member.
+
+        Raises:
+            tarfile.ReadError: The size is negative or exceeds the limit.
+        """
         if not 0 <= size <= MAX_BYTES + 1:
             raise tarfile.ReadError("bad size")
         return self._file.read(size)

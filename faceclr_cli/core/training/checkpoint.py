@@ -79,7 +79,7 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def collect_state(task: TaskModule, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Collects the tensors of a checkpoint. All processes must call it; rank 0 gets sharded tensors in full."""
+    """Collects the tensors of a checkpoint by name. All processes must call it; rank 0 gets whole sharded tensors."""
     tensors = {_TASK + name: value for name, value in task.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimizer)):
         for name, value in optimizer.state.get(parameter, {}).items():

@@ -223,7 +223,19 @@ def _begin_epoch(context: TrainingContext, state: TrainingState, run_folder: Run
 def train_on_batch(
     context: TrainingContext, schedule: Schedule, clock: Clock, step: int, crops: Tensor, batch: NDArray[np.int64]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Trains on one batch. Returns the norm of the gradient and the metrics, on the device."""
+    """Trains on one batch.
+
+    Args:
+        context: The components that the loop uses.
+        schedule: The schedule of the run.
+        clock: The elapsed time of the run.
+        step: Number of batches before this one, over the whole run.
+        crops: The crops of this process, uint8, on the device. Shape: (B, S, S, 3).
+        batch: Indices of all pictures of the batch. Shape: (batch_size,).
+
+    Returns:
+        The norm of the gradient and the metrics, scalars on the device.
+    """
     fabric, task, optimizer = context.fabric, context.task, context.optimizer
     rank, world = fabric.global_rank, fabric.world_size
     # The backbone (dropout, stochastic depth) uses the global generator of torch; views use their own.
@@ -325,7 +337,7 @@ class EpochSums:
         self._began = time.perf_counter() - state.seconds
 
     def add(self, step: int, norm: Tensor, metrics: dict[str, Tensor]) -> None:
-        """Adds the metrics of a step, and records the first step whose loss or gradient is not finite."""
+        """Adds the metrics of a step, all scalars, and records the first step whose loss or gradient is not finite."""
         values = torch.stack([value.detach().double() for value in metrics.values()])
         if not self._names:
             self._names, self._sums = list(metrics), torch.zeros_like(values)

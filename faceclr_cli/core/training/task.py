@@ -107,11 +107,19 @@ class TaskModule(nn.Module):
 
         Args:
             epoch: Counted from 0.
+
+        Returns:
+            Shape of each: (batch_size,).
         """
         raise NotImplementedError
 
     def share(self, batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
         """Returns the part of a batch that a process works on. It is contiguous and has equal length on all processes.
+
+        Args:
+            batch: Indices of pictures. Shape: (B,).
+            rank: Rank of the process.
+            world: Number of processes.
 
         Raises:
             DataError: The batch is too small for the number of processes.

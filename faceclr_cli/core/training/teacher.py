@@ -159,7 +159,14 @@ def embed_with_teachers(
 
 
 def join_embeddings(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Concatenates the embeddings of several teachers, so that cosines are the means of the teachers' cosines."""
+    """Concatenates the embeddings of several teachers, so that cosines are the means of the teachers' cosines.
+
+    Args:
+        parts: L2-normalized embeddings of each teacher. Shape of each: (N, dim).
+
+    Returns:
+        L2-normalized. Shape: (N, sum of the dims).
+    """
     return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)), np.float32)
 
 

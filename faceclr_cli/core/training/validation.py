@@ -248,7 +248,7 @@ def accuracy_column(name: str) -> str:
 
 
 def find_measurable_rows(faces: JoinedFaces) -> NDArray[np.int64]:
-    """Returns the rows of people with two or more pictures; none if there are fewer than `FEWEST_PEOPLE`."""
+    """Returns the rows of people with two or more pictures; see `find_measurable_labels`."""
     return find_measurable_labels(faces.labels)
 
 
@@ -287,7 +287,7 @@ def embed_faces(
 def embed_on_all_processes(
     network: EncoderNetwork, faces: JoinedFaces, pictures: NDArray[np.int64], device: torch.device, stop: StopRequest
 ) -> Tensor:
-    """Embeds pictures like `embed_faces`, shared among all processes. Each process gets all embeddings."""
+    """Embeds pictures like `embed_faces`, shared among all processes. Each process gets all embeddings: (N, D)."""
     rank, processes = world_size()
     if processes > 1:
         # On CPUs each process has its own running averages of batch norms; the encoder uses those of rank 0.

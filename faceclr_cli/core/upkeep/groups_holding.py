@@ -67,7 +67,11 @@ class GroupsHolding:
         return Count(theirs, len(entries) - theirs)
 
     def remove(self, identity: str) -> None:
-        """Removes the links first and the lines with their paths last, so that it can be continued."""
+        """Removes the links first and the lines with their paths last, so that it can be continued.
+
+        Raises:
+            DataError: An earlier version without links wrote the groups.
+        """
         with exclusive(self.path):
             rows, memory, content = self._rows(), self._memory, read_json(self.path / GROUPS)
             entries = self._entries(rows, memory)

@@ -31,12 +31,15 @@ _BUMPS = (
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
-    """Returns the squared distance from the center in semi-axes of the outline: 0 in the middle, 1 on the outline."""
+    """Returns the squared distance from the center in semi-axes of the outline: 0 in the middle, 1 on the outline.
+
+    Coordinates are those of the module. `x`, `y` and the result have the same shape.
+    """
     return (x / SEMI_AXES[0]).square() + ((y - CENTER_Y) / SEMI_AXES[1]).square()
 
 
 def depth(x: Tensor, y: Tensor) -> Tensor:
-    """Returns the depth of the front of the head; 0 on and beyond the outline, apart from the bumps."""
+    """Returns the depth of the front of the head; 0 on and beyond the outline, apart from bumps. See `distances`."""
     result = SEMI_AXES[2] * (1 - distances(x, y)).clamp(min=0).sqrt()
     for height, across, down, width, length in _BUMPS:
         result = (

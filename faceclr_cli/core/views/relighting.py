@@ -34,7 +34,7 @@ def relighting(strengths: Tensor, tilts: Tensor, directions: Tensor, size: int) 
 
 
 def irradiance_of(cosines: Tensor) -> Tensor:
-    """Approximates max(0, c) for the cosines c of the angles between normals and lamp, by polynomials of degree 2."""
+    """Approximates max(0, c) for the cosines c of angles between normals and lamp, of any shape, by a quadratic."""
     return (0.25 + cosines / 2 + 5 / 32 * (3 * cosines.square() - 1)).clamp(min=0)
 
 

@@ -67,7 +67,7 @@ class StoredTensor:
         """Maps the tensor into memory.
 
         Raises:
-            ValueError: It reaches beyond its storage, or repeats elements of it.
+            ValueError: The tensor reaches beyond its storage, or repeats elements of it.
         """
         count = math.prod(self.shape)
         memory = torch.from_numpy(self.storage.read())

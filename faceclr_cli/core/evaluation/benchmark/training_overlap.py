@@ -147,7 +147,7 @@ def seen_pairs(pairs: Sequence[Pair], people: Collection[str], pictures: Collect
 
 
 def select_pairs(scored: ScoredPairs, mask: NDArray[np.bool_]) -> ScoredPairs:
-    """Returns the pairs of a mask."""
+    """Returns the pairs that a mask selects. Shape of the mask: (pairs,)."""
     rows = np.flatnonzero(mask).tolist()
     return replace(
         scored,
