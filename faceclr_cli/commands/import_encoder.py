@@ -42,7 +42,7 @@ def run(config: ImportConfig, console: Console) -> None:
 
 
 def _ranking(heading: str, measured: Sequence[MeasuredAssumption]) -> list[str]:
-    """The table of what was measured, the best first."""
+    """Returns the table of measurements, best first."""
     names = [
         f"{each.assumption.color} {each.assumption.scale}" if heading == "pixels" else each.assumption.template
         for each in measured

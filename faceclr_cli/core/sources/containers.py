@@ -256,8 +256,6 @@ def _limited(sizes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class _Records:
-    """A record file."""
-
     def __init__(self, file: RecordFile) -> None:
         self._file = file
         self.close = file.close
@@ -278,8 +276,6 @@ class _Records:
 
 
 class _Shards:
-    """Tar shards."""
-
     def __init__(self, shards: TarShards) -> None:
         self._shards = shards
         self.close = shards.close
@@ -321,8 +317,6 @@ class _Tables:
 
 
 class _Database:
-    """An LMDB database."""
-
     def __init__(self, file: LmdbFile) -> None:
         self._file = file
         self.close = file.close

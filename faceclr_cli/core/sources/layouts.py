@@ -336,7 +336,7 @@ def _listed_parts(tree: Tree, names: Sequence[str], folder: str) -> dict[str, st
 
 
 def _detect_layout(tree: Tree) -> Layout:
-    """Detects the layout by its most telling sign."""
+    """Detects the layout by the strongest sign."""
     if signs.identity_lists(tree):
         return "celeba" if signs.celeba_pictures(tree) and signs.celeba_list(tree) else "list"
     if signs.celeba_pictures(tree):

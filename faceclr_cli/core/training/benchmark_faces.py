@@ -66,8 +66,6 @@ def find_black(faces: JoinedFaces) -> set[str]:
 
 
 class _BinCrops:
-    """The crops of a `.bin` file."""
-
     def __init__(self, file: InsightfaceBin, names: Sequence[str]) -> None:
         self._file, self._names = file, names
 

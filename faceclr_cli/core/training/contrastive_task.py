@@ -226,7 +226,6 @@ class MoCoTask(_ContrastiveTask):
 
     @torch.no_grad()
     def _update_key_encoder(self) -> None:
-        """Updates the moving averages of the key encoder."""
         momentum = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.config.momentum)
         keys, queries = self.key_encoder.state_dict(), nn.Sequential(self.encoder, self.head).state_dict()
         for name, key in keys.items():

@@ -213,7 +213,6 @@ def _embedder(context: TrainingContext, state: TrainingState, run_folder: RunFol
 
 
 def _begin_epoch(context: TrainingContext, state: TrainingState, run_folder: RunFolder) -> Iterator[Event]:
-    """Calls the task to prepare the epoch."""
     note = context.task.begin_epoch(len(state.rows), state.rows, _embedder(context, state, run_folder))
     _stop_if_asked(context, state, run_folder)
     if note is not None:

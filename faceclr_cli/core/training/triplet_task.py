@@ -36,8 +36,6 @@ _RANK_LOST = 0.5
 
 
 class _TripletTask(TaskModule):
-    """Base class of the triplet tasks."""
-
     command = "train-triplet"
     views = 1
 

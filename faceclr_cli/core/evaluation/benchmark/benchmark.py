@@ -125,7 +125,6 @@ def _collect(
 def _measure_store(
     found: BenchmarkSet, config: BenchmarkConfig, groups: GroupList | None, reporter: Reporter
 ) -> Contestant:
-    """Measures the encoder of a store."""
     place = display_path(found.place)
     store = choose_faces(read_store(found.place), config.face or "largest", str(found.place), reporter)
     contestant = Contestant(
