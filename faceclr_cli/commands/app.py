@@ -77,7 +77,7 @@ app = typer.Typer(
     name="faceclr",
     help="Prepare, train, evaluate and use face encoders.",
     epilog="Exit codes: 0 success or same person, 1 different people, 2 usage, 3 data, 4 model, 70 internal error, "
-    "75 locked, 130 interrupted, 143 terminated.",
+    "75 locked, 130 interrupted, 141 output pipe closed, 143 terminated.",
     cls=_LazyCommands,
     invoke_without_command=True,
     rich_markup_mode=None,
