@@ -59,9 +59,8 @@ def report_outside(work: Iterable[CropJob], rows: Iterable[Row], config: Prepare
     lines = [item.given.lines for item in work if item.path in bad and item.given is not None and item.given.is_sound]
     if lines and config.landmarks is not None:
         where = _lines(display_path(config.landmarks), sorted(line for group in lines for line in group))
-        text = f"{where}: the points are outside the photograph"
-        advice = "they must be pixels of the upright photograph at full size"
-        reporter.report(Notice(text=f"{text}; {advice}", level="warning"))
+        text = "the points are outside the photograph; they must be pixels of the upright photograph at full size"
+        reporter.report(Notice(text=f"{where}: {text}", level="warning"))
 
 
 def _report_unused(content: LandmarkFile, used: Iterable[GivenFaces], source: Path, reporter: Reporter) -> None:
