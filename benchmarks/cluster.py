@@ -39,7 +39,7 @@ from faceclr_cli.core.embeddings.store import read_store, write_store
 from faceclr_cli.core.grouping import linkage, neighbor_graph
 from faceclr_cli.core.grouping.center_linkage import join_centers
 from faceclr_cli.core.grouping.constraints import Constraints
-from faceclr_cli.core.grouping.density_clustering import dense_groups
+from faceclr_cli.core.grouping.density_clustering import cluster_by_density
 from faceclr_cli.core.grouping.linkage import link_faces
 from faceclr_cli.core.grouping.match_linkage import join_matches
 from faceclr_cli.core.grouping.neighbor_graph import find_neighbors
@@ -126,7 +126,7 @@ def compare_methods(options: argparse.Namespace) -> None:
         ways["average linkage, then centers"] = join
         ways["and then matches: the default"] = lambda: join_matches(rows, alone, join(), limit, none)
     ways["Chinese Whispers"] = lambda: whisper(rows, limit)
-    ways["HDBSCAN"] = lambda: dense_groups(rows, np.arange(count), 2)[0]
+    ways["HDBSCAN"] = lambda: cluster_by_density(rows, np.arange(count), 2)[0]
     print(f"{count:,} faces of {len(set(people)):,} people, threshold {limit}")
     for name, way in ways.items():
         began, used = time.perf_counter(), time.process_time()

@@ -40,8 +40,8 @@ def crowd(faces: int, dim: int, probes: int) -> tuple[NDArray[np.float32], NDArr
 
 def own(gallery: NDArray[np.float32], *, copy: bool) -> PeopleIndex:
     """Returns the index of faceclr, with or without an 8-bit copy of the gallery, after a warm-up search."""
-    worth_quantizing = gallery_search.worth_quantizing if copy else lambda _: False
-    with mock.patch.object(gallery_search, "worth_quantizing", worth_quantizing):
+    is_worth_quantizing = gallery_search.is_worth_quantizing if copy else lambda _: False
+    with mock.patch.object(gallery_search, "is_worth_quantizing", is_worth_quantizing):
         index = PeopleIndex(gallery, np.arange(len(gallery)))
         index.search(gallery[:1], 1)
     return index

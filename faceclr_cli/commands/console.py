@@ -232,7 +232,7 @@ def percent(share: float | None) -> str:
 
 
 @contextmanager
-def guarded(console: Console) -> Iterator[None]:
+def report_errors(console: Console) -> Iterator[None]:
     """Turns exceptions into error messages and exit codes."""
     with _terminated_by_sigterm():
         try:

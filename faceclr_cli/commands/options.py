@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from faceclr_cli.commands.completion import completer
-from faceclr_cli.commands.console import Console, guarded
+from faceclr_cli.commands.console import Console, report_errors
 from faceclr_cli.commands.help import COMMON_PANEL, Command
 from faceclr_cli.core.configs.fields import Config, option_name, spec_of
 from faceclr_cli.core.errors import ConfigError
@@ -57,7 +57,7 @@ def command(name: str, body: Callable[[C, Console], int | None]) -> Callable[...
     def run(**values: Any) -> None:
         config_values = {k: tuple(v or ()) if k in repeatable else v for k, v in values.items() if k in own_names}
         console = Console(json=values["as_json"], quiet=values["quiet"], debug=values["debug"])
-        with guarded(console):
+        with report_errors(console):
             try:
                 config = config_class(**config_values)
             except ValueError as error:

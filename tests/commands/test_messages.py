@@ -29,7 +29,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "core/configs/forget.py": ("forget",),
     "core/configs/identify.py": ("identify",),
     "core/configs/info.py": ("info",),
-    "core/configs/judging.py": ("verify", "identify", "cluster"),
+    "core/configs/threshold_options.py": ("verify", "identify", "cluster"),
     "core/configs/linear_eval.py": ("linear-eval",),
     "core/configs/prepare.py": ("prepare",),
     "core/configs/pretrain.py": ("pretrain",),

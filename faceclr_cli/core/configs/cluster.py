@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
-from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
 from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
+from faceclr_cli.core.configs.threshold_options import THRESHOLD, ThresholdConfig
 
 Method = Literal["agglomerative", "hdbscan"]
 
@@ -16,7 +16,7 @@ PHOTOGRAPHS = "Photographs"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig(JudgingConfig):
+class ClusterConfig(ThresholdConfig):
     """Cluster the faces of unknown people into one group per person.
 
     Two faces in the same photograph are never put in the same group. If the output folder already has groups, new faces

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, option
-from faceclr_cli.core.configs.judging import THRESHOLD, JudgingConfig
 from faceclr_cli.core.configs.prepare import DEFAULT_FPS, STANDARD_INPUT
 from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
 from faceclr_cli.core.configs.templates import TEMPLATES, TemplateMethod, template_list_option, template_option
+from faceclr_cli.core.configs.threshold_options import THRESHOLD, ThresholdConfig
 
 FaceChoice = Literal["largest", "center", "best", "all", "only"]
 
@@ -18,7 +18,7 @@ PHOTOGRAPHS, ANSWERS = "Photographs", "Answers"
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdentifyConfig(JudgingConfig):
+class IdentifyConfig(ThresholdConfig):
     """Identify the people of a gallery in photographs."""
 
     photos: Path | None = argument(

@@ -9,8 +9,8 @@ from typing import Literal
 from faceclr_cli.core.configs.fields import argument, option
 from faceclr_cli.core.configs.group_options import groups_option, groups_plot_option, require_groups
 from faceclr_cli.core.configs.identify import IdentifyConfig
-from faceclr_cli.core.configs.judging import BUILT_IN, JudgingConfig
 from faceclr_cli.core.configs.templates import TemplateMethod, template_list_option, template_option
+from faceclr_cli.core.configs.threshold_options import BUILT_IN, ThresholdConfig
 
 Protocol = Literal["lfw", "cfp", "scores"]
 SingleFace = Literal["largest", "center", "best", "only"]
@@ -19,7 +19,7 @@ MANY, MEASURE = "Many pairs", "Evaluation of an encoder"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyConfig(JudgingConfig):
+class VerifyConfig(ThresholdConfig):
     """Decide whether two photographs show the same person, or evaluate an encoder.
 
     Compares two photographs, or many pairs with --pairs. With --protocol or --embeddings, evaluates an encoder on

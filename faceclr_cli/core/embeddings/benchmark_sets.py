@@ -22,7 +22,7 @@ from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import SPLIT, is_face_folder
 from faceclr_cli.core.preparing.template_check import require_arcface
-from faceclr_cli.core.sources.containers import is_container, is_there
+from faceclr_cli.core.sources.containers import is_container, path_exists
 from faceclr_cli.core.sources.file_trees import leads_out
 from faceclr_cli.core.sources.insightface_bin import SUFFIX as BIN_SUFFIX
 from faceclr_cli.core.sources.insightface_bin import InsightfaceBin, picture_name
@@ -78,7 +78,7 @@ def find_benchmark_sets(paths: Sequence[Path], pairs: Path | None) -> list[Bench
 
 
 def _find_sets(path: Path, pairs: Path | None) -> Iterator[BenchmarkSet]:
-    if not is_there(path):
+    if not path_exists(path):
         raise DataError(f"{display_path(path)}: no such file or folder")
     if not path.is_dir() and path.suffix.lower() == BIN_SUFFIX:
         yield _open_bin(path)

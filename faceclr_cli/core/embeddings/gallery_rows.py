@@ -15,7 +15,7 @@ from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.events import Reporter
 from faceclr_cli.core.faces.detect import Choice
-from faceclr_cli.core.sources.containers import is_there
+from faceclr_cli.core.sources.containers import path_exists
 from faceclr_cli.core.text import display_path
 
 
@@ -48,7 +48,7 @@ def read_gallery_rows(
     if is_store(path):
         store = read_store_of(path, encoder, model)
         return choose_faces(store, choice or "largest", display_path(path), reporter, option="--gallery-face")
-    if not is_there(path):
+    if not path_exists(path):
         raise DataError(f"{display_path(path)}: no such file or folder")
     if choice is not None and is_face_set(path):
         raise ConfigError(f"--gallery-face: {display_path(path)} contains prepared faces; omit the option")

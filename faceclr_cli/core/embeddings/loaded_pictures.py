@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.embeddings.embedding_rows import QUALITY
 from faceclr_cli.core.faces.crop import AlignedFace
 from faceclr_cli.core.faces.detect import Face
-from faceclr_cli.core.faces.quality import FaceQuality, doubts
+from faceclr_cli.core.faces.quality import FaceQuality, describe_doubts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ class FaceCrop:
         """Notes on the quality of the face; none for prepared faces."""
         if self.face is None:
             return ()
-        return doubts(AlignedFace(crop=self.crop, face=self.face, faces_found=self.faces_found))
+        return describe_doubts(AlignedFace(crop=self.crop, face=self.face, faces_found=self.faces_found))
 
     @property
     def photo_notes(self) -> tuple[str, ...]:

@@ -336,7 +336,7 @@ def _shallow_dict(value: StoreOrigin | Rows) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def rows_of_most_pictured(store: Store, people: int | None, min_images: int = 1) -> NDArray[np.int_]:
+def select_most_pictured(store: Store, people: int | None, min_images: int = 1) -> NDArray[np.int_]:
     """Returns the rows of the people with the most pictures, in the order of the store.
 
     Args:

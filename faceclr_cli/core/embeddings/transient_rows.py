@@ -13,7 +13,7 @@ from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.detect import Choice
-from faceclr_cli.core.sources.containers import is_there
+from faceclr_cli.core.sources.containers import path_exists
 from faceclr_cli.core.text import display_path
 
 _BATCH = 64
@@ -26,7 +26,7 @@ def embed_folder(root: Path, encoder: Encoder, model: str, reporter: Reporter) -
         DataError: The folder is missing, or no face was found.
         FingerprintError: The fingerprint of the faces differs from the encoder's.
     """
-    if not is_there(root):
+    if not path_exists(root):
         raise DataError(f"{display_path(root)}: no such file or folder")
     listing = list_pictures(EmbedConfig(faces=root, model=model), root, encoder.fingerprint, reporter)
     block = embed_listing(listing, "largest", encoder, reporter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faceclr_cli.core.configs.judging import JudgingConfig
+from faceclr_cli.core.configs.threshold_options import ThresholdConfig
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.calibration_record import Calibration, read_calibration
 from faceclr_cli.core.errors import ConfigError
@@ -39,7 +39,7 @@ class Rule:
         return None if self.logistic is None else float(self.logistic(similarity))
 
 
-def choose_rule(encoder: Encoder, config: JudgingConfig, highest_far: float = 1.0) -> Rule:
+def choose_rule(encoder: Encoder, config: ThresholdConfig, highest_far: float = 1.0) -> Rule:
     """Chooses the decision rule for an encoder and the options of a command.
 
     Args:

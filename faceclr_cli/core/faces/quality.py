@@ -70,7 +70,7 @@ def measure_pose(face: Face) -> tuple[float, float]:
     return (face.box[2] / _BOX_TO_EYES, math.nan) if face.landmarks is None else _frontal_view(face.landmarks)
 
 
-def doubts(face: AlignedFace) -> tuple[str, ...]:
+def describe_doubts(face: AlignedFace) -> tuple[str, ...]:
     """Returns notes on the quality of a face that make a verdict unreliable; no notes for a good face.
 
     The limits are the values at which SFace's scores of 125 genuine pairs of LFW begin to fall when one picture is

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.faces.align import Alignment
 from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper
 from faceclr_cli.core.faces.detect import Selection
-from faceclr_cli.core.faces.quality import doubts, sharpness
+from faceclr_cli.core.faces.quality import describe_doubts, sharpness
 from faceclr_cli.core.faces.sface_opencv import read_sface, run_sface
 from faceclr_cli.core.films.face_tracker import FaceTrack, FaceTracker
 from faceclr_cli.core.films.film_file import Frame
@@ -122,7 +122,7 @@ def _keep_best(kept: list[TrackFace], face: TrackFace, most: int) -> list[TrackF
 
 def _quality(aligned: AlignedFace) -> tuple[int, float]:
     """Ranks the faces of a track: those with the fewest notes on their quality first, then the sharpest."""
-    return -len(doubts(aligned)), aligned.face.score * sharpness(aligned.crop)
+    return -len(describe_doubts(aligned)), aligned.face.score * sharpness(aligned.crop)
 
 
 _Embedder = Callable[[NDArray[np.uint8], AlignedFace], NDArray[np.float32] | None]

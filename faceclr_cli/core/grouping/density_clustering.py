@@ -10,14 +10,14 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import HDBSCAN
 
 from faceclr_cli.core.grouping.constraints import Constraints
-from faceclr_cli.core.grouping.linkage import NONE, Labels, Vectors, linkage_groups
+from faceclr_cli.core.grouping.linkage import NONE, Labels, Vectors, cluster_by_linkage
 from faceclr_cli.core.metrics.degeneracy import distinct_embeddings
 from faceclr_cli.core.metrics.normalization import normalize_rows
 
 _PASSES = 20
 
 
-def dense_groups(
+def cluster_by_density(
     embeddings: Vectors, photographs: Labels, min_size: int, constraints: Constraints | None = None
 ) -> tuple[Labels, NDArray[np.float64]]:
     """Clusters faces with HDBSCAN, then applies the constraints.
@@ -84,7 +84,7 @@ def _separate(embeddings: Vectors, photographs: Labels, groups: Labels, known: C
         elif own.separation(own.blocks(), photos).is_empty:
             continue
         else:
-            parts = linkage_groups(embeddings[members], photos, -1.0, own)
+            parts = cluster_by_linkage(embeddings[members], photos, -1.0, own)
         # The first part keeps the label of the group.
         groups[members] = np.where(parts == 0, groups[members], highest + parts)
         highest += int(parts.max())

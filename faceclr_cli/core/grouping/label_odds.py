@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faceclr_cli.core.grouping.linkage import linkage_groups
+from faceclr_cli.core.grouping.linkage import cluster_by_linkage
 from faceclr_cli.core.grouping.person_albums import PersonAlbums, Rows
 from faceclr_cli.core.metrics.probability import Logistic, fit_logistic_counts
 
@@ -245,7 +245,7 @@ def _divide(albums: PersonAlbums, rows: Rows, match: Logistic) -> tuple[Rows, Ro
     """Divides faces into those that match their largest group, and those that match the second largest group better."""
     if match.slope <= 0:
         return rows, rows[:0]  # The affinities carry no information.
-    groups = linkage_groups(albums.embeddings[rows], np.arange(len(rows)), -match.offset / match.slope)
+    groups = cluster_by_linkage(albums.embeddings[rows], np.arange(len(rows)), -match.offset / match.slope)
     sizes = np.bincount(groups, minlength=2)
     one, other = np.argsort(-sizes, kind="stable")[:2]
     if sizes[other] < _FEWEST:

@@ -54,7 +54,7 @@ class Linkage:
     recall: float | None = None
 
 
-def linkage_groups(
+def cluster_by_linkage(
     embeddings: Vectors, photographs: Labels, threshold: float, constraints: Constraints | None = None
 ) -> Labels:
     """Clusters faces as `link_faces` does, and returns the group of each face, from 0. Shape: (faces,)."""

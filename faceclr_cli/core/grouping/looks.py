@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.grouping.constraints import UNKNOWN, Constraints
-from faceclr_cli.core.grouping.linkage import Labels, Vectors, linkage_groups
+from faceclr_cli.core.grouping.linkage import Labels, Vectors, cluster_by_linkage
 
 _SIMILARITIES_PER_BLOCK = 2**24
 
@@ -29,7 +29,7 @@ def join_by_look(
     Args:
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
-        groups: The group of each face, from 0, as `linkage_groups` returns it. Shape: (faces,).
+        groups: The group of each face, from 0, as `cluster_by_linkage` returns it. Shape: (faces,).
         threshold: Minimum mean similarity, -1 to 1.
         constraints: What is known about the faces.
 

@@ -13,8 +13,8 @@ from faceclr_cli.core.grouping.linkage import (
     NONE,
     Labels,
     Vectors,
+    cluster_by_linkage,
     distances_to_groups,
-    linkage_groups,
     number_groups,
 )
 
@@ -114,10 +114,10 @@ def find_pseudo_people(
         joined, precision = _judge(embeddings, pairs, threshold, blocks)
         if precision is not None and precision < LEAST_PRECISION:
             continue
-        groups = number_groups(linkage_groups(embeddings, photographs, threshold, known), _MIN_SIZE)
+        groups = number_groups(cluster_by_linkage(embeddings, photographs, threshold, known), _MIN_SIZE)
         alike = groups
         if len(first) < len(blocks):
-            alike = number_groups(linkage_groups(embeddings, photographs, threshold, unlinked), _MIN_SIZE)
+            alike = number_groups(cluster_by_linkage(embeddings, photographs, threshold, unlinked), _MIN_SIZE)
         if min(groups.max(initial=NONE), alike.max(initial=NONE)) < 1:
             continue
         silhouette = mean_silhouette(embeddings, alike)
@@ -146,7 +146,7 @@ def _judge(
     if len(pairs) < FEWEST_EXPECTED:
         return None, None
     linked = replace(Constraints.none(len(blocks)), tracks=blocks)
-    groups = linkage_groups(embeddings, np.arange(len(embeddings)), threshold, linked)
+    groups = cluster_by_linkage(embeddings, np.arange(len(embeddings)), threshold, linked)
     inside = _count_pairs(blocks)
     of_all = (_count_pairs(groups) - inside) / max(1.0, len(groups) * (len(groups) - 1) / 2 - inside)
     if of_all * len(pairs) < FEWEST_EXPECTED:

@@ -79,7 +79,7 @@ class PeopleIndex:
 
     @cached_property
     def _copy(self) -> CoarseCopy | None:
-        return CoarseCopy(self._rows) if worth_quantizing(len(self._rows)) else None
+        return CoarseCopy(self._rows) if is_worth_quantizing(len(self._rows)) else None
 
     def search(self, probes: ArrayLike, count: int) -> Matches:
         """Finds the most similar people of each probe.
@@ -216,7 +216,7 @@ _FINEST = 127
 _ROWS_AT_ONCE = 1 << 16
 
 
-def worth_quantizing(rows: int) -> bool:
+def is_worth_quantizing(rows: int) -> bool:
     """Returns True if a quantized copy speeds up the search of this many rows, and FAISS is installed."""
     return rows >= _LEAST_ROWS and find_spec("faiss") is not None
 

@@ -65,7 +65,7 @@ class Recognition:
     points: dict[float, tuple[float, float, float]]
 
 
-def recognition(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[float], seed: int = 0) -> Recognition:
+def measure_recognition(embeddings: ArrayLike, labels: ArrayLike, fars: Sequence[float], seed: int = 0) -> Recognition:
     """Computes k-NN and verification metrics over all pairs, with equal weights for all people.
 
     The weight of a genuine pair is 1 / (number of genuine pairs of its person), that of an impostor pair 1 / (number of

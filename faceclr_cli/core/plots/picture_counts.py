@@ -86,7 +86,7 @@ def count_classes(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
     return [(first, last) for first, last in ranges if last >= low and first <= high]
 
 
-def richest_half(counts: NDArray[np.int64]) -> int:
+def count_top_people(counts: NDArray[np.int64]) -> int:
     """Returns the smallest number of people with half of all pictures. `counts` has the shape (people,)."""
     shares = np.cumsum(np.sort(counts)[::-1])
     return int(np.searchsorted(shares, counts.sum() / 2)) + 1
@@ -155,7 +155,7 @@ def _heading(axes: Any, text: str) -> None:
 
 
 def _curve(axes: Any, counts: NDArray[np.int64]) -> None:
-    half = richest_half(counts)
+    half = count_top_people(counts)
     _heading(axes, f"Half of the faces belong to {half:,} of {len(counts):,} people ({_percent(half, len(counts))})")
     edges = np.arange(len(counts) + 1)
     axes.stairs(counts, edges, fill=True, color=ACCENT, alpha=0.25, linewidth=0)

@@ -160,7 +160,7 @@ def is_container(path: Path) -> bool:
     )
 
 
-def is_there(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """Returns True if a path exists, or is a pattern of the names of shards that exist."""
     return path.exists() or is_container(path)
 

@@ -88,7 +88,7 @@ def _read_ancestors(run: Path) -> tuple[Ancestor, ...]:
         return ()
 
 
-def absolute_init(init: str) -> str:
+def make_init_absolute(init: str) -> str:
     """Returns `init` with an absolute path, if it is a path."""
     if init == SFACE:
         return init

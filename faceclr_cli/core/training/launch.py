@@ -18,7 +18,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from faceclr_cli.core.events import Reporter, Silent
 from faceclr_cli.core.training.local_processes import spawn
 from faceclr_cli.core.training.machine import Machine
-from faceclr_cli.core.training.stop_signals import StopRequest, stop_signals
+from faceclr_cli.core.training.stop_signals import StopRequest, handle_stop_signals
 from faceclr_cli.core.workers.memory import NETWORK, keep_memory
 
 A = TypeVar("A")
@@ -51,7 +51,7 @@ def launch(work: Work[A, R], machine: Machine, argument: A, reporter: Reporter) 
         FaceclrError: `work` raised it in one of the processes.
         InterruptedRunError, TerminatedRunError: A second signal was received.
     """
-    with stop_signals() as stop:
+    with handle_stop_signals() as stop:
         if machine.launched or machine.world == 1:
             return run_here(work, machine, stop, argument, reporter if machine.rank == 0 else Silent())
         return spawn(partial(run_here, work, machine, stop, argument), machine, reporter)

@@ -21,7 +21,7 @@ from faceclr_cli.core.events import Event, Reporter, Silent
 from faceclr_cli.core.training.machine import Machine
 from faceclr_cli.core.training.stop_signals import SIGNALS
 from faceclr_cli.core.workers.capacity import threads_per_process
-from faceclr_cli.core.workers.process import claim_process, held_signals, release_signals
+from faceclr_cli.core.workers.process import block_signals, claim_process, unblock_signals
 
 if sys.platform == "win32":
     from multiprocessing.connection import PipeConnection as Connection
@@ -149,7 +149,7 @@ def _run_child(
     # the shared flag, so that all processes stop after the same step.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    release_signals(SIGNALS)
+    unblock_signals(SIGNALS)
     world = str(machine.world)
     os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world)
     if machine.device == "cpu":
@@ -174,7 +174,7 @@ def _hold_signals() -> Iterator[None]:
     """Blocks signals while processes start. They inherit the mask, so no signal kills them before they ignore it."""
     # Started implicitly with the first process, the resource tracker would unblock the signals.
     resource_tracker.ensure_running()
-    with held_signals(SIGNALS):
+    with block_signals(SIGNALS):
         yield
 
 

@@ -24,7 +24,7 @@ from faceclr_cli.core.training.batch_supply import BatchSupply
 from faceclr_cli.core.training.launch import build_fabric
 from faceclr_cli.core.training.loop import TrainingContext, train_on_batch
 from faceclr_cli.core.training.machine import Machine, Precision
-from faceclr_cli.core.training.run_worker import build_modules, initial_network
+from faceclr_cli.core.training.run_worker import build_initial_network, build_modules
 from faceclr_cli.core.training.schedule import Clock, Schedule
 from faceclr_cli.core.training.stop_signals import StopRequest
 from faceclr_cli.core.training.task import TaskModule
@@ -151,7 +151,7 @@ def _threads(processes: int) -> Iterator[None]:
 
 def _build_context(config: TrainConfig, sets: TrainingSets, precision: Precision) -> TrainingContext:
     fabric = build_fabric(Machine(device="cpu", precision=precision))
-    task, module, optimizer = build_modules(fabric, config, initial_network(config, None), sets)
+    task, module, optimizer = build_modules(fabric, config, build_initial_network(config, None), sets)
     module.train()
     return TrainingContext(
         config=config,

@@ -24,8 +24,8 @@ from faceclr_cli.core.training.initial_encoder import (
     FINE_TUNING,
     FROM_SCRATCH,
     InitialEncoder,
-    absolute_init,
     describe_initial_encoder,
+    make_init_absolute,
     record_initial_encoder,
 )
 from faceclr_cli.core.training.moved_data import may_have_moved
@@ -99,7 +99,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     resolved = _absolute_files(replace(config, data=_absolute(data), out=out, val=_absolute(val)))
     origin, notices = None, tuple[str, ...]()
     if config.starts_from_encoder:
-        resolved = replace(resolved, init=absolute_init(config.init))
+        resolved = replace(resolved, init=make_init_absolute(config.init))
         if previous is None:
             origin, notices = describe_initial_encoder(config.init)
             resolved = _with_architecture(resolved, origin)

@@ -96,7 +96,7 @@ class RunOutcome:
     metrics: dict[str, float]
 
 
-def initial_network(config: TrainConfig, initial: InitialEncoder | None) -> EncoderNetwork:
+def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -> EncoderNetwork:
     """Builds the network before the first step: random, from ImageNet weights or from an encoder.
 
     A run that resumes from a checkpoint does not need the encoder: all weights are in the checkpoint.
@@ -160,7 +160,7 @@ def _run(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
     job = replace(job, out=out, config=replace(job.config, out=out))
     sets = share_sets(job)
     faces = sets.train
-    task, module, optimizer = build_modules(fabric, job.config, initial_network(job.config, job.initial), sets)
+    task, module, optimizer = build_modules(fabric, job.config, build_initial_network(job.config, job.initial), sets)
     origin = CheckpointOrigin(config=to_json(job.config), data=faces.digest(), world=fabric.world_size)
     state = (
         _restore_state(job, origin, task, optimizer, reporter) if is_resuming(job.config, job.out) else TrainingState()

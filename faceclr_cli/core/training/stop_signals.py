@@ -35,7 +35,7 @@ class StopRequest:
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopRequest]:
+def handle_stop_signals() -> Iterator[StopRequest]:
     """Handles SIGINT and SIGTERM within the block. A second signal stops the run immediately.
 
     Ignored signals stay ignored, such as SIGINT in background jobs of a shell script. Outside the main thread, where

@@ -205,7 +205,7 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
     """Decodes the faces, once for all processes, and checks everything that can be checked without training."""
     import torch
 
-    from faceclr_cli.core.training.run_worker import initial_network
+    from faceclr_cli.core.training.run_worker import build_initial_network
     from faceclr_cli.core.training.task_registry import build_task
 
     config, faces = resolved.config, decode_listing(listing, resolved.config.pixels, reporter)
@@ -217,7 +217,7 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
     if resolved.initial is not None and resolved.initial.knows_people and config.epochs:
         _warn_if_unwatched(sets, reporter)
     with torch.random.fork_rng(devices=[]):
-        task = build_task(config, initial_network(config, resolved.initial), sets)
+        task = build_task(config, build_initial_network(config, resolved.initial), sets)
     task.share(task.batches(0)[0], 0, world)
     for text in task.notices():
         reporter.report(Notice(text=text))

@@ -17,7 +17,7 @@ from faceclr_cli.core.errors import ModelError
 from faceclr_cli.core.losses.global_batch import all_gather_labels, world_size
 from faceclr_cli.core.metrics.cross_validation import k_fold_accuracy
 from faceclr_cli.core.metrics.embedding_spread import alignment, effective_rank, mean_cosine, uniformity, views_top1
-from faceclr_cli.core.metrics.recognition import recognition
+from faceclr_cli.core.metrics.recognition import measure_recognition
 from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 from faceclr_cli.core.training.history import Row
 from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes
@@ -204,7 +204,7 @@ def measure_people(embeddings: NDArray[np.float32], labels: NDArray[np.int64]) -
     # Sorted by person, so that a limited number of faces contains all pictures of each person except the last.
     some = np.argsort(labels, kind="stable")[:_MAX_PAIRED_FACES]
     some = some[np.bincount(labels[some])[labels[some]] > 1]
-    found = recognition(embeddings[some], labels[some], tuple(_FARS.values()))
+    found = measure_recognition(embeddings[some], labels[some], tuple(_FARS.values()))
     row: Row = {
         _PICTURES: found.pictures,
         _PEOPLE: found.people,

@@ -27,7 +27,7 @@ import cv2
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.workers.capacity import THREADS_VARIABLE, cores, threads_per_process
 from faceclr_cli.core.workers.memory import PICTURE, keep_memory
-from faceclr_cli.core.workers.process import claim_process, held_signals
+from faceclr_cli.core.workers.process import block_signals, claim_process
 
 if sys.platform == "win32":
     from multiprocessing.connection import PipeConnection as Connection
@@ -262,7 +262,7 @@ def _spawn(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
 @contextmanager
 def _block_ctrl_c() -> Iterator[None]:
     """Starts processes in the block with Ctrl-C blocked; this process receives a pending Ctrl-C afterward."""
-    with held_signals((signal.SIGINT,)):
+    with block_signals((signal.SIGINT,)):
         yield
 
 

@@ -25,7 +25,7 @@ def is_claimed() -> bool:
 
 
 @contextmanager
-def held_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
+def block_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
     """Blocks signals within the `with` block, also in the processes that it starts. They arrive afterward.
 
     Windows cannot block signals.
@@ -40,7 +40,7 @@ def held_signals(signals: Collection[signal.Signals]) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
-def release_signals(signals: Collection[signal.Signals]) -> None:
+def unblock_signals(signals: Collection[signal.Signals]) -> None:
     """Unblocks signals that the parent blocked while it started this process."""
     if sys.platform != "win32" and hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)

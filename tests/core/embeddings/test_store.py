@@ -13,7 +13,7 @@ from faceclr_cli.core.embeddings.store import (
     Store,
     is_store,
     read_store,
-    rows_of_most_pictured,
+    select_most_pictured,
     store_required_error,
     write_store,
 )
@@ -233,11 +233,11 @@ def test_a_store_whose_columns_differ_cannot_be_made() -> None:
 
 def test_the_people_with_the_most_pictures() -> None:
     store = make_store(["c", "a", "b", None, "b", "a", "c", "c", None, None, None])
-    chosen = store.take(rows_of_most_pictured(store, 2))
+    chosen = store.take(select_most_pictured(store, 2))
     assert chosen.identities == ("c", "a", "a", "c", "c")
     assert chosen.paths == tuple(store.paths[row] for row in (0, 1, 5, 6, 7))
     np.testing.assert_array_equal(chosen.embeddings, store.embeddings[[0, 1, 5, 6, 7]])
-    assert store.take(rows_of_most_pictured(store, None, 3)).people == ("c",)
+    assert store.take(select_most_pictured(store, None, 3)).people == ("c",)
 
 
 def test_a_user_without_a_store_is_told_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

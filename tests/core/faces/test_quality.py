@@ -15,7 +15,7 @@ from faceclr_cli.core.faces.align import ARCFACE
 from faceclr_cli.core.faces.crop import AlignedFace, PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.faces.detect import Face
-from faceclr_cli.core.faces.quality import doubts, sharpness
+from faceclr_cli.core.faces.quality import describe_doubts, sharpness
 
 # Eyes, nose tip and mouth corners of MediaPipe's canonical face model (Apache-2.0), in cm: x to the right as seen,
 # y down, z to the camera.
@@ -69,12 +69,12 @@ def number(note: str) -> float:
 
 @pytest.mark.parametrize("who", range(4))
 def test_a_good_drawn_face_gives_no_doubt(who: int) -> None:
-    assert doubts(crop_of(draw_photo(invent_person(who), 2).image)) == ()
+    assert describe_doubts(crop_of(draw_photo(invent_person(who), 2).image)) == ()
 
 
 def test_a_drawn_face_that_was_made_small_is_noted_with_its_pixels() -> None:
     photo = draw_photo(invent_person(1), 2)
-    notes = doubts(crop_of(shrunk(photo.image, 6)))
+    notes = describe_doubts(crop_of(shrunk(photo.image, 6)))
     apart = np.hypot(*(photo.landmarks[1] - photo.landmarks[0])) / 6
     assert re.fullmatch(r"small: \d+ pixels between the eyes", notes[0])
     assert number(notes[0]) == pytest.approx(apart, abs=2)
@@ -82,7 +82,7 @@ def test_a_drawn_face_that_was_made_small_is_noted_with_its_pixels() -> None:
 
 def test_a_drawn_face_that_was_blurred_is_noted_with_its_sharpness() -> None:
     aligned = crop_of(blurred(draw_photo(invent_person(1), 2).image, 3))
-    assert doubts(aligned)[-1] == f"blurred (sharpness {sharpness(aligned.crop):.0f})"
+    assert describe_doubts(aligned)[-1] == f"blurred (sharpness {sharpness(aligned.crop):.0f})"
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_a_drawn_face_that_was_blurred_is_noted_with_its_sharpness() -> None:
 )
 def test_how_a_face_was_found_is_noted_where_it_is_doubtful(found: dict[str, Any], note: str) -> None:
     aligned = seen_from(0)
-    assert doubts(replace(aligned, face=replace(aligned.face, **found))) == (note,)
-    assert doubts(replace(aligned, face=replace(aligned.face, turn=45))) == ()
+    assert describe_doubts(replace(aligned, face=replace(aligned.face, **found))) == (note,)
+    assert describe_doubts(replace(aligned, face=replace(aligned.face, turn=45))) == ()
 
 
 def test_sharpness_falls_with_blur() -> None:
@@ -112,51 +112,55 @@ def test_sharpness_falls_with_blur() -> None:
 def test_a_large_crop_is_as_sharp_as_a_small_one() -> None:
     image = draw_photo(invent_person(1), 2).image
     soft = blurred(image, 3)
-    assert doubts(crop_of(image, 224)) == doubts(crop_of(image)) == ()
-    assert [note[:7] for note in doubts(crop_of(soft, 224))] == [note[:7] for note in doubts(crop_of(soft))]
+    assert describe_doubts(crop_of(image, 224)) == describe_doubts(crop_of(image)) == ()
+    assert [note[:7] for note in describe_doubts(crop_of(soft, 224))] == [
+        note[:7] for note in describe_doubts(crop_of(soft))
+    ]
 
 
 @pytest.mark.parametrize("side", [-1, 1])
 @pytest.mark.parametrize("roll", [-40, 0, 25])
 def test_the_turn_is_that_of_the_head_whatever_its_tilt(side: int, roll: float) -> None:
     for yaw in (0, 15, 27):
-        assert doubts(seen_from(side * yaw, roll=roll)) == ()
+        assert describe_doubts(seen_from(side * yaw, roll=roll)) == ()
     for yaw in (33, 48, 62, 77):
-        assert doubts(seen_from(side * yaw, roll=roll)) == (f"turned sideways ({yaw // 5 * 5} degrees or more)",)
+        assert describe_doubts(seen_from(side * yaw, roll=roll)) == (
+            f"turned sideways ({yaw // 5 * 5} degrees or more)",
+        )
 
 
 def test_thirty_degrees_are_the_limit() -> None:
-    assert doubts(seen_from(29)) == ()
-    assert doubts(seen_from(31)) == ("turned sideways (30 degrees or more)",)
-    assert doubts(seen_from(60.5)) == ("turned sideways (60 degrees or more)",)
+    assert describe_doubts(seen_from(29)) == ()
+    assert describe_doubts(seen_from(31)) == ("turned sideways (30 degrees or more)",)
+    assert describe_doubts(seen_from(60.5)) == ("turned sideways (60 degrees or more)",)
 
 
 def test_a_turned_face_is_not_small_because_its_eyes_appear_closer() -> None:
     # 25 pixels between the eyes from the front, 11 from this side.
-    assert [note.split()[0] for note in doubts(seen_from(64, zoom=4))] == ["turned"]
-    assert [note.split()[0] for note in doubts(seen_from(64, zoom=3))] == ["small:", "turned"]
+    assert [note.split()[0] for note in describe_doubts(seen_from(64, zoom=4))] == ["turned"]
+    assert [note.split()[0] for note in describe_doubts(seen_from(64, zoom=3))] == ["small:", "turned"]
 
 
 def test_a_crop_of_few_pixels_does_not_need_many() -> None:
     face = seen_from(0, zoom=2.4)
-    assert doubts(face) == ("small: 15 pixels between the eyes",)
-    assert doubts(replace(face, crop=SHARP[:40, :40])) == ()
+    assert describe_doubts(face) == ("small: 15 pixels between the eyes",)
+    assert describe_doubts(replace(face, crop=SHARP[:40, :40])) == ()
 
 
 def test_a_box_alone_tells_whether_a_face_is_small() -> None:
-    assert doubts(boxed(120)) == ()
-    assert doubts(boxed(40)) == ("small: 40 pixels wide",)
+    assert describe_doubts(boxed(120)) == ()
+    assert describe_doubts(boxed(40)) == ("small: 40 pixels wide",)
 
 
 def test_eyes_that_coincide_are_a_small_face() -> None:
     face = Face(box=(0.0, 0.0, 9.0, 9.0), landmarks=np.ones((5, 2), np.float32), score=1.0)
-    assert doubts(AlignedFace(crop=SHARP, face=face, faces_found=1)) == ("small: 0 pixels between the eyes",)
+    assert describe_doubts(AlignedFace(crop=SHARP, face=face, faces_found=1)) == ("small: 0 pixels between the eyes",)
 
 
 @pytest.mark.real
 def test_few_ordinary_photographs_give_doubts(real_data: Path) -> None:
     people = sorted((real_data / "lfw-view1" / "images").iterdir())[::40]
-    notes = [doubts(crop_of(read_photo(min(person.iterdir()).read_bytes()))) for person in people]
+    notes = [describe_doubts(crop_of(read_photo(min(person.iterdir()).read_bytes()))) for person in people]
     assert np.mean([bool(note) for note in notes]) < 0.06
 
 
@@ -169,4 +173,4 @@ def test_real_photographs_that_were_spoilt_give_doubts(
     amount = 4 if spoil is shrunk else 3
     for person in people:
         spoilt = spoil(read_photo(min(person.iterdir()).read_bytes()), amount)
-        assert word in [note.split()[0] for note in doubts(crop_of(spoilt))]
+        assert word in [note.split()[0] for note in describe_doubts(crop_of(spoilt))]

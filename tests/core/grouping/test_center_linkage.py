@@ -9,7 +9,7 @@ import pytest
 
 from faceclr_cli.core.grouping.center_linkage import join_centers
 from faceclr_cli.core.grouping.constraints import Constraints
-from faceclr_cli.core.grouping.linkage import linkage_groups
+from faceclr_cli.core.grouping.linkage import cluster_by_linkage
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_joining_does_what_its_definition_says(threshold: float, seed: int) -> N
     people[rng.permutation(40)[:6]] = np.repeat([4, 2], 3)
     free = np.full(40, -1)
     known = Constraints(people=people, together=free, tracks=free, apart=rng.integers(0, 40, (6, 2)))
-    groups = linkage_groups(rows, photographs, 0.6, known)
+    groups = cluster_by_linkage(rows, photographs, 0.6, known)
     found = join_centers(rows, photographs, groups, threshold, known)
     assert _partition(found) == _joined_slowly(rows, photographs, groups, threshold, known)
     assert sorted(set(found.tolist())) == list(range(len(set(found.tolist()))))
@@ -67,7 +67,7 @@ def test_parts_of_a_person_are_joined_whose_pictures_vary_and_two_people_are_not
     # Pictures of a person vary so much that their mean similarity is 0.37.
     rows = _unit(np.repeat(rng.normal(size=(20, 128)), 60, axis=0) + 1.3 * rng.normal(size=(1200, 128)))
     photographs = np.arange(len(rows))
-    groups = linkage_groups(rows, photographs, 0.42)
+    groups = cluster_by_linkage(rows, photographs, 0.42)
     assert len(set(groups.tolist())) > 100
     found = join_centers(rows, photographs, groups, 0.5, Constraints.none(len(rows)))
     large = [group for group in _partition(found) if len(group) > 1]

@@ -9,12 +9,12 @@ import pytest
 
 from faceclr_cli.core.grouping import linkage, neighbor_graph
 from faceclr_cli.core.grouping.constraints import Constraints
-from faceclr_cli.core.grouping.density_clustering import dense_groups, separate_photo_mates
+from faceclr_cli.core.grouping.density_clustering import cluster_by_density, separate_photo_mates
 from faceclr_cli.core.grouping.linkage import (
     NONE,
+    cluster_by_linkage,
     distances_to_groups,
     link_faces,
-    linkage_groups,
     number_groups,
 )
 from faceclr_cli.core.metrics.cluster_agreement import cluster_scores
@@ -92,7 +92,7 @@ def _constrained(seed: int) -> tuple[np.ndarray, np.ndarray, Constraints]:
 @pytest.mark.parametrize("seed", range(3))
 def test_constraints_do_what_their_definition_says(threshold: float, seed: int) -> None:
     rows, photographs, known = _constrained(seed)
-    found = _partition(linkage_groups(rows, photographs, threshold, known))
+    found = _partition(cluster_by_linkage(rows, photographs, threshold, known))
     assert found == _linked_slowly(rows, photographs, threshold, known)
     for label in (4, 2, 9):
         assert any(set(np.flatnonzero(known.people == label).tolist()) <= group for group in found)
@@ -123,7 +123,7 @@ def test_linkage_on_the_graph_of_nearest_neighbors_does_what_its_definition_says
     for threshold in (-0.5, 0.0, 0.3, 0.6):
         similarity = rows @ rows.T - 3 * np.eye(len(rows))
         edges = similarity >= np.maximum(np.sort(similarity)[:, -neighbors, None], threshold)
-        found = _partition(linkage_groups(rows, photographs, threshold, known))
+        found = _partition(cluster_by_linkage(rows, photographs, threshold, known))
         assert found == _linked_slowly(rows, photographs, threshold, known, edges | edges.T)
 
 
@@ -157,7 +157,7 @@ def test_faces_of_known_people_are_one_group_in_the_approximate_search(monkeypat
     monkeypatch.setattr(neighbor_graph, "MOST_EXACT", 100)
     for most in (1, 12_000):
         monkeypatch.setattr(linkage, "MOST_AT_ONCE", most)
-        found = linkage_groups(rows, np.arange(len(rows)), 0.6, known)
+        found = cluster_by_linkage(rows, np.arange(len(rows)), 0.6, known)
         assert found[0] == found[10]
         assert len(set(found[20:25])) == len(set(found[25:30])) == 1
         assert found[20] != found[25]
@@ -169,7 +169,7 @@ def test_a_must_link_joins_two_faces_of_one_photograph_and_overrides_a_cannot_li
     rows, photographs = _scattered(2, 3, 0.2), np.array([0, 1, 2, 0, 3, 4])
     together = np.array([7, -1, -1, 7, -1, -1])
     known = Constraints(people=np.full(6, -1), together=together, tracks=np.full(6, -1), apart=np.array([[0, 3]]))
-    groups_found = linkage_groups(rows, photographs, 0.99, known)
+    groups_found = cluster_by_linkage(rows, photographs, 0.99, known)
     assert groups_found[0] == groups_found[3]
 
 
@@ -178,16 +178,16 @@ def test_a_must_link_joins_two_faces_of_one_photograph_and_overrides_a_cannot_li
 def test_linkage_does_what_its_definition_says(threshold: float, seed: int) -> None:
     rows = _scattered(5, 7, 0.8, seed)
     photographs = np.random.default_rng(seed).integers(0, 20, len(rows))
-    assert _partition(linkage_groups(rows, photographs, threshold)) == _linked_slowly(rows, photographs, threshold)
+    assert _partition(cluster_by_linkage(rows, photographs, threshold)) == _linked_slowly(rows, photographs, threshold)
 
 
 def test_parts_that_are_searched_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, photographs = _scattered(20, 5, 0.6), np.arange(100)
-    whole = linkage_groups(rows, photographs, 0.4)
+    whole = cluster_by_linkage(rows, photographs, 0.4)
     monkeypatch.setattr(neighbor_graph, "_SIMILARITIES_PER_BLOCK", 700)
     for edges in (1, 50):
         monkeypatch.setattr(neighbor_graph, "_EDGES_AT_ONCE", edges)
-        assert np.array_equal(linkage_groups(rows, photographs, 0.4), whole)
+        assert np.array_equal(cluster_by_linkage(rows, photographs, 0.4), whole)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -195,8 +195,8 @@ def test_no_group_has_two_faces_of_one_photograph(seed: int) -> None:
     # Photographs of four look-alikes each: by their looks alone, all would be one group.
     rows = _scattered(3, 40, 0.5, seed)
     photographs = np.random.default_rng(seed).integers(0, 30, len(rows))
-    dense, _ = dense_groups(rows, photographs, 2)
-    for found in (dense, linkage_groups(rows, photographs, -1)):
+    dense, _ = cluster_by_density(rows, photographs, 2)
+    for found in (dense, cluster_by_linkage(rows, photographs, -1)):
         for group in _partition(found):
             assert len(set(photographs[sorted(group)])) == len(group)
 
@@ -210,11 +210,11 @@ def test_a_merged_group_of_two_people_is_split_by_similarity() -> None:
 
 def test_density_finds_people_and_gives_outliers_low_probability() -> None:
     rows = np.concatenate([_scattered(6, 10, 0.3, dim=128), _scattered(5, 1, 0, 9, dim=128)])
-    found, sure = dense_groups(rows, np.arange(65), 5)
+    found, sure = cluster_by_density(rows, np.arange(65), 5)
     assert {frozenset(range(start, start + 10)) for start in range(0, 60, 10)} == _partition(found[:60])
     assert sure[60:].max() < sure[:60].min()
     assert (sure[found == NONE] == 0).all()
-    assert (dense_groups(rows[:1], np.arange(1), 2)[0] == NONE).all()
+    assert (cluster_by_density(rows[:1], np.arange(1), 2)[0] == NONE).all()
 
 
 @pytest.mark.parametrize("noise", [0.3, 0.8])
@@ -222,7 +222,7 @@ def test_density_finds_people_and_gives_outliers_low_probability() -> None:
 def test_density_keeps_constraints(seed: int, noise: float) -> None:
     _, photographs, known = _constrained(seed)
     rows = _scattered(5, 7, noise, seed)
-    found, sure = dense_groups(rows, photographs, 2, known)
+    found, sure = cluster_by_density(rows, photographs, 2, known)
     blocks = _blocks_slowly(known)
     for block in blocks:
         assert len({found[row] for row in block}) == 1
@@ -239,13 +239,13 @@ def test_density_keeps_constraints(seed: int, noise: float) -> None:
 
 def test_density_joins_groups_of_one_person_and_divides_those_of_two() -> None:
     rows, free = _scattered(4, 10, 0.3, dim=64), np.full(40, -1)
-    plain = dense_groups(rows, np.arange(40), 2)[0]
+    plain = cluster_by_density(rows, np.arange(40), 2)[0]
     assert {frozenset(range(start, start + 10)) for start in range(0, 40, 10)} == _partition(plain)
     people = free.copy()
     # One person in two groups, and two people in one, whose other faces join the more similar of the two.
     people[[0, 10]], people[[20, 21, 22]], people[[23, 24]] = 7, 8, 9
     known = Constraints(people=people, together=free, tracks=free, apart=np.empty((0, 2), np.int64))
-    found = dense_groups(rows, np.arange(40), 2, known)[0]
+    found = cluster_by_density(rows, np.arange(40), 2, known)[0]
     assert frozenset(range(20)) in _partition(found) and frozenset(range(30, 40)) in _partition(found)
     halves = [group for group in _partition(found) if group <= set(range(20, 30))]
     assert len(halves) == 2 and sum(map(len, halves)) == 10
@@ -253,9 +253,9 @@ def test_density_joins_groups_of_one_person_and_divides_those_of_two() -> None:
 
 def test_copies_of_a_face_do_not_divide_its_group() -> None:
     rows = _scattered(4, 6, 0.3, dim=64)
-    plain = dense_groups(rows, np.arange(len(rows)), 2)[0]
+    plain = cluster_by_density(rows, np.arange(len(rows)), 2)[0]
     copied = np.append(np.arange(len(rows)), [0, 0, 0, 6, 6, 12])
-    found, sure = dense_groups(rows[copied], np.arange(len(copied)), 2)
+    found, sure = cluster_by_density(rows[copied], np.arange(len(copied)), 2)
     assert _partition(found[: len(rows)]) == _partition(plain)
     assert np.array_equal(found, found[copied])
     assert np.isfinite(sure).all()
@@ -263,8 +263,8 @@ def test_copies_of_a_face_do_not_divide_its_group() -> None:
 
 def test_identical_faces_form_groups() -> None:
     rows = np.repeat(_scattered(3, 1, 0), (4, 1, 3), axis=0)
-    assert _partition(dense_groups(rows[:4], np.arange(4), 2)[0]) == {frozenset(range(4))}
-    found, _ = dense_groups(rows, np.arange(8), 4)
+    assert _partition(cluster_by_density(rows[:4], np.arange(4), 2)[0]) == {frozenset(range(4))}
+    found, _ = cluster_by_density(rows, np.arange(8), 4)
     assert _partition(found) == {frozenset(range(4))}
     assert found[4:].tolist() == [NONE] * 4
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from faceclr_cli.core.metrics.recognition import recognition
+from faceclr_cli.core.metrics.recognition import measure_recognition
 from faceclr_cli.core.metrics.roc import balanced_threshold, every_pair, tar_at_far
 
 
@@ -19,7 +19,7 @@ def crowd(counts: list[int], noise: float, seed: int = 0, dim: int = 16) -> tupl
 def test_with_equally_many_pictures_each_it_is_the_measure_over_pairs() -> None:
     embeddings, labels = crowd([4] * 12, noise=1.5)
     scores, same = every_pair(embeddings, labels)
-    found = recognition(embeddings, labels, (0.1, 0.02, 0.001))
+    found = measure_recognition(embeddings, labels, (0.1, 0.02, 0.001))
     assert (found.threshold, found.accuracy) == pytest.approx(balanced_threshold(scores, same))
     assert (found.genuine, found.impostor) == (same.sum(), (~same).sum())
     assert found.far == pytest.approx((scores >= found.threshold)[~same].mean())
@@ -34,7 +34,7 @@ def test_with_equally_many_pictures_each_it_is_the_measure_over_pairs() -> None:
 def test_every_person_weighs_the_same() -> None:
     """Against a transcription with loops, for people with very different numbers of pictures."""
     embeddings, labels = crowd([30, 2, 3, 2, 5, 9], noise=1.2)
-    found = recognition(embeddings, labels, ())
+    found = measure_recognition(embeddings, labels, ())
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
     def share(one: int, other: int) -> float:
@@ -58,7 +58,7 @@ def test_one_person_with_most_pictures_does_not_decide() -> None:
     labels = np.repeat(np.arange(9), [40, *[3] * 8])
     embeddings = rng.normal(size=(len(labels), 64))
     embeddings[:40] = rng.normal(size=64) + 0.01 * rng.normal(size=(40, 64))
-    found = recognition(embeddings, labels, ())
+    found = measure_recognition(embeddings, labels, ())
     scores, same = every_pair(embeddings, labels)
     assert balanced_threshold(scores, same)[1] > 0.95
     assert found.accuracy < 0.75
@@ -72,7 +72,7 @@ def test_the_interval_holds_the_true_accuracy_about_as_often_as_it_says() -> Non
     genuine, impostor = np.sort(scores[same]), np.sort(scores[~same])
     inside = 0
     for seed in range(100):
-        found = recognition(*crowd([4] * 20, noise=1.6, seed=seed), ())
+        found = measure_recognition(*crowd([4] * 20, noise=1.6, seed=seed), ())
         tar, far = (1 - np.searchsorted(kind, found.threshold) / len(kind) for kind in (genuine, impostor))
         inside += found.accuracy_interval.low <= (tar + 1 - far) / 2 <= found.accuracy_interval.high
     assert inside >= 80
@@ -81,4 +81,4 @@ def test_the_interval_holds_the_true_accuracy_about_as_often_as_it_says() -> Non
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 1, 2], [0, 0, 1]])
 def test_what_cannot_be_measured_is_an_error(labels: list[int]) -> None:
     with pytest.raises(ValueError, match="two or more people"):
-        recognition(np.eye(4), labels, ())
+        measure_recognition(np.eye(4), labels, ())

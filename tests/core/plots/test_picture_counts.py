@@ -10,7 +10,7 @@ import pytest
 from faceclr_cli.core.artifacts import stamp, write_json
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.crop import default_fingerprint
-from faceclr_cli.core.plots.picture_counts import count_classes, draw_counts, richest_half
+from faceclr_cli.core.plots.picture_counts import count_classes, count_top_people, draw_counts
 
 
 def _folder(root: Path, people: dict[str, int]) -> Path:
@@ -119,4 +119,4 @@ def test_the_richest_half_is_the_fewest_people_who_have_half() -> None:
         counts = rng.integers(1, 30, size=rng.integers(1, 20))
         descending = sorted(counts, reverse=True)
         slow = next(n for n in range(1, 21) if 2 * sum(descending[:n]) >= sum(descending))
-        assert richest_half(counts) == slow
+        assert count_top_people(counts) == slow

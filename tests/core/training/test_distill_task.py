@@ -20,7 +20,7 @@ from faceclr_cli.core.events import EpochFinished
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import open_faces
 from faceclr_cli.core.metrics.normalization import normalize_rows
-from faceclr_cli.core.metrics.recognition import recognition
+from faceclr_cli.core.metrics.recognition import measure_recognition
 from faceclr_cli.core.training import teacher as teacher_module
 from faceclr_cli.core.training.trainers import TrainResult, train
 from tests.core.training.test_resume import Stopper
@@ -95,7 +95,7 @@ def test_the_result_compares_the_student_with_its_teacher(split: Path, teacher: 
     encoder = load_encoder_folder(teacher)
     means = normalize_rows(encoder.embed(crops) + encoder.embed(np.ascontiguousarray(crops[:, :, ::-1])))
     people = [Path(path).parent.name for path in folder.paths]
-    found = recognition(means, np.unique(people, return_inverse=True)[1], (1e-2,))
+    found = measure_recognition(means, np.unique(people, return_inverse=True)[1], (1e-2,))
     assert result.metrics["teacher_knn"] == pytest.approx(found.knn)
     assert result.metrics["teacher_threshold"] == pytest.approx(found.threshold, abs=1e-4)
     assert result.metrics["teacher_accuracy"] == pytest.approx(found.accuracy)

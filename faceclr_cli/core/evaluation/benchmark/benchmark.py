@@ -36,8 +36,8 @@ from faceclr_cli.core.evaluation.benchmark.template_sets import TemplateSet, fin
 from faceclr_cli.core.evaluation.benchmark.training_overlap import (
     embed_training_faces,
     find_near_duplicates,
+    find_seen_pairs,
     find_shared_people,
-    seen_pairs,
     select_pairs,
 )
 from faceclr_cli.core.evaluation.differentials.group_plot import require_group_plot
@@ -47,7 +47,7 @@ from faceclr_cli.core.evaluation.verification.pairs_protocol import measure_evid
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.cross_validation import FoldAccuracy, k_fold_accuracy
 from faceclr_cli.core.metrics.insightface_rule import grid_accuracy
-from faceclr_cli.core.sources.containers import is_there
+from faceclr_cli.core.sources.containers import path_exists
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
@@ -66,7 +66,7 @@ def benchmark(config: BenchmarkConfig, reporter: Reporter) -> BenchmarkResult:
         ModelError: An encoder does not exist, is damaged, or computes embeddings that are not finite.
     """
     for folder in config.trained_on:
-        if not is_there(folder):
+        if not path_exists(folder):
             raise DataError(f"--trained-on {display_path(folder)}: no such file or folder")
     require_group_plot(config.groups_plot)
     groups = None if config.groups is None else read_groups(config.groups)
@@ -208,7 +208,7 @@ def _find_overlap(
         names |= training.people
         copies = find_near_duplicates(rows, listing, training, config, encoder)
     people = find_shared_people(found.pairs, names)
-    seen = seen_pairs(found.pairs, people or (), copies or ())
+    seen = find_seen_pairs(found.pairs, people or (), copies or ())
     overlap = TrainingOverlap(
         people=people,
         pictures=None if copies is None else len(copies),

@@ -135,7 +135,7 @@ def find_shared_people(pairs: Sequence[Pair], trained_on: Collection[str]) -> tu
     return tuple(name for name in known[2] if name_key(name) in keys)
 
 
-def seen_pairs(pairs: Sequence[Pair], people: Collection[str], pictures: Collection[str]) -> NDArray[np.bool_]:
+def find_seen_pairs(pairs: Sequence[Pair], people: Collection[str], pictures: Collection[str]) -> NDArray[np.bool_]:
     """Returns the mask of pairs with a person or a picture of the training set. Shape: (pairs,)."""
     seen = np.array([pair.a in pictures or pair.b in pictures for pair in pairs], bool)
     known = people_in_pairs(pairs)

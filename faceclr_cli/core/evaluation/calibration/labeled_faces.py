@@ -22,7 +22,7 @@ from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.events import Reporter
-from faceclr_cli.core.sources.containers import is_there
+from faceclr_cli.core.sources.containers import path_exists
 from faceclr_cli.core.sources.picture_names import FolderPictures, PictureNames
 from faceclr_cli.core.text import display_path
 
@@ -76,7 +76,7 @@ def _read_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -
 
 def _embed_faces(config: CalibrateConfig, encoder: Encoder, reporter: Reporter) -> LabeledFaces:
     root = config.root or Path()
-    if not is_there(root):
+    if not path_exists(root):
         raise DataError(f"{display_path(root)}: no such folder")
     if config.pairs is None:
         options = EmbedConfig(faces=root, model=config.model, face=config.face)

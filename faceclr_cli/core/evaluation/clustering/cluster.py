@@ -34,12 +34,12 @@ from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.grouping import linkage as grouping
 from faceclr_cli.core.grouping.center_linkage import join_centers
 from faceclr_cli.core.grouping.constraints import Constraints
-from faceclr_cli.core.grouping.density_clustering import dense_groups
+from faceclr_cli.core.grouping.density_clustering import cluster_by_density
 from faceclr_cli.core.grouping.looks import join_by_look
 from faceclr_cli.core.grouping.match_linkage import join_matches
 from faceclr_cli.core.grouping.neighbor_graph import is_large, is_search_approximate, is_search_long
 from faceclr_cli.core.metrics.cluster_agreement import ClusterScores, cluster_scores
-from faceclr_cli.core.sources.containers import is_there
+from faceclr_cli.core.sources.containers import path_exists
 from faceclr_cli.core.text import display_path
 
 _FALSE_MATCHES = 0.1
@@ -60,7 +60,7 @@ def cluster(config: ClusterConfig, reporter: Reporter) -> ClusterResult:
     """
     if config.source is None:
         raise ConfigError(store_required_error("cluster"))
-    if config.gallery is not None and not is_there(config.gallery):
+    if config.gallery is not None and not path_exists(config.gallery):
         raise DataError(f"--gallery {display_path(config.gallery)}: no such file or folder")
     if config.out is not None:
         require_free(config)
@@ -131,7 +131,7 @@ def _group_faces(
     reporter.report(Notice(text=f"grouping {len(some):,} faces{_how(config, len(some))}"))
     constraints = known.constraints.take(some)
     if config.method == "hdbscan":
-        labels[some], sure = dense_groups(used, photographs[some], config.min_size, constraints)
+        labels[some], sure = cluster_by_density(used, photographs[some], config.min_size, constraints)
         probabilities[some[some < len(rows)]] = sure[some < len(rows)]
     else:
         # Each face is compared with all others.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.cluster import ClusterConfig
 from faceclr_cli.core.configs.embed import EmbedConfig
-from faceclr_cli.core.configs.judging import BUILT_IN
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT
+from faceclr_cli.core.configs.threshold_options import BUILT_IN
 from faceclr_cli.core.datasets.face_sets import is_face_set
 from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures
 from faceclr_cli.core.embeddings.embedding_cache import COLLECTIONS, embed_remembered

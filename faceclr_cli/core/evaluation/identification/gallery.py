@@ -20,7 +20,7 @@ from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.identification.classifier_gallery import ClassifierGallery, load_classifier_gallery
 from faceclr_cli.core.evaluation.identification.match import Match
 from faceclr_cli.core.evaluation.identification.people_classifier import is_classifier
-from faceclr_cli.core.evaluation.identification.template_faces import template_gallery
+from faceclr_cli.core.evaluation.identification.template_faces import build_template_gallery
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.gallery_search import PeopleIndex
 from faceclr_cli.core.metrics.open_set import FalseAlarms, bounded_false_alarms, gallery_false_alarms
@@ -147,7 +147,7 @@ def load_gallery(config: IdentifyConfig, path: Path, encoder: Encoder, reporter:
     rows = read_gallery_rows(path, config.gallery_face, config.model, encoder, reporter, quality=quality)
     rows = _without_low_quality(rows, config, display_path(path), reporter)
     if config.template is not None:
-        index, people, templates, hashes = template_gallery(rows, config, path, reporter)
+        index, people, templates, hashes = build_template_gallery(rows, config, path, reporter)
         rule = choose_rule(encoder, config, highest_far=DEFAULT_FALSE_ALARM_RATE / len(templates))
         return Gallery(index=index, names=people, paths=templates, content_hashes=hashes, rule=rule)
     known = select_named_rows(rows, display_path(path), reporter)

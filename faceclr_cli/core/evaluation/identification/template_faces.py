@@ -91,7 +91,7 @@ def open_template_probes(
     return TemplateProbes(choose_templates(templates, config.probe_templates), rows, root)
 
 
-def template_gallery(
+def build_template_gallery(
     rows: Rows, config: IdentifyConfig, path: Path, reporter: Reporter
 ) -> tuple[PeopleIndex, Sequence[str], Sequence[str], frozenset[str]]:
     """Groups the faces of a gallery to templates.

@@ -27,7 +27,7 @@ from faceclr_cli.core.evaluation.importing.preprocessing_candidates import (
     MeasuredAssumption,
 )
 from faceclr_cli.core.evaluation.importing.preprocessing_search import Search, search_preprocessing
-from faceclr_cli.core.evaluation.importing.search_verdict import better_assumption, require_clear, require_encoder
+from faceclr_cli.core.evaluation.importing.search_verdict import find_better_assumption, require_clear, require_encoder
 from faceclr_cli.core.events import Notice, Reporter, track
 from faceclr_cli.core.faces.align import Alignment
 from faceclr_cli.core.faces.crop import default_fingerprint
@@ -217,7 +217,7 @@ def _decide(
     require_encoder(search, faces, name, is_complete, reporter)
     require_clear(search.pixels, known, name)
     chosen = search.pixels[0].assumption
-    better = better_assumption(search, chosen)
+    better = find_better_assumption(search, chosen)
     if better is not None:
         reporter.report(Notice(text=better, level="warning"))
     by_template: Evidence = "measured" if search.templates else "faces" if faces.is_prepared else "assumed"

@@ -74,7 +74,7 @@ def require_encoder(search: Search, faces: LabeledCrops, name: str, is_complete:
     reporter.report(Notice(text=f"{name}: {text}", level="warning"))
 
 
-def better_assumption(search: Search, chosen: Assumption) -> str | None:
+def find_better_assumption(search: Search, chosen: Assumption) -> str | None:
     """Returns a sentence on an assumption that is clearly better than that of the user or the file, or None."""
     sentences = []
     for ranking in (search.others, search.templates):

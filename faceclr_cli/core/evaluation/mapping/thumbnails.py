@@ -28,7 +28,9 @@ _MANY = 5000
 Thumbnail = NDArray[np.uint8] | None
 
 
-def thumbnails(rows: Rows, config: Mapping[str, Any], given: Path | None, reporter: Reporter) -> Sequence[Thumbnail]:
+def make_thumbnails(
+    rows: Rows, config: Mapping[str, Any], given: Path | None, reporter: Reporter
+) -> Sequence[Thumbnail]:
     """Makes a thumbnail of each face from the files in a folder.
 
     A file is used only if its content has not changed since it was embedded, and is never read from outside the folder.

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.configs.tsne import PAGE, TsneConfig
-from faceclr_cli.core.embeddings.store import Store, is_store, read_store, rows_of_most_pictured, store_required_error
+from faceclr_cli.core.embeddings.store import Store, is_store, read_store, select_most_pictured, store_required_error
 from faceclr_cli.core.embeddings.transient_rows import embed_folder
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.mapping.projection import NAMES, reduce
-from faceclr_cli.core.evaluation.mapping.thumbnails import Thumbnail, thumbnails
+from faceclr_cli.core.evaluation.mapping.thumbnails import Thumbnail, make_thumbnails
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.metrics.degeneracy import DistinctEmbeddings, distinct_embeddings
 from faceclr_cli.core.metrics.knn import neighbor_purity
@@ -107,7 +107,7 @@ def tsne(config: TsneConfig, reporter: Reporter) -> MapResult:
     has_page = any(path.suffix.lower() == PAGE for path in config.outputs)
     pictures = None
     if has_page or (not store.people and len(store) <= PICTURED):
-        pictures = thumbnails(store, store.config, config.faces, reporter)
+        pictures = make_thumbnails(store, store.config, config.faces, reporter)
     perplexity = _perplexity(config, len(distinct), reporter)
     points = reduce(store.embeddings[distinct.rows], config, perplexity, reporter)[distinct.place]
     if any(path.suffix.lower() != PAGE for path in config.outputs):
@@ -185,7 +185,7 @@ def _select_faces(store: Store, config: TsneConfig) -> Store:
         wanted = set(people)
         store = store.take([row for row, name in enumerate(store.identities) if name in wanted])
     elif store.people:
-        store = store.take(rows_of_most_pictured(store, config.identities))
+        store = store.take(select_most_pictured(store, config.identities))
     if len(store) < _LEAST_FACES:
         raise DataError(
             f"{display_path(config.store or '')}: a map needs at least {_LEAST_FACES} faces, found {len(store)}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
 from faceclr_cli.core.embeddings.embedding_rows import Rows, concatenate_rows
 from faceclr_cli.core.embeddings.face_choice import choose_faces
-from faceclr_cli.core.embeddings.store import Store, is_store, read_store, rows_of_most_pictured, store_required_error
+from faceclr_cli.core.embeddings.store import Store, is_store, read_store, select_most_pictured, store_required_error
 from faceclr_cli.core.embeddings.transient_rows import embed_folder
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.loader import load_encoder
@@ -173,7 +173,7 @@ def _split_as_given(paths: Sequence[Path], config: LinearEvalConfig, sources: _S
     kept = [store.take([row for row, name in enumerate(store.identities) if name in in_all]) for store in stores]
     part_of = np.repeat(np.arange(3), [len(store) for store in kept])
     whole = replace(stores[0], **_columns(concatenate_rows(kept)))
-    chosen = rows_of_most_pictured(whole, config.identities, config.min_images)
+    chosen = select_most_pictured(whole, config.identities, config.min_images)
     _require_two(whole.take(chosen), whole, display_path(paths[0]), config)
     store, part_of = whole.take(chosen), part_of[chosen]
     people, labels = _numbered(store)
@@ -189,7 +189,7 @@ def _split_as_given(paths: Sequence[Path], config: LinearEvalConfig, sources: _S
 
 def _chosen(store: Store, origin: str, config: LinearEvalConfig) -> Store:
     """Selects the people with the most pictures; sorts the rows by path."""
-    rows = rows_of_most_pictured(store, config.identities, config.min_images)
+    rows = select_most_pictured(store, config.identities, config.min_images)
     chosen = store.take(sorted(rows, key=lambda row: store.paths[row]))
     _require_two(chosen, store, origin, config)
     return chosen

@@ -21,7 +21,7 @@ from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.crop import PhotoCropper
 from faceclr_cli.core.faces.detect import Selection
-from faceclr_cli.core.faces.quality import doubts
+from faceclr_cli.core.faces.quality import describe_doubts
 from faceclr_cli.core.text import display_path
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _compare(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
             taken = _FACE_TAKEN[config.face_choice]
             text = f"{display_path(photo)}: {aligned.faces_found} faces found, the {taken} is compared"
             reporter.report(Notice(text=text, level="warning"))
-        notes += [f"{display_path(photo)}: {doubt}" for doubt in doubts(aligned)]
+        notes += [f"{display_path(photo)}: {doubt}" for doubt in describe_doubts(aligned)]
         crops.append(aligned.crop)
     if config.save_crops is not None:
         for photo, crop in zip(config.photos, crops, strict=True):

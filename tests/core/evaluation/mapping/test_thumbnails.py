@@ -12,7 +12,7 @@ import pytest
 
 from faceclr_cli.core.embeddings.store import Store
 from faceclr_cli.core.errors import DataError
-from faceclr_cli.core.evaluation.mapping.thumbnails import thumbnails
+from faceclr_cli.core.evaluation.mapping.thumbnails import make_thumbnails
 from faceclr_cli.core.events import Event, Notice, Silent
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
@@ -43,7 +43,7 @@ def store(tmp_path: Path, crowd: Callable[..., Store]) -> Store:
 
 
 def test_each_face_has_its_picture_small(store: Store) -> None:
-    red, blue = thumbnails(store, store.config, None, Silent())
+    red, blue = make_thumbnails(store, store.config, None, Silent())
     assert red is not None
     assert blue is not None
     assert red.shape == blue.shape == (64, 64, 3)
@@ -54,7 +54,7 @@ def test_each_face_has_its_picture_small(store: Store) -> None:
 def test_a_file_that_is_not_what_was_embedded_is_not_shown(store: Store, tmp_path: Path) -> None:
     _picture(tmp_path / "faces/p00/0.jpg", BLUE)
     listener = Listener()
-    changed, same = thumbnails(store, store.config, None, listener)
+    changed, same = make_thumbnails(store, store.config, None, listener)
     assert changed is None
     assert same is not None
     assert [text.split(":")[0] for text in listener.notices] == ["1 of 2 faces have no thumbnail"]
@@ -65,7 +65,7 @@ def test_what_a_store_calls_a_file_never_leads_out_of_the_folder(store: Store, t
     secret = _picture(tmp_path / "secret.jpg", RED)
     os.mkfifo(tmp_path / "faces/fifo")
     hostile = replace(store, paths=(name.format(root=tmp_path), store.paths[1]), content_hashes=(secret,) * 2)
-    assert thumbnails(hostile, store.config, None, Silent())[0] is None
+    assert make_thumbnails(hostile, store.config, None, Silent())[0] is None
 
 
 def test_of_a_photograph_the_face_is_shown(store: Store, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_of_a_photograph_the_face_is_shown(store: Store, tmp_path: Path) -> None
     digest = hashlib.sha256((tmp_path / "faces/p00/0.jpg").read_bytes()).hexdigest()
     boxes = np.array([[500, 100, 100, 100], [-40, -40, 60, 60]], np.float32)
     boxed = replace(store, boxes=boxes, content_hashes=(digest, store.content_hashes[1]))
-    inside, edge = thumbnails(boxed, store.config, None, Silent())
+    inside, edge = make_thumbnails(boxed, store.config, None, Silent())
     assert inside is not None
     assert edge is not None
     # The face, and a border of about an eighth on every side.
@@ -87,12 +87,12 @@ def test_of_a_photograph_the_face_is_shown(store: Store, tmp_path: Path) -> None
 def test_without_the_folder_thumbnails_are_omitted_with_a_notice(store: Store, tmp_path: Path) -> None:
     for config, reason in (({"faces": str(tmp_path / "gone")}, "is not a folder"), ({"faces": 7}, "does not name")):
         listener = Listener()
-        assert list(thumbnails(store, config, None, listener)) == [None, None]
+        assert list(make_thumbnails(store, config, None, listener)) == [None, None]
         assert reason in listener.notices[0]
     with pytest.raises(DataError, match="no such folder"):
-        thumbnails(store, store.config, tmp_path / "gone", Silent())
+        make_thumbnails(store, store.config, tmp_path / "gone", Silent())
 
 
 def test_the_folder_that_the_user_names_comes_first(store: Store, tmp_path: Path) -> None:
     (tmp_path / "faces").rename(tmp_path / "moved")
-    assert all(each is not None for each in thumbnails(store, store.config, tmp_path / "moved", Silent()))
+    assert all(each is not None for each in make_thumbnails(store, store.config, tmp_path / "moved", Silent()))

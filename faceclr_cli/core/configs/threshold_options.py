@@ -13,7 +13,7 @@ THRESHOLD = "Threshold"
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgingConfig:
+class ThresholdConfig:
     """The encoder, and the threshold at which two faces count as the same person."""
 
     model: str = option(
