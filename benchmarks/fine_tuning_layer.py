@@ -30,7 +30,7 @@ MARGIN, MARGIN_WARMUP, WARMUP, BATCH = 0.35, 0.3, 0.1, 128
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the layer is trained; the defaults are those of training from scratch, with a tenth of its rate."""
+    """The training of the layer; the defaults are those of training from scratch, with a tenth of its rate."""
 
     lr: float = 0.005
     imprint: bool = True

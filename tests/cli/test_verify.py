@@ -51,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def typed(*arguments: object, given: str | None = None) -> Result:
-    """As `faceclr`, in this process."""
+    """Runs a command line like `faceclr`, in this process."""
     return CliRunner().invoke(app, ["verify", *map(str, arguments)], input=given)
 
 

@@ -96,7 +96,7 @@ class Reader:
         return problem
 
     def _processor_seconds(self) -> float:
-        """What the process and its children have computed."""
+        """Returns the CPU time of the process and its children."""
         pid, children, ticks = self._process.pid, "", 0
         with suppress(OSError):  # It ended just now.
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text()

@@ -54,7 +54,7 @@ def portrait() -> Image.Image:
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """What is in a picture's file."""
+    """Returns the content of a picture's file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()

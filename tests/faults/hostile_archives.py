@@ -81,7 +81,7 @@ def write_tar(path: Path) -> Expected:
 
 
 def _members(jpeg: bytes) -> list[tuple[str, bytes, Reason | None]]:
-    """What both kinds of archive can hold."""
+    """Returns the members that both kinds of archive can contain."""
     return [
         ("ann/plain.jpg", jpeg, None),
         ("ann/with  space, 100%.jpg", jpeg, None),

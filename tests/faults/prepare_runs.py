@@ -70,7 +70,7 @@ def notices_in(lines: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a folder of faces holds, apart from the pages of the database.
+    """The content of a folder of faces, apart from the pages of the database.
 
     Attributes:
         files: Content by name, without the ledger.

@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("faceclr", "find", "torchrun", "python", "pip", "cd", "producer", "if", "set", "source", "for", "sqlite3")
-"""What a line of a block begins with if it is to be typed; blocks may also show files."""
+"""The beginnings of lines in a block that are to be typed; blocks may also show files."""
 
 GUIDE = (
     "README.md",
@@ -85,13 +85,13 @@ TYPED_INSTEAD = {
     r" --backbone (convnext_small|resnet34|resnet18|mobilenetv3_large_100)": "",
     r"/shared/": "",
 }
-"""What takes a machine, a download or an hour that are not here, and what stands in for it."""
+"""Commands that need a machine, a download or an hour that are not available, and their replacements."""
 
 _SMALL, _SHOWN = "test_resnet", "resnet18"
 FAILS_WITHOUT_GPUS = r"--gpus \d+"
 NUMBER = re.compile(r"(?<![A-Za-z_-])[-+]?[<>]?\d[\d,.:]*(e[-+]?\d+)?%?")
 PROGRESS = re.compile(r"^[\w ]+: [\d/]+ \w+, .*\n", re.MULTILINE)
-"""What a log of a slow machine has in between."""
+"""The lines that a log of a slow machine contains in between."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def bare(text: str) -> str:
 
 
 def agrees(printed: str, shown: str) -> bool:
-    """Whether a command printed what the page shows; three dots stand for anything."""
+    """Returns True if a command printed what the page shows; three dots stand for any text."""
     pattern = re.escape(f" {bare(shown)} ").replace(re.escape(" ... "), r" (?:.* )?")
     return re.fullmatch(pattern, f" {bare(printed.replace(_SMALL, _SHOWN))} ") is not None
 

@@ -40,7 +40,7 @@ class GroupList:
 
     Attributes:
         origin: Name of the file in messages.
-        key: What the first column names: people (`identity`) or pictures (`path`).
+        key: The kind of names in the first column: people (`identity`) or pictures (`path`).
         attributes: Names of the other columns.
         groups_of: The groups of each person or picture, one for each attribute; empty for none.
     """

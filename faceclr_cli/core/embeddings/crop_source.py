@@ -180,7 +180,7 @@ class Listing:
     Attributes:
         photos: The pictures, in an order that depends only on their names, or in the order of their archive.
         crops: Fingerprint of prepared faces; None for photographs.
-        recorded: What is recorded of prepared faces, by name; empty if their quality is not asked for.
+        recorded: The records of prepared faces, by name; empty if their quality is not requested.
     """
 
     photos: Sequence[Photo]

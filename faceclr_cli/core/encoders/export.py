@@ -159,7 +159,9 @@ def _export_imported(config: ExportConfig, description: Description) -> ExportRe
     if config.format == "timm":
         raise ConfigError(f"--format timm: {display_path(config.run)} was imported as an ONNX graph, not as a network")
     if config.half:
-        raise ConfigError(f"--half: {display_path(config.run)} was imported as an ONNX graph, which stays as it is")
+        raise ConfigError(
+            f"--half: {display_path(config.run)} was imported as an ONNX graph, whose precision cannot be changed"
+        )
     out = config.out or description.folder / GRAPH
     if out.is_dir():
         raise ConfigError(f"{display_path(out)}: is a folder; give -o a file name, such as {display_path(out / GRAPH)}")

@@ -23,7 +23,7 @@ _UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
     8: lambda stored: np.rot90(stored),
 }
-"""How a stored picture is made upright, by the value of the EXIF tag `Orientation`."""
+"""The rotation and mirroring that make a stored picture upright, by the value of the EXIF tag `Orientation`."""
 
 
 def find_orientation(data: bytes) -> tuple[int, tuple[int, int]]:

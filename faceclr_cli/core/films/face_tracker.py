@@ -99,7 +99,7 @@ class FaceTrack:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Cutaway:
-    """What was seen before a cut, in case the picture returns."""
+    """The tracks before a cut, in case the picture returns."""
 
     seconds: float
     colors: NDArray[np.float32]

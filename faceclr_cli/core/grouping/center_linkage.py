@@ -32,7 +32,7 @@ def join_centers(
         photographs: Index of the photograph of each face. Shape: (faces,).
         groups: The group of each face, numbered from 0 without gaps. Shape: (faces,).
         threshold: Minimum cosine similarity of two centers.
-        constraints: What is known about the faces; two groups whose faces may not be together are never joined.
+        constraints: Prior knowledge about the faces; two groups whose faces may not be together are never joined.
 
     Returns:
         The group of each face, numbered from 0. Shape: (faces,).

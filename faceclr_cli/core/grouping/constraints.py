@@ -1,4 +1,4 @@
-"""What is known about faces before they are grouped: which belong together, and which do not."""
+"""Prior knowledge about faces before they are grouped: must-links and cannot-links."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Constraints:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Separation:
-    """Which blocks may not be joined.
+    """The pairs of blocks that may not be joined.
 
     Attributes:
         pairs: Blocks that show one photograph or that a cannot-link separates. Symmetric, False on its diagonal.

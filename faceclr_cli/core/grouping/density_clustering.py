@@ -34,7 +34,7 @@ def cluster_by_density(
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
         min_size: Minimum number of faces in a group, at least 2. Faces that must-links connect may form smaller groups.
-        constraints: What is known about the faces, or None.
+        constraints: Prior knowledge about the faces, or None.
 
     Returns:
         The group of each face, or `NONE`; and its membership probability, 0 to 1. Shape of both: (faces,).

@@ -226,7 +226,7 @@ def find_second_people(albums: PersonAlbums, match: Logistic, least: float = 0.0
 
     Args:
         albums: The faces.
-        match: What affinities mean; see `LabelOdds`.
+        match: The meaning of affinities; see `LabelOdds`.
         least: Minimum log odds.
     """
     found = []

@@ -79,7 +79,7 @@ def link_faces(
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
         threshold: Minimum mean similarity of two groups to merge, -1 to 1.
-        constraints: What is known about the faces, or None.
+        constraints: Prior knowledge about the faces, or None.
 
     See Also:
         neighbor_graph.is_search_approximate: When FAISS searches.

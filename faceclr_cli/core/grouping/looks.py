@@ -31,7 +31,7 @@ def join_by_look(
         photographs: Index of the photograph of each face. Shape: (faces,).
         groups: The group of each face, from 0, as `cluster_by_linkage` returns it. Shape: (faces,).
         threshold: Minimum mean similarity, -1 to 1.
-        constraints: What is known about the faces.
+        constraints: Prior knowledge about the faces.
 
     Returns:
         The group of each face. Shape: (faces,).

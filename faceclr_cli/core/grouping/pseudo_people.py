@@ -95,7 +95,7 @@ def find_pseudo_people(
         embeddings: L2-normalized. Shape: (faces, dim).
         photographs: Index of the photograph of each face. Shape: (faces,).
         shares: Shares of the faces, above 0 to 1, the largest first.
-        constraints: What is known about the faces, or None.
+        constraints: Prior knowledge about the faces, or None.
         least_silhouette: Minimum mean silhouette of the faces in groups, if there are too few certain negatives.
 
     Returns:

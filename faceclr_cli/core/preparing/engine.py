@@ -32,7 +32,7 @@ _EXTRA_CROP = re.compile(r"-([0-9a-f]{8})-\d+\.(?:jpg|png)$")
 
 @dataclass(frozen=True, kw_only=True)
 class EngineRun:
-    """What one run of the engine did.
+    """The work of one run of the engine.
 
     Attributes:
         processed: Number of photos processed.
@@ -85,7 +85,7 @@ def check_sources(
         known: The rows of its ledger.
         retry: Process photos in this state again.
         given_digests: Digests of the landmarks from which the crops of the ledger were made, by path.
-        is_complete: Whether photos that are not in `work` no longer exist.
+        is_complete: True if photos that are not in `work` no longer exist.
     """
     present, unfinished = _scan(out)
     digests = given_digests or {}

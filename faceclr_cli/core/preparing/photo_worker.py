@@ -73,7 +73,7 @@ class CropJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the crops of a folder are made.
+    """The settings for making the crops of a folder.
 
     Attributes:
         out: The folder.

@@ -1,4 +1,4 @@
-"""What the ledger of a folder of prepared faces records about each of them."""
+"""The records of prepared faces in the ledger of their folder."""
 
 from __future__ import annotations
 

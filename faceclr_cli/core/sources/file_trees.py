@@ -105,7 +105,7 @@ def open_tree(root: Path, *, films: bool = False) -> Iterator[Tree]:
 
     Args:
         root: The folder or archive.
-        films: Whether to list the films of a folder with its pictures.
+        films: True to list the films of a folder with its pictures.
 
     Raises:
         DataError: The archive cannot be read.

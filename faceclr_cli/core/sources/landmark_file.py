@@ -59,7 +59,7 @@ class GivenFaces:
         faces: The faces, in the order of the file. The score is NaN if the file has none.
         lines: The line of each face.
         digest: Changes if any value of a face changes.
-        is_sound: Whether the points of all faces are in the right order.
+        is_sound: True if the points of all faces are in the right order.
     """
 
     faces: tuple[Face, ...]
@@ -75,8 +75,8 @@ class LandmarkFile:
     Attributes:
         path: The file.
         faces: The faces of each photograph, by its name in the file.
-        has_scores: Whether all faces have a score.
-        has_boxes: Whether all faces have a box of their own. Without one, it is estimated from the points.
+        has_scores: True if all faces have a score.
+        has_boxes: True if the file has a box for all faces. Otherwise, boxes are estimated from the points.
         swapped: Lines whose points are not in the right order.
     """
 

@@ -119,10 +119,10 @@ def find_photos(
     Args:
         source: A folder, an archive, an identity list, a picture, or `-` for paths on standard input.
         layout: The layout; `auto` detects it.
-        null: Whether paths on standard input end with NUL.
+        null: True if paths on standard input end with NUL.
         depth: The depth of the folders that are people, if known; 1 is the outermost.
-        lenient: Whether `auto` lists pictures without identities if there is not exactly one identity list.
-        films: Whether to list the films of a folder with its pictures.
+        lenient: True if `auto` lists pictures without identities when there is not exactly one identity list.
+        films: True to list the films of a folder with its pictures.
 
     Raises:
         DataError: The source does not exist, has no pictures, or is a split, or its identity list is malformed.

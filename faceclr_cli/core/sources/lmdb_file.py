@@ -60,7 +60,7 @@ class LmdbListing:
         keys: Number of each picture. Shape: (N,).
         labels: Label of each picture, -1 if it has none. Length: N.
         sizes: Size of each picture in bytes. Shape: (N,).
-        flaw: What cannot be read, or None.
+        flaw: Description of what cannot be read, or None.
     """
 
     keys: NDArray[np.int64]

@@ -32,7 +32,7 @@ class LabelReview:
     Attributes:
         albums: The faces of people as they would be if all proposals were accepted except those about single faces.
         odds: Their odds.
-        proposals: What to change: people before faces.
+        proposals: The proposed changes: people before faces.
         names: The given names of each person of `albums`; none for a second person with an unknown name.
     """
 

@@ -41,7 +41,7 @@ def find_test_people(albums: PersonAlbums, match: Logistic, test: Rows, least: f
 
     Args:
         albums: The people of the data set.
-        match: What affinities mean; see `grouping.label_odds.LabelOdds`.
+        match: The meaning of affinities; see `grouping.label_odds.LabelOdds`.
         test: Embeddings of the test set.
         least: Minimum log odds.
 

@@ -115,7 +115,7 @@ def test_weights_in_other_files_are_refused_wherever_they_are_named(place: str, 
 
 
 def loop() -> onnx.NodeProto:
-    """As often as it likes."""
+    """An endless loop."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["on"], ["still on"])],
         "body",

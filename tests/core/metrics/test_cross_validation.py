@@ -161,7 +161,7 @@ def test_the_error_by_people_is_that_of_a_slow_transcription() -> None:
 
 
 def test_the_error_by_people_is_the_spread_where_folds_share_people() -> None:
-    """Of 60 lists of 30 people; the folds would give less than half of it."""
+    """Measured on 60 lists of 30 people; the folds would give less than half of the spread."""
     shares, by_people, by_folds = [], [], []
     for seed in range(60):
         scores, same, first, second = _listed(30, 40, seed)

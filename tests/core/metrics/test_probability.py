@@ -105,7 +105,7 @@ def test_millions_of_perfectly_separated_pairs_converge(recwarn: pytest.Warnings
 
 @pytest.mark.parametrize("genuine", [0.3, 0.1])
 def test_scores_that_say_nothing_or_the_wrong_give_a_chance_of_one_half(genuine: float) -> None:
-    """Also where one kind has many more pairs."""
+    """Also if one kind has many more pairs."""
     same = np.arange(110) < 10
     fitted = fit_logistic(np.where(same, genuine, 0.3), same)
     np.testing.assert_array_equal(fitted([-1, 0, 1]), [0.5, 0.5, 0.5])

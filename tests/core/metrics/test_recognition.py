@@ -66,7 +66,7 @@ def test_one_person_with_most_pictures_does_not_decide() -> None:
 
 
 def test_the_interval_holds_the_true_accuracy_about_as_often_as_it_says() -> None:
-    """Of 100 small crowds; the truth is that of a large one, at each threshold."""
+    """Measured on 100 small crowds; the true accuracy is that of a large crowd, at each threshold."""
     large, owners = crowd([4] * 300, noise=1.6, seed=10_000)
     scores, same = every_pair(large, owners)
     genuine, impostor = np.sort(scores[same]), np.sort(scores[~same])

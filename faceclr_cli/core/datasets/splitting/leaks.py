@@ -86,7 +86,7 @@ def audit(
         parts: The paths of each part, earlier parts first.
         before: Earlier findings.
         reporter: Receives the progress and warnings.
-        official: Whether the parts are the official ones of the source.
+        official: True if the parts are the official ones of the source.
     """
     identity_of = dict(zip(faces.paths, faces.identities, strict=True))
     findings = find_duplicates(faces.read_path, parts, identity_of, reporter)

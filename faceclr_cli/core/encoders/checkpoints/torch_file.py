@@ -195,7 +195,7 @@ def _storage(saved: Any, read: Callable[[str], NDArray[np.uint8]]) -> Any:
             return kind
         case ("storage", GlobalName(module="torch" | "torch.cuda" | "torch.storage", name=name), key, _, _, *view):
             if view and view[0] is not None:
-                raise ValueError("it shares memory in a way that only old releases of torch know")
+                raise ValueError("it shares memory in a way that only old releases of torch support")
             dtype = _DTYPES.get(name, torch.uint8)
             return StoredStorage(dtype, lambda: read(str(key)))
     raise ValueError("it has a reference that torch.save does not write")

@@ -22,7 +22,7 @@ Arguments = Mapping[str, bool | int | float | str]
 
 @dataclass(frozen=True, kw_only=True)
 class FaceNetwork:
-    """How a network made for faces is built.
+    """The construction of a network made for faces.
 
     Attributes:
         backbone: Builds the backbone from the side of the pictures, the pooling and the arguments of the backbone.

@@ -20,7 +20,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KnownGroups:
-    """What is known about the faces of this run.
+    """The known groups and constraints of the faces of this run.
 
     Attributes:
         memory: The groups, with those of the known names.

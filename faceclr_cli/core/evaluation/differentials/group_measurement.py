@@ -25,7 +25,7 @@ USUAL_GROUP_FARS = (1e-3, 1e-2, 1e-1)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupRequest:
-    """What to measure.
+    """The groups and rates to measure.
 
     Attributes:
         groups: The groups.
@@ -63,7 +63,7 @@ def measure_groups_of_pairs(
     """Measures groups on a list of pairs. Pairs that could not be compared are not part of any rate.
 
     Args:
-        request: What to measure.
+        request: The groups and rates to measure.
         pairs: The pairs, with labels and the actual names of the pictures.
         scores: NaN for a pair that could not be compared. Shape: (pairs,).
         failed: Pictures without a face.
@@ -125,7 +125,7 @@ def measure_groups_of_faces(
     """Measures groups on all pairs of labeled faces.
 
     Args:
-        request: What to measure; its rate must be among those of the thresholds.
+        request: The groups and rates to measure; the rate must be among those of the thresholds.
         rows: The faces, all with a name.
         thresholds: The measured threshold of each false accept rate.
         failed: Path and person of each picture without a face; None if they are unknown.

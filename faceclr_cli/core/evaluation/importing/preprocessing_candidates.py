@@ -101,7 +101,7 @@ class MeasuredAssumption:
         separation: Their decidability index d'; see `separation`.
         stability: Cosine of a face and the same face moved by two pixels of 112, on a scale where 0 is the mean of two
             people.
-        behind: How much the separation is below the best one, on the same faces.
+        behind: The best separation minus this one, on the same faces.
         low: Lower end of the 99% interval of `behind`.
         high: Upper end of the interval.
         is_twin: True if a more common assumption gives the same embeddings.
