@@ -36,7 +36,7 @@ MESSAGES = [
 _GAP = "\0"
 _CAPITALS = r"(?:--)?[A-Z]+(?: x [A-Z]+)?"
 _LEAST_LETTERS = 10
-"""Of a message that are its own."""
+"""Minimum number of letters in the literal parts of a message."""
 
 
 @cache

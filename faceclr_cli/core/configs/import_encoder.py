@@ -28,8 +28,8 @@ PIXELS, FACES, NETWORK = "Pixels", "Faces", "Network"
 class ImportConfig:
     """Import a face encoder made elsewhere, and measure the preprocessing it needs.
 
-    Reads ONNX models, PyTorch checkpoints and timm models. What the file does not say about its input, and no option
-    states, is measured on labeled faces.
+    Reads ONNX models, PyTorch checkpoints and timm models. Properties of the input that neither the file nor an option
+    states are measured on labeled faces.
     """
 
     source: str = argument(

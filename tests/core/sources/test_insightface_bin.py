@@ -24,7 +24,7 @@ def read(path: Path) -> tuple[list[bytes], list[bool]]:
 
 
 def python_2(pictures: list[bytes], same: list[bool]) -> bytes:
-    """Returns the output of Python 2.7 for `pickle.dump((bins, issame_list), f, protocol=2)`, whose strings are bytes."""
+    """Returns the output of Python 2.7 for `pickle.dump((bins, issame_list), f, protocol=2)`; strings are bytes."""
     memo = iter(range(10**6))
 
     def put() -> bytes:

@@ -249,7 +249,7 @@ def history(*losses: float, **columns: list[float]) -> list[Row]:
 
 
 STALLED = (1.0, 0.8, 0.8, 0.8)
-"""Of four epochs, after which negatives become hard."""
+"""Losses of four epochs, after which negatives become hard."""
 
 
 @pytest.mark.parametrize(
