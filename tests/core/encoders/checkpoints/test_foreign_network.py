@@ -350,5 +350,5 @@ def test_a_recognized_network_must_be_the_one_that_was_named(tmp_path: Path) -> 
     with pytest.raises(ModelError, match="not the weights of iresnet18 but of mobilefacenet"):
         load_checkpoint_network(tmp_path / "c.pth", "iresnet18")
     torch.save(functional.draw_iresnet((1, 1, 1, 1)), tmp_path / "d.pth")
-    with pytest.raises(ModelError, match="form of arcface_torch, but with a number of blocks"):
+    with pytest.raises(ModelError, match="form of arcface_torch, but with an unknown number of blocks"):
         load_checkpoint_network(tmp_path / "d.pth", None)

@@ -177,7 +177,7 @@ def test_many_faces_are_searched_with_faiss_and_it_says_so(people: Path, monkeyp
     monkeypatch.setattr(neighbor_graph, "find_spec", lambda _: None)
     found, notices = _heard(people)
     assert found.faces == whole.faces
-    assert found.search == "neighbors" and "takes long: the extra faceclr[search]" in notices[0]
+    assert found.search == "neighbors" and "takes long; the extra faceclr[search]" in notices[0]
     monkeypatch.undo()
     assert _heard(people)[1] == ["grouping 30 faces"]
 
