@@ -40,7 +40,7 @@ def test_a_log_gets_a_line_every_half_minute(clock: list[float]) -> None:
     ]
 
 
-def test_every_epoch_is_said_however_fast_they_follow(clock: list[float]) -> None:
+def test_every_epoch_is_reported_even_in_fast_succession(clock: list[float]) -> None:
     """They are results, and the best epoch is named by its number. They do not delay the next progress line."""
     log, objects = io.StringIO(), io.StringIO()
     for reporter in (progress.PlainLines(log), progress.JsonLines(objects)):

@@ -53,7 +53,7 @@ def test_an_encoder_does_not_differ_from_itself_and_a_worse_one_does() -> None:
     assert separation_difference(worse, rows, labels).high < 0
 
 
-def test_a_network_that_gives_the_same_for_all_separates_nobody() -> None:
+def test_a_network_with_equal_embeddings_separates_no_people() -> None:
     rows, labels = crowd(9, 3, 0.3)
     assert separation(np.zeros_like(rows), labels) == 0
     found = separation_difference(rows, np.zeros_like(rows), labels)

@@ -156,7 +156,7 @@ def test_a_run_that_makes_strangers_worse_keeps_the_encoder_before_training(
     assert "val_accuracy" in warning  # Six people are too few for a low false accept rate.
 
 
-def test_fine_tuning_that_nobody_watches_is_warned_about(
+def test_fine_tuning_without_validation_is_warned_about(
     split: Path, unwatched: Path, trained: Path, tmp_path: Path
 ) -> None:
     named = tune(split, trained, tmp_path / "named", epochs=1).run

@@ -87,7 +87,7 @@ def test_a_group_of_intruders_of_a_known_person_is_moved_there() -> None:
     assert rows(found, "intruder") == set(np.flatnonzero(TRUTH == 9)[:5])
 
 
-def test_blurred_faces_are_not_blamed_for_matching_nobody_if_their_norms_are_known() -> None:
+def test_blurred_faces_are_not_judged_by_poor_matches_if_their_norms_are_known() -> None:
     rng = np.random.default_rng(3)
     embeddings, labels = draw(PEOPLE, FACES)
     blurred, strangers = np.arange(0, len(labels), 8), np.arange(3, len(labels), 16)
