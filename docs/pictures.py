@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/ but for the map, of people who do not exist. `python docs/pictures.py`."""
+"""Draws the pictures of docs/ except the map, with drawn people. `python docs/pictures.py`."""
 
 import tempfile
 from pathlib import Path
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def people() -> None:
-    """Five photographs of each person and the crops of two others."""
+    """Draws five photographs of each person, and the crops of two others."""
     cropper = PhotoCropper(default_fingerprint())
     rows = []
     for who in range(1, PEOPLE + 1):
@@ -51,7 +51,7 @@ def people() -> None:
 
 
 def sheet() -> None:
-    """A contact sheet of what `prepare` made of some people and of a few files that are not as they should be."""
+    """Draws a contact sheet of prepared people, with a few files that `prepare` rejects."""
     with tempfile.TemporaryDirectory() as folder:
         photos, faces = Path(folder) / "photos", Path(folder) / "faces"
         write_people(photos, people=6, photos=4, seed=0, reporter=Silent())
@@ -66,7 +66,7 @@ def sheet() -> None:
 
 
 def views() -> None:
-    """What the recipes of `pretrain --augment` make of drawn faces."""
+    """Draws the views of drawn faces by the recipes of `pretrain --augment`."""
     cropper = PhotoCropper(default_fingerprint())
     photos = [draw_photo(invent_person(who), 1).image for who in (1, 4, 3, 2, 5, 6)]
     crops = np.stack(
@@ -88,7 +88,7 @@ def views() -> None:
 
 
 def pairs() -> None:
-    """Two pairs with what the encoder sees of them, and what `verify --protocol lfw --plot` draws of a thousand."""
+    """Draws two pairs with their aligned faces, and the plot of `verify --protocol lfw --plot` for a thousand pairs."""
     with tempfile.TemporaryDirectory() as folder:
         photos, listed = Path(folder) / "photos", Path(folder) / "drawn people"
         write_people(photos, people=60, photos=6, seed=0, reporter=Silent())
@@ -113,7 +113,7 @@ def pairs() -> None:
 
 
 def groups() -> None:
-    """What `verify --groups-plot` draws of people of whom some are out of focus and some a little."""
+    """Draws the plot of `verify --groups-plot` for people who are sharp, slightly blurred or out of focus."""
     with tempfile.TemporaryDirectory() as folder:
         photos, listed, store = (Path(folder) / name for name in ("photos", "groups.csv", "sface.h5"))
         write_people(photos, people=120, photos=4, seed=0, reporter=Silent())

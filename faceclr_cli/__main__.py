@@ -3,7 +3,7 @@
 
 def main() -> None:
     """Runs the command line."""
-    # Here, since worker processes import this module again, and have no need of a command line.
+    # Imported here, since worker processes import this module again, and do not need the command line.
     from faceclr_cli.commands.app import main
 
     main()

@@ -25,7 +25,7 @@ def run(config: DemoConfig, console: Console) -> None:
     began, folder = time.perf_counter(), config.folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: already exists; remove it, or choose another folder: faceclr demo DIR")
-    console.note(f"Drawing {PHOTOS} pictures of each of {PEOPLE} invented people to {folder}/people.")
+    console.note(f"Drawing {PHOTOS} pictures of each of {PEOPLE} people to {folder}/people.")
     write_people(folder / "people", PEOPLE, PHOTOS, config.seed, console.reporter, workers=cores())
     (folder / "faceclr.toml").write_text(CONFIG, encoding="utf-8")
     common = ["--json"] * console.json + ["--quiet"] * console.quiet + ["--debug"] * console.debug

@@ -1,1 +1,1 @@
-"""Synthetic people, drawn for the demo, the tests and the pictures of the documentation."""
+"""Drawn people for the demo, the tests and the pictures of the documentation."""

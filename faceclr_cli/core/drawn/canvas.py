@@ -1,4 +1,4 @@
-"""Drawing tools for synthetic people: a head pose in 3D, smooth curves, and a canvas with two layers.
+"""Drawing tools for drawn people: a head pose in 3D, smooth curves, and a canvas with two layers.
 
 The sharp layer has twice the resolution of the picture, so that downsampling antialiases every edge. The soft layer
 stores shadow and glow as factors at half the resolution of the picture, where blurring is cheap.

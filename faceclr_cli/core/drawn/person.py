@@ -1,4 +1,4 @@
-"""Synthetic people: the parameters of a drawn portrait that are the same in every picture of a person.
+"""Drawn people: the parameters of a drawn portrait that are the same in every picture of a person.
 
 Lengths are in head units: the origin is the middle of the head, the crown is near y = -1 and the chin near y = +1;
 x points right as seen, y down and z toward the viewer.
@@ -62,7 +62,7 @@ class Hair:
 
 @dataclass(frozen=True)
 class Person:
-    """The permanent features of a synthetic person."""
+    """The permanent features of a drawn person."""
 
     seed: int
     skin: Color

@@ -1,4 +1,4 @@
-"""Portraits of synthetic people for the demo, the tests and the pictures of the documentation.
+"""Portraits of drawn people for the demo, the tests and the pictures of the documentation.
 
 A person is a set of fixed parameters (`invent_person`). Every picture of a person has its own light, pose, expression,
 clothes, background and camera (`draw_photo`), so that recognizing people is as difficult as in photos, without using
