@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, paragraph, table
+from faceclr_cli.commands.console import Console, format_facts, table, wrap_paragraph
 from faceclr_cli.commands.group_tables import group_parts
 from faceclr_cli.core.configs.benchmark import BenchmarkConfig
 from faceclr_cli.core.errors import DataError
@@ -59,7 +59,7 @@ def show_benchmark(result: BenchmarkResult, config: BenchmarkConfig, console: Co
         case "latex":
             console.show(result, _latex_table(columns, lines))
         case _:
-            parts = [_plain_table(columns, lines), paragraph(" ".join(_explain(result)))]
+            parts = [_plain_table(columns, lines), wrap_paragraph(" ".join(_explain(result)))]
             parts += [*_comparison_parts(result), *_overlap_parts(result), *_encoder_parts(result)]
             console.show(result, *parts, *_group_parts(result))
 
@@ -73,7 +73,7 @@ def show_bin(result: WrittenBin, console: Console) -> None:
     }
     if result.left_out:
         rows["left out"] = count(result.left_out, "pair")
-    console.show(result, facts(rows))
+    console.show(result, format_facts(rows))
 
 
 def require_comparable_sets(result: BenchmarkResult, config: BenchmarkConfig) -> None:
@@ -240,7 +240,7 @@ def _comparison_parts(result: BenchmarkResult) -> Iterator[str]:
         return
     yield table(("set, best encoder", "compared with", "accuracy", "95% interval", "McNemar p"), rows)
     units = " or ".join(sorted({found.resampled for found in result.comparisons}))
-    yield paragraph(
+    yield wrap_paragraph(
         f"Difference of accuracies in percentage points, with a bootstrap interval over {units}. If the interval "
         "contains 0, the difference may be chance."
     )
@@ -263,7 +263,9 @@ def _overlap_parts(result: BenchmarkResult) -> Iterator[str]:
     ]
     if rows:
         yield table(("seen in training", "people", "pictures", "pairs left", "accuracy", "AUC"), rows)
-        yield paragraph("Accuracy and AUC on the pairs without people and pictures that the encoder was trained on.")
+        yield wrap_paragraph(
+            "Accuracy and AUC on the pairs without people and pictures that the encoder was trained on."
+        )
 
 
 def _group_parts(result: BenchmarkResult) -> Iterator[str]:

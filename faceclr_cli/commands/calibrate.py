@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.commands.console import Console, format_facts, format_percent, table
 from faceclr_cli.commands.group_tables import group_parts
 from faceclr_cli.core.configs.calibrate import CalibrateConfig
 
@@ -27,11 +27,11 @@ def run(config: CalibrateConfig, console: Console) -> None:
         "written to": str(result.out),
     }
     points = [
-        (f"{point.far:g}", f"{point.threshold:.4f}", _interval(point), percent(point.tar))
+        (f"{point.far:g}", f"{point.threshold:.4f}", _interval(point), format_percent(point.tar))
         for point in result.calibration.points
     ]
     thresholds = table(("FAR", "threshold", "95% interval", "TAR"), points)
-    console.show(result, facts(rows), thresholds, *group_parts(result.group_reports))
+    console.show(result, format_facts(rows), thresholds, *group_parts(result.group_reports))
 
 
 def _interval(point: FarPoint) -> str:

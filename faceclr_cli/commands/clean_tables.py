@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.commands.console import Console, format_facts, format_percent, table
 from faceclr_cli.core.wording import count, faces_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def show_proposals(result: CleanResult, console: Console) -> None:
     ]
     summary = {"examined": faces_of(result.faces, result.people)}
     if result.wrong_names is not None:
-        summary["wrong names"] = f"about {percent(result.wrong_names)}, estimated"
+        summary["wrong names"] = f"about {format_percent(result.wrong_names)}, estimated"
     if not rows:
         summary["found"] = "nothing"
     summary["written to"] = str(result.out)
@@ -47,7 +47,7 @@ def show_proposals(result: CleanResult, console: Console) -> None:
     if rows:
         summary["next"] = f"edit it if needed, then faceclr clean FACES --apply {result.out}"
     parts = [table(("found", "in the file", "lines", "to change"), rows)] if rows else []
-    console.show(result, *parts, facts(summary))
+    console.show(result, *parts, format_facts(summary))
 
 
 def show_cleaned(result: CleanedFolder, console: Console) -> None:
@@ -60,4 +60,4 @@ def show_cleaned(result: CleanedFolder, console: Console) -> None:
     }
     if result.was_there:
         rows["note"] = "the folder already exists with the same faces"
-    console.show(result, facts(rows))
+    console.show(result, format_facts(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.commands.console import Console, format_facts, format_percent, table
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
@@ -26,7 +26,7 @@ def show_clusters(result: ClusterResult, console: Console) -> None:
         return
     rows = [(_central_face(group), _name(group), str(group.faces)) for group in result.groups[:_GROUPS_SHOWN]]
     parts = [table(("most central face of a group", "group", "faces"), rows)] if rows else []
-    console.show(result, *parts, facts(_summary(result)))
+    console.show(result, *parts, format_facts(_summary(result)))
 
 
 def _central_face(group: Group) -> str:
@@ -52,7 +52,7 @@ def _summary(result: ClusterResult) -> dict[str, str]:
     if result.search == "neighbors":
         rows["compared"] = "groups that nearest neighbors connect"
     if result.search == "approximate" and result.recall is not None:
-        rows["compared"] = f"groups that nearest neighbors connect; FAISS found {percent(result.recall)} of them"
+        rows["compared"] = f"groups that nearest neighbors connect; FAISS found {format_percent(result.recall)} of them"
     if result.scores is not None:
         rows |= _score_rows(result.scores) | {"scored on": f"{count(result.scored, 'face')} of people with names"}
     if result.no_face:
@@ -73,9 +73,10 @@ def _score_rows(scores: ClusterScores) -> dict[str, str]:
     return {
         "B-cubed": _agreement(scores.bcubed),
         "pairwise": _agreement(scores.pairwise),
-        "NMI": percent(scores.nmi),
+        "NMI": format_percent(scores.nmi),
     }
 
 
 def _agreement(scores: Agreement) -> str:
-    return f"F {percent(scores.f)} (precision {percent(scores.precision)}, recall {percent(scores.recall)})"
+    f, precision, recall = map(format_percent, (scores.f, scores.precision, scores.recall))
+    return f"F {f} (precision {precision}, recall {recall})"

@@ -18,7 +18,7 @@ from typing import NoReturn, TextIO
 
 import typer
 
-from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, wrapped
+from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, wrap_text
 from faceclr_cli.commands.streams import abandon_output, printable
 from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
@@ -187,30 +187,30 @@ def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
 
 
-def facts(rows: Mapping[str, str]) -> str:
+def format_facts(rows: Mapping[str, str]) -> str:
     """Formats names and values as aligned lines; long values are wrapped at the width of the terminal."""
     margin = max(map(len, rows)) + 2
     return "\n".join(f"{name.ljust(margin)}{_wrapped(value, margin, sys.stdout)}" for name, value in rows.items())
 
 
-def room(margin: int) -> int:
+def measure_room(margin: int) -> int:
     """Returns the columns available beside a margin, at most 80."""
     return min(80, _columns(sys.stdout)) - margin
 
 
-def sentence(text: str) -> str:
+def wrap_sentence(text: str) -> str:
     """Wraps a text at the width of the terminal."""
     return _wrapped(text, 0, sys.stdout)
 
 
-def paragraph(text: str) -> str:
+def wrap_paragraph(text: str) -> str:
     """Wraps a text at 80 columns or less, also if the output is not a terminal."""
-    return wrapped(text, room(0))
+    return wrap_text(text, measure_room(0))
 
 
 def _wrapped(text: str, margin: int, stream: TextIO) -> str:
     """Wraps a text on a terminal. Never breaks a word, so that paths can be copied."""
-    return wrapped(text, _columns(stream), margin) if stream.isatty() else text
+    return wrap_text(text, _columns(stream), margin) if stream.isatty() else text
 
 
 def _columns(stream: TextIO) -> int:
@@ -221,12 +221,12 @@ def _columns(stream: TextIO) -> int:
         return _DEFAULT_COLUMNS
 
 
-def probability_text(chance: float) -> str:
-    """Formats a probability like `percent`, but never as 0% or 100%."""
-    return ">99.9%" if chance > 0.999 else "<0.1%" if chance < 0.001 else percent(chance)
+def format_probability(chance: float) -> str:
+    """Formats a probability like `format_percent`, but never as 0% or 100%."""
+    return ">99.9%" if chance > 0.999 else "<0.1%" if chance < 0.001 else format_percent(chance)
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """Formats a share as a percentage: `0.9137` -> `91.4%`; None as a dash."""
     return "-" if share is None else f"{100 * share:.1f}%"
 

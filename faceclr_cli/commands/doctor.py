@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, format_facts
 from faceclr_cli.core.configs.doctor import DoctorConfig
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(config: DoctorConfig, console: Console) -> int:
 
     checks = list(track(examine_installation(processes=config.ddp), console.reporter, "checking", unit="checks"))
     rows = {check.name: f"{'ok' if check.ok else 'FAILED'}, {check.seconds:.2f} s: {check.found}" for check in checks}
-    console.show(_Report(checks), facts(rows))
+    console.show(_Report(checks), format_facts(rows))
     for check in checks:
         if not check.ok:
             console.error(f"{check.name}: {check.found}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, format_facts
 from faceclr_cli.core.configs.embed import STANDARD_OUTPUT, EmbedConfig
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.wording import faces_of
@@ -32,4 +32,4 @@ def run(config: EmbedConfig, console: Console) -> None:
     if result.gone:
         rows["stale"] = f"{result.gone} faces whose picture is not in the input" + (", removed" if config.prune else "")
     rows["written to"] = str(result.out)
-    console.show(result, facts(rows))
+    console.show(result, format_facts(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, percent, table
+from faceclr_cli.commands.console import Console, format_facts, format_percent, table
 from faceclr_cli.core.configs.export import ExportConfig
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(config: ExportConfig, console: Console) -> None:
         "checked": f"{result.crops} random crops, cosine similarity to PyTorch at least {result.cosine:.7f}",
         "written to": f"{result.out} ({result.bytes / 1e6:.1f} MB)",
     }
-    console.show(result, facts(rows))
+    console.show(result, format_facts(rows))
 
 
 def _show_quantized(result: Int8ExportResult, console: Console) -> None:
@@ -47,11 +47,11 @@ def _show_quantized(result: Int8ExportResult, console: Console) -> None:
     cells = [
         (
             f"{each.far:g}",
-            percent(each.tar_before),
-            percent(each.tar),
+            format_percent(each.tar_before),
+            format_percent(each.tar),
             f"{each.threshold_before:.4f}",
             f"{each.threshold:.4f}",
         )
         for each in report.rates
     ]
-    console.show(result, table(columns, cells), facts(rows))
+    console.show(result, table(columns, cells), format_facts(rows))

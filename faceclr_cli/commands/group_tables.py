@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import facts, paragraph, percent, table
+from faceclr_cli.commands.console import format_facts, format_percent, table, wrap_paragraph
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
@@ -32,10 +32,10 @@ def group_parts(reports: Sequence[GroupReport], title: str = "") -> Iterator[str
         rows["all pairs"] = f"FMR {_rate_text(report.fmr)}, FNMR {_rate_text(report.fnmr)}"
         rows["FMR"] = _differential(report.fmr_differential, {each.group: each.fmr for each in report.groups})
         rows["FNMR"] = _differential(report.fnmr_differential, {each.group: each.fnmr for each in report.groups})
-        yield f"\n{facts({label: text for label, text in rows.items() if text})}"
+        yield f"\n{format_facts({label: text for label, text in rows.items() if text})}"
         yield _group_table(report, name)
         yield from _pair_table(report)
-        yield from (paragraph(text) for text in _refusals(report))
+        yield from (wrap_paragraph(text) for text in _refusals(report))
 
 
 def _group_table(report: GroupReport, name: str) -> str:
@@ -116,5 +116,5 @@ def _interval(rate: GroupRate) -> str:
 def _rate_text(rate: float | None) -> str:
     """Formats a rate with two significant digits below 1%, since false match rates are small."""
     if rate is None or rate == 0 or rate >= 0.01:
-        return percent(rate)
+        return format_percent(rate)
     return f"{100 * rate:#.2g}%" if rate >= 1e-6 else f"{100 * rate:.1e}%"

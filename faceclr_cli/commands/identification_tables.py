@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faceclr_cli.commands.console import Console, facts, percent, probability_text, sentence, table
+from faceclr_cli.commands.console import Console, format_facts, format_percent, format_probability, table, wrap_sentence
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.wording import count
@@ -145,21 +145,21 @@ def show_open_set(result: OpenSetResult, console: Console) -> None:
         "gallery": f"{result.people:,} people",
         kind: f"{result.known:,} of known people, {result.unknown:,} of unknown people{left_out}",
         "no face": f"{result.failed:,}; counted as missed if known, as rejected if unknown",
-        "rank 1": percent(result.rank1),
-        "rank 5": percent(result.rank5),
+        "rank 1": format_percent(result.rank1),
+        "rank 5": format_percent(result.rank5),
         "threshold": f"{rule.threshold:.3f}, {result.meaning}",
-        "decisions": f"known: {percent(rule.named)} named, {percent(rule.misnamed)} misnamed; "
-        f"unknown: {percent(rule.rejected)} rejected",
+        "decisions": f"known: {format_percent(rule.named)} named, {format_percent(rule.misnamed)} misnamed; "
+        f"unknown: {format_percent(rule.rejected)} rejected",
     }
     points = [
-        [f"{point.far:g}", percent(point.dir), "" if point.threshold is None else f"{point.threshold:.3f}"]
+        [f"{point.far:g}", format_percent(point.dir), "" if point.threshold is None else f"{point.threshold:.3f}"]
         for point in result.dir_at_far
     ]
-    reasons = [sentence(f"FAR {point.far:g} {point.reason}") for point in result.dir_at_far if point.reason]
-    console.show(result, facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
+    reasons = [wrap_sentence(f"FAR {point.far:g} {point.reason}") for point in result.dir_at_far if point.reason]
+    console.show(result, format_facts(rows), table(["FAR", "DIR", "threshold"], points), *reasons)
 
 
 def _answer(name: str | None, best: Match) -> str:
     """`chris_evans 98.7%`, or the closest person if the face is unknown."""
-    score = f"{best.similarity:.3f}" if best.probability is None else probability_text(best.probability)
+    score = f"{best.similarity:.3f}" if best.probability is None else format_probability(best.probability)
     return f"{name} {score}" if name is not None else f"unknown (closest: {best.name}, {score})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, table
+from faceclr_cli.commands.console import Console, format_facts, table
 from faceclr_cli.core.configs.import_encoder import ImportConfig
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def run(config: ImportConfig, console: Console) -> None:
         "thresholds": f"for {len(calibration.points)} false accept rates" if calibration else "not calibrated",
         "written to": str(result.out),
     }
-    console.show(result, *_ranking("pixels", result.measured), *_ranking("template", result.templates), facts(rows))
+    console.show(
+        result, *_ranking("pixels", result.measured), *_ranking("template", result.templates), format_facts(rows)
+    )
 
 
 def _ranking(heading: str, measured: Sequence[MeasuredAssumption]) -> list[str]:

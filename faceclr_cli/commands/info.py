@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts
-from faceclr_cli.commands.progress import wrapped
+from faceclr_cli.commands.console import Console, format_facts
+from faceclr_cli.commands.progress import wrap_text
 from faceclr_cli.core.configs.info import InfoConfig
 
 EXAMPLE = "faceclr info runs/pretrain-1"
@@ -18,8 +18,10 @@ def run(config: InfoConfig, console: Console) -> None:
     margin = max(map(len, rows)) + 2
     # Nested values are wrapped, as they may be hundreds of columns long. Paths are not, so that they can be copied.
     texts = {name: _text(value) for name, value in rows.items()}
-    texts |= {name: wrapped(texts[name], 80, margin) for name, value in rows.items() if isinstance(value, dict | list)}
-    console.show(result, facts({"kind": result.kind, **texts}))
+    texts |= {
+        name: wrap_text(texts[name], 80, margin) for name, value in rows.items() if isinstance(value, dict | list)
+    }
+    console.show(result, format_facts({"kind": result.kind, **texts}))
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, format_facts
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
 
 EXAMPLE = "faceclr linear-eval sface.h5 simclr.h5"
@@ -23,5 +23,5 @@ def run(config: LinearEvalConfig, console: Console) -> None:
     written = {"plot": config.plot, "classifier": config.save}
     if any(written.values()):
         parts.append("")
-        parts.append(facts({name: str(path) for name, path in written.items() if path is not None}))
+        parts.append(format_facts({name: str(path) for name, path in written.items() if path is not None}))
     console.show(result, *parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, format_facts
 from faceclr_cli.core.configs.pack import PackConfig
 from faceclr_cli.core.wording import count
 
@@ -15,4 +15,4 @@ def run(config: PackConfig, console: Console) -> None:
 
     result = pack(config, console.reporter)
     rows = {"packed": f"{count(result.faces, 'face')} of {count(result.people, 'person', 'people')}"}
-    console.show(result, facts(rows | {"files": ", ".join(map(str, result.files))}))
+    console.show(result, format_facts(rows | {"files": ", ".join(map(str, result.files))}))

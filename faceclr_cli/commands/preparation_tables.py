@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, table
+from faceclr_cli.commands.console import Console, format_facts, table
 from faceclr_cli.core.wording import count
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def show_plan(plan: PreparePlan, console: Console) -> None:
     if plan.removed:
         rows["to remove"] = f"faces of {count(plan.removed, 'deleted photograph')}"
     rows["output"] = str(plan.out)
-    console.show(plan, facts(rows))
+    console.show(plan, format_facts(rows))
 
 
 def show_prepared(result: PrepareResult, console: Console) -> None:
@@ -36,4 +36,4 @@ def show_prepared(result: PrepareResult, console: Console) -> None:
     }
     reasons = [(reason, str(number)) for reason, number in result.reasons.items()]
     parts = [table(("without a crop", f"{noun}s"), reasons)] if reasons else []
-    console.show(result, facts(rows), *parts)
+    console.show(result, format_facts(rows), *parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, format_facts
 from faceclr_cli.commands.training_summary import train
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 
@@ -18,4 +18,4 @@ def run(config: PretrainConfig, console: Console) -> None:
 
     preview = show_views(config, config.show_views, console.reporter)
     content = f"{preview.views} views ({preview.augment}) of each of {preview.pictures} faces"
-    console.show(preview, facts({"picture": str(preview.picture), "content": content}))
+    console.show(preview, format_facts({"picture": str(preview.picture), "content": content}))

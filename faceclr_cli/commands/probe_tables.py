@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import paragraph, percent, table
+from faceclr_cli.commands.console import format_percent, table, wrap_paragraph
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
@@ -55,9 +55,9 @@ def _explanation(result: LinearEvalResult) -> str:
     chosen = {f"{name} = {value:g}" for row in result.rows for name, value in _hyperparameters(row)}
     if chosen:
         trained += f" ({', '.join(sorted(chosen))} chosen on {result.val:,} others)"
-    return paragraph(
-        f"{trained}, tested on {result.test:,} others (chance {percent(result.chance)}). Jaccard, precision, recall "
-        "and F1: means over people. Intervals: bootstrap over people. k-NN: nearest neighbor among all "
+    return wrap_paragraph(
+        f"{trained}, tested on {result.test:,} others (chance {format_percent(result.chance)}). Jaccard, precision, "
+        "recall and F1: means over people. Intervals: bootstrap over people. k-NN: nearest neighbor among all "
         f"{result.pictures:,} pictures. Verification: all pairs of test pictures."
     )
 
@@ -71,7 +71,7 @@ def _verification(row: ProbeRow) -> dict[str, float | None]:
 
 def _verified(row: ProbeRow, name: str) -> str:
     value = _verification(row)[name]
-    return f"{value:.4f}" if name == "auc" and value is not None else percent(value)
+    return f"{value:.4f}" if name == "auc" and value is not None else format_percent(value)
 
 
 def _hyperparameters(row: ProbeRow) -> Iterator[tuple[str, float]]:
@@ -167,7 +167,7 @@ def _known(row: ProbeRow, name: str) -> bool:
 
 
 def _value(row: ProbeRow, name: str) -> str:
-    return percent(getattr(row, name)) if name in _PERCENTAGES else _fraction(getattr(row, name))
+    return format_percent(getattr(row, name)) if name in _PERCENTAGES else _fraction(getattr(row, name))
 
 
 def _interval(row: ProbeRow, name: str) -> str:
@@ -178,7 +178,7 @@ def _interval(row: ProbeRow, name: str) -> str:
 
 def _mean_and_deviation(point: Shots) -> str:
     """`98.5 ± 1.4%`."""
-    return f"{100 * point.top1:.1f} ± {percent(point.deviation)}"
+    return f"{100 * point.top1:.1f} ± {format_percent(point.deviation)}"
 
 
 def _fraction(value: float) -> str:

@@ -57,7 +57,7 @@ class RichProgress:
                 prefix = "warning: " if event.level == "warning" else ""
                 self._print(prefix + event.text, style)
             case EpochFinished():
-                self._print(epoch_line(event, min(_WIDTH, self._console.width)), None)
+                self._print(format_epoch(event, min(_WIDTH, self._console.width)), None)
 
     def close(self) -> None:
         """Removes the bars from the screen."""
@@ -82,7 +82,7 @@ class RichProgress:
 
     def _print(self, text: str, style: str | None) -> None:
         # soft_wrap: Rich would break paths longer than a line, which could then not be copied.
-        self._console.print(wrapped(text, self._console.width), style=style, markup=False, soft_wrap=True)
+        self._console.print(wrap_text(text, self._console.width), style=style, markup=False, soft_wrap=True)
 
 
 def _bars(console: RichConsole) -> Progress:
@@ -182,7 +182,7 @@ class PlainLines(_Throttled):
         self._write(line)
 
     def _epoch(self, event: EpochFinished) -> None:
-        self._write(epoch_line(event))
+        self._write(format_epoch(event))
 
     def _notice(self, event: Notice) -> None:
         self._write(f"warning: {event.text}" if event.level == "warning" else event.text)
@@ -222,19 +222,19 @@ _OMISSION_ORDER = (
 """Metrics to omit from a line that is too long, the least important first. history.csv has all of them."""
 
 
-def wrapped(text: str, width: int, margin: int = 0) -> str:
+def wrap_text(text: str, width: int, margin: int = 0) -> str:
     """Wraps a text between words, never inside one, and indents all lines but the first by the margin."""
     wrap = textwrap.TextWrapper(max(20, width - margin), break_long_words=False, break_on_hyphens=False).wrap
     return f"\n{' ' * margin}".join(part for line in text.splitlines() for part in wrap(line) or [""])
 
 
-def epoch_line(event: EpochFinished, width: int = _WIDTH) -> str:
+def format_epoch(event: EpochFinished, width: int = _WIDTH) -> str:
     """Formats an epoch within `width` columns: `epoch  3/50  loss 4.12  top1 0.31  lr 0.001  512/s  14 s`."""
     start = f"epoch {event.epoch:>{len(str(event.epochs))}}/{event.epochs}  " if event.epoch else "before training  "
-    return start + metrics_line(event.metrics, width - len(start))
+    return start + format_metrics(event.metrics, width - len(start))
 
 
-def metrics_line(metrics: Mapping[str, float], width: int) -> str:
+def format_metrics(metrics: Mapping[str, float], width: int) -> str:
     """Formats the metrics of an epoch, followed by its speed and duration.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts
+from faceclr_cli.commands.console import Console, format_facts
 from faceclr_cli.core.configs.review import ReviewConfig
 
 EXAMPLE = "faceclr review groups"
@@ -15,4 +15,4 @@ def run(config: ReviewConfig, console: Console) -> None:
     result = review(config, console.reporter)
     rows = {"questions": f"{result.questions:,}, {result.answered:,} answered", "page": str(result.page)}
     rows["next"] = f"open it in a browser, and put the file that it saves into {config.groups}"
-    console.show(result, facts(rows))
+    console.show(result, format_facts(rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, table
+from faceclr_cli.commands.console import Console, format_facts, table
 
 if TYPE_CHECKING:
     from faceclr_cli.core.datasets.splitting.leaks import Audit
@@ -34,7 +34,7 @@ def show_split(result: SplitResult, console: Console, *, drops: bool) -> None:
     summary |= _audit_rows(result.audit, drops=drops)
     if result.was_there:
         summary["note"] = "the split already exists with the same options"
-    console.show(result, table(_COLUMNS, rows), facts(summary))
+    console.show(result, table(_COLUMNS, rows), format_facts(summary))
 
 
 def _audit_rows(audit: Audit, *, drops: bool) -> dict[str, str]:

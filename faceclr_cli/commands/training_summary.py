@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, percent, room
-from faceclr_cli.commands.progress import metrics_line
+from faceclr_cli.commands.console import Console, format_facts, format_percent, measure_room
+from faceclr_cli.commands.progress import format_metrics
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.wording import count
 
@@ -22,7 +22,7 @@ def train(config: TrainConfig, console: Console) -> None:
     if result.epochs:
         epochs, speed = count(result.epochs, "epoch"), _speed(result.pictures_per_second)
         rows = {"trained": f"{epochs} in {result.seconds:.0f} s, {speed}"}
-        rows["last epoch"] = metrics_line(result.metrics, room(len("last epoch  ")))
+        rows["last epoch"] = format_metrics(result.metrics, measure_room(len("last epoch  ")))
     else:
         rows = {"trained": "0 epochs: an untrained network as a baseline"}
     if result.best is not None:
@@ -32,7 +32,7 @@ def train(config: TrainConfig, console: Console) -> None:
         rows |= _calibration(measured)
     if result.student is not None:
         rows |= _beside_teacher(measured, result.student)
-    console.show(result, facts(rows | {"encoder": str(result.encoder)}))
+    console.show(result, format_facts(rows | {"encoder": str(result.encoder)}))
 
 
 def _validation(row: Mapping[str, float]) -> str:
@@ -41,12 +41,13 @@ def _validation(row: Mapping[str, float]) -> str:
     if "val_cosine" in row:
         parts.append(f"cosine to the teacher {row['val_cosine']:.3f} ({_interval(row, 'val_cosine')})")
     if "val_accuracy" in row:
-        parts.append(f"verification {percent(row['val_accuracy'])} ({_interval(row, 'val_accuracy')}, chance 50%)")
+        accuracy = format_percent(row["val_accuracy"])
+        parts.append(f"verification {accuracy} ({_interval(row, 'val_accuracy')}, chance 50%)")
     if "val_knn" in row:
-        chance = percent(row["val_knn_chance"]) if "val_knn_chance" in row else "unknown"
-        parts.append(f"k-NN {percent(row['val_knn'])} ({_interval(row, 'val_knn')}, chance {chance})")
+        chance = format_percent(row["val_knn_chance"]) if "val_knn_chance" in row else "unknown"
+        parts.append(f"k-NN {format_percent(row['val_knn'])} ({_interval(row, 'val_knn')}, chance {chance})")
     sets = {name.removesuffix("_accuracy"): value for name, value in row.items() if name.endswith("_accuracy")}
-    parts += [f"{name} {percent(value)}" for name, value in sets.items() if name != "val"]
+    parts += [f"{name} {format_percent(value)}" for name, value in sets.items() if name != "val"]
     return ", ".join(parts)
 
 
@@ -80,7 +81,7 @@ def _beside_teacher(row: Mapping[str, float], student: StudentReport) -> dict[st
     """Formats the recognition and the speed of a student beside its teacher's."""
     rows = {}
     pairs = [
-        f"{name} {percent(row[f'val_{key}'])} (teacher {percent(row[f'teacher_{key}'])})"
+        f"{name} {format_percent(row[f'val_{key}'])} (teacher {format_percent(row[f'teacher_{key}'])})"
         for key, name in {
             "accuracy": "verification",
             "tar@1e-2": "TAR at FAR 0.01",

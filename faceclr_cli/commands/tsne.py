@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faceclr_cli.commands.console import Console, facts, percent
+from faceclr_cli.commands.console import Console, format_facts, format_percent
 from faceclr_cli.core.configs.tsne import TsneConfig
 from faceclr_cli.core.wording import faces_of
 
@@ -17,8 +17,8 @@ def run(config: TsneConfig, console: Console) -> None:
     rows = {"map": f"{faces_of(result.faces, result.people)}, {result.method} of {result.encoder}"}
     if result.purity is not None:
         rows["same person"] = (
-            f"{percent(result.purity)} of each face's {result.neighbors} nearest neighbors on the map, "
-            f"{percent(result.embedding_purity)} in the embedding space"
+            f"{format_percent(result.purity)} of each face's {result.neighbors} nearest neighbors on the map, "
+            f"{format_percent(result.embedding_purity)} in the embedding space"
         )
     if result.silhouette is not None:
         rows["silhouette"] = f"{result.silhouette:.3f} in the embedding space (cosine distance)"
@@ -28,4 +28,4 @@ def run(config: TsneConfig, console: Console) -> None:
     rows["trustworthiness"] = (
         f"{result.trustworthiness:.3f} for {result.trustworthiness_neighbors} neighbors on the map{sample}"
     )
-    console.show(result, facts(rows | {"written to": ", ".join(result.written)}))
+    console.show(result, format_facts(rows | {"written to": ", ".join(result.written)}))

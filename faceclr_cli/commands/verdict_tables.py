@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, probability_text
+from faceclr_cli.commands.console import Console, format_facts, format_probability
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.wording import count
@@ -22,13 +22,13 @@ def show_verdict(result: VerifyResult, console: Console) -> None:
     }
     if result.probability is not None:
         rows["probability"] = (
-            f"{probability_text(result.probability)} that it is the same person, given even prior odds"
+            f"{format_probability(result.probability)} that it is the same person, given even prior odds"
         )
     else:
         rows["probability"] = f"not calibrated for {result.encoder}; run faceclr calibrate"
     if result.notes:
         rows["warnings"] = "; ".join(result.notes)
-    console.show(result, facts(rows))
+    console.show(result, format_facts(rows))
 
 
 def show_verdicts(config: VerifyConfig, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from faceclr_cli.commands.console import Console, facts, percent, sentence, table
+from faceclr_cli.commands.console import Console, format_facts, format_percent, table, wrap_sentence
 from faceclr_cli.commands.group_tables import group_parts
 from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.wording import count
@@ -35,28 +35,30 @@ def _show_pairs(result: PairsResult, config: VerifyConfig, console: Console) -> 
         by += " that share people"
     rows = {"encoder": result.encoder} if result.encoder else {}
     rows["pairs"] = f"{result.genuine} genuine, {result.impostor} impostor, {result.missing} not compared"
-    rows["accuracy"] = f"{percent(judged.accuracy)} ± {percent(judged.standard_error)} {by}"
+    rows["accuracy"] = f"{format_percent(judged.accuracy)} ± {format_percent(judged.standard_error)} {by}"
     if judged.backwards is not None:
         rows["reversed"] = (
-            f"{percent(judged.backwards)} on the pairs of --calibrate-on at the best threshold of --pairs"
+            f"{format_percent(judged.backwards)} on the pairs of --calibrate-on at the best threshold of --pairs"
         )
-    rows |= {"precision": percent(judged.precision), "recall": percent(judged.recall)}
-    rows |= {"AUC": f"{result.auc:.4f}", "EER": percent(result.eer), "threshold": _threshold(result)}
+    rows |= {"precision": format_percent(judged.precision), "recall": format_percent(judged.recall)}
+    rows |= {"AUC": f"{result.auc:.4f}", "EER": format_percent(result.eer), "threshold": _threshold(result)}
     rows |= dict(_audit(result))
     for name, path in (("results", config.results), ("plot", config.plot), ("groups plot", config.groups_plot)):
         rows |= {name: str(path)} if path is not None else {}
     columns, points = _points(result)
-    reasons = [sentence(f"FAR {point.far:g} {point.reason}") for point in result.tar_at_far if point.reason]
-    console.show(result, facts(rows), table(columns, points), *reasons, *group_parts(result.group_reports))
+    reasons = [wrap_sentence(f"FAR {point.far:g} {point.reason}") for point in result.tar_at_far if point.reason]
+    console.show(result, format_facts(rows), table(columns, points), *reasons, *group_parts(result.group_reports))
 
 
 def _points(result: PairsResult) -> tuple[list[str], list[list[str]]]:
     """Returns the columns and rows of the operating points. The column of folds is omitted if there are none."""
     columns = {"FAR": [f"{point.far:g}" for point in result.tar_at_far]}
-    columns["TAR"] = [percent(point.tar) for point in result.tar_at_far]
+    columns["TAR"] = [format_percent(point.tar) for point in result.tar_at_far]
     if any(point.fold_mean is not None for point in result.tar_at_far):
         columns["over folds"] = [
-            "-" if point.fold_mean is None else f"{percent(point.fold_mean)} ± {percent(point.fold_deviation)}"
+            "-"
+            if point.fold_mean is None
+            else f"{format_percent(point.fold_mean)} ± {format_percent(point.fold_deviation)}"
             for point in result.tar_at_far
         ]
     columns["threshold"] = ["" if point.threshold is None else f"{point.threshold:.3f}" for point in result.tar_at_far]
@@ -92,12 +94,12 @@ def _show_all(result: AllPairsResult | TemplatesResult, console: Console) -> Non
         "encoder": result.encoder,
         "pairs": f"{result.genuine:,} genuine, {result.impostor:,} impostor{_origin(result)}",
         "AUC": f"{result.auc:.4f}",
-        "EER": percent(result.eer),
+        "EER": format_percent(result.eer),
     }
-    points = [(f"{point.far:g}", percent(point.tar), f"{point.threshold:.3f}") for point in result.tar_at_far]
+    points = [(f"{point.far:g}", format_percent(point.tar), f"{point.threshold:.3f}") for point in result.tar_at_far]
     needed = [f"FAR {far:g} requires {round(1 / far):,} impostor pairs" for far in result.unmeasured]
-    reasons = [sentence("; ".join(needed))] if needed else []
-    parts = [facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons]
+    reasons = [wrap_sentence("; ".join(needed))] if needed else []
+    parts = [format_facts(rows), table(("FAR", "TAR", "threshold"), points), *reasons]
     if isinstance(result, AllPairsResult):
         parts += group_parts(result.group_reports)
     console.show(result, *parts)

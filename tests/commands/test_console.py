@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from faceclr_cli.commands import console
-from faceclr_cli.commands.console import Console, facts, sentence, table
+from faceclr_cli.commands.console import Console, format_facts, table, wrap_sentence
 from faceclr_cli.commands.options import command
 from faceclr_cli.core import errors
 from faceclr_cli.core.configs.demo import DemoConfig
@@ -100,7 +100,7 @@ def test_the_exit_code_of_the_body_is_the_exit_code_of_the_process() -> None:
 
 def show(console: Console) -> None:
     console.reporter.report(Notice(text="three pictures were empty", level="warning"))
-    console.show(Answer(42), facts({"number": "42"}), "a line with [brackets]")
+    console.show(Answer(42), format_facts({"number": "42"}), "a line with [brackets]")
 
 
 def test_tables_go_to_stdout_and_notices_to_stderr() -> None:
@@ -160,10 +160,10 @@ def test_columns_that_find_no_room_follow_below(monkeypatch: pytest.MonkeyPatch)
 
 def test_sentences_break_between_words_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "FAR 1e-05 needs 100,000 impostor pairs; FAR 1e-06 needs 1,000,000 impostor pairs"
-    assert sentence(text) == text
+    assert wrap_sentence(text) == text
     monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
-    assert sentence(text).splitlines() == [text[:55], text[56:]]
+    assert wrap_sentence(text).splitlines() == [text[:55], text[56:]]
 
 
 class Terminal(io.StringIO):

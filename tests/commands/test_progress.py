@@ -118,7 +118,7 @@ def test_an_epoch_is_one_line_with_its_speed_last() -> None:
         "loss": 7.98612, "top1": 0.035161, "lr": 0.00012345, "pictures_per_second": 512.3, "seconds": 12.43,
         "val_knn": 0.559322,
     }  # fmt: skip
-    line = progress.epoch_line(EpochFinished(epoch=7, epochs=100, metrics=metrics))
+    line = progress.format_epoch(EpochFinished(epoch=7, epochs=100, metrics=metrics))
     assert line.startswith("epoch   7/100  loss 7.986  top1 0.0352  lr 0.000123")
     assert line.endswith("  val_knn 0.559  512/s  12 s")
 

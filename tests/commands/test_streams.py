@@ -48,10 +48,10 @@ def test_closed_streams_are_as_good_as_none() -> None:
 
 _SHOW = """
 from faceclr_cli.commands import streams
-from faceclr_cli.commands.console import facts, table
+from faceclr_cli.commands.console import format_facts, table
 streams.set_up()
 print(table(["store", "top-1"], [["bj\\u00f6rk\\udcff.h5", "98.2 ± 1.4%"]]).strip())
-print(facts({"cut": "a…b"}))
+print(format_facts({"cut": "a…b"}))
 """
 
 
