@@ -171,5 +171,5 @@ def _decode_one(request: DecodeRequest, place: int, opened: IndexedContainer | N
 def _container(root: Path, stamp: str) -> Container:
     container = open_container(root)
     if container.stamp != stamp:
-        raise DataError(f"{display_path(root)}: was changed after it was opened")
+        raise DataError(f"{display_path(root)}: was changed after it was opened; run the command again")
     return container

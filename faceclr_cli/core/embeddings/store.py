@@ -263,7 +263,10 @@ def read_store_of(path: Path, encoder: Encoder, model: str, *, flip: bool = Fals
     """
     store = read_store(path)
     if store.encoder_digest != encoder.digest:
-        raise ModelError(f"{display_path(path)}: was made by {display_path(store.encoder)}, not by --model {model}")
+        raise ModelError(
+            f"{display_path(path)}: was made by {display_path(store.encoder)}, not by --model {model}; "
+            "give the encoder that made it, or embed the faces again"
+        )
     store.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {model}")
     if store.flip == "sum" or (store.flip == "mean" and not flip):
         text = f"contains {store.flip}s of faces and their mirror images, which cannot be compared with "

@@ -214,7 +214,8 @@ def read_calibration(path: Path, encoder: EncoderIdentity) -> Calibration:
         raise DataError(f"{display_path(path)}: damaged or of another version of faceclr ({error})") from error
     if digest != encoder.digest:
         raise ModelError(
-            f"{display_path(path)}: is the calibration of the encoder {display_path(name)}, not of {encoder.name}"
+            f"{display_path(path)}: is the calibration of the encoder {display_path(name)}, not of {encoder.name}; "
+            "run faceclr calibrate for this encoder"
         )
     fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {encoder.name}")
     return calibration

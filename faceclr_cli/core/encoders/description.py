@@ -208,7 +208,9 @@ def parse_description(content: Mapping[str, Any], origin: str, folder: Path) -> 
     stated = (fingerprint.channels, fingerprint.normalization)
     is_built_in = description.architecture.backbone == SFACE_BACKBONE and stated == SFACE_PIXELS
     if stated != (normalization.channels, normalization.text) and not is_built_in:
-        raise ModelError(f"{origin}: its channel order or normalization is not supported by this version of faceclr")
+        raise ModelError(
+            f"{origin}: its channel order or normalization is not supported by this version of faceclr; upgrade faceclr"
+        )
     return description
 
 

@@ -91,7 +91,7 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     from faceclr_cli.core.encoders.graph_copy import find_graph_only
 
     if config.int8:
-        raise ConfigError("--int8 measures on faces, which export_int8 does")
+        raise ConfigError("--int8 measures on faces; call export_int8")
     imported = find_graph_only(config.run)
     if imported is not None:
         return _export_imported(config, imported)

@@ -40,12 +40,17 @@ def find_hub_file(source: str, name: str) -> Path:
         if isinstance(cached, str):
             return Path(cached)
         if not is_hub_reachable():
-            raise ModelError(f"{source}: {name} is not in the cache, and {hub_host()} cannot be reached")
+            raise ModelError(
+                f"{source}: {name} is not in the cache, and {hub_host()} cannot be reached; "
+                "run once with a network connection"
+            )
         return Path(_download(repository, name, revision or None))
     except HFValidationError as error:
         raise ModelError(f"{source}: not a repository of the hub; write hf-hub:USER/MODEL") from error
     except LocalEntryNotFoundError as error:
-        raise ModelError(f"{source}: {name} is not in the cache and could not be downloaded") from error
+        raise ModelError(
+            f"{source}: {name} is not in the cache and could not be downloaded; run once with a network connection"
+        ) from error
     except EntryNotFoundError as error:
         raise ModelError(f"{source}: has no file {name}") from error
     except (HfHubHTTPError, OSError) as error:

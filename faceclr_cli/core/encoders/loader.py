@@ -138,7 +138,8 @@ def _load_graph(folder: Path, device: str, precision: ComputePrecision) -> Encod
     """Loads an encoder that was imported as an ONNX graph."""
     if precision != "float32":
         raise ConfigError(
-            f"--precision {precision}: {display_path(folder)} was imported as an ONNX graph, which computes in float32"
+            f"--precision {precision}: {display_path(folder)} was imported as an ONNX graph, which computes in "
+            "float32; omit the option"
         )
     encoder = _load_current_graph(folder, device)
     if encoder is None:

@@ -35,9 +35,15 @@ def attach_given_faces(work: Sequence[CropJob], path: Path, config: PrepareConfi
     origin = display_path(path)
     content = read_landmarks(path)
     if not content.has_scores and (config.face == "best" or config.min_score is not None):
-        raise DataError(f"{origin}: not every line has a score, which --face best and --min-score need")
+        raise DataError(
+            f"{origin}: not every line has a score, which --face best and --min-score require; "
+            "add scores, or omit these options"
+        )
     if not content.has_boxes and config.align != "arcface":
-        raise DataError(f"{origin}: not every line has a box, which --align {config.align} needs")
+        raise DataError(
+            f"{origin}: not every line has a box, which --align {config.align} requires; "
+            "add boxes, or use --align arcface"
+        )
     found = content.of_photos((item.path for item in work), config.source)
     if not found:
         first = display_path(next(iter(content.faces)))

@@ -60,7 +60,8 @@ def require_celeba_pictures(tree: Tree) -> str:
     folder = celeba_pictures(tree)
     if folder is None:
         raise ConfigError(
-            f"{display_path(tree.root)}: not the CelebA layout: it has neither {' nor '.join(_CELEBA_PICTURES)}"
+            f"{display_path(tree.root)}: not the CelebA layout: it has neither {' nor '.join(_CELEBA_PICTURES)}; "
+            "choose another --layout"
         )
     return folder
 

@@ -251,7 +251,10 @@ def _from_tree(tree: Tree, layout: Layout | Literal["auto"], depth: int | None, 
     elif found == "lfw":
         people = people_by_file(tree.pictures)
         if tree.pictures and not any(people):
-            raise ConfigError(f"{display_path(tree.root)}: no picture is named as in LFW, for example Ann_Lee_0001.jpg")
+            raise ConfigError(
+                f"{display_path(tree.root)}: no picture is named as in LFW, for example Ann_Lee_0001.jpg; "
+                "choose another --layout"
+            )
     if layout == "auto" and found == "flat" and signs.wrapper(tree):
         remarks.append(
             Remark(

@@ -158,7 +158,9 @@ def load_checkpoint(
         )
         return state, int(note["world"])
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: does not match this run ({str(error).splitlines()[0]})") from error
+        raise ModelError(
+            f"{path}: does not match this run ({str(error).splitlines()[0]}); start a new run with another -o"
+        ) from error
 
 
 def is_intact(path: Path) -> bool:

@@ -115,7 +115,9 @@ def supports_bf16(device: MachineDevice) -> bool:
 
 def _precision(config: TrainConfig, device: MachineDevice, able: bool) -> Precision:
     if config.precision == "bf16" and not able:
-        raise ConfigError(f"--precision bf16: this {'CPU' if device == 'cpu' else 'GPU'} does not support bf16")
+        raise ConfigError(
+            f"--precision bf16: this {'CPU' if device == 'cpu' else 'GPU'} does not support bf16; omit the option"
+        )
     wanted = config.precision == "bf16" or (config.precision == "auto" and device == "cuda" and able)
     return "bf16-mixed" if wanted else "32-true"
 

@@ -223,9 +223,9 @@ def _read_previous_run(out: Path, command: str) -> Mapping[str, Any]:
     except DataError as error:
         raise ModelError(f"{out}: no run to resume ({error}); omit --resume to start a new one") from error
     if content.get("kind") != "run" or not isinstance(content.get("config"), dict):
-        raise ModelError(f"{out}: config.json does not describe a run")
+        raise ModelError(f"{out}: config.json does not describe a run; choose another -o")
     if content.get("command") != command:
-        raise ConfigError(f"{out}: a run of {content.get('command')}, which {command} cannot resume")
+        raise ConfigError(f"{out}: a run of {content.get('command')}, which {command} cannot resume; choose another -o")
     run: Mapping[str, Any] = content
     return run
 
@@ -234,7 +234,7 @@ def _read_initial(run: Mapping[str, Any], out: Path) -> InitialEncoder | None:
     try:
         return InitialEncoder.from_json(run["init"], out) if run.get("init") else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{out}: config.json is damaged ({error!r})") from error
+        raise ModelError(f"{out}: config.json is damaged ({error!r}); start a new run with another -o") from error
 
 
 def _require_same(config: TrainConfig, previous: Mapping[str, Any], out: Path) -> None:
@@ -249,4 +249,7 @@ def _require_same(config: TrainConfig, previous: Mapping[str, Any], out: Path) -
             if name in _PLACES and may_have_moved(now[name], before):
                 continue
             label = spec_of(field).metavar if spec_of(field).positional else f"--{option_name(name)}"
-            raise ConfigError(f"{label}: the run in {out} has {before} and cannot be resumed with {now[name]}")
+            raise ConfigError(
+                f"{label}: the run in {out} has {before} and cannot be resumed with {now[name]}; "
+                "omit the option, or start a new run with another -o"
+            )

@@ -89,7 +89,7 @@ def apply_proposals(config: CleanConfig, reporter: Reporter) -> CleanedFolder:
         raise ConfigError(f"{display_path(out)}: is inside the folder of faces; choose another -o")
     fates = _decide(faces, proposals, display_path(config.apply))
     if all(fate.is_removed for fate in fates):
-        raise DataError(f"{display_path(config.apply)}: removes all faces")
+        raise DataError(f"{display_path(config.apply)}: removes all faces; keep some of them")
     try:
         with atomic_path(out) as folder:
             return _write(config, faces, fates, digests, folder, out, reporter)

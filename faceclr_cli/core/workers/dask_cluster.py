@@ -144,7 +144,9 @@ class _DaskTeam:
 def _call_each(version: str, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Calls the function on each item of a chunk; runs on a worker."""
     if version != __version__:  # the worker joined after the version check
-        raise ConfigError(f"a worker has faceclr {__version__}, but this run needs {version}")
+        raise ConfigError(
+            f"a worker has faceclr {__version__}, but this run needs {version}; install the same version on both"
+        )
     _quiet_opencv()
     return [function(item) for item in items]
 

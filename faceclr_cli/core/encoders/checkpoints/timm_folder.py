@@ -51,7 +51,7 @@ def load_timm_folder(source: str) -> ForeignNetwork:
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{place}: does not describe a model of timm ({error})") from error
     if not timm.is_model(architecture.backbone):
-        raise ModelError(f"{place}: the installed timm has no model {architecture.backbone}")
+        raise ModelError(f"{place}: the installed timm has no model {architecture.backbone}; upgrade timm")
     state = max(read_weights(weights), key=len)
     try:
         network = timm_network(architecture, state, None if has_labels else classifier)

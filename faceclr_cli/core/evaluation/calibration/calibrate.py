@@ -236,7 +236,7 @@ def _measure_listed_pairs(config: CalibrateConfig, faces: LabeledFaces, reporter
 def _score_listed_pairs(config: CalibrateConfig, faces: LabeledFaces) -> tuple[list[Pair], NDArray[np.float64]]:
     """Returns the pairs of `--pairs` with the actual names of their pictures, and their scores; NaN without a face."""
     if config.pairs is None:
-        raise ConfigError("--pairs names the pairs to measure on")
+        raise ConfigError("give --pairs FILE, the pairs to measure on")
     row_of = {name: row for row, name in enumerate(faces.rows.paths)}
     located, absent = locate_pairs(read_labeled_pairs(config.pairs), PictureNames(row_of))
     is_found = np.array([name is None for name in absent], bool)

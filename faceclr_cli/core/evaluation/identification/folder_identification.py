@@ -105,7 +105,7 @@ def identify_folder(
     if films.is_all:
         given = {"--annotate": config.annotate is not None, "--xmp": config.xmp}
         for option in (name for name, is_given in given.items() if is_given):
-            raise ConfigError(f"{option}: {display_path(config.photos or '')} has only films")
+            raise ConfigError(f"{option}: {display_path(config.photos or '')} has only films; omit it")
         if config.webvtt is not None:
             raise ConfigError(f"--webvtt: {display_path(config.photos or '')} is not a film")
         encoder, people = load_people(config, reporter)

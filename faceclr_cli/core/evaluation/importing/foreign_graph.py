@@ -241,7 +241,7 @@ def _geometry(value: onnx.ValueInfoProto, size: int | None, name: str) -> tuple[
     if side is None:
         raise ConfigError(f"{name}: its input has no fixed size; give --size, such as --size 112")
     if size not in (None, side):
-        raise ConfigError(f"--size {size}: the input of {name} has {side} x {side} pixels")
+        raise ConfigError(f"--size {size}: the input of {name} has {side} x {side} pixels; omit the option")
     if not _SMALLEST <= side <= _LARGEST_SIDE:
         raise ModelError(
             f"{name}: its input has {side} x {side} pixels; face encoders take {_SMALLEST} to {_LARGEST_SIDE}"

@@ -101,7 +101,7 @@ def import_encoder(config: ImportConfig, reporter: Reporter) -> ImportResult:
         reporter.report(Notice(text=f"{name}: {text}"))
     stated = KnownPreprocessing(color=config.color, scale=config.scale, template=template)
     if model.takes_bytes and config.scale not in (None, "none"):
-        raise ConfigError(f"--scale {config.scale}: {name} takes bytes, which are not scaled")
+        raise ConfigError(f"--scale {config.scale}: {name} takes bytes, which are not scaled; omit the option")
     known = KnownPreprocessing(
         color=stated.color or model.declared.color,
         scale=stated.scale or model.declared.scale,

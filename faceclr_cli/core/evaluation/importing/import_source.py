@@ -20,7 +20,7 @@ def open_import_source(config: ImportConfig) -> tuple[NetworkSource, ForeignMode
     if source.kind == "graph":
         return source, _open_graph(source, config)
     if config.output is not None:
-        raise ConfigError(f"--output {config.output}: only .onnx files have outputs with names")
+        raise ConfigError(f"--output {config.output}: only .onnx files have outputs with names; omit the option")
     return source, _open_network(source, config)
 
 

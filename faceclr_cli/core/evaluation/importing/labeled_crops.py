@@ -120,7 +120,7 @@ def open_labeled_crops(
                 f"{name}: has faces of {made.size} pixels, but {origin} takes {side}; prepare --size {side}"
             )
         if template is not None and made.template not in (template, UNKNOWN):
-            raise ConfigError(f"--template {template}: {name} has faces prepared with {made.template}")
+            raise ConfigError(f"--template {template}: {name} has faces prepared with {made.template}; omit the option")
         wanted = made
     else:
         wanted = default_fingerprint(side)

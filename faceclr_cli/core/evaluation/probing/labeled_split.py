@@ -157,7 +157,10 @@ def _split_as_given(paths: Sequence[Path], config: LinearEvalConfig, sources: _S
         stores[0].fingerprint.require_same_crops(store.fingerprint, display_path(paths[0]), display_path(path))
         if (store.encoder_digest, store.flip) != (stores[0].encoder_digest, stores[0].flip):
             text = f"{display_path(store.encoder)}{'' if store.flip == 'none' else f' --flip {store.flip}'}"
-            raise ModelError(f"{display_path(path)}: was embedded by {text}, unlike {display_path(paths[0])}")
+            raise ModelError(
+                f"{display_path(path)}: was embedded by {text}, unlike {display_path(paths[0])}; "
+                "embed both with the same encoder"
+            )
     people_of = [set(store.people) for store in stores]
     in_all = set.intersection(*people_of)
     if excluded := sorted(set.union(*people_of) - in_all):

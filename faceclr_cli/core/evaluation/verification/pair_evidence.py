@@ -123,13 +123,13 @@ def _read_config_pairs(config: VerifyConfig) -> _List:
     if config.protocol == "cfp" and config.root is not None:
         return display_path(config.root), read_cfp(config.root)
     if config.pairs is None:
-        raise ConfigError("--pairs names the pairs to measure on")
+        raise ConfigError("give --pairs FILE, the pairs to measure on")
     return pair_name(config.pairs), read_labeled_pairs(config.pairs)
 
 
 def _read_score_file(path: Path | None) -> ScoredPairs:
     if path is None:
-        raise ConfigError("--protocol scores: --pairs names the file of scores")
+        raise ConfigError("--protocol scores: give --pairs FILE, the scores")
     scores, same = read_scores(path)
     return ScoredPairs(
         origin=pair_name(path), pairs=(), located=(), scores=scores, same=same, reasons=(None,) * len(scores)

@@ -62,7 +62,7 @@ def verdicts(config: VerifyConfig, reporter: Reporter) -> Iterator[PairVerdict]:
         ModelError, ConfigError, FingerprintError: As for `verify`.
     """
     if config.pairs is None:
-        raise ConfigError("--pairs names the pairs to compare")
+        raise ConfigError("give --pairs FILE, the pairs to compare")
     encoder = load_encoder(config.model)
     rule = choose_rule(encoder, config)
     reporter.report(TaskStarted(task=_TASK, total=None, unit="pairs"))

@@ -202,7 +202,7 @@ def compare_folders(config: VerifyConfig, reporter: Reporter) -> VerifyResult:
         ModelError, FingerprintError, ConfigError: As for `verify`.
     """
     if config.template is None or len(config.photos) != 2:
-        raise ConfigError("--template compares two folders of pictures, each of one person")
+        raise ConfigError("--template: give two folders of pictures, each of one person")
     encoder = load_encoder(config.model)
     rule = choose_rule(encoder, config)
     one, other = (_embed(folder, config, encoder, reporter) for folder in config.photos)
