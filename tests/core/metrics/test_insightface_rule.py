@@ -63,7 +63,7 @@ def test_pairs_without_a_score_are_wrong_and_choose_nothing() -> None:
 
 
 def test_too_few_pairs_are_refused() -> None:
-    with pytest.raises(ValueError, match="10 folds of 9 pairs are not possible; .* 2 or more folds"):
+    with pytest.raises(ValueError, match=r"10 folds of 9 pairs are not possible; .* 2 or more folds"):
         grid_accuracy([0.5] * 9, [True] * 9, 10)
     with pytest.raises(ValueError, match="do not match"):
         grid_accuracy([0.5] * 9, [True] * 8, 2)
