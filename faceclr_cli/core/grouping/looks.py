@@ -93,7 +93,7 @@ def _find_looks(
     own, taken = groups[faces] == owner, constraints.take(faces)
     none = np.full(len(faces), UNKNOWN, np.int64)
     free = replace(taken, people=none, together=np.where(own, UNKNOWN, groups[faces]))
-    clusters = linkage_groups(embeddings[faces], photographs[faces], threshold, free)
+    clusters = cluster_by_linkage(embeddings[faces], photographs[faces], threshold, free)
     for group in np.unique(groups[faces[~own]]).tolist():
         others = groups[faces] == group
         look = own & (clusters == clusters[np.argmax(others)])

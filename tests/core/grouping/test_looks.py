@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from faceclr_cli.core.grouping.constraints import Constraints
-from faceclr_cli.core.grouping.linkage import linkage_groups
+from faceclr_cli.core.grouping.linkage import cluster_by_linkage
 from faceclr_cli.core.grouping.looks import join_by_look
 from faceclr_cli.core.metrics.cluster_agreement import cluster_scores
 
@@ -27,7 +27,7 @@ def faces_of(similarities: dict[tuple[str, str], float], looks: str) -> NDArray[
 
 def group(rows: NDArray[np.float32], photographs: NDArray[np.int64], known: Constraints) -> NDArray[np.int64]:
     """Groups faces as the command does."""
-    groups = linkage_groups(rows, photographs, THRESHOLD, known)
+    groups = cluster_by_linkage(rows, photographs, THRESHOLD, known)
     return join_by_look(rows, photographs, groups, THRESHOLD, known)
 
 
@@ -44,9 +44,9 @@ LOOKS = "aabbbbbbbbc"
 
 def test_a_face_joins_by_the_pictures_it_resembles_although_the_mean_of_all_is_too_different() -> None:
     rows, photographs = faces_of(SIMILARITIES, LOOKS), np.arange(11)
-    assert len(set(linkage_groups(rows[:10], photographs[:10], THRESHOLD).tolist())) == 1
+    assert len(set(cluster_by_linkage(rows[:10], photographs[:10], THRESHOLD).tolist())) == 1
     known = person(10, 11)
-    assert len(set(linkage_groups(rows, photographs, THRESHOLD, known).tolist())) == 2
+    assert len(set(cluster_by_linkage(rows, photographs, THRESHOLD, known).tolist())) == 2
     assert len(set(group(rows, photographs, known).tolist())) == 1
 
 
@@ -85,7 +85,7 @@ def test_new_faces_of_known_people_join_them_as_if_everything_were_grouped_at_on
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     is_new = np.arange(360) % 2 == 1
     known = replace(Constraints.none(360), people=np.where(is_new, -1, people))
-    once, later = linkage_groups(rows, np.arange(360), THRESHOLD), group(rows, np.arange(360), known)
+    once, later = cluster_by_linkage(rows, np.arange(360), THRESHOLD), group(rows, np.arange(360), known)
     together = [[np.bincount(found[is_new & (people == name)]).max() for name in range(30)] for found in (once, later)]
     assert 90 < sum(together[0]) < 170  # The people are hard.
     assert sum(together[1]) >= sum(together[0])
