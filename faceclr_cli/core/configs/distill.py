@@ -51,7 +51,7 @@ class DistillConfig(TrainConfig):
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.002, rmsprop 0.0002, adagrad 0.1; for 256 pictures per step: "
-        "sgd 0.2, lars 0.6; with --tune all a tenth of that, if the encoder in --init recognizes people)",
+        "sgd 0.2, lars 0.6; a tenth of that, if the encoder in --init recognizes people)",
     )
 
     @property
