@@ -84,6 +84,7 @@ CASES = [
     Case("tsne", "tsne splits/test -o map.png --method pca --identities 1"),
     Case("pretrain-views", "pretrain splits/train --show-views views.png"),
     Case("pretrain", f"pretrain splits/train -o run --epochs 1 {SMALL}"),
+    Case("pretrain", f"pretrain splits/train -o rounds --rounds 1 --epochs 2 {SMALL}"),
     Case("pretrain", f"pretrain splits/train -o untrained --epochs 0 --pool mean {SMALL}"),
     Case(
         "distill",
