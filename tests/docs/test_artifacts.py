@@ -208,7 +208,7 @@ def test_what_is_compared() -> None:
             except FingerprintError:
                 refused.append(True)
         assert row["compared"] == {
-            (True, True): "always", (True, False): "where known of both", (False, False): "never"
+            (True, True): "always", (True, False): "if known for both", (False, False): "never"
         }[*refused]  # fmt: skip
 
 
