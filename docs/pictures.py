@@ -1,11 +1,13 @@
 """Draws the pictures of docs/ except the map, with drawn people. `python docs/pictures.py`."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
@@ -14,11 +16,12 @@ from faceclr_cli.core.configs.verify import VerifyConfig
 from faceclr_cli.core.datasets.pairs.sampled_pairs import sample_pairs, write_pairs
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
 from faceclr_cli.core.embeddings.embed import embed
-from faceclr_cli.core.evaluation.verification.verify import verify
+from faceclr_cli.core.evaluation.verification.verify import VerifyResult, verify
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.faces.crop import PhotoCropper, default_fingerprint
 from faceclr_cli.core.faces.decode import read_photo
 from faceclr_cli.core.plots.contact_sheet import draw_sheet
+from faceclr_cli.core.plots.figure_style import DOTS, INK, QUIET, blank_figure, plain_style, save_whole
 from faceclr_cli.core.plots.view_sheet import draw_views
 from faceclr_cli.core.preparing.prepare import prepare
 from faceclr_cli.core.training.contrastive_task import build_views
@@ -82,8 +85,8 @@ def views() -> None:
         crops,
         np.concatenate(rows),
         Path(__file__).with_name("views.jpg"),
-        title="Random views · faces, heads, simclr",
-        subtitle="Two rows of each recipe: faces, heads, simclr",
+        title="Random views of drawn faces",
+        subtitle="Left: the originals. Two rows of each recipe: faces, heads, simclr",
     )
 
 
@@ -96,20 +99,46 @@ def pairs() -> None:
         write_pairs(listed, sample_pairs(names, [name.split("/")[0] for name in names], count=500))
         plot = Path(__file__).with_name("roc.png")
         verify(VerifyConfig(protocol="lfw", pairs=listed, root=photos, plot=plot), Silent())
-        rows = []
+        rows, captions = [], []
         for one, other in (("person-03/01.jpg", "person-03/04.jpg"), ("person-03/01.jpg", "person-09/02.jpg")):
             crops = Path(folder) / other[:9]
-            verify(VerifyConfig(photos=(photos / one, photos / other), save_crops=crops), Silent())
-            files = [photos / one, photos / other, *sorted(crops.rglob("*.png"))]
-            shown = [read_photo(file)[..., ::-1] for file in files]
-            heights = [(round(150 * image.shape[1] / image.shape[0]), 150) for image in shown]
-            small = [
-                cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-                for image, size in zip(shown, heights, strict=True)
-            ]
-            rows.append(np.hstack(small))
-        gap = np.full((150, 24, 3), 255, np.uint8)
-        cv2.imwrite(str(Path(__file__).with_name("pair.jpg")), np.hstack([rows[0], gap, rows[1]]))
+            verdict = verify(VerifyConfig(photos=(photos / one, photos / other), save_crops=crops), Silent())
+            if not isinstance(verdict, VerifyResult):
+                raise TypeError("two photographs give one verdict")
+            rows.append([read_photo(file) for file in (photos / one, photos / other, *sorted(crops.rglob("*.png")))])
+            captions.append(f"{verdict.similarity:.3f}, {'same person' if verdict.same else 'different people'}")
+        draw_pairs(rows, captions, Path(__file__).with_name("pair.jpg"))
+
+
+def draw_pairs(rows: Sequence[Sequence[NDArray[np.uint8]]], captions: Sequence[str], out: Path) -> None:
+    """Draws a row for each pair: two photographs, the two faces in them, and a caption."""
+    side, gap, head, text_width = 200, 8, 44, 290
+    shown = [[_scale_to_height(picture, side) for picture in pictures] for pictures in rows]
+    widths = [max(picture.shape[1] for picture in column) for column in zip(*shown, strict=True)]
+    gaps = (gap, gap, 4 * gap, gap)
+    lefts = [sum(gaps[: place + 1]) + sum(widths[:place]) for place in range(len(widths))]
+    text_left = lefts[-1] + widths[-1] + 3 * gap
+    height, width = head + len(rows) * (side + gap), text_left + text_width
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    for row, pictures in enumerate(shown):
+        top = head + row * (side + gap)
+        for left, picture in zip(lefts, pictures, strict=True):
+            canvas[top : top + side, left : left + picture.shape[1]] = picture
+    columns = ((lefts[0], "photographs"), (lefts[2], "faces as the encoder sees them"), (text_left, "similarity"))
+    with plain_style():
+        figure = blank_figure(width / DOTS, height / DOTS)
+        figure.figimage(canvas)
+        for left, text in columns:
+            figure.text(left / width, 1 - 28 / height, text, size=9, color=QUIET, va="baseline")
+        for row, caption in enumerate(captions):
+            middle = head + row * (side + gap) + side / 2
+            figure.text(text_left / width, 1 - middle / height, caption, size=10, color=INK, va="center")
+        save_whole(figure, out)
+
+
+def _scale_to_height(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    size = (round(height * picture.shape[1] / picture.shape[0]), height)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def groups() -> None:
