@@ -30,6 +30,8 @@ CACHE_VARIABLE = "FACECLR_CACHE"
 """Environment variable for the cache folder."""
 _LOCKS_UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """Errors that `flock` raises on file systems without locks."""
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of writing that can only be about the file that is being written."""
 
 
 def cache_folder(cache: Path | None = None) -> Path:
@@ -78,8 +80,11 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     The block creates a file or folder at the temporary path, which is removed if the block fails. A folder can only
     replace an empty folder, as with `os.rename`.
+
+    Raises:
+        OSError: The target cannot be written. The error names the target, never the temporary path.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent, target)
     temporary = _temporary_path(target)
     try:
         yield temporary
@@ -89,11 +94,41 @@ def atomic_path(target: Path) -> Iterator[Path]:
             target.rmdir()  # Windows does not rename onto a folder, not even an empty one.
         os.replace(temporary, target)
         _flush_folder(target.parent)
+    except OSError as error:
+        _name_target(error, temporary, target)
+        raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def make_folder(folder: Path) -> None:
+    """Creates an output folder and its parents.
+
+    Raises:
+        OSError: The folder cannot be created. The error names `folder`, not the parent that is the reason.
+    """
+    _make_folder(folder, folder)
+
+
+def _make_folder(folder: Path, target: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # "File exists" would seem to be about the target.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target)) from None
+    except OSError as error:
+        error.filename = str(target)
+        raise
+
+
+def _name_target(error: OSError, temporary: Path, target: Path) -> None:
+    """Replaces the temporary path in an error."""
+    if isinstance(error.filename, str) and Path(error.filename).is_relative_to(temporary):
+        error.filename = str(target / Path(error.filename).relative_to(temporary))
+        if error.filename2 is not None:
+            del error.filename2
+    elif error.filename is None and error.errno and (error.errno in _DISK_FULL or str(temporary) in str(error)):
+        # A full disk is reported without a path. pyarrow and HDF5 have it in their text.
+        error.filename, error.strerror = str(target), os.strerror(error.errno)
 
 
 @contextmanager
@@ -203,7 +238,7 @@ def _temporaries(folder: Path) -> list[Path]:
 def _remove(path: Path) -> None:
     with suppress(OSError):  # Another run may be removing it, too.
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
 
@@ -306,7 +341,7 @@ def _lock_folder(folder: Path) -> Callable[[], None]:
     """Locks a folder and returns the function that unlocks it."""
     locked = LockedError(f"{folder}: another run is writing to this folder; wait for it or choose another -o")
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if sys.platform == "win32":
             return _lock_file_of(folder, locked)
         descriptor = os.open(folder, os.O_RDONLY)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,53 @@ def test_origin_and_digest(tmp_path: Path) -> None:
     assert stamp("faces", {"size": 1}) == {"kind": "faces", "faceclr": __version__, "config": {"size": 1}}
     (tmp_path / "a").write_bytes(b"abc")
     assert digest_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def error_of(target: Path, write: Callable[[Path], object]) -> OSError:
+    with pytest.raises(OSError) as caught, atomic_path(target) as temporary:
+        write(temporary)
+    return caught.value
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """Whether its folder is a file, its place is taken, or writing fails below it or with the path in a text."""
+    (tmp_path / "file").touch()
+    (tmp_path / "taken").mkdir()
+    target = tmp_path / "a.txt"
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("new")
+
+    def write_below(temporary: Path) -> None:
+        temporary.mkdir()
+        (temporary / "sub" / "file").write_text("new")
+
+    def refuse(code: int, text: str) -> Callable[[Path], None]:
+        def fail(temporary: Path) -> None:
+            raise OSError(code, text.format(temporary))
+
+        return fail
+
+    def ask_for(error: OSError) -> tuple[int | None, str, str]:
+        return error.errno, str(error.filename), str(error.strerror)
+
+    for name in ("file/a.txt", "file/sub/a.txt"):
+        found = ask_for(error_of(tmp_path / name, write))
+        assert found == (errno.ENOTDIR, str(tmp_path / name), os.strerror(errno.ENOTDIR))
+    taken = error_of(tmp_path / "taken", write)
+    assert str(taken) == f"[Errno {errno.EISDIR}] {os.strerror(errno.EISDIR)}: '{tmp_path / 'taken'}'"
+    assert ask_for(error_of(target, write_below))[:2] == (errno.ENOENT, str(target / "sub" / "file"))
+    for code, text in ((errno.ENOSPC, "No space"), (errno.EACCES, "Failed to open local file '{}'. Detail: denied")):
+        assert ask_for(error_of(target, refuse(code, text))) == (code, str(target), os.strerror(code))
+    # A file that was read meanwhile keeps its name, and what has none gets none.
+    assert ask_for(error_of(target, lambda _: (tmp_path / "missing").read_bytes()))[1] == str(tmp_path / "missing")
+    assert error_of(target, refuse(errno.EIO, "Input/output error")).filename is None
+    assert sorted(os.listdir(tmp_path)) == ["file", "taken"]
+
+
+def test_an_output_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "sub" / "out"):
+        with pytest.raises(NotADirectoryError) as caught, exclusive(folder):
+            pass
+        assert caught.value.filename == str(folder)

@@ -90,11 +90,9 @@ def pack(config: PackConfig, reporter: Reporter) -> PackResult:
             yield _Face(place=place, content=faces.read(place), identity=identity, label=label, path=faces.paths[place])
 
     try:
-        config.out.absolute().parent.mkdir(parents=True, exist_ok=True)
         files = write(config.out, faces, read())
     except OSError as error:
-        name = display_path(error.filename or config.out)
-        raise DataError(f"{name}: cannot be written ({error.strerror or error})") from error
+        raise DataError(f"{display_path(config.out)}: cannot be written ({error.strerror or error})") from error
     unnamed = sum(identity is None for identity in faces.identities)
     return PackResult(files=tuple(files), faces=len(faces), people=len(label_of), unnamed=unnamed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from faceclr_cli.core.embeddings import hdf5_columns as columns
 from faceclr_cli.core.embeddings.block import Block
 from faceclr_cli.core.embeddings.hdf5_columns import Shape, read_people, read_texts
 from faceclr_cli.core.embeddings.store import StoreOrigin, new_store, open_store, store_parts_folder
+from faceclr_cli.core.errors import DataError
+from faceclr_cli.core.text import display_path
 
 _LEAST, _MOST_PARTS = 2048, 256
 NAMED_FAILURES = 5
@@ -57,10 +59,15 @@ def open_store_parts(out: Path) -> Iterator[StoreParts]:
     Parts that exist at the end are kept for the next run.
 
     Raises:
+        DataError: The folder beside the store cannot be created.
         LockedError: Another run is writing the store.
     """
     folder = store_parts_folder(out)
-    with exclusive(folder):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(folder))
+        except OSError as error:
+            raise DataError(f"{display_path(out)}: cannot be written ({error.strerror or error})") from error
         # Left behind by killed runs.
         remove_temporaries(out.parent, out.name)
         remove_temporaries(folder)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from faceclr_cli.core.artifacts import make_folder
 from faceclr_cli.core.errors import ConfigError
 from faceclr_cli.core.faces.face_folder import DESCRIPTION
 from faceclr_cli.core.text import display_path
@@ -70,7 +71,7 @@ def mark_output(out: Path) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if _is_free(out):
         (out / OUTPUT_MARK).touch()
 
