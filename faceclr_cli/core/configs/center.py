@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from faceclr_cli.core.configs.fields import option
+from faceclr_cli.core.configs.fields import inherited, option
 from faceclr_cli.core.configs.train import OPTIM, TUNING, LabeledConfig, Optimizer
 
 CLASSES = "Classification"
@@ -28,9 +28,9 @@ class CenterConfig(LabeledConfig):
         "part",
     )
     # The loss on many pictures ranks encoders more reliably than the accuracy on the few held-out people.
-    best_by: str | None = option(
-        "loss",
-        metavar="loss|accuracy|SET|benchmark",
+    best_by: str | None = inherited(
+        LabeledConfig,
+        "best_by",
         help="Criterion for the best encoder: lowest loss on held-out pictures, highest verification accuracy on "
         "validation people, or accuracy on a set of --benchmark, or the mean over them",
     )
@@ -41,12 +41,9 @@ class CenterConfig(LabeledConfig):
     )
     epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
 
-    dropout: float | None = option(
-        None,
-        minimum=0.0,
-        maximum=0.9,
-        panel=OPTIM,
-        metavar="SHARE",
+    dropout: float | None = inherited(
+        LabeledConfig,
+        "dropout",
         help="Dropout rate before the embedding layer (default: 0.4, or 0 if the encoder in --init recognizes people)",
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.fields import argument, inherited, option
 from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
 from faceclr_cli.core.configs.threshold_options import THRESHOLD, ThresholdConfig
 
@@ -36,12 +36,9 @@ class ClusterConfig(ThresholdConfig):
         metavar="sface|RUN|FILE.onnx",
         help="Encoder: built-in, a run or encoder folder, or .onnx (default: sface, or the encoder of the store)",
     )
-    far: float | None = option(
-        None,
-        minimum=0.0,
-        maximum=1.0,
-        panel=THRESHOLD,
-        metavar="RATE",
+    far: float | None = inherited(
+        ThresholdConfig,
+        "far",
         help="Use the threshold calibrated for this false accept rate (default: the nearest to 0.001, or a stricter "
         "one if more than one face in ten would otherwise match another person by chance)",
     )

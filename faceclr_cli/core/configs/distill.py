@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.fields import argument, inherited, option
 from faceclr_cli.core.configs.train import AUGMENT, MODEL, OPTIM, TrainConfig
 
 TEACHER = "Teacher"
@@ -46,10 +46,9 @@ class DistillConfig(TrainConfig):
     )
     epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
-    lr: float | None = option(
-        None,
-        minimum=0.0,
-        panel=OPTIM,
+    lr: float | None = inherited(
+        TrainConfig,
+        "lr",
         help="Peak learning rate (default: adamw, adam 0.002, rmsprop 0.0002, adagrad 0.1; for 256 pictures per step: "
         "sgd 0.2, lars 0.6; a tenth of that, if the encoder in --init recognizes people)",
     )

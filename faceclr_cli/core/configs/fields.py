@@ -80,6 +80,18 @@ def argument(default: object = MISSING, *, help: str, metavar: str | None = None
     return field(default=default, metadata={_KEY: Spec(help=help, positional=True, metavar=metavar)})
 
 
+def inherited(base: type[Config], name: str, *, help: str) -> Any:
+    """Declares an inherited field again, with another help text for the command, and otherwise the same.
+
+    Args:
+        base: The base class that declares the field.
+        name: Name of the field.
+        help: The help text.
+    """
+    declared: dataclasses.Field[Any] = base.__dataclass_fields__[name]
+    return field(default=declared.default, metadata={_KEY: dataclasses.replace(spec_of(declared), help=help)})
+
+
 def spec_of(config_field: dataclasses.Field[Any]) -> Spec:
     """Returns the command-line properties of a config field."""
     spec: Spec = config_field.metadata[_KEY]

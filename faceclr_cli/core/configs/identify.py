@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.fields import argument, inherited, option
 from faceclr_cli.core.configs.prepare import DEFAULT_FPS, STANDARD_INPUT
 from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
 from faceclr_cli.core.configs.templates import TEMPLATES, TemplateMethod, template_list_option, template_option
@@ -33,12 +33,9 @@ class IdentifyConfig(ThresholdConfig):
         metavar="FACES.h5|DIR",
         help="Labeled people: a store, prepared faces, photographs, or a classifier from linear-eval --save",
     )
-    far: float | None = option(
-        None,
-        minimum=0.0,
-        maximum=1.0,
-        metavar="RATE",
-        panel=THRESHOLD,
+    far: float | None = inherited(
+        ThresholdConfig,
+        "far",
         help="Use the threshold calibrated for this false accept rate (default: at most 0.001 divided by the number of "
         "gallery pictures, or the lowest calibrated rate)",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from faceclr_cli.core.configs.fields import argument, option
+from faceclr_cli.core.configs.fields import argument, inherited, option
 from faceclr_cli.core.configs.train import AUGMENT, MODEL, TrainConfig
 
 CONTRAST, ROUNDS = "Contrastive loss", "Rounds of clustering"
@@ -28,11 +28,9 @@ class PretrainConfig(TrainConfig):
         None, metavar="PICTURE", help="Write a picture of augmented views (.png, .jpg) instead of training"
     )
 
-    image_size: int | None = option(
-        None,
-        minimum=32,
-        panel=MODEL,
-        metavar="PIXELS",
+    image_size: int | None = inherited(
+        TrainConfig,
+        "image_size",
         help="Side length that crops are resized to, independent of a run in --init (default: that of any other "
         "encoder in --init, otherwise 64)",
     )

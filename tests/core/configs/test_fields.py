@@ -18,10 +18,12 @@ from faceclr_cli.core.configs import (
     embed,
     export,
     identify,
+    judging,
     linear_eval,
     prepare,
     pretrain,
     split,
+    train,
     triplet,
     tsne,
     verify,
@@ -148,3 +150,18 @@ def test_a_dash_is_a_standard_stream_or_an_error(config: type[Any]) -> None:
             value = (Path("-"),) if "tuple" in hint else Path("-")
             with pytest.raises(ValueError, match="-: standard input and output are not supported here"):
                 config(**{**needed, name: value})
+
+
+@pytest.mark.parametrize(
+    "config, base, name",
+    [
+        (center.CenterConfig, train.LabeledConfig, "dropout"),
+        (cluster.ClusterConfig, judging.JudgingConfig, "far"),
+        (pretrain.PretrainConfig, train.TrainConfig, "image_size"),
+    ],
+)
+def test_an_inherited_option_changes_only_its_help(config: Any, base: Any, name: str) -> None:
+    own, inherited = ({field.name: field for field in dataclasses.fields(each)}[name] for each in (config, base))
+    assert own.default == inherited.default
+    assert spec_of(own).help != spec_of(inherited).help
+    assert dataclasses.replace(spec_of(own), help="") == dataclasses.replace(spec_of(inherited), help="")
