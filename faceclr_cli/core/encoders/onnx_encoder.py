@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from faceclr_cli.core.encoders.description import Description
 from faceclr_cli.core.encoders.devices import PROVIDERS, find_provider
 from faceclr_cli.core.encoders.onnx_file import INPUT, OUTPUT, OnnxFile
+from faceclr_cli.core.encoders.weight_overflow import overflows_here, weight_bits
 from faceclr_cli.core.errors import ConfigError, ModelError
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.workers.capacity import threads_per_process
@@ -47,7 +48,7 @@ class OnnxEncoder:
             each layer of a batch on all cores together.
 
     Raises:
-        ModelError: ONNX Runtime cannot load the graph.
+        ModelError: ONNX Runtime cannot load the graph, or this processor would compute other embeddings.
         ConfigError: ONNX Runtime lacks the provider of the device, or cannot start it.
     """
 
@@ -71,6 +72,11 @@ class OnnxEncoder:
         self._path = display_path(file.path)
         provider = find_provider(device, onnxruntime.get_available_providers())
         self.fills_cores = provider == PROVIDERS["cpu"]
+        if self.fills_cores and file.precision == "int8" and overflows_here() and weight_bits(file.content) == 8:
+            raise ModelError(
+                f"{self._path}: its weights use all 8 bits; their sums overflow on this processor without VNNI, so "
+                "that embeddings would be wrong; export it again: faceclr export --int8"
+            )
         self._chunk = chunk if self.fills_cores else None
         threads = threads_per_process(1)  # as many as torch would use
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed") if self._chunk else None

@@ -207,9 +207,11 @@ def _encoder(path: Path) -> dict[str, Any]:
 
 def _exported(path: Path) -> dict[str, Any]:
     from faceclr_cli.core.encoders.onnx_file import read_onnx
+    from faceclr_cli.core.encoders.weight_overflow import weight_bits
 
     file = read_onnx(path)
-    return _describe_encoder(file.description) | {"precision": file.precision, "digest": file.digest}
+    about = _describe_encoder(file.description) | {"precision": file.precision, "digest": file.digest}
+    return about | ({"weight_bits": weight_bits(file.content)} if file.precision == "int8" else {})
 
 
 def _describe_encoder(description: Description) -> dict[str, Any]:

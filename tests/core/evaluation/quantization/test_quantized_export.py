@@ -15,6 +15,7 @@ from faceclr_cli.commands.app import app
 from faceclr_cli.core.configs.export import ExportConfig
 from faceclr_cli.core.configs.import_encoder import ImportConfig
 from faceclr_cli.core.configs.info import InfoConfig
+from faceclr_cli.core.encoders import weight_overflow
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.encoders.onnx_file import read_onnx, write_onnx
 from faceclr_cli.core.errors import ConfigError, DataError, FaceclrError, ModelError
@@ -226,3 +227,28 @@ def test_a_file_without_its_digest_is_damaged(desk: Path, tmp_path: Path) -> Non
     write_onnx(tmp_path / "bare.onnx", model, content, "int8")
     with pytest.raises(ModelError, match=r"bare\.onnx: does not describe an encoder"):
         read_onnx(tmp_path / "bare.onnx")
+
+
+@pytest.mark.parametrize("flags, is_refused", [("fpu avx2 fma", True), ("fpu avx2 avx_vnni", False)])
+def test_weights_of_8_bits_are_refused_where_they_overflow(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, is_refused: bool
+) -> None:
+    """Files of an earlier version have such weights."""
+    now, former = desk / "ours" / "encoder-int8.onnx", tmp_path / "former.onnx"
+    model = onnx.ModelProto.FromString(read_onnx(now).content)
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.int8 and values.ndim > 1:
+            doubled = np.clip(2 * values.astype(int), -128, 127).astype(np.int8)
+            tensor.CopyFrom(numpy_helper.from_array(doubled, tensor.name))
+    del model.metadata_props[:]
+    write_onnx(former, model, read_onnx(now).description.content, "int8")
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\n")
+    monkeypatch.setattr(weight_overflow, "_CPU_INFO", tmp_path / "cpuinfo")
+    load_encoder(str(now), "cpu")
+    if is_refused:
+        with pytest.raises(ModelError, match=r"former\.onnx: its weights use all 8 bits.*without VNNI.*again"):
+            load_encoder(str(former), "cpu")
+    else:
+        load_encoder(str(former), "cpu")
+    assert [info(InfoConfig(path=path), Silent()).about["weight_bits"] for path in (now, former)] == [7, 8]
