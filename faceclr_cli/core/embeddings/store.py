@@ -269,9 +269,10 @@ def read_store_of(path: Path, encoder: Encoder, model: str, *, flip: bool = Fals
         )
     store.fingerprint.require_same_crops(encoder.fingerprint, display_path(path), f"the encoder {model}")
     if store.flip == "sum" or (store.flip == "mean" and not flip):
-        text = f"contains {store.flip}s of faces and their mirror images, which cannot be compared with "
-        text += "means of both" if flip else "single faces"
-        raise DataError(f"{display_path(path)}: {text}; embed them {'with --flip mean' if flip else 'without --flip'}")
+        text = f"contains {store.flip}s of faces and their mirror images, but "
+        text += "the classifier was trained with means" if flip else "thresholds are those of single faces"
+        again = "with --flip mean" if flip else "without --flip"
+        raise DataError(f"{display_path(path)}: {text}; embed the faces again {again}")
     if flip and store.flip == "none":
         text = "the classifier was trained with --flip, the store was made without"
         raise DataError(f"{display_path(path)}: {text}; embed the faces with --flip")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faceclr_cli.core.configs.embed import EmbedConfig
+from faceclr_cli.core.configs.embed import EmbedConfig, Flip
 from faceclr_cli.core.configs.identify import IdentifyConfig
 from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person
@@ -20,8 +20,11 @@ from faceclr_cli.core.encoders.sface import SFaceEncoder
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.evaluation.identification.gallery import KnownPeople, load_gallery
 from faceclr_cli.core.evaluation.identification.identify import identify
-from faceclr_cli.core.events import Event, Notice
+from faceclr_cli.core.events import Event, Notice, Silent
 from faceclr_cli.core.preparing.prepare import prepare
+from tests.core.embeddings.test_part_workers import faces
+
+__all__ = ["faces"]  # The fixture.
 
 
 class Heard:
@@ -180,3 +183,14 @@ def test_eight_galleries_are_kept_and_forgotten_together(folder: Path, cache: Pa
     forget_cached_embeddings()
     assert not list(cache.rglob("*.h5"))
     forget_cached_embeddings()
+
+
+@pytest.mark.parametrize("method", ["mean", "sum"])
+def test_a_store_of_mirrored_faces_says_how_to_embed_them(faces: Path, method: Flip) -> None:
+    """An encoder's threshold and probabilities are those of single faces; the mirror image makes all more similar."""
+    store = faces.parent / f"{method}.h5"
+    embed(EmbedConfig(faces=faces, model="pixels", flip=method, out=store), Silent())
+    config = IdentifyConfig(photos=faces, gallery=store, model="pixels", threshold=0.9)
+    expected = rf"{method}\.h5: contains {method}s of faces .*, but thresholds .*; embed the faces again without --flip"
+    with pytest.raises(DataError, match=expected):
+        list(identify(config, Silent()))
