@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
+import os
 import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from faceclr_cli.core.artifacts import cache_folder, make_folder
 from faceclr_cli.core.configs.tsne import TsneConfig
 from faceclr_cli.core.events import Reporter, TaskAdvanced, TaskFinished, TaskStarted
 
 NAMES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
 
+_NUMBA_CACHE = "NUMBA_CACHE_DIR"
 _FIRST_REDUCTION = 50
 _WORTH_THREADS = 2000
 _ITERATIONS = 1000
@@ -84,12 +91,34 @@ def _tsne(
 
 
 def _umap(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    _provide_compilation_cache()
     # Importing UMAP takes seconds.
     from umap import UMAP
 
     near = min(15, len(rows) - 1)
     made: NDArray[np.float32] = UMAP(n_neighbors=near, init="pca", random_state=seed).fit_transform(rows)
     return made
+
+
+def _provide_compilation_cache() -> None:
+    """Names a folder for compiled functions if that of the package cannot be written.
+
+    Numba then uses the user's cache folder, and importing UMAP fails without one, as for users without a home folder.
+    """
+    package = importlib.util.find_spec("umap")
+    is_writable = package is not None and os.access(Path(package.origin or "").parent, os.W_OK)
+    if is_writable or _NUMBA_CACHE in os.environ:
+        return
+    try:
+        folder = cache_folder() / "numba"
+        make_folder(folder)
+        TemporaryFile(dir=folder).close()
+    except OSError:
+        # Only for this process, since the cache contains code, which other users must not be able to place there.
+        temporary = TemporaryDirectory(prefix="faceclr-")
+        atexit.register(temporary.cleanup)
+        folder = Path(temporary.name)
+    os.environ[_NUMBA_CACHE] = str(folder)
 
 
 @contextmanager
