@@ -8,7 +8,7 @@ from typing import Literal
 
 from faceclr_cli.core.configs.fields import argument, inherited, option
 from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
-from faceclr_cli.core.configs.threshold_options import THRESHOLD, ThresholdConfig
+from faceclr_cli.core.configs.threshold_options import ThresholdConfig
 
 Method = Literal["agglomerative", "hdbscan"]
 

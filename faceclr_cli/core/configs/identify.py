@@ -10,7 +10,7 @@ from faceclr_cli.core.configs.fields import argument, inherited, option
 from faceclr_cli.core.configs.prepare import DEFAULT_FPS, STANDARD_INPUT
 from faceclr_cli.core.configs.quality import MIN_QUALITY_METAVAR, parse_quality_limits
 from faceclr_cli.core.configs.templates import TEMPLATES, TemplateMethod, template_list_option, template_option
-from faceclr_cli.core.configs.threshold_options import THRESHOLD, ThresholdConfig
+from faceclr_cli.core.configs.threshold_options import ThresholdConfig
 
 FaceChoice = Literal["largest", "center", "best", "all", "only"]
 

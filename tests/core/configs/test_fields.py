@@ -18,11 +18,11 @@ from faceclr_cli.core.configs import (
     embed,
     export,
     identify,
-    judging,
     linear_eval,
     prepare,
     pretrain,
     split,
+    threshold_options,
     train,
     triplet,
     tsne,
@@ -156,7 +156,7 @@ def test_a_dash_is_a_standard_stream_or_an_error(config: type[Any]) -> None:
     "config, base, name",
     [
         (center.CenterConfig, train.LabeledConfig, "dropout"),
-        (cluster.ClusterConfig, judging.JudgingConfig, "far"),
+        (cluster.ClusterConfig, threshold_options.ThresholdConfig, "far"),
         (pretrain.PretrainConfig, train.TrainConfig, "image_size"),
     ],
 )
