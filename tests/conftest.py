@@ -1,20 +1,33 @@
 from __future__ import annotations
 
+import gc
+import gc
 import hashlib
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from faceclr_cli.core.workers import memory
 from tests.message_options import foreign_in_output
 
 # Set before NumPy and PyTorch are imported: two workers with several threads each slow each other down on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Hundreds of short processes would compile the same modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# As in the processes of faceclr: mapping freed memory again took more than half of the time of a network.
+with mock.patch.object(memory, "is_claimed", return_value=True):
+    memory.keep_memory(*memory.NETWORK)
 
 # Otherwise, the speed of the processor would determine the precision of a test's training.
 for _trainer in ("PRETRAIN", "DISTILL", "TRAIN_TRIPLET", "TRAIN_CENTER"):
@@ -52,6 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = [item for item in items if int(hashlib.sha256(item.nodeid.encode()).hexdigest(), 16) % 10 == tenth]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported lives to the end, so the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _rank(path: str) -> int:

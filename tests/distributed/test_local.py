@@ -58,7 +58,9 @@ def told(fabric: Fabric, stop: StopRequest, job: TrainingJob, reporter: Reporter
         (CenterConfig(epochs=2, processes=2, **SMALL), "center.centers"),
     ],
 )
-def test_it_is_the_same_everywhere(config: Any, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_the_same_everywhere(
+    config: Any, expected: str, preloaded_processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dataclasses import replace
 
     monkeypatch.setattr(work, "run_worker", told)

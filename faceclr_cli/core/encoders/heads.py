@@ -37,9 +37,11 @@ class GlobalBatchNorm(nn.BatchNorm1d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Shape: (B, D) -> (B, D), with the same B on all processes."""
+        if not self.training:  # Before `len`, which would fix the batch size of an exported graph.
+            return super().forward(features)
         rank, _ = world_size()
         own = slice(rank * len(features), (rank + 1) * len(features))
-        return super().forward(all_gather(features))[own] if self.training else super().forward(features)
+        return super().forward(all_gather(features))[own]
 
 
 def projection_head(embedding_dim: int, projection_dim: int, layers: int, *, batch_norm: bool = True) -> nn.Module:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import normalized_mutual_info_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +70,9 @@ def cluster_scores(people: ArrayLike, groups: ArrayLike) -> ClusterScores:
         >>> round(scores.bcubed.f, 3)
         0.857
     """
+    # Here, because the start of every training would take a second longer.
+    from sklearn.metrics import normalized_mutual_info_score
+
     person, group = np.asarray(people), np.array(groups, np.int64)
     if person.ndim != 1 or person.shape != group.shape or not len(person):
         raise ValueError(f"people of shape {person.shape} and groups of shape {group.shape} do not match")
