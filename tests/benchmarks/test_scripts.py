@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,6 +12,7 @@ from faceclr_cli.core.configs.prepare import PrepareConfig
 from faceclr_cli.core.drawn.portraits import draw_photo, invent_person, write_people
 from faceclr_cli.core.events import Silent
 from faceclr_cli.core.preparing.prepare import prepare
+from tests.preload import run_script
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
 PARTS = {"pretrain_ours.py", "pretrain_step.py", "pretrain_lightly.py"}
@@ -103,10 +101,10 @@ def test_it_can_be_imported_and_has_a_description(script: str, monkeypatch: pyte
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.nightly if name in LONG else ()) for name in RUNS]
 )
-def test_it_runs_to_its_end(name: str, place: Path) -> None:
+def test_it_runs_to_its_end(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPTS.parent))
     script, *command = name.split()
-    line = [sys.executable, str(SCRIPTS / script), *command, *RUNS[name].split()]
-    threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS.parent)}
-    done = subprocess.run(line, cwd=place, env=os.environ | threads, capture_output=True, text=True, check=False)
+    done = run_script(SCRIPTS / script, *command, *RUNS[name].split(), cwd=place)
     assert done.returncode == 0, done.stderr
     assert any(character.isdigit() for character in done.stdout), done.stdout
