@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from faceclr_cli.commands.app import app
 from faceclr_cli.core.artifacts import digest_file
 from faceclr_cli.core.drawn.portraits import write_people
 from faceclr_cli.core.embeddings.store import read_store
@@ -23,7 +25,10 @@ pytestmark = pytest.mark.slow
 
 PROGRAMS = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
 EPOCHS = 4
-TINY = f"--backbone test_resnet --image-size 32 --embedding-dim 16 --batch-size 16 --epochs {EPOCHS} --hold-out 0"
+TINY = (
+    f"--backbone test_resnet --image-size 32 --embedding-dim 16 --batch-size 16 --epochs {EPOCHS} --hold-out 0 "
+    "--precision 32"
+)
 
 _STOP = """
 import fnmatch, os, signal
@@ -109,6 +114,12 @@ def run(line: str, desk: Path) -> tuple[int, str]:
     return Job(line, desk).end()
 
 
+def uninterrupted(line: str) -> None:
+    """Runs it in this process, which has imported everything already."""
+    done = CliRunner().invoke(app, line.split())
+    assert done.exit_code == 0, done.output
+
+
 def killed_and_finished(line: str, desk: Path, stop: Moment) -> None:
     """Kills a job in the middle, while another copy finds it locked, and starts it again."""
     first = Job(line, desk, stop)
@@ -140,7 +151,7 @@ def test_prepare_is_killed_and_finished_once(desk: Path) -> None:
 
 def test_embed_is_killed_and_finished_once(desk: Path) -> None:
     store, whole = desk / "killed.h5", desk / "whole.h5"
-    assert run(f"embed {desk}/photos -o {whole}", desk)[0] == 0
+    uninterrupted(f"embed {desk}/photos -o {whole}")
     parts = Path(f"{store}.parts")
     killed_and_finished(f"embed {desk}/photos -o {store}", desk, Moment(f"{parts}/*.h5"))
     assert not parts.exists()
@@ -157,7 +168,7 @@ def test_pretrain_is_killed_and_finished_once(desk: Path) -> None:
         path = desk / name / "encoder" / "weights.safetensors"
         return digest_file(path), path.stat().st_mtime_ns
 
-    assert run(line("whole"), desk)[0] == 0
+    uninterrupted(line("whole"))
     killed_and_finished(line("killed"), desk, Moment(f"{desk}/killed/checkpoints/step-*"))
     finished = weights("killed")
     assert finished[0] == weights("whole")[0]

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 PAGE = read_page("recipes.md")
 PROGRAMS = Path(sys.executable).parent
 # A network as small as can be: what is tried is the job.
-SMALL = {"BACKBONE": "test_resnet", "IMAGE_SIZE": 32, "EMBEDDING_DIM": 16, "BATCH_SIZE": 8, "EPOCHS": 2}
+SMALL = {
+    "BACKBONE": "test_resnet", "IMAGE_SIZE": 32, "EMBEDDING_DIM": 16, "BATCH_SIZE": 8, "EPOCHS": 2, "PRECISION": 32,
+}  # fmt: skip
 
 
 def block_after(words: str, desk: Path) -> list[str]:
