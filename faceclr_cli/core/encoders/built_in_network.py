@@ -12,7 +12,6 @@ from faceclr_cli.core.encoders.encoder_folder import TorchEncoder
 from faceclr_cli.core.encoders.face_networks.sface_network import SFaceUnit
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.encoders.sface_description import SFACE_ARCHITECTURE, describe_sface
-from faceclr_cli.core.encoders.sface_graph import read_sface_weights
 
 
 def load_sface_network() -> EncoderNetwork:
@@ -21,6 +20,9 @@ def load_sface_network() -> EncoderNetwork:
     Raises:
         ModelError: The file with the weights is missing, or its digest is not the pinned one.
     """
+    # Here, because trainings without it would import onnx and ONNX Runtime too.
+    from faceclr_cli.core.encoders.sface_graph import read_sface_weights
+
     network = EncoderNetwork(SFACE_ARCHITECTURE, initialize_head=False)
     stored = read_sface_weights()
     state = {
