@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gc
-import gc
 import hashlib
 import os
 import shlex
@@ -71,6 +70,7 @@ def pytest_collection_finish() -> None:
     """What has been imported lives to the end, so the garbage collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def _rank(path: str) -> int:
@@ -99,6 +99,36 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if "FACECLR_CACHE" not in os.environ:
             patch.setenv("FACECLR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _networks_of_sface() -> Iterator[None]:
+    """Loads `sface` once from the same weights, because hundreds of tests use it, one after another."""
+    import cv2
+
+    from faceclr_cli.core.encoders import sface_graph
+
+    build, read = sface_graph.build_sface_graph, cv2.dnn.readNetFromONNX
+    graphs: dict[bytes, bytes] = {}
+    networks: dict[bytes, Any] = {}
+
+    def build_once() -> bytes:
+        weights = hashlib.sha256(sface_graph.SFACE.read()).digest()
+        if weights not in graphs:
+            graphs[weights] = build()
+        return graphs[weights]
+
+    def read_once(content: Any) -> Any:
+        weights = hashlib.sha256(content).digest()
+        # A network that is still in use, perhaps in another thread, is not shared.
+        if weights not in networks or sys.getrefcount(networks[weights]) > 2:
+            networks[weights] = read(content)
+        return networks[weights]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sface_graph, "build_sface_graph", build_once)
+        patch.setattr(cv2.dnn, "readNetFromONNX", read_once)
         yield
 
 
