@@ -103,32 +103,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _networks_of_sface() -> Iterator[None]:
-    """Loads `sface` once from the same weights, because hundreds of tests use it, one after another."""
-    import cv2
-
-    from faceclr_cli.core.encoders import sface_graph
-
-    build, read = sface_graph.build_sface_graph, cv2.dnn.readNetFromONNX
-    graphs: dict[bytes, bytes] = {}
-    networks: dict[bytes, Any] = {}
-
-    def build_once() -> bytes:
-        weights = hashlib.sha256(sface_graph.SFACE.read()).digest()
-        if weights not in graphs:
-            graphs[weights] = build()
-        return graphs[weights]
-
-    def read_once(content: Any) -> Any:
-        weights = hashlib.sha256(content).digest()
-        # A network that is still in use, perhaps in another thread, is not shared.
-        if weights not in networks or sys.getrefcount(networks[weights]) > 2:
-            networks[weights] = read(content)
-        return networks[weights]
+def _known_results() -> Iterator[None]:
+    """Hundreds of tests detect and embed the faces of the same pictures, one after another."""
+    from tests.known_results import share_results
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sface_graph, "build_sface_graph", build_once)
-        patch.setattr(cv2.dnn, "readNetFromONNX", read_once)
+        share_results(patch)
         yield
 
 

@@ -19,6 +19,7 @@ from faceclr_cli.commands.options import AMBIGUOUS, FOR_ONE_SOURCE, command, com
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.linear_eval import LinearEvalConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.upkeep import doctor
 
 
 @pytest.fixture
@@ -164,6 +165,7 @@ def test_options_of_different_types_under_one_name_are_known_to_be_ambiguous() -
 
 def test_switches_of_every_command_may_stand_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "_CHECKS", {"system": doctor._system})
     Path("faceclr.toml").write_text("[doctor]\njson = true\n", encoding="utf-8")
     assert json.loads(CliRunner().invoke(real_app, ["doctor"]).stdout)
     Path("faceclr.toml").write_text("[info]\nquiet = true\n", encoding="utf-8")
