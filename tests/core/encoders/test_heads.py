@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from faceclr_cli.core.encoders.heads import embedding_layer, projection_head
+from faceclr_cli.core.encoders.heads import GlobalBatchNorm, embedding_layer, projection_head
 
 
 @pytest.mark.parametrize(("features", "tolerance"), [(64, 1e-5), (256, 1e-5), (4096, 0.15)])
@@ -39,3 +39,13 @@ def test_layers_have_biases_where_no_norm_would_undo_them(layers: int, batch_nor
     linear = [m for m in projection_head(24, 8, layers, batch_norm=batch_norm).modules() if isinstance(m, nn.Linear)]
     assert len(linear) == layers
     assert all((layer.bias is None) == batch_norm for layer in linear)
+
+
+def test_batch_norm_can_be_exported_for_batches_of_any_size() -> None:
+    exported = torch.export.export(
+        GlobalBatchNorm(4).eval(),
+        (torch.zeros(2, 4),),
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        strict=False,
+    )
+    assert exported.module()(torch.zeros(5, 4)).shape == (5, 4)
