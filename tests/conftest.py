@@ -104,7 +104,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _known_results() -> Iterator[None]:
-    """Hundreds of tests detect and embed the faces of the same pictures, one after another."""
+    """Hundreds of tests detect the faces of the same pictures, one after another."""
     from tests.known_results import share_results
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Results of the pinned networks that tests of the same process share, since they look at the same pictures again."""
+"""What the detector finds, for all tests of a process, since they look at the same pictures again."""
 
 from __future__ import annotations
 
@@ -18,22 +18,18 @@ def digest_of(picture: NDArray[np.uint8]) -> Hashable:
 
 
 def share_results(patch: pytest.MonkeyPatch) -> None:
-    """Loads `sface` once, and runs each detector and `sface` in OpenCV once for the same pixels.
+    """Loads `sface` once, and runs each detector once for the same pixels.
 
-    The networks are deterministic, and the keys contain all that they depend on, so that results are the same.
+    The detector is deterministic, and the keys contain all that it depends on, so that results are the same.
     """
     import cv2
 
-    from faceclr_cli.core.encoders import sface, sface_graph
+    from faceclr_cli.core.encoders import sface_graph
     from faceclr_cli.core.faces import yunet
-    from faceclr_cli.core.films import film_tracks
 
     patch.setattr(sface_graph, "build_sface_graph", _built_once(sface_graph.build_sface_graph))
     patch.setattr(cv2.dnn, "readNetFromONNX", _read_once(cv2.dnn.readNetFromONNX))
     patch.setattr(yunet, "_run_network", _detected_once(yunet._run_network))
-    embed = _embedded_once(sface.run_sface)
-    for module in (sface, film_tracks):
-        patch.setattr(module, "run_sface", embed)
 
 
 def _built_once(build: Callable[[], bytes]) -> Callable[[], bytes]:
@@ -74,18 +70,3 @@ def _detected_once(run: Callable[[Any, Any], list[Any]]) -> Callable[[Any, Any],
         return [row.copy() for row in found[key]]
 
     return detect_once
-
-
-def _embedded_once(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    rows: dict[Hashable, NDArray[np.float32]] = {}
-
-    def embed_once(network: Any, crops: NDArray[np.uint8]) -> Any:
-        if not len(crops):
-            return run(network, crops)
-        keys = [digest_of(crop) for crop in crops]
-        for number, key in enumerate(keys):
-            if key not in rows:
-                rows[key] = run(network, crops[number : number + 1])[0]
-        return np.array([rows[key] for key in keys], np.float32)
-
-    return embed_once
