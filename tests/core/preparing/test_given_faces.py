@@ -310,7 +310,7 @@ def test_options_that_need_more_than_points_say_so(place: Path, found: Faces) ->
     for options, message in (
         ({"face": "best"}, "has a score, which --face best"),
         ({"min_score": 0.5}, "has a score"),
-        ({"align": "eyes"}, "has a box, which --align eyes needs"),
+        ({"align": "eyes"}, "has a box, which --align eyes requires; add boxes, or use --align arcface"),
     ):
         with pytest.raises(DataError, match=message):
             prepare(place, bare, **options)

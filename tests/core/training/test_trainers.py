@@ -120,8 +120,8 @@ def test_people_are_classified(split: Path, tmp_path: Path) -> None:
 
 def test_the_best_encoder_is_kept(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracies = iter([0.5, 0.9, 0.9, 0.7])
-    measure = watch.recognition
-    monkeypatch.setattr(watch, "recognition", lambda *given: replace(measure(*given), knn=next(accuracies)))
+    measure = watch.measure_recognition
+    monkeypatch.setattr(watch, "measure_recognition", lambda *given: replace(measure(*given), knn=next(accuracies)))
     kept: list[str] = []
 
     class Onlooker(Heard):

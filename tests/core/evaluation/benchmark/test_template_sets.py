@@ -97,7 +97,7 @@ def test_the_table_has_no_column_of_accuracy(album: Path) -> None:
         ("ALBUM --template-list LIST", 2, "--template-list: requires --template"),
         ("ALBUM --template mean --rule insightface", 2, "--rule: cannot be combined with --template"),
         ("ALBUM --template mean --trained-on ALBUM", 2, "--trained-on: cannot be combined with --template"),
-        ("LIST --template mean", 2, "needs a folder or a store"),
+        ("LIST --template mean", 2, "requires a folder or a store"),
         ("STORE --template mean", 2, "a store contains no pairs"),
         ("EMPTY --template mean", 3, "contains no lists of pairs of templates"),
     ],
