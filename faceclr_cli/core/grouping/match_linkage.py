@@ -73,7 +73,7 @@ def _may_join(left: Labels, right: Labels, separation: Separation) -> NDArray[np
 
 def _count_matches(matches: csr_matrix, groups: Labels) -> coo_matrix:
     """Counts the matches between each two groups."""
-    count = int(groups.max()) + 1
+    count = int(groups.max(initial=-1)) + 1
     member = csr_matrix((np.ones(len(groups), np.int64), (groups, np.arange(len(groups)))), shape=(count, len(groups)))
     between = (member @ matches.astype(np.int64) @ member.T).tocoo()
     different = between.row != between.col

@@ -225,10 +225,9 @@ def _select_files(paths: Sequence[str]) -> tuple[list[str], list[str]]:
 def _from_tree(tree: Tree, layout: Layout | Literal["auto"], depth: int | None, *, lenient: bool) -> Photos:
     if not tree.pictures and not tree.unsafe:
         kind = "folder" if tree.archive is None else "archive"
-        left_out = "".join(f"; {notice.removeprefix(f'{display_path(tree.root)}: ')}" for notice in tree.notices)
+        rest = "".join(f"; {notice.removeprefix(f'{display_path(tree.root)}: ')}" for notice in tree.notices)
         raise DataError(
-            f"{display_path(tree.root)}: no pictures in this {kind} (looked for .jpg, .png, .webp and the "
-            f"like){left_out}"
+            f"{display_path(tree.root)}: no pictures in this {kind} (looked for .jpg, .png, .webp and the like){rest}"
         )
     found = (_detect_layout(tree) if depth is None else "identities") if layout == "auto" else layout
     remarks = []

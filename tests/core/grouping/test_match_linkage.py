@@ -29,6 +29,11 @@ def embed(matches: set[tuple[int, int]], groups: NDArray[np.int64]) -> NDArray[n
     return rows
 
 
+def test_no_faces_are_no_groups() -> None:
+    nothing = np.empty(0, np.int64)
+    assert not len(join_matches(np.empty((0, 8), np.float32), nothing, nothing, THRESHOLD, Constraints.none(0)))
+
+
 GROUPS = np.array([0, 0, 0, 0, 0, 0, 1, 1])
 """Six faces of one group, two of another."""
 
