@@ -62,7 +62,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "core/embeddings/row_formats.py": ("embed",),
     **{f"commands/{module_name(name)}.py": (name,) for name in _PANEL_OF},
 }
-"""The commands that show the messages of a room or a module; that of a module replaces that of its room."""
+"""The commands that show the messages of a package or a module; that of a module replaces that of its package."""
 
 SHOWN_ELSEWHERE = {
     # Remarks and errors about layouts are for commands with layout options; see `find_photos`.

@@ -16,7 +16,7 @@ def test_files_exist() -> None:
     assert not [name for name in sorted(named) if not any(file.endswith(f"/{name}") for file in files)]
 
 
-def test_rooms_are_those_of_the_core() -> None:
+def test_packages_are_those_of_the_core() -> None:
     drawn = TEXT.split("core/ ")[1].split("\n\n")[0]
-    rooms = {path.name for path in (ROOT / "faceclr_cli" / "core").iterdir() if path.is_dir()} - {"__pycache__"}
-    assert set(re.findall(r"^        (\w+)/", drawn, re.MULTILINE)) == rooms
+    packages = {path.name for path in (ROOT / "faceclr_cli" / "core").iterdir() if path.is_dir()} - {"__pycache__"}
+    assert set(re.findall(r"^        (\w+)/", drawn, re.MULTILINE)) == packages

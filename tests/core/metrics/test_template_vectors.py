@@ -107,11 +107,11 @@ def test_similarities_are_the_highest_of_any_two_vectors(
 
 
 @pytest.mark.parametrize("keep_media", [False, True])
-@pytest.mark.parametrize("room", [1, 300, 1 << 24])
+@pytest.mark.parametrize("limit", [1, 300, 1 << 24])
 def test_all_pairs_are_those_of_two_loops(
-    album: dict[str, np.ndarray], keep_media: bool, room: int, monkeypatch: pytest.MonkeyPatch
+    album: dict[str, np.ndarray], keep_media: bool, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template_vectors, "_AT_ONCE", room)
+    monkeypatch.setattr(template_vectors, "_AT_ONCE", limit)
     chosen = [number for number in range(COUNT) if number != EMPTY]
     vectors, people = pooled(album, keep_media=keep_media).take(chosen), np.arange(len(chosen)) // 3
     found: dict[bool, list[float]] = {True: [], False: []}

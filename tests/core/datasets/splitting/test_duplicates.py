@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from faceclr_cli.core.datasets.splitting import duplicates as room
+from faceclr_cli.core.datasets.splitting import duplicates as duplicates_module
 from faceclr_cli.core.datasets.splitting.duplicates import (
     SAME,
     DuplicateFindings,
@@ -87,9 +87,9 @@ def test_small_blocks_find_the_same_as_comparing_every_two(faces: Path, monkeypa
     }
     assert expected
     assert found(faces, parts) == expected
-    monkeypatch.setattr(room, "_ROWS", 3)
-    monkeypatch.setattr(room, "_COLUMNS", 2)
-    monkeypatch.setattr(room, "_BATCH", 1)
+    monkeypatch.setattr(duplicates_module, "_ROWS", 3)
+    monkeypatch.setattr(duplicates_module, "_COLUMNS", 2)
+    monkeypatch.setattr(duplicates_module, "_BATCH", 1)
     assert found(faces, parts) == expected
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from faceclr_cli.core.configs.split import SplitConfig
 from faceclr_cli.core.datasets.pairs.pair_files import read_pairs
-from faceclr_cli.core.datasets.splitting import split as room
+from faceclr_cli.core.datasets.splitting import split as split_module
 from faceclr_cli.core.datasets.splitting.split import default_split_folder
 from faceclr_cli.core.datasets.splitting.split import split as run
 from faceclr_cli.core.errors import ConfigError, DataError
@@ -38,7 +38,7 @@ def test_copies_if_links_are_not_possible(make: Make, monkeypatch: pytest.Monkey
     def refuse(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(room.os, "link", refuse)
+    monkeypatch.setattr(split_module.os, "link", refuse)
     result = split(make())
     path = next(iter(members(result)["test"]))
     assert (result.out / "test" / path).read_text() == path
@@ -139,7 +139,7 @@ def test_an_error_leaves_nothing_behind(make: Make, tmp_path: Path, monkeypatch:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(room, "write_pairs", fail)
+    monkeypatch.setattr(split_module, "write_pairs", fail)
     with pytest.raises(DataError, match="No space left"):
         split(make())
     assert [path.name for path in tmp_path.iterdir()] == ["celeba-faces"]
