@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from faceclr_cli.core.datasets.samplers import shuffled_batches
 from faceclr_cli.core.embeddings.store import read_store
 from faceclr_cli.core.losses.classification_head import Classifier
-from faceclr_cli.core.training.optimizer import learning_rate
+from faceclr_cli.core.training.schedule import cosine_decay
 
 MARGIN, MARGIN_WARMUP, WARMUP, BATCH = 0.35, 0.3, 0.1, 128
 
@@ -92,7 +92,7 @@ def train(faces: Faces, recipe: Recipe, epochs: int) -> NDArray[np.float32]:
     for step, batch in enumerate(batches):
         progress = (step + 0.5) / len(batches)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress, recipe.lr, WARMUP)
+            group["lr"] = cosine_decay(progress, recipe.lr, WARMUP)
         before = embeddings[batch]
         after = F.dropout(before, recipe.dropout) @ layer.T
         loss, _ = classifier(after, labels[batch], MARGIN * min(1.0, progress / MARGIN_WARMUP))

@@ -13,7 +13,8 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from faceclr_cli.core.plots.curves import DiscardCurves, RocCurve
-from faceclr_cli.core.plots.error_panels import draw_det, draw_discards
+from faceclr_cli.core.plots.det_curve import draw_det
+from faceclr_cli.core.plots.discard_curve import draw_discards
 from faceclr_cli.core.plots.figure_style import (
     INK,
     PAPER,

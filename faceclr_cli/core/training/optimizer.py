@@ -1,8 +1,7 @@
-"""Optimizers, the learning rate as a function of progress, and gradient clipping across processes."""
+"""Optimizers, their default learning rates, and gradient clipping across processes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -110,22 +109,6 @@ def default_lr(name: Optimizer, batch_size: int) -> float:
 def default_weight_decay(name: Optimizer) -> float:
     """Returns the default weight decay of an optimizer: SimCLR's for LARS, USynthFace's for SGD."""
     return {"adamw": 0.05, "lars": 1e-6, "sgd": 5e-4}.get(name, 0.0)
-
-
-def learning_rate(progress: float, peak: float, warmup: float) -> float:
-    """Returns the learning rate: a linear warmup, then a cosine decay to zero.
-
-    It is a function of progress alone, so a scheduler has no state to save.
-
-    Args:
-        progress: Progress, 0 to 1. The rate is 0 at both ends, so pass the middle of a step.
-        peak: Peak learning rate.
-        warmup: Length of the warmup as a share of the run, 0 to 1.
-    """
-    if progress < warmup:
-        return peak * progress / warmup
-    fallen = (progress - warmup) / (1 - warmup) if warmup < 1 else 0.0
-    return peak * (1 + math.cos(math.pi * fallen)) / 2
 
 
 def average_gradients(module: nn.Module, local: Collection[str]) -> None:

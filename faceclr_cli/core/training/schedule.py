@@ -9,7 +9,7 @@ from typing import Self
 
 from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.train import TrainConfig
-from faceclr_cli.core.training.optimizer import default_lr, learning_rate
+from faceclr_cli.core.training.optimizer import default_lr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,10 @@ class Schedule:
         """
         done, updates = self.progress(step, elapsed), self.updates(step)
         if self.warmup < 1:
-            return learning_rate(done, self.peak, self.warmup)
+            return cosine_decay(done, self.peak, self.warmup)
         if updates < self.warmup:
             return self.peak * updates / self.warmup
-        return learning_rate(done, self.peak, done * self.warmup / updates)
+        return cosine_decay(done, self.peak, done * self.warmup / updates)
 
     def is_warm(self, steps: int) -> bool:
         """Returns True if the warmup is over after `steps` batches, regardless of time."""
@@ -132,3 +132,19 @@ class Clock:
     def is_due(self, schedule: Schedule) -> bool:
         """Returns True if a checkpoint is due."""
         return self.agreed - self.saved >= schedule.checkpoint_every
+
+
+def cosine_decay(progress: float, peak: float, warmup: float) -> float:
+    """Returns the learning rate: a linear warmup, then a cosine decay to zero.
+
+    It is a function of progress alone, so a scheduler has no state to save.
+
+    Args:
+        progress: Progress, 0 to 1. The rate is 0 at both ends, so pass the middle of a step.
+        peak: Peak learning rate.
+        warmup: Length of the warmup as a share of the run, 0 to 1.
+    """
+    if progress < warmup:
+        return peak * progress / warmup
+    fallen = (progress - warmup) / (1 - warmup) if warmup < 1 else 0.0
+    return peak * (1 + math.cos(math.pi * fallen)) / 2

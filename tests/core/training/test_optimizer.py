@@ -1,57 +1,15 @@
 from __future__ import annotations
 
 import copy
-import math
-import warnings
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from faceclr_cli.core.configs.train import Optimizer
-from faceclr_cli.core.training.optimizer import (
-    build_optimizer,
-    default_lr,
-    default_weight_decay,
-    learning_rate,
-)
+from faceclr_cli.core.training.optimizer import build_optimizer, default_lr, default_weight_decay
 
 NAMES: list[Optimizer] = ["adamw", "lars", "sgd"]
-
-
-def torch_rates(rising: int, falling: int, peak: float) -> list[float]:
-    """The rates of torch schedulers: a warmup whose last step has the peak rate, then a decay."""
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=peak)
-    rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rising, total_iters=rising - 1)
-    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, falling)
-    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[rising - 1])
-    rates = []
-    for _ in range(rising + falling):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SequentialLR itself calls what it warns of.
-            scheduler.step()
-    return rates
-
-
-@pytest.mark.parametrize(("total", "rising"), [(100, 10), (30, 15), (7, 2)])
-def test_the_rate_is_that_of_torchs_schedulers(total: int, rising: int) -> None:
-    rates = [learning_rate((step + 1) / total, 2.0, rising / total) for step in range(total)]
-    assert rates == pytest.approx(torch_rates(rising, total - rising, 2.0), abs=1e-12)
-
-
-def test_linear_warmup_and_cosine_decay() -> None:
-    assert [learning_rate(done, 2.0, 0.2) for done in (0.05, 0.1, 0.2)] == pytest.approx([0.5, 1.0, 2.0])
-    assert learning_rate(0.6, 2.0, 0.2) == pytest.approx(1.0)
-    assert learning_rate(0.4, 2.0, 0.2) == pytest.approx(1 + math.cos(math.pi / 4))
-    assert learning_rate(1.0, 2.0, 0.2) == pytest.approx(0, abs=1e-12)
-
-
-def test_runs_without_warmup_or_without_decay() -> None:
-    assert learning_rate(0.0, 3.0, 0.0) == 3.0
-    assert learning_rate(0.25, 3.0, 1.0) == 0.75
-    assert learning_rate(1.0, 3.0, 1.0) == 3.0
 
 
 def network() -> nn.Sequential:

@@ -7,18 +7,56 @@ import math
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from faceclr_cli.core.configs.duration import seconds
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.errors import InterruptedRunError, TerminatedRunError
 from faceclr_cli.core.events import EpochFinished, Event, Notice, TaskAdvanced
 from faceclr_cli.core.training.alarms import find_alarms
-from faceclr_cli.core.training.schedule import Schedule
+from faceclr_cli.core.training.schedule import Schedule, cosine_decay
 from tests.core.training.toy import Heard, make_faces, pretrain, weights
+
+
+def torch_rates(rising: int, falling: int, peak: float) -> list[float]:
+    """The rates of torch schedulers: a warmup whose last step has the peak rate, then a decay."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=peak)
+    rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rising, total_iters=rising - 1)
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, falling)
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[rising - 1])
+    rates = []
+    for _ in range(rising + falling):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SequentialLR itself calls what it warns of.
+            scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(("total", "rising"), [(100, 10), (30, 15), (7, 2)])
+def test_the_rate_is_that_of_torchs_schedulers(total: int, rising: int) -> None:
+    rates = [cosine_decay((step + 1) / total, 2.0, rising / total) for step in range(total)]
+    assert rates == pytest.approx(torch_rates(rising, total - rising, 2.0), abs=1e-12)
+
+
+def test_linear_warmup_and_cosine_decay() -> None:
+    assert [cosine_decay(done, 2.0, 0.2) for done in (0.05, 0.1, 0.2)] == pytest.approx([0.5, 1.0, 2.0])
+    assert cosine_decay(0.6, 2.0, 0.2) == pytest.approx(1.0)
+    assert cosine_decay(0.4, 2.0, 0.2) == pytest.approx(1 + math.cos(math.pi / 4))
+    assert cosine_decay(1.0, 2.0, 0.2) == pytest.approx(0, abs=1e-12)
+
+
+def test_runs_without_warmup_or_without_decay() -> None:
+    assert cosine_decay(0.0, 3.0, 0.0) == 3.0
+    assert cosine_decay(0.25, 3.0, 1.0) == 0.75
+    assert cosine_decay(1.0, 3.0, 1.0) == 3.0
 
 
 def table(run: Path) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Axes with the error rates of a verification result: the DET curve, and errors versus discarded pictures."""
+"""The DET curve: false non-match rate against false match rate, on normal deviate axes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,12 @@ import numpy as np
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from faceclr_cli.core.plots.curves import DiscardCurves, RocCurve
+from faceclr_cli.core.plots.curves import RocCurve
 from faceclr_cli.core.plots.figure_style import INK, PAPER, QUIET
-from faceclr_cli.core.plots.plain_axes import RULE, TYPE, format_rate, label_axes
+from faceclr_cli.core.plots.plain_axes import RULE, format_rate, label_axes
 
 _CURVE = "#0072B2"
-_MEASURES = {
-    "stability": ("#0072B2", "-"),
-    "norm": ("#E69F00", "-"),
-    "detection_score": ("#009E73", "-"),
-    "sharpness": ("#D55E00", "--"),
-    "eye_distance": ("#CC79A7", "--"),
-    "frontality": ("#56B4E9", "--"),
-}
-"""Color and line of each quality measure, from Okabe and Ito's color-blind safe scheme."""
 _RATES = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.4)
-_MOST_DISCARDED = 0.5
 _HIGHEST = 0.5
 
 
@@ -58,26 +48,6 @@ def draw_det(axes: Any, curve: RocCurve, least_fmr: float, least_fnmr: float) ->
         axis.set_ticks(_deviates(np.array(rates)), [format_rate(rate) for rate in rates])
     axes.grid(axis="x", color=RULE, linewidth=0.7)
     label_axes(axes, "false match rate (FMR)", "false non-match rate (FNMR)")
-
-
-def draw_discards(axes: Any, discards: DiscardCurves | None) -> None:
-    """Draws FNMR against the share of discarded pictures, or a note if the quality of the pictures is unknown."""
-    if discards is None:
-        axes.set_axis_off()
-        text = "errors versus discarded pictures:\nneeds quality measures (faceclr embed --quality)"
-        axes.text(0.5, 0.5, text, ha="center", va="center", size=TYPE, color=QUIET, transform=axes.transAxes)
-        return
-    highest = 0.0
-    for name, (discarded, fnmr) in discards.curves.items():
-        color, line = _MEASURES[name]
-        shown = discarded <= _MOST_DISCARDED
-        style = {"color": color, "linestyle": line, "drawstyle": "steps-post", "linewidth": 1.5}
-        axes.plot(discarded[shown], fnmr[shown], label=name.replace("_", " "), **style)
-        highest = max(highest, float(fnmr[shown].max()))
-    axes.set(xlim=(0, _MOST_DISCARDED), ylim=(0, 1.05 * highest or 1.0))
-    axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:.3g}")
-    label_axes(axes, "pictures left out, lowest quality first", f"FNMR at FMR {format_rate(discards.far)}")
 
 
 def _deviates(rates: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
