@@ -27,9 +27,7 @@ from faceclr_cli.core.evaluation.clustering.review_questions import (
 from faceclr_cli.core.events import Reporter, track
 from faceclr_cli.core.faces.decode import Picture
 from faceclr_cli.core.plots.face_square import face_square
-from faceclr_cli.core.plots.figure_style import plain_style, save_whole
 from faceclr_cli.core.plots.review_page import ReviewSide, ReviewTask, write_review_page
-from faceclr_cli.core.plots.tiles import Section, Tile, compose_tiles
 from faceclr_cli.core.sources.file_trees import leads_out, read_file
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
@@ -121,6 +119,9 @@ def write_review(out: Path, questions: Sequence[Question] | None) -> None:
 
 
 def _draw_sheet(out: Path, questions: Sequence[Question]) -> None:
+    from faceclr_cli.core.plots.figure_style import plain_style, save_whole
+    from faceclr_cli.core.plots.tiles import Section, Tile, compose_tiles
+
     samples = _Samples(out)
     sections = []
     for each in questions:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from faceclr_cli.core.artifacts import atomic_path
 from faceclr_cli.core.errors import ConfigError, DataError
 from faceclr_cli.core.faces.decode import decode_picture
-from faceclr_cli.core.plots.labeled_photo import Label, draw_labels
 from faceclr_cli.core.sources.layouts import Photo, photo_reader
 from faceclr_cli.core.sources.output_folders import mark_output, require_output_folder
 from faceclr_cli.core.text import display_path
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.plots.labeled_photo import Label
 
 _JPEG = (".jpg", ".jpeg")
 _QUALITY = 95
@@ -72,6 +75,8 @@ class Annotator:
         Raises:
             DataError: The photograph no longer exists, or the copy cannot be written.
         """
+        from faceclr_cli.core.plots.labeled_photo import draw_labels
+
         target = self._targets[photo.name]
         image = draw_labels(decode_picture(self._read(photo.name), photo.name), labels)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from faceclr_cli.core.evaluation.identification.sidecar_files import SidecarFile
 from faceclr_cli.core.evaluation.identification.template_faces import open_template_probes
 from faceclr_cli.core.events import Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted
 from faceclr_cli.core.metrics.open_set import FalseAlarms
-from faceclr_cli.core.plots.fonts import warn_about_missing_letters
-from faceclr_cli.core.plots.labeled_photo import Label
 from faceclr_cli.core.sources.output_folders import GROUPS
 from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
+
+if TYPE_CHECKING:
+    from faceclr_cli.core.plots.labeled_photo import Label
 
 _TASK = "identifying"
 
@@ -121,6 +122,8 @@ def identify_photos(job: IdentifyJob, reporter: Reporter) -> Iterator[IdentifyRe
     config = job.config
     photos = () if config.annotate is None else job.probes.photos
     if config.annotate is not None:
+        from faceclr_cli.core.plots.fonts import warn_about_missing_letters
+
         warn_about_missing_letters(job.people.names, reporter)
     sidecars = SidecarFiles(job.probes.photos, reporter) if config.xmp else None
     # The folders that cluster wrote have numbers until the user names them.
@@ -239,5 +242,7 @@ def _answers(asked: AnsweredPhoto, threshold: float) -> list[IdentifyResult]:
 
 
 def _label(answer: IdentifyResult) -> Label:
+    from faceclr_cli.core.plots.labeled_photo import Label
+
     chance = answer.matches[0].probability if answer.matches else None
     return Label(box=answer.box or (0, 0, 0, 0), name=answer.name, probability=chance, number=answer.face)
