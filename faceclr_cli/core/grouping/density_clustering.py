@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from sklearn.cluster import HDBSCAN
 
 from faceclr_cli.core.grouping.constraints import Constraints
 from faceclr_cli.core.grouping.linkage import NONE, Labels, Vectors, cluster_by_linkage
@@ -42,6 +41,8 @@ def cluster_by_density(
     distinct = distinct_embeddings(embeddings)
     groups, sure = np.full(len(distinct), NONE, np.int64), np.zeros(len(distinct))
     if len(distinct) >= min_size:
+        from sklearn.cluster import HDBSCAN
+
         # With min_samples above 1, people with few pictures become noise.
         density = HDBSCAN(min_cluster_size=min_size, min_samples=1, copy=True).fit(embeddings[distinct.rows])
         groups, sure = np.asarray(density.labels_, np.int64), np.asarray(density.probabilities_, np.float64)
