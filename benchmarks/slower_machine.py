@@ -74,7 +74,7 @@ def replace_clock(advance: Advance) -> Iterator[None]:
         yield
 
 
-def measure_rate(faces: Path, backbone: str, steps: int, batch_size: int) -> float:
+def measure_rate(faces: Path, backbone: str, image_size: int, steps: int, batch_size: int) -> float:
     """Returns the median of the pictures per second of CPU time of training steps on one core."""
     torch.set_num_threads(1)
     rates: list[float] = []
@@ -88,6 +88,7 @@ def measure_rate(faces: Path, backbone: str, steps: int, batch_size: int) -> flo
             data=(faces,),
             out=Path(folder) / "run",
             backbone=backbone,
+            image_size=image_size,
             time_budget=f"{_UNCOUNTED + steps}s",
             batch_size=batch_size,
             hold_out=0.0,
@@ -99,9 +100,11 @@ def measure_rate(faces: Path, backbone: str, steps: int, batch_size: int) -> flo
     return float(np.median(rates[_UNCOUNTED:]))
 
 
-def train_at_rate(faces: Path, run: Path, backbone: str, rate: float, budget: str, seed: int) -> None:
+def train_at_rate(faces: Path, run: Path, backbone: str, image_size: int, rate: float, budget: str, seed: int) -> None:
     """Runs `train-center` for the pictures that a machine of this rate trains on in the time budget."""
-    config = CenterConfig(data=(faces,), out=run, backbone=backbone, time_budget=budget, seed=seed)
+    config = CenterConfig(
+        data=(faces,), out=run, backbone=backbone, image_size=image_size, time_budget=budget, seed=seed
+    )
     with replace_clock(lambda pictures, _: pictures / rate):
         train_center(config, Silent())
 
@@ -122,13 +125,23 @@ def main() -> None:
     train.add_argument("--rate", type=float, required=True, help="pictures per second of the slower machine")
     train.add_argument("--budget", default="20m", help="time on the slower machine (default: 20m)")
     train.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    for command in (rates, train):
+        command.add_argument("--image-size", type=int, default=112, help="side of the pictures (default: 112)")
     options = parser.parse_args()
     if options.command == "rates":
         for backbone in options.backbones:
-            rate = measure_rate(options.faces, backbone, options.steps, options.batch_size)
+            rate = measure_rate(options.faces, backbone, options.image_size, options.steps, options.batch_size)
             print(f"{backbone:24}{rate:8.1f}", flush=True)
     else:
-        train_at_rate(options.faces, options.out, options.backbone, options.rate, options.budget, options.seed)
+        train_at_rate(
+            options.faces,
+            options.out,
+            options.backbone,
+            options.image_size,
+            options.rate,
+            options.budget,
+            options.seed,
+        )
 
 
 if __name__ == "__main__":
