@@ -29,6 +29,7 @@ from faceclr_cli.core.events import Silent
 from faceclr_cli.core.training import loop
 from faceclr_cli.core.training.schedule import Clock, Schedule
 from faceclr_cli.core.training.trainers import train_center
+from faceclr_cli.core.workers.process import claim_process
 
 _UNCOUNTED = 2
 """Steps before the measured ones, which also prepare memory and kernels."""
@@ -111,6 +112,7 @@ def train_at_rate(faces: Path, run: Path, backbone: str, image_size: int, rate: 
 
 def main() -> None:
     """Measures rates, or trains at a rate."""
+    claim_process()  # as the commands do, whose memory allocator is faster
     parser = argparse.ArgumentParser(description="Train for the pictures of a slower machine")
     commands = parser.add_subparsers(dest="command", required=True)
     rates = commands.add_parser("rates", help="print the pictures per second of backbones on one core")
