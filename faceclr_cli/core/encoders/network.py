@@ -16,6 +16,8 @@ from faceclr_cli.core.encoders.face_networks.face_network_registry import FACE_N
 from faceclr_cli.core.encoders.heads import embedding_layer
 from faceclr_cli.core.errors import ConfigError
 
+_BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm
+
 
 class EncoderNetwork(nn.Module):
     """Maps pictures to embeddings.
@@ -35,7 +37,9 @@ class EncoderNetwork(nn.Module):
         size = architecture.image_size
         self.architecture = architecture
         self.keeps_statistics = False
-        """True if training does not change the running averages of the backbone."""
+        """True if batch norms keep their running averages in training, and use them."""
+        self.has_new_head = False
+        """True if the batch norms of the embedding head are excepted from that."""
         self.normalization = RangeConversion(architecture.normalization)
         self.backbone = build_backbone(
             architecture.backbone,
@@ -66,7 +70,10 @@ class EncoderNetwork(nn.Module):
         """Sets the training mode; see `keeps_statistics`."""
         super().train(mode)
         if self.keeps_statistics:
-            self.backbone.eval()
+            for part in (self.backbone,) if self.has_new_head else (self.backbone, self.embedding):
+                for module in part.modules():
+                    if isinstance(module, _BATCH_NORMS):
+                        module.eval()
         return self
 
     def features(self, pictures: Tensor) -> Tensor:

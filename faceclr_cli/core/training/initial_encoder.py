@@ -41,6 +41,8 @@ class InitialEncoder:
         architecture: The network of the run, which may have another input size or embedding layer than the encoder.
         source: The origin of the encoder, if another project trained it.
         lr_factor: Factor of the default learning rate.
+        is_resized: True if the run changes its input size or the length of its embeddings, for which most encoders
+            need a new embedding layer.
         ancestors: The encoder and its ancestors, the oldest first.
     """
 
@@ -48,6 +50,7 @@ class InitialEncoder:
     architecture: Architecture
     source: Mapping[str, Any] | None
     lr_factor: float
+    is_resized: bool
     ancestors: tuple[Ancestor, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +60,7 @@ class InitialEncoder:
             "architecture": self.architecture.to_json(),
             "source": None if self.source is None else dict(self.source),
             "lr_factor": self.lr_factor,
+            "is_resized": self.is_resized,
         }
 
     @property
@@ -76,6 +80,7 @@ class InitialEncoder:
             architecture=Architecture.from_json(content["architecture"]),
             source=None if content["source"] is None else dict(content["source"]),
             lr_factor=float(content["lr_factor"]),
+            is_resized=bool(content.get("is_resized", False)),
             ancestors=_read_ancestors(run) or (Ancestor("unknown", str(content["digest"]), {}),),
         )
 
@@ -144,11 +149,13 @@ def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialE
         origin: Its description.
         config: The resolved options.
     """
+    architecture = origin.architecture.resized(config.input_size, config.embedding_dim)
     initial = InitialEncoder(
         digest=origin.digest,
-        architecture=origin.architecture.resized(config.input_size, config.embedding_dim),
+        architecture=architecture,
         source=origin.content.get("source"),
         lr_factor=1.0,
+        is_resized=architecture != origin.architecture,
         ancestors=(*origin.card.ancestors, Ancestor(origin.card.command, origin.digest, origin.card.people)),
     )
     # The full rate was the best for encoders that do not recognize people.

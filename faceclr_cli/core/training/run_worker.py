@@ -101,6 +101,9 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
 
     A run that resumes from a checkpoint does not need the encoder: all weights are in the checkpoint.
 
+    The batch norms of an encoder that recognizes people keep their running averages. Those of a few training people
+    would make it worse on all others, even at low learning rates (docs/benchmarks.md).
+
     Args:
         config: The resolved options, with the run folder.
         initial: The record of the encoder in `init`; None if there is none.
@@ -112,8 +115,12 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
     torch.manual_seed(config.seed)
     if config.starts_from_encoder:
         if initial is not None and config.out is not None and has_checkpoint(config, config.out):
-            return EncoderNetwork(initial.architecture, initialize_head=False).train()
-        return _load_initial_network(config.init).train().at_size(config.input_size, config.embedding_dim)
+            network = EncoderNetwork(initial.architecture, initialize_head=False)
+        else:
+            network = _load_initial_network(config.init).at_size(config.input_size, config.embedding_dim)
+        if initial is not None:
+            network.keeps_statistics, network.has_new_head = initial.knows_people, initial.is_resized
+        return network.train()
     architecture = Architecture(
         backbone=config.backbone,
         embedding_dim=config.embedding_length,

@@ -40,7 +40,7 @@ class LowRankUpdate(nn.Module):
 def select_weights(network: EncoderNetwork, tune: Tune) -> None:
     """Freezes the weights that are not trained. Call it once, before the network becomes part of a task.
 
-    Frozen layers keep their running averages, because the network would change with them.
+    Batch norms keep their running averages, because frozen layers would change with them.
 
     Args:
         network: The network to fine-tune, in place.

@@ -86,6 +86,30 @@ def test_only_the_selected_weights_change(method: Tune, unwatched: Path, trained
                 assert (values[LORA_RANK:] < 0.001 * values[0] + rounding).all()
 
 
+def averages(run: Path, part: str) -> dict[str, torch.Tensor]:
+    """The running averages of the batch norms in a part of the network."""
+    found = {name: value for name, value in state(run).items() if name.startswith(part) and "running_" in name}
+    assert found
+    return found
+
+
+def test_batch_norms_of_an_encoder_that_recognizes_people_keep_their_averages(unwatched: Path, tmp_path: Path) -> None:
+    """The averages of a few training people would make it worse on all others."""
+    options: dict[str, Any] = {"backbone": "mobilefacenet", "embedding_dim": 16, "epochs": 1, "hold_out": 0.0}
+    recognizes, again, wider = tmp_path / "recognizes", tmp_path / "again", tmp_path / "wider"
+    train(CenterConfig(data=(unwatched,), out=recognizes, **{**OPTIONS, **options}), Heard())
+    tune(unwatched, recognizes, again, epochs=1, hold_out=0.0)
+    tune(unwatched, recognizes, wider, epochs=1, hold_out=0.0, embedding_dim=24)
+    for part in ("backbone.", "embedding."):
+        before = averages(recognizes, part)
+        assert all(torch.equal(value, before[name]) for name, value in averages(again, part).items())
+    before = averages(recognizes, "backbone.")
+    assert all(torch.equal(value, before[name]) for name, value in averages(wider, "backbone.").items())
+    # A new embedding layer has no averages yet.
+    assert averages(wider, "embedding.")["embedding.1.running_mean"].any()
+    assert not torch.equal(state(again)["embedding.0.weight"], state(recognizes)["embedding.0.weight"])
+
+
 def test_low_rank_updates_start_at_zero_and_merge_into_the_weights() -> None:
     plain = EncoderNetwork(Architecture(backbone="test_resnet", embedding_dim=8, image_size=32)).eval()
     tuned = EncoderNetwork(plain.architecture).eval()
