@@ -195,10 +195,8 @@ def measure_sface(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         faces = links_to_some(arguments.faces, place / "faces", arguments.pictures)
-        batches = parts_of(
-            np.stack([read_photo(faces / name) for name in open_faces(faces).paths]), arguments.batch_size
-        )
-        count = sum(map(len, batches))
+        crops = np.stack([read_photo(faces / name) for name in open_faces(faces).paths])
+        batches, count = parts_of(crops, arguments.batch_size), len(crops)
         engines: dict[str, Encoder] = {
             "OpenCV": load_encoder("sface", "cpu", one_off=True),
             "PyTorch": load_sface_encoder("cpu"),
