@@ -123,7 +123,8 @@ class TrainConfig:
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.001, rmsprop 0.0001, adagrad 0.05; for 256 pictures per step: "
-        "sgd 0.1, lars 0.3; a tenth of that, if the encoder in --init recognizes people)",
+        "sgd 0.1, lars 0.3; if the encoder in --init recognizes people, a tenth of that, or half of it at another "
+        "input size)",
     )
     weight_decay: float | None = option(
         None,
@@ -167,14 +168,14 @@ class TrainConfig:
     @property
     def starts_from_encoder(self) -> bool:
         """True if `init` names an encoder."""
-        return self.init not in ("random", "imagenet")
+        return self.init not in ("auto", "random", "imagenet")
 
     def __post_init__(self) -> None:
         check_limits(self)
         parse_name_values(self.backbone_args, "--backbone-args")
         if self.benchmark_name is not None and not self.has_benchmark:
             raise ValueError(f"--best-by {self.best_by}: a set of pairs must be given with --benchmark")
-        if self.tune != "all" and self.init == "random":
+        if self.tune != "all" and self.init in ("auto", "random"):
             raise ValueError(f"--tune {self.tune} requires trained weights; name them with --init")
         for name in ("time_budget", "checkpoint_every"):
             _require_time(name, getattr(self, name))

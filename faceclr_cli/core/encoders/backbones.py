@@ -63,7 +63,7 @@ def build_backbone(name: str, *, pretrained: bool, image_size: int, pool: Pool, 
         settings |= dict(args)
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, **settings)
-        shape = _feature_shape(model, image_size)
+        shape = feature_shape(model, image_size)
     except _BUILD_ERRORS as error:
         given = "".join(f" with --backbone-args {argument}={value}" for argument, value in args)
         raise ConfigError(
@@ -118,10 +118,11 @@ def _is_open(parameter: inspect.Parameter) -> bool:
 
 def feature_count(backbone: nn.Module, image_size: int) -> int:
     """Returns the number of features of a backbone for an input of this size: all elements of its feature map."""
-    return math.prod(_feature_shape(backbone, image_size))
+    return math.prod(feature_shape(backbone, image_size))
 
 
-def _feature_shape(backbone: nn.Module, image_size: int) -> tuple[int, ...]:
+def feature_shape(backbone: nn.Module, image_size: int) -> tuple[int, ...]:
+    """Returns the shape of a backbone's features of one picture of this size: (C, H, W), or (F,) if pooled."""
     training = backbone.training
     backbone.eval()
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from typing import Self
 
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
-from faceclr_cli.core.encoders.backbones import build_backbone, feature_count
+from faceclr_cli.core.encoders.backbones import build_backbone, feature_count, feature_shape
 from faceclr_cli.core.encoders.face_networks.face_network_registry import FACE_NETWORKS
 from faceclr_cli.core.encoders.heads import embedding_layer
 from faceclr_cli.core.errors import ConfigError
@@ -91,7 +92,9 @@ class EncoderNetwork(nn.Module):
     def at_size(self, image_size: int, embedding_dim: int | None = None) -> EncoderNetwork:
         """Returns this network for another input size or another length of embeddings.
 
-        The embedding layer is new if the feature map or the length of the embedding changes.
+        The embedding layer is new if the length of the embedding changes. If only the side of the feature map changes,
+        the layer is resampled: a picture of another size has nearly the same embedding, as far as its features are
+        those of the original picture, resized.
 
         Args:
             image_size: Side of the input in pixels.
@@ -111,9 +114,9 @@ class EncoderNetwork(nn.Module):
             raise ConfigError(
                 f"--image-size {image_size}: {own.backbone} was trained at {own.image_size} and supports no other size"
             ) from error
-        own_shapes, other_shapes = _shapes(self.embedding), _shapes(other.embedding)
-        if own_shapes == other_shapes:
-            other.embedding = self.embedding
+        if changed.embedding_dim == own.embedding_dim:
+            maps = feature_shape(self.backbone, own.image_size), feature_shape(other.backbone, image_size)
+            other.embedding = self.embedding if maps[0] == maps[1] else _resample_head(self.embedding, *maps)
         return other
 
 
@@ -156,8 +159,24 @@ def _build_head(architecture: Architecture, features: int) -> nn.Module:
             return network.head(features, dim) if network else embedding_layer(features, dim)
 
 
-def _shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in module.state_dict().items()}
+@torch.no_grad()
+def _resample_head(head: nn.Module, own: tuple[int, ...], other: tuple[int, ...]) -> nn.Module:
+    """Returns a head for feature maps of another size: its linear layer, applied to maps that are resized to `own`.
+
+    Args:
+        head: The head of feature maps of shape `own`.
+        own: (C, H, W).
+        other: (C, H', W').
+    """
+    (channels, *sides), places = own, math.prod(other[1:])
+    each = torch.eye(places).view(places, 1, *other[1:])
+    resizing = F.interpolate(each, tuple(sides), mode="bilinear", antialias=True, align_corners=False).view(places, -1)
+    resampled = copy.deepcopy(head)
+    for layer in resampled.modules():
+        if isinstance(layer, nn.Linear):
+            weights = layer.weight.view(layer.out_features, channels, -1) @ resizing.T
+            layer.in_features, layer.weight = channels * places, nn.Parameter(weights.flatten(1))
+    return resampled
 
 
 class RangeConversion(nn.Module):

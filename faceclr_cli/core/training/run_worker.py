@@ -101,8 +101,9 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
 
     A run that resumes from a checkpoint does not need the encoder: all weights are in the checkpoint.
 
-    The batch norms of an encoder that recognizes people keep their running averages. Those of a few training people
-    would make it worse on all others, even at low learning rates (docs/benchmarks.md).
+    The batch norms of an encoder that recognizes people keep their running averages, unless its input size changes, and
+    with it the averages. Those of a few training people would make it worse on all others, even at low learning rates
+    (docs/benchmarks.md).
 
     Args:
         config: The resolved options, with the run folder.
@@ -119,7 +120,7 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
         else:
             network = _load_initial_network(config.init).at_size(config.input_size, config.embedding_dim)
         if initial is not None:
-            network.keeps_statistics, network.has_new_head = initial.knows_people, initial.is_resized
+            network.keeps_statistics, network.has_new_head = initial.knows_people, initial.has_new_head
         return network.train()
     architecture = Architecture(
         backbone=config.backbone,

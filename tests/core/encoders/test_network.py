@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from faceclr_cli.core.encoders.architecture import Architecture, Channels, InputNormalization
+from faceclr_cli.core.encoders.architecture import Architecture, Channels, Head, InputNormalization
 from faceclr_cli.core.encoders.heads import projection_head
 from faceclr_cli.core.encoders.network import EncoderNetwork, normalize_pixels
 from faceclr_cli.core.errors import ConfigError
@@ -34,6 +34,21 @@ def test_a_network_accepts_another_input_size(pool: str) -> None:
     assert network.at_size(40) is network
     if pool == "mean":
         torch.testing.assert_close(larger(pictures), network(pictures))
+
+
+@pytest.mark.parametrize("size", [40, 96])
+@pytest.mark.parametrize("head", ["default", "linear"])
+@pytest.mark.parametrize("backbone", ["test_convnext", "iresnet18"])
+def test_at_another_size_the_head_takes_the_feature_map_resized(size: int, head: Head, backbone: str) -> None:
+    network = EncoderNetwork(Architecture(backbone=backbone, embedding_dim=24, image_size=64, head=head)).eval()
+    other = network.at_size(size).eval()
+    pictures = torch.randn(2, 3, size, size)
+    features = other.backbone(pictures)
+    side = network.backbone(torch.zeros(1, 3, 64, 64)).shape[-1]
+    assert features.shape[-1] != side
+    resized = torch.nn.functional.interpolate(features, (side, side), mode="bilinear", antialias=True)
+    torch.testing.assert_close(other(pictures), network.embedding(resized.flatten(1)), rtol=1e-3, atol=1e-4)
+    assert other(pictures).shape == (2, 24)
 
 
 def test_weights_that_fit_one_size_alone_are_refused() -> None:
