@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from faceclr_cli.core.configs.fields import argument, inherited, option
 from faceclr_cli.core.configs.train import AUGMENT, MODEL, OPTIM, TrainConfig
 
 TEACHER = "Teacher"
+
+AUTO = "auto"
+_SFACE, _SFACE_SIZE = "sface", 48
+_OTHER_BACKBONE = "resnet10t"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,17 @@ class DistillConfig(TrainConfig):
         help="Share of the student's views that are gray, blurred and of low resolution, as from a security camera",
     )
     backbone: str = option(
-        "resnet10t", panel=MODEL, metavar="NAME", help="A timm model, nn4_small2, or a network for faces"
+        AUTO,
+        panel=MODEL,
+        metavar="NAME",
+        help="A timm model, nn4_small2, or a network for faces; 'auto': that of --init, otherwise resnet10t",
+    )
+    init: str = option(
+        AUTO,
+        panel=MODEL,
+        metavar="auto|random|imagenet|sface|ENCODER|FILE|hf-hub:USER/MODEL",
+        help="Initial weights, as for the other trainers; 'auto': sface at 48 pixels if it is the only teacher and no "
+        "backbone is chosen, otherwise random",
     )
     epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
@@ -50,7 +65,8 @@ class DistillConfig(TrainConfig):
         TrainConfig,
         "lr",
         help="Peak learning rate (default: adamw, adam 0.002, rmsprop 0.0002, adagrad 0.1; for 256 pictures per step: "
-        "sgd 0.2, lars 0.6; a tenth of that, if the encoder in --init recognizes people)",
+        "sgd 0.2, lars 0.6; if the encoder in --init recognizes people, a tenth of that, or half of it at another "
+        "input size)",
     )
 
     @property
@@ -66,3 +82,17 @@ class DistillConfig(TrainConfig):
             raise ValueError("--teacher: the same encoder is given twice")
         if self.tune == "last":
             raise ValueError("--tune last: a student learns with all its layers; choose all or lora")
+
+    def with_student(self) -> Self:
+        """Returns the options with the network and the initial weights of the student in place of `auto`.
+
+        Of the students of `sface` that embed at least five times as fast, `sface` itself with smaller pictures learned
+        fastest (docs/benchmarks.md).
+        """
+        has_network = self.backbone != AUTO or self.backbone_args or self.pool != "none"
+        init = self.init
+        if init == AUTO:
+            init = "random" if has_network or self.teacher != (_SFACE,) else _SFACE
+        backbone = _OTHER_BACKBONE if self.backbone == AUTO else self.backbone
+        size = _SFACE_SIZE if self.init == AUTO and init == _SFACE else None
+        return replace(self, init=init, backbone=backbone, image_size=self.image_size or size)

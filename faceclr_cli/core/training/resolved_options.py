@@ -9,7 +9,7 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.center import CenterConfig
-from faceclr_cli.core.configs.distill import DistillConfig
+from faceclr_cli.core.configs.distill import AUTO, DistillConfig
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
 from faceclr_cli.core.configs.name_values import format_name_values
 from faceclr_cli.core.configs.pretrain import PretrainConfig
@@ -92,6 +92,8 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     if out is not None and is_resuming(config, out):
         run = _read_previous_run(out, command)
         previous, initial, rates = run["config"], _read_initial(run, out), run.get("precision_rates")
+    if isinstance(config, DistillConfig):
+        config = config.with_student() if previous is None else _with_previous_student(config, previous)
     data = config.data or tuple(Path(path) for path in (previous or {}).get("data", ()))
     if not data:
         raise no_faces_error(command, find_faces(Path()))
@@ -144,6 +146,16 @@ def _with_architecture(config: TrainConfig, origin: Description) -> TrainConfig:
         embedding_dim=config.embedding_dim or architecture.embedding_dim,
         pool=architecture.pool,
         backbone_args=format_name_values(architecture.backbone_args),
+    )
+
+
+def _with_previous_student(config: DistillConfig, previous: Mapping[str, Any]) -> DistillConfig:
+    """Takes the student of the run to resume, as far as the options do not choose one."""
+    return replace(
+        config,
+        init=previous["init"] if config.init == AUTO else config.init,
+        backbone=previous["backbone"] if config.backbone == AUTO else config.backbone,
+        image_size=config.image_size or previous["image_size"],
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
+from faceclr_cli.core.encoders.built_in_network import load_sface_network
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.errors import ConfigError, FingerprintError
@@ -55,6 +58,36 @@ def test_all_trainers_start_from_the_built_in_encoder(config: type[TrainConfig],
     options = json.loads((result.run / "config.json").read_text())["config"]
     assert (options["init"], options["backbone"]) == ("sface", "sface")
     assert (options["image_size"], options["embedding_dim"]) == (112, 128)
+
+
+def test_a_student_of_the_built_in_encoder_starts_from_it_with_smaller_pictures(faces: Path, tmp_path: Path) -> None:
+    common: dict[str, Any] = {"data": (faces,), "batch_size": 8, "precision": "32", "hold_out": 0.0}
+    run = train(DistillConfig(out=tmp_path / "run", epochs=1, **common), Silent()).run
+    options = json.loads((run / "config.json").read_text())["config"]
+    assert (options["init"], options["backbone"], options["image_size"]) == ("sface", "sface", 48)
+    encoder = load_encoder_folder(run, "cpu")
+    assert (encoder.dim, encoder.network.architecture.image_size) == (128, 48)
+    # Its averages are those of small pictures, and its rate is half of that from random weights.
+    start = load_sface_network().at_size(48).backbone.state_dict()
+    means = {name: value for name, value in encoder.network.backbone.state_dict().items() if "running_mean" in name}
+    assert not any(torch.equal(value, start[name]) for name, value in means.items())
+    resumed = train(DistillConfig(out=run, epochs=2, resume="yes", **common), Silent())
+    assert resumed.epochs == 2
+
+    chosen = train(DistillConfig(out=tmp_path / "chosen", epochs=0, backbone="test_resnet", **common), Silent()).run
+    options = json.loads((chosen / "config.json").read_text())["config"]
+    assert (options["init"], options["backbone"], options["image_size"]) == ("random", "test_resnet", 112)
+
+
+def test_the_rate_of_a_resized_encoder_is_half_of_that_from_random_weights(faces: Path, tmp_path: Path) -> None:
+    common: dict[str, Any] = {"data": (faces,), "batch_size": 8, "precision": "32", "epochs": 1, "hold_out": 0.0}
+    starts = {"random": {"backbone": "test_resnet"}, "resized": {}, "same size": {"init": "sface"}}
+    rates = {
+        name: train(DistillConfig(out=tmp_path / name, **options, **common), Silent()).metrics["lr"]
+        for name, options in starts.items()
+    }
+    assert rates["resized"] == pytest.approx(0.5 * rates["random"])
+    assert rates["same size"] == pytest.approx(0.1 * rates["random"])
 
 
 def test_training_changes_it_and_a_resumed_run_goes_on(faces: Path, tmp_path: Path) -> None:
