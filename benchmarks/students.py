@@ -1,6 +1,6 @@
 """Speed and size of possible students of a distillation, beside sface, on this machine.
 
-    python benchmarks/students.py resnet10t@112 resnet10t@64 mobilefacenet@112
+    python benchmarks/students.py sface@48 resnet10t@112 resnet10t@64 mobilefacenet@112
 
 NETWORK@SIZE is a backbone and the side of its input in pixels; its embeddings have the length of sface's. Each network
 is exported with random weights, which take the same time as trained ones. ONNX Runtime embeds the same batch of crops
@@ -28,8 +28,12 @@ from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.encoders.sface_description import SFACE_ARCHITECTURE
 
 STUDENTS = (
+    "sface@64",
+    "sface@56",
+    "sface@48",
+    "sface@40",
     "resnet10t@112",
-    "resnet10t@96",
+    "resnet10t@80",
     "resnet10t@64",
     "resnet18@64",
     "mobilefacenet@112",
@@ -49,6 +53,8 @@ def forward_by_onnx_runtime(network: EncoderNetwork, batch: int) -> Callable[[],
     """Returns a function that embeds a batch of crops by the exported graph."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Otherwise the threads of each network keep spinning for a while, in the turns of the others.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     graph = trace(ExportedNetwork(network, _SIDE, half=False), _SIDE).SerializeToString()
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     crops = np.random.default_rng(0).integers(0, 256, (batch, _SIDE, _SIDE, 3)).astype(np.uint8)

@@ -39,6 +39,7 @@ from faceclr_cli.core.training.optimizer import build_optimizer, default_weight_
 from faceclr_cli.core.training.resolved_options import is_resuming
 from faceclr_cli.core.training.run_folder import RunFolder, best_epoch, selection_metric
 from faceclr_cli.core.training.stop_signals import StopRequest, max_over_processes, stop_error
+from faceclr_cli.core.training.strided_convolutions import keep_in_float32
 from faceclr_cli.core.training.task import TaskModule
 from faceclr_cli.core.training.task_registry import build_task
 from faceclr_cli.core.training.training_sets import TrainingSets, decode_listing, list_faces, open_sets
@@ -272,6 +273,7 @@ def build_modules(
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # torch supports synchronized batch norm on GPUs only. On CPUs the running statistics of rank 0 are used.
         task = convert_sync_batchnorm(task)  # type: ignore[no-untyped-call]
+    keep_in_float32(task.encoder)
     if config.compile:
         task.encoder.backbone.compile()
     decay = default_weight_decay(config.optimizer) if config.weight_decay is None else config.weight_decay

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faceclr_cli.core.encoders.architecture import Pool
+from faceclr_cli.core.encoders.face_networks.prelu import PReLU
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 """Number of blocks of the four stages, by number of layers. AdaFace calls the largest one 101."""
@@ -31,7 +32,7 @@ class IResNet(nn.Module):
         self._pool = pool
         self.conv1 = nn.Conv2d(3, _WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0])
-        self.prelu = nn.PReLU(_WIDTHS[0])
+        self.prelu = PReLU(_WIDTHS[0])
         stages, channels = [], _WIDTHS[0]
         for count, width in zip(blocks, _WIDTHS, strict=True):
             first = IResNetBlock(channels, width, stride=2, has_pooled_shortcut=has_pooled_shortcut)
@@ -68,7 +69,7 @@ class IResNetBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.prelu = nn.PReLU(width)
+        self.prelu = PReLU(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
         self.downsample: nn.Module = nn.Identity()

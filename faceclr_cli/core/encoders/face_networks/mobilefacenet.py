@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from faceclr_cli.core.encoders.architecture import Pool
+from faceclr_cli.core.encoders.face_networks.prelu import PReLU
 
 CHANNELS = 512
 _HALVINGS = 4
@@ -106,7 +107,7 @@ def _conv(
     ]
     match activation:
         case "prelu":
-            layers.append(nn.PReLU(width))
+            layers.append(PReLU(width))
         case "relu6":
             layers.append(nn.ReLU6(inplace=True))
         case "relu":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from faceclr_cli.core.encoders.architecture import Pool
+from faceclr_cli.core.encoders.face_networks.prelu import PReLU
 
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (1, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
@@ -28,7 +29,7 @@ class SFaceUnit(nn.Module):
         super().__init__()
         self.conv: nn.Conv2d = nn.Conv2d(channels, width, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(width, eps=_EPS)
-        self.activation = nn.PReLU(width)
+        self.activation = PReLU(width)
 
     def forward(self, features: Tensor) -> Tensor:
         """Shape: (B, channels, H, W) -> (B, width, H / stride, W / stride)."""
