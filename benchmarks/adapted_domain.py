@@ -38,7 +38,8 @@ RECIPES = {
     "student-rounds": ["pretrain", "--rounds", "2", "--augment", "heads"],
     "sface-camera": ["distill", "--init", "sface", "--degrade", "0.5"],
 }
-"""The command of each encoder. student-rounds starts from student-camera and learns from the camera's pictures."""
+"""The command of each encoder. Students start from sface with smaller pictures, and sface-camera with its own size.
+student-rounds starts from student-camera and learns from the camera's pictures."""
 
 
 def as_camera(picture: NDArray[np.uint8], side: int) -> bytes:
@@ -117,7 +118,7 @@ def main() -> None:
         else:
             count = max(1, options.epochs // 4) if name == "sface-camera" else options.epochs
             epochs = ["--epochs", str(count)]
-            faceclr(*RECIPES[name], *clean, *common, *epochs, "--image-size", "112")
+            faceclr(*RECIPES[name], *clean, *common, *epochs)
     models = {"sface": "sface", **{name: str(out / name) for name in names}}
     scores = {
         name: {kind: judge(folder, model, out / f"{name}-{kind}.h5", options) for kind, folder in crops.items()}

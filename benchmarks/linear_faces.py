@@ -40,8 +40,8 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, help="number of random pictures of other people (default: all)")
     parser.add_argument("--budget", default="20m", help="maximum time of each training (default: 20m)")
     parser.add_argument("--epochs", type=int, default=50, help="maximum epochs of each training (default: 50)")
-    parser.add_argument("--backbone", default="resnet18", help="network of the trained encoders (default: resnet18)")
-    parser.add_argument("--image-size", type=int, default=64, help="input size of the trained encoders (default: 64)")
+    parser.add_argument("--backbone", help="network of the trained encoders (default: that of each command)")
+    parser.add_argument("--image-size", help="input size of the trained encoders (default: that of each command)")
     parser.add_argument("--precision", default="auto", help="precision of training (default: auto)")
     options = parser.parse_args()
     for folder in (options.faces, *(getattr(options, "train", None) or [])):
@@ -85,8 +85,10 @@ def imagenet(out: Path) -> Path | None:
 
 def train(run: Path, command: Sequence[str | Path], options: argparse.Namespace) -> None:
     """Trains an encoder, or continues its training."""
+    given = {"--backbone": options.backbone, "--image-size": options.image_size}
+    network = [part for name, value in given.items() if value is not None for part in (name, value)]
     faceclr(
-        *command, "-o", run, "--resume", "auto", "--backbone", options.backbone, "--image-size", options.image_size,
+        *command, "-o", run, "--resume", "auto", *network,
         "--precision", options.precision, "--epochs", options.epochs, "--time-budget", options.budget,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Accuracy on LFW's View 1 of each training method with the same time budget.
 
     python benchmarks/recipe.py LFW FACES... -o runs --budget 20m
-    python benchmarks/recipe.py LFW FACES... -o runs --budget 60m --only distilled distilled-views --seeds 0 1 2
+    python benchmarks/recipe.py LFW FACES... -o runs --budget 60m --only distilled --seeds 0 1 2
     python benchmarks/recipe.py LFW FACES... -o runs --budget 10m --named FACES \
         --only simclr-faces center center-init triplet-init listed-init
 
@@ -48,6 +48,10 @@ RECIPES = {
 
 DISTILLED: dict[str, list[str]] = {
     "distilled": [],
+    "distilled-40": ["--image-size", "40"],
+    "distilled-56": ["--image-size", "56"],
+    "distilled-64": ["--image-size", "64"],
+    "distilled-resnet": ["--backbone", "resnet10t", "--image-size", "64"],
     "distilled-views": ["--teacher-views"],
 }
 """Options of `faceclr distill` that differ from its defaults."""

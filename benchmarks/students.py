@@ -4,8 +4,8 @@
 
 NETWORK@SIZE is a backbone and the side of its input in pixels; its embeddings have the length of sface's. Each network
 is exported with random weights, which take the same time as trained ones. ONNX Runtime embeds the same batch of crops
-by all networks in turns; the rates are medians, and so are the ratios to sface in the same turn. The training rate is
-that of forward pass, backward pass and AdamW in float32 on one batch in memory, without decoding and views.
+by all networks in turns; the rates are medians, and so are the ratios to sface in the same turn. The training rates are
+those of forward pass, backward pass and AdamW on one batch in memory, without decoding and views, in float32 and bf16.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from faceclr_cli.core.encoders.built_in_network import load_sface_network
 from faceclr_cli.core.encoders.export_graph import ExportedNetwork, trace
 from faceclr_cli.core.encoders.network import EncoderNetwork
 from faceclr_cli.core.encoders.sface_description import SFACE_ARCHITECTURE
+from faceclr_cli.core.training.strided_convolutions import keep_in_float32
+from faceclr_cli.core.workers.process import claim_process
 
 STUDENTS = (
     "sface@64",
@@ -65,16 +67,19 @@ def forward_by_onnx_runtime(network: EncoderNetwork, batch: int) -> Callable[[],
     return forward
 
 
-def step_by_torch(network: EncoderNetwork, batch: int) -> Callable[[], None]:
-    """Returns a function that trains on one batch."""
+def step_by_torch(network: EncoderNetwork, batch: int, *, half: bool) -> Callable[[], None]:
+    """Returns a function that trains on one batch, in bf16 if `half`."""
     side, dim = network.architecture.image_size, network.architecture.embedding_dim
     network = network.train().to(memory_format=torch.channels_last)
+    keep_in_float32(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6)
     views = torch.rand(batch, 3, side, side).contiguous(memory_format=torch.channels_last)
     targets = nn.functional.normalize(torch.randn(batch, dim), dim=1)
 
     def step() -> None:
-        loss = 1 - nn.functional.cosine_similarity(network(views), targets).mean()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            embeddings = network(views)
+        loss = 1 - nn.functional.cosine_similarity(embeddings.float(), targets).mean()
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
@@ -105,22 +110,28 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="crops per batch (default: 32)")
     parser.add_argument("--rounds", type=int, default=7, help="number of turns (default: 7)")
     options = parser.parse_args()
+    claim_process()
     torch.set_num_threads(options.threads)
     networks = {"sface": load_sface_network()} | {name: build(name) for name in options.students}
     embed = {name: forward_by_onnx_runtime(network, options.batch_size) for name, network in networks.items()}
     for run in embed.values():
         run()
     turns = [{name: seconds(run) for name, run in embed.items()} for _ in range(options.rounds)]
-    print(f"{'':28}M weights  M mult.  embeds/s  x sface  trains/s   {options.threads} threads")
+    print(f"{'':28}M weights  M mult.  embeds/s  x sface  trains/s  in bf16   {options.threads} threads")
     for name, network in networks.items():
         weights = sum(parameter.numel() for parameter in network.parameters()) / 1e6
         rate = options.batch_size / median(turn[name] for turn in turns)
         ratio = median(turn["sface"] / turn[name] for turn in turns)
         mults = multiplications(network)
-        step = step_by_torch(network, options.batch_size)
-        step()
-        trained = options.batch_size / median(seconds(step) for _ in range(max(1, options.rounds // 2)))
-        print(f"{name:28}{weights:9.1f}{mults:9.0f}{rate:10.0f}{ratio:9.1f}{trained:10.0f}", flush=True)
+        trained = []
+        for half in (False, True):
+            step = step_by_torch(network, options.batch_size, half=half)
+            step()
+            trained.append(options.batch_size / median(seconds(step) for _ in range(max(1, options.rounds // 2))))
+        print(
+            f"{name:28}{weights:9.1f}{mults:9.0f}{rate:10.0f}{ratio:9.1f}{trained[0]:10.0f}{trained[1]:9.0f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
