@@ -24,14 +24,17 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faceclr_cli.core.datasets.pairs.pair_files import read_pairs
 from faceclr_cli.core.embeddings.store import Store, read_store
+from faceclr_cli.core.metrics.all_pairs import measure_all_pairs
 from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 
+RESAMPLES = 1000
 RECIPES = {
     "untrained": ["--epochs", "0"],
     "simclr-faces": ["--method", "simclr", "--augment", "faces"],
@@ -98,13 +101,31 @@ def listed(store: Store, file: Path) -> tuple[NDArray[np.float64], NDArray[np.bo
     return cosine_scores(left, right), same, len(pairs) - len(there)
 
 
-def measure(store: Path, lfw: Path) -> dict[str, float]:
-    """Returns the accuracy and the area under the ROC on pairsDevTest."""
+def measure(store: Path, lfw: Path) -> dict[str, Any]:
+    """Returns the accuracy, AUC and TAR of an encoder.
+
+    Accuracy and AUC are those of pairsDevTest, with 95% bootstrap intervals over pairs. TAR is at a FAR of 0.001 over
+    all pairs of pictures.
+    """
     embeddings = read_store(store)
     train, train_same, _ = listed(embeddings, lfw / "pairsDevTrain.txt")
-    test, test_same, missing = listed(embeddings, lfw / "pairsDevTest.txt")
-    right = int(((test >= best_threshold(train, train_same)) == test_same).sum())
-    return {"accuracy": right / (len(test) + missing), "auc": auc(test, test_same)}
+    test, same, missing = listed(embeddings, lfw / "pairsDevTest.txt")
+    right = (test >= best_threshold(train, train_same)) == same
+    generator, drawn = np.random.default_rng(0), []
+    kinds = np.flatnonzero(same), np.flatnonzero(~same)
+    for _ in range(RESAMPLES):
+        rows = np.concatenate([generator.choice(kind, len(kind)) for kind in kinds])
+        drawn.append((right[rows].sum() / (len(test) + missing), auc(test[rows], same[rows])))
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    people = np.unique([Path(path).parent.name for path in embeddings.paths], return_inverse=True)[1]
+    (point,) = measure_all_pairs(embeddings.embeddings, people, (1e-3,)).points
+    return {
+        "accuracy": right.sum() / (len(test) + missing),
+        "accuracy_interval": [low[0], high[0]],
+        "auc": auc(test, same),
+        "auc_interval": [low[1], high[1]],
+        "tar": point.tar,
+    }
 
 
 def train(name: str, seed: int, run: Path, faces: list[Path], options: argparse.Namespace) -> None:
@@ -152,20 +173,24 @@ def main() -> None:
             if not (run / "encoder").exists():
                 train(name, seed, run, faces, options)
         models[name] = [str(run) for run in runs.values()]
-    print(f"\n{'':16}  accuracy      AUC   by means of faces and their mirror images")
+    print(f"\n{'':16}  accuracy  AUC  TAR at FAR 0.001 (interval, or deviation of seeds)   with mirrored faces")
     for name, runs_of in models.items():
         line = ""
         for flip in ((), ("--flip",)):
             found = [measure(embedded(crops, Path(run).name, run, options.out, *flip), options.lfw) for run in runs_of]
-            line += "".join(f"  {_mean([each[figure] for each in found])}" for figure in ("accuracy", "auc")) + "  "
+            line += "".join(f"  {_mean(found, figure)}" for figure in ("accuracy", "auc", "tar")) + "  "
             record = {"model": name, "mirrored": bool(flip), "runs": found}
             print(json.dumps(record), file=sys.stderr)
         print(f"{name:16}{line.rstrip()}", flush=True)
 
 
-def _mean(figures: list[float]) -> str:
-    """Formats a mean, and the standard deviation over seeds."""
-    return f"{mean(figures):.3f}" + (f" ({stdev(figures):.3f})" if len(figures) > 1 else " " * 8)
+def _mean(runs: list[dict[str, Any]], figure: str) -> str:
+    """Formats the mean of a figure with the standard deviation over seeds, or the interval of the only seed."""
+    figures = [run[figure] for run in runs]
+    if len(runs) > 1:
+        return f"{mean(figures):.3f} ({stdev(figures):.3f})"
+    low, high = runs[0].get(f"{figure}_interval", (None, None))
+    return f"{figures[0]:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
 
 
 def embedded(crops: Path, name: str, model: str, out: Path, *options: str) -> Path:
