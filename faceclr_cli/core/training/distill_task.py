@@ -32,6 +32,10 @@ class DistillTask(TaskModule):
     If both see the same view, the student learns the teacher's function instead of a table of its answers (Beyer et al.
     2022, arXiv 2106.05237).
 
+    The mean of the teacher's embeddings of the training faces is subtracted from its embeddings. A student that is
+    unsure of a face embeds it close to the mean of its targets. Without the subtraction, such faces are similar to each
+    other, whoever they show.
+
     Args:
         config: The options.
         encoder: The student.
@@ -55,16 +59,19 @@ class DistillTask(TaskModule):
         own, wanted = encoder.architecture.embedding_dim, teacher.train.shape[1]
         self.projection = nn.Identity() if own == wanted else embedding_layer(own, wanted)
         self.targets: Tensor
+        self.mean: Tensor
         self.held_out: Tensor | None
         held_out = None if teacher.held_out is None else torch.from_numpy(teacher.held_out)
-        self.register_buffer("targets", torch.from_numpy(teacher.train), persistent=False)
+        mean = torch.from_numpy(teacher.train.mean(axis=0, dtype=np.float64).astype(np.float32))
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("targets", self._center(torch.from_numpy(teacher.train)), persistent=False)
         self.register_buffer("held_out", held_out, persistent=False)
         self._view_teachers: Sequence[ViewTeacher] | None = None
         self._teacher_row: Row | None = None
 
     def local_names(self) -> set[str]:
         """Returns the teacher's embeddings, which are the same on all processes."""
-        return {"targets", "held_out"}
+        return {"targets", "mean", "held_out"}
 
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Returns all pictures in random order. See `TaskModule.batches`."""
@@ -84,7 +91,11 @@ class DistillTask(TaskModule):
         if self._view_teachers is None:  # The device of the task is known only now.
             self._view_teachers = [ViewTeacher(model, views.device) for model in self.config.teacher]
         parts = [teacher.embed(views) for teacher in self._view_teachers]
-        return torch.cat(parts, dim=1) / math.sqrt(len(parts))
+        return self._center(torch.cat(parts, dim=1) / math.sqrt(len(parts)))
+
+    def _center(self, embeddings: Tensor) -> Tensor:
+        """Subtracts the mean of the teacher's embeddings of the training faces, and normalizes the rest."""
+        return F.normalize(embeddings - self.mean, dim=1)
 
     def collapsed_loss(self, batch: int) -> float:
         """See `TaskModule.collapsed_loss`. The best single embedding is the mean of the teacher's."""
@@ -104,7 +115,8 @@ class DistillTask(TaskModule):
         if new_people is None or self.held_out is None:
             return {}
         student = F.normalize(self.projection(new_people.embeddings).float(), dim=1)
-        cosines = (student * self.held_out).sum(dim=1).double().cpu().numpy()
+        wanted = self._center(self.held_out)
+        cosines = (student * wanted).sum(dim=1).double().cpu().numpy()
         mean, spread = float(cosines.mean()), 1.96 * float(cosines.std()) / len(cosines) ** 0.5
         row = {
             "val_loss": 1 - mean,
@@ -113,8 +125,8 @@ class DistillTask(TaskModule):
             "val_cosine_high": mean + spread,
         }
         if len(cosines) > _NEIGHBORS:
-            own, wanted = (_neighbors(rows) for rows in (student, self.held_out))
-            common = (own[:, :, None] == wanted[:, None, :]).any(dim=2).double().mean()
+            own, theirs = (_neighbors(rows) for rows in (student, self.held_out))
+            common = (own[:, :, None] == theirs[:, None, :]).any(dim=2).double().mean()
             row["val_neighbors"] = float(common)
         return row | self._recognition_by_teacher(new_people.labels, self.held_out)
 

@@ -55,11 +55,11 @@ def distill(split: Path, teacher: Path, out: Path, reporter: Heard | None = None
 
 
 def agreement(student: Path, teacher: Path, faces: Path) -> float:
-    """The mean cosine on clean faces, by the encoders that `verify` would load."""
+    """The mean cosine on clean faces to the teacher's embeddings less their mean, by the encoders of `verify`."""
     folder = open_faces(faces)
     crops = np.stack([decode_picture(folder.read(place), "a face") for place in range(len(folder))])
     own, theirs = (load_encoder_folder(run).embed(crops) for run in (student, teacher))
-    return float((own * theirs).sum(axis=1).mean())
+    return float((own * normalize_rows(theirs - theirs.mean(axis=0))).sum(axis=1).mean())
 
 
 @pytest.mark.parametrize("views", [False, True])
