@@ -162,11 +162,14 @@ def selection_metric(rows: Sequence[Row], config: TrainConfig) -> str | None:
         # Not in every epoch, if the interval of `--benchmark` is longer.
         column = accuracy_column(config.benchmark_name)
         return column if any(column in row for row in rows) else None
-    wanted = [LOSS, KNN] if isinstance(config, DistillConfig) else [KNN]
-    if isinstance(config, LabeledConfig):
-        wanted = [LOSS, ACCURACY, KNN] if config.best_by == "loss" else [ACCURACY, KNN, LOSS]
     if not rows:
         return None
+    if isinstance(config, DistillConfig):
+        # The agreement with the teacher, which is not measured before training, also counts with --init.
+        return next((name for name in (LOSS, KNN) if name in rows[-1]), None)
+    wanted = [KNN]
+    if isinstance(config, LabeledConfig):
+        wanted = [LOSS, ACCURACY, KNN] if config.best_by == "loss" else [ACCURACY, KNN, LOSS]
     if rows[0]["epoch"] == 0:
         # Only metrics that were also measured before training show whether training improved the encoder. The accuracy
         # of a good encoder on a few people is near 100%, which is not informative.

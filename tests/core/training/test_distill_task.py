@@ -75,6 +75,14 @@ def test_a_student_comes_to_agree_with_its_teacher(views: bool, split: Path, tea
     assert after.best["val_cosine_low"] < after.best["val_cosine"] < after.best["val_cosine_high"]
 
 
+def test_a_student_that_starts_from_an_encoder_is_chosen_by_its_agreement(
+    split: Path, teacher: Path, tmp_path: Path
+) -> None:
+    result = distill(split, teacher, tmp_path / "run", init=str(teacher), backbone="auto", image_size=40)
+    assert result.before is not None and "val_knn" in result.before
+    assert result.best_by == "val_loss" and result.best_epoch
+
+
 def test_the_card_names_the_teacher_and_the_dimension_is_its_own(split: Path, teacher: Path, tmp_path: Path) -> None:
     result = distill(split, teacher, tmp_path / "run", epochs=1)
     description = read_description(result.run)
