@@ -23,6 +23,10 @@ rotate = 8.0
 blur = 0.2
 augment = "simclr"
 crop-scale = 0.4
+
+# Two passes, since the student of sface starts with the weights of sface.
+[distill]
+epochs = 2
 """
 
 STEPS = """\
@@ -30,12 +34,15 @@ prepare {0}/people -o {0}/faces
 split {0}/faces -o {0}/splits --train 0.75 --val 0.05 --test 0.2
 pretrain {0}/splits/train -o {0}/simclr --config {0}/faceclr.toml
 pretrain {0}/splits/train -o {0}/untrained --config {0}/faceclr.toml --epochs 0
+distill {0}/splits/train -o {0}/distilled --config {0}/faceclr.toml
 embed {0}/splits/test --model pixels -o {0}/pixels.h5
 embed {0}/splits/test --model {0}/untrained -o {0}/untrained.h5
 embed {0}/splits/test --model {0}/simclr -o {0}/simclr.h5
-linear-eval {0}/pixels.h5 {0}/untrained.h5 {0}/simclr.h5
+embed {0}/splits/test --model {0}/distilled -o {0}/distilled.h5
+linear-eval {0}/pixels.h5 {0}/untrained.h5 {0}/simclr.h5 {0}/distilled.h5
 verify --embeddings {0}/pixels.h5 --pairs {0}/splits/pairs.csv
 verify --embeddings {0}/simclr.h5 --pairs {0}/splits/pairs.csv
+verify --embeddings {0}/distilled.h5 --pairs {0}/splits/pairs.csv
 tsne {0}/simclr.h5 -o {0}/map.png
 """
 
