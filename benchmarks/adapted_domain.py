@@ -121,7 +121,7 @@ def main() -> None:
             faceclr(*RECIPES[name], *clean, *common, *epochs)
     models = {"sface": "sface", **{name: str(out / name) for name in names}}
     scores = {
-        name: {kind: judge(folder, model, out / f"{name}-{kind}.h5", options) for kind, folder in crops.items()}
+        name: {kind: judge(folder, model, out / f"{name}-{folder.name}.h5", options) for kind, folder in crops.items()}
         for name, model in models.items()
     }
     print(f"\n{'':16}" + "".join(f"{kind:>9}     AUC   minus sface (95% interval)   " for kind in crops))
