@@ -14,6 +14,11 @@ from faceclr_cli.commands import progress
 from faceclr_cli.core.events import EpochFinished, Notice, Reporter, TaskAdvanced, TaskFinished, TaskStarted, track
 
 
+@pytest.fixture(autouse=True)
+def a_terminal_with_a_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
