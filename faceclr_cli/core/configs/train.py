@@ -18,6 +18,8 @@ Pixels = Literal["auto", "cached", "streamed"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
 DEFAULT_EMBEDDING_DIM = 512
+LPQ = "lpq"
+"""Name of the backbone without weights, whose embedding layer `pretrain` computes without training."""
 DROPOUT = 0.4
 
 
@@ -169,6 +171,11 @@ class TrainConfig:
     def starts_from_encoder(self) -> bool:
         """True if `init` names an encoder."""
         return self.init not in ("auto", "random", "imagenet")
+
+    @property
+    def is_computed(self) -> bool:
+        """True if the encoder is computed without training."""
+        return False
 
     def __post_init__(self) -> None:
         check_limits(self)

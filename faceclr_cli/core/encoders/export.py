@@ -16,6 +16,7 @@ from torch import nn
 
 from faceclr_cli.core.artifacts import atomic_folder, atomic_path
 from faceclr_cli.core.configs.export import ExportConfig
+from faceclr_cli.core.configs.train import LPQ
 from faceclr_cli.core.encoders.built_in_network import load_sface_network
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
 from faceclr_cli.core.encoders.description import GRAPH, Description
@@ -85,7 +86,8 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     Raises:
         ModelError: There is no encoder, it is damaged, a package is missing, the export fails, or the embeddings
             differ.
-        ConfigError: The output path is a folder, or the options ask for 8-bit numbers; see `export_int8`.
+        ConfigError: The output path is a folder, the encoder needs float32, or the options ask for 8-bit numbers; see
+            `export_int8`.
         DataError: The file cannot be written.
     """
     from faceclr_cli.core.encoders.graph_copy import find_graph_only
@@ -105,6 +107,8 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     out = config.out or _default_path(description, config)
     if out.is_dir():
         raise ConfigError(f"{display_path(out)}: is a folder; give -o a file name, such as {display_path(out / GRAPH)}")
+    if config.half:
+        _require_robust_backbone(network, "--half")
     encoder = TorchEncoder(description, network, torch.device("cpu"))
     side, precision = description.fingerprint.size, _precision(config)
     reporter.report(TaskStarted(task=_TRACING))
@@ -125,7 +129,7 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
 
 
 def trace_source(run: Path, reporter: Reporter) -> tuple[onnx.ModelProto, Description]:
-    """Returns the float32 graph of an encoder, without metadata, and its description.
+    """Returns the float32 graph of an encoder to quantize, without metadata, and its description.
 
     Args:
         run: As for `ExportConfig.run`.
@@ -133,6 +137,7 @@ def trace_source(run: Path, reporter: Reporter) -> tuple[onnx.ModelProto, Descri
 
     Raises:
         ModelError: As for `export`.
+        ConfigError: The encoder needs float32.
     """
     from faceclr_cli.core.encoders.graph_copy import find_graph_only, read_imported_graph
 
@@ -143,6 +148,7 @@ def trace_source(run: Path, reporter: Reporter) -> tuple[onnx.ModelProto, Descri
     from faceclr_cli.core.encoders.export_graph import ExportedNetwork, trace
 
     network, description = _load_source(run)
+    _require_robust_backbone(network, "--int8")
     side = description.fingerprint.size
     reporter.report(TaskStarted(task=_TRACING))
     model = trace(ExportedNetwork(network.eval(), side, half=False), side)
@@ -217,6 +223,11 @@ def _export_folder(config: ExportConfig, reporter: Reporter) -> ExportResult:
 def _embed_by(network: nn.Module, size: int, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     embeddings: NDArray[np.float32] = network(normalize_pixels(torch.tensor(crops), size)).numpy()
     return embeddings
+
+
+def _require_robust_backbone(network: EncoderNetwork, option: str) -> None:
+    if network.architecture.backbone == LPQ:
+        raise ConfigError(f"{option}: {LPQ} uses the signs of small numbers, which rounding changes; omit {option}")
 
 
 def _load_source(run: Path) -> tuple[EncoderNetwork, Description]:

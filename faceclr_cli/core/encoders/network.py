@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from faceclr_cli.core.configs.train import LPQ
 from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count, feature_shape
 from faceclr_cli.core.encoders.face_networks.face_network_registry import FACE_NETWORKS
@@ -101,12 +102,17 @@ class EncoderNetwork(nn.Module):
             embedding_dim: Length of an embedding; None for that of this network.
 
         Raises:
-            ConfigError: The backbone supports only the size that it was trained at.
+            ConfigError: The backbone supports only the size that it was trained at, or the length of its embeddings.
         """
         own = self.architecture
         changed = own.resized(image_size, embedding_dim)
         if changed == own:
             return self
+        if own.backbone == LPQ:
+            raise ConfigError(
+                f"--init: {LPQ} has weights for one input size and one length of embeddings only; give "
+                f"--image-size {own.image_size} and --embedding-dim {own.embedding_dim}"
+            )
         other = EncoderNetwork(changed)
         try:
             other.backbone.load_state_dict(self.backbone.state_dict())
