@@ -23,6 +23,10 @@ def train(config: TrainConfig, console: Console) -> None:
         epochs, speed = count(result.epochs, "epoch"), _speed(result.pictures_per_second)
         rows = {"trained": f"{epochs} in {result.seconds:.0f} s, {speed}"}
         rows["last epoch"] = format_metrics(result.metrics, measure_room(len("last epoch  ")))
+    elif config.is_computed:
+        rows = {"computed": f"the embedding layer, in {result.seconds:.0f} s"}
+        if seen := _validation(result.metrics):
+            rows["validation"] = seen
     else:
         rows = {"trained": "0 epochs: an untrained network as a baseline"}
     if result.best is not None:

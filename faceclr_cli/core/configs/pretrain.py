@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from faceclr_cli.core.configs.fields import argument, inherited, option
-from faceclr_cli.core.configs.train import AUGMENT, MODEL, TrainConfig
+from faceclr_cli.core.configs.fields import argument, inherited, option, option_name, spec_of
+from faceclr_cli.core.configs.train import AUGMENT, LPQ, MODEL, OPTIM, TUNING, TrainConfig
 
 CONTRAST, ROUNDS = "Contrastive loss", "Rounds of clustering"
 HEADS, SIMCLR = "Augmentation by heads", "Augmentation by simclr"
+_TRAINING_PANELS = (CONTRAST, ROUNDS, HEADS, SIMCLR, AUGMENT, OPTIM, TUNING)
+_TRAINING_OPTIONS = (
+    *("weights", "benchmark_every", "best_by", "elastic", "time_budget", "checkpoint_every", "keep", "backbone_args"),
+    *("init", "pool", "head", "projection_dim", "whiten", "gpus", "processes", "compile"),
+)
+"""Options in other panels that have no effect without training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(TrainConfig):
-    """Train an encoder on unlabeled faces (SimCLR, MoCo)."""
+    """Train an encoder on unlabeled faces (SimCLR, MoCo, LPQ)."""
 
     data: tuple[Path, ...] = argument(
         (), help="One or more folders of prepared faces, or train parts of splits", metavar="FACES..."
@@ -28,11 +34,17 @@ class PretrainConfig(TrainConfig):
         None, metavar="PICTURE", help="Write a picture of augmented views (.png, .jpg) instead of training"
     )
 
+    backbone: str = inherited(
+        TrainConfig,
+        "backbone",
+        help="A timm model, nn4_small2, or a network for faces such as iresnet18; 'lpq': histograms of local phase "
+        "with a linear embedding layer that is computed without training, in about a minute",
+    )
     image_size: int | None = inherited(
         TrainConfig,
         "image_size",
         help="Side length that crops are resized to, independent of a run in --init (default: that of any other "
-        "encoder in --init, otherwise 64)",
+        "encoder in --init, otherwise 64; lpq: 112)",
     )
 
     method: Literal["simclr", "moco"] = option(
@@ -114,7 +126,7 @@ class PretrainConfig(TrainConfig):
         maximum=45.0,
         panel=HEADS,
         metavar="DEGREES",
-        help="Maximum turn of the head to either side, and twice the maximum nod",
+        help="Maximum turn of the head to either side, and twice the maximum nod; also for --backbone lpq",
     )
     relight: float = option(
         0.6, minimum=0.0, maximum=1.0, panel=HEADS, help="Maximum share of light from a random direction"
@@ -164,11 +176,22 @@ class PretrainConfig(TrainConfig):
 
     @property
     def input_size(self) -> int:
-        """Side length that crops are resized to. The default recipe was tuned at 64."""
-        return self.image_size or 64
+        """Side length that crops are resized to. The default recipe was tuned at 64; `lpq` has no recipe."""
+        return self.image_size or (super().input_size if self.is_computed else 64)
+
+    @property
+    def is_computed(self) -> bool:
+        """True if the backbone has no weights to train. See `TrainConfig.is_computed`."""
+        return self.backbone == LPQ
+
+    def without_training(self) -> Self:
+        """Returns the options without epochs, in float32, if the encoder is computed without training."""
+        return replace(self, epochs=0, precision="32") if self.is_computed else self
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.is_computed:
+            self._require_only_options_with_effect()
         if self.tune == "last":
             raise ValueError("--tune last: pretrain never trains the last layer; choose all or lora")
         if self.weights is not None and len(self.shares) != len(self.data or self.shares):
@@ -188,6 +211,18 @@ class PretrainConfig(TrainConfig):
             raise ValueError("--margin has no effect with --loss dcl; omit it")
         if self.method == "moco" and self.batch_size > self.queue:
             raise ValueError(f"--queue {self.queue}: must be at least --batch-size {self.batch_size}")
+
+    def _require_only_options_with_effect(self) -> None:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            is_for_training = spec_of(field).panel in _TRAINING_PANELS or name in _TRAINING_OPTIONS
+            has_effect = name in ("turn", "seed") or (name, value) in (("epochs", 0), ("gpus", 1))
+            is_given = is_for_training and not has_effect and value != field.default
+            if is_given or (name, value) == ("precision", "bf16"):
+                raise ValueError(
+                    f"--{option_name(name)} has no effect with --backbone {LPQ}, which is computed without training; "
+                    "remove it from the command line or from faceclr.toml"
+                )
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -30,6 +30,10 @@ _LAYERS = {"none": 0, "1": 1, "2": 2, "3": 3}
 
 def build_views(config: PretrainConfig, size: int) -> Views:
     """Builds the augmentation that a config asks for, with views of `size` pixels."""
+    if config.is_computed:
+        return HeadViews(
+            size=size, operations=0, magnitude=0, turn=config.turn, relight=0, cast=0, occlude=0, degrade=0
+        )
     if config.augment == "faces":
         return FaceViews(size=size, operations=config.operations, magnitude=config.magnitude)
     if config.augment == "heads":

@@ -60,6 +60,7 @@ def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Pre
     chosen = np.random.default_rng(config.seed).permutation(len(faces))[:_PICTURES]
     crops = faces.crops(chosen)
     augment = build_views(config, resolved.config.input_size)
+    name = "turned heads" if config.is_computed else config.augment
     chance = torch.rand(len(chosen), _VIEWS, augment.draws, generator=torch.Generator().manual_seed(config.seed))
     views = augment(torch.from_numpy(crops), chance).add_(1).mul_(127.5).round_().clamp_(0, 255).byte().contiguous()
     views = views.view(_VIEWS, len(chosen), *views.shape[1:]).permute(1, 0, 3, 4, 2)
@@ -68,7 +69,7 @@ def show_views(config: PretrainConfig, picture: Path, reporter: Reporter) -> Pre
         crops,
         np.ascontiguousarray(views.numpy()),
         picture,
-        title=f"Random views · {config.augment}",
+        title=f"Random views · {name}",
         subtitle=f"Each face, and {_VIEWS} views of it as the network sees them: {size} x {size} pixels",
     )
-    return Preview(picture=picture, pictures=len(chosen), views=_VIEWS, augment=config.augment)
+    return Preview(picture=picture, pictures=len(chosen), views=_VIEWS, augment=name)

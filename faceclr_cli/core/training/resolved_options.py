@@ -13,7 +13,7 @@ from faceclr_cli.core.configs.distill import AUTO, DistillConfig
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
 from faceclr_cli.core.configs.name_values import format_name_values
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.configs.train import LabeledConfig, TrainConfig
+from faceclr_cli.core.configs.train import LPQ, LabeledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.input_discovery import find_faces, no_faces_error
 from faceclr_cli.core.encoders.description import Description
@@ -92,6 +92,8 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     if out is not None and is_resuming(config, out):
         run = _read_previous_run(out, command)
         previous, initial, rates = run["config"], _read_initial(run, out), run.get("precision_rates")
+    if isinstance(config, PretrainConfig):
+        config = config.without_training()
     if isinstance(config, DistillConfig):
         config = config.with_student() if previous is None else _with_previous_student(config, previous)
     data = config.data or tuple(Path(path) for path in (previous or {}).get("data", ()))
@@ -104,6 +106,11 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         resolved = replace(resolved, init=make_init_absolute(config.init))
         if previous is None:
             origin, notices = describe_initial_encoder(config.init)
+            if isinstance(resolved, PretrainConfig) and origin.architecture.backbone == LPQ:
+                raise ConfigError(
+                    f"--init {config.init}: its backbone, {LPQ}, has no weights that pretrain could train; train "
+                    "another network, or use train-center"
+                )
             resolved = _with_architecture(resolved, origin)
         else:
             resolved = _with_previous_architecture(resolved, previous)

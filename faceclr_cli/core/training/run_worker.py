@@ -241,10 +241,11 @@ def share_sets(job: TrainingJob) -> TrainingSets:
 
 def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder, reporter: Reporter) -> RunOutcome:
     if context.config.epochs == 0:
+        context.task.compute_encoder(context.supply, context.stop, reporter)
         seen = context.validation.measure(context.task, 0, context.fabric.device, context.stop)
         (signal,) = max_over_processes(context.fabric.device, context.stop.flag.value)
         if signal:
-            raise stop_error(signal, "stopped before the untrained encoder was written")
+            raise stop_error(signal, "stopped before the encoder was written")
         run_folder.write_encoder(seen)
         return RunOutcome(rows=[], before=None, best_epoch=None, best_by=None, metrics=seen)
     for event in fit(context, state, run_folder):

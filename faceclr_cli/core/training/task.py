@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from faceclr_cli.core.datasets.samplers import process_share
 from faceclr_cli.core.encoders.network import EncoderNetwork
+from faceclr_cli.core.events import Reporter
+from faceclr_cli.core.training.batch_supply import BatchSupply
 from faceclr_cli.core.training.history import Row
+from faceclr_cli.core.training.stop_signals import StopRequest
 from faceclr_cli.core.views.augmentation import Views
 
 LossAndMetrics = tuple[Tensor, dict[str, Tensor]]
@@ -125,6 +128,16 @@ class TaskModule(nn.Module):
             DataError: The batch is too small for the number of processes.
         """
         return process_share(batch, rank, world)
+
+    def compute_encoder(self, supply: BatchSupply, stop: StopRequest, reporter: Reporter) -> None:
+        """Computes the weights of the encoder, if the run has no epochs.
+
+        Args:
+            supply: Loads the crops of the training set.
+            stop: If a signal requests a stop, it may return early; the encoder is then not used.
+            reporter: Receives the progress.
+        """
+        del supply, stop, reporter
 
     def begin_epoch(self, epoch: int, rows: Sequence[Row], embed: Embedder) -> str | None:
         """Prepares an epoch. It is not called again if a run is resumed within the epoch.

@@ -68,8 +68,8 @@ def make_faces(
     return root
 
 
-def describe_faces(root: Path, template: str = "toy") -> None:
-    fingerprint = replace(FINGERPRINT, template=template)
+def describe_faces(root: Path, template: str = "toy", size: int = SIZE) -> None:
+    fingerprint = replace(FINGERPRINT, template=template, size=size)
     (root / "faceclr.json").write_text(json.dumps({"kind": "faces", "fingerprint": fingerprint.to_json()}))
 
 
