@@ -4,10 +4,10 @@
     python benchmarks/linear_faces.py lfw-faces -o lfw-runs --label-free runs/label-free --distilled runs/distilled
 
 FACES is a folder of labeled prepared faces. The pictures of the ten people are split 60/20/20 with seed 42, and
-`faceclr linear-eval` measures the raw pixels, an encoder trained without labels, a student of sface, sface itself, and
-a ResNet-18 trained on ImageNet if timm's weights are in the cache of the Hugging Face hub. The first two encoders are
-given, or trained without names on all other people of FACES (--train: on other folders). A run that was interrupted is
-continued, and existing results in the output folder are reused.
+`faceclr linear-eval` measures the raw pixels, histograms of local phase (lpq), an encoder trained without labels, a
+student of sface, sface itself, and a ResNet-18 trained on ImageNet if timm's weights are in the cache of the Hugging
+Face hub. The first three encoders are given, or trained without names on all other people of FACES (--train: on other
+folders). A run that was interrupted is continued, and existing results in the output folder are reused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ IMAGENET = "timm/resnet18.a1_in1k"
 LFW = """
 LFW was not measured above. The same figures for all of LFW, with encoders that were trained on other people:
   faceclr prepare lfw -o lfw-faces --face center
-  python benchmarks/linear_faces.py lfw-faces -o lfw-runs --label-free {label_free} --distilled {distilled}"""
+  python benchmarks/linear_faces.py lfw-faces -o lfw-runs --lpq {lpq} \\
+      --label-free {label_free} --distilled {distilled}"""
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -85,6 +86,9 @@ def imagenet(out: Path) -> Path | None:
 
 def train(run: Path, command: Sequence[str | Path], options: argparse.Namespace) -> None:
     """Trains an encoder, or continues its training."""
+    if "lpq" in command:  # It takes no steps.
+        faceclr(*command, "-o", run, "--resume", "auto")
+        return
     given = {"--backbone": options.backbone, "--image-size": options.image_size}
     network = [part for name, value in given.items() if value is not None for part in (name, value)]
     faceclr(
@@ -98,6 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A linear layer on the people with the most pictures")
     parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")
+    parser.add_argument("--lpq", help="encoder of histograms of local phase (default: compute one)")
     parser.add_argument("--label-free", help="encoder trained without labels (default: train one)")
     parser.add_argument("--distilled", help="encoder trained by distillation (default: train one)")
     parser.add_argument("--train", type=Path, nargs="+", help="folders to train on (default: other people of FACES)")
@@ -106,8 +111,14 @@ def main() -> None:
     out: Path = options.out
     people = most_pictured(options.faces, options.people)
     faces = select(options.faces, out / "faces", people, None)
-    commands = {"label-free": ["pretrain"], "distilled": ["distill"]}
-    models = {"pixels": "pixels", "label-free": options.label_free, "distilled": options.distilled, "sface": "sface"}
+    commands = {"lpq": ["pretrain", "--backbone", "lpq"], "label-free": ["pretrain"], "distilled": ["distill"]}
+    models = {
+        "pixels": "pixels",
+        "lpq": options.lpq,
+        "label-free": options.label_free,
+        "distilled": options.distilled,
+        "sface": "sface",
+    }
     if (found := imagenet(out / "imagenet")) is not None:
         models["imagenet"] = str(found)
     else:
@@ -123,7 +134,7 @@ def main() -> None:
     command = ["linear-eval", *stores.values(), "--seed", str(SEED)]
     subprocess.run([sys.executable, "-m", "faceclr_cli", *command], check=True)
     given = {name: models[name] or out / name for name in commands}
-    print(LFW.format(label_free=given["label-free"], distilled=given["distilled"]))
+    print(LFW.format(lpq=given["lpq"], label_free=given["label-free"], distilled=given["distilled"]))
 
 
 if __name__ == "__main__":
