@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from faceclr_cli.core.configs.fields import argument, inherited, option, option_name, spec_of
 from faceclr_cli.core.configs.train import AUGMENT, LPQ, MODEL, OPTIM, TUNING, TrainConfig
@@ -15,9 +15,11 @@ HEADS, SIMCLR = "Augmentation by heads", "Augmentation by simclr"
 _TRAINING_PANELS = (CONTRAST, ROUNDS, HEADS, SIMCLR, AUGMENT, OPTIM, TUNING)
 _TRAINING_OPTIONS = (
     *("weights", "benchmark_every", "best_by", "elastic", "time_budget", "checkpoint_every", "keep", "backbone_args"),
-    *("init", "pool", "head", "projection_dim", "whiten", "gpus", "processes", "compile"),
+    *("pool", "head", "projection_dim", "whiten", "gpus", "processes", "compile"),
 )
 """Options in other panels that have no effect without training."""
+_EFFECTIVE = ("turn", "seed")
+"""Options in these panels that have an effect without training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,14 +186,26 @@ class PretrainConfig(TrainConfig):
         """True if the backbone has no weights to train. See `TrainConfig.is_computed`."""
         return self.backbone == LPQ
 
-    def without_training(self) -> Self:
-        """Returns the options without epochs, in float32, if the encoder is computed without training."""
-        return replace(self, epochs=0, precision="32") if self.is_computed else self
+    def without_training(self) -> tuple[Self, tuple[str, ...]]:
+        """Returns the options of an encoder that is computed without training, and the names of those without effect.
+
+        The latter get their defaults. They may come from a configuration file that other runs share.
+        """
+        defaults: dict[str, Any] = {}
+        for field in fields(self):
+            is_for_training = spec_of(field).panel in _TRAINING_PANELS or field.name in _TRAINING_OPTIONS
+            if is_for_training and field.name not in _EFFECTIVE and getattr(self, field.name) != field.default:
+                defaults[field.name] = field.default
+        names = tuple(name for name in defaults if (name, getattr(self, name)) != ("epochs", 0))
+        if self.precision == "bf16":
+            names += ("precision",)
+        unused = tuple(f"--{option_name(name)}" for name in names)
+        return replace(self, **{**defaults, "epochs": 0, "precision": "32"}), unused
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.is_computed:
-            self._require_only_options_with_effect()
+        if self.is_computed and self.init != "random":
+            raise ValueError(f"--init {self.init}: {LPQ} has no weights to start from; omit --init")
         if self.tune == "last":
             raise ValueError("--tune last: pretrain never trains the last layer; choose all or lora")
         if self.weights is not None and len(self.shares) != len(self.data or self.shares):
@@ -211,18 +225,6 @@ class PretrainConfig(TrainConfig):
             raise ValueError("--margin has no effect with --loss dcl; omit it")
         if self.method == "moco" and self.batch_size > self.queue:
             raise ValueError(f"--queue {self.queue}: must be at least --batch-size {self.batch_size}")
-
-    def _require_only_options_with_effect(self) -> None:
-        for field in fields(self):
-            name, value = field.name, getattr(self, field.name)
-            is_for_training = spec_of(field).panel in _TRAINING_PANELS or name in _TRAINING_OPTIONS
-            has_effect = name in ("turn", "seed") or (name, value) in (("epochs", 0), ("gpus", 1))
-            is_given = is_for_training and not has_effect and value != field.default
-            if is_given or (name, value) == ("precision", "bf16"):
-                raise ValueError(
-                    f"--{option_name(name)} has no effect with --backbone {LPQ}, which is computed without training; "
-                    "remove it from the command line or from faceclr.toml"
-                )
 
     @property
     def shares(self) -> tuple[float, ...]:

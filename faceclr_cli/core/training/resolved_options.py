@@ -92,8 +92,11 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     if out is not None and is_resuming(config, out):
         run = _read_previous_run(out, command)
         previous, initial, rates = run["config"], _read_initial(run, out), run.get("precision_rates")
-    if isinstance(config, PretrainConfig):
-        config = config.without_training()
+    notices = tuple[str, ...]()
+    if isinstance(config, PretrainConfig) and config.is_computed:
+        config, unused = config.without_training()
+        if unused:
+            notices = (f"no effect with --backbone {LPQ}, which is computed without training: {', '.join(unused)}",)
     if isinstance(config, DistillConfig):
         config = config.with_student() if previous is None else _with_previous_student(config, previous)
     data = config.data or tuple(Path(path) for path in (previous or {}).get("data", ()))
@@ -101,7 +104,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         raise no_faces_error(command, find_faces(Path()))
     val = config.val or tuple(path for path in map(val_beside, data) if path is not None)
     resolved = _absolute_files(replace(config, data=_absolute(data), out=out, val=_absolute(val)))
-    origin, notices = None, tuple[str, ...]()
+    origin = None
     if config.starts_from_encoder:
         resolved = replace(resolved, init=make_init_absolute(config.init))
         if previous is None:

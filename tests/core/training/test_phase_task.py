@@ -21,7 +21,7 @@ from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.encoders.network import normalize_pixels
 from faceclr_cli.core.errors import ConfigError, DataError, InterruptedRunError
 from faceclr_cli.core.evaluation.quantization.quantized_export import export_int8
-from faceclr_cli.core.events import Silent
+from faceclr_cli.core.events import Notice, Silent
 from faceclr_cli.core.training.phase_task import PhaseTask
 from faceclr_cli.core.training.preview import show_views
 from faceclr_cli.core.training.trainers import TrainResult, train
@@ -116,24 +116,31 @@ def test_less_precise_numbers_are_errors(split: Path, fitted: TrainResult, optio
     assert not (tmp_path / "lpq.onnx").exists()
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("epochs", 3),
-        ("time_budget", "5m"),
-        ("augment", "heads"),
-        ("method", "moco"),
-        ("rounds", 2),
-        ("whiten", 0.3),
-        ("pool", "mean"),
-        ("precision", "bf16"),
-        ("processes", 2),
-        ("init", "some-run"),
-    ],
-)
-def test_options_of_training_are_errors(option: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"--{option.replace('_', '-')} has no effect with --backbone lpq"):
-        PretrainConfig(backbone="lpq", **{option: value})
+def test_options_of_training_have_no_effect_and_are_reported(split: Path, fitted: TrainResult, tmp_path: Path) -> None:
+    options = {
+        "epochs": 3,
+        "time_budget": "5m",
+        "augment": "heads",
+        "pool": "mean",
+        "processes": 2,
+        "precision": "bf16",
+    }
+    heard = Heard()
+    config = PretrainConfig(
+        data=(split,), out=tmp_path / "run", backbone="lpq", image_size=SIZE, embedding_dim=DIM, **options
+    )
+    result = train(config, heard)
+    (notice,) = (event.text for event in heard.of(Notice) if event.text.startswith("no effect with --backbone lpq"))
+    named = notice.split(": ")[1].split(", ")
+    assert sorted(named) == sorted(f"--{name.replace('_', '-')}" for name in options)
+    assert read_json(result.run / "config.json")["config"] | {"out": None} == read_json(fitted.run / "config.json")[
+        "config"
+    ] | {"out": None}
+
+
+def test_it_cannot_start_from_an_encoder() -> None:
+    with pytest.raises(ValueError, match="--init sface: lpq has no weights to start from; omit --init"):
+        PretrainConfig(backbone="lpq", init="sface")
 
 
 def test_few_faces_leave_dimensions_at_zero(tmp_path: Path) -> None:
