@@ -4,7 +4,7 @@
     python benchmarks/linear_faces.py lfw-faces -o lfw-runs --label-free runs/label-free --distilled runs/distilled
 
 FACES is a folder of labeled prepared faces. The pictures of the ten people are split 60/20/20 with seed 42, and
-`faceclr linear-eval` measures the raw pixels, histograms of local phase (lpq), an encoder trained without labels, a
+`faceclr linear-eval` measures the raw pixels, an encoder computed from histograms, a network trained without labels, a
 student of sface, sface itself, and a ResNet-18 trained on ImageNet if timm's weights are in the cache of the Hugging
 Face hub. The first three encoders are given, or trained without names on all other people of FACES (--train: on other
 folders). A run that was interrupted is continued, and existing results in the output folder are reused.
@@ -32,7 +32,7 @@ IMAGENET = "timm/resnet18.a1_in1k"
 LFW = """
 LFW was not measured above. The same figures for all of LFW, with encoders that were trained on other people:
   faceclr prepare lfw -o lfw-faces --face center
-  python benchmarks/linear_faces.py lfw-faces -o lfw-runs --lpq {lpq} \\
+  python benchmarks/linear_faces.py lfw-faces -o lfw-runs --histograms {histograms} \\
       --label-free {label_free} --distilled {distilled}"""
 
 
@@ -86,7 +86,7 @@ def imagenet(out: Path) -> Path | None:
 
 def train(run: Path, command: Sequence[str | Path], options: argparse.Namespace) -> None:
     """Trains an encoder, or continues its training."""
-    if "lpq" in command:  # It takes no steps.
+    if "histograms" in command:  # It takes no steps.
         faceclr(*command, "-o", run, "--resume", "auto")
         return
     given = {"--backbone": options.backbone, "--image-size": options.image_size}
@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A linear layer on the people with the most pictures")
     parser.add_argument("faces", type=Path, help="folder of labeled prepared faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for runs and embeddings")
-    parser.add_argument("--lpq", help="encoder of histograms of local phase (default: compute one)")
+    parser.add_argument("--histograms", help="encoder computed from histograms (default: compute one)")
     parser.add_argument("--label-free", help="encoder trained without labels (default: train one)")
     parser.add_argument("--distilled", help="encoder trained by distillation (default: train one)")
     parser.add_argument("--train", type=Path, nargs="+", help="folders to train on (default: other people of FACES)")
@@ -111,10 +111,10 @@ def main() -> None:
     out: Path = options.out
     people = most_pictured(options.faces, options.people)
     faces = select(options.faces, out / "faces", people, None)
-    commands = {"lpq": ["pretrain", "--backbone", "lpq"], "label-free": ["pretrain"], "distilled": ["distill"]}
+    commands = {"histograms": ["pretrain"], "label-free": ["pretrain", "--method", "simclr"], "distilled": ["distill"]}
     models = {
         "pixels": "pixels",
-        "lpq": options.lpq,
+        "histograms": options.histograms,
         "label-free": options.label_free,
         "distilled": options.distilled,
         "sface": "sface",
@@ -134,7 +134,7 @@ def main() -> None:
     command = ["linear-eval", *stores.values(), "--seed", str(SEED)]
     subprocess.run([sys.executable, "-m", "faceclr_cli", *command], check=True)
     given = {name: models[name] or out / name for name in commands}
-    print(LFW.format(lpq=given["lpq"], label_free=given["label-free"], distilled=given["distilled"]))
+    print(LFW.format(histograms=given["histograms"], label_free=given["label-free"], distilled=given["distilled"]))
 
 
 if __name__ == "__main__":

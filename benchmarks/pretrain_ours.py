@@ -127,7 +127,7 @@ def resident() -> dict[str, float]:
 def views(options: argparse.Namespace) -> dict[str, float]:
     """Measures gathering batches from the packed file and making two views of each picture."""
     keep_memory(*NETWORK)
-    config = PretrainConfig(augment=options.augment)
+    config = PretrainConfig(method="simclr", augment=options.augment)
     faces = join([(options.faces, open_packed(open_faces(options.faces), Silent()))])
     augment = build_views(config, options.size)
 

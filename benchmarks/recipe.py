@@ -2,7 +2,7 @@
 
     python benchmarks/recipe.py LFW FACES... -o runs --budget 20m
     python benchmarks/recipe.py LFW FACES... -o runs --budget 60m --only distilled --seeds 0 1 2
-    python benchmarks/recipe.py LFW FACES... -o runs --budget 25m --only lpq distilled-lpq
+    python benchmarks/recipe.py LFW FACES... -o runs --budget 25m --only histograms distilled-histograms
     python benchmarks/recipe.py LFW FACES... -o runs --budget 10m --named FACES \
         --only simclr-faces center center-init triplet-init listed-init
 
@@ -12,8 +12,8 @@ are first linked into one folder without names, so that names do not select the 
 train-center and train-triplet train on a labeled folder; the recipes with -init start from the self-supervised
 encoder. The accuracy is measured on the pairs of pairsDevTest at the best threshold on those of pairsDevTrain, which
 show other people; a pair with a picture without a face counts as wrong. Existing runs in the output folder are not
-repeated. The recipe lpq takes no steps, and no budget. With --epochs, the runs are compared after equal numbers of
-pictures instead of equal times.
+repeated. The recipe histograms takes no steps, and no budget. With --epochs, the runs are compared after equal numbers
+of pictures instead of equal times.
 """
 
 from __future__ import annotations
@@ -38,17 +38,28 @@ from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 
 RESAMPLES = 1000
 RECIPES = {
-    "untrained": ["--epochs", "0"],
-    "lpq": ["--backbone", "lpq"],
+    "histograms": [],
+    "untrained": ["--method", "simclr", "--epochs", "0"],
     "simclr-faces": ["--method", "simclr", "--augment", "faces"],
-    "simclr-simclr": ["--augment", "simclr"],
-    "simclr-heads": ["--augment", "heads"],
+    "simclr-simclr": ["--method", "simclr", "--augment", "simclr"],
+    "simclr-heads": ["--method", "simclr", "--augment", "heads"],
     "moco-faces": ["--method", "moco"],
     "moco-simclr": ["--method", "moco", "--augment", "simclr"],
-    "heads-112": ["--augment", "heads", "--image-size", "112"],
-    "whitened": ["--whiten", "0.25"],
-    "rounds": ["--augment", "heads", "--rounds", "3", "--whiten", "0.35"],
-    "rounds-pairs": ["--augment", "heads", "--rounds", "3", "--whiten", "0.35", "--positives", "clusters"],
+    "heads-112": ["--method", "simclr", "--augment", "heads", "--image-size", "112"],
+    "whitened": ["--method", "simclr", "--whiten", "0.25"],
+    "rounds": ["--method", "simclr", "--augment", "heads", "--rounds", "3", "--whiten", "0.35"],
+    "rounds-pairs": [
+        "--method",
+        "simclr",
+        "--augment",
+        "heads",
+        "--rounds",
+        "3",
+        "--whiten",
+        "0.35",
+        "--positives",
+        "clusters",
+    ],
 }
 """Options of `faceclr pretrain` that differ from its defaults."""
 
@@ -59,7 +70,12 @@ DISTILLED: dict[str, list[str]] = {
     "distilled-64": ["--image-size", "64"],
     "distilled-resnet": ["--backbone", "resnet10t", "--image-size", "64"],
     "distilled-views": ["--teacher-views"],
-    "distilled-lpq": ["--backbone", "resnet10t", "--image-size", "64"],  # The teacher is the encoder of "lpq".
+    "distilled-histograms": [
+        "--backbone",
+        "resnet10t",
+        "--image-size",
+        "64",
+    ],  # The teacher is the encoder of "histograms".
 }
 """Options of `faceclr distill` that differ from its defaults."""
 
@@ -135,13 +151,13 @@ def measure(store: Path, lfw: Path) -> dict[str, Any]:
 def train(name: str, seed: int, run: Path, faces: list[Path], options: argparse.Namespace) -> None:
     """Trains by a recipe, or continues a run that was stopped."""
     length = ["--time-budget", options.budget] if options.epochs is None else ["--epochs", str(options.epochs)]
-    length = [] if name in ("lpq", "untrained") else length  # They take no steps.
+    length = [] if name in ("histograms", "untrained") else length  # They take no steps.
     common = ["-o", run, "--resume", "auto", "--seed", str(seed), *length, *options.train]
     if name in NAMED:
         init = ["--init", options.out / f"simclr-faces-{seed}"] if name.endswith("-init") else []
         faceclr(*NAMED[name], options.named, *common, *init)
     elif name in DISTILLED:
-        teacher = ["--teacher", options.out / f"lpq-{seed}"] if name == "distilled-lpq" else []
+        teacher = ["--teacher", options.out / f"histograms-{seed}"] if name == "distilled-histograms" else []
         faceclr("distill", *faces, *common, *teacher, *DISTILLED[name])
     else:
         faceclr("pretrain", *faces, *common, *RECIPES[name])

@@ -3,11 +3,11 @@
     python benchmarks/transfer.py FACES -o runs
 
 FACES is a folder of labeled prepared faces. The pictures of the people with the most pictures are split 80/10/10
-(near-duplicates of a later part are left out of an earlier one). Encoders are trained without labels on other people
-(lpq, label-free) and on the first part (lpq-same, label-free-same), and with labels on the first part, from scratch
-(center) and from the encoder label-free (center-init). A linear layer on the embeddings of the first part then names
-the pictures of the last one. A run that was interrupted is continued, and existing results in the output folder are
-reused.
+(near-duplicates of a later part are left out of an earlier one). Encoders are computed and trained without labels on
+other people (histograms, label-free) and on the first part (histograms-same, label-free-same), and trained with labels
+on the first part, from scratch (center) and from the encoder label-free (center-init). A linear layer on the embeddings
+of the first part then names the pictures of the last one. A run that was interrupted is continued, and existing results
+in the output folder are reused.
 """
 
 from __future__ import annotations
@@ -57,17 +57,16 @@ def main() -> None:
     shares = ("--train", "0.8", "--val", "0.1", "--test", "0.1")
     faceclr("split", faces, "-o", parts, "--by", "image", *shares, "--drop-duplicates", "--quiet")
     label_free = options.label_free or str(out / "label-free")
-    phases: list[str | Path] = ["pretrain", "--backbone", "lpq"]
     strangers = others([options.faces], people, options.pictures, out / "others")
     commands: dict[str, list[str | Path]] = {
-        "lpq": [*phases, strangers],
-        "lpq-same": [*phases, parts / "train"],
-        "label-free-same": ["pretrain", parts / "train"],
+        "histograms": ["pretrain", strangers],
+        "histograms-same": ["pretrain", parts / "train"],
+        "label-free-same": ["pretrain", "--method", "simclr", parts / "train"],
         "center": ["train-center", parts / "train"],
         "center-init": ["train-center", parts / "train", "--init", label_free],
     }
     if options.label_free is None:
-        commands = {"label-free": ["pretrain", strangers], **commands}
+        commands = {"label-free": ["pretrain", "--method", "simclr", strangers], **commands}
     models = {"pixels": "pixels", "label-free": label_free, **{name: str(out / name) for name in commands}}
     models["sface"] = "sface"
     print(f"{len(people)} people: {', '.join(people)}")

@@ -40,7 +40,10 @@ def all_views(size: int) -> dict[str, Views]:
         "cast": replace(off, cast=0.2),
         "occlude": replace(off, occlude=1),
         "degrade": replace(off, degrade=1),
-        **{f"--augment {recipe}": build_views(PretrainConfig(augment=recipe), size) for recipe in RECIPES},
+        **{
+            f"--augment {recipe}": build_views(PretrainConfig(method="simclr", augment=recipe), size)
+            for recipe in RECIPES
+        },
     }
 
 

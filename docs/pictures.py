@@ -77,7 +77,7 @@ def views() -> None:
     )
     rows = []
     for augment, some in (("faces", crops[:2]), ("heads", crops[2:4]), ("simclr", crops[4:])):
-        make = build_views(PretrainConfig(augment=augment), 112)
+        make = build_views(PretrainConfig(method="simclr", augment=augment), 112)
         chance = torch.rand(len(some), 8, make.draws, generator=torch.Generator().manual_seed(0))
         made = make(torch.from_numpy(some), chance).add(1).mul(127.5).round().clamp(0, 255).byte()
         rows.append(made.view(8, len(some), 3, 112, 112).permute(1, 0, 3, 4, 2).numpy())

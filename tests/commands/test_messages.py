@@ -47,6 +47,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "core/evaluation/probing": ("linear-eval",),
     "core/evaluation/calibration": ("calibrate",),
     "core/evaluation/verification": ("verify",),
+    "core/training/histogram_task.py": ("pretrain",),
     "core/training/preview.py": ("pretrain",),
     "core/training/training_sets.py": LABELED,
     "core/training/triplet_task.py": ("train-triplet",),

@@ -29,8 +29,8 @@ BATCH = 16
 
 # Without batch norm, the number of processes changes only the order of sums.
 CASES: dict[str, TrainConfig] = {
-    "simclr": PretrainConfig(),
-    "weighted": PretrainConfig(weights="1"),
+    "simclr": PretrainConfig(method="simclr"),
+    "weighted": PretrainConfig(method="simclr", weights="1"),
     "moco": PretrainConfig(method="moco", batch_size=BATCH, queue=60),
     **{mining: TripletConfig(mining=mining, batch_size=BATCH, pictures=2, candidates=4) for mining in get_args(Mining)},
     "cosface": CenterConfig(),

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Self
 
 from faceclr_cli.core.configs.fields import argument, inherited, option
-from faceclr_cli.core.configs.train import AUGMENT, MODEL, OPTIM, TrainConfig
+from faceclr_cli.core.configs.train import AUGMENT, AUTO, MODEL, OPTIM, TrainConfig
 
 TEACHER = "Teacher"
 
-AUTO = "auto"
 _SFACE, _SFACE_SIZE = "sface", 48
 _OTHER_BACKBONE = "resnet10t"
 

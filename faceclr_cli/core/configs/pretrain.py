@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from faceclr_cli.core.configs.fields import argument, inherited, option, option_name, spec_of
-from faceclr_cli.core.configs.train import AUGMENT, LPQ, MODEL, OPTIM, TUNING, TrainConfig
+from faceclr_cli.core.configs.train import AUGMENT, AUTO, HISTOGRAMS, MODEL, OPTIM, TUNING, TrainConfig
 
 CONTRAST, ROUNDS = "Contrastive loss", "Rounds of clustering"
 HEADS, SIMCLR = "Augmentation by heads", "Augmentation by simclr"
@@ -21,10 +21,12 @@ _TRAINING_OPTIONS = (
 _EFFECTIVE = ("turn", "seed")
 """Options in these panels that have an effect without training."""
 
+_NETWORK = "resnet18"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(TrainConfig):
-    """Train an encoder on unlabeled faces (SimCLR, MoCo, LPQ)."""
+    """Make an encoder from unlabeled faces: compute it from histograms, or train a network (SimCLR, MoCo)."""
 
     data: tuple[Path, ...] = argument(
         (), help="One or more folders of prepared faces, or train parts of splits", metavar="FACES..."
@@ -36,24 +38,27 @@ class PretrainConfig(TrainConfig):
         None, metavar="PICTURE", help="Write a picture of augmented views (.png, .jpg) instead of training"
     )
 
-    backbone: str = inherited(
-        TrainConfig,
-        "backbone",
-        help="A timm model, nn4_small2, or a network for faces such as iresnet18; 'lpq': histograms of local phase "
-        "with a linear embedding layer that is computed without training, in about a minute",
+    method: Literal["auto", "histograms", "simclr", "moco"] = option(
+        AUTO,
+        help="Method; 'histograms': compute a linear layer for histograms of phase (LPQ) and gradients (HOG), without "
+        "training, in about a minute; 'simclr': train a network with negatives from the batch; 'moco': with negatives "
+        "from a queue of keys, for small batches; 'auto': simclr if --backbone or --init is given, otherwise "
+        "histograms",
+    )
+    backbone: str = option(
+        AUTO,
+        panel=MODEL,
+        metavar="NAME",
+        help="A timm model, nn4_small2, or a network for faces such as iresnet18; 'auto': that of --init, otherwise "
+        f"{_NETWORK}",
     )
     image_size: int | None = inherited(
         TrainConfig,
         "image_size",
         help="Side length that crops are resized to, independent of a run in --init (default: that of any other "
-        "encoder in --init, otherwise 64; lpq: 112)",
+        "encoder in --init, otherwise 64; histograms: 112)",
     )
 
-    method: Literal["simclr", "moco"] = option(
-        "simclr",
-        panel=CONTRAST,
-        help="Method; 'simclr': negatives from the batch; 'moco': negatives from a queue of keys, for small batches",
-    )
     loss: Literal["nt-xent", "dcl"] = option(
         "nt-xent", panel=CONTRAST, help="Loss; 'dcl': decoupled contrastive loss, for small batches"
     )
@@ -128,7 +133,7 @@ class PretrainConfig(TrainConfig):
         maximum=45.0,
         panel=HEADS,
         metavar="DEGREES",
-        help="Maximum turn of the head to either side, and twice the maximum nod; also for --backbone lpq",
+        help="Maximum turn of the head to either side, and twice the maximum nod; also for --method histograms",
     )
     relight: float = option(
         0.6, minimum=0.0, maximum=1.0, panel=HEADS, help="Maximum share of light from a random direction"
@@ -178,16 +183,25 @@ class PretrainConfig(TrainConfig):
 
     @property
     def input_size(self) -> int:
-        """Side length that crops are resized to. The default recipe was tuned at 64; `lpq` has no recipe."""
+        """Side length that crops are resized to. The default recipe was tuned at 64; `histograms` has no recipe."""
         return self.image_size or (super().input_size if self.is_computed else 64)
 
     @property
     def is_computed(self) -> bool:
-        """True if the backbone has no weights to train. See `TrainConfig.is_computed`."""
-        return self.backbone == LPQ
+        """True if the method is `histograms`, or will be. See `TrainConfig.is_computed`."""
+        if self.method == AUTO:
+            return self.backbone == HISTOGRAMS or (self.backbone == AUTO and self.init == "random")
+        return self.method == HISTOGRAMS
+
+    def with_method(self) -> Self:
+        """Returns the options with the method and the backbone in place of `auto`."""
+        if self.is_computed:
+            return replace(self, method="histograms", backbone=HISTOGRAMS)
+        backbone = _NETWORK if self.backbone == AUTO else self.backbone
+        return replace(self, method="simclr" if self.method == AUTO else self.method, backbone=backbone)
 
     def without_training(self) -> tuple[Self, tuple[str, ...]]:
-        """Returns the options of an encoder that is computed without training, and the names of those without effect.
+        """Returns the options of an encoder that is computed without training, and a notice of those without effect.
 
         The latter get their defaults. They may come from a configuration file that other runs share.
         """
@@ -199,13 +213,18 @@ class PretrainConfig(TrainConfig):
         names = tuple(name for name in defaults if (name, getattr(self, name)) != ("epochs", 0))
         if self.precision == "bf16":
             names += ("precision",)
-        unused = tuple(f"--{option_name(name)}" for name in names)
-        return replace(self, **{**defaults, "epochs": 0, "precision": "32"}), unused
+        unused = ", ".join(f"--{option_name(name)}" for name in names)
+        notices = (f"no effect with --method {HISTOGRAMS}, but with --method simclr: {unused}",) if unused else ()
+        return replace(self, **{**defaults, "epochs": 0, "precision": "32"}), notices
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.is_computed and self.init != "random":
-            raise ValueError(f"--init {self.init}: {LPQ} has no weights to start from; omit --init")
+            raise ValueError(f"--init {self.init}: --method {HISTOGRAMS} has no weights to start from; omit --init")
+        if self.is_computed and self.backbone not in (AUTO, HISTOGRAMS):
+            raise ValueError(f"--backbone {self.backbone}: --method {HISTOGRAMS} has no network; omit one of them")
+        if not self.is_computed and self.backbone == HISTOGRAMS:
+            raise ValueError(f"--backbone {HISTOGRAMS} has no weights to train; omit it, or --method {self.method}")
         if self.tune == "last":
             raise ValueError("--tune last: pretrain never trains the last layer; choose all or lora")
         if self.weights is not None and len(self.shares) != len(self.data or self.shares):

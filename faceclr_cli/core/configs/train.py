@@ -17,9 +17,10 @@ Tune = Literal["all", "last", "lora"]
 Pixels = Literal["auto", "cached", "streamed"]
 Optimizer = Literal["adamw", "adam", "rmsprop", "adagrad", "sgd", "lars"]
 
+AUTO = "auto"
 DEFAULT_EMBEDDING_DIM = 512
-LPQ = "lpq"
-"""Name of the backbone without weights, whose embedding layer `pretrain` computes without training."""
+HISTOGRAMS = "histograms"
+"""Name of the backbone without weights, and of the method of `pretrain` that computes an embedding layer for it."""
 DROPOUT = 0.4
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from faceclr_cli.core.artifacts import atomic_folder, atomic_path
 from faceclr_cli.core.configs.export import ExportConfig
-from faceclr_cli.core.configs.train import LPQ
+from faceclr_cli.core.configs.train import HISTOGRAMS
 from faceclr_cli.core.encoders.built_in_network import load_sface_network
 from faceclr_cli.core.encoders.checked_encoder import CheckedEncoder
 from faceclr_cli.core.encoders.description import GRAPH, Description
@@ -226,8 +226,10 @@ def _embed_by(network: nn.Module, size: int, crops: NDArray[np.uint8]) -> NDArra
 
 
 def _require_robust_backbone(network: EncoderNetwork, option: str) -> None:
-    if network.architecture.backbone == LPQ:
-        raise ConfigError(f"{option}: {LPQ} uses the signs of small numbers, which rounding changes; omit {option}")
+    if network.architecture.backbone == HISTOGRAMS:
+        raise ConfigError(
+            f"{option}: {HISTOGRAMS} depend on the signs of small numbers, which rounding changes; omit it"
+        )
 
 
 def _load_source(run: Path) -> tuple[EncoderNetwork, Description]:

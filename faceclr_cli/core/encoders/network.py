@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faceclr_cli.core.configs.train import LPQ
+from faceclr_cli.core.configs.train import HISTOGRAMS
 from faceclr_cli.core.encoders.architecture import Architecture, InputNormalization
 from faceclr_cli.core.encoders.backbones import build_backbone, feature_count, feature_shape
 from faceclr_cli.core.encoders.face_networks.face_network_registry import FACE_NETWORKS
@@ -108,10 +108,10 @@ class EncoderNetwork(nn.Module):
         changed = own.resized(image_size, embedding_dim)
         if changed == own:
             return self
-        if own.backbone == LPQ:
+        if own.backbone == HISTOGRAMS:
             raise ConfigError(
-                f"--init: {LPQ} has weights for one input size and one length of embeddings only; give "
-                f"--image-size {own.image_size} and --embedding-dim {own.embedding_dim}"
+                f"--init: an encoder of {HISTOGRAMS} has weights for one input size and one length of embeddings only; "
+                f"give --image-size {own.image_size} and --embedding-dim {own.embedding_dim}"
             )
         other = EncoderNetwork(changed)
         try:

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-_SHARE_WITHIN = 0.95
+_SHARE_WITHIN = 0.9
 """Weight of the covariance within classes; the rest is the total covariance, which keeps estimates from few rows
 invertible (regularized discriminant analysis)."""
 

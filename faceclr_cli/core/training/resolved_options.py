@@ -9,11 +9,11 @@ from typing import Any
 
 from faceclr_cli.core.artifacts import read_json
 from faceclr_cli.core.configs.center import CenterConfig
-from faceclr_cli.core.configs.distill import AUTO, DistillConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.fields import option_name, spec_of, to_json
 from faceclr_cli.core.configs.name_values import format_name_values
 from faceclr_cli.core.configs.pretrain import PretrainConfig
-from faceclr_cli.core.configs.train import LPQ, LabeledConfig, TrainConfig
+from faceclr_cli.core.configs.train import AUTO, HISTOGRAMS, LabeledConfig, TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.datasets.input_discovery import find_faces, no_faces_error
 from faceclr_cli.core.encoders.description import Description
@@ -93,10 +93,10 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         run = _read_previous_run(out, command)
         previous, initial, rates = run["config"], _read_initial(run, out), run.get("precision_rates")
     notices = tuple[str, ...]()
-    if isinstance(config, PretrainConfig) and config.is_computed:
-        config, unused = config.without_training()
-        if unused:
-            notices = (f"no effect with --backbone {LPQ}, which is computed without training: {', '.join(unused)}",)
+    if isinstance(config, PretrainConfig):
+        config = config.with_method() if previous is None else _with_previous_method(config, previous)
+        if config.is_computed:
+            config, notices = config.without_training()
     if isinstance(config, DistillConfig):
         config = config.with_student() if previous is None else _with_previous_student(config, previous)
     data = config.data or tuple(Path(path) for path in (previous or {}).get("data", ()))
@@ -109,10 +109,10 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
         resolved = replace(resolved, init=make_init_absolute(config.init))
         if previous is None:
             origin, notices = describe_initial_encoder(config.init)
-            if isinstance(resolved, PretrainConfig) and origin.architecture.backbone == LPQ:
+            if isinstance(resolved, PretrainConfig) and origin.architecture.backbone == HISTOGRAMS:
                 raise ConfigError(
-                    f"--init {config.init}: its backbone, {LPQ}, has no weights that pretrain could train; train "
-                    "another network, or use train-center"
+                    f"--init {config.init}: its backbone, {HISTOGRAMS}, has no weights that pretrain could "
+                    "train; train another network, or use train-center"
                 )
             resolved = _with_architecture(resolved, origin)
         else:
@@ -156,6 +156,15 @@ def _with_architecture(config: TrainConfig, origin: Description) -> TrainConfig:
         embedding_dim=config.embedding_dim or architecture.embedding_dim,
         pool=architecture.pool,
         backbone_args=format_name_values(architecture.backbone_args),
+    )
+
+
+def _with_previous_method(config: PretrainConfig, previous: Mapping[str, Any]) -> PretrainConfig:
+    """Takes the method and the backbone of the run to resume, as far as the options do not choose them."""
+    return replace(
+        config,
+        method=previous["method"] if config.method == AUTO else config.method,
+        backbone=previous["backbone"] if config.backbone == AUTO else config.backbone,
     )
 
 

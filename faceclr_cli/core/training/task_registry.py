@@ -12,7 +12,7 @@ from faceclr_cli.core.errors import DataError
 from faceclr_cli.core.training.center_task import CenterTask
 from faceclr_cli.core.training.contrastive_task import MoCoTask, SimCLRTask
 from faceclr_cli.core.training.distill_task import DistillTask
-from faceclr_cli.core.training.phase_task import PhaseTask
+from faceclr_cli.core.training.histogram_task import HistogramTask
 from faceclr_cli.core.training.resolved_options import COMMANDS
 from faceclr_cli.core.training.rounds_task import RoundsTask
 from faceclr_cli.core.training.task import TaskModule
@@ -43,7 +43,7 @@ def build_task(config: TrainConfig, encoder: EncoderNetwork, sets: TrainingSets)
             views = CameraViews(views=views, size=size, share=config.degrade)
         return DistillTask(config, encoder, views, sets.teacher)
     if isinstance(config, PretrainConfig) and config.is_computed:
-        return PhaseTask(config, encoder, len(faces))
+        return HistogramTask(config, encoder, len(faces))
     if isinstance(config, PretrainConfig) and sets.photographs is not None and sets.tracks is not None:
         return RoundsTask(config, encoder, faces, sets.photographs, sets.tracks)
     if isinstance(config, PretrainConfig):

@@ -182,7 +182,7 @@ def _summarize(
 
 
 def pretrain(config: PretrainConfig, reporter: Reporter) -> TrainResult:
-    """Trains an encoder without labels by SimCLR or MoCo, or computes one from LPQ features; see `train`."""
+    """Computes an encoder without labels from histograms, or trains one by SimCLR or MoCo; see `train`."""
     return train(config, reporter)
 
 

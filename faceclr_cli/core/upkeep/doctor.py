@@ -191,7 +191,7 @@ def _precision() -> str:
 
     if not supports_bf16("cpu"):
         return "the CPU does not support bf16; training uses float32"
-    config, count = PretrainConfig(batch_size=_TIMED_PICTURES), _TIMED_PICTURES
+    config, count = PretrainConfig(method="simclr", batch_size=_TIMED_PICTURES).with_method(), _TIMED_PICTURES
     side = config.input_size
     noise = JoinedFaces(
         packed=(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8),),

@@ -171,7 +171,9 @@ def test_several_folders_are_mixed_by_their_shares(tmp_path: Path) -> None:
 
 def test_a_folder_that_a_batch_would_hold_twice_is_refused(tmp_path: Path) -> None:
     small, large = make_faces(tmp_path / "small", 1, 4), make_faces(tmp_path / "large", 6, 8, first=10)
-    config = PretrainConfig(data=(small, large), out=tmp_path / "run", weights="9,1", batch_size=16, image_size=SIZE)
+    config = PretrainConfig(
+        data=(small, large), out=tmp_path / "run", method="simclr", weights="9,1", batch_size=16, image_size=SIZE
+    )
     from faceclr_cli.core.training.trainers import train as run
     from tests.core.training.toy import Heard
 

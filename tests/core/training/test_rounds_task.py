@@ -157,7 +157,7 @@ def test_only_clustered_faces_have_a_loss_of_clusters(whole: Path, people: Path)
 
     torch.manual_seed(0)
     network = EncoderNetwork(Architecture(backbone="test_resnet", embedding_dim=16, image_size=SIZE))
-    config = PretrainConfig(cluster_margin=0.3, rounds=1)
+    config = PretrainConfig(method="simclr", cluster_margin=0.3, rounds=1)
     faces = type("Faces", (), {"sources": np.zeros(12, np.int64), "labels": np.full(12, -1), "__len__": lambda _: 12})()
     task = module.RoundsTask(config, network, faces, np.arange(12), Constraints.none(12)).eval()
     clusters = torch.tensor([0, 1, -1, 0, 2, -1, 1, -1, 2, 0, 1, 2])

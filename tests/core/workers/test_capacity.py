@@ -79,8 +79,12 @@ def test_limits_of_containers(tmp_path: Path, groups: str, files: dict[str, str]
     [
         (prepare, lambda root: PrepareConfig(source=root, workers=10_000), "--workers 10000: at most 16"),
         (embed, lambda root: EmbedConfig(faces=root, processes=10_000), "--processes 10000: at most 16"),
-        (train, lambda root: PretrainConfig(data=(root,), processes=64), "--processes 64: at most 16"),
-        (train, lambda root: PretrainConfig(data=(root,), image_size=5000, batch_size=16), "--image-size 5000"),
+        (train, lambda root: PretrainConfig(data=(root,), method="simclr", processes=64), "--processes 64: at most 16"),
+        (
+            train,
+            lambda root: PretrainConfig(data=(root,), method="simclr", image_size=5000, batch_size=16),
+            "--image-size 5000",
+        ),
         (train, lambda root: TripletConfig(data=(root,), image_size=5000), "--image-size 5000 with --batch-size"),
         (train, lambda root: CenterConfig(data=(root,), image_size=5000), "GiB of memory or more"),
     ],

@@ -41,7 +41,9 @@ def test_commands_refuse_them_before_they_start_any(command: str, tmp_path: Path
         if command == "embed":
             embed(EmbedConfig(faces=faces, model="pixels", out=tmp_path / "f.h5", processes=10_000), Silent())
         else:
-            config = PretrainConfig(data=(faces,), out=tmp_path / "run", batch_size=10_000, processes=10_000)
+            config = PretrainConfig(
+                data=(faces,), out=tmp_path / "run", method="simclr", batch_size=10_000, processes=10_000
+            )
             pretrain(config, Silent())
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 

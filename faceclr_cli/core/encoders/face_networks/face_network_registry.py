@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from faceclr_cli.core.configs.train import LPQ
+from faceclr_cli.core.configs.train import HISTOGRAMS
 from faceclr_cli.core.encoders.architecture import SFACE_BACKBONE, BackboneArgs, Pool
 from faceclr_cli.core.encoders.face_networks import inception_resnet_v1 as inception
 from faceclr_cli.core.encoders.face_networks import mobilefacenet
+from faceclr_cli.core.encoders.face_networks.face_histograms import LEAST_SIZE, FaceHistograms
 from faceclr_cli.core.encoders.face_networks.iresnet import BLOCKS, IResNet
-from faceclr_cli.core.encoders.face_networks.phase_histograms import LEAST_SIZE, PhaseHistograms
 from faceclr_cli.core.encoders.face_networks.sface_network import LAST_EPS, SFaceBackbone
 from faceclr_cli.core.encoders.heads import GlobalBatchNorm, embedding_layer
 from faceclr_cli.core.errors import ConfigError
@@ -133,12 +133,12 @@ def _sface_head(features: int, embedding_dim: int) -> nn.Module:
     return nn.Sequential(embedding_layer(features, embedding_dim, bias=True), norm)
 
 
-def _phase_backbone(image_size: int, pool: Pool, args: Arguments) -> nn.Module:
+def _histogram_backbone(image_size: int, pool: Pool, args: Arguments) -> nn.Module:
     del pool, args
-    return PhaseHistograms(image_size)
+    return FaceHistograms(image_size)
 
 
-def _phase_head(features: int, embedding_dim: int) -> nn.Module:
+def _histogram_head(features: int, embedding_dim: int) -> nn.Module:
     return embedding_layer(features, embedding_dim, bias=True)
 
 
@@ -160,5 +160,5 @@ FACE_NETWORKS: Mapping[str, FaceNetwork] = {
         backbone=_inception_backbone, head=_inception_head, least_size=inception.LEAST_SIZE
     ),
     SFACE_BACKBONE: FaceNetwork(backbone=_sface_backbone, head=_sface_head),
-    LPQ: FaceNetwork(backbone=_phase_backbone, head=_phase_head, least_size=LEAST_SIZE),
+    HISTOGRAMS: FaceNetwork(backbone=_histogram_backbone, head=_histogram_head, least_size=LEAST_SIZE),
 }

@@ -1,4 +1,4 @@
-"""`pretrain --backbone lpq`: the embedding layer is computed from unlabeled faces."""
+"""`pretrain --backbone histograms`: the embedding layer is computed from unlabeled faces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from faceclr_cli.core.encoders.network import normalize_pixels
 from faceclr_cli.core.errors import ConfigError, DataError, InterruptedRunError
 from faceclr_cli.core.evaluation.quantization.quantized_export import export_int8
 from faceclr_cli.core.events import Notice, Silent
-from faceclr_cli.core.training.phase_task import PhaseTask
+from faceclr_cli.core.training.histogram_task import HistogramTask
 from faceclr_cli.core.training.preview import show_views
 from faceclr_cli.core.training.trainers import TrainResult, train
 from faceclr_cli.core.training.training_sets import open_face_folders
@@ -37,7 +37,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fit(data: Path, out: Path, **options: Any) -> TrainResult:
-    chosen = {"backbone": "lpq", "image_size": SIZE, "embedding_dim": DIM, **options}
+    chosen = {"image_size": SIZE, "embedding_dim": DIM, **options}
     return train(PretrainConfig(data=(data,), out=out, **chosen), Heard())
 
 
@@ -69,7 +69,7 @@ def test_it_recognizes_new_people_without_names_and_without_steps(real_data: Pat
 def test_embeddings_change_less_than_features_if_a_head_turns(split: Path, fitted: TrainResult) -> None:
     network = load_network(fitted.run)[0].eval()
     crops = torch.from_numpy(open_face_folders([split], Silent()).crops(np.arange(96)))
-    task = PhaseTask(PretrainConfig(data=(split,), backbone="lpq"), network, len(crops))
+    task = HistogramTask(PretrainConfig(data=(split,)).with_method(), network, len(crops))
     generator = torch.Generator().manual_seed(5)
     turned = task.augment(crops, torch.rand(len(crops), 1, task.augment.draws, generator=generator))
     with torch.no_grad():
@@ -88,20 +88,20 @@ def test_a_run_again_computes_the_same(split: Path, fitted: TrainResult, tmp_pat
 
 
 def test_the_encoder_embeds_and_exports_like_others(fitted: TrainResult, tmp_path: Path) -> None:
-    export(ExportConfig(run=fitted.run, out=tmp_path / "lpq.onnx"), Heard())
+    export(ExportConfig(run=fitted.run, out=tmp_path / "histograms.onnx"), Heard())
     crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
-    ours, exported = (load_encoder(str(model)).embed(crops) for model in (fitted.run, tmp_path / "lpq.onnx"))
+    ours, exported = (load_encoder(str(model)).embed(crops) for model in (fitted.run, tmp_path / "histograms.onnx"))
     assert (ours * exported).sum(axis=1).min() > 0.9999
 
 
 def test_a_signal_leaves_no_encoder(split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = PhaseTask.compute_encoder
+    before = HistogramTask.compute_encoder
 
-    def interrupted(self: PhaseTask, supply: Any, stop: Any, reporter: Any) -> None:
+    def interrupted(self: HistogramTask, supply: Any, stop: Any, reporter: Any) -> None:
         stop.flag.value = 2
         before(self, supply, stop, reporter)
 
-    monkeypatch.setattr(PhaseTask, "compute_encoder", interrupted)
+    monkeypatch.setattr(HistogramTask, "compute_encoder", interrupted)
     with pytest.raises(InterruptedRunError, match="stopped before the encoder was written"):
         fit(split, tmp_path / "run")
     assert not (tmp_path / "run/encoder").exists()
@@ -110,10 +110,10 @@ def test_a_signal_leaves_no_encoder(split: Path, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("option", ["half", "int8"])
 def test_less_precise_numbers_are_errors(split: Path, fitted: TrainResult, option: str, tmp_path: Path) -> None:
     given = {option: True} | ({"faces": split} if option == "int8" else {})
-    config = ExportConfig(run=fitted.run, out=tmp_path / "lpq.onnx", **given)
-    with pytest.raises(ConfigError, match=f"--{option}: lpq uses the signs of small numbers"):
+    config = ExportConfig(run=fitted.run, out=tmp_path / "histograms.onnx", **given)
+    with pytest.raises(ConfigError, match=f"--{option}: histograms depend on the signs of small numbers"):
         (export_int8 if option == "int8" else export)(config, Heard())
-    assert not (tmp_path / "lpq.onnx").exists()
+    assert not (tmp_path / "histograms.onnx").exists()
 
 
 def test_options_of_training_have_no_effect_and_are_reported(split: Path, fitted: TrainResult, tmp_path: Path) -> None:
@@ -126,11 +126,11 @@ def test_options_of_training_have_no_effect_and_are_reported(split: Path, fitted
         "precision": "bf16",
     }
     heard = Heard()
-    config = PretrainConfig(
-        data=(split,), out=tmp_path / "run", backbone="lpq", image_size=SIZE, embedding_dim=DIM, **options
-    )
+    config = PretrainConfig(data=(split,), out=tmp_path / "run", image_size=SIZE, embedding_dim=DIM, **options)
     result = train(config, heard)
-    (notice,) = (event.text for event in heard.of(Notice) if event.text.startswith("no effect with --backbone lpq"))
+    (notice,) = (
+        event.text for event in heard.of(Notice) if event.text.startswith("no effect with --method histograms")
+    )
     named = notice.split(": ")[1].split(", ")
     assert sorted(named) == sorted(f"--{name.replace('_', '-')}" for name in options)
     assert read_json(result.run / "config.json")["config"] | {"out": None} == read_json(fitted.run / "config.json")[
@@ -138,9 +138,46 @@ def test_options_of_training_have_no_effect_and_are_reported(split: Path, fitted
     ] | {"out": None}
 
 
-def test_it_cannot_start_from_an_encoder() -> None:
-    with pytest.raises(ValueError, match="--init sface: lpq has no weights to start from; omit --init"):
-        PretrainConfig(backbone="lpq", init="sface")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"backbone": "histograms", "init": "sface"},
+            "--init sface: --method histograms has no weights to start from; omit --init",
+        ),
+        ({"method": "histograms", "backbone": "resnet18"}, "--backbone resnet18: --method histograms has no network"),
+        ({"method": "simclr", "backbone": "histograms"}, "--backbone histograms has no weights to train"),
+    ],
+)
+def test_it_has_no_weights_to_train(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PretrainConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "backbone"),
+    [
+        ({}, "histograms", "histograms"),
+        ({"epochs": 3, "gpus": 2}, "histograms", "histograms"),
+        ({"backbone": "histograms"}, "histograms", "histograms"),
+        ({"backbone": "resnet50"}, "simclr", "resnet50"),
+        ({"init": "imagenet"}, "simclr", "resnet18"),
+        ({"init": "runs/earlier", "method": "moco"}, "moco", "resnet18"),
+        ({"method": "moco"}, "moco", "resnet18"),
+    ],
+)
+def test_it_is_the_method_unless_a_network_is_named(options: dict[str, Any], method: str, backbone: str) -> None:
+    chosen = PretrainConfig(**options).with_method()
+    assert (chosen.method, chosen.backbone) == (method, backbone)
+
+
+def test_a_resumed_run_keeps_its_method(split: Path, tmp_path: Path) -> None:
+    small = {"image_size": SIZE, "embedding_dim": DIM, "batch_size": 16, "epochs": 1, "precision": "32"}
+    options: dict[str, Any] = {"data": (split,), "out": tmp_path / "run", **small}
+    train(PretrainConfig(method="moco", queue=16, **options), Heard())
+    result = train(PretrainConfig(queue=16, resume="auto", **{**options, "epochs": 2}), Heard())
+    recorded = read_json(result.run / "config.json")["config"]
+    assert (result.epochs, recorded["method"], recorded["backbone"]) == (2, "moco", "resnet18")
 
 
 def test_few_faces_leave_dimensions_at_zero(tmp_path: Path) -> None:
@@ -172,7 +209,7 @@ def test_equal_faces_are_an_error(value: int | None, tmp_path: Path) -> None:
 
 def test_pretrain_cannot_continue_from_it(split: Path, fitted: TrainResult, tmp_path: Path) -> None:
     for epochs in (3, 50):
-        with pytest.raises(ConfigError, match="its backbone, lpq, has no weights that pretrain could train"):
+        with pytest.raises(ConfigError, match="its backbone, histograms, has no weights that pretrain could train"):
             train(PretrainConfig(data=(split,), init=str(fitted.run), out=tmp_path / "run", epochs=epochs), Heard())
 
 
@@ -193,5 +230,5 @@ def test_names_train_its_embedding_layer(split: Path, fitted: TrainResult, tmp_p
 
 
 def test_the_preview_shows_turned_heads(split: Path, tmp_path: Path) -> None:
-    config = PretrainConfig(data=(split,), backbone="lpq", image_size=SIZE)
+    config = PretrainConfig(data=(split,), image_size=SIZE)
     assert show_views(config, tmp_path / "views.png", Heard()).augment == "turned heads"
