@@ -111,7 +111,11 @@ def main() -> None:
     out: Path = options.out
     people = most_pictured(options.faces, options.people)
     faces = select(options.faces, out / "faces", people, None)
-    commands = {"histograms": ["pretrain"], "label-free": ["pretrain", "--method", "simclr"], "distilled": ["distill"]}
+    commands = {
+        "histograms": ["pretrain", "--method", "histograms"],
+        "label-free": ["pretrain", "--method", "simclr"],
+        "distilled": ["distill"],
+    }
     models = {
         "pixels": "pixels",
         "histograms": options.histograms,

@@ -38,7 +38,7 @@ from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 
 RESAMPLES = 1000
 RECIPES = {
-    "histograms": [],
+    "histograms": ["--method", "histograms"],
     "untrained": ["--method", "simclr", "--epochs", "0"],
     "simclr-faces": ["--method", "simclr", "--augment", "faces"],
     "simclr-simclr": ["--method", "simclr", "--augment", "simclr"],

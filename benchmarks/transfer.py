@@ -59,8 +59,8 @@ def main() -> None:
     label_free = options.label_free or str(out / "label-free")
     strangers = others([options.faces], people, options.pictures, out / "others")
     commands: dict[str, list[str | Path]] = {
-        "histograms": ["pretrain", strangers],
-        "histograms-same": ["pretrain", parts / "train"],
+        "histograms": ["pretrain", "--method", "histograms", strangers],
+        "histograms-same": ["pretrain", "--method", "histograms", parts / "train"],
         "label-free-same": ["pretrain", "--method", "simclr", parts / "train"],
         "center": ["train-center", parts / "train"],
         "center-init": ["train-center", parts / "train", "--init", label_free],

@@ -26,7 +26,7 @@ _NETWORK = "resnet18"
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(TrainConfig):
-    """Make an encoder from unlabeled faces: compute it from histograms, or train a network (SimCLR, MoCo)."""
+    """Compute an encoder from unlabeled faces, or train one (SimCLR, MoCo)."""
 
     data: tuple[Path, ...] = argument(
         (), help="One or more folders of prepared faces, or train parts of splits", metavar="FACES..."
@@ -40,8 +40,9 @@ class PretrainConfig(TrainConfig):
 
     method: Literal["auto", "histograms", "simclr", "moco"] = option(
         AUTO,
+        metavar="METHOD",
         help="Method; 'histograms': compute a linear layer for histograms of phase (LPQ) and gradients (HOG), without "
-        "training, in about a minute; 'simclr': train a network with negatives from the batch; 'moco': with negatives "
+        "training, in minutes; 'simclr': train a network with negatives from the batch; 'moco': with negatives "
         "from a queue of keys, for small batches; 'auto': simclr if --backbone or --init is given, otherwise "
         "histograms",
     )

@@ -182,7 +182,7 @@ class HistogramTask(TaskModule):
 def _find_directions(features: Tensor, mean: Tensor, most: int) -> Tensor:
     """Returns the principal directions of centered features, at most `most`. Shape: (N, F), (F,) -> (F, P)."""
     count = max(1, min(most, len(features) - 1, features.shape[1]))
-    _, strengths, directions = torch.svd_lowrank(features, q=count, niter=2)
+    _, strengths, directions = torch.svd_lowrank(features, q=count, niter=1)
     found: Tensor = directions[:, strengths > _LEAST_SINGULAR_VALUE * max(strengths[0], mean.norm())]
     return found if len(features) > 1 else found[:, :0]
 
