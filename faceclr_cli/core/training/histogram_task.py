@@ -113,10 +113,11 @@ class HistogramTask(TaskModule):
         mean = features.mean(dim=0)
         features -= mean
         kinds, lengths = [], backbone.lengths
-        for part, around in zip(torch.split(features, lengths, dim=1), torch.split(mean, lengths), strict=True):
+        parts = zip(torch.split(features, lengths, dim=1), torch.split(mean, lengths), strict=True)
+        for part, around in track(parts, reporter, "finding directions", total=len(lengths), unit="kinds"):
             directions = _find_directions(part, around, _PRINCIPAL_DIRECTIONS * dim)
             kinds.append(_Kind(directions=directions, projected=part @ directions))
-        del features, part
+        del features, parts, part
         if not any(kind.directions.shape[1] for kind in kinds):
             raise DataError(f"--method {HISTOGRAMS}: the faces do not differ from each other")
         withins = self._measure_turns(batches, kinds, mean, supply, stop, reporter)
@@ -127,9 +128,10 @@ class HistogramTask(TaskModule):
         both = torch.cat(found, dim=1)
         variances, axes = torch.linalg.eigh(both.T.cov().reshape(2 * both.shape[1:]))
         axes = axes[:, variances > _LEAST_SINGULAR_VALUE**2 * variances[-1]].flip(1)[:, :dim]
-        parts = torch.split(axes, [matrix.shape[1] for matrix in matrices])
+        shares = torch.split(axes, [matrix.shape[1] for matrix in matrices])
         weights = [
-            kind.directions @ (matrix @ part).float() for kind, matrix, part in zip(kinds, matrices, parts, strict=True)
+            kind.directions @ (matrix @ share).float()
+            for kind, matrix, share in zip(kinds, matrices, shares, strict=True)
         ]
         weight = torch.cat(weights)
         layer.weight.zero_()[: weight.shape[1]] = weight.T
