@@ -21,7 +21,7 @@ from faceclr_cli.core.losses.nt_xent import NTXent
 from faceclr_cli.core.training.optimizer import build_optimizer
 
 EMBEDDING, PROJECTION, LAYERS, TEMPERATURE = 512, 128, 1, 0.1
-"""The defaults of `faceclr pretrain`."""
+"""The defaults of `faceclr pretrain --method simclr`."""
 
 
 class Step:

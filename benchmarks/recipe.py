@@ -37,6 +37,7 @@ from faceclr_cli.core.metrics.all_pairs import measure_all_pairs
 from faceclr_cli.core.metrics.roc import auc, best_threshold, cosine_scores
 
 RESAMPLES = 1000
+_ROUNDS = ["--method", "simclr", "--augment", "heads", "--rounds", "3", "--whiten", "0.35"]
 RECIPES = {
     "histograms": ["--method", "histograms"],
     "untrained": ["--method", "simclr", "--epochs", "0"],
@@ -47,19 +48,8 @@ RECIPES = {
     "moco-simclr": ["--method", "moco", "--augment", "simclr"],
     "heads-112": ["--method", "simclr", "--augment", "heads", "--image-size", "112"],
     "whitened": ["--method", "simclr", "--whiten", "0.25"],
-    "rounds": ["--method", "simclr", "--augment", "heads", "--rounds", "3", "--whiten", "0.35"],
-    "rounds-pairs": [
-        "--method",
-        "simclr",
-        "--augment",
-        "heads",
-        "--rounds",
-        "3",
-        "--whiten",
-        "0.35",
-        "--positives",
-        "clusters",
-    ],
+    "rounds": _ROUNDS,
+    "rounds-pairs": [*_ROUNDS, "--positives", "clusters"],
 }
 """Options of `faceclr pretrain` that differ from its defaults."""
 
@@ -70,12 +60,8 @@ DISTILLED: dict[str, list[str]] = {
     "distilled-64": ["--image-size", "64"],
     "distilled-resnet": ["--backbone", "resnet10t", "--image-size", "64"],
     "distilled-views": ["--teacher-views"],
-    "distilled-histograms": [
-        "--backbone",
-        "resnet10t",
-        "--image-size",
-        "64",
-    ],  # The teacher is the encoder of "histograms".
+    # The teacher is the encoder of "histograms".
+    "distilled-histograms": ["--backbone", "resnet10t", "--image-size", "64"],
 }
 """Options of `faceclr distill` that differ from its defaults."""
 
