@@ -41,8 +41,8 @@ class PretrainConfig(TrainConfig):
     method: Literal["auto", "histograms", "simclr", "moco"] = option(
         AUTO,
         metavar="METHOD",
-        help="Method; 'histograms': compute a linear layer for histograms of phase (LPQ) and gradients (HOG), without "
-        "training, in minutes; 'simclr': train a network with negatives from the batch; 'moco': with negatives "
+        help="Method; 'histograms': compute a linear layer for histograms of phase (LPQ), ridges and Gabor wavelets, "
+        "without training, in minutes; 'simclr': train a network with negatives from the batch; 'moco': with negatives "
         "from a queue of keys, for small batches; 'auto': simclr if --backbone or --init is given, otherwise "
         "histograms",
     )

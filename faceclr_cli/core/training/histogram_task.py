@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -22,25 +22,12 @@ from faceclr_cli.core.training.contrastive_task import build_views
 from faceclr_cli.core.training.stop_signals import StopRequest
 from faceclr_cli.core.training.task import TaskModule, derive_seed, make_views, random_uniform
 
-_MAX_PICTURES = 8192  # Their features take 1 GB.
+_MAX_PICTURES = 8192  # Their features take 0.5 GB; more hardly improve the encoder.
 _BATCH = 256
 _PRINCIPAL_DIRECTIONS = 2
 """Number of principal directions, as a multiple of the length of an embedding."""
 _LEAST_SINGULAR_VALUE = 1e-4
 """Relative to the largest, or to the mean features. Smaller ones are rounding errors of float32."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Kind:
-    """The principal directions of one kind of histograms.
-
-    Attributes:
-        directions: Shape: (F, P).
-        projected: The training faces in these directions. Shape: (N, P).
-    """
-
-    directions: Tensor
-    projected: Tensor
 
 
 class HistogramTask(TaskModule):
@@ -57,9 +44,9 @@ class HistogramTask(TaskModule):
     3. The directions with the largest ratios of both variances are kept, each divided by the standard deviation within
        a face.
 
-    The kinds get equal total variances, and the embedding consists of the principal directions of all of them together.
-    If there are fewer directions than dimensions, the last dimensions are 0. Analyzing the kinds together would need
-    more faces, as it estimates more covariances.
+    The kinds get equal total variances, and the directions of all of them together are analyzed once more in the same
+    way. If there are fewer directions than dimensions, the last dimensions are 0. A single analysis of all kinds would
+    need more faces, as it estimates more covariances.
 
     Args:
         config: The options.
@@ -112,28 +99,18 @@ class HistogramTask(TaskModule):
             return
         mean = features.mean(dim=0)
         features -= mean
-        kinds, lengths = [], backbone.lengths
-        parts = zip(torch.split(features, lengths, dim=1), torch.split(mean, lengths), strict=True)
-        for part, around in track(parts, reporter, "finding directions", total=len(lengths), unit="kinds"):
-            directions = _find_directions(part, around, _PRINCIPAL_DIRECTIONS * dim)
-            kinds.append(_Kind(directions=directions, projected=part @ directions))
-        del features, parts, part
-        if not any(kind.directions.shape[1] for kind in kinds):
+        kinds = _find_kinds(features, mean, backbone.lengths, _PRINCIPAL_DIRECTIONS * dim, reporter)
+        projected = _project(features, kinds)
+        del features
+        if not projected.shape[1]:
             raise DataError(f"--method {HISTOGRAMS}: the faces do not differ from each other")
-        withins = self._measure_turns(batches, kinds, mean, supply, stop, reporter)
+        within = self._measure_turns(batches, kinds, mean, projected, supply, stop, reporter)
         if stop.requested():
             return
-        matrices = [_fit_kind(kind, within, dim) for kind, within in zip(kinds, withins, strict=True)]
-        found = [kind.projected.double() @ matrix for kind, matrix in zip(kinds, matrices, strict=True)]
-        both = torch.cat(found, dim=1)
-        variances, axes = torch.linalg.eigh(both.T.cov().reshape(2 * both.shape[1:]))
-        axes = axes[:, variances > _LEAST_SINGULAR_VALUE**2 * variances[-1]].flip(1)[:, :dim]
-        shares = torch.split(axes, [matrix.shape[1] for matrix in matrices])
-        weights = [
-            kind.directions @ (matrix @ share).float()
-            for kind, matrix, share in zip(kinds, matrices, shares, strict=True)
-        ]
-        weight = torch.cat(weights)
+        total = np.atleast_2d(np.cov(projected.double().numpy(), rowvar=False))
+        found = torch.from_numpy(_fit_kinds(total, within, [kind.shape[1] for kind in kinds], dim)).float()
+        shares = torch.split(found, [kind.shape[1] for kind in kinds])
+        weight = torch.cat([kind @ share for kind, share in zip(kinds, shares, strict=True)])
         layer.weight.zero_()[: weight.shape[1]] = weight.T
         layer.bias.zero_()[: weight.shape[1]] = -mean @ weight
 
@@ -151,27 +128,25 @@ class HistogramTask(TaskModule):
     def _measure_turns(
         self,
         batches: list[NDArray[np.int64]],
-        kinds: Sequence[_Kind],
+        kinds: Sequence[Tensor],
         mean: Tensor,
+        projected: Tensor,
         supply: BatchSupply,
         stop: StopRequest,
         reporter: Reporter,
-    ) -> list[NDArray[np.float64]]:
-        """Returns the covariance of the views of one face in the principal directions of each kind. Shape: (P, P)."""
-        sums = [torch.zeros(2 * kind.directions.shape[1:], dtype=torch.float64) for kind in kinds]
-        lengths, degrees = [len(kind.directions) for kind in kinds], 0
+    ) -> NDArray[np.float64]:
+        """Returns the covariance of the views of one face in the principal directions of all kinds. Shape: (P, P)."""
+        total, degrees = torch.zeros(2 * projected.shape[1:], dtype=torch.float64), 0
         tracked = track(supply(batches), reporter, "turning heads", total=len(batches), unit="batches")
-        for number, crops in enumerate(tracked):
-            rows = slice(number * _BATCH, number * _BATCH + len(crops))
-            turned = [torch.split(features - mean, lengths, dim=1) for features in self._view_features(crops, number)]
-            for index, kind in enumerate(kinds):
-                views = torch.stack([kind.projected[rows], *(view[index] @ kind.directions for view in turned)])
-                changes = (views - views.mean(dim=0)).flatten(0, 1).double()
-                sums[index] += changes.T @ changes
+        for number, (crops, faces) in enumerate(zip(tracked, torch.split(projected, _BATCH), strict=True)):
+            turned = [_project(features - mean, kinds) for features in self._view_features(crops, number)]
+            views = torch.stack([faces, *turned]).double()
+            changes = (views - views.mean(dim=0)).flatten(0, 1)
+            total += changes.T @ changes
             degrees += len(crops) * len(turned)
             if stop.requested():
                 break
-        return [np.asarray((total / degrees).numpy()) for total in sums]
+        return np.asarray((total / degrees).numpy())
 
     def _view_features(self, crops: Tensor, number: int) -> Iterator[Tensor]:
         """Yields the features of each of the views of some crops. Shape: (B, S, S, 3) -> (B, F)."""
@@ -179,6 +154,13 @@ class HistogramTask(TaskModule):
         chance = random_uniform(len(crops), self.views, self.augment.draws, generator)
         for views in make_views(self.augment, crops, chance).chunk(self.views):
             yield self.encoder.features(views).cpu()
+
+
+def _find_kinds(features: Tensor, mean: Tensor, lengths: list[int], most: int, reporter: Reporter) -> list[Tensor]:
+    """Returns the principal directions of each kind of histograms; see `_find_directions`."""
+    parts = list(zip(torch.split(features, lengths, dim=1), torch.split(mean, lengths), strict=True))
+    tracked = track(parts, reporter, "finding directions", total=len(parts), unit="kinds")
+    return [_find_directions(part, around, most) for part, around in tracked]
 
 
 def _find_directions(features: Tensor, mean: Tensor, most: int) -> Tensor:
@@ -189,10 +171,33 @@ def _find_directions(features: Tensor, mean: Tensor, most: int) -> Tensor:
     return found if len(features) > 1 else found[:, :0]
 
 
-def _fit_kind(kind: _Kind, within: NDArray[np.float64], dim: int) -> Tensor:
-    """Returns the discriminants of one kind, as columns, with a total variance of 1. Shape: (P, at most `dim`)."""
-    if not len(within):
-        return torch.zeros(0, 0, dtype=torch.float64)
-    total = np.atleast_2d(np.cov(kind.projected.double().numpy(), rowvar=False))
-    found = fit_discriminants(total, within, dim)
-    return torch.from_numpy(found / np.sqrt(np.einsum("pd,pq,qd->", found, total, found, optimize=True)))
+def _project(features: Tensor, kinds: Sequence[Tensor]) -> Tensor:
+    """Projects centered features to the principal directions of each kind. Shape: (N, F) -> (N, P)."""
+    parts = torch.split(features, [len(kind) for kind in kinds], dim=1)
+    return torch.cat([part @ kind for part, kind in zip(parts, kinds, strict=True)], dim=1)
+
+
+def _fit_kinds(
+    total: NDArray[np.float64], within: NDArray[np.float64], lengths: Sequence[int], dim: int
+) -> NDArray[np.float64]:
+    """Finds the discriminants of each kind, then those of all kinds together.
+
+    Args:
+        total: Covariance of the faces. Shape: (P, P).
+        within: Covariance of the views of one face. Shape: (P, P).
+        lengths: Number of principal directions of each kind.
+        dim: Number of discriminants.
+
+    Returns:
+        The discriminants as columns. Shape: (P, at most `dim`).
+    """
+    kinds = []
+    for length, end in zip(lengths, np.cumsum(lengths), strict=True):
+        part = slice(end - length, end)
+        found = fit_discriminants(total[part, part], within[part, part], dim) if length else np.empty((0, 0))
+        kinds.append(found / np.sqrt(np.einsum("pd,pq,qd->", found, total[part, part], found, optimize=True) or 1))
+    joined = scipy.linalg.block_diag(*kinds)
+    variances, axes = np.linalg.eigh(joined.T @ total @ joined)
+    # With few faces, the directions of different kinds depend on each other.
+    joined = joined @ axes[:, variances > _LEAST_SINGULAR_VALUE**2 * variances[-1]]
+    return np.asarray(joined @ fit_discriminants(joined.T @ total @ joined, joined.T @ within @ joined, dim))

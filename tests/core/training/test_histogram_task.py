@@ -62,8 +62,8 @@ def test_it_recognizes_new_people_without_names_and_without_steps(real_data: Pat
     others = link(real_data, tmp_path / "others", slice(60, 100), 5)
     result = fit(faces, tmp_path / "run", val=(others,), image_size=None, embedding_dim=128)
     assert result.epochs == 0 and read_json(result.run / "config.json")["config"]["epochs"] == 0
-    # A random projection of the same features has 0.26 and 0.66; chance is 0.02 and 0.5.
-    assert result.metrics["val_knn"] > 0.4 and result.metrics["val_accuracy"] > 0.74
+    # A random projection of the same features has 0.28 and 0.70; chance is 0.02 and 0.5.
+    assert result.metrics["val_knn"] > 0.5 and result.metrics["val_accuracy"] > 0.76
 
 
 def test_embeddings_change_less_than_features_if_a_head_turns(split: Path, fitted: TrainResult) -> None:
