@@ -85,7 +85,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
     """
     if config.resume != "never" and config.out is None:
         raise ConfigError("--resume: name the run to resume with -o RUN")
-    out = config.out
+    given, out = config, config.out
     previous: Mapping[str, Any] | None = None
     initial: InitialEncoder | None = None
     rates: Mapping[str, float] | None = None
@@ -117,6 +117,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
             resolved = _with_architecture(resolved, origin)
         else:
             resolved = _with_previous_architecture(resolved, previous)
+        _require_same_network(given, resolved)
     if isinstance(resolved, DistillConfig):
         teachers = tuple(model if model in BUILT_IN else str(Path(model).resolve()) for model in resolved.teacher)
         dim = resolved.embedding_dim or max(load_encoder(model).dim for model in teachers)
@@ -157,6 +158,25 @@ def _with_architecture(config: TrainConfig, origin: Description) -> TrainConfig:
         pool=architecture.pool,
         backbone_args=format_name_values(architecture.backbone_args),
     )
+
+
+def _require_same_network(given: TrainConfig, resolved: TrainConfig) -> None:
+    """Checks that no option chooses another network than that of `init`.
+
+    Raises:
+        ConfigError: An option chooses another network.
+    """
+    own, defaults = _network_options(resolved), _network_options(type(given)())
+    for name, text in _network_options(given).items():
+        if text not in (own[name], defaults[name]):
+            text, have = f"--{name} {text}", own[name] or "none"
+            raise ConfigError(f"{text}: the encoder in --init {given.init} has {have}; omit one of both options")
+
+
+def _network_options(config: TrainConfig) -> dict[str, str]:
+    """Returns the values of the options that choose a network, by the name of the option."""
+    args = ",".join(format_name_values(config.backbone_arguments))
+    return {"backbone": config.backbone, "backbone-args": args, "pool": config.pool}
 
 
 def _with_previous_method(config: PretrainConfig, previous: Mapping[str, Any]) -> PretrainConfig:

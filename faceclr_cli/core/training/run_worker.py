@@ -102,9 +102,10 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
 
     A run that resumes from a checkpoint does not need the encoder: all weights are in the checkpoint.
 
-    The batch norms of an encoder that recognizes people keep their running averages, unless its input size changes, and
-    with it the averages. Those of a few training people would make it worse on all others, even at low learning rates
-    (docs/benchmarks.md).
+    The batch norms of an encoder that recognizes people keep their running averages, because those of a few training
+    people would make it worse on all others, even at low learning rates (docs/benchmarks.md). If only some of its
+    weights are trained, those of any encoder do, because frozen layers would change with them. At another input size
+    than the encoder's, the averages are other ones, so they are not kept.
 
     Args:
         config: The resolved options, with the run folder.
@@ -115,13 +116,16 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
         ModelError: The weights are missing or damaged.
     """
     torch.manual_seed(config.seed)
+    knows_people = initial is not None and initial.knows_people
+    is_resized = initial is not None and initial.is_resized
+    keeps_statistics = knows_people or (config.tune != "all" and not is_resized)
     if config.starts_from_encoder:
         if initial is not None and config.out is not None and has_checkpoint(config, config.out):
             network = EncoderNetwork(initial.architecture, initialize_head=False)
         else:
             network = _load_initial_network(config.init).at_size(config.input_size, config.embedding_dim)
-        if initial is not None:
-            network.keeps_statistics, network.has_new_head = initial.knows_people, initial.has_new_head
+        network.keeps_statistics = keeps_statistics
+        network.has_new_head = initial is not None and initial.has_new_head
         return network.train()
     architecture = Architecture(
         backbone=config.backbone,
@@ -130,7 +134,9 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
         pool=config.pool,
         backbone_args=config.backbone_arguments,
     )
-    return EncoderNetwork(architecture, pretrained=config.init == "imagenet")
+    network = EncoderNetwork(architecture, pretrained=config.init == "imagenet")
+    network.keeps_statistics = keeps_statistics
+    return network.train()
 
 
 def has_checkpoint(config: TrainConfig, out: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch import Tensor
 from faceclr_cli.core.configs.embed import EmbedConfig
 from faceclr_cli.core.datasets.joined_faces import JoinedFaces, folder_prefixes
 from faceclr_cli.core.datasets.streamed_crops import MOST_DAMAGED
-from faceclr_cli.core.embeddings.crop_source import list_pictures
+from faceclr_cli.core.embeddings.crop_source import Listing, list_pictures
 from faceclr_cli.core.embeddings.embedding_cache import TEACHERS, embed_cached
+from faceclr_cli.core.embeddings.embedding_rows import Rows
+from faceclr_cli.core.embeddings.store_parts import Totals
 from faceclr_cli.core.embeddings.transient_rows import embed_listing
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.description import Teacher
@@ -30,6 +33,7 @@ from faceclr_cli.core.text import display_path
 from faceclr_cli.core.wording import count
 
 _Embeddings = dict[str, NDArray[np.float32]]
+_POLL = 0.5  # Seconds between attempts to use a cache that another run is writing.
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,9 +183,9 @@ def _embed_folders(
         config = EmbedConfig(faces=folder, model=model, flip="mean")
         listing = list_pictures(config, folder, encoder.fingerprint, reporter)
         try:
-            rows, totals = embed_cached(TEACHERS, folder, listing, config, encoder, reporter)
+            rows, totals = _embed_when_free(folder, listing, config, encoder, reporter)
             reasons += totals.failures
-        except (OSError, LockedError, DataError) as error:
+        except (OSError, DataError) as error:
             text = f"{display_path(folder)}: the teacher's embeddings are not kept in the cache: {error}"
             reporter.report(Notice(text=text, level="warning"))
             block = embed_listing(listing, "largest", encoder, reporter, flip="mean")
@@ -189,6 +193,22 @@ def _embed_folders(
             reasons += block.failures
         found |= {prefix + path: row for path, row in zip(rows.paths, rows.embeddings, strict=True)}
     return found
+
+
+def _embed_when_free(
+    folder: Path, listing: Listing, config: EmbedConfig, encoder: Encoder, reporter: Reporter
+) -> tuple[Rows, Totals]:
+    """Embeds faces with the cache. If another run embeds the same faces, waits for it, and uses its embeddings."""
+    is_waiting = False
+    while True:
+        try:
+            return embed_cached(TEACHERS, folder, listing, config, encoder, reporter)
+        except LockedError:
+            if not is_waiting:
+                text = f"{display_path(folder)}: waiting for another run, whose teacher embeds the same faces"
+                reporter.report(Notice(text=text))
+            is_waiting = True
+            time.sleep(_POLL)
 
 
 def _take(rows: _Embeddings, faces: JoinedFaces) -> NDArray[np.float32]:

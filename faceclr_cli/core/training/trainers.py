@@ -202,13 +202,19 @@ def train_center(config: CenterConfig, reporter: Reporter) -> TrainResult:
 
 
 def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: int, reporter: Reporter) -> TrainingSets:
-    """Decodes the faces, once for all processes, and checks everything that can be checked without training."""
+    """Decodes the faces, once for all processes, and checks everything that can be checked without training.
+
+    Decoding takes longest, so the network is built first to report a misspelled one quickly.
+    """
     import torch
 
     from faceclr_cli.core.training.run_worker import build_initial_network
     from faceclr_cli.core.training.task_registry import build_task
 
-    config, faces = resolved.config, decode_listing(listing, resolved.config.pixels, reporter)
+    config = resolved.config
+    with torch.random.fork_rng(devices=[]):
+        network = build_initial_network(config, resolved.initial)
+    faces = decode_listing(listing, config.pixels, reporter)
     if resolved.origin is not None:
         _check_crops(resolved.origin.fingerprint, faces.data.fingerprint, resolved, reporter)
     if faces.val is not None:
@@ -217,7 +223,7 @@ def _check_and_decode(resolved: ResolvedOptions, listing: FaceListing, world: in
     if resolved.initial is not None and resolved.initial.knows_people and config.epochs:
         _warn_if_unwatched(sets, reporter)
     with torch.random.fork_rng(devices=[]):
-        task = build_task(config, build_initial_network(config, resolved.initial), sets)
+        task = build_task(config, network, sets)
     task.share(task.batches(0)[0], 0, world)
     for text in task.notices():
         reporter.report(Notice(text=text))

@@ -40,8 +40,6 @@ class LowRankUpdate(nn.Module):
 def select_weights(network: EncoderNetwork, tune: Tune) -> None:
     """Freezes the weights that are not trained. Call it once, before the network becomes part of a task.
 
-    Batch norms keep their running averages, because frozen layers would change with them.
-
     Args:
         network: The network to fine-tune, in place.
         tune: `all`: every weight is trained. `last`: only the embedding layer. `lora`: matrices of low rank that are
@@ -49,7 +47,6 @@ def select_weights(network: EncoderNetwork, tune: Tune) -> None:
     """
     if tune == "all":
         return
-    network.keeps_statistics = True
     if tune == "last":
         network.backbone.requires_grad_(False)
         return

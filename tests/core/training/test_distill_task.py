@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.encoders.network import normalize_pixels
 from faceclr_cli.core.errors import ModelError, TerminatedRunError
-from faceclr_cli.core.events import EpochFinished
+from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent
 from faceclr_cli.core.faces.decode import decode_picture
 from faceclr_cli.core.faces.face_folder import open_faces
 from faceclr_cli.core.metrics.normalization import normalize_rows
@@ -117,10 +121,8 @@ def test_several_teachers_are_imitated_at_once(split: Path, teacher: Path, tmp_p
     assert len(description.card.teachers) == 2
 
 
-def test_the_teacher_embeds_each_face_once_for_all_runs(
-    split: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    distill(split, teacher, tmp_path / "first", epochs=0)
+def count_embedded_faces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Returns a function that tells how many faces teachers have embedded since."""
     seen = 0
     load = teacher_module.load_encoder
 
@@ -137,8 +139,49 @@ def test_the_teacher_embeds_each_face_once_for_all_runs(
         return encoder
 
     monkeypatch.setattr(teacher_module, "load_encoder", counting)
+    return lambda: seen
+
+
+def test_the_teacher_embeds_each_face_once_for_all_runs(
+    split: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill(split, teacher, tmp_path / "first", epochs=0)
+    embedded = count_embedded_faces(monkeypatch)
     distill(split, teacher, tmp_path / "second", epochs=0)
-    assert seen == 0
+    assert embedded() == 0
+
+
+def test_a_run_waits_for_the_teacher_of_another_run(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces = make_faces(tmp_path / "faces", 5, 8)
+    embedded = count_embedded_faces(monkeypatch)
+    is_locked, heard = threading.Event(), Heard()
+    keep = teacher_module.embed_cached
+
+    def slowly(shelf: Any, root: Path, listing: Any, config: Any, encoder: Any, reporter: Any) -> Any:
+        """Embeds with the cache. The first call stays in it until the second run waits."""
+        if not is_locked.is_set():
+            reporter = Waiting()
+        return keep(shelf, root, listing, config, encoder, reporter)
+
+    class Waiting:
+        def report(self, event: Event) -> None:
+            is_locked.set()
+            deadline = time.monotonic() + 60
+            while not any("waiting for another run" in notice.text for notice in heard.of(Notice)):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+    monkeypatch.setattr(teacher_module, "embed_cached", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(teacher_module.embed_with_teachers, [str(teacher)], [faces], [], Silent())
+        assert is_locked.wait(60)
+        second = teacher_module.embed_with_teachers([str(teacher)], [faces], [], heard)
+        rows = first.result(), second
+    assert embedded() == 2 * 40  # Each face and its mirror image.
+    own, theirs = (run.data[0] for run in rows)
+    assert own.keys() == theirs.keys() and all(np.array_equal(own[path], theirs[path]) for path in own)
 
 
 def test_names_are_not_needed(teacher: Path, tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ import pytest
 
 from faceclr_cli.core.artifacts import exclusive
 from faceclr_cli.core.configs.center import CenterConfig
+from faceclr_cli.core.configs.distill import DistillConfig
 from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import Mining, TripletConfig
 from faceclr_cli.core.datasets.packed_faces import open_packed
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder, load_network
 from faceclr_cli.core.errors import ConfigError, DataError, FingerprintError, LockedError, ModelError
-from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced
+from faceclr_cli.core.events import EpochFinished, Event, Notice, Silent, TaskAdvanced, TaskStarted
 from faceclr_cli.core.faces.face_folder import open_faces
 from faceclr_cli.core.losses.triplet_loss import Mining as Chosen
 from faceclr_cli.core.training import training_sets as sets_module
@@ -171,6 +172,41 @@ def test_a_run_starts_from_another(split: Path, tmp_path: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     assert np.array_equal(former.embed(crops), latter.embed(crops))
     assert json.loads((second.run / "config.json").read_text())["config"]["backbone"] == "test_convnext"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"backbone": "test_resnet"}, "--backbone test_resnet: the encoder in --init .* has test_convnext"),
+        ({"pool": "mean"}, "--pool mean: the encoder in --init .* has none"),
+        ({"backbone_args": ("patch_size=2",)}, "--backbone-args patch_size=2: the encoder in --init .* has none"),
+    ],
+)
+def test_an_encoder_is_not_trained_as_another_network(
+    options: dict[str, object], text: str, split: Path, tmp_path: Path
+) -> None:
+    init = pretrain(split, tmp_path / "first", epochs=0).run
+    common = {"init": str(init), "image_size": SIZE, "epochs": 1, "batch_size": 16, "precision": "32"}
+    for config in (PretrainConfig, DistillConfig, TripletConfig, CenterConfig):
+        with pytest.raises(ConfigError, match=text):
+            run(config(data=(split,), out=tmp_path / "second", **common, **options), Heard())
+    assert not (tmp_path / "second").exists()
+    started = PretrainConfig(data=(split,), out=tmp_path / "second", **common)
+    run(started, Heard())
+    with pytest.raises(ConfigError, match=text):
+        run(replace(started, resume="yes", **options), Heard())
+    # Its own network may be named.
+    run(replace(started, out=tmp_path / "third", backbone="test_convnext"), Heard())
+
+
+def test_a_misspelled_network_is_reported_before_the_faces_are_decoded(split: Path, tmp_path: Path) -> None:
+    decoded = Heard()
+    pretrain(make_faces(tmp_path / "others", 3, 4, first=50), tmp_path / "run", decoded, epochs=0)
+    heard = Heard()
+    with pytest.raises(ConfigError, match="resnet19"):
+        pretrain(make_faces(tmp_path / "faces", 3, 4), tmp_path / "other", heard, backbone="resnet19")
+    tasks = [[event.task for event in reporter.of(TaskStarted)] for reporter in (decoded, heard)]
+    assert "decoding faces" in tasks[0] and not tasks[1]
 
 
 def test_a_run_does_not_start_from_other_crops(split: Path, tmp_path: Path) -> None:

@@ -110,6 +110,20 @@ def test_batch_norms_of_an_encoder_that_recognizes_people_keep_their_averages(un
     assert not torch.equal(state(again)["embedding.0.weight"], state(recognizes)["embedding.0.weight"])
 
 
+@pytest.mark.parametrize("method", ["last", "lora"])
+def test_batch_norms_of_frozen_layers_get_averages_for_another_input_size(
+    method: Tune, unwatched: Path, tmp_path: Path
+) -> None:
+    recognizes = train(CenterConfig(data=(unwatched,), out=tmp_path / "first", **{**OPTIONS, **NETWORK}), Heard()).run
+    for size in (32, 48):
+        run = tune(
+            unwatched, recognizes, tmp_path / f"{size}", tune=method, image_size=size, hold_out=0.0, epochs=1
+        ).run
+        before = averages(recognizes, "backbone.")
+        same = {torch.equal(value, before[name]) for name, value in averages(run, "backbone.").items()}
+        assert same == {size == 32}
+
+
 def test_low_rank_updates_start_at_zero_and_merge_into_the_weights() -> None:
     plain = EncoderNetwork(Architecture(backbone="test_resnet", embedding_dim=8, image_size=32)).eval()
     tuned = EncoderNetwork(plain.architecture).eval()
