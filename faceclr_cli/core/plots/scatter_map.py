@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,11 @@ from faceclr_cli.core.plots.map_marks import UNKNOWN_MARK, Mark, mark_of
 
 _AREA_OF = {"o": 1.0, "^": 1.15, "s": 0.8, "D": 0.72, "v": 1.15, "P": 1.15, "X": 1.15}
 
-_SIDE, _HEAD, _MARGIN, _COLUMN = 8.0, 0.62, 0.3, 2.1
-"""Inches: the side of the map, the height of the title, the margin, and the width of a legend column."""
+_SIDE, _HEAD, _MARGIN = 8.0, 0.62, 0.3
+"""Inches: the side of the map, the height of the title, and the margin."""
+_COLUMN, _SIGN = 2.1, 0.62
+"""Inches: the minimum width of a legend column, and its width beside the text."""
+_LEGEND_TYPE = 10  # Points
 _LINES = 32
 _LISTED = 3 * _LINES
 """Maximum number of people in the legend; more would make it wider than the map."""
@@ -41,6 +43,12 @@ _PICTURE = (0.22, 0.6)
 """Inches: the side of these pictures for many and for few faces."""
 _TYPE, _AIR = 8.5, 0.004
 """For names on the map: the font size in points, and the gap above the faces as a share of the map's side."""
+_HEIGHT = 0.02
+"""Height of a name as a share of the map's side."""
+_SHIFTS_X, _SHIFTS_Y = np.linspace(-0.06, 0.06, 13), np.linspace(-0.18, 0.06, 49)
+"""How far a name may be moved from its place above the faces."""
+_COST_OF_FACE, _COST_OF_NAME = 0.03, 1.0
+"""The distance by which a name is moved to cover one face or one name less."""
 _CROWD = 0.08
 """Maximum median distance of a person's faces from their center, as a share of the map's side, for drawing a name."""
 
@@ -80,8 +88,10 @@ def draw_map(
 def _compose(
     points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str], title: str, subtitle: str
 ) -> Figure:
-    columns = -(-min(len(names), _LISTED) // _LINES)
-    width, height = 2 * _MARGIN + _SIDE + columns * _COLUMN, 2 * _MARGIN + _SIDE + _HEAD
+    lines = _legend_lines(people, names)
+    columns = -(-len(lines) // _LINES)
+    column = max([_COLUMN, *(_SIGN + text_width(line, _LEGEND_TYPE) for line in lines)])
+    width, height = 2 * _MARGIN + _SIDE + columns * column, 2 * _MARGIN + _SIDE + _HEAD
     figure = blank_figure(width, height)
     axes = figure.add_axes((_MARGIN / width, _MARGIN / height, _SIDE / width, _SIDE / height), facecolor=GROUND)
     axes.set(xticks=[], yticks=[], aspect="equal", **_limits(points))
@@ -102,7 +112,7 @@ def _compose(
             parse_math=False,
         )
     if names:
-        _legend(axes, people, names, columns)
+        _legend(axes, lines, len(names), columns)
     return figure
 
 
@@ -154,7 +164,7 @@ def _area(faces: int) -> float:
 
 
 def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[str | None], names: list[str]) -> None:
-    """Writes the names of people whose faces are close together above these faces."""
+    """Writes the names of people whose faces are close together near these faces."""
     places, owners = axes.transLimits.transform(points), np.array(people, dtype=object)
     radius = np.sqrt(_area(len(people))) / 2 / (72 * _SIDE)
     anchors, texts = [], []
@@ -168,7 +178,7 @@ def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[
             highest = mine[under.all(axis=1), 1].max(initial=middle[1])
             anchors.append((middle[0], highest + radius + _AIR))
             texts.append(text)
-    for text, (x, y) in zip(texts, _apart(np.array(anchors).reshape(-1, 2), texts), strict=True):
+    for text, (x, y) in zip(texts, _place_names(anchors, texts, places, radius), strict=True):
         axes.text(
             x,
             y,
@@ -184,24 +194,33 @@ def _name_crowds(axes: Any, points: NDArray[np.floating[Any]], people: Sequence[
         )
 
 
-def _apart(anchors: NDArray[np.float64], texts: list[str]) -> NDArray[np.float64]:
-    """Moves labels up and down until they no longer overlap, and into the map. Units: the map's side."""
-    places, high = anchors.copy(), 0.02
-    half = np.array([_width(text) / 2 for text in texts])
-    for _ in range(100):
-        moved = False
-        for i, j in combinations(range(len(texts)), 2):
-            overlap = high - abs(places[i, 1] - places[j, 1])
-            if overlap > 1e-6 and abs(places[i, 0] - places[j, 0]) < half[i] + half[j]:
-                push = overlap / 2 if places[i, 1] >= places[j, 1] else -overlap / 2
-                places[i, 1] += push
-                places[j, 1] -= push
-                moved = True
-        if not moved:
-            break
-    places[:, 0] = np.clip(places[:, 0], half, np.maximum(half, 1 - half))
-    places[:, 1] = np.clip(places[:, 1], 0.0, 1 - high)
-    return places
+def _place_names(
+    anchors: Sequence[tuple[float, float]], texts: Sequence[str], places: NDArray[np.float64], radius: float
+) -> list[NDArray[np.float64]]:
+    """Finds a place for each name near its anchor where it covers as few faces and names as possible.
+
+    Args:
+        anchors: Preferred place of the middle of each name's baseline, in units of the map's side.
+        texts: The names.
+        places: The faces, in the same units. Shape: (faces, 2).
+        radius: Radius of the mark of a face, in the same units.
+
+    Returns:
+        The place of each name.
+    """
+    shifts = np.stack(np.meshgrid(_SHIFTS_X, _SHIFTS_Y), axis=-1).reshape(-1, 2)
+    distances = np.linalg.norm(shifts, axis=1)
+    half = np.array([(_width(text) / 2, _HEIGHT / 2) for text in texts]).reshape(-1, 2)
+    rise = np.array([0, _HEIGHT / 2])  # From the baseline to the middle of a name.
+    found: list[NDArray[np.float64]] = []
+    for anchor, own in zip(anchors, half, strict=True):
+        tried = np.clip(anchor + shifts, (own[0], 0), (max(own[0], 1 - own[0]), 1 - _HEIGHT))
+        middles = tried + rise
+        covered = (np.abs(middles[:, None] - places) < own + radius).all(axis=2).sum(axis=1)
+        others = np.array(found).reshape(-1, 2) + rise
+        crossed = (np.abs(middles[:, None] - others) < own + half[: len(found)]).all(axis=2).sum(axis=1)
+        found.append(tried[np.argmin(distances + _COST_OF_FACE * covered + _COST_OF_NAME * crossed)])
+    return found
 
 
 def _width(text: str) -> float:
@@ -209,14 +228,18 @@ def _width(text: str) -> float:
     return 1.15 * text_width(text, _TYPE) / _SIDE
 
 
-def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: int) -> None:
+def _legend_lines(people: Sequence[str | None], names: list[str]) -> list[str]:
+    """Returns the names and numbers of faces of the first people, and a line with the number of other people."""
     counts = Counter(people)
     shown = names if len(names) <= _LISTED else names[: _LISTED - 1]
-    signs = [_legend_sign(mark_of(number)) for number in range(len(shown))]
     lines = [f"{_shortened(drawable_text(name))}  {counts[name]}" for name in shown]
-    if len(shown) < len(names):
-        signs.append(Line2D([], [], linestyle=""))
-        lines.append(f"and {len(names) - len(shown):,} more")
+    return lines if len(shown) == len(names) else [*lines, f"and {len(names) - len(shown):,} more"]
+
+
+def _legend(axes: Any, lines: list[str], people: int, columns: int) -> None:
+    signs = [_legend_sign(mark_of(number)) for number in range(min(people, len(lines)))]
+    if len(lines) < people:
+        signs[-1] = Line2D([], [], linestyle="")
     legend = axes.legend(
         signs,
         # The texts are set below, because matplotlib ignores labels that begin with an underscore.
@@ -229,7 +252,7 @@ def _legend(axes: Any, people: Sequence[str | None], names: list[str], columns: 
         handletextpad=0.4,
         labelspacing=0.62,
         labelcolor=INK,
-        fontsize=10,
+        fontsize=_LEGEND_TYPE,
     )
     for text, line in zip(legend.get_texts(), lines, strict=True):
         text.set_parse_math(False)

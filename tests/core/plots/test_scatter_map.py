@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from faceclr_cli.core.plots import scatter_map as map_module
 from faceclr_cli.core.plots.scatter_map import draw_map
@@ -97,3 +99,28 @@ def test_names_stand_right_above_their_people(spread: float) -> None:
         under = np.abs(mine[:, 0] - x) < 0.08
         below = y - mine[under, 1]
         assert 0 < below[below > 0].min() < 0.02
+
+
+def test_names_cover_neither_faces_nor_other_names() -> None:
+    rng = np.random.default_rng(5)
+    middles = [(0, 0), (0, 40), (12, -10), (90, 0), (90, 9), (45, 80)]
+    people = [f"person {number}" for number in range(len(middles)) for _ in range(10)]
+    points = np.repeat(middles, 10, axis=0) + rng.normal(0, 3, (60, 2))
+    figure = map_module._compose(points, people, sorted(set(people)), "t", "s")
+    canvas, axes = FigureCanvasAgg(figure), figure.axes[0]
+    canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 6
+    assert sum(a.overlaps(b) for a, b in combinations(boxes, 2)) == 0
+    faces = axes.transData.transform(points)
+    assert not any(box.contains(*face) for box in boxes for face in faces)
+
+
+@pytest.mark.parametrize("people", [3, 40])
+def test_the_legend_fits_the_picture(people: int) -> None:
+    names = [f"{'W' * 18}{number:02d}" for number in range(people)]
+    points = np.random.default_rng(0).normal(size=(people, 2))
+    figure = map_module._compose(points, names, names, "t", "s")
+    FigureCanvasAgg(figure).draw()
+    legend = figure.axes[0].get_legend().get_window_extent()
+    assert figure.bbox.x1 - 2 * 72 < legend.x1 < figure.bbox.x1
