@@ -25,6 +25,7 @@ RUNS = {
     "all_pairs.py": "--faces 40 --dim 8 --rounds 1",
     "backbones.py": "lfw faces -o backbones --budget 1s --seeds 0 --only mobilefacenet --batch-size 4",
     "benchmark.py": "faces --pairs 24 --sets 2 --model pixels --scratch scratch",
+    "blends.py": "faces -o blends --count 3",
     "clean.py": "faces -o cleaning --rates 0.2 --merged 1",
     "clean.py --link": "cleaned 0 faces -o linking --rates 0.2",
     "cluster.py": "command --faces 40 --dim 8 --rounds 1",
