@@ -117,7 +117,7 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
             resolved = _with_architecture(resolved, origin)
         else:
             resolved = _with_previous_architecture(resolved, previous)
-        _require_same_network(given, resolved)
+        notices += _ignored_networks(given, resolved)
     if isinstance(resolved, DistillConfig):
         teachers = tuple(model if model in BUILT_IN else str(Path(model).resolve()) for model in resolved.teacher)
         dim = resolved.embedding_dim or max(load_encoder(model).dim for model in teachers)
@@ -160,17 +160,17 @@ def _with_architecture(config: TrainConfig, origin: Description) -> TrainConfig:
     )
 
 
-def _require_same_network(given: TrainConfig, resolved: TrainConfig) -> None:
-    """Checks that no option chooses another network than that of `init`.
+def _ignored_networks(given: TrainConfig, resolved: TrainConfig) -> tuple[str, ...]:
+    """Returns a notice for each option that chooses another network than that of `init`.
 
-    Raises:
-        ConfigError: An option chooses another network.
+    Such options may come from a configuration file that other runs share.
     """
     own, defaults = _network_options(resolved), _network_options(type(given)())
-    for name, text in _network_options(given).items():
-        if text not in (own[name], defaults[name]):
-            text, have = f"--{name} {text}", own[name] or "none"
-            raise ConfigError(f"{text}: the encoder in --init {given.init} has {have}; omit one of both options")
+    return tuple(
+        f"--{name} {text}: no effect, because the encoder in --init {given.init} has {own[name] or 'none'}"
+        for name, text in _network_options(given).items()
+        if text not in (own[name], defaults[name])
+    )
 
 
 def _network_options(config: TrainConfig) -> dict[str, str]:
