@@ -56,8 +56,8 @@ class PretrainConfig(TrainConfig):
     image_size: int | None = inherited(
         TrainConfig,
         "image_size",
-        help="Side length that crops are resized to, independent of a run in --init (default: that of any other "
-        "encoder in --init, otherwise 64; histograms: 112)",
+        help="Side length that crops are resized to (default: that of the encoder in --init, unless only pretrain "
+        "trained it; otherwise 64; histograms: 112)",
     )
 
     loss: Literal["nt-xent", "dcl"] = option(

@@ -99,8 +99,8 @@ class TrainConfig:
         minimum=32,
         panel=MODEL,
         metavar="PIXELS",
-        help="Side length that crops are resized to, independent of a run in --init (default: that of any other "
-        "encoder in --init, otherwise 112)",
+        help="Side length that crops are resized to (default: that of the encoder in --init, unless only pretrain "
+        "trained it; otherwise 112)",
     )
 
     tune: Tune = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class InitialEncoder:
     @property
     def was_trained_on_people(self) -> bool:
         """True unless only `pretrain` trained the encoder, from scratch."""
-        return self.source is not None or {each.command for each in self.ancestors} != {"pretrain"}
+        return _was_trained_on_people(self.source, self.ancestors)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], run: Path) -> InitialEncoder:
@@ -106,6 +106,15 @@ def _read_ancestors(run: Path) -> tuple[Ancestor, ...]:
         return read_description(run).card.ancestors
     except ModelError:
         return ()
+
+
+def _was_trained_on_people(source: Mapping[str, Any] | None, ancestors: Sequence[Ancestor]) -> bool:
+    return source is not None or any(each.command != "pretrain" for each in ancestors)
+
+
+def _lineage(origin: Description) -> tuple[Ancestor, ...]:
+    """Returns an encoder and its ancestors, the oldest first."""
+    return (*origin.card.ancestors, Ancestor(origin.card.command, origin.digest, origin.card.people))
 
 
 def make_init_absolute(init: str) -> str:
@@ -157,6 +166,11 @@ def describe_initial_encoder(init: str) -> tuple[Description, tuple[str, ...]]:
     return described, tuple(f"{source.name}: {text}" for text in foreign.notices)
 
 
+def is_label_free(origin: Description) -> bool:
+    """True if only `pretrain` trained an encoder, from scratch."""
+    return not _was_trained_on_people(origin.content.get("source"), _lineage(origin))
+
+
 def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialEncoder:
     """Returns the record of the encoder that a run starts from.
 
@@ -172,7 +186,7 @@ def record_initial_encoder(origin: Description, config: TrainConfig) -> InitialE
         lr_factor=1.0,
         is_resized=architecture.image_size != origin.architecture.image_size,
         has_new_head=architecture.embedding_dim != origin.architecture.embedding_dim,
-        ancestors=(*origin.card.ancestors, Ancestor(origin.card.command, origin.digest, origin.card.people)),
+        ancestors=_lineage(origin),
     )
     if not initial.was_trained_on_people:
         return initial  # The full rate was the best.

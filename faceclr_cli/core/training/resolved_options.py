@@ -25,6 +25,7 @@ from faceclr_cli.core.training.initial_encoder import (
     FROM_SCRATCH,
     InitialEncoder,
     describe_initial_encoder,
+    is_label_free,
     make_init_absolute,
     record_initial_encoder,
 )
@@ -145,11 +146,10 @@ def resolve_options(config: TrainConfig, command: str) -> ResolvedOptions:
 def _with_architecture(config: TrainConfig, origin: Description) -> TrainConfig:
     """Takes the architecture of the encoder that training starts from.
 
-    The exception is the image size of an encoder that was trained here, which is trained on at any size.
+    The exception is the image size of a label-free encoder, which other trainers continue at their own size.
     """
     architecture = origin.architecture
-    is_trained_here = origin.card.command not in ("built-in", "import")
-    own_size = config.input_size if is_trained_here else architecture.image_size
+    own_size = config.input_size if is_label_free(origin) else architecture.image_size
     return replace(
         config,
         image_size=config.image_size or own_size,

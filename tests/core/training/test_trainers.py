@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -173,6 +173,23 @@ def test_a_run_starts_from_another(split: Path, tmp_path: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
     assert np.array_equal(former.embed(crops), latter.embed(crops))
     assert json.loads((second.run / "config.json").read_text())["config"]["backbone"] == "test_convnext"
+
+
+def test_an_encoder_that_recognizes_people_keeps_its_image_size(split: Path, tmp_path: Path) -> None:
+    label_free = pretrain(split, tmp_path / "label-free", epochs=0).run
+    common: dict[str, Any] = {"data": (split,), "epochs": 0, "batch_size": 16, "precision": "32"}
+    network: dict[str, Any] = {"init": "random", "backbone": "test_resnet", "image_size": 40}
+    student = run(DistillConfig(out=tmp_path / "first", teacher=(str(label_free),), **network, **common), Heard()).run
+
+    def size_of(config: TrainConfig) -> int:
+        return load_network(run(config, Heard()).run)[0].architecture.image_size
+
+    for config in (PretrainConfig, CenterConfig, TripletConfig):
+        out = tmp_path / config.__name__
+        assert size_of(config(out=out, init=str(student), **common)) == 40
+        assert size_of(config(out=tmp_path / f"{out.name}-again", init=str(out), **common)) == 40
+    assert size_of(CenterConfig(out=tmp_path / "smaller", init=str(student), image_size=32, **common)) == 32
+    assert size_of(CenterConfig(out=tmp_path / "larger", init=str(label_free), **common)) == 112
 
 
 @pytest.mark.parametrize(
