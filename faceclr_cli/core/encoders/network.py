@@ -55,6 +55,8 @@ class EncoderNetwork(nn.Module):
             self.embedding = _build_head(architecture, features)
         if not initialize_head:
             self.embedding.to_empty(device="cpu")
+            for buffer in self.embedding.buffers():
+                buffer.zero_()  # Counters of batches are not always among the weights that are loaded.
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Embeds a batch.

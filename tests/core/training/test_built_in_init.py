@@ -79,6 +79,18 @@ def test_a_student_of_the_built_in_encoder_starts_from_it_with_smaller_pictures(
     assert (options["init"], options["backbone"], options["image_size"]) == ("random", "test_resnet", 112)
 
 
+def test_the_same_run_gives_the_same_bytes(faces: Path, tmp_path: Path) -> None:
+    common: dict[str, Any] = {"data": (faces,), "batch_size": 8, "precision": "32", "epochs": 0}
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    first = train(DistillConfig(out=tmp_path / "first", **common), Silent()).encoder
+    try:
+        torch.use_deterministic_algorithms(True)  # New memory is filled with large numbers instead of what was there.
+        second = train(DistillConfig(out=tmp_path / "second", **common), Silent()).encoder
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+    assert (first / "weights.safetensors").read_bytes() == (second / "weights.safetensors").read_bytes()
+
+
 def test_the_rate_of_a_resized_encoder_is_half_of_that_from_random_weights(faces: Path, tmp_path: Path) -> None:
     common: dict[str, Any] = {"data": (faces,), "batch_size": 8, "precision": "32", "epochs": 1, "hold_out": 0.0}
     starts = {"random": {"backbone": "test_resnet"}, "resized": {}, "same size": {"init": "sface"}}
