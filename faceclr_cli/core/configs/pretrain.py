@@ -215,7 +215,7 @@ class PretrainConfig(TrainConfig):
         if self.precision == "bf16":
             names += ("precision",)
         unused = ", ".join(f"--{option_name(name)}" for name in names)
-        notices = (f"no effect with --method {HISTOGRAMS}, but with --method simclr: {unused}",) if unused else ()
+        notices = (f"{unused}: no effect with --method {HISTOGRAMS}, only with --method simclr",) if unused else ()
         return replace(self, **{**defaults, "epochs": 0, "precision": "32"}), notices
 
     def __post_init__(self) -> None:

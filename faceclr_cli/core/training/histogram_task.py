@@ -21,6 +21,7 @@ from faceclr_cli.core.training.batch_supply import BatchSupply
 from faceclr_cli.core.training.contrastive_task import build_views
 from faceclr_cli.core.training.stop_signals import StopRequest
 from faceclr_cli.core.training.task import TaskModule, derive_seed, make_views, random_uniform
+from faceclr_cli.core.wording import count
 
 _MAX_PICTURES = 8192  # Their features take 0.5 GB; more hardly improve the encoder.
 _BATCH = 256
@@ -52,6 +53,9 @@ class HistogramTask(TaskModule):
         config: The options.
         encoder: A network of `FaceHistograms` with a linear embedding layer.
         pictures: Number of training faces.
+
+    Raises:
+        DataError: There are fewer than two faces.
     """
 
     command = "pretrain"
@@ -59,6 +63,8 @@ class HistogramTask(TaskModule):
 
     def __init__(self, config: PretrainConfig, encoder: EncoderNetwork, pictures: int) -> None:
         super().__init__()
+        if pictures < 2:
+            raise DataError(f"{count(pictures, 'face')} for {HISTOGRAMS}, but at least 2 are needed")
         self.config = config
         self.encoder = encoder
         self.pictures = np.arange(pictures)
@@ -67,10 +73,10 @@ class HistogramTask(TaskModule):
     def batches(self, epoch: int) -> list[NDArray[np.int64]]:
         """Returns the pictures to use, an even selection in random order. See `TaskModule.batches`."""
         del epoch
-        count = min(_MAX_PICTURES, len(self.pictures))
-        even = np.linspace(0, len(self.pictures) - 1, count).round().astype(np.int64)
+        used = min(_MAX_PICTURES, len(self.pictures))
+        even = np.linspace(0, len(self.pictures) - 1, used).round().astype(np.int64)
         selection = np.random.default_rng(self.config.seed).permutation(even)
-        return [selection[start : start + _BATCH] for start in range(0, count, _BATCH)]
+        return [selection[start : start + _BATCH] for start in range(0, used, _BATCH)]
 
     def share(self, batch: NDArray[np.int64], rank: int, world: int) -> NDArray[np.int64]:
         """Returns the whole batch. See `TaskModule.share`.
@@ -165,8 +171,8 @@ def _find_kinds(features: Tensor, mean: Tensor, lengths: list[int], most: int, r
 
 def _find_directions(features: Tensor, mean: Tensor, most: int) -> Tensor:
     """Returns the principal directions of centered features, at most `most`. Shape: (N, F), (F,) -> (F, P)."""
-    count = max(1, min(most, len(features) - 1, features.shape[1]))
-    _, strengths, directions = torch.svd_lowrank(features, q=count, niter=1)
+    rank = max(1, min(most, len(features) - 1, features.shape[1]))
+    _, strengths, directions = torch.svd_lowrank(features, q=rank, niter=1)
     found: Tensor = directions[:, strengths > _LEAST_SINGULAR_VALUE * max(strengths[0], mean.norm())]
     return found if len(features) > 1 else found[:, :0]
 

@@ -112,7 +112,7 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
         initial: The record of the encoder in `init`; None if there is none.
 
     Raises:
-        ConfigError: The backbone is unknown or does not support the image size.
+        ConfigError: The backbone is unknown or does not support the image size, or there is no last layer to train.
         ModelError: The weights are missing or damaged.
     """
     torch.manual_seed(config.seed)
@@ -124,6 +124,11 @@ def build_initial_network(config: TrainConfig, initial: InitialEncoder | None) -
             network = EncoderNetwork(initial.architecture, initialize_head=False)
         else:
             network = _load_initial_network(config.init).at_size(config.input_size, config.embedding_dim)
+        if config.tune == "last" and next(network.embedding.parameters(), None) is None:
+            raise ConfigError(
+                f"--tune last: the encoder in --init {config.init} has no embedding layer; choose all or lora, or "
+                "another --embedding-dim for a new layer"
+            )
         network.keeps_statistics = keeps_statistics
         network.has_new_head = initial is not None and initial.has_new_head
         return network.train()
@@ -247,12 +252,18 @@ def share_sets(job: TrainingJob) -> TrainingSets:
 
 def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder, reporter: Reporter) -> RunOutcome:
     if context.config.epochs == 0:
+        if state.before is not None:  # A computed encoder; the checkpoint has its metrics.
+            return RunOutcome(
+                rows=[], before=None, best_epoch=None, best_by=None, metrics=without_position(state.before)
+            )
         context.task.compute_encoder(context.supply, context.stop, reporter)
         seen = context.validation.measure(context.task, 0, context.fabric.device, context.stop)
         (signal,) = max_over_processes(context.fabric.device, context.stop.flag.value)
         if signal:
-            raise stop_error(signal, "stopped before the encoder was written")
+            raise stop_error(signal, "stopped before the encoder was written; run the same command with --resume")
         run_folder.write_encoder(seen)
+        if context.config.is_computed:
+            run_folder.write_checkpoint(replace(state, before={"epoch": 0, **seen}))
         return RunOutcome(rows=[], before=None, best_epoch=None, best_by=None, metrics=seen)
     for event in fit(context, state, run_folder):
         reporter.report(event)

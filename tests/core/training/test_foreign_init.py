@@ -22,7 +22,7 @@ from faceclr_cli.core.configs.pretrain import PretrainConfig
 from faceclr_cli.core.configs.train import TrainConfig
 from faceclr_cli.core.configs.triplet import TripletConfig
 from faceclr_cli.core.encoders.encoder_folder import load_encoder_folder
-from faceclr_cli.core.errors import FingerprintError, ModelError, TerminatedRunError
+from faceclr_cli.core.errors import ConfigError, FingerprintError, ModelError, TerminatedRunError
 from faceclr_cli.core.events import Notice, Silent
 from faceclr_cli.core.training.trainers import train
 from tests.core.encoders.checkpoints import foreign_modules
@@ -100,6 +100,16 @@ def test_a_run_from_a_timm_folder_resumes_without_it(dim: int | None, tmp_path: 
     assert encoder.fingerprint.normalization == "mean 0.5,0.4,0.3 std 0.2,0.25,0.3"
     assert encoder.fingerprint.template == "toy"
     assert json.loads((resumed.encoder / "encoder.json").read_text())["source"]["file"] == "theirs"
+
+
+@pytest.mark.parametrize("kind", [TripletConfig, CenterConfig])
+def test_the_last_layer_of_a_network_without_one_cannot_be_trained(kind: type[TrainConfig], tmp_path: Path) -> None:
+    split, folder = make_split(tmp_path / "split"), write_timm_folder(tmp_path / "theirs")
+    config = kind(data=(split,), out=tmp_path / "run", init=str(folder), tune="last", epochs=1, batch_size=16)
+    with pytest.raises(ConfigError, match=r"--tune last: the encoder in --init .*theirs has no embedding layer"):
+        train(config, Silent())
+    assert not (tmp_path / "run").exists()
+    assert train(replace(config, embedding_dim=16), Silent()).epochs == 1
 
 
 def test_a_run_without_a_checkpoint_needs_the_source_again(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from faceclr_cli.core.encoders.encoder_folder import load_network
 from faceclr_cli.core.encoders.export import export
 from faceclr_cli.core.encoders.loader import load_encoder
 from faceclr_cli.core.encoders.network import normalize_pixels
-from faceclr_cli.core.errors import ConfigError, DataError, InterruptedRunError
+from faceclr_cli.core.errors import ConfigError, DataError, InterruptedRunError, ModelError
 from faceclr_cli.core.evaluation.quantization.quantized_export import export_int8
 from faceclr_cli.core.events import Notice, Silent
 from faceclr_cli.core.training.histogram_task import HistogramTask
@@ -87,6 +87,30 @@ def test_a_run_again_computes_the_same(split: Path, fitted: TrainResult, tmp_pat
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_a_finished_run_is_not_computed_again(split: Path, fitted: TrainResult, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(fitted.run, run)
+    export(ExportConfig(run=run), Heard())
+    before = {path: path.stat().st_mtime_ns for path in (run / "encoder").iterdir()}
+    again = fit(split, run, resume="auto")
+    assert again.metrics == fitted.metrics
+    assert {path: path.stat().st_mtime_ns for path in (run / "encoder").iterdir()} == before
+
+
+def test_a_run_does_not_keep_the_encoder_of_other_faces(tmp_path: Path) -> None:
+    faces = make_split(tmp_path / "split")
+    fit(faces, tmp_path / "run")
+    make_faces(faces, 1, 8, first=50)
+    with pytest.raises(ModelError, match="the training faces have changed since"):
+        fit(faces, tmp_path / "run", resume="auto")
+
+
+def test_one_face_is_not_enough(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="1 face for histograms, but at least 2 are needed"):
+        fit(make_faces(tmp_path / "faces", 1, 1), tmp_path / "run", hold_out=0.0)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_encoder_embeds_and_exports_like_others(fitted: TrainResult, tmp_path: Path) -> None:
     export(ExportConfig(run=fitted.run, out=tmp_path / "histograms.onnx"), Heard())
     crops = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
@@ -128,10 +152,8 @@ def test_options_of_training_have_no_effect_and_are_reported(split: Path, fitted
     heard = Heard()
     config = PretrainConfig(data=(split,), out=tmp_path / "run", image_size=SIZE, embedding_dim=DIM, **options)
     result = train(config, heard)
-    (notice,) = (
-        event.text for event in heard.of(Notice) if event.text.startswith("no effect with --method histograms")
-    )
-    named = notice.split(": ")[1].split(", ")
+    (notice,) = (event.text for event in heard.of(Notice) if "no effect with --method histograms" in event.text)
+    named = notice.split(": ")[0].split(", ")
     assert sorted(named) == sorted(f"--{name.replace('_', '-')}" for name in options)
     assert read_json(result.run / "config.json")["config"] | {"out": None} == read_json(fitted.run / "config.json")[
         "config"
