@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from types import FrameType
@@ -20,7 +20,7 @@ import typer
 
 from faceclr_cli.commands.progress import JsonLines, PlainLines, RichProgress, wrap_text
 from faceclr_cli.commands.streams import abandon_output, printable
-from faceclr_cli.core.errors import FaceclrError, Result, TerminatedRunError, TooManyBadFilesError
+from faceclr_cli.core.errors import FaceclrError, InterruptedRunError, Result, TerminatedRunError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter, Silent
 from faceclr_cli.core.workers.torchrun import is_silent
 
@@ -187,10 +187,21 @@ def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
 
 
-def format_facts(rows: Mapping[str, str]) -> str:
-    """Formats names and values as aligned lines; long values are wrapped at the width of the terminal."""
+def format_facts(rows: Mapping[str, str], *, wrapped: Container[str] = ()) -> str:
+    """Formats names and values as aligned lines; long values are wrapped at the width of the terminal.
+
+    Args:
+        rows: The values by name.
+        wrapped: Names of the values that are also wrapped if the output is not a terminal.
+    """
     margin = max(map(len, rows)) + 2
-    return "\n".join(f"{name.ljust(margin)}{_wrapped(value, margin, sys.stdout)}" for name, value in rows.items())
+
+    def wrap(name: str, value: str) -> str:
+        return (
+            wrap_text(value, _columns(sys.stdout), margin) if name in wrapped else _wrapped(value, margin, sys.stdout)
+        )
+
+    return "\n".join(f"{name.ljust(margin)}{wrap(name, value)}" for name, value in rows.items())
 
 
 def measure_room(margin: int) -> int:
@@ -242,8 +253,10 @@ def report_errors(console: Console) -> Iterator[None]:
                 # The work is complete and its result is valid; only the exit code reports the bad files.
                 console.show(error.result)
             _fail(console, str(error), error.exit_code)
+        except _Terminated:
+            _fail(console, "terminated", TerminatedRunError.exit_code)
         except KeyboardInterrupt:
-            _fail(console, "interrupted", 130)
+            _fail(console, "interrupted", InterruptedRunError.exit_code)
         except BrokenPipeError as error:
             raise typer.Exit(abandon_output(error)) from None
         except OSError as error:
@@ -266,12 +279,16 @@ def _fail(console: Console, message: str, exit_code: int) -> NoReturn:
     raise typer.Exit(exit_code) from None
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM was received. Libraries that catch errors and try something else do not catch it, as Ctrl-C."""
+
+
 @contextmanager
 def _terminated_by_sigterm() -> Iterator[None]:
     """Turns SIGTERM into an exception, so that unfinished work is cleaned up."""
 
     def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise TerminatedRunError("terminated")
+        raise _Terminated
 
     if threading.current_thread() is not threading.main_thread():
         yield

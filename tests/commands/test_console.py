@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -91,6 +92,19 @@ def test_sigterm_ends_with_143() -> None:
 
     assert invoke(body).exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_library_that_tries_again_after_an_error_does_not_swallow_sigterm() -> None:
+    tries = []
+
+    def body(console: Console) -> None:
+        for number in range(2):  # The exporter of PyTorch does that.
+            with contextlib.suppress(Exception):
+                tries.append(number)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    assert invoke(body).exit_code == 143
+    assert tries == [0]
 
 
 def test_the_exit_code_of_the_body_is_the_exit_code_of_the_process() -> None:

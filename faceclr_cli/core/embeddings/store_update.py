@@ -21,7 +21,6 @@ from faceclr_cli.core.embeddings.store import StoreOrigin, open_store
 from faceclr_cli.core.embeddings.store_parts import StoreParts, Totals, open_store_parts, part_size
 from faceclr_cli.core.encoders.base import Encoder
 from faceclr_cli.core.encoders.loader import load_encoder
-from faceclr_cli.core.errors import StoppedError
 from faceclr_cli.core.events import Notice, Reporter, Silent
 from faceclr_cli.core.text import display_path
 
@@ -72,7 +71,7 @@ def update_store(
                 build_in_processes(job, reporter)
             else:
                 PartBuilder(job, encoder).build(range(job.count), reporter)
-        except (KeyboardInterrupt, StoppedError):
+        except KeyboardInterrupt:
             text = f"finished work is kept in {display_path(parts.folder)}; run the same command to continue"
             reporter.report(Notice(text=text, level="warning"))
             raise

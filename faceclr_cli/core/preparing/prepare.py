@@ -11,7 +11,7 @@ from typing import Any
 from faceclr_cli.core.artifacts import exclusive, stamp, write_json
 from faceclr_cli.core.configs.fields import to_json
 from faceclr_cli.core.configs.prepare import STANDARD_INPUT, PrepareConfig
-from faceclr_cli.core.errors import ConfigError, DataError, StoppedError, TooManyBadFilesError
+from faceclr_cli.core.errors import ConfigError, DataError, TooManyBadFilesError
 from faceclr_cli.core.events import Notice, Reporter
 from faceclr_cli.core.faces.align import DEFAULT_MARGIN, Alignment
 from faceclr_cli.core.faces.crop import fingerprint_for_foreign_crops, fingerprint_for_landmarks, fingerprint_of
@@ -167,7 +167,7 @@ def prepare(config: PrepareConfig, reporter: Reporter) -> PrepareResult | Prepar
                 # For a single file, the error message is enough.
                 result.ledger.unlink()
                 out.rmdir()
-    except (KeyboardInterrupt, StoppedError):
+    except KeyboardInterrupt:
         text = f"finished faces are kept in {display_path(out)}; run the same command to continue"
         reporter.report(Notice(text=text, level="warning"))
         raise

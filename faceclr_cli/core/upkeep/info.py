@@ -181,7 +181,7 @@ def _run(path: Path) -> dict[str, Any]:
         "data": options.get("data"),
         "backbone": options.get("backbone"),
         "init": options.get("init"),
-        "epochs": len(rows),
+        "epochs": int(rows[-1]["epoch"]) if rows else 0,
         "last_epoch": rows[-1] if rows else None,
         "checkpoints": sorted(found.name for found in (path / "checkpoints").glob("[!.]*")),
         "faceclr": content.get("faceclr"),
@@ -218,7 +218,14 @@ def _describe_encoder(description: Description) -> dict[str, Any]:
     card = description.card
     return {
         "architecture": description.architecture.to_json(),
-        "trained": {"by": card.command, "on": card.data, "pictures": card.pictures, "people": len(card.people)},
+        "trained": {
+            "by": card.command,
+            "on": card.data,
+            "pictures": card.pictures,
+            "people": len(card.people),
+            "teachers": [teacher.name for teacher in card.teachers],
+            "ancestors": [ancestor.command for ancestor in card.ancestors],
+        },
         "calibration": None if description.calibration is None else description.calibration.to_json(),
         "fingerprint": description.fingerprint.to_json(),
         "digest": description.digest,
