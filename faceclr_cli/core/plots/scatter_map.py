@@ -208,19 +208,39 @@ def _place_names(
     Returns:
         The place of each name.
     """
-    shifts = np.stack(np.meshgrid(_SHIFTS_X, _SHIFTS_Y), axis=-1).reshape(-1, 2)
-    distances = np.linalg.norm(shifts, axis=1)
+    distances = np.hypot(*np.meshgrid(_SHIFTS_X, _SHIFTS_Y))
     half = np.array([(_width(text) / 2, _HEIGHT / 2) for text in texts]).reshape(-1, 2)
     rise = np.array([0, _HEIGHT / 2])  # From the baseline to the middle of a name.
     found: list[NDArray[np.float64]] = []
     for anchor, own in zip(anchors, half, strict=True):
-        tried = np.clip(anchor + shifts, (own[0], 0), (max(own[0], 1 - own[0]), 1 - _HEIGHT))
-        middles = tried + rise
-        covered = (np.abs(middles[:, None] - places) < own + radius).all(axis=2).sum(axis=1)
+        xs = np.clip(anchor[0] + _SHIFTS_X, own[0], max(own[0], 1 - own[0]))
+        ys = np.clip(anchor[1] + _SHIFTS_Y, 0, 1 - _HEIGHT)
+        covered = _count_overlaps(xs, ys + rise[1], places, own + radius)
         others = np.array(found).reshape(-1, 2) + rise
-        crossed = (np.abs(middles[:, None] - others) < own + half[: len(found)]).all(axis=2).sum(axis=1)
-        found.append(tried[np.argmin(distances + _COST_OF_FACE * covered + _COST_OF_NAME * crossed)])
+        crossed = _count_overlaps(xs, ys + rise[1], others, own + half[: len(found)])
+        costs = distances + _COST_OF_FACE * covered + _COST_OF_NAME * crossed
+        row, column = np.unravel_index(np.argmin(costs), costs.shape)
+        found.append(np.array([xs[column], ys[row]]))
     return found
+
+
+def _count_overlaps(
+    xs: NDArray[np.float64], ys: NDArray[np.float64], middles: NDArray[np.float64], reach: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Counts the things that overlap with a name at each place of a grid.
+
+    Args:
+        xs: Middles of the name from left to right. Shape: (X,).
+        ys: Middles of the name from bottom to top. Shape: (Y,).
+        middles: Middles of the things. Shape: (N, 2).
+        reach: Distances, horizontal and vertical, below which they overlap. Shape: (2,) or (N, 2).
+
+    Returns:
+        Shape: (Y, X).
+    """
+    beside = np.abs(xs[:, None] - middles[:, 0]) < reach[..., 0]
+    level = np.abs(ys[:, None] - middles[:, 1]) < reach[..., 1]
+    return level.astype(np.float32) @ beside.astype(np.float32).T
 
 
 def _width(text: str) -> float:

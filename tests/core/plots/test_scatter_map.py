@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import cv2
@@ -114,6 +114,18 @@ def test_names_cover_neither_faces_nor_other_names() -> None:
     assert sum(a.overlaps(b) for a, b in combinations(boxes, 2)) == 0
     faces = axes.transData.transform(points)
     assert not any(box.contains(*face) for box in boxes for face in faces)
+
+
+@pytest.mark.parametrize("reach", [(0.1, 0.05), None])
+def test_overlaps_with_a_name_are_counted_at_each_place(reach: tuple[float, float] | None) -> None:
+    rng = np.random.default_rng(4)
+    xs, ys, middles = rng.random(5), rng.random(7), rng.random((40, 2))
+    reaches = rng.random((40, 2)) / 5 if reach is None else np.array(reach)
+    found = map_module._count_overlaps(xs, ys, middles, reaches)
+    for (row, y), (column, x) in product(enumerate(ys), enumerate(xs)):
+        each = np.broadcast_to(reaches, (40, 2))
+        expected = sum(abs(x - a) < w and abs(y - b) < h for (a, b), (w, h) in zip(middles, each, strict=True))
+        assert found[row, column] == expected
 
 
 @pytest.mark.parametrize("people", [3, 40])
