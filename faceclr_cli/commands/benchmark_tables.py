@@ -261,6 +261,8 @@ def _overlap_parts(result: BenchmarkResult) -> Iterator[str]:
         for cell in result.cells
         if (found := cell.overlap) is not None and found.pairs
     ]
+    if not rows and any(cell.overlap is not None for cell in result.cells):
+        yield "No people or pictures of the sets were found in the training data."
     if rows:
         yield table(("seen in training", "people", "pictures", "pairs left", "accuracy", "AUC"), rows)
         yield wrap_paragraph(

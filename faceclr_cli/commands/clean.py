@@ -17,4 +17,4 @@ def run(config: CleanConfig, console: Console) -> None:
     if config.apply is not None:
         show_cleaned(apply_proposals(config, console.reporter), console)
     else:
-        show_proposals(clean(config, console.reporter), console)
+        show_proposals(config, clean(config, console.reporter), console)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faceclr_cli.commands.console import Console, format_facts, format_percent, table
+from faceclr_cli.core.configs.clean import CleanConfig
 from faceclr_cli.core.wording import count, faces_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _MEANINGS = {
 }
 
 
-def show_proposals(result: CleanResult, console: Console) -> None:
+def show_proposals(config: CleanConfig, result: CleanResult, console: Console) -> None:
     """Shows the number of proposals of each kind."""
     kept: dict[str, int] = {}
     for each in result.proposals:
@@ -39,13 +40,13 @@ def show_proposals(result: CleanResult, console: Console) -> None:
     if result.wrong_names is not None:
         summary["wrong names"] = f"about {format_percent(result.wrong_names)}, estimated"
     if not rows:
-        summary["found"] = "nothing"
+        summary["found"] = "nothing" if result.wrong_names is None else f"nothing above --min-odds {config.min_odds:g}"
     summary["written to"] = str(result.out)
     if result.sheets:
         more = f" to {result.sheets[-1]}" if len(result.sheets) > 1 else ""
         summary["sheet"] = f"{result.sheets[0]}{more}"
     if rows:
-        summary["next"] = f"edit it if needed, then faceclr clean FACES --apply {result.out}"
+        summary["next"] = f"edit it if needed, then faceclr clean {config.faces} --apply {result.out}"
     parts = [table(("found", "in the file", "lines", "to change"), rows)] if rows else []
     console.show(result, *parts, format_facts(summary))
 

@@ -11,6 +11,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from faceclr_cli.commands.progress import wrap_text
+
 COMMON_PANEL = "Common options"
 """The heading of the options of all commands."""
 COMMON_OPTIONS = ("--json", "--quiet", "-q", "--debug", "--config")
@@ -55,6 +57,17 @@ class Command(TyperCommand):
                 panels.setdefault(_panel(parameter), []).append(record)
         panels[COMMON_PANEL] = panels.pop(COMMON_PANEL, [])
         _write(formatter, panels)
+
+    def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Writes the example so that it can be copied: a long line is continued after a backslash."""
+        del ctx
+        if self.epilog:
+            room = formatter.width - 2
+            text = wrap_text(self.epilog, room)
+            if "\n" in text:
+                text = wrap_text(self.epilog, room - len(" \\"), margin=4).replace("\n", " \\\n")
+            formatter.write_paragraph()
+            formatter.write("".join(f"  {line}\n" for line in text.splitlines()))
 
 
 class Group(TyperGroup):

@@ -28,8 +28,10 @@ def show_prepared(result: PrepareResult, console: Console) -> None:
     noun = "file" if result.tracks else "photograph"
     speed = f", {result.photos_per_second:.0f} {noun}s/s" if (result.photos_per_second or 0) >= 1 else ""
     tracks = f", {count(result.tracks, 'track')} in films" if result.tracks else ""
+    people = count(result.people, "person", "people") if result.people else "without names"
+    within = "in" if result.faces > result.photos else "of"
     rows = {
-        "faces": f"{result.faces} of {count(result.photos, noun)}, {count(result.people, 'person', 'people')}{tracks}",
+        "faces": f"{result.faces} {within} {count(result.photos, noun)}, {people}{tracks}",
         "this run": f"{count(result.processed, noun)} in {result.seconds:.1f} s{speed}",
         "written to": str(result.out),
         "ledger": str(result.ledger),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from faceclr_cli.commands.console import Console, format_facts
 from faceclr_cli.commands.training_summary import train
 from faceclr_cli.core.configs.pretrain import PretrainConfig
+from faceclr_cli.core.wording import count
 
 EXAMPLE = "faceclr pretrain celeba-splits/train -o run"
 
@@ -17,5 +18,5 @@ def run(config: PretrainConfig, console: Console) -> None:
     from faceclr_cli.core.training.preview import show_views
 
     preview = show_views(config, config.show_views, console.reporter)
-    content = f"{preview.views} views ({preview.augment}) of each of {preview.pictures} faces"
+    content = f"{preview.views} views of each of {count(preview.pictures, 'face')}, by --augment {preview.augment}"
     console.show(preview, format_facts({"picture": str(preview.picture), "content": content}))

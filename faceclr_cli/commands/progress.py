@@ -185,7 +185,8 @@ class PlainLines(_Throttled):
         self._write(format_epoch(event))
 
     def _notice(self, event: Notice) -> None:
-        self._write(f"warning: {event.text}" if event.level == "warning" else event.text)
+        text = f"warning: {event.text}" if event.level == "warning" else event.text
+        self._write(wrap_text(text, _WIDTH) if self._stream.isatty() else text)
 
 
 class JsonLines(_Throttled):

@@ -14,5 +14,5 @@ def run(config: ReviewConfig, console: Console) -> None:
 
     result = review(config, console.reporter)
     rows = {"questions": f"{result.questions:,}, {result.answered:,} answered", "page": str(result.page)}
-    rows["next"] = f"open it in a browser, and put the file that it saves into {config.groups}"
+    rows["next"] = f"open it in a browser, and put the review.csv that it saves into {config.groups}"
     console.show(result, format_facts(rows))

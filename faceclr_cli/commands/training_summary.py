@@ -28,7 +28,7 @@ def train(config: TrainConfig, console: Console) -> None:
         if seen := _validation(result.metrics):
             rows["validation"] = seen
     else:
-        rows = {"trained": "0 epochs: an untrained network as a baseline"}
+        rows = {"trained": "0 epochs: the network as it was before training"}
     if result.best is not None:
         rows["best epoch"] = f"{result.best_epoch or 'before training'}, {_validation(result.best)}"
     measured = result.best or result.metrics
@@ -43,7 +43,7 @@ def _validation(row: Mapping[str, float]) -> str:
     """Formats the validation metrics, named as the columns of history.csv."""
     parts = [f"val_loss {row['val_loss']:.3g}"] if "val_loss" in row else []
     if "val_cosine" in row:
-        parts.append(f"cosine to the teacher {row['val_cosine']:.3f} ({_interval(row, 'val_cosine')})")
+        parts.append(f"cosine to the teacher {row['val_cosine']:.3f} ({_interval(row, 'val_cosine', '.3f')})")
     if "val_accuracy" in row:
         accuracy = format_percent(row["val_accuracy"])
         parts.append(f"verification {accuracy} ({_interval(row, 'val_accuracy')}, chance 50%)")
@@ -51,14 +51,14 @@ def _validation(row: Mapping[str, float]) -> str:
         chance = format_percent(row["val_knn_chance"]) if "val_knn_chance" in row else "unknown"
         parts.append(f"k-NN {format_percent(row['val_knn'])} ({_interval(row, 'val_knn')}, chance {chance})")
     sets = {name.removesuffix("_accuracy"): value for name, value in row.items() if name.endswith("_accuracy")}
-    parts += [f"{name} {format_percent(value)}" for name, value in sets.items() if name != "val"]
+    parts += [f"{name} {format_percent(value)}" for name, value in sets.items() if name not in ("val", "teacher")]
     return ", ".join(parts)
 
 
-def _interval(row: Mapping[str, float], name: str) -> str:
-    """Formats an interval: `95% 61-74%`. The history of an earlier version has none."""
+def _interval(row: Mapping[str, float], name: str, form: str = ".0%") -> str:
+    """Formats an interval: `95% interval 61% to 74%`. The history of an earlier version has none."""
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    return "no interval" if low is None or high is None else f"95% {100 * low:.0f}-{100 * high:.0f}%"
+    return "no interval" if low is None or high is None else f"95% interval {low:{form}} to {high:{form}}"
 
 
 def _calibration(row: Mapping[str, float]) -> dict[str, str]:
@@ -97,7 +97,7 @@ def _beside_teacher(row: Mapping[str, float], student: StudentReport) -> dict[st
         rows["recognition"] = ", ".join(pairs)
     own, theirs = student.faces_per_second, student.teacher_faces_per_second
     rows["student"] = (
-        f"{student.parameters / 1e6:.1f} M parameters, {own:,.0f} faces/s, {own / theirs:.1f} times the teacher's "
+        f"{student.parameters / 1e6:.1f} M parameters, {own:,.0f} faces/s, {own / theirs:.2g} times the teacher's "
         f"{theirs:,.0f}"
     )
     return rows

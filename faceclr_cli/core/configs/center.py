@@ -39,7 +39,7 @@ class CenterConfig(LabeledConfig):
     optimizer: Optimizer = option(
         "sgd", panel=OPTIM, help="Optimizer; use adamw for networks without batch norm, such as ConvNeXt"
     )
-    epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
+    epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the network without training it")
 
     dropout: float | None = inherited(
         LabeledConfig,

@@ -58,14 +58,25 @@ class DistillConfig(TrainConfig):
         help="Initial weights, as for the other trainers; 'auto': sface at 48 pixels if it is the only teacher and no "
         "backbone is chosen, otherwise random",
     )
-    epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
+    embedding_dim: int | None = inherited(
+        TrainConfig,
+        "embedding_dim",
+        help="Dimension of the embedding (default: that of --init, otherwise the largest of the teachers')",
+    )
+    image_size: int | None = inherited(
+        TrainConfig,
+        "image_size",
+        help="Side length that crops are resized to (default: 48 if --init auto chooses sface; that of an encoder in "
+        "--init, unless only pretrain trained it; otherwise 112)",
+    )
+    epochs: int = option(20, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the network without training it")
     batch_size: int = option(128, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
     lr: float | None = inherited(
         TrainConfig,
         "lr",
         help="Peak learning rate (default: adamw, adam 0.002, rmsprop 0.0002, adagrad 0.1; for 256 pictures per step: "
-        "sgd 0.2, lars 0.6; if the encoder in --init recognizes people, a tenth of that, or half of it at another "
-        "input size)",
+        "sgd 0.2, lars 0.6; a tenth of these rates if the encoder in --init recognizes people, or half of them at "
+        "another input size)",
     )
 
     @property

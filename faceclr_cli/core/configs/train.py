@@ -117,7 +117,7 @@ class TrainConfig:
         help="Factor of the learning rate from one block to the block before it; below 1, early layers change less",
     )
 
-    epochs: int = option(50, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the untrained network")
+    epochs: int = option(50, minimum=0, panel=OPTIM, help="Number of epochs; 0 writes the network without training it")
     batch_size: int = option(256, minimum=2, panel=OPTIM, help="Pictures per batch, over all processes")
     accumulate: int = option(1, minimum=1, panel=OPTIM, help="Batches per optimizer step (gradient accumulation)")
     optimizer: Optimizer = option("adamw", panel=OPTIM, help="Optimizer")
@@ -126,8 +126,8 @@ class TrainConfig:
         minimum=0.0,
         panel=OPTIM,
         help="Peak learning rate (default: adamw, adam 0.001, rmsprop 0.0001, adagrad 0.05; for 256 pictures per step: "
-        "sgd 0.1, lars 0.3; if the encoder in --init recognizes people, a tenth of that, or half of it at another "
-        "input size)",
+        "sgd 0.1, lars 0.3; a tenth of these rates if the encoder in --init recognizes people, or half of them at "
+        "another input size)",
     )
     weight_decay: float | None = option(
         None,

@@ -67,7 +67,7 @@ def _choose(folder: FaceFolder, pixels: Pixels) -> tuple[bool, str]:
     free = _free_space()
     size = f"{decoded / 1e9:.1f} GB" if decoded >= 1e8 else f"{decoded / 1e6:.1f} MB"
     if free is None or decoded <= _SHARE_OF_DISK * free:
-        return False, f"{size}, at most a quarter of the free disk space"
+        return False, f"{size}; limit: a quarter of the free disk space"
     return True, f"{size} when decoded, more than a quarter of the {free / 1e9:.1f} GB of free disk space"
 
 

@@ -34,7 +34,7 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> l
         DataError: There are fewer than two pictures.
     """
     if count < 2:
-        raise DataError(f"{count} pictures are not enough for training; at least 2 are needed")
+        raise DataError(f"training needs at least 2 pictures, not {count}")
     order = _generator(seed, epoch).permutation(count).astype(np.int64)
     size = min(batch_size, count)
     return [order[start : start + size] for start in range(0, count - size + 1, size)]

@@ -68,7 +68,7 @@ def _load(model: str, device: str, precision: ComputePrecision, *, one_off: bool
     if not path.is_dir():
         problem = "neither a folder nor an .onnx file" if path.exists() else "no such folder"
         raise ModelError(
-            f"--model {model}: {problem}; give a run folder, an encoder folder, or one of the built-in encoders "
+            f"{display_path(model)}: {problem}; give a run folder, an encoder folder, or one of the built-in encoders "
             f"{' and '.join(BUILT_IN)}"
         )
     return _load_folder(path, device, precision, unnormalized=unnormalized)

@@ -302,5 +302,5 @@ def _require_same(config: TrainConfig, previous: Mapping[str, Any], out: Path) -
             label = spec_of(field).metavar if spec_of(field).positional else f"--{option_name(name)}"
             raise ConfigError(
                 f"{label}: the run in {out} has {before} and cannot be resumed with {now[name]}; "
-                "omit the option, or start a new run with another -o"
+                "give what the run has, or start a new run with another -o"
             )

@@ -172,7 +172,7 @@ def _list_benchmarks(config: TrainConfig, wanted: Fingerprint) -> Iterator[tuple
         raise ConfigError(f"--benchmark {display_path(store)}: a store has no pictures to embed; give the pictures")
     for found in find_benchmark_sets(config.benchmark, None) if config.benchmark else ():
         # The columns of the history must be unique.
-        name = display_path(found.source) if found.name in names | {"val", BENCHMARK} else found.name
+        name = display_path(found.source) if found.name in names | {"val", "teacher", BENCHMARK} else found.name
         names.add(name)
         every, place = config.benchmark_every, found.place
         listed = PairList(name=name, every=every, file=found.source, folder=place, pairs=found.pairs)

@@ -117,7 +117,7 @@ def clean(config: CleanConfig, reporter: Reporter) -> CleanResult:
         wrong_names=None if review is None else review.odds.share,
         proposals=tuple(found),
     )
-    if config.sheet is None:
+    if config.sheet is None or not found:
         return result
     return replace(result, sheets=draw_cases(config.sheet, faces, found, _examples(named, review), reporter))
 

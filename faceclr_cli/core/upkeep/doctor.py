@@ -14,6 +14,7 @@ from typing import Any
 
 from faceclr_cli import __version__
 from faceclr_cli.core.errors import ConfigError, FaceclrError, ModelError
+from faceclr_cli.core.wording import count
 from faceclr_cli.core.workers.capacity import cores
 
 _OPTIONAL = {
@@ -157,7 +158,7 @@ def _torch() -> str:
     if kept.tolist() != [0]:
         raise ModelError("torchvision computes wrong results; reinstall torch and torchvision together")
     versions = f"torch {torch.__version__} and torchvision {torchvision.__version__}"
-    return f"{versions} are compatible, {torch.get_num_threads()} threads"
+    return f"{versions} are compatible, {count(torch.get_num_threads(), 'thread')}"
 
 
 def _devices() -> str:
