@@ -220,7 +220,7 @@ def _heat_map(figure: Figure, panels: GroupPanels, names: Sequence[str], left: f
 
 def _cell_text(rate: float, width: float) -> str:
     """Formats a rate with two significant digits, or with one if a cell of this width in inches has no room for two."""
-    text = f"{rate:#.2g}".rstrip(".")
+    text = f"{rate:.2g}"
     return text if text_width(text, _TYPE - 1) < 0.9 * width else f"{rate:.1g}"
 
 
