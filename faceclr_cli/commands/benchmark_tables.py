@@ -159,9 +159,14 @@ def _best(lines: Sequence[_Line]) -> set[tuple[int, int]]:
 
 
 def _plain_table(columns: Sequence[str], lines: Sequence[_Line]) -> str:
-    rows = [[f"{line.set}  {line.encoder}" if line.set else line.encoder, *line.texts] for line in _aligned(lines)]
-    bold = {(row, column + 1) for row, column in _best(lines)}
-    return table(("set, encoder", *columns), rows, bold=bold)
+    # Terminals are narrow, so a column without a number is omitted.
+    shown = [place for place in range(len(columns)) if any(line.texts[place] != "-" for line in lines)]
+    rows = [
+        [f"{line.set}  {line.encoder}" if line.set else line.encoder, *(line.texts[place] for place in shown)]
+        for line in _aligned(lines)
+    ]
+    bold = {(row, shown.index(column) + 1) for row, column in _best(lines) if column in shown}
+    return table(("set, encoder", *(columns[place] for place in shown)), rows, bold=bold)
 
 
 def _aligned(lines: Sequence[_Line]) -> Iterator[_Line]:

@@ -182,7 +182,9 @@ def _side_by_side(widths: Sequence[int], width: int) -> Iterator[list[int]]:
 
 
 def _shortened(text: str, width: int) -> str:
-    """Shortens a path in the middle, and keeps more of its end: `runs/…/test.h5`."""
+    """Shortens a path in the middle, and keeps more of its end: `runs/…/test.h5`. An indented text loses its indent."""
+    if text.startswith(" "):
+        return _shortened(text.lstrip(), width).rjust(width)
     kept = width - 1
     return text if len(text) <= width else f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
 
