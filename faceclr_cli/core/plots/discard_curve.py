@@ -31,8 +31,9 @@ def draw_discards(axes: Any, discards: DiscardCurves | None) -> None:
     for name, (discarded, fnmr) in discards.curves.items():
         color, line = _MEASURES[name]
         shown = discarded <= _MOST_DISCARDED
-        style = {"color": color, "linestyle": line, "drawstyle": "steps-post", "linewidth": 1.5}
-        axes.plot(discarded[shown], fnmr[shown], label=name.replace("_", " "), **style)
+        # In front of the axis, on which curves without errors lie.
+        style = {"color": color, "linestyle": line, "drawstyle": "steps-post", "linewidth": 1.5, "zorder": 3}
+        axes.plot(discarded[shown], fnmr[shown], label=name.replace("_", " "), clip_on=False, **style)
         highest = max(highest, float(fnmr[shown].max()))
     axes.set(xlim=(0, _MOST_DISCARDED), ylim=(0, 1.05 * highest or 1.0))
     axes.xaxis.set_major_formatter("{x:.0%}")
