@@ -29,7 +29,8 @@ def show_prepared(result: PrepareResult, console: Console) -> None:
     speed = f", {result.photos_per_second:.0f} {noun}s/s" if (result.photos_per_second or 0) >= 1 else ""
     tracks = f", {count(result.tracks, 'track')} in films" if result.tracks else ""
     people = count(result.people, "person", "people") if result.people else "without names"
-    within = "in" if result.faces > result.photos else "of"
+    # A film, and a photograph with all of its faces, may have several.
+    within = "in" if result.tracks or result.faces > result.photos else "of"
     rows = {
         "faces": f"{result.faces} {within} {count(result.photos, noun)}, {people}{tracks}",
         "this run": f"{count(result.processed, noun)} in {result.seconds:.1f} s{speed}",

@@ -16,7 +16,7 @@ from faceclr_cli.core.preparing.prepare import PrepareResult
     [
         (1, 0, "1 of 1 photograph, 1 person", "1 photograph in 8.0 s"),
         (2, 0, "1 of 2 photographs, 1 person", "2 photographs in 8.0 s"),
-        (1, 1, "1 of 1 file, 1 person, 1 track in films", "1 file in 8.0 s"),
+        (1, 1, "1 in 1 file, 1 person, 1 track in films", "1 file in 8.0 s"),
     ],
 )
 def test_numbers_agree_with_their_nouns(
