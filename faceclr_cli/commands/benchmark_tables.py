@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -159,8 +160,9 @@ def _best(lines: Sequence[_Line]) -> set[tuple[int, int]]:
 
 
 def _plain_table(columns: Sequence[str], lines: Sequence[_Line]) -> str:
-    # Terminals are narrow, so a column without a number is omitted.
-    shown = [place for place in range(len(columns)) if any(line.texts[place] != "-" for line in lines)]
+    shown = list(range(len(columns)))
+    if sys.stdout.isatty():  # Terminals are narrow, so a column without a number is omitted.
+        shown = [place for place in shown if any(line.texts[place] != "-" for line in lines)]
     rows = [
         [f"{line.set}  {line.encoder}" if line.set else line.encoder, *(line.texts[place] for place in shown)]
         for line in _aligned(lines)
