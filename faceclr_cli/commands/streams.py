@@ -39,10 +39,12 @@ def printable(text: str) -> str:
 
 def set_up() -> None:
     """Opens missing standard streams (as in a child of a daemon), and makes them able to print any file name."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_WRONLY), ("stderr", "w", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            # Opened in this order, each gets its own descriptor, which no other file can take later.
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process exits
+            # Opened in this order, each gets its own descriptor. It stays open if the stream is replaced, as below: a
+            # file that is opened later could take it otherwise, and discarding the output of decoders would replace it.
+            descriptor = os.open(os.devnull, flags)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
     if _descriptor_of(sys.stderr) == _STANDARD_ERROR:
         # Messages use a separate descriptor, so that the output of image decoders to descriptor 2 can be discarded.
         encoding = sys.stderr.encoding

@@ -46,6 +46,19 @@ def test_closed_streams_are_as_good_as_none() -> None:
     assert "defect" not in done.stderr
 
 
+def test_a_file_never_takes_the_place_of_a_closed_stream() -> None:
+    """The output of image decoders to descriptor 2 is discarded, which would replace such a file."""
+    script = """
+import os
+from faceclr_cli.commands import streams
+streams.set_up()
+opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
+raise SystemExit(min(opened) <= 2)
+"""
+    for closed in ("2>&-", "<&- 2>&-", "<&- >&- 2>&-"):
+        assert bash(f"{sys.executable} -c '{script}' {closed}").returncode == 0
+
+
 _SHOW = """
 from faceclr_cli.commands import streams
 from faceclr_cli.commands.console import format_facts, table
