@@ -16,10 +16,10 @@ def run(config: InfoConfig, console: Console) -> None:
     from faceclr_cli.core.upkeep.info import info
 
     result = info(config, console.reporter)
-    about = dict(result.about)
-    encoder = about.pop("encoder", None)
-    # The encoder of a run has rows of its own.
-    rows = about | (encoder if isinstance(encoder, dict) else {"encoder": encoder})
+    rows: dict[str, object] = {}
+    for name, value in result.about.items():
+        # The encoder of a run has rows of its own.
+        rows |= value if name == "encoder" and isinstance(value, dict) else {name: value}
     texts = {name.replace("_", " "): _text(value) for name, value in rows.items() if value not in (None, [], {})}
     # Nested values may be hundreds of columns long. Paths are not wrapped, so that they can be copied.
     nested = {name.replace("_", " ") for name, value in rows.items() if isinstance(value, dict | list)}

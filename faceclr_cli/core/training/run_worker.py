@@ -252,7 +252,7 @@ def share_sets(job: TrainingJob) -> TrainingSets:
 
 def _train(context: TrainingContext, state: TrainingState, run_folder: RunFolder, reporter: Reporter) -> RunOutcome:
     if context.config.epochs == 0:
-        if state.before is not None:  # A computed encoder; the checkpoint has its metrics.
+        if context.config.is_computed and state.before is not None:  # The checkpoint of a finished run has its metrics.
             return RunOutcome(
                 rows=[], before=None, best_epoch=None, best_by=None, metrics=without_position(state.before)
             )
